@@ -1,0 +1,124 @@
+// Package kube is the client-go side of kdiag: it reaches the API server as
+// kubectl would, finds pods and containers, puts kdiag's ephemeral containers
+// into them and runs commands there. It knows nothing of flags.
+package kube
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	// The one in-tree credential plugin that is still alive; exec plugins
+	// need no import.
+	_ "k8s.io/client-go/plugin/pkg/client/auth/oidc"
+)
+
+// Options are the connection settings that kubectl has. A zero field leaves
+// the kubeconfig's word.
+type Options struct {
+	Kubeconfig string
+	Context    string
+	Cluster    string
+	User       string
+	Namespace  string
+	Server     string
+	Token      string
+	As         string
+	AsUID      string
+	AsGroups   []string
+
+	CertificateAuthority  string
+	ClientCertificate     string
+	ClientKey             string
+	InsecureSkipTLSVerify bool
+	TLSServerName         string
+
+	// RequestTimeout bounds one plain request, in kubectl's spelling ("5s",
+	// "0", or a number of seconds). Watches and streams are not bounded by it.
+	RequestTimeout string
+}
+
+// Cluster is a connection to an API server, with the namespace to work in.
+type Cluster struct {
+	Namespace string
+	clients
+	// streams is the configuration for connections that last.
+	streams *rest.Config
+}
+
+// Connect reads the kubeconfig and makes a Cluster. It sends no request.
+// Warnings of the API server are written to warnings, each once.
+func Connect(o Options, warnings io.Writer) (*Cluster, error) {
+	loader := o.loader()
+	namespace, _, err := loader.Namespace()
+	if err != nil {
+		return nil, configError(err)
+	}
+	config, err := loader.ClientConfig()
+	if err != nil {
+		return nil, configError(err)
+	}
+	// Enough for a burst of small requests; kdiag sends no storms.
+	config.QPS, config.Burst = 50, 100
+	config.UserAgent = "kdiag"
+	config.WarningHandler = rest.NewWarningWriter(warnings, rest.WarningWriterOptions{Deduplicate: true})
+	config.WarningHandlerWithContext = nil
+
+	streams := rest.CopyConfig(config)
+	streams.Timeout = 0
+	clients, err := newClients(config)
+	if err != nil {
+		return nil, configError(err)
+	}
+	return &Cluster{Namespace: namespace, clients: clients, streams: streams}, nil
+}
+
+func (o Options) loader() clientcmd.ClientConfig {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = o.Kubeconfig
+	overrides := &clientcmd.ConfigOverrides{
+		CurrentContext: o.Context,
+		Timeout:        o.RequestTimeout,
+		Context: clientcmdapi.Context{
+			Cluster: o.Cluster, AuthInfo: o.User, Namespace: o.Namespace,
+		},
+		AuthInfo: clientcmdapi.AuthInfo{
+			Token:             o.Token,
+			Impersonate:       o.As,
+			ImpersonateUID:    o.AsUID,
+			ImpersonateGroups: o.AsGroups,
+			ClientCertificate: o.ClientCertificate,
+			ClientKey:         o.ClientKey,
+		},
+		ClusterInfo: clientcmdapi.Cluster{
+			Server:                o.Server,
+			CertificateAuthority:  o.CertificateAuthority,
+			InsecureSkipTLSVerify: o.InsecureSkipTLSVerify,
+			TLSServerName:         o.TLSServerName,
+		},
+		// As kubectl: with no kubeconfig at all, a local API proxy.
+		ClusterDefaults: clientcmd.ClusterDefaults,
+	}
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
+}
+
+// Server is the API server's address, for messages.
+func (c *Cluster) Server() string { return c.streams.Host }
+
+// configError says that the kubeconfig, not the cluster, is at fault.
+func configError(err error) error {
+	if clientcmd.IsEmptyConfig(err) {
+		return &Error{
+			Doing: "read the kubeconfig", Err: fmt.Errorf("no cluster is configured"),
+			Next: "set KUBECONFIG, or give --kubeconfig FILE or --server URL",
+		}
+	}
+	return &Error{Doing: "read the kubeconfig", Err: err, Next: "kubectl config view shows what kubectl makes of it"}
+}
+
+// DefaultTimeout bounds finding a pod and having a container started in it.
+const DefaultTimeout = 60 * time.Second

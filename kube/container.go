@@ -1,0 +1,132 @@
+package kube
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// defaultContainerAnnotation names the container that kubectl takes when none
+// is given (KEP-2227).
+const defaultContainerAnnotation = "kubectl.kubernetes.io/default-container"
+
+// Target is a running container to work on.
+type Target struct {
+	Pod       *corev1.Pod
+	Container string
+	// ID is the runtime's name for the container, without its scheme.
+	ID string
+	// Others are the containers that could have been meant when none was
+	// named.
+	Others []string
+}
+
+func (t Target) String() string {
+	return fmt.Sprintf("container %s of pod %s/%s", t.Container, t.Pod.Namespace, t.Pod.Name)
+}
+
+// SharesPIDs reports whether processes of other containers, or of the node,
+// are in the target's PID namespace.
+func (t Target) SharesPIDs() bool {
+	shared := t.Pod.Spec.ShareProcessNamespace
+	return t.Pod.Spec.HostPID || shared != nil && *shared
+}
+
+// PickContainer finds the container of pod to work on: the named one, an init
+// or sidecar container too, else the pod's default. It must be running.
+func PickContainer(pod *corev1.Pod, name string) (Target, error) {
+	target := Target{Pod: pod, Container: name}
+	if name == "" {
+		target.Container, target.Others = defaultContainer(pod)
+	}
+	doing := "enter " + target.String()
+	if !slices.Contains(containerNames(pod), target.Container) {
+		return Target{}, &Error{Doing: doing, Err: fmt.Errorf("the pod has no such container"),
+			Next: "it has: " + strings.Join(containerNames(pod), ", ")}
+	}
+	status := statusOf(pod, target.Container)
+	if status == nil || status.State.Running == nil {
+		return Target{}, &Error{Doing: doing, Err: fmt.Errorf("it is not running: %s", whyNotRunning(pod, status)),
+			Next: runningHint(pod, target.Container)}
+	}
+	_, id, _ := strings.Cut(status.ContainerID, "://")
+	target.ID = id
+	return target, nil
+}
+
+func defaultContainer(pod *corev1.Pod) (name string, others []string) {
+	names := make([]string, 0, len(pod.Spec.Containers))
+	for i := range pod.Spec.Containers {
+		names = append(names, pod.Spec.Containers[i].Name)
+	}
+	if annotated := pod.Annotations[defaultContainerAnnotation]; slices.Contains(names, annotated) {
+		return annotated, nil
+	}
+	if len(names) == 0 {
+		return "", nil
+	}
+	return names[0], names[1:]
+}
+
+// containerNames are the containers a shell can be had in: all but the
+// ephemeral ones.
+func containerNames(pod *corev1.Pod) []string {
+	var names []string
+	for i := range pod.Spec.Containers {
+		names = append(names, pod.Spec.Containers[i].Name)
+	}
+	for i := range pod.Spec.InitContainers {
+		names = append(names, pod.Spec.InitContainers[i].Name)
+	}
+	return names
+}
+
+func statusOf(pod *corev1.Pod, container string) *corev1.ContainerStatus {
+	for _, list := range [][]corev1.ContainerStatus{
+		pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses, pod.Status.EphemeralContainerStatuses,
+	} {
+		for i := range list {
+			if list[i].Name == container {
+				return &list[i]
+			}
+		}
+	}
+	return nil
+}
+
+// whyNotRunning is the kubelet's account of a container, as short as it comes.
+func whyNotRunning(pod *corev1.Pod, status *corev1.ContainerStatus) string {
+	switch {
+	case status != nil && status.State.Terminated != nil:
+		ended := status.State.Terminated
+		return joinReason(fmt.Sprintf("it ended with exit code %d", ended.ExitCode), ended.Reason, ended.Message)
+	case status != nil && status.State.Waiting != nil:
+		return joinReason("it waits", status.State.Waiting.Reason, status.State.Waiting.Message)
+	}
+	for i := range pod.Status.Conditions {
+		condition := &pod.Status.Conditions[i]
+		if condition.Type == corev1.PodScheduled && condition.Status != corev1.ConditionTrue {
+			return joinReason("the pod is not scheduled", condition.Reason, condition.Message)
+		}
+	}
+	return fmt.Sprintf("the pod is %s", joinReason(string(pod.Status.Phase), pod.Status.Reason, pod.Status.Message))
+}
+
+func joinReason(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ": ")
+}
+
+func runningHint(pod *corev1.Pod, except string) string {
+	var running []string
+	for _, name := range containerNames(pod) {
+		if s := statusOf(pod, name); name != except && s != nil && s.State.Running != nil {
+			running = append(running, name)
+		}
+	}
+	if len(running) > 0 {
+		return "running now: " + strings.Join(running, ", ") + "; choose with -c"
+	}
+	return fmt.Sprintf("kubectl describe pod -n %s %s tells more", pod.Namespace, pod.Name)
+}

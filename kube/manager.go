@@ -1,0 +1,88 @@
+package kube
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	utilrand "k8s.io/apimachinery/pkg/util/rand"
+)
+
+// Binary is where the image has kdiag.
+const Binary = "/kdiag"
+
+// Manager says whose ephemeral container it is and what it is for. All of it
+// stands in the container's arguments, so that a later run finds the container
+// again.
+type Manager struct {
+	// Role is "shell", or "net" for redirects.
+	Role string
+	// Target is the container that a shell container was made for.
+	Target string
+	// User is the user's public key, in base64.
+	User    string
+	Profile Profile
+	Version string
+	// IdleTimeout is how long it stays with nothing to do.
+	IdleTimeout time.Duration
+}
+
+// args is the manager's command line, in a fixed order.
+func (m Manager) args() []string {
+	return []string{
+		"manager",
+		"--role=" + m.Role,
+		"--target=" + m.Target,
+		"--user=" + m.User,
+		"--profile=" + string(m.Profile),
+		"--version=" + m.Version,
+		"--idle-timeout=" + m.IdleTimeout.String(),
+	}
+}
+
+// managerOf reads a container's arguments back. It is false for a container
+// that is not a manager's.
+func managerOf(c *corev1.EphemeralContainer) (Manager, bool) {
+	if len(c.Args) == 0 || c.Args[0] != "manager" {
+		return Manager{}, false
+	}
+	var m Manager
+	for _, arg := range c.Args[1:] {
+		name, value, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
+		switch name {
+		case "role":
+			m.Role = value
+		case "target":
+			m.Target = value
+		case "user":
+			m.User = value
+		case "profile":
+			m.Profile = Profile(value)
+		case "version":
+			m.Version = value
+		}
+	}
+	return m, m.Role != ""
+}
+
+// sameOwner reports whether m and other are the same user's, for the same job
+// and of the same version; the profile may differ.
+func (m Manager) sameOwner(other Manager) bool {
+	return m.Role == other.Role && m.Target == other.Target && m.User == other.User && m.Version == other.Version
+}
+
+// newName is a free name for one more container: a pod's containers, the
+// ephemeral ones too, keep their names for as long as the pod lives. It is a
+// DNS label (RFC 1123), 63 characters at most.
+func (m Manager) newName() string {
+	name := "kdiag-" + m.Role
+	if m.Target != "" {
+		name += "-" + m.Target
+	}
+	const suffix = 5
+	if most := 63 - suffix - 1; len(name) > most {
+		name = strings.TrimRight(name[:most], "-")
+	}
+	return fmt.Sprintf("%s-%s", name, utilrand.String(suffix))
+}

@@ -1,0 +1,225 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/rest"
+	"k8s.io/kubectl/pkg/util/podutils"
+)
+
+// Selection says which pod is meant. One of Name and Labels is set.
+type Selection struct {
+	// Kind is "pods" or the resource that owns the pods: "deployments",
+	// "statefulsets", "daemonsets", "replicasets", "jobs", "services".
+	Kind string
+	Name string
+	// Labels is a label selector, as "app=web,tier!=db".
+	Labels string
+}
+
+// kinds maps kubectl's spellings to resources.
+var kinds = map[string]string{
+	"po": "pods", "pod": "pods", "pods": "pods",
+	"deploy": "deployments", "deployment": "deployments", "deployments": "deployments",
+	"sts": "statefulsets", "statefulset": "statefulsets", "statefulsets": "statefulsets",
+	"ds": "daemonsets", "daemonset": "daemonsets", "daemonsets": "daemonsets",
+	"rs": "replicasets", "replicaset": "replicasets", "replicasets": "replicasets",
+	"job": "jobs", "jobs": "jobs",
+	"svc": "services", "service": "services", "services": "services",
+}
+
+// ParseSelection reads a target as it stands on a command line: POD or
+// TYPE/NAME, or nothing with a label selector.
+func ParseSelection(target, labelSelector string) (Selection, error) {
+	switch {
+	case target == "" && labelSelector == "":
+		return Selection{}, fmt.Errorf("name a pod: POD, TYPE/NAME or -l selector")
+	case target != "" && labelSelector != "":
+		return Selection{}, fmt.Errorf("give either %s or -l %s, not both", target, labelSelector)
+	case labelSelector != "":
+		if _, err := labels.Parse(labelSelector); err != nil {
+			return Selection{}, fmt.Errorf("-l %s: %w", labelSelector, err)
+		}
+		return Selection{Kind: "pods", Labels: labelSelector}, nil
+	}
+	kind, name, typed := strings.Cut(target, "/")
+	if !typed {
+		return Selection{Kind: "pods", Name: target}, nil
+	}
+	// "deployment.apps/x" is how kubectl prints it.
+	short, _, _ := strings.Cut(strings.ToLower(kind), ".")
+	resource, ok := kinds[short]
+	if !ok || name == "" || strings.Contains(name, "/") {
+		return Selection{}, fmt.Errorf("%s: a target is POD or TYPE/NAME with a type of pod, deploy, sts, ds, rs, job, svc", target)
+	}
+	return Selection{Kind: resource, Name: name}, nil
+}
+
+func (s Selection) String() string {
+	switch {
+	case s.Labels != "":
+		return "selector " + s.Labels
+	case s.Kind == "pods":
+		return "pod " + s.Name
+	}
+	return strings.TrimSuffix(s.Kind, "s") + "/" + s.Name
+}
+
+// FindPod returns the pod that a selection means: of several the best one,
+// which is ready before running before neither, and then the newest. A pod
+// that is being deleted is never chosen.
+func (c *Cluster) FindPod(ctx context.Context, s Selection) (*corev1.Pod, error) {
+	if s.Kind == "pods" && s.Name != "" {
+		return c.namedPod(ctx, s.Name)
+	}
+	selector := s.Labels
+	if s.Name != "" {
+		var err error
+		if selector, err = c.selectorOf(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	doing := "find a pod of " + s.String()
+	list, err := c.pods(c.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return nil, c.explain(ctx, doing, access{verb: "list", resource: "pods", namespace: c.Namespace}, err)
+	}
+	best := bestPod(list.Items)
+	if best == nil {
+		return nil, &Error{Doing: doing, Err: fmt.Errorf("%s in namespace %q", noneOf(list.Items), c.Namespace),
+			Next: fmt.Sprintf("kubectl get pods -n %s -l %q", c.Namespace, selector)}
+	}
+	return best, nil
+}
+
+func noneOf(pods []corev1.Pod) string {
+	if len(pods) == 0 {
+		return "there is none"
+	}
+	return fmt.Sprintf("all %d are being deleted", len(pods))
+}
+
+func bestPod(pods []corev1.Pod) *corev1.Pod {
+	live := slices.DeleteFunc(slices.Clone(pods), func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
+	if len(live) == 0 {
+		return nil
+	}
+	slices.SortFunc(live, func(a, b corev1.Pod) int {
+		if d := podRank(&a) - podRank(&b); d != 0 {
+			return d
+		}
+		if d := b.CreationTimestamp.Compare(a.CreationTimestamp.Time); d != 0 {
+			return d
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return &live[0]
+}
+
+func podRank(p *corev1.Pod) int {
+	switch {
+	case p.Status.Phase == corev1.PodRunning && podutils.IsPodReady(p):
+		return 0
+	case p.Status.Phase == corev1.PodRunning:
+		return 1
+	case p.Status.Phase == corev1.PodPending:
+		return 2
+	}
+	return 3
+}
+
+func (c *Cluster) namedPod(ctx context.Context, name string) (*corev1.Pod, error) {
+	doing := "find pod " + name
+	pod, err := c.pods(c.Namespace).Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, &Error{Doing: doing, Err: err, Next: c.podsThereAre(ctx)}
+	case err != nil:
+		return nil, c.explain(ctx, doing, access{verb: "get", resource: "pods", namespace: c.Namespace, name: name}, err)
+	case pod.DeletionTimestamp != nil:
+		return nil, &Error{Doing: doing, Err: fmt.Errorf("it is being deleted"), Next: c.podsThereAre(ctx)}
+	}
+	return pod, nil
+}
+
+// podsThereAre lists the namespace's pods for a hint.
+func (c *Cluster) podsThereAre(ctx context.Context) string {
+	const most = 10
+	list, err := c.pods(c.Namespace).List(ctx, metav1.ListOptions{Limit: 500})
+	if err != nil {
+		return fmt.Sprintf("kubectl get pods -n %s", c.Namespace)
+	}
+	var names []string
+	for i := range list.Items {
+		if list.Items[i].DeletionTimestamp == nil {
+			names = append(names, list.Items[i].Name)
+		}
+	}
+	if len(names) == 0 {
+		return fmt.Sprintf("namespace %q has no pods; another one? -n NAMESPACE", c.Namespace)
+	}
+	sort.Strings(names)
+	more := ""
+	if len(names) > most {
+		more = fmt.Sprintf(" and %d more", len(names)-most)
+		names = names[:most]
+	}
+	return fmt.Sprintf("namespace %q has: %s%s", c.Namespace, strings.Join(names, ", "), more)
+}
+
+// selectorOf is the label selector of what owns the pods.
+func (c *Cluster) selectorOf(ctx context.Context, s Selection) (string, error) {
+	switch s.Kind {
+	case "deployments":
+		return ownerSelector(ctx, c, c.apps, s, func() *appsv1.Deployment { return &appsv1.Deployment{} },
+			func(d *appsv1.Deployment) *metav1.LabelSelector { return d.Spec.Selector })
+	case "statefulsets":
+		return ownerSelector(ctx, c, c.apps, s, func() *appsv1.StatefulSet { return &appsv1.StatefulSet{} },
+			func(d *appsv1.StatefulSet) *metav1.LabelSelector { return d.Spec.Selector })
+	case "daemonsets":
+		return ownerSelector(ctx, c, c.apps, s, func() *appsv1.DaemonSet { return &appsv1.DaemonSet{} },
+			func(d *appsv1.DaemonSet) *metav1.LabelSelector { return d.Spec.Selector })
+	case "replicasets":
+		return ownerSelector(ctx, c, c.apps, s, func() *appsv1.ReplicaSet { return &appsv1.ReplicaSet{} },
+			func(d *appsv1.ReplicaSet) *metav1.LabelSelector { return d.Spec.Selector })
+	case "jobs":
+		return ownerSelector(ctx, c, c.batch, s, func() *batchv1.Job { return &batchv1.Job{} },
+			func(d *batchv1.Job) *metav1.LabelSelector { return d.Spec.Selector })
+	case "services":
+		return ownerSelector(ctx, c, c.core, s, func() *corev1.Service { return &corev1.Service{} },
+			func(d *corev1.Service) *metav1.LabelSelector {
+				return &metav1.LabelSelector{MatchLabels: d.Spec.Selector}
+			})
+	}
+	return "", fmt.Errorf("%s has no pods", s)
+}
+
+func ownerSelector[T objectMeta](ctx context.Context, c *Cluster, client rest.Interface, s Selection, empty func() T, selector func(T) *metav1.LabelSelector) (string, error) {
+	doing := "find " + s.String()
+	owner, err := objects(c.clients, client, s.Kind, c.Namespace, empty).Get(ctx, s.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return "", &Error{Doing: doing, Err: err, Next: fmt.Sprintf("kubectl get %s -n %s", s.Kind, c.Namespace)}
+	}
+	if err != nil {
+		right := access{verb: "get", group: client.APIVersion().Group, resource: s.Kind, namespace: c.Namespace, name: s.Name}
+		return "", c.explain(ctx, doing, right, err)
+	}
+	parsed, err := metav1.LabelSelectorAsSelector(selector(owner))
+	if err != nil {
+		return "", &Error{Doing: doing, Err: err}
+	}
+	if parsed.Empty() {
+		return "", &Error{Doing: doing, Err: fmt.Errorf("it has no selector, so no pods of its own")}
+	}
+	return parsed.String(), nil
+}
