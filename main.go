@@ -12,6 +12,11 @@ import (
 	"strings"
 
 	"kdiag/applets"
+	"kdiag/applets/enter"
+	"kdiag/applets/image"
+	"kdiag/applets/manage"
+	"kdiag/applets/manager"
+	"kdiag/applets/shell"
 	"kdiag/applets/version"
 )
 
@@ -24,6 +29,11 @@ var (
 // registry is every applet of this binary, in the order that help lists them.
 func registry() []applets.Applet {
 	return []applets.Applet{
+		shell.Applet(),
+		manage.Applet(),
+		manager.Applet(),
+		enter.Applet(),
+		image.Applet(),
 		version.Applet(),
 	}
 }

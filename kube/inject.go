@@ -43,15 +43,13 @@ func (c *Cluster) EnsureShell(ctx context.Context, r ShellRequest) (Injected, er
 		if status := statusOf(pod, found.Name); status != nil && status.State.Running != nil {
 			return found, nil
 		}
-		_, err := c.awaitRunning(ctx, pod, found.Name, r.Progress)
-		return found, err
+		return found, c.awaitRunning(ctx, pod, found.Name, false, r.Progress)
 	}
 	made, pod, err := c.createShell(ctx, r)
 	if err != nil {
 		return Injected{}, err
 	}
-	_, err = c.awaitRunning(ctx, pod, made.Name, r.Progress)
-	return made, err
+	return made, c.awaitRunning(ctx, pod, made.Name, true, r.Progress)
 }
 
 // existing is the request's own container, the best one where there are more:

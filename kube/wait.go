@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -15,59 +16,98 @@ import (
 	watchtools "k8s.io/client-go/tools/watch"
 )
 
+// awaiting is a wait for one container to run.
+type awaiting struct {
+	*Cluster
+	container string
+	progress  func(string)
+	// stale is the state of a container that was there before this wait: the
+	// kubelet tries again, so it is no verdict.
+	stale *corev1.ContainerState
+	doing string
+}
+
 // awaitRunning watches a pod until its container runs. It fails with the
 // kubelet's own reason as soon as there is one, when the pod goes, and when
-// the node does not answer.
-func (c *Cluster) awaitRunning(ctx context.Context, pod *corev1.Pod, container string, progress func(string)) (*corev1.Pod, error) {
+// the node does not answer. A container that was there before, and failed to
+// start then, gets the kubelet's next try.
+func (c *Cluster) awaitRunning(ctx context.Context, pod *corev1.Pod, container string, created bool, progress func(string)) error {
 	if progress == nil {
 		progress = func(string) {}
 	}
-	doing := fmt.Sprintf("start container %s in pod %s/%s", container, pod.Namespace, pod.Name)
+	w := awaiting{
+		Cluster: c, container: container, progress: progress,
+		doing: fmt.Sprintf("start container %s in pod %s/%s", container, pod.Namespace, pod.Name),
+	}
+	if status := statusOf(pod, container); !created && status != nil {
+		w.stale = &status.State
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	progress("waiting for the kubelet")
-	go c.reportEvents(ctx, pod, container, progress)
+	progress("waiting for the kubelet of node " + pod.Spec.NodeName)
+	go w.followEvents(ctx, pod, created, cancel)
 	go func() {
 		if err := c.nodeReady(ctx, pod.Spec.NodeName); err != nil {
 			cancel(err)
 		}
 	}()
-
 	for {
-		done, err := startedOrFailed(pod, container)
+		done, err := w.decided(pod)
 		if err != nil {
-			return nil, &Error{Doing: doing, Err: err, Next: c.startHint(ctx, pod, container)}
+			return &Error{Doing: w.doing, Err: err, Next: startHint(pod, container, err)}
 		}
 		if done {
-			return pod, nil
+			return nil
 		}
-		event, err := watchtools.Until(ctx, pod.ResourceVersion, c.podWatcher(pod), podChanged(pod, container))
-		switch {
-		case err == nil:
-			pod, _ = event.Object.(*corev1.Pod)
-		case apierrors.IsGone(err) || apierrors.IsResourceExpired(err):
-			// The watch fell behind; start again from the present.
-			if pod, err = c.pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{}); err != nil {
-				return nil, c.explain(ctx, doing, access{verb: "get", resource: "pods", namespace: c.Namespace}, err)
-			}
-		case errors.Is(err, errPodDeleted):
-			return nil, &Error{Doing: doing, Err: err}
-		default:
-			failure := c.explain(ctx, doing, access{verb: "watch", resource: "pods", namespace: pod.Namespace}, err)
-			var timedOut *TimeoutError
-			if errors.As(context.Cause(ctx), &timedOut) {
-				failure = &Error{Doing: doing, Err: timedOut,
-					Next: fmt.Sprintf("the kubelet of node %s has not started it; kubectl describe pod -n %s %s", pod.Spec.NodeName, pod.Namespace, pod.Name)}
-			}
-			return nil, failure
+		if pod, err = w.next(ctx, pod); err != nil {
+			return err
 		}
 	}
 }
 
+// next is the pod in a later state that decides, or as it is now when the
+// watch could not go on from where it was.
+func (w *awaiting) next(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, error) {
+	event, err := watchtools.Until(ctx, pod.ResourceVersion, w.podWatcher(pod), w.changed(pod))
+	var failed *startError
+	var late *TimeoutError
+	switch cause := context.Cause(ctx); {
+	case err == nil:
+		now, _ := event.Object.(*corev1.Pod)
+		return now, nil
+	case apierrors.IsGone(err) || apierrors.IsResourceExpired(err):
+		now, getErr := w.pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+		right := access{verb: "get", resource: "pods", namespace: pod.Namespace, name: pod.Name}
+		return now, w.explain(ctx, w.doing, right, getErr)
+	case errors.Is(err, errPodDeleted):
+		return nil, &Error{Doing: w.doing, Err: err}
+	case errors.As(cause, &failed):
+		return nil, &Error{Doing: w.doing, Err: failed, Next: startHint(pod, w.container, failed)}
+	case errors.As(cause, &late):
+		return nil, &Error{Doing: w.doing, Err: fmt.Errorf("%w: %s", late, w.lastWord(pod)),
+			Next: fmt.Sprintf("kubectl describe pod -n %s %s, kubectl describe node %s", pod.Namespace, pod.Name, pod.Spec.NodeName)}
+	}
+	right := access{verb: "watch", resource: "pods", namespace: pod.Namespace, name: pod.Name}
+	return nil, w.explain(ctx, w.doing, right, err)
+}
+
+// lastWord is what the kubelet said of the container at last.
+func (w *awaiting) lastWord(pod *corev1.Pod) string {
+	if status := statusOf(pod, w.container); status != nil && status.State.Waiting != nil {
+		return joinReason(status.State.Waiting.Reason, status.State.Waiting.Message)
+	}
+	return "the kubelet of node " + pod.Spec.NodeName + " has said nothing of it"
+}
+
+// startError is the kubelet's word that a container does not start.
+type startError struct{ reason, message string }
+
+func (e *startError) Error() string { return joinReason(e.reason, e.message) }
+
 var errPodDeleted = errors.New("the pod was deleted meanwhile")
 
-// podChanged ends a watch on a state of the container that decides.
-func podChanged(was *corev1.Pod, container string) watchtools.ConditionFunc {
+// changed ends a watch on a state of the container that decides.
+func (w *awaiting) changed(was *corev1.Pod) watchtools.ConditionFunc {
 	return func(event watch.Event) (bool, error) {
 		switch event.Type {
 		case watch.Deleted:
@@ -79,30 +119,33 @@ func podChanged(was *corev1.Pod, container string) watchtools.ConditionFunc {
 		if !ok {
 			return false, nil
 		}
-		if now.UID != was.UID || now.DeletionTimestamp != nil && was.DeletionTimestamp == nil {
+		if now.UID != was.UID {
 			return false, errPodDeleted
 		}
-		done, err := startedOrFailed(now, container)
+		done, err := w.decided(now)
 		return done || err != nil, nil
 	}
 }
 
-// startedOrFailed reads a container's state: true when it runs, an error when
-// it will not.
-func startedOrFailed(pod *corev1.Pod, container string) (bool, error) {
+// decided reads the container's state: true when it runs, an error when it
+// will not.
+func (w *awaiting) decided(pod *corev1.Pod) (bool, error) {
 	if pod.DeletionTimestamp != nil {
 		return false, errPodDeleted
 	}
-	status := statusOf(pod, container)
+	status := statusOf(pod, w.container)
 	switch {
 	case status == nil:
 		return false, nil
 	case status.State.Running != nil:
 		return true, nil
+	case w.stale != nil && equality.Semantic.DeepEqual(*w.stale, status.State):
+		return false, nil
 	case status.State.Terminated != nil:
-		return false, errors.New(whyNotRunning(pod, status))
+		ended := status.State.Terminated
+		return false, &startError{fmt.Sprintf("it ended with exit code %d", ended.ExitCode), joinReason(ended.Reason, ended.Message)}
 	case status.State.Waiting != nil && !slices.Contains(startingReasons, status.State.Waiting.Reason):
-		return false, errors.New(joinReason(status.State.Waiting.Reason, status.State.Waiting.Message))
+		return false, &startError{status.State.Waiting.Reason, status.State.Waiting.Message}
 	}
 	return false, nil
 }
@@ -111,10 +154,10 @@ func startedOrFailed(pod *corev1.Pod, container string) (bool, error) {
 // its way. Any other one is a failure that it retries without an end.
 var startingReasons = []string{"", "ContainerCreating", "PodInitializing"}
 
-func (c *Cluster) podWatcher(pod *corev1.Pod) cache.Watcher {
+func (w *awaiting) podWatcher(pod *corev1.Pod) cache.Watcher {
 	return &cache.ListWatch{WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 		options.FieldSelector = fields.OneTermEqualSelector("metadata.name", pod.Name).String()
-		return c.pods(pod.Namespace).Watch(ctx, options)
+		return w.pods(pod.Namespace).Watch(ctx, options)
 	}}
 }
 
@@ -134,48 +177,62 @@ func (c *Cluster) nodeReady(ctx context.Context, name string) error {
 	return nil
 }
 
-// reportEvents passes on what the kubelet says about a container. Without the
-// right to read events there is nothing to pass on.
-func (c *Cluster) reportEvents(ctx context.Context, pod *corev1.Pod, container string, progress func(string)) {
-	selector := fields.Set{"involvedObject.uid": string(pod.UID)}.AsSelector().String()
-	watcher, err := c.events(pod.Namespace).Watch(ctx, metav1.ListOptions{FieldSelector: selector})
+// followEvents reads what the kubelet says about the container: it shows it as
+// progress, and ends the wait on a failure. The kubelet writes that into the
+// pod's status only 10 s later, when it tries again. Without the right to read
+// events the status has to do.
+func (w *awaiting) followEvents(ctx context.Context, pod *corev1.Pod, created bool, fail context.CancelCauseFunc) {
+	events := w.events(pod.Namespace)
+	options := metav1.ListOptions{FieldSelector: fields.Set{"involvedObject.uid": string(pod.UID)}.String()}
+	if !created {
+		// What was said before this wait is of no interest.
+		past, err := events.List(ctx, options)
+		if err != nil {
+			return
+		}
+		options.ResourceVersion = past.ResourceVersion
+	}
+	watcher, err := events.Watch(ctx, options)
 	if err != nil {
 		return
 	}
 	defer watcher.Stop()
+	ours := fmt.Sprintf("spec.ephemeralContainers{%s}", w.container)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case event, ok := <-watcher.ResultChan():
-			if !ok {
+		case event, open := <-watcher.ResultChan():
+			if !open {
 				return
 			}
-			said, isEvent := event.Object.(*corev1.Event)
-			if isEvent && said.InvolvedObject.FieldPath == fmt.Sprintf("spec.ephemeralContainers{%s}", container) {
-				progress(oneLine(said.Message))
+			said, ok := event.Object.(*corev1.Event)
+			switch {
+			case !ok || said.InvolvedObject.FieldPath != ours:
+			case slices.Contains(failedReasons, said.Reason):
+				fail(&startError{"", said.Message})
+			default:
+				w.progress(oneLine(said.Message))
 			}
 		}
 	}
 }
 
+// failedReasons are the reasons of the kubelet's events about a container that
+// it could not start (pkg/kubelet/events).
+var failedReasons = []string{"Failed", "ErrImageNeverPull", "InspectFailed", "BackOff"}
+
 // startHint guesses what to do about a container that does not start.
-func (c *Cluster) startHint(_ context.Context, pod *corev1.Pod, container string) string {
-	status := statusOf(pod, container)
-	if status == nil {
+func startHint(pod *corev1.Pod, container string, err error) string {
+	var failed *startError
+	if !errors.As(err, &failed) {
 		return ""
 	}
-	image := status.Image
-	switch {
-	case status.State.Waiting != nil && slices.Contains(imageReasons, status.State.Waiting.Reason):
-		return fmt.Sprintf("can the node pull %s? give another with --image, or load it: kdiag image save, kdiag image push", image)
-	case status.State.Terminated != nil || status.State.Waiting != nil:
-		return fmt.Sprintf("is %s a kdiag image? kubectl logs -n %s %s -c %s", image, pod.Namespace, pod.Name, container)
+	for i := range pod.Spec.EphemeralContainers {
+		if c := &pod.Spec.EphemeralContainers[i]; c.Name == container {
+			return fmt.Sprintf("is %s a kdiag image, and can node %s pull it? --image REF names another; kdiag image save and push make one",
+				c.Image, pod.Spec.NodeName)
+		}
 	}
 	return ""
-}
-
-var imageReasons = []string{
-	"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
-	"ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed",
 }

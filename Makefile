@@ -1,0 +1,111 @@
+# kdiag: "make" alone prints help.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+export CGO_ENABLED := 0
+
+GO      ?= go
+ARCH    := $(shell $(GO) env GOARCH)
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+IMAGE   ?= localhost/kdiag:dev
+LDFLAGS := -s -w -X main.buildVersion=$(VERSION) -X main.buildImage=$(IMAGE)
+BUILD   := $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+MAX_BYTES := 33554432
+
+# What a fresh Debian machine with Go is still missing, by package.
+PACKAGES := bzip2 containerd containernetworking-plugins dpkg-dev file gcc gcc-aarch64-linux-gnu \
+	iproute2 iptables jq libc6-dev-arm64-cross make musl-tools nftables patch procps qemu-user-static \
+	runc tmux util-linux xz-utils buildah conntrack
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
+
+CLUSTER  := .cluster/bin/cluster
+KUBECTL  := $(CURDIR)/.cluster/bin/kubectl
+# A cluster of the user's own is used as it is; nothing is started then.
+OWN      := $(and $(KUBECONFIG),$(KDIAG_TEST_IMAGE))
+CLUSTER_ENV := $(if $(OWN),,KUBECONFIG=$(CURDIR)/.cluster/kubeconfig KDIAG_TEST_IMAGE=$(IMAGE) PATH=$(CURDIR)/.cluster/bin:$$PATH)
+
+##@ Use
+
+help: ## Print this
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: deps build cluster-images ## Deploy a sample without a shell and show what kdiag does to it
+	@$(CLUSTER_ENV) testdata/demo.sh
+
+test: deps build build-all lint unit integration ## Everything CI runs: checks, unit, testscript, netns and cluster tests
+
+##@ Build
+
+build: scratch-shell ## Build bin/kdiag and the link bin/kubectl-kdiag
+	@$(BUILD) -o bin/kdiag .
+	@ln -sf kdiag bin/kubectl-kdiag
+	@size=$$(stat -c %s bin/kdiag); [ $$size -le $(MAX_BYTES) ] || { echo "bin/kdiag: $$size bytes, over the budget of $(MAX_BYTES)"; exit 1; }
+
+build-all: scratch-shell ## Build every platform: bin/kdiag-OS-ARCH
+	@sh scratch-shell/build.sh arm64
+	@for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64; do \
+		out=bin/kdiag-$${platform%/*}-$${platform#*/}; [ $${platform%/*} != windows ] || out=$$out.exe; \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(BUILD) -o $$out .; \
+	done
+
+scratch-shell: ## Build the shell that the binary carries
+	@sh scratch-shell/build.sh $(ARCH)
+
+image: build ## Write bin/kdiag-image.tar, as "kdiag image save" does
+	@bin/kdiag image save bin/kdiag-image.tar --image $(IMAGE)
+
+##@ Test
+
+unit: ## Unit, testscript and netns tests
+	@KDIAG_TEST_ALL=1 $(GO) test -count=1 $$($(GO) list ./... | grep -v '^kdiag/integration')
+	@cd integration/cluster && $(GO) vet ./... && $(GO) test -count=1 .
+
+integration: cluster-images ## Tests on the cluster
+	@$(CLUSTER_ENV) KDIAG_TEST_ALL=1 $(GO) test -count=1 -timeout 30m ./integration
+
+lint: ## Formatting, vet on every platform, golangci-lint
+	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not gofmt-ed: $$out"; exit 1; }
+	@for os in linux darwin windows; do GOOS=$$os $(GO) vet ./...; done
+	@$(GO) mod tidy -diff
+	@$(GO) run $(GOLANGCI) run
+
+bench: cluster-images ## Compare with kubectl exec and kubectl debug
+	@$(CLUSTER_ENV) KDIAG_BENCH=1 $(GO) test -count=1 -v -timeout 30m -run TestSpeed ./integration
+
+##@ The cluster
+
+cluster: ## Build and start the test cluster; nothing if it is up
+	@$(MAKE) $(if $(OWN),own-cluster,.cluster-up)
+
+.cluster-up:
+	@cd integration/cluster && $(GO) build -o ../../$(CLUSTER) .
+	@$(CLUSTER) up
+
+own-cluster:
+	@echo "using the cluster of KUBECONFIG=$(KUBECONFIG)"
+
+cluster-down: ## Stop the test cluster and leave nothing of it behind
+	@cd integration/cluster && $(GO) build -o ../../$(CLUSTER) .
+	@$(CLUSTER) down
+
+cluster-images: build cluster
+ifeq ($(OWN),)
+	@$(MAKE) image
+	@$(GO) run ./integration/sampleimage bin/sample-images.tar
+	@$(CLUSTER) load bin/kdiag-image.tar bin/sample-images.tar
+endif
+
+##@ Other
+
+deps: ## Install the Debian packages that are missing
+	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	[ -z "$$missing" ] || { echo "installing:" $$missing; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; }
+
+clean: ## Remove what was built; the cluster is stopped first
+	@[ ! -e .cluster ] || $(MAKE) cluster-down
+	@rm -rf bin .cluster scratch-shell/bin/busybox-linux-amd64 scratch-shell/bin/busybox-linux-arm64 scratch-shell/bin/.stamp-*
+
+.PHONY: help demo test build build-all scratch-shell image unit integration lint bench cluster .cluster-up own-cluster \
+	cluster-down cluster-images deps clean

@@ -1,0 +1,144 @@
+// Package kubeflags gives applets the flags that reach a cluster, as kubectl
+// spells them, and those that choose a pod and the image to put into it. It is
+// where the flag library meets package kube.
+package kubeflags
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"kdiag/applets"
+	"kdiag/kube"
+	"kdiag/mux"
+
+	"github.com/urfave/cli/v2"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Connection are the flags that Connect reads.
+func Connection() []cli.Flag {
+	text := func(usage, name string, aliases ...string) cli.Flag {
+		return &cli.StringFlag{Name: name, Aliases: aliases, Usage: usage, Category: applets.ConnectionCategory}
+	}
+	return []cli.Flag{
+		text("Namespace of the pod", "namespace", "n"),
+		text("Context of the kubeconfig", "context"),
+		text("Kubeconfig file; KUBECONFIG may name several", "kubeconfig"),
+		text("Cluster of the kubeconfig", "cluster"),
+		text("User of the kubeconfig", "user"),
+		text("Address and port of the API server", "server", "s"),
+		text("Bearer token", "token"),
+		text("User to impersonate", "as"),
+		text("UID to impersonate", "as-uid"),
+		&cli.StringSliceFlag{
+			Name: "as-group", Usage: "Group to impersonate; may be repeated", Category: applets.ConnectionCategory,
+		},
+		text("File with the server's certificate authority", "certificate-authority"),
+		text("File with the client certificate", "client-certificate"),
+		text("File with the client key", "client-key"),
+		&cli.BoolFlag{
+			Name: "insecure-skip-tls-verify", Usage: "Do not check the server's certificate", Category: applets.ConnectionCategory,
+		},
+		text("Name the server's certificate must have", "tls-server-name"),
+		text("Bound on each plain request, as 5s; 0 for none", "request-timeout"),
+	}
+}
+
+// Connect makes a connection from the flags' values.
+func Connect(inv *applets.Invocation) (*kube.Cluster, error) {
+	f := inv.Flags
+	return kube.Connect(kube.Options{
+		Kubeconfig: f.String("kubeconfig"), Context: f.String("context"),
+		Cluster: f.String("cluster"), User: f.String("user"), Namespace: f.String("namespace"),
+		Server: f.String("server"), Token: f.String("token"),
+		As: f.String("as"), AsUID: f.String("as-uid"), AsGroups: f.StringSlice("as-group"),
+		CertificateAuthority: f.String("certificate-authority"),
+		ClientCertificate:    f.String("client-certificate"), ClientKey: f.String("client-key"),
+		InsecureSkipTLSVerify: f.Bool("insecure-skip-tls-verify"),
+		TLSServerName:         f.String("tls-server-name"),
+		RequestTimeout:        f.String("request-timeout"),
+	}, inv.Err)
+}
+
+// Target are the flags that Selection reads.
+func Target() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "selector", Aliases: []string{"l", "labels"}, Usage: "Label selector, in place of a name"},
+		&cli.StringFlag{Name: "container", Aliases: []string{"c", "t", "target"}, Usage: "Container; default: the pod's default container"},
+		&cli.StringFlag{Name: "pod", Usage: "Pod, in place of the argument", Hidden: true},
+	}
+}
+
+// Selection reads which pod and container are meant. The container is empty
+// for the pod's default.
+func Selection(inv *applets.Invocation) (pod kube.Selection, container string, err error) {
+	names := inv.Args
+	if named := inv.Flags.String("pod"); named != "" {
+		names = append([]string{named}, names...)
+	}
+	if len(names) > 1 {
+		hint := "what is for the shell itself stands after --"
+		return pod, "", applets.WithHint(applets.Usage("one target at a time, got %q", names), "%s", hint)
+	}
+	target := ""
+	if len(names) == 1 {
+		target = names[0]
+	}
+	pod, err = kube.ParseSelection(target, inv.Flags.String("selector"))
+	if err != nil {
+		return pod, "", applets.Usage("%w", err)
+	}
+	return pod, inv.Flags.String("container"), nil
+}
+
+// Injection are the flags that Image, PullPolicy and Profile read.
+func Injection() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "image", Aliases: []string{"dbg-image"}, Usage: "kdiag's image in the cluster; default: KDIAG_IMAGE, else the one of this build"},
+		&cli.StringFlag{Name: "image-pull-policy", Aliases: []string{"pull-policy"}, Usage: "Always, IfNotPresent or Never", Value: string(corev1.PullIfNotPresent)},
+		&cli.StringFlag{Name: "profile", Usage: "auto, setns, chroot, baseline or restricted", Value: string(kube.ProfileAuto)},
+		&cli.DurationFlag{Name: "timeout", Usage: "Bound on everything before the shell is there", Value: kube.DefaultTimeout},
+		&cli.DurationFlag{Name: "idle-timeout", Usage: "How long the container stays once no shell is left", Value: kube.DefaultIdleTimeout},
+	}
+}
+
+// Image is the image to run in the pod: --image, KDIAG_IMAGE or the build's.
+func Image(inv *applets.Invocation) string {
+	for _, image := range []string{inv.Flags.String("image"), os.Getenv("KDIAG_IMAGE")} {
+		if image != "" {
+			return image
+		}
+	}
+	return inv.Build.Image
+}
+
+// PullPolicy reads --image-pull-policy.
+func PullPolicy(inv *applets.Invocation) (corev1.PullPolicy, error) {
+	switch policy := corev1.PullPolicy(inv.Flags.String("image-pull-policy")); policy {
+	case corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever:
+		return policy, nil
+	default:
+		return "", applets.Usage("--image-pull-policy %s: it is Always, IfNotPresent or Never", policy)
+	}
+}
+
+// UserKey is the public key by which this user's containers are known. A user
+// whose configuration directory cannot be written gets one for this run only,
+// and is told so.
+func UserKey(inv *applets.Invocation) (string, error) {
+	dir, err := os.UserConfigDir()
+	if err == nil {
+		key, loadErr := mux.LoadKey(filepath.Join(dir, "kdiag", "key.pem"))
+		if loadErr == nil {
+			return mux.PublicText(key), nil
+		}
+		err = loadErr
+	}
+	fmt.Fprintf(inv.Err, "note: a key for this run only, so its container is not found again: %v\n", err)
+	key, err := mux.NewKey()
+	if err != nil {
+		return "", err
+	}
+	return mux.PublicText(key), nil
+}

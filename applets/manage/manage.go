@@ -1,0 +1,43 @@
+// Package manage is the applet that starts the container for a shell and
+// leaves it to others to use: for scripts, and to look at it.
+package manage
+
+import (
+	"context"
+	"fmt"
+
+	"kdiag/applets"
+	"kdiag/applets/kubeflags"
+	"kdiag/kube"
+)
+
+// Applet is "kdiag manage".
+func Applet() applets.Applet {
+	return applets.Applet{
+		Name:        "manage",
+		Summary:     "Start the container that shells run in, and print its name",
+		ArgsUsage:   "[POD | TYPE/NAME] [flags]",
+		Description: "The container leaves by itself once it has been idle for --idle-timeout.",
+		Hidden:      true,
+		Flags:       kubeflags.ShellFlags(),
+		Run:         run,
+	}
+}
+
+func run(ctx context.Context, inv *applets.Invocation) error {
+	if len(inv.Rest) > 0 {
+		return applets.Usage("manage runs no command, got %q", inv.Rest)
+	}
+	shell, err := kubeflags.ParseShell(inv)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := kube.WithTimeout(ctx, inv.Flags.Duration("timeout"))
+	defer cancel()
+	injected, err := shell.Ensure(ctx, inv.Err)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(inv.Out, injected.Name)
+	return err
+}

@@ -1,0 +1,85 @@
+package shell
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+
+	"kdiag/kube"
+)
+
+// lifeline tells the pod that the user's side of a session is gone. A runtime
+// leaves an exec'd process on a terminal running when its client goes, so a
+// second exec, without a terminal, stands by: its stdin ends with the client,
+// however that ended, and then "enter --lifeline" hangs the session up.
+type lifeline struct {
+	*session
+	// delay is how long the session runs without one.
+	delay time.Duration
+
+	mu     sync.Mutex
+	timer  *time.Timer
+	cancel context.CancelFunc
+	stdin  *io.PipeWriter
+	ended  chan struct{}
+}
+
+// hangUpTimeout bounds the wait for a hang-up to be carried out.
+const hangUpTimeout = 5 * time.Second
+
+// start begins the lifeline after its delay. It outlives ctx, whose end is
+// what it is for.
+func (l *lifeline) start(ctx context.Context) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ctx = context.WithoutCancel(ctx)
+	l.timer = time.AfterFunc(l.delay, func() { l.open(ctx) })
+}
+
+func (l *lifeline) open(ctx context.Context) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended != nil {
+		return
+	}
+	ctx, l.cancel = context.WithCancel(ctx)
+	var stdin *io.PipeReader
+	stdin, l.stdin = io.Pipe()
+	l.ended = make(chan struct{})
+	exec := l.exec
+	exec.Command = []string{kube.Binary, "enter", "--lifeline", "--session=" + l.id}
+	exec.Stdin, exec.Stdout, exec.Stderr = stdin, io.Discard, io.Discard
+	go func() {
+		defer close(l.ended)
+		// Without it the shell works all the same; nobody need be told.
+		_ = l.cluster.Exec(ctx, exec)
+	}()
+}
+
+// release lets go after the shell's own end: there is nothing to hang up.
+func (l *lifeline) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	if l.cancel != nil {
+		l.cancel()
+	}
+}
+
+// hangUp ends the session's processes in the pod and waits until that is done,
+// for hangUpTimeout at most.
+func (l *lifeline) hangUp(ctx context.Context) {
+	l.open(context.WithoutCancel(ctx))
+	l.mu.Lock()
+	ended, stdin, cancel := l.ended, l.stdin, l.cancel
+	l.mu.Unlock()
+	_ = stdin.Close()
+	defer cancel()
+	select {
+	case <-ended:
+	case <-time.After(hangUpTimeout):
+	}
+}

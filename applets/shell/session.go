@@ -1,0 +1,102 @@
+package shell
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"os"
+	"time"
+
+	"kdiag/applets"
+	"kdiag/applets/kubeflags"
+	"kdiag/kube"
+)
+
+// session is one shell in a shell container.
+type session struct {
+	cluster *kube.Cluster
+	exec    kube.Exec
+	// id names the shell's processes in the pod.
+	id   string
+	line []string
+}
+
+func newSession(request *kubeflags.Shell, injected kube.Injected, o options) (*session, error) {
+	var random [8]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return nil, err
+	}
+	target := request.Target
+	s := &session{
+		cluster: request.Cluster,
+		id:      hex.EncodeToString(random[:]),
+		exec: kube.Exec{
+			Namespace: target.Pod.Namespace, Pod: target.Pod.Name, Container: injected.Name,
+			OpenTimeout: o.timeout,
+		},
+	}
+	s.line = []string{
+		kube.Binary, "enter", "--session=" + s.id, "--container-id=" + target.ID,
+		"--prompt=" + target.Pod.Name + "/" + target.Container,
+	}
+	if target.SharesPIDs() {
+		s.line = append(s.line, "--shared-pids")
+	}
+	if o.asTarget {
+		s.line = append(s.line, "--as-target")
+	}
+	s.line = append(s.line, "--")
+	s.line = append(s.line, o.args...)
+	return s, nil
+}
+
+// run runs the shell until it ends, on the user's terminal where there is one.
+// Whatever ends it, the terminal is as it was, and when it was not the shell's
+// own end, its processes in the pod are hung up.
+func (s *session) run(ctx context.Context, streams applets.Streams) error {
+	terminal := newTerminal(streams)
+	life := &lifeline{session: s, delay: shortCommand}
+	shell := s.exec
+	shell.Command = s.line
+	shell.Stdin, shell.Stdout, shell.Stderr = streams.In, streams.Out, streams.Err
+	if terminal.interactive() {
+		life.delay = 0
+		shell.Command = withEnv(s.line, "TERM="+terminalType())
+	}
+	shell.Opened = func() { life.start(ctx) }
+	err := terminal.run(&shell, func() error { return s.cluster.Exec(ctx, shell) })
+
+	var exit *kube.ExitError
+	var notStarted *kube.NotStartedError
+	switch {
+	case err == nil, errors.As(err, &exit):
+		life.release()
+	case !errors.As(err, &notStarted):
+		life.hangUp(ctx)
+	}
+	return err
+}
+
+// shortCommand is how long a command without a terminal runs before it gets a
+// lifeline: most have ended by then.
+const shortCommand = 300 * time.Millisecond
+
+func terminalType() string {
+	if name := os.Getenv("TERM"); name != "" {
+		return name
+	}
+	return "xterm-256color"
+}
+
+// withEnv puts a variable before the "--" of a line of enter's.
+func withEnv(line []string, variable string) []string {
+	var out []string
+	for i, word := range line {
+		if word == "--" {
+			return append(append(out, "--env="+variable), line[i:]...)
+		}
+		out = append(out, word)
+	}
+	return out
+}

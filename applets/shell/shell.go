@@ -1,0 +1,114 @@
+// Package shell is the applet that gives a shell in a container, one without
+// a shell of its own too.
+package shell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"kdiag/applets"
+	"kdiag/applets/kubeflags"
+	"kdiag/kube"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Applet is "kdiag shell".
+func Applet() applets.Applet {
+	return applets.Applet{
+		Name:      "shell",
+		Summary:   "Get a shell in a container, scratch and distroless ones too",
+		ArgsUsage: "[POD | TYPE/NAME] [-l selector] [-c container] [flags] [-- ash arguments]",
+		Examples: `
+			kubectl kdiag shell deploy/web                        # an interactive shell
+			kubectl kdiag shell -n prod -l app=db -- -c 'ps; ls'  # one command, with its exit code
+		`,
+		Description: `
+			The shell is busybox ash with its tools, brought along: the container needs none.
+			It runs in an ephemeral container that joins the target; no pod restarts, nothing
+			is written to the target, and the container ends once it has been idle for a while.
+			Of several pods a ready and new one is taken. Exit code: the shell's own.
+		`,
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "as-target", Usage: "Take the application's own uid, gids and capabilities"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "No notes on what was chosen"},
+		}, kubeflags.ShellFlags()...),
+		Run: run,
+	}
+}
+
+// options are what run needs beside the request for the container.
+type options struct {
+	asTarget bool
+	args     []string
+	timeout  time.Duration
+	notes    io.Writer
+}
+
+func run(ctx context.Context, inv *applets.Invocation) error {
+	request, err := kubeflags.ParseShell(inv)
+	if err != nil {
+		return err
+	}
+	o := options{
+		asTarget: inv.Flags.Bool("as-target"), args: inv.Rest,
+		timeout: inv.Flags.Duration("timeout"), notes: inv.Err,
+	}
+	if inv.Flags.Bool("quiet") {
+		o.notes = io.Discard
+	}
+	err = o.shell(ctx, request, inv.Streams)
+	var notStarted *kube.NotStartedError
+	if errors.As(err, &notStarted) && ctx.Err() == nil && !o.stillRuns(ctx, request) {
+		// The container ended between our look at it and the exec, as an
+		// idle one does. It is replaced.
+		err = o.shell(ctx, request, inv.Streams)
+	}
+	var exit *kube.ExitError
+	if errors.As(err, &exit) {
+		return &applets.ExitError{Code: exit.Code}
+	}
+	return err
+}
+
+// shell has a container run and runs one shell in it.
+func (o options) shell(ctx context.Context, request *kubeflags.Shell, streams applets.Streams) error {
+	injected, err := o.ensure(ctx, request, streams)
+	if err != nil {
+		return err
+	}
+	if injected.Profile != kube.ProfileSetns {
+		fmt.Fprintln(o.notes, profileNote(injected))
+	}
+	session, err := newSession(request, injected, o)
+	if err != nil {
+		return err
+	}
+	return session.run(ctx, streams)
+}
+
+func (o options) ensure(ctx context.Context, request *kubeflags.Shell, streams applets.Streams) (kube.Injected, error) {
+	ctx, cancel := kube.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	progress := newProgress(streams.Err)
+	defer progress.clear()
+	request.Progress = progress.show
+	return request.Ensure(ctx, o.notes)
+}
+
+func (o options) stillRuns(ctx context.Context, request *kubeflags.Shell) bool {
+	ctx, cancel := kube.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	return request.StillRuns(ctx)
+}
+
+func profileNote(injected kube.Injected) string {
+	note := fmt.Sprintf("note: profile %s, %s", injected.Profile, injected.Profile.Means())
+	if injected.Refused != "" {
+		note += "; a better one was refused: " + injected.Refused
+	}
+	return note
+}

@@ -1,0 +1,50 @@
+package shell
+
+import (
+	"io"
+	"os"
+
+	"kdiag/applets"
+	"kdiag/kube"
+
+	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/kubectl/pkg/util/interrupt"
+	"k8s.io/kubectl/pkg/util/term"
+)
+
+// terminal is the user's terminal, if both stdin and stdout are one.
+type terminal struct{ tty term.TTY }
+
+func newTerminal(streams applets.Streams) terminal {
+	return terminal{term.TTY{
+		In: streams.In, Out: streams.Out, Raw: true,
+		// The signal itself is the caller's business; here it only has the
+		// terminal restored.
+		Parent: interrupt.New(func(os.Signal) {}),
+	}}
+}
+
+func (t terminal) interactive() bool { return t.tty.IsTerminalIn() && t.tty.IsTerminalOut() }
+
+// run calls do. On a terminal it gives exec one too, puts the user's into raw
+// mode meanwhile and follows its size; it is restored whatever happens.
+func (t terminal) run(exec *kube.Exec, do func() error) error {
+	if !t.interactive() {
+		return do()
+	}
+	exec.Sizes = sizes{t.tty.MonitorSize(t.tty.GetSize())}
+	return t.tty.Safe(do)
+}
+
+// sizes hands kubectl's terminal sizes to client-go.
+type sizes struct{ queue term.TerminalSizeQueue }
+
+func (s sizes) Next() *remotecommand.TerminalSize {
+	size := s.queue.Next()
+	if size == nil {
+		return nil
+	}
+	return &remotecommand.TerminalSize{Width: size.Width, Height: size.Height}
+}
+
+func isTerminal(w io.Writer) bool { return term.TTY{Out: w}.IsTerminalOut() }

@@ -1,0 +1,155 @@
+// Sampleimage writes the images that demo and tests run in pods as one
+// loadable archive: "sampleimage FILE", from the project's root.
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+
+	scratchshell "kdiag/scratch-shell"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+)
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: sampleimage FILE")
+		os.Exit(2)
+	}
+	if err := write(os.Args[1]); err != nil {
+		fmt.Fprintln(os.Stderr, "sampleimage:", err)
+		os.Exit(1)
+	}
+}
+
+// file is one entry of an image's only layer.
+type file struct {
+	path string
+	mode int64
+	data []byte
+	link string
+}
+
+func write(out string) error {
+	app, err := buildSample()
+	if err != nil {
+		return err
+	}
+	busybox, err := scratchshell.Binary()
+	if err != nil {
+		return err
+	}
+	kdiag, err := os.ReadFile(filepath.Join("bin", "kdiag"))
+	if err != nil {
+		return err
+	}
+	scratch := []file{{path: "app", mode: 0o755, data: app}, {path: "data/hello.txt", mode: 0o644, data: []byte("hello from the target\n")}}
+	shell := []file{{path: "bin/busybox", mode: 0o755, data: busybox}}
+	for _, tool := range []string{"sh", "sleep", "true", "cat", "echo"} {
+		shell = append(shell, file{path: "bin/" + tool, link: "busybox"})
+	}
+	images := map[name.Tag]v1.Image{}
+	for _, image := range []struct {
+		tag    string
+		files  []file
+		config v1.Config
+	}{
+		// Nothing but the application.
+		{"localhost/kdiag-sample:scratch", scratch, v1.Config{Entrypoint: []string{"/app"}, Env: []string{"SAMPLE=scratch"}, WorkingDir: "/data"}},
+		// What a distroless image has: users, no shell, not root.
+		{"localhost/kdiag-sample:distroless", append([]file{
+			{path: "etc/passwd", mode: 0o644, data: []byte("root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n")},
+			{path: "etc/group", mode: 0o644, data: []byte("root:x:0:\nnonroot:x:65532:\n")},
+			{path: "home/nonroot/.keep", mode: 0o644},
+		}, scratch...), v1.Config{
+			Entrypoint: []string{"/app"}, User: "65532",
+			Env: []string{"SAMPLE=distroless", "PATH=/usr/bin:/bin"}, WorkingDir: "/home/nonroot",
+		}},
+		// A shell of its own, to compare with kubectl exec.
+		{"localhost/kdiag-sample:full", append(shell, scratch...), v1.Config{Entrypoint: []string{"/app"}, Env: []string{"PATH=/bin"}}},
+		// As large as kdiag's, to compare with kubectl debug.
+		{"localhost/kdiag-sample:debug", append([]file{{path: "filler", mode: 0o644, data: kdiag}}, shell...), v1.Config{Env: []string{"PATH=/bin"}}},
+	} {
+		tag, err := name.NewTag(image.tag)
+		if err != nil {
+			return err
+		}
+		if images[tag], err = build(image.files, image.config); err != nil {
+			return err
+		}
+	}
+	return tarball.MultiWriteToFile(out, images)
+}
+
+func buildSample() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "sample")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	out := filepath.Join(dir, "app")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, "./testdata/sample")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return nil, fmt.Errorf("build the sample: %w", err)
+	}
+	return os.ReadFile(out)
+}
+
+func build(files []file, config v1.Config) (v1.Image, error) {
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	seen := map[string]bool{}
+	for _, f := range files {
+		if dir := filepath.Dir(f.path); dir != "." && !seen[dir] {
+			for part := dir; part != "."; part = filepath.Dir(part) {
+				seen[part] = true
+			}
+			if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir + "/", Mode: 0o755}); err != nil {
+				return nil, err
+			}
+		}
+		header := &tar.Header{Typeflag: tar.TypeReg, Name: f.path, Mode: f.mode, Size: int64(len(f.data))}
+		if f.link != "" {
+			header = &tar.Header{Typeflag: tar.TypeSymlink, Name: f.path, Linkname: f.link}
+		}
+		if err := w.WriteHeader(header); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(f.data); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	made, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(layer.Bytes())), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	image, err := mutate.AppendLayers(empty.Image, made)
+	if err != nil {
+		return nil, err
+	}
+	configFile, err := image.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	configFile = configFile.DeepCopy()
+	configFile.OS, configFile.Architecture = "linux", runtime.GOARCH
+	configFile.Config = config
+	return mutate.ConfigFile(image, configFile)
+}

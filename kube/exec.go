@@ -1,0 +1,177 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/remotecommand"
+	utilexec "k8s.io/client-go/util/exec"
+	"k8s.io/streaming/pkg/httpstream"
+)
+
+// Exec is a command to run in a container.
+type Exec struct {
+	Namespace, Pod, Container string
+	Command                   []string
+	// Stdin is read once the streams are open; Exec does not close it. Stdin
+	// must not be nil, so that Opened can be told.
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	// Sizes is set for a command on a terminal of its own, whose stderr then
+	// comes with stdout.
+	Sizes remotecommand.TerminalSizeQueue
+	// Opened is called once, when the API server has opened the streams; may
+	// be nil.
+	Opened func()
+	// OpenTimeout bounds the time until then.
+	OpenTimeout time.Duration
+}
+
+// ExitError is a command that ran and ended with a code other than 0.
+type ExitError struct{ Code int }
+
+func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
+
+// NotStartedError is a command that was not started: the streams to it were
+// never opened. Another attempt can do no harm.
+type NotStartedError struct{ Err error }
+
+func (e *NotStartedError) Error() string { return e.Err.Error() }
+func (e *NotStartedError) Unwrap() error { return e.Err }
+
+// Exec runs a command and waits for its end: over a WebSocket (KEP-4006), or
+// over SPDY with a server or a proxy that has none. It returns nil for exit
+// code 0, an *ExitError for another one, and a *NotStartedError when the
+// command was not started. When ctx ends the streams are closed; what the
+// command then does is its own affair.
+func (c *Cluster) Exec(ctx context.Context, e Exec) error {
+	doing := fmt.Sprintf("exec in container %s of pod %s/%s", e.Container, e.Namespace, e.Pod)
+	executor, err := c.executor(e)
+	if err != nil {
+		return &Error{Doing: doing, Err: err}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	opened := newOpening(e.Opened)
+	timer := time.AfterFunc(e.OpenTimeout, func() {
+		if !opened.done() {
+			cancel(&TimeoutError{e.OpenTimeout})
+		}
+	})
+	defer timer.Stop()
+
+	options := remotecommand.StreamOptions{
+		Stdin:             openingReader{e.Stdin, opened},
+		Stdout:            e.Stdout,
+		Tty:               e.Sizes != nil,
+		TerminalSizeQueue: e.Sizes,
+	}
+	if e.Sizes == nil {
+		options.Stderr = e.Stderr
+	}
+	err = executor.StreamWithContext(ctx, options)
+	var exit utilexec.ExitError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &exit) && exit.Exited():
+		return &ExitError{exit.ExitStatus()}
+	}
+	right := access{verb: "create", resource: "pods", subresource: "exec", namespace: e.Namespace, name: e.Pod}
+	failure := c.explain(ctx, doing, right, upgradeCause(err))
+	if !opened.done() {
+		return &NotStartedError{failure}
+	}
+	if context.Cause(ctx) == nil {
+		failure = &Error{Doing: doing, Err: fmt.Errorf("the connection to the API server broke: %w", c.plain(err))}
+	}
+	return failure
+}
+
+// upgradeCause is what the server answered in place of a stream.
+func upgradeCause(err error) error {
+	var failed *httpstream.UpgradeFailureError
+	var status *apierrors.StatusError
+	if errors.As(err, &failed) && errors.As(failed.Cause, &status) {
+		return status
+	}
+	return err
+}
+
+func (c *Cluster) executor(e Exec) (remotecommand.Executor, error) {
+	request := c.core.Post().Resource("pods").Namespace(e.Namespace).Name(e.Pod).SubResource("exec").
+		VersionedParams(&corev1.PodExecOptions{
+			Container: e.Container, Command: e.Command,
+			Stdin: true, Stdout: true, Stderr: e.Sizes == nil, TTY: e.Sizes != nil,
+		}, c.codec)
+	spdy, err := remotecommand.NewSPDYExecutor(c.streams, "POST", request.URL())
+	if err != nil {
+		return nil, err
+	}
+	// RFC 6455, 4.1: a WebSocket begins with a GET.
+	ws, err := remotecommand.NewWebSocketExecutor(c.streams, "GET", request.URL().String())
+	if err != nil {
+		return nil, err
+	}
+	return remotecommand.NewFallbackExecutor(ws, spdy, func(err error) bool {
+		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+	})
+}
+
+// Running reports whether a container of a pod runs now. It is false, too,
+// when that cannot be learned.
+func (c *Cluster) Running(ctx context.Context, namespace, pod, container string) bool {
+	got, err := c.pods(namespace).Get(ctx, pod, metav1.GetOptions{})
+	if err != nil {
+		return false
+	}
+	status := statusOf(got, container)
+	return status != nil && status.State.Running != nil
+}
+
+// opening is the moment at which streams are open: remotecommand first reads
+// stdin then, and does not say so otherwise.
+type opening struct {
+	once   sync.Once
+	tell   func()
+	opened chan struct{}
+}
+
+func newOpening(tell func()) *opening {
+	return &opening{tell: tell, opened: make(chan struct{})}
+}
+
+func (o *opening) happened() {
+	o.once.Do(func() {
+		close(o.opened)
+		if o.tell != nil {
+			o.tell()
+		}
+	})
+}
+
+func (o *opening) done() bool {
+	select {
+	case <-o.opened:
+		return true
+	default:
+		return false
+	}
+}
+
+type openingReader struct {
+	io.Reader
+	*opening
+}
+
+func (r openingReader) Read(p []byte) (int, error) {
+	r.happened()
+	return r.Reader.Read(p)
+}

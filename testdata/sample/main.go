@@ -1,0 +1,39 @@
+// Sample is the application that demo and tests run in pods: a small HTTP
+// server that, like many, reaps no children, ships no shell and writes a line
+// for each request.
+package main
+
+import (
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	address := ":8080"
+	if len(os.Args) > 1 {
+		address = os.Args[1]
+	}
+	log.SetFlags(0)
+	log.SetOutput(os.Stdout)
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		log.Printf("%s %s from %s", r.Method, r.URL.Path, r.RemoteAddr)
+		host, _ := os.Hostname()
+		fmt.Fprintf(w, "sample app on %s\n", host)
+	})
+	server := &http.Server{Addr: address, ReadHeaderTimeout: 5 * time.Second}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		<-stop
+		_ = server.Close()
+	}()
+	log.Printf("listening on %s", address)
+	if err := server.ListenAndServe(); err != http.ErrServerClosed {
+		log.Fatal(err)
+	}
+}
