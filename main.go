@@ -56,7 +56,7 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	switch {
 	case name == "" || name == "help":
-		return topLevel(called, name, line, list, streams)
+		return topLevel(argv, name, list, streams)
 	case strings.HasPrefix(name, "__complete"):
 		return 0
 	}

@@ -13,14 +13,18 @@ import (
 )
 
 // topLevel answers a line that names no applet, or "help [COMMAND]".
-func topLevel(called, name string, line []string, list []applets.Applet, streams applets.Streams) int {
+func topLevel(argv []string, name string, list []applets.Applet, streams applets.Streams) int {
+	called, line := calledAs(argv)
+	again := func(line ...string) int {
+		return run(append([]string{argv[0]}, line...), streams.In, streams.Out, streams.Err)
+	}
 	if len(line) == 0 {
 		fmt.Fprint(streams.Err, usage(called, list))
 		return applets.ExitUsage
 	}
 	if name == "help" {
 		if at := slices.Index(line, "help"); at+1 < len(line) {
-			return run([]string{called, line[at+1], "--help"}, streams.In, streams.Out, streams.Err)
+			return again(line[at+1], "--help")
 		}
 	}
 	switch {
@@ -28,7 +32,7 @@ func topLevel(called, name string, line []string, list []applets.Applet, streams
 		fmt.Fprint(streams.Out, usage(called, list))
 		return 0
 	case slices.Contains(line, "--version"):
-		return run([]string{called, "version"}, streams.In, streams.Out, streams.Err)
+		return again("version")
 	case slices.Contains(line, "--list"):
 		for _, a := range list {
 			fmt.Fprintln(streams.Out, a.Name)

@@ -8,9 +8,11 @@ import (
 	"io"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/klog/v2"
 
 	// The one in-tree credential plugin that is still alive; exec plugins
 	// need no import.
@@ -53,6 +55,7 @@ type Cluster struct {
 // Connect reads the kubeconfig and makes a Cluster. It sends no request.
 // Warnings of the API server are written to warnings, each once.
 func Connect(o Options, warnings io.Writer) (*Cluster, error) {
+	klog.SetLogger(logr.Discard()) // client-go's own; errors come back as values
 	loader := o.loader()
 	namespace, _, err := loader.Namespace()
 	if err != nil {

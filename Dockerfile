@@ -1,0 +1,16 @@
+# The image that kdiag runs in pods: what "kdiag image save" writes, for those
+# who build theirs with a container engine.
+#
+#   make build-all && docker build -t registry.example/kdiag:v1 .
+#   docker buildx build --platform linux/amd64,linux/arm64 -t registry.example/kdiag:v1 --push .
+#
+# It runs no command, so that every platform is built on any machine.
+FROM scratch
+ARG TARGETARCH
+ARG BINARY=bin/kdiag-linux-${TARGETARCH}
+ARG VERSION=dev
+LABEL org.opencontainers.image.title="kdiag" \
+      org.opencontainers.image.version="${VERSION}"
+COPY --chmod=0755 ${BINARY} /kdiag
+WORKDIR /
+ENTRYPOINT ["/kdiag"]

@@ -1,0 +1,30 @@
+package enter
+
+import (
+	"fmt"
+	"strings"
+
+	"kdiag/applets/internal/procfs"
+)
+
+// capabilityNames are the names by number (linux/capability.h).
+var capabilityNames = strings.Fields(`CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP
+	LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT
+	SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE
+	AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF
+	CHECKPOINT_RESTORE`)
+
+// capabilityList names the capabilities of a set, as a container's spec does.
+func capabilityList(set procfs.CapSet) string {
+	var names []string
+	for n := range 64 {
+		switch {
+		case !set.Has(n):
+		case n < len(capabilityNames):
+			names = append(names, capabilityNames[n])
+		default:
+			names = append(names, fmt.Sprintf("capability %d", n))
+		}
+	}
+	return strings.Join(names, ", ")
+}

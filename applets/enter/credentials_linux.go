@@ -1,0 +1,167 @@
+package enter
+
+import (
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"kdiag/applets/internal/procfs"
+
+	"golang.org/x/sys/unix"
+)
+
+// Everything in this file is about the calling thread alone, which the caller
+// has locked: raw system calls, not package syscall's, which change all
+// threads.
+
+// ownStatus is what /proc tells about the calling thread.
+func ownStatus() (procfs.Status, error) { return procfs.ReadStatus(unix.Gettid()) }
+
+// asFSUser runs f with the target's user and group as the ones that file
+// access is checked by, and with every permitted capability in effect. It needs
+// SETUID and SETGID where they differ from the thread's.
+func asFSUser(uid, gid int, own procfs.Status, f func() error) error {
+	// The user last when leaving 0, first when coming back: the group needs SETGID.
+	if err := setFSID(unix.SYS_SETFSGID, gid); err != nil {
+		return fmt.Errorf("setfsgid %d: %w", gid, err)
+	}
+	defer setFSID(unix.SYS_SETFSGID, own.GIDs.FS) //nolint:errcheck // back to what it was
+	if err := setFSID(unix.SYS_SETFSUID, uid); err != nil {
+		return fmt.Errorf("setfsuid %d: %w", uid, err)
+	}
+	// Back from another user to 0, the kernel raises the capabilities that it
+	// dropped on the way out (capabilities(7), "Effect of user ID changes").
+	defer setFSID(unix.SYS_SETFSUID, own.UIDs.FS) //nolint:errcheck // back to what it was
+	caps := own.Caps
+	caps.Effective = caps.Permitted
+	if err := setCaps(caps); err != nil {
+		return fmt.Errorf("raise capabilities: %w", err)
+	}
+	return f()
+}
+
+// setFSID calls setfsuid or setfsgid, which report no failure: a second call,
+// with an ID that is none, tells what holds now.
+func setFSID(trap uintptr, id int) error {
+	const none = ^uintptr(0)
+	if _, _, errno := unix.RawSyscall(trap, uintptr(id), 0, 0); errno != 0 {
+		return errno
+	}
+	if now, _, _ := unix.RawSyscall(trap, none, 0, 0); int(now) != id {
+		return unix.EPERM
+	}
+	return nil
+}
+
+// setCaps sets the effective, permitted and inheritable set.
+func setCaps(caps procfs.Capabilities) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	data := [2]unix.CapUserData{}
+	for i := range data {
+		shift := 32 * i
+		data[i] = unix.CapUserData{
+			Effective:   uint32(caps.Effective >> shift),
+			Permitted:   uint32(caps.Permitted >> shift),
+			Inheritable: uint32(caps.Inheritable >> shift),
+		}
+	}
+	return unix.Capset(&header, &data[0])
+}
+
+// become gives the thread the target's user, groups, capability sets and
+// no_new_privs, so that what it executes has what a program executed by the
+// target would have. It returns the capabilities that the target has in its
+// sets and the thread cannot have.
+func become(target, own procfs.Status) (missing procfs.CapSet, err error) {
+	bounding := target.Caps.Bounding & own.Caps.Bounding
+	for n := range 64 {
+		if own.Caps.Bounding.Has(n) && !bounding.Has(n) {
+			if err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(n), 0, 0, 0); err != nil {
+				return 0, fmt.Errorf("drop %s from the bounding set: %w", capabilityList(1<<n), err)
+			}
+		}
+	}
+	if err := setIDs(target, own); err != nil {
+		return 0, err
+	}
+	caps := procfs.Capabilities{
+		Permitted:   target.Caps.Permitted & own.Caps.Permitted,
+		Effective:   target.Caps.Effective & own.Caps.Permitted,
+		Inheritable: target.Caps.Inheritable & own.Caps.Permitted,
+	}
+	// The sets must hold what is made ambient until it is.
+	ambient := target.Caps.Ambient & own.Caps.Permitted
+	caps.Permitted |= ambient
+	caps.Inheritable |= ambient
+	if err := setCaps(caps); err != nil {
+		return 0, fmt.Errorf("set capabilities: %w", err)
+	}
+	if err := setAmbient(ambient); err != nil {
+		return 0, err
+	}
+	if target.NoNewPrivileges {
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return 0, fmt.Errorf("set no_new_privs: %w", err)
+		}
+	}
+	wanted := target.Caps.Ambient
+	if target.UIDs.Real == 0 || target.UIDs.Effective == 0 {
+		wanted |= target.Caps.Bounding | target.Caps.Inheritable
+	}
+	return wanted &^ own.Caps.Permitted, nil
+}
+
+// setIDs sets groups and user, as far as they differ from the thread's, and
+// keeps the permitted capabilities.
+func setIDs(target, own procfs.Status) error {
+	if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("keep capabilities: %w", err)
+	}
+	if !slices.Equal(target.Groups, own.Groups) {
+		if err := setGroups(target.Groups); err != nil {
+			return fmt.Errorf("take the target's groups %v: %w", target.Groups, err)
+		}
+	}
+	if err := setResIDs(unix.SYS_SETRESGID, target.GIDs); err != nil {
+		return fmt.Errorf("become the target's group %d: %w", target.GIDs.Effective, err)
+	}
+	if err := setResIDs(unix.SYS_SETRESUID, target.UIDs); err != nil {
+		return fmt.Errorf("become the target's user %d: %w", target.UIDs.Effective, err)
+	}
+	return nil
+}
+
+func setGroups(list []int) error {
+	groups := make([]uint32, len(list))
+	for i, g := range list {
+		groups[i] = uint32(g)
+	}
+	_, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(unsafe.SliceData(groups))), 0)
+	return errnoError(errno)
+}
+
+func setResIDs(trap uintptr, ids procfs.IDs) error {
+	_, _, errno := unix.RawSyscall(trap, uintptr(ids.Real), uintptr(ids.Effective), uintptr(ids.Saved))
+	return errnoError(errno)
+}
+
+func errnoError(errno unix.Errno) error {
+	if errno == 0 {
+		return nil
+	}
+	return errno
+}
+
+func setAmbient(set procfs.CapSet) error {
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return fmt.Errorf("clear ambient capabilities: %w", err)
+	}
+	for n := range 64 {
+		if set.Has(n) {
+			if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, uintptr(n), 0, 0); err != nil {
+				return fmt.Errorf("make %s ambient: %w", capabilityList(1<<n), err)
+			}
+		}
+	}
+	return nil
+}

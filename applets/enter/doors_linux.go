@@ -1,0 +1,100 @@
+package enter
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"kdiag/applets"
+	"kdiag/applets/internal/procfs"
+
+	"golang.org/x/sys/unix"
+)
+
+// A target is the process whose container is entered, and what was opened of
+// it. The descriptors are -1 where they could not be opened; all are closed by
+// execve.
+type target struct {
+	procfs.Stat
+	status procfs.Status
+	// root and cwd are O_PATH descriptors: in whichever namespace and below
+	// whichever root the thread is, they lead to the target's directories.
+	root, cwd int
+	// mount and cgroup are namespaces.
+	mount, cgroup int
+	// rootErr says why there is no root.
+	rootErr error
+	env     []string
+	envErr  error
+}
+
+// open opens everything of the process that is behind the kernel's check for
+// ptrace (ptrace(2), "PTRACE_MODE_READ_FSCREDS").
+func open(p procfs.Stat, own procfs.Status) (*target, error) {
+	status, err := procfs.ReadStatus(p.PID)
+	if err != nil {
+		return nil, err
+	}
+	t := &target{Stat: p, status: status, root: -1, cwd: -1, mount: -1, cgroup: -1}
+	t.openAll()
+	if t.denied() && !own.Caps.Effective.Has(unix.CAP_SYS_PTRACE) && own.Caps.Effective.Has(unix.CAP_SETUID, unix.CAP_SETGID) {
+		// Without SYS_PTRACE the check passes for the target's own user and
+		// group, when it has no capability that we lack.
+		err := asFSUser(status.UIDs.Effective, status.GIDs.Effective, own, func() error {
+			t.openAll()
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	// The PID may have become another process's since it was chosen.
+	if now, err := procfs.ReadStat(p.PID); err != nil || now.Start != p.Start {
+		return nil, fmt.Errorf("process %d has exited", p.PID)
+	}
+	return t, nil
+}
+
+func (t *target) openAll() {
+	const path = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+	t.root, t.rootErr = unix.Open(procfs.Path(t.PID, "root"), path, 0)
+	t.cwd, _ = unix.Open(procfs.Path(t.PID, "cwd"), path, 0)
+	t.mount, _ = unix.Open(procfs.Path(t.PID, "ns/mnt"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	t.cgroup, _ = unix.Open(procfs.Path(t.PID, "ns/cgroup"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	t.env, t.envErr = procfs.ReadEnvironment(t.PID)
+}
+
+func (t *target) denied() bool {
+	return errors.Is(t.rootErr, unix.EACCES) || errors.Is(t.rootErr, unix.EPERM)
+}
+
+// noRoot explains why the target's root could not be opened.
+func (t *target) noRoot(own procfs.Status) error {
+	err := fmt.Errorf("open the root of process %d: %w", t.PID, t.rootErr)
+	if !t.denied() || own.Caps.Effective.Has(unix.CAP_SYS_PTRACE) {
+		return err
+	}
+	return applets.WithHint(fmt.Errorf("%w: %s", err, t.whyDenied(own)),
+		"a container with SYS_PTRACE may: kdiag shell --profile=setns or --profile=chroot")
+}
+
+// whyDenied goes through the kernel's conditions for a reader that has no
+// SYS_PTRACE (kernel/ptrace.c, __ptrace_may_access).
+func (t *target) whyDenied(own procfs.Status) string {
+	uids, gids, caps := t.status.UIDs, t.status.GIDs, own.Caps
+	sameUser := uids.Effective == own.UIDs.FS && gids.Effective == own.GIDs.FS
+	switch more := t.status.Caps.Permitted &^ caps.Permitted; {
+	case !uids.One() || !gids.One():
+		return "the target runs under more than one user or group ID at once"
+	case !sameUser && !caps.Effective.Has(unix.CAP_SETUID, unix.CAP_SETGID):
+		return fmt.Sprintf("the target runs as user %d, group %d, this container as %d, %d",
+			uids.Effective, gids.Effective, own.UIDs.FS, own.GIDs.FS)
+	case more != 0:
+		return "the target has capabilities that this container has not: " + capabilityList(more)
+	default:
+		return strings.Join([]string{
+			"the target's process is closed to others (not dumpable):",
+			"it changed its user or its capabilities after it was started, or asked for it",
+		}, " ")
+	}
+}

@@ -1,0 +1,119 @@
+// Package enter is the applet that puts a shell into a target container from
+// the ephemeral container beside it: it joins the target as far as it may,
+// and becomes the shell. A second one of it stands by as the session's
+// lifeline and hangs the shell up when the user's side is gone.
+package enter
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"kdiag/applets"
+	scratchshell "kdiag/scratch-shell"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Options say which container is entered and how its shell is run.
+type Options struct {
+	// Session names the session in hexadecimal digits; it stands in the
+	// shell's arguments, where the lifeline finds it.
+	Session string
+	// ContainerID is the target's ID as its cgroup's name has it. When empty
+	// the target is PID 1.
+	ContainerID string
+	// SharedPIDs says that PID 1 is not the target's: the pod shares its
+	// processes or has the host's.
+	SharedPIDs bool
+	// AsTarget runs the shell with the target's user, groups and capabilities.
+	AsTarget bool
+	// Env are variables, NAME=VALUE, put over the target's.
+	Env []string
+	// Prompt is what the prompt begins with; the working directory follows.
+	Prompt string
+	// Args are ash's arguments.
+	Args []string
+	// Shell returns the shell, an executable that runs ash when its argv[1]
+	// says so.
+	Shell func() ([]byte, error)
+}
+
+// Applet is "kdiag enter".
+func Applet() applets.Applet {
+	return applets.Applet{
+		Name:      "enter",
+		Summary:   "In the pod: join a container and become a shell in it",
+		ArgsUsage: "[flags] [-- ash arguments]",
+		Hidden:    true,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "session", Usage: "ID of the session, in hexadecimal digits"},
+			&cli.StringFlag{Name: "container-id", Usage: "ID of the target container"},
+			&cli.BoolFlag{Name: "shared-pids", Usage: "PID 1 is not the target's: the pod shares processes or has the host's"},
+			&cli.BoolFlag{Name: "as-target", Usage: "run the shell with the target's user, groups and capabilities"},
+			&cli.StringSliceFlag{Name: "env", Usage: "variable for the shell, over the target's, NAME=VALUE", KeepSpace: true},
+			&cli.StringFlag{Name: "prompt", Usage: "what the prompt begins with"},
+			&cli.BoolFlag{Name: "lifeline", Usage: "no shell: read stdin to its end, then hang the session up"},
+		},
+		Run: func(ctx context.Context, inv *applets.Invocation) error {
+			opts := Options{
+				Session:     inv.Flags.String("session"),
+				ContainerID: inv.Flags.String("container-id"),
+				SharedPIDs:  inv.Flags.Bool("shared-pids"),
+				AsTarget:    inv.Flags.Bool("as-target"),
+				Env:         inv.Flags.StringSlice("env"),
+				Prompt:      inv.Flags.String("prompt"),
+				Args:        inv.Rest,
+				Shell:       scratchshell.Binary,
+			}
+			if len(inv.Args) > 0 {
+				return applets.Usage("enter: arguments of the shell go after \"--\", got %q", inv.Args)
+			}
+			if inv.Flags.Bool("lifeline") {
+				if !sessionID.MatchString(opts.Session) {
+					return applets.Usage("--lifeline needs --session=ID in hexadecimal digits")
+				}
+				return lifeline(ctx, inv.In, opts.Session)
+			}
+			if err := opts.check(); err != nil {
+				return &applets.ExitError{Code: applets.ExitUsage, Err: err}
+			}
+			return run(inv.Streams, opts)
+		},
+	}
+}
+
+var (
+	sessionID = regexp.MustCompile(`^[0-9a-f]{8,64}$`)
+	// Runtimes' IDs have 64 hexadecimal digits; nothing promises that. A short
+	// one could stand in another container's path.
+	containerID = regexp.MustCompile(`^[0-9A-Za-z_.-]{8,128}$`)
+)
+
+func (o Options) check() error {
+	if o.Session != "" && !sessionID.MatchString(o.Session) {
+		return fmt.Errorf("--session %q is not 8 to 64 hexadecimal digits", o.Session)
+	}
+	if o.ContainerID != "" && !containerID.MatchString(o.ContainerID) {
+		return fmt.Errorf("--container-id %q is not an ID of a container", o.ContainerID)
+	}
+	if o.SharedPIDs && o.ContainerID == "" {
+		return fmt.Errorf("--shared-pids needs --container-id: nothing else tells which process is the target's")
+	}
+	for _, variable := range o.Env {
+		if name, _, ok := strings.Cut(variable, "="); !ok || name == "" {
+			return fmt.Errorf("--env %q is not NAME=VALUE", variable)
+		}
+	}
+	return nil
+}
+
+// shellName is the shell's argv[0]: busybox goes by argv[1] when it begins with
+// "busybox".
+func shellName(session string) string {
+	if session == "" {
+		return "busybox-kdiag"
+	}
+	return "busybox-kdiag-" + session
+}

@@ -1,0 +1,47 @@
+package enter
+
+import (
+	"fmt"
+	"hash/fnv"
+	"os"
+
+	"kdiag/applets/internal/procfs"
+
+	"golang.org/x/sys/unix"
+)
+
+// A session's leader is known by its arguments only until it executes another
+// program, which ash does for the last command of "-c", and users by "exec".
+// Resource limits stay, and everybody can read them in /proc/PID/limits. So the
+// leader is marked by a soft RLIMIT_RTTIME, in microseconds: 146,000 years or
+// more of processor time, and only for real-time scheduling (getrlimit(2)).
+// Children inherit it; the leader's PID in it tells them from the leader.
+
+// marker is the limit of a session's leader, from 1<<62 up to 1<<63.
+func marker(session string, pid int) uint64 {
+	sum := fnv.New64a()
+	fmt.Fprintf(sum, "%s/%d", session, pid)
+	return 1<<62 | sum.Sum64()>>2
+}
+
+// mark marks the process as the leader of a session.
+func mark(session string) error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_RTTIME, &limit); err != nil {
+		return fmt.Errorf("mark the session: %w", err)
+	}
+	limit.Cur = marker(session, os.Getpid())
+	if limit.Max < limit.Cur {
+		return nil // the runtime set a limit of its own: it stays
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_RTTIME, &limit); err != nil {
+		return fmt.Errorf("mark the session: %w", err)
+	}
+	return nil
+}
+
+// marked reports whether a process has a session's mark.
+func marked(pid int, session string) bool {
+	limit, err := procfs.ReadRealtimeTimeout(pid)
+	return err == nil && limit == marker(session, pid)
+}

@@ -1,0 +1,167 @@
+package image
+
+import (
+	"archive/tar"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// WriteArchive writes img, under the name ref, as an archive that "docker
+// load", "podman load" and "ctr images import" take. It is an image layout
+// (opencontainers/image-spec, image-layout.md) with the manifest.json of
+// docker's own format beside it, as docker save has written it since v25: so
+// the image has the same digest in the archive, the runtime and a registry.
+func WriteArchive(w io.Writer, ref string, img v1.Image) error {
+	tag, err := parseTag(ref, false)
+	if err != nil {
+		return err
+	}
+	if err := writeArchive(w, fullName(tag), img); err != nil {
+		return fmt.Errorf("archive of %s: %w", ref, err)
+	}
+	return nil
+}
+
+func writeArchive(w io.Writer, fullName string, img v1.Image) error {
+	manifest, err := img.Manifest()
+	if err != nil {
+		return err
+	}
+	config, err := img.RawConfigFile()
+	if err != nil {
+		return err
+	}
+	out := archiveWriter{tar.NewWriter(w)}
+	if err := out.file(blobPath(manifest.Config.Digest), config); err != nil {
+		return err
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		return err
+	}
+	paths := make([]string, 0, len(layers))
+	for i, layer := range layers {
+		described := manifest.Layers[i]
+		paths = append(paths, blobPath(described.Digest))
+		blob, err := layer.Compressed()
+		if err != nil {
+			return err
+		}
+		err = out.copy(blobPath(described.Digest), described.Size, blob)
+		blob.Close()
+		if err != nil {
+			return err
+		}
+	}
+	if err := out.layout(fullName, img); err != nil {
+		return err
+	}
+	err = out.json("manifest.json", []dockerImage{{
+		Config: blobPath(manifest.Config.Digest), RepoTags: []string{fullName}, Layers: paths,
+	}})
+	if err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+// dockerImage is an entry of manifest.json in docker's format (moby/docker-
+// image-spec v1.2, "Combined Image JSON + Filesystem Changeset Format").
+type dockerImage struct {
+	Config   string
+	RepoTags []string
+	Layers   []string
+}
+
+func blobPath(digest v1.Hash) string { return "blobs/" + digest.Algorithm + "/" + digest.Hex }
+
+// archiveWriter writes tar entries that depend on their content alone.
+type archiveWriter struct{ *tar.Writer }
+
+// layout writes what makes the archive an OCI image layout: the manifest and
+// the index that names it.
+func (w archiveWriter) layout(fullName string, img v1.Image) error {
+	raw, err := img.RawManifest()
+	if err != nil {
+		return err
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		return err
+	}
+	described, err := descriptor(img)
+	if err != nil {
+		return err
+	}
+	described.Annotations = map[string]string{
+		"io.containerd.image.name": fullName,
+		// The whole name here as well, not docker's tag alone: podman up to
+		// v3.4 reads no other (containers/podman issue 12560).
+		"org.opencontainers.image.ref.name": fullName,
+	}
+	if err := w.file(blobPath(digest), raw); err != nil {
+		return err
+	}
+	if err := w.file("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
+		return err
+	}
+	return w.json("index.json", v1.IndexManifest{
+		SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{described},
+	})
+}
+
+func (w archiveWriter) json(path string, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return w.file(path, text)
+}
+
+func (w archiveWriter) file(path string, content []byte) error {
+	if err := w.header(path, int64(len(content))); err != nil {
+		return err
+	}
+	_, err := w.Write(content)
+	return err
+}
+
+func (w archiveWriter) copy(path string, size int64, content io.Reader) error {
+	if err := w.header(path, size); err != nil {
+		return err
+	}
+	_, err := io.Copy(w, content)
+	return err
+}
+
+func (w archiveWriter) header(path string, size int64) error {
+	return w.WriteHeader(&tar.Header{
+		Typeflag: tar.TypeReg, Name: path, Mode: 0o644, Size: size, ModTime: epoch, Format: tar.FormatUSTAR,
+	})
+}
+
+// descriptor points to img, with its platform, from an index.
+func descriptor(img v1.Image) (v1.Descriptor, error) {
+	var none v1.Descriptor
+	digest, err := img.Digest()
+	if err != nil {
+		return none, err
+	}
+	size, err := img.Size()
+	if err != nil {
+		return none, err
+	}
+	media, err := img.MediaType()
+	if err != nil {
+		return none, err
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		return none, err
+	}
+	return v1.Descriptor{MediaType: media, Digest: digest, Size: size, Platform: config.Platform()}, nil
+}

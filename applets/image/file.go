@@ -1,0 +1,95 @@
+package image
+
+import (
+	"bufio"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// writeFile makes the file at path what write writes, and returns its size.
+// The file appears under its name when it is complete, and nothing is left
+// when it is not. What is no regular file, a device or a pipe, is written to
+// as it is.
+func writeFile(path string, write func(io.Writer) error) (size int64, err error) {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return 0, fmt.Errorf("write %s: is a directory", path)
+	case err == nil && !info.Mode().IsRegular():
+		file, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return 0, err
+		}
+		return fill(file, write)
+	case err == nil:
+		// A link stays a link, its file is what is replaced.
+		if path, err = filepath.EvalSymlinks(path); err != nil {
+			return 0, err
+		}
+	}
+	// Not os.CreateTemp: its files are 0600 whatever the umask.
+	name := filepath.Join(filepath.Dir(path), ".kdiag-image-"+rand.Text()+".tmp")
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return 0, fmt.Errorf("write %s: %w", path, cause(err))
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ignoreMissing(os.Remove(name)))
+		}
+	}()
+	if size, err = fill(file, write); err != nil {
+		return 0, fmt.Errorf("write %s: %w", path, cause(err))
+	}
+	if err = os.Rename(name, path); err != nil {
+		return 0, fmt.Errorf("write %s: %w", path, cause(err))
+	}
+	return size, nil
+}
+
+// fill writes to file and closes it.
+func fill(file io.WriteCloser, write func(io.Writer) error) (int64, error) {
+	counted := &countingWriter{to: file}
+	buffered := bufio.NewWriterSize(counted, 1<<20)
+	err := write(buffered)
+	if err == nil {
+		err = buffered.Flush()
+	}
+	return counted.size, errors.Join(err, file.Close())
+}
+
+// cause is err without the path in it, which is one that the user never named.
+func cause(err error) error {
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
+		return path.Err
+	case errors.As(err, &link):
+		return link.Err
+	}
+	return err
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+type countingWriter struct {
+	to   io.Writer
+	size int64
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	n, err := w.to.Write(p)
+	w.size += int64(n)
+	return n, err
+}

@@ -1,0 +1,74 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"kdiag/applets"
+)
+
+// program is the running kdiag, as a source of images.
+type program struct {
+	// name is the file as the user knows it; its siblings lie beside it.
+	name string
+	// file is where it is read.
+	file     string
+	platform platform
+}
+
+func running() (program, error) {
+	name, err := os.Executable()
+	if err != nil {
+		return program{}, fmt.Errorf("find this program's file: %w", err)
+	}
+	// kubectl's plugins are often links into another directory.
+	if resolved, err := filepath.EvalSymlinks(name); err == nil {
+		name = resolved
+	}
+	p := program{name: name, file: name, platform: platform{runtime.GOOS, runtime.GOARCH}}
+	if runtime.GOOS == "linux" {
+		// Still there when the file was replaced or removed (proc(5)).
+		p.file = "/proc/self/exe"
+	}
+	return p, nil
+}
+
+// find names the file that goes into an image for target.
+func (o Options) find(target platform) (string, error) {
+	if o.Binary != "" {
+		return o.Binary, nil
+	}
+	self, err := o.program()
+	if err != nil {
+		return "", err
+	}
+	if self.platform == target {
+		return self.file, nil
+	}
+	sibling := filepath.Join(filepath.Dir(self.name), "kdiag-"+target.os+"-"+target.arch)
+	if _, err := os.Stat(sibling); errors.Is(err, fs.ErrNotExist) {
+		return "", applets.WithHint(
+			fmt.Errorf("no kdiag for %s: this one is for %s, and there is no %s", target, self.platform, sibling),
+			"name one with --binary; make build-all builds them all")
+	}
+	return sibling, nil
+}
+
+// shown is how messages name a file that find returned.
+func (o Options) shown(file string) string {
+	if self, err := o.program(); err == nil && o.Binary == "" && file == self.file {
+		return self.name
+	}
+	return file
+}
+
+func (o Options) program() (program, error) {
+	if o.self != nil {
+		return *o.self, nil
+	}
+	return running()
+}

@@ -1,0 +1,42 @@
+package image
+
+import (
+	"fmt"
+	"strings"
+
+	"kdiag/applets"
+
+	"github.com/google/go-containerregistry/pkg/name"
+)
+
+// parseTag reads an image's name, REPOSITORY[:TAG]. A name by digest is a
+// usage error: the digest is what comes out.
+func parseTag(text string, insecure bool) (name.Tag, error) {
+	if strings.Contains(text, "@") {
+		return name.Tag{}, applets.Usage("image %q: a name with a tag is needed, not one with a digest", text)
+	}
+	var opts []name.Option
+	// The library tries plain HTTP on localhost:PORT, not on localhost alone.
+	if insecure || strings.HasPrefix(text, "localhost/") {
+		opts = append(opts, name.Insecure)
+	}
+	tag, err := name.NewTag(text, opts...)
+	if err != nil {
+		return name.Tag{}, applets.Usage("image %q: %w", text, err)
+	}
+	return tag, nil
+}
+
+// fullName is the name under which container runtimes keep the image: with
+// registry and tag, as github.com/distribution/reference normalizes it.
+func fullName(tag name.Tag) string {
+	return fmt.Sprintf("%s/%s:%s", host(tag), tag.RepositoryStr(), tag.TagStr())
+}
+
+// host is the registry as users write it.
+func host(tag name.Tag) string {
+	if registry := tag.RegistryStr(); registry != name.DefaultRegistry {
+		return registry
+	}
+	return "docker.io"
+}

@@ -1,0 +1,86 @@
+// Package procfs reads what /proc tells about processes (proc(5)). All of it
+// is as the reading process sees it: PIDs in the PID namespace that /proc was
+// mounted for, cgroups relative to the reader's cgroup namespace.
+package procfs
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+)
+
+// Path is the path of a process's file, as in Path(1, "root").
+func Path(pid int, name string) string {
+	return "/proc/" + strconv.Itoa(pid) + "/" + name
+}
+
+// List returns the PIDs of all processes, in no order.
+func List() ([]int, error) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	pids := make([]int, 0, len(names))
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// ReadStat reads /proc/PID/stat.
+func ReadStat(pid int) (Stat, error) { return read(pid, "stat", ParseStat) }
+
+// ReadStatus reads /proc/PID/status.
+func ReadStatus(pid int) (Status, error) { return read(pid, "status", ParseStatus) }
+
+// ReadCgroups reads /proc/PID/cgroup.
+func ReadCgroups(pid int) (Cgroups, error) { return read(pid, "cgroup", ParseCgroups) }
+
+// ReadRealtimeTimeout reads the soft RLIMIT_RTTIME from /proc/PID/limits.
+func ReadRealtimeTimeout(pid int) (uint64, error) { return read(pid, "limits", ParseRealtimeTimeout) }
+
+// ReadCommandLine reads /proc/PID/cmdline, which is empty for a zombie and for
+// a thread of the kernel.
+func ReadCommandLine(pid int) ([]string, error) { return read(pid, "cmdline", ParseStrings) }
+
+func read[T any](pid int, name string, parse func([]byte) (T, error)) (T, error) {
+	path := Path(pid, name)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	value, err := parse(content)
+	if err != nil {
+		return value, fmt.Errorf("%s: %w", path, err)
+	}
+	return value, nil
+}
+
+// ParseStrings splits the content of /proc/PID/cmdline or environ: strings
+// that a NUL ends. It never fails. The last NUL may be missing, since a process
+// can write over that memory.
+func ParseStrings(content []byte) ([]string, error) {
+	content = bytes.TrimSuffix(content, []byte{0})
+	if len(content) == 0 {
+		return nil, nil
+	}
+	parts := bytes.Split(content, []byte{0})
+	out := make([]string, len(parts))
+	for i, part := range parts {
+		out[i] = string(part)
+	}
+	return out, nil
+}
+
+// ReadEnvironment reads /proc/PID/environ: the variables that the process was
+// started with. It needs the right to trace the process.
+func ReadEnvironment(pid int) ([]string, error) { return read(pid, "environ", ParseStrings) }

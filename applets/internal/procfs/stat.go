@@ -1,0 +1,74 @@
+package procfs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// Stat is a part of /proc/PID/stat.
+type Stat struct {
+	PID     int
+	Command string
+	// State is R, S, D, T, t, Z or X.
+	State byte
+	// Parent is 0 for a process whose parent is outside the PID namespace.
+	Parent  int
+	Group   int
+	Session int
+	// Start is when the process began, in clock ticks since boot. With the
+	// PID it names a process for good.
+	Start uint64
+}
+
+// Dead reports whether nothing of the process is left but its entry.
+func (s Stat) Dead() bool { return s.State == 'Z' || s.State == 'X' }
+
+// The positions of fields after the command's ")", whose first is number 3 of
+// proc(5).
+const (
+	statState = iota
+	statParent
+	statGroup
+	statSession
+	statStart = 22 - 3
+)
+
+// ParseStat parses the content of /proc/PID/stat. The command may hold
+// anything, ")" and line ends too, so it goes to the last ")".
+func ParseStat(content []byte) (Stat, error) {
+	open, end := bytes.IndexByte(content, '('), bytes.LastIndexByte(content, ')')
+	if open < 0 || end < open {
+		return Stat{}, errors.New("no command in parentheses")
+	}
+	fields := bytes.Fields(content[end+1:])
+	if len(fields) <= statStart {
+		return Stat{}, fmt.Errorf("%d fields after the command, want more than %d", len(fields), statStart)
+	}
+	if len(fields[statState]) != 1 {
+		return Stat{}, fmt.Errorf("state %q", fields[statState])
+	}
+	s := Stat{Command: string(content[open+1 : end]), State: fields[statState][0]}
+	for _, f := range []struct {
+		to   *int
+		text []byte
+	}{
+		{&s.PID, bytes.TrimSpace(content[:open])},
+		{&s.Parent, fields[statParent]},
+		{&s.Group, fields[statGroup]},
+		{&s.Session, fields[statSession]},
+	} {
+		n, err := strconv.Atoi(string(f.text))
+		if err != nil {
+			return Stat{}, err
+		}
+		*f.to = n
+	}
+	start, err := strconv.ParseUint(string(fields[statStart]), 10, 64)
+	if err != nil {
+		return Stat{}, err
+	}
+	s.Start = start
+	return s, nil
+}

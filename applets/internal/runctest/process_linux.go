@@ -1,0 +1,108 @@
+package runctest
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// adopt makes what runc leaves behind children of the test, so that it can
+// wait for them.
+func adopt(t *testing.T) {
+	t.Helper()
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// waiter waits for a child, once, and returns its exit code.
+func waiter(pid int) func() int {
+	return sync.OnceValue(func() int {
+		var status unix.WaitStatus
+		for {
+			if _, err := unix.Wait4(pid, &status, 0, nil); err != unix.EINTR {
+				break
+			}
+		}
+		if status.Signaled() {
+			return 128 + int(status.Signal())
+		}
+		return status.ExitStatus()
+	})
+}
+
+// Terminal is a process in a container on a terminal, as a runtime starts it:
+// the terminal's other side stays open whatever becomes of the user's.
+type Terminal struct {
+	*os.File
+	// PID is the process, in this machine's PID namespace.
+	PID  int
+	wait func() int
+}
+
+// Wait waits for the process and returns its exit code.
+func (t *Terminal) Wait() int { return t.wait() }
+
+// Terminal starts a command in the container on a terminal.
+func (c *Container) Terminal(args ...string) *Terminal {
+	c.t.Helper()
+	dir, err := os.MkdirTemp("", "tty")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	socket, pidFile := filepath.Join(dir, "s"), filepath.Join(dir, "pid")
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer listener.Close()
+	line := []string{"exec", "--tty", "--detach", "--console-socket=" + socket, "--pid-file=" + pidFile, c.ID}
+	if out, err := c.runc(append(line, args...)...).CombinedOutput(); err != nil {
+		c.t.Fatalf("runc exec: %v\n%s", err, out)
+	}
+	master, err := receive(listener)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	pid := readPID(c.t, pidFile)
+	terminal := &Terminal{File: master, PID: pid, wait: waiter(pid)}
+	c.t.Cleanup(func() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+		terminal.wait()
+		_ = master.Close()
+	})
+	return terminal
+}
+
+// receive takes the terminal that runc sends.
+func receive(listener *net.UnixListener) (*os.File, error) {
+	conn, err := listener.AcceptUnix()
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	name, rights := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
+	_, n, _, _, err := conn.ReadMsgUnix(name, rights)
+	if err != nil {
+		return nil, err
+	}
+	messages, err := unix.ParseSocketControlMessage(rights[:n])
+	if err != nil || len(messages) != 1 {
+		return nil, fmt.Errorf("%d control messages: %w", len(messages), err)
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fds[0]), "terminal"), nil
+}

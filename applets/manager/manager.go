@@ -1,0 +1,82 @@
+// Package manager is the applet that an ephemeral container of kdiag's runs:
+// it waits, small and without rights, while shells are exec'd beside it, and
+// ends when there has been none for a while.
+package manager
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"kdiag/applets"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Options are a manager's.
+type Options struct {
+	// Role is "shell".
+	Role string
+	// Version is this binary's.
+	Version string
+	// IdleTimeout is how long it stays with nothing to do.
+	IdleTimeout time.Duration
+}
+
+// Applet is "kdiag manager".
+func Applet() applets.Applet {
+	return applets.Applet{
+		Name:    "manager",
+		Summary: "In the pod: wait beside the target while shells are in use",
+		Hidden:  true,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "role", Usage: "what the container is for: shell"},
+			&cli.DurationFlag{Name: "idle-timeout", Usage: "how long it stays when nothing is in use", Value: 10 * time.Minute},
+			// Read by kdiag on the laptop, in the container's arguments.
+			&cli.StringFlag{Name: "target", Usage: "container that this one is for"},
+			&cli.StringFlag{Name: "user", Usage: "public key of the user whose container this is"},
+			&cli.StringFlag{Name: "profile", Usage: "profile by which the container was added"},
+			&cli.StringFlag{Name: "version", Usage: "version of kdiag that added the container"},
+		},
+		Run: func(ctx context.Context, inv *applets.Invocation) error {
+			if len(inv.Args)+len(inv.Rest) > 0 {
+				return applets.Usage("manager takes no arguments, got %q", append(inv.Args, inv.Rest...))
+			}
+			for _, name := range []string{"target", "user", "profile", "version"} {
+				if length := len(inv.Flags.String(name)); length > maxCarried {
+					return applets.Usage("--%s has %d characters, of %d at most", name, length, maxCarried)
+				}
+			}
+			opts := Options{
+				Role:        inv.Flags.String("role"),
+				Version:     inv.Build.Version,
+				IdleTimeout: inv.Flags.Duration("idle-timeout"),
+			}
+			if err := opts.check(); err != nil {
+				return &applets.ExitError{Code: applets.ExitUsage, Err: err}
+			}
+			return run(ctx, inv.Streams, opts)
+		},
+	}
+}
+
+// maxCarried bounds the flags that are only carried. A DNS name has 253
+// characters at most, a public key 44.
+const maxCarried = 512
+
+func (o Options) check() error {
+	if o.Role != "shell" {
+		return fmt.Errorf("--role=%s: the roles are: shell", o.Role)
+	}
+	if o.IdleTimeout <= 0 {
+		return fmt.Errorf("--idle-timeout=%s is not more than nothing", o.IdleTimeout)
+	}
+	return nil
+}
+
+// Started is the line that a manager prints when it is ready.
+type Started struct {
+	Role    string `json:"role"`
+	Version string `json:"version"`
+	PID     int    `json:"pid"`
+}

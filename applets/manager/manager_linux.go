@@ -1,0 +1,100 @@
+package manager
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"kdiag/applets"
+	"kdiag/applets/internal/footprint"
+	"kdiag/applets/internal/procfs"
+
+	"golang.org/x/sys/unix"
+)
+
+// run waits until nothing has been in use for the idle timeout, or ctx ends.
+func run(ctx context.Context, streams applets.Streams, opts Options) error {
+	if err := dropCapabilities(); err != nil {
+		fmt.Fprintf(streams.Err, "note: the manager keeps its capabilities: %v\n", err)
+	}
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, unix.SIGCHLD)
+	defer signal.Stop(ended)
+
+	line := Started{Role: opts.Role, Version: opts.Version, PID: os.Getpid()}
+	if err := json.NewEncoder(streams.Out).Encode(line); err != nil {
+		return fmt.Errorf("print that the manager is ready: %w", err)
+	}
+	footprint.Reduce()
+
+	tick := time.NewTicker(interval(opts.IdleTimeout))
+	defer tick.Stop()
+	busy := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ended:
+			reap()
+		case now := <-tick.C:
+			switch inUse, err := othersLive(); {
+			case err != nil:
+				// Not known to be idle. It may pass, as a lack of memory does.
+				fmt.Fprintf(streams.Err, "note: look for shells: %v\n", err)
+			case inUse:
+				busy = now
+			case now.Sub(busy) >= opts.IdleTimeout:
+				return nil
+			}
+		}
+	}
+}
+
+// interval is the time between two looks, for which the manager may stay
+// longer than asked.
+func interval(idle time.Duration) time.Duration {
+	return max(min(5*time.Second, idle/4), time.Millisecond)
+}
+
+// othersLive reports whether another process lives in the manager's cgroup: an
+// exec'd shell, or what one left behind on purpose.
+func othersLive() (bool, error) {
+	self := os.Getpid()
+	own, err := procfs.ReadCgroups(self)
+	if err != nil {
+		return false, err
+	}
+	pids, err := procfs.List()
+	if err != nil {
+		return false, err
+	}
+	for _, pid := range pids {
+		if pid == self {
+			continue
+		}
+		// A process that ends meanwhile fails here, and lives no longer.
+		groups, err := procfs.ReadCgroups(pid)
+		if err != nil || !groups.Same(own) {
+			continue
+		}
+		// The target's PID 1 may leave what is dead unreaped for good.
+		if stat, err := procfs.ReadStat(pid); err == nil && !stat.Dead() {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// reap waits for dead children. The manager starts none, but as PID 1 of its
+// own PID namespace it is the parent of what shells leave behind.
+func reap() {
+	for {
+		pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
+		if err != unix.EINTR && pid <= 0 {
+			return
+		}
+	}
+}

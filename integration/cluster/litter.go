@@ -1,0 +1,75 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// litter is what is written outside the state directory, by programs that cannot be told otherwise.
+var litter = []struct {
+	dir, pattern string
+	ours         func(path, stateDir string) bool
+}{
+	{"/run/containerd/s", "*", unserved},         // containerd's shims
+	{"/var/lib/cni/results", "*", hasText},       // libcni
+	{"/var/log/containers", "*.log", pointsInto}, // the kubelet, and below
+	{"/var/lib/kubelet/device-plugins", "kubelet.sock", unserved},
+	{"/var/lib/kubelet/device-plugins", "kubelet_internal_checkpoint", noKubelet},
+	{"/var/lib/kubelet/device-plugins", "DEPRECATION", noKubelet},
+}
+
+// litterDirs were perhaps made for it; they go if nothing of anyone's is in them.
+var litterDirs = []string{
+	"/run/containerd/s", "/run/containerd", "/var/lib/cni/results", "/var/lib/cni", "/var/log/containers",
+	"/var/lib/kubelet/device-plugins", "/var/lib/kubelet",
+}
+
+func removeLitter(stateDir string) error {
+	for _, l := range litter {
+		paths, err := filepath.Glob(filepath.Join(l.dir, l.pattern))
+		if err != nil {
+			return err
+		}
+		for _, path := range paths {
+			if !l.ours(path, stateDir) {
+				continue
+			}
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+		}
+	}
+	for _, dir := range litterDirs {
+		_ = syscall.Rmdir(dir)
+	}
+	return nil
+}
+
+// unserved is true of a socket that nobody listens on any more.
+func unserved(path, _ string) bool {
+	conn, err := net.Dial("unix", path)
+	if err == nil {
+		conn.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
+}
+
+func pointsInto(path, dir string) bool {
+	target, err := os.Readlink(path)
+	return err == nil && strings.HasPrefix(target, dir+"/")
+}
+
+func hasText(path, dir string) bool {
+	text, err := os.ReadFile(path)
+	return err == nil && strings.Contains(string(text), dir+"/")
+}
+
+// noKubelet is true beside the socket of a kubelet that is no more (it was removed just before).
+func noKubelet(path, _ string) bool {
+	_, err := os.Lstat(filepath.Join(filepath.Dir(path), "kubelet.sock"))
+	return errors.Is(err, os.ErrNotExist)
+}
