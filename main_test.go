@@ -43,19 +43,19 @@ func TestEveryAppletHasAScript(t *testing.T) {
 
 func TestAppletName(t *testing.T) {
 	for argv0, want := range map[string]string{
-		"":                          "",
-		"kdiag":                     "",
-		"/usr/local/bin/kdiag":      "",
-		"kubectl-kdiag":             "",
+		"":                           "",
+		"kdiag":                      "",
+		"/usr/local/bin/kdiag":       "",
+		"kubectl-kdiag":              "",
 		`C:\Tools\KUBECTL-KDIAG.EXE`: "",
-		"KDIAG.EXE":                 "",
-		"kdiag-linux-arm64":         "",
-		"-sh":                       "",
-		"shell":                     "shell",
-		"/bin/shell":                "shell",
-		"-shell":                    "shell",
-		"Version.exe":               "version",
-		"unknown":                   "",
+		"KDIAG.EXE":                  "",
+		"kdiag-linux-arm64":          "",
+		"-sh":                        "",
+		"shell":                      "shell",
+		"/bin/shell":                 "shell",
+		"-shell":                     "shell",
+		"Version.exe":                "version",
+		"unknown":                    "",
 	} {
 		if got := appletName([]string{argv0}); got != want {
 			t.Errorf("appletName(%q) = %q, want %q", argv0, got, want)

@@ -59,17 +59,22 @@ func (c *Cluster) explain(ctx context.Context, doing string, right access, err e
 		return &Error{Doing: doing, Err: cause}
 	}
 	if apierrors.IsForbidden(err) && !c.allowed(ctx, right) {
-		where := ""
-		if right.namespace != "" {
-			where = fmt.Sprintf(" in namespace %q", right.namespace)
-		}
-		return &Error{
-			Doing: doing,
-			Err:   fmt.Errorf("no right to %s%s: %w", right, where, err),
-			Next:  fmt.Sprintf("ask for a role with the verb %q on %s", right.verb, strings.TrimPrefix(right.String(), right.verb+" ")),
-		}
+		return denied(doing, right, err)
 	}
 	return &Error{Doing: doing, Err: c.plain(err), Next: c.hint(err)}
+}
+
+// denied is the refusal of a request for want of a right.
+func denied(doing string, right access, err error) error {
+	where := ""
+	if right.namespace != "" {
+		where = fmt.Sprintf(" in namespace %q", right.namespace)
+	}
+	return &Error{
+		Doing: doing,
+		Err:   fmt.Errorf("no right to %s%s: %w", right, where, err),
+		Next:  fmt.Sprintf("ask for a role with the verb %q on %s", right.verb, strings.TrimPrefix(right.String(), right.verb+" ")),
+	}
 }
 
 // plain drops the layers that only repeat which URL was asked.
@@ -108,6 +113,11 @@ func (c *Cluster) hint(err error) string {
 // allowed asks the API server whether this user has a right. Where it cannot
 // be asked, the answer is no.
 func (c *Cluster) allowed(ctx context.Context, right access) bool {
+	may, err := c.review(ctx, right)
+	return err == nil && may
+}
+
+func (c *Cluster) review(ctx context.Context, right access) (bool, error) {
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
 		ResourceAttributes: &authorizationv1.ResourceAttributes{
 			Namespace: right.namespace, Verb: right.verb, Group: right.group,
@@ -117,5 +127,8 @@ func (c *Cluster) allowed(ctx context.Context, right access) bool {
 	reviews := objects(c.clients, c.authorization, "selfsubjectaccessreviews", "",
 		func() *authorizationv1.SelfSubjectAccessReview { return &authorizationv1.SelfSubjectAccessReview{} })
 	answer, err := reviews.Create(ctx, review, metav1.CreateOptions{})
-	return err == nil && answer.Status.Allowed
+	if err != nil {
+		return false, err
+	}
+	return answer.Status.Allowed, nil
 }

@@ -11,7 +11,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/remotecommand"
+	watchtools "k8s.io/client-go/tools/watch"
 	utilexec "k8s.io/client-go/util/exec"
 	"k8s.io/streaming/pkg/httpstream"
 )
@@ -85,24 +87,18 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 		return &ExitError{exit.ExitStatus()}
 	}
 	right := access{verb: "create", resource: "pods", subresource: "exec", namespace: e.Namespace, name: e.Pod}
-	failure := c.explain(ctx, doing, right, upgradeCause(err))
+	failure := c.explain(ctx, doing, right, err)
 	if !opened.done() {
+		// What a server answers in place of a stream comes back as text only.
+		if may, askErr := c.review(ctx, right); askErr == nil && !may {
+			failure = denied(doing, right, err)
+		}
 		return &NotStartedError{failure}
 	}
 	if context.Cause(ctx) == nil {
-		failure = &Error{Doing: doing, Err: fmt.Errorf("the connection to the API server broke: %w", c.plain(err))}
+		failure = &Error{Doing: doing, Err: fmt.Errorf("broke off: %w", c.plain(err))}
 	}
 	return failure
-}
-
-// upgradeCause is what the server answered in place of a stream.
-func upgradeCause(err error) error {
-	var failed *httpstream.UpgradeFailureError
-	var status *apierrors.StatusError
-	if errors.As(err, &failed) && errors.As(failed.Cause, &status) {
-		return status
-	}
-	return err
 }
 
 func (c *Cluster) executor(e Exec) (remotecommand.Executor, error) {
@@ -125,15 +121,24 @@ func (c *Cluster) executor(e Exec) (remotecommand.Executor, error) {
 	})
 }
 
-// Running reports whether a container of a pod runs now. It is false, too,
+// Ended reports whether a container of a pod has ended. The API learns of it
+// a second or two late, so that long it waits for a yes. It is false, too,
 // when that cannot be learned.
-func (c *Cluster) Running(ctx context.Context, namespace, pod, container string) bool {
+func (c *Cluster) Ended(ctx context.Context, namespace, pod, container string) bool {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
 	got, err := c.pods(namespace).Get(ctx, pod, metav1.GetOptions{})
 	if err != nil {
-		return false
+		return apierrors.IsNotFound(err)
 	}
-	status := statusOf(got, container)
-	return status != nil && status.State.Running != nil
+	if ended(got, container) {
+		return true
+	}
+	_, err = watchtools.Until(ctx, got.ResourceVersion, c.podWatcher(got), func(event watch.Event) (bool, error) {
+		now, ok := event.Object.(*corev1.Pod)
+		return event.Type == watch.Deleted || ok && ended(now, container), nil
+	})
+	return err == nil
 }
 
 // opening is the moment at which streams are open: remotecommand first reads

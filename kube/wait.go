@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -39,11 +40,14 @@ func (c *Cluster) awaitRunning(ctx context.Context, pod *corev1.Pod, container s
 		Cluster: c, container: container, progress: progress,
 		doing: fmt.Sprintf("start container %s in pod %s/%s", container, pod.Namespace, pod.Name),
 	}
-	if status := statusOf(pod, container); !created && status != nil {
-		w.stale = &status.State
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if status := statusOf(pod, container); !created && status != nil {
+		if _, failed := w.decided(pod); failed != nil {
+			defer time.AfterFunc(nextTry, func() { cancel(failed) }).Stop()
+		}
+		w.stale = &status.State
+	}
 	progress("waiting for the kubelet of node " + pod.Spec.NodeName)
 	go w.followEvents(ctx, pod, created, cancel)
 	go func() {
@@ -98,6 +102,11 @@ func (w *awaiting) lastWord(pod *corev1.Pod) string {
 	}
 	return "the kubelet of node " + pod.Spec.NodeName + " has said nothing of it"
 }
+
+// nextTry is how long the kubelet takes to try again to start a container, at
+// the most: 10 s and up to half of that (pkg/kubelet, backOffPeriod and
+// workerBackOffPeriodJitterFactor).
+const nextTry = 16 * time.Second
 
 // startError is the kubelet's word that a container does not start.
 type startError struct{ reason, message string }
@@ -154,10 +163,10 @@ func (w *awaiting) decided(pod *corev1.Pod) (bool, error) {
 // its way. Any other one is a failure that it retries without an end.
 var startingReasons = []string{"", "ContainerCreating", "PodInitializing"}
 
-func (w *awaiting) podWatcher(pod *corev1.Pod) cache.Watcher {
+func (c *Cluster) podWatcher(pod *corev1.Pod) cache.Watcher {
 	return &cache.ListWatch{WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 		options.FieldSelector = fields.OneTermEqualSelector("metadata.name", pod.Name).String()
-		return w.pods(pod.Namespace).Watch(ctx, options)
+		return c.pods(pod.Namespace).Watch(ctx, options)
 	}}
 }
 

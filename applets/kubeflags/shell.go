@@ -74,9 +74,9 @@ func (s *Shell) Ensure(ctx context.Context, notes io.Writer) (kube.Injected, err
 	return injected, timedOut(ctx, err)
 }
 
-// StillRuns reports whether the container that Ensure returned runs still.
-func (s *Shell) StillRuns(ctx context.Context) bool {
-	return s.Cluster.Running(ctx, s.Target.Pod.Namespace, s.Target.Pod.Name, s.injected)
+// Ended reports whether the container that Ensure returned, if any, has ended.
+func (s *Shell) Ended(ctx context.Context) bool {
+	return s.injected != "" && s.Cluster.Ended(ctx, s.Target.Pod.Namespace, s.Target.Pod.Name, s.injected)
 }
 
 // timedOut adds the flag to turn when it was --timeout that ended a run.

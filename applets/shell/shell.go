@@ -62,12 +62,21 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	}
 	err = o.shell(ctx, request, inv.Streams)
 	var notStarted *kube.NotStartedError
-	if errors.As(err, &notStarted) && ctx.Err() == nil && !o.stillRuns(ctx, request) {
-		// The container ended between our look at it and the exec, as an
-		// idle one does. It is replaced.
-		err = o.shell(ctx, request, inv.Streams)
-	}
 	var exit *kube.ExitError
+	switch {
+	case err == nil, ctx.Err() != nil:
+		return err
+	case errors.As(err, &exit):
+		return &applets.ExitError{Code: exit.Code}
+	case !request.Ended(ctx):
+		return err
+	case !errors.As(err, &notStarted):
+		// It may have run, so it is not for us to run it twice.
+		return applets.WithHint(err, "the container it ran in has ended; run it again, and a new one is started")
+	}
+	// The container ended between our look at it and the exec, as an idle one
+	// does. It is replaced.
+	err = o.shell(ctx, request, inv.Streams)
 	if errors.As(err, &exit) {
 		return &applets.ExitError{Code: exit.Code}
 	}
@@ -97,12 +106,6 @@ func (o options) ensure(ctx context.Context, request *kubeflags.Shell, streams a
 	defer progress.clear()
 	request.Progress = progress.show
 	return request.Ensure(ctx, o.notes)
-}
-
-func (o options) stillRuns(ctx context.Context, request *kubeflags.Shell) bool {
-	ctx, cancel := kube.WithTimeout(ctx, o.timeout)
-	defer cancel()
-	return request.StillRuns(ctx)
 }
 
 func profileNote(injected kube.Injected) string {

@@ -69,10 +69,10 @@ func (c *cluster) build(ctx context.Context) error {
 		"-X", pkg + ".gitMinor=" + minor,
 		"-X", pkg + ".gitTreeState=archive",
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", strings.Join(ldflags, " "),
+	cmd := c.tool(ctx, "go", "build", "-trimpath", "-ldflags", strings.Join(ldflags, " "),
 		"-o", c.Path("bin")+"/", "./kube", "./kubectl", "./pause")
 	cmd.Dir = filepath.Join(root, moduleDir)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(cmd.Env, "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
 	}

@@ -137,7 +137,7 @@ func (c *cluster) await(ctx context.Context, p component) error {
 			return nil
 		}
 		if _, ok := c.running(p.name); !ok {
-			return fmt.Errorf("%s ended: see %s", p.name, c.logFile(p.name))
+			return fmt.Errorf("%s ended; the last line of %s: %s", p.name, c.logFile(p.name), c.lastWords(p.name))
 		}
 		if sleep(ctx, 50*time.Millisecond) != nil {
 			return fmt.Errorf("%s is not ready: %w: see %s", p.name, err, c.logFile(p.name))

@@ -32,7 +32,7 @@ func (c *cluster) clean(ctx context.Context) error {
 		if err := killPods(ctx); err != nil {
 			return err
 		}
-		if err := removeNetwork(ctx); err != nil {
+		if err := c.removeNetwork(ctx); err != nil {
 			return err
 		}
 		if err := removeCgroups(ctx); err != nil {

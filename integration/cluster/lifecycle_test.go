@@ -121,9 +121,9 @@ func traces(t *testing.T, c *cluster) []string {
 		}
 	}
 	for _, pattern := range []string{
-		"/run/netns", "/run/netns/*", "/sys/class/net/*", "/run/containerd", "/run/containerd/*/*", "/run/runc", "/run/runc/*",
-		"/run/kube*", "/run/xtables.lock", "/var/lib/*", "/var/lib/kubelet/*", "/var/lib/cni/*/*", "/var/log/*", "/var/log/containers/*",
-		"/var/run/*", "/etc/*", "/opt/*", "/usr/libexec/*", "/tmp/*kube*", "/tmp/*containerd*", c.dir + "/*",
+		"/run/netns", "/run/netns/*", "/sys/class/net/*", "/run/containerd", "/run/containerd/*", "/run/containerd/*/*", "/run/runc", "/run/runc/*",
+		"/run/kube*", "/run/xtables.lock", "/var/lib/kubelet", "/var/lib/cni", "/var/lib/containerd", "/var/log/containers", "/var/log/pods",
+		"/etc/cni", "/opt/*", "/usr/libexec/*", "/tmp/*kube*", "/tmp/*containerd*", c.dir + "/*",
 	} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil {
@@ -302,14 +302,23 @@ func TestUpOnStaleState(t *testing.T) {
 	c.runPod(t, "web")
 
 	c.mustRun(t, "down")
-	for _, command := range []string{
-		"ip netns add " + node,                       // a namespace without a link
-		"ip link add " + hostLink + " type dummy",    // a link without a namespace
-		"mkdir -p " + c.Path("run/a b"),              //
-		"mount -t tmpfs none '" + c.Path("run/a b'"), //
-		"mkdir -p /sys/fs/cgroup/memory/" + node + "/kubepods/burstable",
+	dirs, err := cgroupDirs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(dirs[0], "kubepods/burstable"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	mountPoint := c.Path("run/a b")
+	if err := os.MkdirAll(mountPoint, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range [][]string{
+		{"mount", "-t", "tmpfs", "none", mountPoint},
+		{"ip", "netns", "add", node},                      // a namespace without a link
+		{"ip", "link", "add", hostLink, "type", "bridge"}, // a link without a namespace
 	} {
-		if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
+		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v: %s", command, err, out)
 		}
 	}

@@ -4,19 +4,18 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 )
 
 // ip runs a batch of ip(8) commands, in the network namespace netns or in the host's.
-func ip(ctx context.Context, netns, batch string) error {
+func (c *cluster) ip(ctx context.Context, netns, batch string) error {
 	args := []string{"-batch", "-"}
 	if netns != "" {
 		args = append([]string{"-n", netns}, args...)
 	}
-	cmd := exec.CommandContext(ctx, "ip", args...)
+	cmd := c.tool(ctx, "ip", args...)
 	cmd.Stdin = strings.NewReader(batch)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("ip: %w: %s", err, strings.TrimSpace(string(out)))
@@ -25,8 +24,8 @@ func ip(ctx context.Context, netns, batch string) error {
 }
 
 // makeNetwork makes the node's network namespace, and joins it to the host.
-func makeNetwork(ctx context.Context) error {
-	err := ip(ctx, "", `
+func (c *cluster) makeNetwork(ctx context.Context) error {
+	err := c.ip(ctx, "", `
 netns add `+node+`
 link add `+hostLink+` type veth peer name eth0 netns `+node+`
 addr add `+hostIP4+`/30 dev `+hostLink+`
@@ -36,7 +35,7 @@ link set `+hostLink+` up
 	if err != nil {
 		return err
 	}
-	err = ip(ctx, node, `
+	err = c.ip(ctx, node, `
 link set lo up
 addr add `+nodeIP4+`/30 dev eth0
 addr add `+nodeIP6+`/64 dev eth0 nodad
@@ -49,24 +48,24 @@ route add default via `+hostIP6+`
 	}
 	// Pods reach the host by the node's address. One rule for all of them: the bridge plugin's ipMasq would call iptables
 	// dozens of times for every pod, and hold up 60 of them for half a minute.
-	if err := masquerade(ctx, "iptables", podNet4); err != nil {
+	if err := c.masquerade(ctx, "iptables", podNet4); err != nil {
 		return err
 	}
-	return masquerade(ctx, "ip6tables", podNet6)
+	return c.masquerade(ctx, "ip6tables", podNet6)
 }
 
-func masquerade(ctx context.Context, iptables, from string) error {
+func (c *cluster) masquerade(ctx context.Context, iptables, from string) error {
 	argv := onNode(iptables, "-t", "nat", "-A", "POSTROUTING", "-s", from, "!", "-d", from, "-j", "MASQUERADE")
-	if out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
+	if out, err := c.tool(ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", iptables, err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }
 
 // removeNetwork takes the veth pair, the pods' bridge and all netfilter rules along, for these live in the namespace.
-func removeNetwork(ctx context.Context) error {
+func (c *cluster) removeNetwork(ctx context.Context) error {
 	if exists(netnsDir + "/" + node) {
-		if err := ip(ctx, "", "netns del "+node+"\n"); err != nil {
+		if err := c.ip(ctx, "", "netns del "+node+"\n"); err != nil {
 			return err
 		}
 	}
@@ -78,7 +77,7 @@ func removeNetwork(ctx context.Context) error {
 	}
 	// The kernel dismantles a namespace some time after; the pair must be gone when we say so. It may be there alone, too.
 	if exists(linkDir + hostLink) {
-		if err := ip(ctx, "", "link del "+hostLink+"\n"); err != nil && exists(linkDir+hostLink) {
+		if err := c.ip(ctx, "", "link del "+hostLink+"\n"); err != nil && exists(linkDir+hostLink) {
 			return err
 		}
 	}

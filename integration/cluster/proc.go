@@ -46,7 +46,7 @@ func processes() ([]process, error) {
 
 // inspect tells whether a process is there and belongs to a cluster.
 func inspect(pid int) (process, bool) {
-	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	environ, err := environment(pid)
 	if err != nil {
 		return process{}, false
 	}
@@ -56,20 +56,55 @@ func inspect(pid int) (process, bool) {
 			continue
 		}
 		part, dir, ok := strings.Cut(value, ":")
-		return process{pid: pid, part: part, dir: dir, main: isSessionLeader(pid)}, ok
+		// What spawn started leads a session; what that started does not.
+		return process{pid: pid, part: part, dir: dir, main: readStat(pid).session == pid}, ok
 	}
 	return process{}, false
 }
 
-// isSessionLeader is true for what spawn started, and false for what that started.
-func isSessionLeader(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return false
+// environment reads a process's. It has none for a moment in execve(2), which is waited for, up to a second.
+func environment(pid int) ([]byte, error) {
+	for range 1000 {
+		environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if err != nil || len(environ) > 0 || !readStat(pid).inExec() {
+			return environ, err
+		}
+		time.Sleep(time.Millisecond)
 	}
-	// proc_pid_stat(5): pid (comm) state ppid pgrp session; comm may hold blanks and parentheses.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	return len(fields) > 3 && fields[3] == strconv.Itoa(pid)
+	return nil, nil
+}
+
+// stat is a part of proc_pid_stat(5).
+type stat struct {
+	state   string
+	session int
+	flags   int
+	envEnd  string
+}
+
+func readStat(pid int) stat {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return stat{}
+	}
+	return parseStat(string(text))
+}
+
+func parseStat(text string) stat {
+	// pid (comm) state ...; comm may hold blanks and parentheses. Field 3 comes to be fields[0].
+	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+	if len(fields) < 49 {
+		return stat{}
+	}
+	session, _ := strconv.Atoi(fields[3])
+	flags, _ := strconv.Atoi(fields[6])
+	return stat{state: fields[0], session: session, flags: flags, envEnd: fields[48]}
+}
+
+// inExec is true of a process whose new environment is not in place yet: one without, which is neither dead nor the kernel's.
+func (s stat) inExec() bool {
+	const kernelThread = 0x00200000 // PF_KTHREAD in the kernel's include/linux/sched.h
+	return s.envEnd == "0" && s.state != "Z" && s.state != "X" && s.flags&kernelThread == 0
 }
 
 // signal sends sig to the process, unless it has gone meanwhile and its pid is another's.
@@ -106,6 +141,16 @@ func (p process) gone(ctx context.Context, patience time.Duration) error {
 	return nil
 }
 
+// tool is a program that the cluster command runs and waits for. It is marked too: when the command is killed meanwhile, the
+// next one finds what it left running.
+func (c *cluster) tool(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), c.mark("tool"))
+	return cmd
+}
+
+func (c *cluster) mark(part string) string { return marker + "=" + part + ":" + c.dir }
+
 // spawn starts a component that outlives this process and its terminal. Its output is appended to log/NAME.log.
 func (c *cluster) spawn(name string, argv []string) error {
 	if err := os.MkdirAll(c.Path("log"), 0o755); err != nil {
@@ -120,7 +165,7 @@ func (c *cluster) spawn(name string, argv []string) error {
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = "/"
 	// Nothing else of our environment: a proxy set there would stand between the API server and the kubelet.
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), marker + "=" + name + ":" + c.dir}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), c.mark(name)}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
@@ -130,6 +175,16 @@ func (c *cluster) spawn(name string, argv []string) error {
 }
 
 func (c *cluster) logFile(name string) string { return c.Path("log/" + name + ".log") }
+
+// lastWords gives the last line of a component's log.
+func (c *cluster) lastWords(name string) string {
+	text, err := os.ReadFile(c.logFile(name))
+	if err != nil {
+		return err.Error()
+	}
+	text = bytes.TrimSpace(text)
+	return string(text[bytes.LastIndexByte(text, '\n')+1:])
+}
 
 // running gives a component's process.
 func (c *cluster) running(name string) (process, bool) {

@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -130,5 +132,42 @@ func TestComponentGetsNothingOfOurEnvironment(t *testing.T) {
 	}
 	if bytes.Contains(environ, []byte("PROXY")) {
 		t.Errorf("environ = %q", environ)
+	}
+}
+
+// The kernel tells of a successful exec before the new environment is in place.
+func TestFoundAtOnce(t *testing.T) {
+	c := &cluster{dir: t.TempDir()}
+	t.Cleanup(func() { c.killComponents(context.Background()) })
+	for i := range 20 {
+		name := fmt.Sprintf("part%d", i)
+		if err := c.spawn(name, []string{"nsenter", "--net=/proc/self/ns/net", "sleep", "60"}); err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			if _, ok := c.running(name); !ok {
+				t.Errorf("running(%s) = false, though it was started", name)
+			}
+		}
+	}
+}
+
+func TestParseStat(t *testing.T) {
+	tail := " 1 7 42 0 -1 %d" + strings.Repeat(" 1", 41) + " %s 0\n"
+	for _, test := range []struct {
+		name, text      string
+		session, inExec any
+	}{
+		{"program", "8 (sh) S" + fmt.Sprintf(tail, 0x400000, "140000"), 42, false},
+		{"hostile name", "8 (a) Z 0 (b) R" + fmt.Sprintf(tail, 0x400000, "140000"), 42, false},
+		{"in execve", "8 (sh) R" + fmt.Sprintf(tail, 0x400000, "0"), 42, true},
+		{"zombie", "8 (sh) Z" + fmt.Sprintf(tail, 0x400000, "0"), 42, false},
+		{"kernel thread", "8 (kworker/0:1) I" + fmt.Sprintf(tail, 0x4208060, "0"), 42, false},
+		{"gone", "", 0, false},
+	} {
+		s := parseStat(test.text)
+		if s.session != test.session || s.inExec() != test.inExec {
+			t.Errorf("%s: parseStat() = %+v, in exec %v, want session %v, in exec %v", test.name, s, s.inExec(), test.session, test.inExec)
+		}
 	}
 }

@@ -28,7 +28,7 @@ func (c *cluster) up(ctx context.Context) error {
 		{"clean state", c.clean},
 		{"configuration", func(context.Context) error { return c.writeConfig() }},
 		{"certificates", func(context.Context) error { return c.writeCerts() }},
-		{"network", makeNetwork},
+		{"network", c.makeNetwork},
 		{"kernel settings", func(context.Context) error { return c.raiseSettings() }},
 		{"cgroups", func(context.Context) error { return makeCgroups() }},
 		{"etcd, containerd", func(ctx context.Context) error { return c.launch(ctx, "etcd", "containerd") }},
