@@ -10,7 +10,8 @@ ARG TARGETARCH
 ARG BINARY=bin/kdiag-linux-${TARGETARCH}
 ARG VERSION=dev
 LABEL org.opencontainers.image.title="kdiag" \
-      org.opencontainers.image.version="${VERSION}"
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="Apache-2.0 AND GPL-2.0-only AND MIT"
 COPY --chmod=0755 ${BINARY} /kdiag
 WORKDIR /
 ENTRYPOINT ["/kdiag"]

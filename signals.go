@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 // signalError is the cause of a context that a signal ended.
@@ -22,23 +23,31 @@ func (e *signalError) exitCode() int { return 128 + int(e.signal) }
 // so that the run cleans up; the second one kills the process.
 func withSignals(stderr io.Writer) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	signals := make(chan os.Signal, 1)
+	signals, stopped := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
-		caught, ok := <-signals
-		if !ok {
+		var caught os.Signal
+		select {
+		case caught = <-signals:
+		case <-stopped:
 			return
 		}
 		// Back to the default action: the next one ends the process.
 		signal.Stop(signals)
 		number, _ := caught.(syscall.Signal)
-		if number == syscall.SIGINT {
-			fmt.Fprintln(stderr, "interrupted; cleaning up (again to quit at once)")
-		}
 		cancel(&signalError{number})
+		select {
+		case <-time.After(patience):
+			fmt.Fprintf(stderr, "\n%s; cleaning up (again to quit at once)\n", number)
+		case <-stopped:
+		}
 	}()
 	return ctx, func() {
 		signal.Stop(signals)
 		cancel(nil)
+		close(stopped)
 	}
 }
+
+// patience is how long a clean-up goes on without a word.
+const patience = time.Second

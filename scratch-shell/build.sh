@@ -4,7 +4,7 @@
 #   build.sh [amd64|arm64 ...]     default: the architecture of this machine
 #
 # Writes bin/busybox-linux-ARCH beside this script, and does nothing where that is already there from the same inputs.
-# DEBIAN_MIRROR=URI is asked before the mirrors apt is configured with. JOBS=N compiles N files at a time.
+# DEBIAN_MIRROR=URI is asked in place of the mirrors apt is configured with. JOBS=N compiles N files at a time.
 #
 # The compiler is Debian's gcc for the architecture; musl and the start files come from the musl-dev package *of that
 # architecture*, unpacked in a temporary directory. That gives both architectures the same musl and one recipe, on either
@@ -22,7 +22,7 @@ MUSL=1.2.3-1
 MUSL_AMD64_SHA256=7c34f29a0c1aa12f6da1d25ed6de6fe6bbd9e048ee76b3dcb88c5e51fb65507f
 MUSL_ARM64_SHA256=55c2ca4bc3041c8ed8ac7dc3ef6080d9551a21650568b2fd7610b59eaf98a4f4
 # The time of the Debian release above, for whatever wants one.
-SOURCE_DATE_EPOCH=1739318400
+SOURCE_DATE_EPOCH=1772434781
 
 here=$(cd "$(dirname "$0")" && pwd)
 apt_helper=/usr/lib/apt/apt-helper
@@ -88,9 +88,12 @@ need_tools() {
 	[ -z "$missing" ] || die "missing tools: apt-get install$missing"
 }
 
-# mirrors prints the base URIs of the configured apt sources, whatever format they are written in.
+# mirrors prints the base URIs to ask. apt reads its own sources, in whichever format they are written.
 mirrors() {
-	if [ -n "${DEBIAN_MIRROR:-}" ]; then echo "${DEBIAN_MIRROR%/}"; fi
+	if [ -n "${DEBIAN_MIRROR:-}" ]; then
+		echo "${DEBIAN_MIRROR%/}"
+		return
+	fi
 	apt-get indextargets --no-release-info --format '$(REPO_URI) $(COMPONENT)' 'Created-By: Packages' |
 		sed -n 's|/\{0,1\} main$||p' | awk '!seen[$0]++'
 }
@@ -113,7 +116,7 @@ fetch() {
 			fi
 		done
 	done
-	if grep -q ' 404 ' "$log"; then
+	if grep -qE ' 404 |File not found' "$log"; then
 		log=
 		die "$(basename "$1") is on no mirror ($(echo $asked)): update $3 and $3_SHA256 in build.sh, or set DEBIAN_MIRROR"
 	fi
@@ -143,7 +146,7 @@ build() {
 	t=$(triple "$arch")
 	out=$here/bin/busybox-linux-$arch
 	stamp=$here/bin/.stamp-$arch
-	inputs=$(cat "$here/build.sh" "$here/config" "$here"/src/*.c | sha256sum | cut -d' ' -f1)
+	inputs=$(cat "$here/build.sh" "$here/config" "$here"/busybox/* | sha256sum | cut -d' ' -f1)
 	if [ -s "$out" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$inputs" ]; then
 		echo "bin/busybox-linux-$arch is up to date"
 		return
@@ -166,13 +169,13 @@ build() {
 	tar -xJf "$work/dl/busybox_$BUSYBOX_DEBIAN.debian.tar.xz" -C "$src"
 	dpkg-deb -x "$work/dl/musl-dev_${MUSL}_$arch.deb" "$dir/musl"
 
-	# All of Debian's patches, in order: the security fixes are among them.
-	sed -e 's/[[:space:]]*#.*//' -e '/^$/d' "$src/debian/patches/series" >"$dir/series"
+	# All of Debian's patches, in order, the security fixes among them; then ours.
+	sed -e 's/[[:space:]]*#.*//' -e '/^$/d' -e "s|^|$src/debian/patches/|" "$src/debian/patches/series" >"$dir/series"
+	ls "$here"/busybox/*.patch >>"$dir/series"
 	while read -r p; do
-		patch -d "$src" -p1 -s <"$src/debian/patches/$p" >>"$log" 2>&1 || die "busybox: $p does not apply"
+		patch -d "$src" -p1 -s <"$p" >>"$log" 2>&1 || die "busybox: $(basename "$p") does not apply"
 	done <"$dir/series"
-
-	cp "$here"/src/*.c "$src/libbb/"
+	cp "$here"/busybox/*.c "$src/libbb/"
 
 	# The kernel's headers, and nothing of glibc's that stand beside them.
 	set -- $(kernel_headers "$arch")
@@ -180,13 +183,13 @@ build() {
 	ln -s "$2/asm" "$dir/include/asm"
 
 	# -B and -L come before gcc's own directories, so that start files and -lc are musl's. Not position independent: a
-	# static-pie would have a dynamic section, and the program nothing to gain. The wrap is for src/execve.c.
+	# static-pie would have a dynamic section, and the program nothing to gain. The wrap is for busybox/exec.c.
 	m=$dir/musl/usr
 	mt=${t%-gnu}-musl
 	cat >"$dir/cc" <<-EOF
 		#!/bin/sh
 		exec $t-gcc -nostdinc -isystem $m/include/$mt -isystem $($t-gcc -print-file-name=include) -isystem $dir/include \\
-			-B$m/lib/$mt -L$m/lib/$mt -fno-pie -no-pie -Wl,--wrap=execve -ffile-prefix-map=$dir=. "\$@"
+			-B$m/lib/$mt -L$m/lib/$mt -fno-pie -no-pie -Wl,--wrap=execve,--wrap=execvp -ffile-prefix-map=$dir=. "\$@"
 	EOF
 	chmod +x "$dir/cc"
 
@@ -196,34 +199,38 @@ build() {
 		busybox >>"$log" 2>&1 </dev/null || die "busybox: make failed for $arch"
 	log=
 
-	# Renamed into place, so that a build that is cut off leaves no half a file to embed.
-	install -m 755 "$src/busybox" "$out.tmp"
-	mv -f "$out.tmp" "$out"
+	# Renamed into place, from a name that is not embedded: there is never half a file for a go build that runs meanwhile.
+	install -m 755 "$src/busybox" "$here/bin/.$arch.$$"
+	mv -f "$here/bin/.$arch.$$" "$out"
 	echo "$inputs" >"$stamp"
 	echo "bin/busybox-linux-$arch: $(wc -c <"$out") bytes, sha256 $(sha256sum <"$out" | cut -d' ' -f1)"
 }
 
-if [ $# -eq 0 ]; then set -- "$(host_arch)"; fi
-for arch; do
-	case $arch in
-	amd64 | arm64) ;;
-	*)
-		echo "usage: build.sh [amd64|arm64 ...]" >&2
-		exit 2
-		;;
-	esac
-done
+main() {
+	if [ $# -eq 0 ]; then set -- "$(host_arch)"; fi
+	for arch; do
+		case $arch in
+		amd64 | arm64) ;;
+		*)
+			echo "usage: build.sh [amd64|arm64 ...]" >&2
+			exit 2
+			;;
+		esac
+	done
 
-# The outside must not reach into the result: busybox's make reads these.
-unset CFLAGS CPPFLAGS LDFLAGS ARCH CROSS_COMPILE KBUILD_OUTPUT MAKEFLAGS MFLAGS MAKELEVEL GREP_OPTIONS 2>/dev/null || :
-LC_ALL=C
-KCONFIG_NOTIMESTAMP=1
-export LC_ALL KCONFIG_NOTIMESTAMP SOURCE_DATE_EPOCH
-jobs=${JOBS:-$(nproc)}
+	# The outside must not reach into the result: busybox's make reads these.
+	unset CFLAGS CPPFLAGS LDFLAGS ARCH CROSS_COMPILE KBUILD_OUTPUT MAKEFLAGS MFLAGS MAKELEVEL
+	LC_ALL=C
+	KCONFIG_NOTIMESTAMP=1
+	export LC_ALL KCONFIG_NOTIMESTAMP SOURCE_DATE_EPOCH
+	jobs=${JOBS:-$(nproc)}
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
-mkdir -p "$work/dl" "$here/bin"
+	work=$(mktemp -d)
+	trap 'rm -rf "$work"' EXIT
+	trap 'exit 1' HUP INT TERM
+	mkdir -p "$work/dl" "$here/bin"
 
-for arch; do build "$arch"; done
+	for arch; do build "$arch"; done
+}
+
+main "$@"

@@ -2,4 +2,8 @@
 
 package scratchshell
 
-func embedded() ([]byte, error) { return nil, ErrPlatform }
+import "embed"
+
+const name = ""
+
+var bin embed.FS

@@ -73,6 +73,7 @@ func setCaps(caps procfs.Capabilities) error {
 // target would have. It returns the capabilities that the target has in its
 // sets and the thread cannot have.
 func become(target, own procfs.Status) (missing procfs.CapSet, err error) {
+	giveStreams(target.UIDs.Effective)
 	bounding := target.Caps.Bounding & own.Caps.Bounding
 	for n := range 64 {
 		if own.Caps.Bounding.Has(n) && !bounding.Has(n) {
@@ -109,6 +110,23 @@ func become(target, own procfs.Status) (missing procfs.CapSet, err error) {
 		wanted |= target.Caps.Bounding | target.Caps.Inheritable
 	}
 	return wanted &^ own.Caps.Permitted, nil
+}
+
+// giveStreams makes the user the owner of the terminal or the pipes that the
+// process has as standard streams, as runtimes do for the user that they start
+// a process as: /dev/stdout opens them anew.
+func giveStreams(uid int) {
+	for fd := range 3 {
+		var stat unix.Stat_t
+		if unix.Fstat(fd, &stat) != nil {
+			continue
+		}
+		_, notTerminal := unix.IoctlGetTermios(fd, unix.TCGETS)
+		if notTerminal == nil || stat.Mode&unix.S_IFMT == unix.S_IFIFO {
+			// Without CHOWN they stay as they are.
+			_ = unix.Fchown(fd, uid, -1)
+		}
+	}
 }
 
 // setIDs sets groups and user, as far as they differ from the thread's, and

@@ -7,7 +7,6 @@ package enter
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"kdiag/applets"
@@ -71,7 +70,7 @@ func Applet() applets.Applet {
 				return applets.Usage("enter: arguments of the shell go after \"--\", got %q", inv.Args)
 			}
 			if inv.Flags.Bool("lifeline") {
-				if !sessionID.MatchString(opts.Session) {
+				if !isSession(opts.Session) {
 					return applets.Usage("--lifeline needs --session=ID in hexadecimal digits")
 				}
 				return lifeline(ctx, inv.In, opts.Session)
@@ -84,18 +83,27 @@ func Applet() applets.Applet {
 	}
 }
 
-var (
-	sessionID = regexp.MustCompile(`^[0-9a-f]{8,64}$`)
-	// Runtimes' IDs have 64 hexadecimal digits; nothing promises that. A short
-	// one could stand in another container's path.
-	containerID = regexp.MustCompile(`^[0-9A-Za-z_.-]{8,128}$`)
-)
+// isSession reports whether a session's ID is 8 to 64 hexadecimal digits.
+func isSession(id string) bool {
+	return len(id) >= 8 && len(id) <= 64 && strings.Trim(id, "0123456789abcdef") == ""
+}
+
+// isContainer reports whether an ID may be a container's. Runtimes' IDs have 64
+// hexadecimal digits, but nothing promises that; a short one could stand in
+// another container's path.
+func isContainer(id string) bool {
+	other := func(r rune) bool {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		return !letter && (r < '0' || r > '9') && !strings.ContainsRune("_.-", r)
+	}
+	return len(id) >= 8 && len(id) <= 128 && !strings.ContainsFunc(id, other)
+}
 
 func (o Options) check() error {
-	if o.Session != "" && !sessionID.MatchString(o.Session) {
+	if o.Session != "" && !isSession(o.Session) {
 		return fmt.Errorf("--session %q is not 8 to 64 hexadecimal digits", o.Session)
 	}
-	if o.ContainerID != "" && !containerID.MatchString(o.ContainerID) {
+	if o.ContainerID != "" && !isContainer(o.ContainerID) {
 		return fmt.Errorf("--container-id %q is not an ID of a container", o.ContainerID)
 	}
 	if o.SharedPIDs && o.ContainerID == "" {

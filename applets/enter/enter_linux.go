@@ -39,19 +39,23 @@ func run(streams applets.Streams, opts Options) error {
 	if err != nil {
 		return fmt.Errorf("enter process %d: %w", process.PID, err)
 	}
-	if t.envErr != nil {
-		note("the target's environment cannot be read: %v", t.envErr)
-		t.env = os.Environ()
-	}
-	env := shellEnv(t.env, opts)
 	reached, err := join(t, own, note)
 	if err != nil {
 		return err
 	}
+	if t.envErr != nil {
+		note("the target's environment cannot be read: %v", t.envErr)
+		t.env = os.Environ()
+	}
+	var env environment
 	if reached == lookOnly {
-		env = append(environment{env}.without("PWD"), look(t, own, note)...)
-	} else if err := changeDirectory(t); err != nil {
-		return err
+		env = shellEnv(t.env, opts, `$PWD`)
+		look(t, own, &env, note)
+	} else {
+		env = shellEnv(t.env, opts, `\w`)
+		if err := changeDirectory(t); err != nil {
+			return err
+		}
 	}
 	if err := lead(opts.Session); err != nil {
 		return err
@@ -66,7 +70,7 @@ func run(streams applets.Streams, opts Options) error {
 			note("the shell lacks capabilities of the target's: this container has no %s", capabilityList(missing))
 		}
 	}
-	return execute(shell, append([]string{shellName(opts.Session), "ash"}, opts.Args...), env)
+	return execute(shell, append([]string{shellName(opts.Session), "ash"}, opts.Args...), env.list)
 }
 
 // lead makes the process what a session's shell is: the leader of a session,

@@ -1,28 +1,23 @@
 package enter
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // shellEnv is the target's environment with the options' variables over it.
-// PATH stays as it is, missing too: the shell has its own programs.
-func shellEnv(target []string, opts Options) []string {
+// PATH stays as it is, missing too: the shell has its own programs. directory is
+// how the prompt shows the working directory.
+func shellEnv(target []string, opts Options, directory string) environment {
 	env := environment{}
 	env.set("HOME=/")
-	// Of busybox builds that save the history of commands, it would write a
-	// file into the target.
-	env.set("HISTFILE=")
 	for _, variable := range target {
-		if !strings.HasPrefix(variable, "HISTFILE=") {
-			env.set(variable)
-		}
+		env.set(variable)
 	}
-	env.set("PS1=" + prompt(opts.Prompt))
+	// Shells that save their history would write a file into the target.
+	env.set("HISTFILE=")
+	env.set("PS1=" + prompt(opts.Prompt, directory))
 	for _, variable := range opts.Env {
 		env.set(variable)
 	}
-	return env.list
+	return env
 }
 
 // environment is a list of variables in which each name stands once.
@@ -42,9 +37,9 @@ func (e *environment) set(variable string) {
 	e.list = append(e.list, variable)
 }
 
-// prompt is the PS1 for a text: ash shows \w as the working directory and \$
-// as # for root, else $.
-func prompt(text string) string {
+// prompt is the PS1 for a text and a directory, which ash expands: \w is the
+// working directory, \$ is # for root, else $.
+func prompt(text, directory string) string {
 	// What ash would expand, and what would move the cursor, is shown as _.
 	text = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || strings.ContainsRune("\\$`", r) {
@@ -55,10 +50,5 @@ func prompt(text string) string {
 	if text != "" {
 		text += ":"
 	}
-	return text + `\w\$ `
-}
-
-// without is the list without one name.
-func (e environment) without(name string) []string {
-	return slices.DeleteFunc(e.list, func(v string) bool { return strings.HasPrefix(v, name+"=") })
+	return text + directory + `\$ `
 }

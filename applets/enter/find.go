@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
+	"strings"
 
 	"kdiag/applets"
 	"kdiag/applets/internal/procfs"
@@ -22,10 +24,10 @@ func find(opts Options) (procfs.Stat, error) {
 			return init, nil
 		}
 	}
-	if reason := notTheTargets(1, opts); reason != "" {
-		err := fmt.Errorf("PID 1 is not the target's: %s", reason)
+	if doubt := lookAt(1).doubt(opts); doubt != "" {
+		err := fmt.Errorf("PID 1 is not the target's: %s", doubt)
 		if opts.ContainerID != "" {
-			err = fmt.Errorf("container %s: no process found; has it exited? (%s)", opts.ContainerID, reason)
+			err = fmt.Errorf("container %s: no process found; has it exited? (PID 1 is %s)", opts.ContainerID, doubt)
 		}
 		return procfs.Stat{}, err
 	}
@@ -69,40 +71,52 @@ func firstOf(found []procfs.Stat) (procfs.Stat, bool) {
 	}), true
 }
 
-// notTheTargets says why PID 1 cannot be taken for the target, or nothing.
-// It can where the container was put into the target's PID namespace, and the
-// cgroups do not speak against it: sandboxed runtimes show none.
-func notTheTargets(pid int, opts Options) string {
-	if opts.SharedPIDs {
-		return "PID 1 is the pod's or the node's"
-	}
-	if words, err := procfs.ReadCommandLine(pid); err == nil && isManager(words) {
-		return "PID 1 is kdiag's own manager, which shares no processes with the target"
-	}
-	if opts.ContainerID == "" {
-		return ""
-	}
-	own, ownErr := procfs.ReadCgroups(os.Getpid())
-	first, err := procfs.ReadCgroups(pid)
+// facts are what is known about a process that may be the target.
+type facts struct {
+	words       []string
+	cgroups     procfs.Cgroups
+	own         procfs.Cgroups
+	cgroupError error
+}
+
+func lookAt(pid int) facts {
+	var f facts
+	var err, ownErr error
+	f.words, _ = procfs.ReadCommandLine(pid)
+	f.cgroups, err = procfs.ReadCgroups(pid)
+	f.own, ownErr = procfs.ReadCgroups(os.Getpid())
+	f.cgroupError = cmp.Or(err, ownErr)
+	return f
+}
+
+// doubt says what PID 1 is when it cannot be taken for the target, else
+// nothing. It can where the ephemeral container was put into the target's PID
+// namespace, unless the cgroups speak against it: in one of theirs the target
+// would have been found. Sandboxed runtimes show none, or nothing but roots.
+func (f facts) doubt(opts Options) string {
 	switch {
-	case errors.Is(err, os.ErrNotExist) || errors.Is(ownErr, os.ErrNotExist):
-		return "" // no cgroups at all
-	case err != nil || ownErr != nil:
-		return "PID 1's cgroup cannot be read"
-	case first.Root() && own.Root():
-		return "" // cgroups that tell nothing
+	case opts.SharedPIDs:
+		return "the pod's or the node's"
+	case isManager(f.words):
+		return "kdiag's own manager, which shares no processes with the target"
+	case opts.ContainerID == "", errors.Is(f.cgroupError, fs.ErrNotExist):
+		return ""
+	case f.cgroupError != nil:
+		return "not to be told from others: " + f.cgroupError.Error()
+	case f.cgroups.Root() && f.own.Root():
+		return ""
 	default:
-		return "PID 1 is in another container's cgroup or in the node's"
+		return "in another container's cgroup or in the node's"
 	}
 }
 
 // isManager reports whether a command line is a kdiag manager's.
 func isManager(words []string) bool {
 	return len(words) >= 2 && words[1] == "manager" &&
-		slices.ContainsFunc(words[2:], func(w string) bool { return len(w) > 7 && w[:7] == "--role=" })
+		slices.ContainsFunc(words[2:], func(w string) bool { return strings.HasPrefix(w, "--role=") })
 }
 
 // hinted adds what to do about a target that cannot be found.
 func hinted(err error) error {
-	return applets.WithHint(err, "kdiag enter runs in the ephemeral container that \"kdiag shell\" adds; a restarted container needs a new one")
+	return applets.WithHint(err, "\"kdiag enter\" is for the ephemeral container that \"kdiag shell\" adds beside a running container")
 }

@@ -91,9 +91,11 @@ func changeDirectory(t *target) error {
 }
 
 // look prepares a look-only shell: it stays in its own root, in the directory
-// through which the target's files are seen, and returns variables for it.
-func look(t *target, own procfs.Status, note func(format string, args ...any)) []string {
+// through which the target's files are seen.
+func look(t *target, own procfs.Status, env *environment, note func(format string, args ...any)) {
 	root := procfs.Path(t.PID, "root")
+	env.set("KDIAG_ROOT=" + root)
+	directory := "/"
 	switch {
 	case t.root < 0:
 		note("look-only: %v", t.noRoot(own))
@@ -101,10 +103,12 @@ func look(t *target, own procfs.Status, note func(format string, args ...any)) [
 		note("look-only: the target's root is closed to user %d; its files are under $KDIAG_ROOT", own.UIDs.FS)
 	default:
 		note("look-only: the shell is beside the target, without SYS_CHROOT; the target's files are under $KDIAG_ROOT (%s)", root)
-		// The kernel has no path for a directory outside the own mount
-		// namespace; ash takes $PWD when it leads to the working directory.
-		return []string{"KDIAG_ROOT=" + root, "PWD=" + root}
+		directory = root
 	}
-	_ = unix.Chdir("/")
-	return []string{"KDIAG_ROOT=" + root}
+	if directory == "/" {
+		_ = unix.Chdir("/")
+	}
+	// The kernel has no path for a directory outside the own mount namespace;
+	// ash takes $PWD when it leads to the working directory.
+	env.set("PWD=" + directory)
 }

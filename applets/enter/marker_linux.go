@@ -5,8 +5,6 @@ import (
 	"hash/fnv"
 	"os"
 
-	"kdiag/applets/internal/procfs"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -38,10 +36,4 @@ func mark(session string) error {
 		return fmt.Errorf("mark the session: %w", err)
 	}
 	return nil
-}
-
-// marked reports whether a process has a session's mark.
-func marked(pid int, session string) bool {
-	limit, err := procfs.ReadRealtimeTimeout(pid)
-	return err == nil && limit == marker(session, pid)
 }

@@ -1,37 +1,345 @@
 package enter_test
 
 import (
+	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"kdiag/applets/internal/runctest"
-	scratchshell "kdiag/scratch-shell"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	runctest.Cleanup()
-	os.Exit(code)
+// rungs are the ways into a target, each by exactly its capabilities.
+var rungs = []struct {
+	name        string
+	target, eph runctest.Spec
+	// joins says that the shell gets the target's mount namespace.
+	joins bool
+}{
+	{"setns", runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps}, true},
+	{"setns, other user", runctest.Spec{UID: 1000, GID: 2000}, runctest.Spec{Caps: setnsCaps}, true},
+	{"chroot", runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: chrootCaps}, false},
+	{"chroot, other user", runctest.Spec{UID: 1000, GID: 2000}, runctest.Spec{Caps: chrootCaps}, false},
+	{"chroot, target with more capabilities", runctest.Spec{Caps: setnsCaps}, runctest.Spec{Caps: chrootCaps}, false},
+	{"baseline", runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: runctest.DefaultCaps}, false},
+	{"baseline, other user", runctest.Spec{UID: 1000, GID: 2000, Groups: []int{3000}}, runctest.Spec{Caps: runctest.DefaultCaps}, false},
+	// The kernel takes CHOWN from a thread whose file system user is not root.
+	{"baseline, other user with capabilities", runctest.Spec{UID: 1000, GID: 2000, Caps: runctest.DefaultCaps, Ambient: []string{"CHOWN", "KILL"}},
+		runctest.Spec{Caps: runctest.DefaultCaps}, false},
+	{"baseline, private cgroups", runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: runctest.DefaultCaps, PrivateCgroups: true}, false},
 }
 
-func busybox(t *testing.T) []byte {
-	b, err := scratchshell.Binary()
+// TestRungs enters a container that has nothing but a program.
+func TestRungs(t *testing.T) {
+	for _, r := range rungs {
+		t.Run(r.name, func(t *testing.T) {
+			target := r.target
+			target.Owner = target.UID
+			target.Cwd = "/app"
+			target.Env = []string{"COLOUR=blue", "PATH=", "HOME=/app/home"}
+			p := startPod(t, target, r.eph)
+			before := snapshot(t, p.target.Root)
+
+			got := p.enter("--env=EXTRA=1,2", "--prompt=x", "--", "-c", `pwd; ls /; echo "$COLOUR $EXTRA $HOME $PATH."; echo complaint >&2; exit 7`)
+			if want := "/app\napp\ndev\nproc\nblue 1,2 /app/home .\n"; got.stdout != want {
+				t.Errorf("stdout = %q, want %q", got.stdout, want)
+			}
+			if got.stderr != "complaint\n" {
+				t.Errorf("stderr = %q, want %q", got.stderr, "complaint\n")
+			}
+			if got.code != 7 {
+				t.Errorf("exit code = %d, want 7", got.code)
+			}
+			if t.Failed() {
+				return
+			}
+			if got := p.sh("readlink /proc/self/ns/mnt").stdout; (strings.TrimSpace(got) == namespace(t, p.target.PID, "mnt")) != r.joins {
+				t.Errorf("mount namespace = %q; the target's: %v, want %v", got, !r.joins, r.joins)
+			}
+			// busybox executes itself for each of these.
+			if got := p.sh("ps | grep -v grep | grep -c 'busybox-server sleep'"); got.stdout != "1\n" {
+				t.Errorf("ps | grep: %+v, want 1", got)
+			}
+			testTerminal(t, p)
+			if after := snapshot(t, p.target.Root); !slices.Equal(before, after) {
+				t.Errorf("the target's files changed from\n%s\nto\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
+			}
+		})
+	}
+}
+
+// testTerminal has an interactive shell with an editor and job control.
+func testTerminal(t *testing.T, p pod) {
+	t.Helper()
+	s := p.shell()
+	s.expect("/app# ")
+	s.say("echo $TERM; tty\n")
+	s.expect("xterm\r\n")
+	s.expect("/app# ")
+	s.say("vi\n")
+	s.expect("~")
+	s.say(":q!\n")
+	s.expect("/app# ")
+	s.say("echo sta''rt; cat\n")
+	s.expect("start")
+	s.say("line\n")
+	s.expect("line\r\nline")
+	s.say("\x1a")
+	s.expect("Stopped")
+	s.run("jobs")
+	s.say("fg\n")
+	s.expect("cat")
+	s.say("\x03")
+	s.expect("/app# ")
+	s.say("cd /; exit 9\n")
+	if code := s.ended(); code != 9 {
+		t.Errorf("exit code on a terminal = %d, want 9", code)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
+	for script, want := range map[string]int{
+		"true":          0,
+		"exit 255":      255,
+		"kill -KILL $$": 128 + 9,
+		"kill -TERM $$": 128 + 15,
+		"no-such-thing": 127,
+	} {
+		if got := p.sh(script); got.code != want {
+			t.Errorf("exit code of %q = %d (%s), want %d", script, got.code, got.stderr, want)
+		}
+	}
+}
+
+// TestStandardInput gives the shell a script.
+func TestStandardInput(t *testing.T) {
+	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
+	cmd := p.eph.Exec(p.line()...)
+	cmd.Stdin = strings.NewReader("echo one\necho two; exit 7\n")
+	if got := output(t, cmd); got.stdout != "one\ntwo\n" || got.code != 7 {
+		t.Errorf("shell with a script as stdin: %+v", got)
+	}
+}
+
+// TestLeavesNothingOpen looks at what the shell starts with.
+func TestLeavesNothingOpen(t *testing.T) {
+	target := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b
-}
-
-func TestFirst(t *testing.T) {
-	bin, err := os.ReadFile(runctest.Binary(t))
+	defer log.Close()
+	// As the container's first process: runc itself raises the limit for what
+	// it execs (before 1.1.7).
+	script := `ulimit -n; echo /proc/self/fd/*; grep -E "^Sig(Blk|Ign)" /proc/self/status; grep Threads /proc/$$/status`
+	c := startEphemeral(t, runctest.Spec{
+		Caps: setnsCaps, PIDsOf: target, NoFile: 512, Stdout: log,
+		Args: []string{"/kdiag", "enter", "--container-id=" + target.ID, "--", "-c", script},
+	})
+	if code := c.Wait(); code != 0 {
+		t.Errorf("exit code = %d, want 0", code)
+	}
+	got, err := os.ReadFile(log.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
-	target := runctest.Start(t, runctest.Spec{Files: map[string][]byte{"/app/busybox": busybox(t)}, Args: []string{"/app/busybox", "sleep", "100000"}, Caps: runctest.DefaultCaps, Cwd: "/app", Env: []string{"A=b"}})
-	eph := runctest.Start(t, runctest.Spec{Files: map[string][]byte{"/kdiag": bin}, Args: []string{"/kdiag", "manager", "--role=shell"}, Caps: append(runctest.DefaultCaps, "SYS_ADMIN", "SYS_PTRACE"), PIDsOf: target, ReadOnly: true})
-	for range 3 {
-		cmd := eph.Exec("/kdiag", "enter", "--session=0123456789abcdef", "--container-id="+target.ID, "--", "-c", "ulimit -n; exit 7")
-		out, err := cmd.CombinedOutput()
-		t.Logf("%s %v", out, err)
+	want := "512\n" +
+		"/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3\n" + // 3 is the shell's own, which lists them
+		"SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n" +
+		"Threads:\t1\n"
+	if string(got) != want {
+		t.Errorf("the shell starts with\n%s\nwant\n%s", got, want)
 	}
+}
+
+// TestOrphans are the shell's, not the target's, while it lives.
+func TestOrphans(t *testing.T) {
+	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
+	got := p.sh(`p=$( (sleep 1000 >/dev/null & echo $!) ); grep PPid /proc/$p/status; echo $$; kill $p`)
+	fields := strings.Fields(got.stdout)
+	if len(fields) != 3 || fields[1] != fields[2] {
+		t.Errorf("parent of an orphan and the shell: %q (%s), want the same", got.stdout, got.stderr)
+	}
+}
+
+func TestWorkingDirectory(t *testing.T) {
+	for _, caps := range [][]string{setnsCaps, runctest.DefaultCaps} {
+		p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Cwd: "/var/gone"}, runctest.Spec{Caps: caps})
+		if got := p.sh("pwd").stdout; got != "/var/gone\n" {
+			t.Errorf("working directory = %q, want the target's", got)
+		}
+		if err := os.Remove(filepath.Join(p.target.Root, "var/gone")); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.sh("pwd"); got.stdout != "/\n" || got.stderr != "" {
+			t.Errorf("working directory where the target's is removed: %+v, want /", got)
+		}
+	}
+}
+
+// TestNoProc has a target that has lost its /proc.
+func TestNoProc(t *testing.T) {
+	p := startPod(t, runctest.Spec{Caps: setnsCaps, Args: []string{
+		"/app/busybox-server", "ash", "-c", "umount -l /proc; while :; do sleep 1; done",
+	}}, runctest.Spec{Caps: setnsCaps})
+	got := result{}
+	if !eventually(func() bool { got = p.sh("echo /proc/*; exit 7"); return got.stdout == "/proc/*\n" && got.code == 7 }) {
+		t.Errorf("shell in a target without /proc: %+v", got)
+	}
+}
+
+// TestChangedRoot has a target that changed its root in its own namespace.
+func TestChangedRoot(t *testing.T) {
+	for _, caps := range [][]string{setnsCaps, chrootCaps, runctest.DefaultCaps} {
+		p := startPod(t, runctest.Spec{
+			Caps: runctest.DefaultCaps, Cwd: "/",
+			Files: map[string][]byte{"/inner/app/busybox-server": server(t), "/inner/mark": nil},
+			Args:  []string{"/app/busybox-server", "chroot", "/inner", "/app/busybox-server", "sleep", "100000"},
+		}, runctest.Spec{Caps: caps})
+		got := result{}
+		if !eventually(func() bool { got = p.sh("pwd; echo *"); return got.stdout == "/\napp mark\n" }) {
+			t.Errorf("shell in a target that changed its root: %+v", got)
+		}
+	}
+}
+
+func TestDenied(t *testing.T) {
+	closed := runctest.Spec{UID: 1000, GID: 1000, Files: map[string][]byte{"/app/busybox-closed": server(t)},
+		Args: []string{"/app/busybox-closed", "sleep", "100000"}, ExecuteOnly: "/app/busybox-closed"}
+	for _, c := range []struct {
+		name   string
+		target runctest.Spec
+		caps   []string
+		want   string
+	}{
+		{"more capabilities", runctest.Spec{Caps: append([]string{"NET_ADMIN", "SYS_TIME"}, runctest.DefaultCaps...)}, runctest.DefaultCaps,
+			"the target has capabilities that this container has not: NET_ADMIN, SYS_TIME"},
+		{"not dumpable", closed, runctest.DefaultCaps, "not dumpable"},
+		{"other user, no SETUID", runctest.Spec{UID: 1000, GID: 1000}, []string{"SYS_CHROOT"}, "the target runs as user 1000, group 1000, this container as 0, 0"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := startPod(t, c.target, runctest.Spec{Caps: c.caps})
+			got := p.sh("true")
+			first, hint, _ := strings.Cut(got.stderr, "\n")
+			if got.code != 1 || !strings.HasPrefix(first, "kdiag: ") || !strings.Contains(first, c.want) || !strings.HasPrefix(hint, "hint: ") {
+				t.Errorf("enter: %+v, want an error about %q and a hint", got, c.want)
+			}
+		})
+	}
+	t.Run("not dumpable, with SYS_PTRACE", func(t *testing.T) {
+		p := startPod(t, closed, runctest.Spec{Caps: chrootCaps})
+		if got := p.sh("echo *"); got.stdout != "app dev proc\n" {
+			t.Errorf("enter: %+v, want the target's files", got)
+		}
+	})
+}
+
+// TestFallsDown has the capabilities for namespaces, but a filter against them.
+func TestFallsDown(t *testing.T) {
+	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps, Forbidden: []string{"setns"}})
+	got := p.sh("echo *")
+	if got.stdout != "app dev proc\n" || got.code != 0 {
+		t.Errorf("enter: %+v, want the target's files", got)
+	}
+	want := "note: setns to the target's mount namespace: operation not permitted; the shell has the target's files by chroot, not its mount namespace\n"
+	if got.stderr != want {
+		t.Errorf("stderr = %q, want %q", got.stderr, want)
+	}
+}
+
+// TestOldKernel has none of the calls that came late, or a filter against them.
+func TestOldKernel(t *testing.T) {
+	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps, Forbidden: []string{"execveat"}})
+	if got := p.sh("echo *; ps | wc -l >/dev/null; exit 7"); got.stdout != "app dev proc\n" || got.code != 7 || got.stderr != "" {
+		t.Errorf("enter without execveat: %+v", got)
+	}
+}
+
+// TestNoExecutableMemory has nodes that make files in memory not executable
+// unless asked, or at all. The setting is the PID namespace's (Linux 6.3).
+func TestNoExecutableMemory(t *testing.T) {
+	if _, err := os.Stat("/proc/sys/vm/memfd_noexec"); err != nil {
+		t.Skip(err)
+	}
+	for _, value := range []string{"1", "2"} {
+		set := "echo " + value + " >/proc/sys/vm/memfd_noexec; echo >/ready; while :; do sleep 1; done"
+		p := startPod(t, runctest.Spec{Caps: setnsCaps, Args: []string{"/app/busybox-server", "ash", "-c", set}}, runctest.Spec{Caps: setnsCaps})
+		if !eventually(func() bool { _, err := os.Stat(filepath.Join(p.target.Root, "ready")); return err == nil }) {
+			t.Fatal("the target is not ready")
+		}
+		got := p.sh("exit 7")
+		if value == "1" && got.code != 7 {
+			t.Errorf("vm.memfd_noexec=1: %+v, want a shell", got)
+		}
+		if value == "2" && (got.code != 1 || !strings.Contains(got.stderr, "kdiag: make a file in memory: permission denied\nhint: ")) {
+			t.Errorf("vm.memfd_noexec=2: %+v, want an error with a hint", got)
+		}
+	}
+}
+
+func TestLookOnly(t *testing.T) {
+	target := runctest.Spec{UID: 1000, GID: 2000, Cwd: "/app", Env: []string{"COLOUR=blue", "PWD=/app"}}
+	p := startPod(t, target, runctest.Spec{UID: 1000, GID: 2000, NoNewPrivileges: true})
+	got := p.sh(`pwd; echo *; echo $COLOUR $KDIAG_ROOT; cd app; pwd; ls; ls / | grep kdiag; exit 7`)
+	if want := "/proc/1/root\napp dev proc\nblue /proc/1/root\n/proc/1/root/app\nbusybox-server\nkdiag\n"; got.stdout != want || got.code != 7 {
+		t.Errorf("look-only shell: %+v, want %q", got, want)
+	}
+	if !strings.HasPrefix(got.stderr, "note: look-only: ") || strings.Count(got.stderr, "\n") != 1 {
+		t.Errorf("stderr = %q, want one note", got.stderr)
+	}
+	if got := p.enter("--as-target", "--", "-c", "id -u; id -g"); got.stdout != "1000\n2000\n" || got.code != 0 {
+		t.Errorf("look-only shell as the target, which it is: %+v", got)
+	}
+	s := p.shell()
+	s.expect("/proc/1/root$ ")
+	s.run("vi --help | head -n 1")
+	s.say("exit 9\n")
+	if code := s.ended(); code != 9 {
+		t.Errorf("exit code on a terminal = %d, want 9", code)
+	}
+}
+
+func TestLookOnlyOtherUser(t *testing.T) {
+	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Env: []string{"COLOUR=blue"}}, runctest.Spec{UID: 1000, GID: 1000})
+	got := p.sh("pwd; echo .$COLOUR $KDIAG_ROOT; exit 7")
+	if want := "/\n. /proc/1/root\n"; got.stdout != want || got.code != 7 {
+		t.Errorf("look-only shell: %+v, want %q", got, want)
+	}
+	if !strings.Contains(got.stderr, "note: look-only: open the root of process 1: permission denied: the target runs as user 0") {
+		t.Errorf("stderr = %q, want a note on why", got.stderr)
+	}
+	if got := p.enter("--as-target", "--", "-c", "id -u"); got.code != 1 || !strings.Contains(got.stderr, "kdiag: --as-target: ") {
+		t.Errorf("as the target, without the right to: %+v", got)
+	}
+}
+
+// snapshot lists the files below root, with what a change would change.
+func snapshot(t *testing.T, root string) []string {
+	t.Helper()
+	var out []string
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		out = append(out, fmt.Sprintf("%s %s %d %s", path, info.Mode(), info.Size(), info.ModTime()))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func namespace(t *testing.T, pid int, name string) string {
+	t.Helper()
+	link, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return link
 }

@@ -87,6 +87,10 @@ func (o Options) open(target platform) (*os.File, error) {
 // other bytes.
 var epoch = time.Unix(0, 0).UTC()
 
+// licenses are kdiag's own and those of the shell it carries, as NOTICE has
+// them, in an SPDX expression.
+const licenses = "Apache-2.0 AND GPL-2.0-only AND MIT"
+
 func assemble(binary v1.Layer, target platform, version string) (v1.Image, error) {
 	base := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
 	base = mutate.ConfigMediaType(base, types.OCIConfigJSON)
@@ -99,8 +103,9 @@ func assemble(binary v1.Layer, target platform, version string) (v1.Image, error
 			Entrypoint: []string{"/kdiag"},
 			WorkingDir: "/",
 			Labels: map[string]string{
-				"org.opencontainers.image.title":   "kdiag",
-				"org.opencontainers.image.version": version,
+				"org.opencontainers.image.title":    "kdiag",
+				"org.opencontainers.image.version":  version,
+				"org.opencontainers.image.licenses": licenses,
 			},
 		},
 	})

@@ -15,7 +15,8 @@ func Applet() applets.Applet {
 		Description: `
 			The image holds one file, /kdiag, and is what the Dockerfile builds. The same
 			binary gives the same image, byte for byte.`,
-		Applets: []applets.Applet{saveApplet(), pushApplet()},
+		ArgsUsage: "save | push",
+		Applets:   []applets.Applet{saveApplet(), pushApplet()},
 	}
 }
 

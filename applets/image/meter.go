@@ -60,11 +60,11 @@ func (m *meter) add(n int) {
 }
 
 func (m *meter) show() {
-	if m.out == nil || m.now().Sub(m.last) < meterInterval {
+	if m.out == nil || m.total == 0 || m.now().Sub(m.last) < meterInterval {
 		return
 	}
 	m.last = m.now()
-	m.print(fmt.Sprintf("%s: %s of %s", m.what, bytesText(m.done), bytesText(m.total)))
+	m.print(fmt.Sprintf("%s: %d%% of %s", m.what, m.done*100/m.total, bytesText(m.total)))
 }
 
 // clear removes the line; nothing is shown after it.

@@ -3,6 +3,7 @@ package image
 import (
 	"debug/elf"
 	"runtime"
+	"slices"
 	"strings"
 
 	"kdiag/applets"
@@ -34,20 +35,20 @@ func parsePlatform(text string) (platform, error) {
 // parsePlatforms reads lists separated by commas, without doubles; none at all
 // is the default platform.
 func parsePlatforms(lists []string) ([]platform, error) {
-	if len(lists) == 0 {
-		lists = []string{""}
-	}
+	list := strings.Join(lists, ",")
 	var all []platform
-	seen := map[platform]bool{}
-	for _, text := range strings.Split(strings.Join(lists, ","), ",") {
-		p, err := parsePlatform(strings.TrimSpace(text))
+	for _, text := range strings.Split(list, ",") {
+		text = strings.TrimSpace(text)
+		if text == "" && list != "" {
+			return nil, applets.Usage("platforms %q: one of them is empty", list)
+		}
+		p, err := parsePlatform(text)
 		if err != nil {
 			return nil, err
 		}
-		if !seen[p] {
+		if !slices.Contains(all, p) {
 			all = append(all, p)
 		}
-		seen[p] = true
 	}
 	return all, nil
 }

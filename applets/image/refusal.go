@@ -2,9 +2,11 @@ package image
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 
@@ -19,28 +21,33 @@ import (
 // refusal puts a failed push into the registry's own words, on one line, with
 // a hint.
 func (o pushOptions) refusal(ctx context.Context, tag name.Tag, err error) error {
-	if ctx.Err() != nil {
-		return err
-	}
-	var answer *transport.Error
-	var untrusted x509.UnknownAuthorityError
+	var (
+		certificate *tls.CertificateVerificationError
+		answer      *transport.Error
+		dial        *net.OpError
+	)
 	switch {
+	case ctx.Err() != nil:
+		return err
+	case errors.As(err, &certificate):
+		return certificateHint(tag, reword(err, certificate.Error()))
 	case errors.As(err, &answer):
 		answer = o.worded(ctx, tag, answer)
-		return o.hinted(tag, answer.StatusCode, &registryError{answer})
+		return o.statusHint(tag, answer.StatusCode, reword(err, reasons(answer)))
 	case errors.Is(err, http.ErrSchemeMismatch):
-		return applets.WithHint(&oneLineError{err}, "--insecure speaks HTTP to a registry without TLS")
-	case errors.As(err, &untrusted):
-		return applets.WithHint(&oneLineError{err}, "add the authority that signed %s's certificate to those this machine trusts", host(tag))
+		return applets.WithHint(reword(err, host(tag)+" speaks HTTP, not HTTPS"),
+			"--insecure pushes to a registry without TLS")
+	case errors.As(err, &dial):
+		return reword(err, dial.Error())
 	}
-	return &oneLineError{err}
+	return reword(err, err.Error())
 }
 
 // worded is the registry's answer with its reasons in it. Answers to HEAD,
 // the first request of a push, come without (RFC 9110, 9.3.2): asking for an
 // upload brings the same refusal with a body.
 func (o pushOptions) worded(ctx context.Context, tag name.Tag, answer *transport.Error) *transport.Error {
-	if answer.Request == nil || answer.Request.Method != http.MethodHead || answer.StatusCode >= 500 {
+	if answer.Request == nil || answer.Request.Method != http.MethodHead || answer.StatusCode >= http.StatusInternalServerError {
 		return answer
 	}
 	var again *transport.Error
@@ -58,54 +65,63 @@ func (b bound) RoundTrip(request *http.Request) (*http.Response, error) {
 	return remote.DefaultTransport.RoundTrip(request.WithContext(b.ctx))
 }
 
-func (o pushOptions) hinted(tag name.Tag, status int, err error) error {
-	switch status {
-	case http.StatusUnauthorized:
-		login := "docker login " + host(tag)
-		if who, lookup := authn.Resolve(context.Background(), o.keychain, tag.Context()); lookup == nil && who == authn.Anonymous {
-			return applets.WithHint(err, "there are no credentials for %s: %s", host(tag), login)
-		}
-		return applets.WithHint(err, "%s does not take the credentials that are stored for it: %s", host(tag), login)
-	case http.StatusForbidden:
-		return applets.WithHint(err, "your account at %s may not push to %s: ask for write access, or push to another repository", host(tag), tag.RepositoryStr())
-	case http.StatusNotFound:
-		return applets.WithHint(err, "check the name; if it is right, %s wants the repository %s to be created before a push", host(tag), tag.RepositoryStr())
+// reasons is what the registry says, after its status.
+func reasons(answer *transport.Error) string {
+	if len(answer.Errors) == 0 {
+		return answer.Error()
 	}
-	return err
-}
-
-// registryError is a registry's refusal: its status and its reasons.
-type registryError struct{ answer *transport.Error }
-
-func (e *registryError) Unwrap() error { return e.answer }
-
-func (e *registryError) Error() string {
-	if len(e.answer.Errors) == 0 {
-		return oneLine(e.answer.Error())
-	}
-	var reasons []string
-	for _, reason := range e.answer.Errors {
+	var said []string
+	for _, reason := range answer.Errors {
 		text := reason.Message
 		if text == "" {
 			text = string(reason.Code)
 		}
-		reasons = append(reasons, text)
+		said = append(said, text)
 	}
-	return oneLine(fmt.Sprintf("%d %s: %s", e.answer.StatusCode, http.StatusText(e.answer.StatusCode), strings.Join(reasons, "; ")))
+	return fmt.Sprintf("%d %s: %s", answer.StatusCode, http.StatusText(answer.StatusCode), strings.Join(said, "; "))
 }
 
-// oneLineError is an error whose text may hold a whole page from a proxy.
-type oneLineError struct{ error }
+func (o pushOptions) statusHint(tag name.Tag, status int, err error) error {
+	registry, repository := host(tag), tag.RepositoryStr()
+	switch status {
+	case http.StatusUnauthorized:
+		who, lookup := authn.Resolve(context.Background(), o.keychain, tag.Context())
+		if lookup == nil && who == authn.Anonymous {
+			return applets.WithHint(err, "there are no credentials for %s here: docker login %s", registry, registry)
+		}
+		return applets.WithHint(err, "%s does not take the stored credentials: docker login %s", registry, registry)
+	case http.StatusForbidden:
+		return applets.WithHint(err, "this account may not write to %s at %s: ask for the right to, or push elsewhere", repository, registry)
+	case http.StatusNotFound:
+		return applets.WithHint(err, "is the name right? If so, %s wants %s to be created before the first push", registry, repository)
+	}
+	return err
+}
 
-func (e *oneLineError) Unwrap() error { return e.error }
-func (e *oneLineError) Error() string { return oneLine(e.error.Error()) }
+func certificateHint(tag name.Tag, err error) error {
+	var unknown x509.UnknownAuthorityError
+	if errors.As(err, &unknown) {
+		return applets.WithHint(err, "add the authority that signed %s's certificate to those this machine trusts", host(tag))
+	}
+	return err
+}
 
-// oneLine is text on one line of bearable length.
-func oneLine(text string) string {
+// reworded is an error with a text of its own.
+type reworded struct {
+	error
+	text string
+}
+
+func (e *reworded) Unwrap() error { return e.error }
+func (e *reworded) Error() string { return e.text }
+
+// reword gives err a text on one line, and of bearable length: a proxy may
+// have answered with a page.
+func reword(err error, text string) error {
 	const limit = 400
 	runes := []rune(strings.Join(strings.Fields(text), " "))
 	if len(runes) > limit {
-		return string(runes[:limit]) + "…"
+		runes = append(runes[:limit], '…')
 	}
-	return string(runes)
+	return &reworded{err, string(runes)}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -75,8 +76,15 @@ func (s *session) run(ctx context.Context, streams applets.Streams) error {
 	case !errors.As(err, &notStarted):
 		life.hangUp(ctx)
 	}
+	if terminal.interactive() && err != nil && (exit == nil || exit.Code > killedBySignal) {
+		// Cut off in mid-line, most likely.
+		fmt.Fprintln(streams.Err)
+	}
 	return err
 }
+
+// killedBySignal is what a shell adds to a signal's number for an exit code.
+const killedBySignal = 128
 
 // shortCommand is how long a command without a terminal runs before it gets a
 // lifeline: most have ended by then.

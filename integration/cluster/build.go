@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// kubernetesVersion must be go.mod's.
+// kubernetesVersion is go.mod's, which a test holds.
 const kubernetesVersion = "v1.37.2"
 
 // tools are the programs that are taken from the machine, and the Debian packages that have them.
@@ -57,6 +57,9 @@ func (c *cluster) build(ctx context.Context) error {
 	root, err := projectRoot()
 	if err != nil {
 		return err
+	}
+	if !exists(c.Path("bin/kube")) {
+		fmt.Fprintln(c.out, "building Kubernetes: with a cold build cache this takes some minutes")
 	}
 	// Servers and kubectl report what they are built as, and kubectl warns when the two are far apart.
 	const pkg = "k8s.io/component-base/version"

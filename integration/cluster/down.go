@@ -67,19 +67,21 @@ func (c *cluster) neighbour() (string, error) {
 
 // killComponents kills all that up has started, and its children: containerd's shims outlive it by design.
 func (c *cluster) killComponents(ctx context.Context) error {
-	return killAll(ctx, "the cluster's processes", func() ([]func() error, error) {
+	var killed []process
+	err := killAll(ctx, "the cluster's processes", func() (kills []func() error, err error) {
 		all, err := processes()
-		if err != nil {
-			return nil, err
-		}
-		var kills []func() error
 		for _, p := range all {
 			if p.dir == c.dir {
+				killed = append(killed, p)
 				kills = append(kills, func() error { return p.signal(syscall.SIGKILL) })
 			}
 		}
-		return kills, nil
+		return kills, err
 	})
+	for _, p := range killed {
+		err = errors.Join(err, p.gone(ctx, 10*time.Second))
+	}
+	return err
 }
 
 // killAll repeats until there is nothing to kill, for what is killed may just have started something.

@@ -87,11 +87,9 @@ func (c *cluster) load(ctx context.Context, files []string) error {
 		return fmt.Errorf("containerd does not run: is the cluster up?")
 	}
 	for _, file := range files {
-		out, err := c.ctr(ctx, "images", "import", file)
-		if err != nil {
+		if _, err := c.ctr(ctx, "images", "import", file); err != nil {
 			return fmt.Errorf("load %s: %w", file, err)
 		}
-		fmt.Fprint(c.out, out)
 	}
 	// The kubelet sees an image when containerd's CRI part has taken note of it, which it does by a label. A pod started
 	// before that would fail, and be tried again only seconds later.

@@ -101,3 +101,16 @@ func TestConfigIsFilledIn(t *testing.T) {
 		}
 	}
 }
+
+func TestKubernetesVersionIsThatOfGoMod(t *testing.T) {
+	text, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	staging := strings.Replace(kubernetesVersion, "v1.", "v0.", 1)
+	for _, want := range []string{"k8s.io/kubernetes " + kubernetesVersion + "\n", "k8s.io/kubectl => k8s.io/kubectl " + staging + "\n"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("go.mod lacks %q", want)
+		}
+	}
+}

@@ -64,14 +64,18 @@ func inspect(pid int) (process, bool) {
 
 // environment reads a process's. It has none for a moment in execve(2), which is waited for, up to a second.
 func environment(pid int) ([]byte, error) {
+	file := fmt.Sprintf("/proc/%d/environ", pid)
 	for range 1000 {
-		environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		if err != nil || len(environ) > 0 || !readStat(pid).inExec() {
+		environ, err := os.ReadFile(file)
+		if err != nil || len(environ) > 0 {
 			return environ, err
+		}
+		if !readStat(pid).inExec() {
+			break // or has just done with it, hence the last look
 		}
 		time.Sleep(time.Millisecond)
 	}
-	return nil, nil
+	return os.ReadFile(file)
 }
 
 // stat is a part of proc_pid_stat(5).
@@ -79,6 +83,7 @@ type stat struct {
 	state   string
 	session int
 	flags   int
+	threads int
 	envEnd  string
 }
 
@@ -98,7 +103,8 @@ func parseStat(text string) stat {
 	}
 	session, _ := strconv.Atoi(fields[3])
 	flags, _ := strconv.Atoi(fields[6])
-	return stat{state: fields[0], session: session, flags: flags, envEnd: fields[48]}
+	threads, _ := strconv.Atoi(fields[17])
+	return stat{fields[0], session, flags, threads, fields[48]}
 }
 
 // inExec is true of a process whose new environment is not in place yet: one without, which is neither dead nor the kernel's.
@@ -106,6 +112,9 @@ func (s stat) inExec() bool {
 	const kernelThread = 0x00200000 // PF_KTHREAD in the kernel's include/linux/sched.h
 	return s.envEnd == "0" && s.state != "Z" && s.state != "X" && s.flags&kernelThread == 0
 }
+
+// dying is true of a process whose first thread has ended, while others still hold its files, sockets and locks.
+func (s stat) dying() bool { return s.state == "Z" && s.threads > 1 }
 
 // signal sends sig to the process, unless it has gone meanwhile and its pid is another's.
 func (p process) signal(sig syscall.Signal) error {
@@ -128,9 +137,9 @@ func (p process) alive() bool {
 	return ok && now.part == p.part && now.dir == p.dir
 }
 
-// gone waits until the process has ended.
+// gone waits until the process has ended, and has let go of all it had.
 func (p process) gone(ctx context.Context, patience time.Duration) error {
-	for end := time.Now().Add(patience); p.alive(); {
+	for end := time.Now().Add(patience); p.alive() || readStat(p.pid).dying(); {
 		if time.Now().After(end) {
 			return fmt.Errorf("%s (pid %d) does not end", p.part, p.pid)
 		}

@@ -135,19 +135,29 @@ func TestComponentGetsNothingOfOurEnvironment(t *testing.T) {
 	}
 }
 
-// The kernel tells of a successful exec before the new environment is in place.
-func TestFoundAtOnce(t *testing.T) {
+// A process has no environment while it is in execve(2), and is there all the same. This one is in it all the time.
+func TestRunningInExec(t *testing.T) {
 	c := &cluster{dir: t.TempDir()}
+	script := c.Path("again")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec \"$0\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { c.killComponents(context.Background()) })
-	for i := range 20 {
-		name := fmt.Sprintf("part%d", i)
-		if err := c.spawn(name, []string{"nsenter", "--net=/proc/self/ns/net", "sleep", "60"}); err != nil {
-			t.Fatal(err)
+	if err := c.spawn("one", []string{script}); err != nil {
+		t.Fatal(err)
+	}
+	p := eventually(t, c, "one")
+	for i := range 2000 {
+		if !p.alive() {
+			t.Fatalf("alive() = false at look %d", i)
 		}
-		for range 20 {
-			if _, ok := c.running(name); !ok {
-				t.Errorf("running(%s) = false, though it was started", name)
-			}
+	}
+}
+
+func TestDying(t *testing.T) {
+	for s, want := range map[stat]bool{{state: "Z", threads: 3}: true, {state: "Z", threads: 1}: false, {state: "S", threads: 3}: false} {
+		if got := s.dying(); got != want {
+			t.Errorf("%+v.dying() = %v, want %v", s, got, want)
 		}
 	}
 }

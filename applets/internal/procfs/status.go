@@ -13,9 +13,10 @@ type Status struct {
 	UIDs, GIDs IDs
 	// Groups are the supplementary groups.
 	Groups []int
-	// Ignored are the signals that the process ignores.
-	Ignored Signals
-	Caps    Capabilities
+	// Ignored and Caught are the signals that the process does not leave to
+	// their default action.
+	Ignored, Caught Signals
+	Caps            Capabilities
 	// NoNewPrivileges says that no execve can grant more (prctl(2),
 	// PR_SET_NO_NEW_PRIVS).
 	NoNewPrivileges bool
@@ -76,6 +77,8 @@ func ParseStatus(content []byte) (Status, error) {
 			s.NoNewPrivileges = value == "1"
 		case "SigIgn":
 			err = parseMask(value, (*uint64)(&s.Ignored))
+		case "SigCgt":
+			err = parseMask(value, (*uint64)(&s.Caught))
 		case "CapInh":
 			err = parseMask(value, (*uint64)(&s.Caps.Inheritable))
 		case "CapPrm":

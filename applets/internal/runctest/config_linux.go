@@ -40,7 +40,7 @@ func config(s Spec) object {
 			"noNewPrivileges": s.NoNewPrivileges,
 		},
 		"root":   object{"path": "rootfs", "readonly": s.ReadOnly},
-		"mounts": mounts(s),
+		"mounts": mounts,
 		"linux":  object{"namespaces": namespaces(s), "seccomp": seccomp(s)},
 	}
 }
@@ -53,16 +53,11 @@ func withPrefix(names []string) []string {
 	return out
 }
 
-func mounts(s Spec) []object {
-	list := []object{
-		{"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": []string{"nosuid", "mode=755", "size=64k"}},
-		{"destination": "/dev/pts", "type": "devpts", "source": "devpts",
-			"options": []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
-	}
-	if !s.NoProc {
-		list = append(list, object{"destination": "/proc", "type": "proc", "source": "proc"})
-	}
-	return list
+var mounts = []object{
+	{"destination": "/proc", "type": "proc", "source": "proc"},
+	{"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": []string{"nosuid", "mode=755", "size=64k"}},
+	{"destination": "/dev/pts", "type": "devpts", "source": "devpts",
+		"options": []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
 }
 
 func namespaces(s Spec) []object {
@@ -102,7 +97,7 @@ func seccomp(s Spec) object {
 	if !slices.Contains(s.Caps, "SYS_PTRACE") {
 		forbidden = append(forbidden, "kcmp", "pidfd_getfd")
 	}
-	forbidden = append(forbidden, "userfaultfd", "keyctl")
+	forbidden = append(append(forbidden, "userfaultfd", "keyctl"), s.Forbidden...)
 	return object{
 		"defaultAction": "SCMP_ACT_ALLOW",
 		"syscalls":      []object{{"names": forbidden, "action": "SCMP_ACT_ERRNO", "errnoRet": 1}},

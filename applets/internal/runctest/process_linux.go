@@ -49,31 +49,32 @@ type Terminal struct {
 // Wait waits for the process and returns its exit code.
 func (t *Terminal) Wait() int { return t.wait() }
 
-// Terminal starts a command in the container on a terminal.
-func (c *Container) Terminal(args ...string) *Terminal {
-	c.t.Helper()
+// Terminal starts a command in the container on a terminal. It is killed when
+// the test ends.
+func (c *Container) Terminal(t *testing.T, args ...string) *Terminal {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "tty")
 	if err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
 	socket, pidFile := filepath.Join(dir, "s"), filepath.Join(dir, "pid")
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
 	if err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer listener.Close()
 	line := []string{"exec", "--tty", "--detach", "--console-socket=" + socket, "--pid-file=" + pidFile, c.ID}
 	if out, err := c.runc(append(line, args...)...).CombinedOutput(); err != nil {
-		c.t.Fatalf("runc exec: %v\n%s", err, out)
+		t.Fatalf("runc exec: %v\n%s", err, out)
 	}
 	master, err := receive(listener)
 	if err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
-	pid := readPID(c.t, pidFile)
+	pid := readPID(t, pidFile)
 	terminal := &Terminal{File: master, PID: pid, wait: waiter(pid)}
-	c.t.Cleanup(func() {
+	t.Cleanup(func() {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 		terminal.wait()
 		_ = master.Close()

@@ -82,6 +82,10 @@ type Spec struct {
 	ID string
 	// Files are put into the root file system: path to content.
 	Files map[string][]byte
+	// Binary is put there as /kdiag.
+	Binary bool
+	// ExecuteOnly is one of them that nobody but root may read.
+	ExecuteOnly string
 	// Owner owns these files and the directories made for them.
 	Owner    int
 	ReadOnly bool
@@ -99,6 +103,8 @@ type Spec struct {
 	Ambient []string
 	// NoNewPrivileges is no_new_privs.
 	NoNewPrivileges bool
+	// Forbidden are system calls that the filter forbids besides.
+	Forbidden []string
 	// NoFile is the soft limit on open files, 1024 when 0; the hard one is 4096.
 	NoFile int
 
@@ -108,8 +114,6 @@ type Spec struct {
 	HostPIDs bool
 	// PrivateCgroups gives it a cgroup namespace.
 	PrivateCgroups bool
-	// NoProc leaves out /proc.
-	NoProc bool
 	// Stdout takes its output; none when nil.
 	Stdout *os.File
 }
@@ -121,7 +125,6 @@ type Container struct {
 	// PID is its first process, in this machine's PID namespace.
 	PID int
 
-	t     *testing.T
 	state string
 	wait  func() int
 }
@@ -139,7 +142,7 @@ func Start(t *testing.T, spec Spec) *Container {
 	Require(t)
 	adopt(t)
 	bundle := t.TempDir()
-	c := &Container{ID: spec.ID, Root: filepath.Join(bundle, "rootfs"), t: t, state: filepath.Join(bundle, "state")}
+	c := &Container{ID: spec.ID, Root: filepath.Join(bundle, "rootfs"), state: filepath.Join(bundle, "state")}
 	if c.ID == "" {
 		c.ID = NewID()
 	}
@@ -212,15 +215,40 @@ func writeRoot(t *testing.T, root string, spec Spec) {
 	if spec.Cwd != "" {
 		mkdir(filepath.Join(root, spec.Cwd))
 	}
+	if spec.Binary {
+		link(t, Binary(t), filepath.Join(root, "kdiag"))
+	}
 	for name, content := range spec.Files {
 		file := filepath.Join(root, name)
 		mkdir(filepath.Dir(file))
 		if err := os.WriteFile(file, content, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chown(file, spec.Owner, spec.Owner); err != nil {
+		owner := spec.Owner
+		if name == spec.ExecuteOnly {
+			owner = 0
+			if err := os.Chmod(file, 0o711); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chown(file, owner, owner); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// link makes to the same file as from, by a copy where it must.
+func link(t *testing.T, from, to string) {
+	t.Helper()
+	if os.Link(from, to) == nil {
+		return
+	}
+	content, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, content, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -1,0 +1,65 @@
+package enter_test
+
+import (
+	"strings"
+	"testing"
+
+	"kdiag/applets/internal/runctest"
+)
+
+// rights is what /proc/self/status tells about users, groups and capabilities.
+const rights = `grep -E "^(Uid|Gid|Groups|Cap|NoNewPrivs)" /proc/self/status`
+
+// TestAsTarget compares the shell with what a runtime executes in the target.
+func TestAsTarget(t *testing.T) {
+	targets := map[string]runctest.Spec{
+		"root":                   {Caps: runctest.DefaultCaps},
+		"root, few capabilities": {Caps: []string{"CHOWN", "NET_BIND_SERVICE"}},
+		"root, none, closed":     {NoNewPrivileges: true},
+		"other user":             {Caps: runctest.DefaultCaps, UID: 1000, GID: 2000, Groups: []int{3000, 4000}},
+		"other user, closed":     {UID: 65532, GID: 65532, NoNewPrivileges: true},
+		"other user, ambient":    {Caps: runctest.DefaultCaps, UID: 1000, GID: 2000, Ambient: []string{"NET_BIND_SERVICE", "CHOWN"}},
+	}
+	ways := map[string][]string{"setns": setnsCaps, "chroot": chrootCaps, "baseline": runctest.DefaultCaps}
+	for who, spec := range targets {
+		t.Run(who, func(t *testing.T) {
+			target := startTarget(t, spec)
+			want := output(t, target.Exec("/app/busybox-server", "ash", "-c", "/app/busybox-server "+rights))
+			for way, caps := range ways {
+				p := pod{t, target, startEphemeral(t, runctest.Spec{Caps: caps, PIDsOf: target}), runctest.NewID()[:16]}
+				got := p.enter("--as-target", "--", "-c", rights+"; exit 7")
+				if got.stdout != want.stdout || got.code != 7 || got.stderr != "" {
+					t.Errorf("rights of the shell by %s = %+v, want\n%s", way, got, want.stdout)
+				}
+			}
+		})
+	}
+}
+
+func TestAsTargetOnTerminal(t *testing.T) {
+	p := startPod(t, runctest.Spec{UID: 1000, GID: 2000}, runctest.Spec{Caps: runctest.DefaultCaps})
+	s := p.shell("--as-target")
+	s.expect("/$ ")
+	s.say("echo fi''ne >/dev/stdout\n")
+	s.expect("fine")
+	s.say("ls -n /proc/self/exe | grep -c busybox-kdiag\n")
+	s.expect("1\r\n")
+	s.say("echo sta''rt; cat\n")
+	s.expect("start")
+	s.say("\x1a")
+	s.expect("Stopped")
+	s.say("exit\nexit 9\n")
+	if code := s.ended(); code != 9 {
+		t.Errorf("exit code = %d, want 9", code)
+	}
+}
+
+// TestAsTargetWithMore has a target whose capabilities are more than the
+// shell can be given.
+func TestAsTargetWithMore(t *testing.T) {
+	p := startPod(t, runctest.Spec{Caps: append([]string{"NET_ADMIN"}, runctest.DefaultCaps...)}, runctest.Spec{Caps: chrootCaps})
+	got := p.enter("--as-target", "--", "-c", "id -u")
+	if got.stdout != "0\n" || got.code != 0 || !strings.Contains(got.stderr, "note: the shell lacks capabilities of the target's: this container has no NET_ADMIN\n") {
+		t.Errorf("enter --as-target: %+v, want a note on NET_ADMIN", got)
+	}
+}

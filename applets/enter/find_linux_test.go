@@ -1,0 +1,86 @@
+package enter_test
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+
+	"kdiag/applets/internal/runctest"
+)
+
+// TestSharedPIDs has a pod whose containers share a PID namespace, or have
+// the machine's: the shell lands in the one that was named, or nowhere.
+func TestSharedPIDs(t *testing.T) {
+	for name, host := range map[string]bool{"pod": false, "host": true} {
+		for way, caps := range map[string][]string{"setns": setnsCaps, "baseline": runctest.DefaultCaps} {
+			t.Run(name+"/"+way, func(t *testing.T) {
+				pause := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
+				spec := func(colour string) runctest.Spec {
+					return runctest.Spec{
+						Caps: runctest.DefaultCaps, PIDsOf: pause, HostPIDs: host,
+						Files: map[string][]byte{"/" + colour: nil}, Env: []string{"COLOUR=" + colour},
+					}
+				}
+				red, blue := startTarget(t, spec("red")), startTarget(t, spec("blue"))
+				eph := startEphemeral(t, runctest.Spec{Caps: caps, PIDsOf: pause, HostPIDs: host})
+				for colour, target := range map[string]*runctest.Container{"red": red, "blue": blue} {
+					p := pod{t, target, eph, runctest.NewID()[:16]}
+					// With a second process in the target, which is not its first.
+					other := target.Exec("/app/busybox-server", "env", "COLOUR=other", "/app/busybox-server", "cat")
+					stdin, err := other.StdinPipe()
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := other.Start(); err != nil {
+						t.Fatal(err)
+					}
+					got := p.enter("--shared-pids", "--", "-c", "echo $COLOUR; ls /$COLOUR")
+					if want := colour + "\n/" + colour + "\n"; got.stdout != want {
+						t.Errorf("shell in %s: %+v, want %q", colour, got, want)
+					}
+					_ = stdin.Close()
+					_ = other.Wait()
+				}
+				if err := syscall.Kill(red.PID, syscall.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+				red.Wait()
+				p := pod{t, red, eph, runctest.NewID()[:16]}
+				// Without --shared-pids as well: the cgroups tell.
+				for _, flags := range [][]string{{"--shared-pids"}, nil} {
+					got := p.enter(append(flags, "--", "-c", "echo in; ls /")...)
+					if got.code != 1 || got.stdout != "" || !strings.HasPrefix(got.stderr, "kdiag: container "+red.ID+": no process found; has it exited?") {
+						t.Errorf("enter %v of a container that has exited: %+v", flags, got)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestFirstProcess goes without an ID.
+func TestFirstProcess(t *testing.T) {
+	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
+	if got := output(t, p.eph.Exec("/kdiag", "enter", "--", "-c", "echo *")); got.stdout != "app dev proc\n" {
+		t.Errorf("enter without an ID: %+v, want the files of PID 1", got)
+	}
+	alone := startEphemeral(t, runctest.Spec{Caps: setnsCaps})
+	for _, flags := range [][]string{nil, {"--container-id=" + p.target.ID}} {
+		got := output(t, alone.Exec(append([]string{"/kdiag", "enter"}, flags...)...))
+		if got.code != 1 || !strings.Contains(got.stderr, "kdiag's own manager") {
+			t.Errorf("enter %v beside nobody: %+v, want an error", flags, got)
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
+	for _, args := range [][]string{
+		{"--session=XYZ"}, {"--container-id=a"}, {"--shared-pids"}, {"--env=A"}, {"ls"}, {"--lifeline"}, {"--lifeline", "--session=xyz"},
+	} {
+		got := output(t, p.eph.Exec(append([]string{"/kdiag", "enter"}, args...)...))
+		if got.code != 2 || !strings.HasPrefix(got.stderr, "kdiag: ") {
+			t.Errorf("enter %v: %+v, want a usage error", args, got)
+		}
+	}
+}

@@ -1,0 +1,41 @@
+package procfs
+
+import (
+	"os"
+	"slices"
+	"syscall"
+	"testing"
+)
+
+// TestOwn compares what is read about the test itself with what its own
+// system calls tell.
+func TestOwn(t *testing.T) {
+	pid := os.Getpid()
+	pids, err := List()
+	if err != nil || !slices.Contains(pids, pid) || !slices.Contains(pids, 1) {
+		t.Errorf("List = %v, %v, want 1 and %d among them", pids, err, pid)
+	}
+	stat, err := ReadStat(pid)
+	if err != nil || stat.PID != pid || stat.Parent != os.Getppid() || stat.Group != syscall.Getpgrp() || stat.Dead() {
+		t.Errorf("ReadStat = %+v, %v; parent is %d, group %d", stat, err, os.Getppid(), syscall.Getpgrp())
+	}
+	status, err := ReadStatus(pid)
+	if err != nil || status.UIDs.Real != os.Getuid() || status.GIDs.Effective != os.Getegid() {
+		t.Errorf("ReadStatus = %+v, %v; user is %d, group %d", status, err, os.Getuid(), os.Getegid())
+	}
+	if words, err := ReadCommandLine(pid); err != nil || !slices.Equal(words, os.Args) {
+		t.Errorf("ReadCommandLine = %q, %v, want %q", words, err, os.Args)
+	}
+	if env, err := ReadEnvironment(pid); err != nil || len(env) == 0 {
+		t.Errorf("ReadEnvironment = %q, %v", env, err)
+	}
+	if groups, err := ReadCgroups(pid); err != nil || len(groups) == 0 {
+		t.Errorf("ReadCgroups = %+v, %v", groups, err)
+	}
+	if limit, err := ReadRealtimeTimeout(pid); err != nil || limit == 0 {
+		t.Errorf("ReadRealtimeTimeout = %d, %v", limit, err)
+	}
+	if _, err := ReadStat(1 << 30); !os.IsNotExist(err) {
+		t.Errorf("ReadStat of no process = %v, want that it does not exist", err)
+	}
+}

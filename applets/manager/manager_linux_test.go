@@ -1,0 +1,246 @@
+package manager_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/runctest"
+	"kdiag/applets/manager"
+	scratchshell "kdiag/scratch-shell"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	runctest.Cleanup()
+	os.Exit(code)
+}
+
+// command is a manager on this machine, as no container's.
+func command(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
+	cmd := exec.Command(runctest.Binary(t), append([]string{"manager"}, args...)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	return cmd, &stderr
+}
+
+// start starts one and returns what it printed.
+func start(t *testing.T, args ...string) (*exec.Cmd, manager.Started) {
+	t.Helper()
+	cmd, stderr := command(t, args...)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+	if err != nil {
+		t.Fatalf("no line on stdout: %v; stderr %q", err, stderr)
+	}
+	var started manager.Started
+	if err := json.Unmarshal(line, &started); err != nil {
+		t.Fatalf("line %q: %v", line, err)
+	}
+	return cmd, started
+}
+
+func TestStarts(t *testing.T) {
+	cmd, got := start(t, "--role=shell", "--target=app", "--user=AAAA", "--profile=setns", "--version=v9", "--idle-timeout=10m")
+	if got.Role != "shell" || got.Version == "" || got.PID != cmd.Process.Pid {
+		t.Errorf("line of manager %d = %+v", cmd.Process.Pid, got)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v, want exit code 0", err)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{
+		{}, {"--role=net"}, {"--role=shell", "--idle-timeout=0s"}, {"--role=shell", "--idle-timeout=-1s"},
+		{"--role=shell", "extra"}, {"--role=shell", "--", "extra"}, {"--role=shell", "--user=" + strings.Repeat("A", 1000)},
+	} {
+		cmd, stderr := command(t, args...)
+		if err := cmd.Run(); cmd.ProcessState.ExitCode() != 2 {
+			t.Errorf("manager %.40q: %v (%s), want exit code 2", args, err, stderr)
+		}
+	}
+}
+
+// TestIsSmall holds the promise to a pod whose memory limit it shares.
+func TestIsSmall(t *testing.T) {
+	const most = 8 << 10
+	cmd, _ := start(t, "--role=shell")
+	resident := 0
+	// It gives memory back after it has said that it is ready.
+	small := eventually(func() bool { resident = anonymous(t, cmd.Process.Pid); return resident <= most })
+	t.Logf("anonymous memory: %d KiB", resident)
+	if !small {
+		t.Errorf("anonymous memory = %d KiB, want %d at most", resident, most)
+	}
+}
+
+// TestHasNoRights looks at all threads.
+func TestHasNoRights(t *testing.T) {
+	cmd, _ := start(t, "--role=shell")
+	threads, err := filepath.Glob(procfs.Path(cmd.Process.Pid, "task/*"))
+	if err != nil || len(threads) == 0 {
+		t.Fatal(threads, err)
+	}
+	for _, thread := range threads {
+		tid, err := strconv.Atoi(filepath.Base(thread))
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, err := procfs.ReadStatus(tid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := status.Caps; c.Permitted|c.Effective|c.Inheritable|c.Ambient != 0 {
+			t.Errorf("capabilities of thread %d = %+v, want none", tid, c)
+		}
+	}
+}
+
+func TestEndsWhenIdle(t *testing.T) {
+	c := container(t, runctest.Spec{Args: []string{"/kdiag", "manager", "--role=shell", "--idle-timeout=100ms"}})
+	if code := c.Wait(); code != 0 {
+		t.Errorf("exit code = %d, want 0", code)
+	}
+}
+
+// TestStays has another process in the container from the beginning, which
+// lives for ten idle timeouts and then looks whether the manager does.
+func TestStays(t *testing.T) {
+	log := logFile(t)
+	c := container(t, runctest.Spec{Stdout: log, Args: []string{"/busybox", "ash", "-c",
+		`(sleep 2; kill -0 1 && echo "manager lives") & exec /kdiag manager --role=shell --idle-timeout=200ms`}})
+	if code := c.Wait(); code != 0 {
+		t.Errorf("exit code = %d, want 0", code)
+	}
+	if got, err := os.ReadFile(log.Name()); err != nil || !strings.Contains(string(got), "manager lives\n") {
+		t.Errorf("output %q, want that the manager lived", got)
+	}
+}
+
+// TestDeadDoNotCount has a dead process in the manager's cgroup that nobody
+// will ever reap.
+func TestDeadDoNotCount(t *testing.T) {
+	target := container(t, runctest.Spec{Args: []string{"/busybox", "sleep", "100000"}})
+	c := container(t, runctest.Spec{PIDsOf: target, Args: []string{"/busybox", "ash", "-c",
+		`(sleep 0 & exec sleep 0.1) & exec /kdiag manager --role=shell --idle-timeout=500ms`}})
+	if code := c.Wait(); code != 0 {
+		t.Errorf("exit code = %d, want 0", code)
+	}
+}
+
+// TestReaps is about the manager as the first process of a PID namespace.
+func TestReaps(t *testing.T) {
+	c := container(t, runctest.Spec{Args: []string{"/busybox", "ash", "-c",
+		`(sleep 0.1 & sleep 0.2 &) ; exec /kdiag manager --role=shell`}})
+	if out, err := c.Exec("/busybox", "ash", "-c", "(sleep 0.1 &) ; (sleep 0 &)").CombinedOutput(); err != nil {
+		t.Fatalf("exec: %v\n%s", err, out)
+	}
+	var children []string
+	if !eventually(func() bool { children = childrenOf(t, c.PID); return len(children) == 0 }) {
+		t.Errorf("children of the manager: %q, want none", children)
+	}
+	if stat, err := procfs.ReadStat(c.PID); err != nil || stat.Dead() {
+		t.Errorf("the manager has ended: %+v, %v", stat, err)
+	}
+}
+
+// TestEndsOnSignal is about the manager as PID 1, which has no default actions.
+func TestEndsOnSignal(t *testing.T) {
+	log := logFile(t)
+	c := container(t, runctest.Spec{Stdout: log, Args: []string{"/kdiag", "manager", "--role=shell"}})
+	if !eventually(func() bool { text, _ := os.ReadFile(log.Name()); return strings.HasSuffix(string(text), "\n") }) {
+		t.Fatal("the manager printed no line")
+	}
+	if err := syscall.Kill(c.PID, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := c.Wait(); code != 0 {
+		t.Errorf("exit code after SIGTERM = %d, want 0", code)
+	}
+}
+
+func container(t *testing.T, spec runctest.Spec) *runctest.Container {
+	t.Helper()
+	shell, err := scratchshell.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Binary, spec.ReadOnly = true, true
+	spec.Files = map[string][]byte{"/busybox": shell}
+	spec.Caps = runctest.DefaultCaps
+	return runctest.Start(t, spec)
+}
+
+func logFile(t *testing.T) *os.File {
+	t.Helper()
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	return log
+}
+
+// anonymous is a process's anonymous memory in KiB.
+func anonymous(t *testing.T, pid int) int {
+	t.Helper()
+	status, err := os.ReadFile(procfs.Path(pid, "status"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "RssAnon:")
+	var kib int
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		t.Fatal(err)
+	}
+	return kib
+}
+
+func childrenOf(t *testing.T, parent int) []string {
+	t.Helper()
+	pids, err := procfs.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, pid := range pids {
+		if stat, err := procfs.ReadStat(pid); err == nil && stat.Parent == parent {
+			out = append(out, fmt.Sprintf("%d %c (%s)", pid, stat.State, stat.Command))
+		}
+	}
+	return out
+}
+
+// eventually waits until f is true, and gives up long after it should be.
+func eventually(f func() bool) bool {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if f() {
+			return true
+		}
+	}
+	return f()
+}

@@ -1,0 +1,56 @@
+package scratchshell
+
+import (
+	"errors"
+	"io/fs"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+func TestRead(t *testing.T) {
+	files := fstest.MapFS{
+		"empty":    {},
+		"text":     {Data: []byte("Keeps the embed pattern matched.\n")},
+		"cut":      {Data: []byte("\x7fEL")},
+		"program":  {Data: []byte("\x7fELF\x02\x01\x01")},
+		"dir/file": {},
+	}
+	tests := []struct {
+		name string
+		want error
+	}{
+		{"absent", ErrMissing},
+		{"empty", ErrMissing},
+		{"text", ErrMissing},
+		{"cut", ErrMissing},
+		{"program", nil},
+		{"dir", fs.ErrInvalid},
+	}
+	for _, test := range tests {
+		data, err := read(files, test.name)
+		if !errors.Is(err, test.want) {
+			t.Errorf("read(%q) = %v, want %v", test.name, err, test.want)
+		}
+		if (err == nil) != (data != nil) {
+			t.Errorf("read(%q) = %q with error %v, want one of the two", test.name, data, err)
+		}
+	}
+}
+
+// A build for a system that no shell is made for must say so, and not ask for a shell to be built.
+func TestBinaryElsewhere(t *testing.T) {
+	if runtime.GOOS == "linux" && (runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64") {
+		t.Skip("there is a shell for this system")
+	}
+	if _, err := Binary(); !errors.Is(err, ErrPlatform) {
+		t.Errorf("Binary() = %v, want %v", err, ErrPlatform)
+	}
+}
+
+func TestErrMissingSaysWhatToRun(t *testing.T) {
+	if want := "make scratch-shell"; !strings.Contains(ErrMissing.Error(), want) {
+		t.Errorf("ErrMissing = %q, want it to name %q", ErrMissing, want)
+	}
+}

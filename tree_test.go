@@ -1,0 +1,121 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// mayImport is which of our own packages each may import, by prefix. Dependencies
+// point down only.
+var mayImport = []struct {
+	pkg     string
+	imports []string
+}{
+	{"kdiag/applets/internal/", nil},
+	{"kdiag/applets/kubeflags", []string{"kdiag/applets", "kdiag/kube", "kdiag/mux"}},
+	{"kdiag/applets/", []string{"kdiag/applets", "kdiag/applets/kubeflags", "kdiag/applets/internal/", "kdiag/kube", "kdiag/mux", "kdiag/netfilter", "kdiag/scratch-shell"}},
+	{"kdiag/applets", nil},
+	{"kdiag/kube", []string{"kdiag/mux"}},
+	{"kdiag/mux", nil},
+	{"kdiag/netfilter", nil},
+	{"kdiag/scratch-shell", nil},
+	{"kdiag/integration", []string{"kdiag/"}},
+	{"kdiag/testdata/", nil},
+}
+
+// TestImports holds the directions that ARCHITECTURE.md gives.
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		pkg := words[0]
+		if pkg == "kdiag" {
+			continue
+		}
+		allowed, known := allowedImports(pkg)
+		if !known {
+			t.Errorf("package %s: not in the list of who may import what", pkg)
+		}
+		for _, imported := range words[1:] {
+			if strings.HasPrefix(imported, "kdiag/") && !matches(allowed, imported) {
+				t.Errorf("package %s imports %s, which it may not", pkg, imported)
+			}
+		}
+	}
+}
+
+func allowedImports(pkg string) (imports []string, known bool) {
+	for _, rule := range mayImport {
+		if pkg == rule.pkg || strings.HasPrefix(pkg, strings.TrimSuffix(rule.pkg, "/")+"/") {
+			return rule.imports, true
+		}
+	}
+	return nil, false
+}
+
+func matches(allowed []string, imported string) bool {
+	for _, name := range allowed {
+		if imported == name || strings.HasSuffix(name, "/") && strings.HasPrefix(imported, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestPackageComments wants every package to say what it is, once.
+func TestPackageComments(t *testing.T) {
+	docs := map[string]int{}
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && (strings.HasPrefix(entry.Name(), ".") && path != "." || entry.Name() == "cluster") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.PackageClauseOnly|parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		docs[filepath.Dir(path)] += hasDoc(file)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir, count := range docs {
+		if count != 1 {
+			t.Errorf("package in %s: %d package comments, want 1", dir, count)
+		}
+	}
+}
+
+func hasDoc(file *ast.File) int {
+	if file.Doc == nil {
+		return 0
+	}
+	return 1
+}
+
+// TestArchitectureIsShort keeps it a page that people read.
+func TestArchitectureIsShort(t *testing.T) {
+	text, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Count(string(text), "\n"); lines > 100 {
+		t.Errorf("ARCHITECTURE.md: %d lines, want 100 at most", lines)
+	}
+}
