@@ -71,7 +71,7 @@ lint: ## Formatting, vet on every platform, golangci-lint
 	@$(GO) run $(GOLANGCI) run
 
 bench: cluster-images ## Compare with kubectl exec and kubectl debug
-	@$(CLUSTER_ENV) KDIAG_BENCH=1 $(GO) test -count=1 -v -timeout 30m -run TestSpeed ./integration
+	@$(CLUSTER_ENV) $(GO) test -tags bench -count=1 -v -timeout 30m -run TestSpeed ./integration
 
 ##@ The cluster
 

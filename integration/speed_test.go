@@ -1,0 +1,87 @@
+//go:build bench
+
+package integration
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const speedRuns = 10
+
+// TestSpeed prints medians side by side; "make bench" runs it, the suite does
+// not: a busy machine is no fault.
+func TestSpeed(t *testing.T) {
+	namespace := newNamespace(t)
+	var pods strings.Builder
+	for i := range speedRuns {
+		for _, name := range []string{"kdiag", "debug"} {
+			fmt.Fprintf(&pods, "---\n{apiVersion: v1, kind: Pod, metadata: {name: %s-%d}, spec: {terminationGracePeriodSeconds: 1, containers: [{name: app, image: 'localhost/kdiag-sample:full', imagePullPolicy: Never}]}}\n", name, i)
+		}
+	}
+	apply(t, namespace, pods.String())
+	waitForPods(t, namespace)
+
+	shell, debug := side{name: "kdiag shell"}, side{name: "kubectl debug -it"}
+	for i := range speedRuns {
+		shell.times = append(shell.times, onTerminal(t, fmt.Sprintf("%s shell -n %s kdiag-%d", shared.binary(), namespace, i)))
+		debug.times = append(debug.times, onTerminal(t, fmt.Sprintf("kubectl debug -it -n %s debug-%d --image=localhost/kdiag-sample:debug --image-pull-policy=Never --target=app --profile=sysadmin -- sh", namespace, i)))
+	}
+	compare("cold: from the command to a first answer, then exit", shell, debug)
+
+	warm, exec := side{name: "kdiag shell -- -c true"}, side{name: "kubectl exec -- true"}
+	for range speedRuns {
+		warm.times = append(warm.times, timed(t, shared.binary(), "shell", "-n", namespace, "kdiag-0", "--", "-c", "true"))
+		exec.times = append(exec.times, timed(t, "kubectl", "exec", "-n", namespace, "kdiag-0", "--", "true"))
+	}
+	compare("warm: a command in a container that is there", warm, exec)
+
+	ours, theirs := side{name: "kdiag version"}, side{name: "kubectl version --client"}
+	for range speedRuns {
+		ours.times = append(ours.times, timed(t, filepath.Join(shared.root, "bin", "kdiag"), "version"))
+		theirs.times = append(theirs.times, timed(t, "kubectl", "version", "--client"))
+	}
+	compare("start: the version", ours, theirs)
+}
+
+// side is one of two programs that are compared.
+type side struct {
+	name  string
+	times []time.Duration
+}
+
+func (s side) median() time.Duration {
+	slices.Sort(s.times)
+	return s.times[len(s.times)/2].Round(time.Millisecond)
+}
+
+func compare(what string, ours, theirs side) {
+	fmt.Printf("%s\n  %-26s %v\n  %-26s %v\n  ratio %.2f (medians of %d, by turns)\n", what,
+		ours.name, ours.median(), theirs.name, theirs.median(), float64(ours.median())/float64(theirs.median()), speedRuns)
+}
+
+func timed(t *testing.T, name string, args ...string) time.Duration {
+	t.Helper()
+	start := time.Now()
+	if got := run(t, "", shared.env(), name, args...); got.code != 0 {
+		t.Fatalf("%s %q: %v", name, args, got)
+	}
+	return time.Since(start)
+}
+
+// onTerminal runs a shell on a terminal of its own, by script(1), asks it for
+// a sum and leaves.
+func onTerminal(t *testing.T, command string) time.Duration {
+	t.Helper()
+	start := time.Now()
+	got := run(t, "echo sum $((40+2)); exit\n", shared.env("TERM=xterm"), "script", "-qec", command, os.DevNull)
+	if !strings.Contains(got.stdout, "sum 42") {
+		t.Fatalf("%s: %v", command, got)
+	}
+	return time.Since(start)
+}
