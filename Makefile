@@ -59,7 +59,7 @@ image: build ## Write bin/kdiag-image.tar, as "kdiag image save" does
 
 unit: ## Unit, testscript and netns tests
 	@KDIAG_TEST_ALL=1 $(GO) test -count=1 $$($(GO) list ./... | grep -v '^kdiag/integration')
-	@cd integration/cluster && $(GO) vet ./... && $(GO) test -count=1 .
+	@cd integration/cluster && $(GO) vet -trimpath ./... && $(GO) test -trimpath -count=1 .
 
 integration: cluster-images ## Tests on the cluster
 	@$(CLUSTER_ENV) KDIAG_TEST_ALL=1 $(GO) test -count=1 -timeout 30m ./integration

@@ -97,7 +97,7 @@ func flagsByName(flags []cli.Flag) map[string]cli.Flag {
 func takesValue(flag cli.Flag) bool {
 	_, isBool := flag.(*cli.BoolFlag)
 	optional, ok := flag.(valueOptional)
-	return !isBool && !(ok && optional.IsBoolFlag())
+	return !isBool && (!ok || !optional.IsBoolFlag())
 }
 
 func oneWord(name, value string, given bool) string {

@@ -63,7 +63,7 @@ func pump(to, from net.Conn) {
 
 // cut ends every connection and takes no more: the API server is gone.
 func (p *proxy) cut() {
-	_ = p.Listener.Close()
+	_ = p.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, conn := range p.conns {

@@ -64,6 +64,9 @@ func (c *Cluster) awaitRunning(ctx context.Context, pod *corev1.Pod, container s
 			return nil
 		}
 		if pod, err = w.next(ctx, pod); err != nil {
+			if errors.Is(err, errStarted) {
+				return nil
+			}
 			return err
 		}
 	}
@@ -85,6 +88,8 @@ func (w *awaiting) next(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, erro
 		return now, w.explain(ctx, w.doing, right, getErr)
 	case errors.Is(err, errPodDeleted):
 		return nil, &Error{Doing: w.doing, Err: err}
+	case errors.Is(cause, errStarted):
+		return nil, errStarted
 	case errors.As(cause, &failed):
 		return nil, &Error{Doing: w.doing, Err: failed, Next: startHint(pod, w.container, failed)}
 	case errors.As(cause, &late):
@@ -175,7 +180,7 @@ func (c *Cluster) podWatcher(pod *corev1.Pod) cache.Watcher {
 func (c *Cluster) nodeReady(ctx context.Context, name string) error {
 	node, err := c.nodes().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return nil
+		node = &corev1.Node{}
 	}
 	for i := range node.Status.Conditions {
 		condition := &node.Status.Conditions[i]
@@ -186,11 +191,16 @@ func (c *Cluster) nodeReady(ctx context.Context, name string) error {
 	return nil
 }
 
+// errStarted ends a wait when the kubelet says in an event that the container
+// has started.
+var errStarted = errors.New("started")
+
 // followEvents reads what the kubelet says about the container: it shows it as
-// progress, and ends the wait on a failure. The kubelet writes that into the
-// pod's status only 10 s later, when it tries again. Without the right to read
-// events the status has to do.
-func (w *awaiting) followEvents(ctx context.Context, pod *corev1.Pod, created bool, fail context.CancelCauseFunc) {
+// progress, and ends the wait on a start or a failure. The kubelet writes a
+// start into the pod's status up to a second later, when it next lists the
+// containers, and a failure 10 s later, when it tries again. Without the right
+// to read events the status has to do.
+func (w *awaiting) followEvents(ctx context.Context, pod *corev1.Pod, created bool, end context.CancelCauseFunc) {
 	events := w.events(pod.Namespace)
 	options := metav1.ListOptions{FieldSelector: fields.Set{"involvedObject.uid": string(pod.UID)}.String()}
 	if !created {
@@ -218,8 +228,10 @@ func (w *awaiting) followEvents(ctx context.Context, pod *corev1.Pod, created bo
 			said, ok := event.Object.(*corev1.Event)
 			switch {
 			case !ok || said.InvolvedObject.FieldPath != ours:
+			case said.Reason == "Started":
+				end(errStarted)
 			case slices.Contains(failedReasons, said.Reason):
-				fail(&startError{"", said.Message})
+				end(&startError{"", said.Message})
 			default:
 				w.progress(oneLine(said.Message))
 			}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -69,8 +70,18 @@ func TestOnlyOurArchitectureIsEmbedded(t *testing.T) {
 }
 
 // The shell for the other architecture, as far as the emulator carries: it does not follow an exec of /proc/self/exe, so
-// that only what ash runs in a forked copy of itself can be tried.
+// that ash can be tried only with what it runs in a forked copy of itself. Other applets are run directly.
 func TestOtherArchitecture(t *testing.T) {
+	tests := []struct {
+		args []string
+		want result
+	}{
+		{[]string{"ash", "-c", `printf '%s\n' b a | sort | head -n 1; x=$(ls -d /proc); [[ $x = /proc ]] && echo $((7 * 6)); echo e >&2
+			(exit 9) & wait $!; exit $?`}, result{"a\n42\n", "e\n", 9}},
+		{[]string{"sed", "s/a/b/"}, result{"bc\n", "", 0}},
+		{[]string{"awk", "{ print length($0) * 1.5 }"}, result{"3\n", "", 0}},
+		{[]string{"sha256sum"}, result{"e65e57cd580d50b5773636697fa5230e967c2d1ec7f4d13f2794a42401d9b1cf  -\n", "", 0}},
+	}
 	for arch, a := range architectures {
 		if arch == runtime.GOARCH {
 			continue
@@ -80,17 +91,28 @@ func TestOtherArchitecture(t *testing.T) {
 		if err != nil {
 			skip(t, "%s is missing: run 'apt-get install qemu-user-static'", a.qemu)
 		}
-		cmd := exec.Command(qemu, "-0", argv0, path, "ash", "-c",
-			`printf '%s\n' b a | sort | head -n 1; x=$(ls -d /proc); [[ $x = /proc ]] && echo $((7 * 6)); (exit 9) & wait $!; exit $?`)
-		cmd.Env = []string{"PATH="}
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
-		out, _ := cmd.Output()
-		if got, want := string(out), "a\n42\n"; got != want {
-			t.Errorf("stdout = %q, want %q; stderr = %q", got, want, &stderr)
+		run := func(args ...string) result {
+			cmd := exec.Command(qemu, append([]string{"-0", argv0, path}, args...)...)
+			cmd.Env = []string{"PATH="}
+			var stdout, stderr strings.Builder
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader("ac\n"), &stdout, &stderr
+			if err := cmd.Run(); cmd.ProcessState == nil {
+				t.Fatal(err)
+			}
+			return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 		}
-		if got, want := cmd.ProcessState.ExitCode(), 9; got != want {
-			t.Errorf("exit code = %d, want %d", got, want)
+		for _, test := range tests {
+			if got := run(test.args...); got != test.want {
+				t.Errorf("%s: %q = %+v, want %+v", arch, test.args, got, test.want)
+			}
+		}
+		ours, _ := file(t, runtime.GOARCH)
+		want, err := exec.Command(ours, "--list").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := run("--list").stdout; got != string(want) {
+			t.Errorf("%s has the applets\n%s\nwant those of %s\n%s", arch, got, runtime.GOARCH, want)
 		}
 	}
 }

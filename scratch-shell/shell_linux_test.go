@@ -2,7 +2,6 @@ package scratchshell
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -98,7 +97,7 @@ func TestApplets(t *testing.T) {
 
 // The shell shares the network of the test.
 func TestWget(t *testing.T) {
-	hello := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello\n") })
+	hello := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "hello") })
 	plain, secure := httptest.NewServer(hello), httptest.NewTLSServer(hello)
 	defer plain.Close()
 	defer secure.Close()

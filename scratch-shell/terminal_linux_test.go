@@ -49,7 +49,7 @@ func TestTerminal(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		skip(t, "new namespaces: %v", err)
 	}
-	defer cmd.Process.Kill()
+	defer func() { _ = cmd.Process.Kill() }()
 	slave.Close()
 
 	steps := []struct{ send, expect string }{
@@ -89,7 +89,9 @@ func TestTerminal(t *testing.T) {
 		if step.expect == "" {
 			break
 		}
-		master.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if err := master.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
 		buf := make([]byte, 4096)
 		for !strings.Contains(seen.String(), step.expect) {
 			n, err := master.Read(buf)
@@ -99,18 +101,21 @@ func TestTerminal(t *testing.T) {
 			seen.Write(buf[:n])
 		}
 	}
-	cmd.Wait()
+	_ = cmd.Wait()
 	if got, want := cmd.ProcessState.ExitCode(), 3; got != want {
 		t.Errorf("exit code = %d, want %d", got, want)
 	}
 
 	want := []string{".", "dev", "dev/null", "dev/urandom", "home", "proc", "tmp"}
 	var got []string
-	filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 		name, _ := filepath.Rel(root, path)
 		got = append(got, name)
 		return err
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("the session left %v, want %v only", got, want)
 	}

@@ -20,6 +20,7 @@ func TestFirstOf(t *testing.T) {
 		{"with an exec'd process", []procfs.Stat{{PID: 9, Parent: 0, Start: 50}, {PID: 20, Parent: 0, Start: 2}}, 20},
 		{"PIDs wrapped round", []procfs.Stat{{PID: 300, Parent: 5, Start: 2}, {PID: 20, Parent: 300, Start: 3}, {PID: 21, Parent: 5, Start: 9}}, 300},
 		{"same clock tick", []procfs.Stat{{PID: 31, Parent: 5, Start: 2}, {PID: 30, Parent: 5, Start: 2}}, 30},
+		{"same clock tick, PIDs wrapped round", []procfs.Stat{{PID: 20, Parent: 300, Start: 2}, {PID: 300, Parent: 5, Start: 2}}, 300},
 		{"none", nil, 0},
 	} {
 		got, ok := firstOf(c.found)

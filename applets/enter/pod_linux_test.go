@@ -145,7 +145,7 @@ func newScreen(t *testing.T, terminal *runctest.Terminal) *screen {
 func (s *screen) read() {
 	buffer := make([]byte, 4096)
 	for {
-		n, err := s.File.Read(buffer)
+		n, err := s.Read(buffer)
 		s.mu.Lock()
 		s.shown.Write(buffer[:n])
 		s.mu.Unlock()

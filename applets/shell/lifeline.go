@@ -15,8 +15,6 @@ import (
 // however that ended, and then "enter --lifeline" hangs the session up.
 type lifeline struct {
 	*session
-	// delay is how long the session runs without one.
-	delay time.Duration
 
 	mu     sync.Mutex
 	timer  *time.Timer
@@ -25,16 +23,22 @@ type lifeline struct {
 	ended  chan struct{}
 }
 
+// lifelineDelay is how long a session runs without a lifeline: most commands
+// have ended by then, and the shell itself is there sooner. A client that can
+// still act when it ends opens one at once; only one that is killed outright
+// in this first second leaves its shell behind.
+const lifelineDelay = time.Second
+
 // hangUpTimeout bounds the wait for a hang-up to be carried out.
 const hangUpTimeout = 5 * time.Second
 
-// start begins the lifeline after its delay. It outlives ctx, whose end is
+// start begins the lifeline after lifelineDelay. It outlives ctx, whose end is
 // what it is for.
 func (l *lifeline) start(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ctx = context.WithoutCancel(ctx)
-	l.timer = time.AfterFunc(l.delay, func() { l.open(ctx) })
+	l.timer = time.AfterFunc(lifelineDelay, func() { l.open(ctx) })
 }
 
 func (l *lifeline) open(ctx context.Context) {

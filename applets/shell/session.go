@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"kdiag/applets"
 	"kdiag/applets/kubeflags"
@@ -57,12 +56,11 @@ func newSession(request *kubeflags.Shell, injected kube.Injected, o options) (*s
 // own end, its processes in the pod are hung up.
 func (s *session) run(ctx context.Context, streams applets.Streams) error {
 	terminal := newTerminal(streams)
-	life := &lifeline{session: s, delay: shortCommand}
+	life := &lifeline{session: s}
 	shell := s.exec
 	shell.Command = s.line
 	shell.Stdin, shell.Stdout, shell.Stderr = streams.In, streams.Out, streams.Err
 	if terminal.interactive() {
-		life.delay = 0
 		shell.Command = withEnv(s.line, "TERM="+terminalType())
 	}
 	shell.Opened = func() { life.start(ctx) }
@@ -85,10 +83,6 @@ func (s *session) run(ctx context.Context, streams applets.Streams) error {
 
 // killedBySignal is what a shell adds to a signal's number for an exit code.
 const killedBySignal = 128
-
-// shortCommand is how long a command without a terminal runs before it gets a
-// lifeline: most have ended by then.
-const shortCommand = 300 * time.Millisecond
 
 func terminalType() string {
 	if name := os.Getenv("TERM"); name != "" {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -40,7 +41,10 @@ func checkTools() error {
 	var missing, install []string
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool.name); err != nil {
-			missing, install = append(missing, tool.name), append(install, tool.debian)
+			missing = append(missing, tool.name)
+			if !slices.Contains(install, tool.debian) {
+				install = append(install, tool.debian)
+			}
 		}
 	}
 	if cniDir() == "" {

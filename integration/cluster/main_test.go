@@ -114,3 +114,16 @@ func TestKubernetesVersionIsThatOfGoMod(t *testing.T) {
 		}
 	}
 }
+
+func TestMissingToolsAreNamedWithTheirPackage(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	err := checkTools()
+	if err == nil {
+		t.Fatal("checkTools() = nil with an empty PATH")
+	}
+	for _, want := range []string{"containerd", "apt-get install", "iproute2"} {
+		if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("checkTools() = %v, want one line with %q", err, want)
+		}
+	}
+}
