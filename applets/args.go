@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
 )
 
 // valueOptional is a flag that stands without a value, as --flag does.
@@ -108,13 +109,18 @@ func oneWord(name, value string, given bool) string {
 }
 
 func unknownFlag(flags []cli.Flag, flag string) error {
-	err := fmt.Errorf("unknown flag %s", flag)
-	if len(flag) > 2 && len(flags) > 0 {
-		if near := cli.SuggestFlag(flags, strings.TrimLeft(flag, "-"), false); len(near) > 3 {
-			return WithHint(&ExitError{Code: ExitUsage, Err: err}, "did you mean %s?", near)
-		}
+	err := &ExitError{Code: ExitUsage, Err: fmt.Errorf("unknown flag %s", flag)}
+	given := strings.TrimLeft(flag, "-")
+	if len(given) == 1 || len(flags) == 0 {
+		return err
 	}
-	return &ExitError{Code: ExitUsage, Err: err}
+	near := strings.TrimLeft(cli.SuggestFlag(flags, given, true), "-")
+	// The measure that SuggestFlag goes by; below this it suggests anything.
+	const alike = 0.85
+	if len(near) > 1 && smetrics.JaroWinkler(near, given, 0.7, 4) >= alike {
+		return WithHint(err, "did you mean --%s?", near)
+	}
+	return err
 }
 
 // SplitName finds the applet's name in a line that may begin with flags, as

@@ -69,6 +69,10 @@ func TestArrangeSuggests(t *testing.T) {
 	if hints := Hints(err); len(hints) != 1 || hints[0] != "did you mean --namespace?" {
 		t.Errorf("hints = %q, want the near flag", hints)
 	}
+	_, err = arrange(testFlags(), []string{"--quux"})
+	if hints := Hints(err); len(hints) != 0 {
+		t.Errorf("hints = %q, want none for a flag that is like no other", hints)
+	}
 }
 
 func FuzzArrange(f *testing.F) {

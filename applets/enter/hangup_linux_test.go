@@ -155,6 +155,13 @@ func TestHangUpSpares(t *testing.T) {
 	s.run("nohup sleep 1001 >/dev/null 2>&1 &")
 	s.run("setsid sleep 1002 &")
 	s.run("sleep 1003 &")
+	// Until then they are the shell's forks, which have not left it yet.
+	if !eventually(func() bool {
+		now := commands(p)
+		return slices.Contains(now, "sleep 1001") && slices.Contains(now, "sleep 1002")
+	}) {
+		t.Fatal(p.left())
+	}
 	l.drop()
 	s.ended()
 	p.wantLeft("sleep 1001", "sleep 1002")

@@ -181,6 +181,20 @@ func TestWorkingDirectory(t *testing.T) {
 	}
 }
 
+// TestUnreachableDirectory has a target whose working directory has no path,
+// since its file system is unmounted.
+func TestUnreachableDirectory(t *testing.T) {
+	p := startPod(t, runctest.Spec{Caps: setnsCaps, Cwd: "/mnt", Args: []string{
+		"/app/busybox-server", "ash", "-c", "mount -t tmpfs none /mnt && cd /mnt && umount -l /mnt && echo >/ready; while :; do sleep 1; done",
+	}}, runctest.Spec{Caps: setnsCaps})
+	if !eventually(func() bool { _, err := os.Stat(filepath.Join(p.target.Root, "ready")); return err == nil }) {
+		t.Fatal("the target is not ready")
+	}
+	if got := p.sh("pwd"); got.stdout != "/\n" || got.stderr != "" {
+		t.Errorf("working directory where the target's is unmounted: %+v, want /", got)
+	}
+}
+
 // TestNoProc has a target that has lost its /proc.
 func TestNoProc(t *testing.T) {
 	p := startPod(t, runctest.Spec{Caps: setnsCaps, Args: []string{

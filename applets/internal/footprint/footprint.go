@@ -2,7 +2,10 @@
 // whose memory limit it shares.
 package footprint
 
-import "runtime/debug"
+import (
+	"runtime"
+	"runtime/debug"
+)
 
 // Limit bounds the memory that Go's runtime takes, in bytes: beyond it the
 // collector works harder rather than let the heap grow.
@@ -11,6 +14,8 @@ const Limit = 16 << 20
 // Reduce gives the memory that starting up took back to the system, and keeps
 // the heap near what is in use. To be called when the process begins to wait.
 func Reduce() {
+	// Each processor has a cache of memory of its own; nodes have many.
+	runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0)))
 	debug.SetGCPercent(20)
 	debug.SetMemoryLimit(Limit)
 	debug.FreeOSMemory()
