@@ -86,8 +86,9 @@ func (h *hangup) processes() ([]procfs.Stat, error) {
 	return found, nil
 }
 
-// beside reports whether a living process is in the lifeline's own cgroup. Of
-// a dead one, cgroup v1 does not tell (kernel/cgroup/cgroup.c, proc_cgroup_show).
+// beside reports whether a process is in the lifeline's own cgroup. Of one
+// that is ending or dead, cgroup v1 shows another (kernel/cgroup/cgroup.c,
+// proc_cgroup_show, PF_EXITING).
 func (h *hangup) beside(p procfs.Stat) bool {
 	cgroup, err := procfs.ReadCgroups(p.PID)
 	return err == nil && cgroup.Same(h.cgroup)
@@ -114,21 +115,24 @@ func (h *hangup) isShell(p procfs.Stat) bool {
 }
 
 // members are the session's processes without its leader: those that live and
-// may be ended, and how many of the leader's children wait to be reaped.
-func (h *hangup) members() (living []procfs.Stat, unreaped int) {
+// may be ended, and how many are ending or wait for the leader to reap them.
+func (h *hangup) members() (living []procfs.Stat, ending int) {
 	processes, _ := h.processes()
 	for _, p := range processes {
 		switch {
 		case p.PID == h.leader.PID:
 		case p.Dead():
 			if p.Parent == h.leader.PID {
-				unreaped++
+				ending++
 			}
-		case p.Session == h.leader.PID && h.beside(p) && !ignoresHangup(p):
+		case p.Session != h.leader.PID:
+		case !h.beside(p):
+			ending++
+		case !ignoresHangup(p):
 			living = append(living, p)
 		}
 	}
-	return living, unreaped
+	return living, ending
 }
 
 // endMembers sends the session's processes the signals, once each, and waits
@@ -138,8 +142,8 @@ func (h *hangup) endMembers(most time.Duration, signals ...syscall.Signal) []pro
 	began := time.Now()
 	nudged := began
 	for {
-		living, unreaped := h.members()
-		if len(living) == 0 && (unreaped == 0 || !h.leaderLives()) {
+		living, ending := h.members()
+		if len(living) == 0 && (ending == 0 || !h.leaderLives()) {
 			return nil
 		}
 		if time.Since(began) > most {
