@@ -32,8 +32,10 @@ func withSignals(stderr io.Writer) (ctx context.Context, stop func()) {
 		case <-stopped:
 			return
 		}
-		// Back to the default action: the next one ends the process.
+		// Back to the default action: the next one ends the process. Not so
+		// SIGHUP: a closed terminal gives one, and the shell in it another.
 		signal.Stop(signals)
+		signal.Ignore(syscall.SIGHUP)
 		number, _ := caught.(syscall.Signal)
 		cancel(&signalError{number})
 		select {

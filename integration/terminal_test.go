@@ -212,6 +212,11 @@ func TestTerminalClosed(t *testing.T) {
 			x.await("Stopped")
 			x.line("clear; vi /etc/hosts")
 			x.await("localhost")
+			if name == "killed" {
+				eventually(t, "the lifeline", func() bool {
+					return strings.Contains(kdiag(t, "shell", "-n", namespace, "root", "--", "-c", "ps -o args").stdout, "--lifeline")
+				})
+			}
 			end(x)
 			var left string
 			eventually(t, "the processes to go", func() bool {
