@@ -15,9 +15,11 @@ const (
 	forHangup = 2 * time.Second
 	// forReaping is for the leader to wait for its dead children.
 	forReaping = 500 * time.Millisecond
+	// forStop is for the leader to stop.
+	forStop = 100 * time.Millisecond
 	// forLeader is for the leader to end.
 	forLeader = time.Second
-	// lookEvery is the time between two looks.
+	// lookEvery is the time between two looks at the processes.
 	lookEvery = 10 * time.Millisecond
 	// nudgeEvery is the time between two SIGINTs to the leader.
 	nudgeEvery = 100 * time.Millisecond
@@ -34,7 +36,7 @@ func hangUp(id string) error {
 	if err != nil {
 		return err
 	}
-	h := &hangup{id: id, self: self, cgroup: cgroup, told: map[process]bool{}}
+	h := &hangup{id: id, self: self, cgroup: cgroup}
 	processes, err := h.processes()
 	if err != nil {
 		return err
@@ -44,13 +46,11 @@ func hangUp(id string) error {
 		return nil
 	}
 	h.leader = processes[at]
-	if h.endMembers(forHangup, syscall.SIGHUP, syscall.SIGCONT) != nil {
-		clear(h.told)
+	if !h.endMembers(forHangup, syscall.SIGHUP, syscall.SIGCONT) {
 		h.endMembers(forReaping, syscall.SIGKILL)
 	}
 	h.endLeader()
 	// What the leader may have started meanwhile.
-	clear(h.told)
 	h.endMembers(forReaping, syscall.SIGKILL)
 	return nil
 }
@@ -61,8 +61,6 @@ type hangup struct {
 	self   int
 	cgroup procfs.Cgroups
 	leader procfs.Stat
-	// told are the processes that were sent signals.
-	told map[process]bool
 }
 
 // process names a process for good.
@@ -136,22 +134,20 @@ func (h *hangup) members() (living []procfs.Stat, ending int) {
 }
 
 // endMembers sends the session's processes the signals, once each, and waits
-// until all that can be ended are gone, reaped too. It returns those that live
-// when the time is over.
-func (h *hangup) endMembers(most time.Duration, signals ...syscall.Signal) []procfs.Stat {
+// until all that may be ended are gone, reaped too. Then the leader has ended
+// or is stopped. It is false when the time is over before that.
+func (h *hangup) endMembers(most time.Duration, signals ...syscall.Signal) bool {
+	told := map[process]bool{}
 	began := time.Now()
 	nudged := began
-	for {
+	for time.Since(began) < most {
 		living, ending := h.members()
-		if len(living) == 0 && (ending == 0 || !h.leaderLives()) {
-			return nil
-		}
-		if time.Since(began) > most {
-			return living
+		if !h.leaderLives() && len(living) == 0 || len(living)+ending == 0 && h.halt() {
+			return true
 		}
 		for _, p := range living {
-			if name := (process{p.PID, p.Start}); !h.told[name] {
-				h.told[name] = true
+			if name := (process{p.PID, p.Start}); !told[name] {
+				told[name] = true
 				send(p, signals...)
 			}
 		}
@@ -161,6 +157,24 @@ func (h *hangup) endMembers(most time.Duration, signals ...syscall.Signal) []pro
 		}
 		time.Sleep(lookEvery)
 	}
+	return false
+}
+
+// halt stops the leader and reports whether it is alone then. When it is not,
+// because it has just started another process, it goes on.
+func (h *hangup) halt() bool {
+	send(h.leader, syscall.SIGSTOP)
+	for began := time.Now(); time.Since(began) < forStop; time.Sleep(time.Millisecond) {
+		now, err := procfs.ReadStat(h.leader.PID)
+		if err != nil || now.Dead() || now.State == 'T' {
+			break
+		}
+	}
+	if living, ending := h.members(); len(living)+ending == 0 {
+		return true
+	}
+	send(h.leader, syscall.SIGCONT)
+	return false
 }
 
 // nudge sends the leader SIGINT if it has a handler for it. An interactive ash
@@ -176,6 +190,7 @@ func (h *hangup) nudge() {
 // became and that ignores SIGHUP, as in "exec nohup …", stays.
 func (h *hangup) endLeader() {
 	if ignoresHangup(h.leader) && !h.isShell(h.leader) {
+		send(h.leader, syscall.SIGCONT)
 		return
 	}
 	for _, signals := range [][]syscall.Signal{{syscall.SIGHUP, syscall.SIGCONT}, {syscall.SIGKILL}} {

@@ -83,12 +83,19 @@ func TestHangUp(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := p.with(t)
+			before := p.left()
 			s := p.shell()
 			l := p.lifeline()
 			c.do(s)
 			l.drop()
 			s.ended()
-			if left := p.left(); len(left) > 0 {
+			left := slices.DeleteFunc(p.left(), func(line string) bool {
+				// A loop that starts a process every few milliseconds may be
+				// killed with one unreaped: an entry without a process, which
+				// the pod's PID 1 may or may not clear away.
+				return slices.Contains(before, line) || c.name == "endless loop" && strings.Contains(line, " Z (")
+			})
+			if len(left) > 0 {
 				t.Errorf("left after the hang-up:\n%s", strings.Join(left, "\n"))
 			}
 		})
