@@ -49,9 +49,10 @@ func hangUp(id string) error {
 	if !h.endMembers(forHangup, syscall.SIGHUP, syscall.SIGCONT) {
 		h.endMembers(forReaping, syscall.SIGKILL)
 	}
-	h.endLeader()
-	// What the leader may have started meanwhile.
-	h.endMembers(forReaping, syscall.SIGKILL)
+	if h.endLeader() {
+		// What it may have started meanwhile.
+		h.endMembers(forReaping, syscall.SIGKILL)
+	}
 	return nil
 }
 
@@ -186,22 +187,21 @@ func (h *hangup) nudge() {
 	}
 }
 
-// endLeader ends the leader and waits until it is gone. A program that it
-// became and that ignores SIGHUP, as in "exec nohup …", stays.
-func (h *hangup) endLeader() {
+// endLeader ends the leader and waits until it is gone. It is false for a
+// program that it became and that ignores SIGHUP, as in "exec nohup …": that
+// stays.
+func (h *hangup) endLeader() bool {
 	if ignoresHangup(h.leader) && !h.isShell(h.leader) {
 		send(h.leader, syscall.SIGCONT)
-		return
+		return false
 	}
 	for _, signals := range [][]syscall.Signal{{syscall.SIGHUP, syscall.SIGCONT}, {syscall.SIGKILL}} {
 		send(h.leader, signals...)
 		for began := time.Now(); h.leaderLives() && time.Since(began) < forLeader; {
 			time.Sleep(lookEvery)
 		}
-		if !h.leaderLives() {
-			return
-		}
 	}
+	return true
 }
 
 func (h *hangup) leaderLives() bool {

@@ -188,6 +188,9 @@ func TestHangUpOfNohup(t *testing.T) {
 	}
 	p.lifeline().drop()
 	p.wantLeft("sleep 1001")
+	if stat, err := procfs.ReadStat(s.PID); err != nil || stat.State == 'T' {
+		t.Errorf("%s, want that it goes on", describe(s.PID))
+	}
 }
 
 // TestHangUpAfterEnd is about a shell that ended by itself: its jobs stay.
