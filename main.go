@@ -54,11 +54,8 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if name == "" {
 		name, left = applets.SplitName(allFlags(list), line)
 	}
-	switch {
-	case name == "" || name == "help":
+	if name == "" || name == "help" {
 		return topLevel(argv, name, list, streams)
-	case strings.HasPrefix(name, "__complete"):
-		return 0
 	}
 	for _, a := range list {
 		if a.Is(name) {

@@ -3,12 +3,11 @@ package image
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/term"
+	"kdiag/applets"
 )
 
 // meter shows on a terminal how far something is, in one line that is
@@ -29,7 +28,7 @@ const meterInterval = 100 * time.Millisecond
 
 func newMeter(stderr io.Writer) *meter {
 	m := &meter{now: time.Now}
-	if isTerminal(stderr) {
+	if applets.IsTerminal(stderr) {
 		m.out = stderr
 	}
 	return m
@@ -82,11 +81,6 @@ func (m *meter) clear() {
 func (m *meter) print(line string) {
 	fmt.Fprint(m.out, "\r", line, strings.Repeat(" ", max(0, m.width-len(line))))
 	m.width = len(line)
-}
-
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 func bytesText(n int64) string {

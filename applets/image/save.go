@@ -53,7 +53,7 @@ func save(ctx context.Context, streams applets.Streams, o saveOptions) error {
 	if err != nil {
 		return err
 	}
-	if o.File == "-" && isTerminal(streams.Out) {
+	if o.File == "-" && applets.IsTerminal(streams.Out) {
 		return applets.WithHint(applets.Usage("image save -: stdout is a terminal, and the archive is binary"),
 			"name a file, or pipe it to docker load")
 	}

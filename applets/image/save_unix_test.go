@@ -50,7 +50,7 @@ func TestSaveMode(t *testing.T) {
 // TestSaveToTerminal checks that no terminal is filled with an archive.
 func TestSaveToTerminal(t *testing.T) {
 	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil || !isTerminal(terminal) {
+	if err != nil || !applets.IsTerminal(terminal) {
 		t.Skip("no pseudo-terminals here: ", err)
 	}
 	defer terminal.Close()

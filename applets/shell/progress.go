@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"kdiag/applets"
 )
 
 // progress shows on one line of a terminal what is being waited for, and takes
@@ -16,7 +18,7 @@ type progress struct {
 }
 
 func newProgress(out io.Writer) *progress {
-	return &progress{out: out, done: !isTerminal(out)}
+	return &progress{out: out, done: !applets.IsTerminal(out)}
 }
 
 // eraseLine returns to the line's start and erases it (ECMA-48, EL).

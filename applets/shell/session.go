@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"kdiag/applets"
 	"kdiag/applets/kubeflags"
@@ -18,8 +19,9 @@ type session struct {
 	cluster *kube.Cluster
 	exec    kube.Exec
 	// id names the shell's processes in the pod.
-	id   string
-	line []string
+	id string
+	// enter is the launcher's command line up to its "--", args what follows.
+	enter, args []string
 }
 
 func newSession(request *kubeflags.Shell, injected kube.Injected, o options) (*session, error) {
@@ -29,6 +31,7 @@ func newSession(request *kubeflags.Shell, injected kube.Injected, o options) (*s
 	}
 	target := request.Target
 	s := &session{
+		args:    o.args,
 		cluster: request.Cluster,
 		id:      hex.EncodeToString(random[:]),
 		exec: kube.Exec{
@@ -36,18 +39,16 @@ func newSession(request *kubeflags.Shell, injected kube.Injected, o options) (*s
 			OpenTimeout: o.timeout,
 		},
 	}
-	s.line = []string{
+	s.enter = []string{
 		kube.Binary, "enter", "--session=" + s.id, "--container-id=" + target.ID,
 		"--prompt=" + target.Pod.Name + "/" + target.Container,
 	}
 	if target.SharesPIDs() {
-		s.line = append(s.line, "--shared-pids")
+		s.enter = append(s.enter, "--shared-pids")
 	}
 	if o.asTarget {
-		s.line = append(s.line, "--as-target")
+		s.enter = append(s.enter, "--as-target")
 	}
-	s.line = append(s.line, "--")
-	s.line = append(s.line, o.args...)
 	return s, nil
 }
 
@@ -58,11 +59,11 @@ func (s *session) run(ctx context.Context, streams applets.Streams) error {
 	terminal := newTerminal(streams)
 	life := &lifeline{session: s}
 	shell := s.exec
-	shell.Command = s.line
 	shell.Stdin, shell.Stdout, shell.Stderr = streams.In, streams.Out, streams.Err
 	if terminal.interactive() {
-		shell.Command = withEnv(s.line, "TERM="+terminalType())
+		s.enter = append(s.enter, "--env=TERM="+terminalType())
 	}
+	shell.Command = slices.Concat(s.enter, []string{"--"}, s.args)
 	shell.Opened = func() { life.start(ctx) }
 	err := terminal.run(&shell, func() error { return s.cluster.Exec(ctx, shell) })
 
@@ -89,16 +90,4 @@ func terminalType() string {
 		return name
 	}
 	return "xterm-256color"
-}
-
-// withEnv puts a variable before the "--" of a line of enter's.
-func withEnv(line []string, variable string) []string {
-	var out []string
-	for i, word := range line {
-		if word == "--" {
-			return append(append(out, "--env="+variable), line[i:]...)
-		}
-		out = append(out, word)
-	}
-	return out
 }

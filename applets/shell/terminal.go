@@ -1,7 +1,6 @@
 package shell
 
 import (
-	"io"
 	"os"
 
 	"kdiag/applets"
@@ -46,5 +45,3 @@ func (s sizes) Next() *remotecommand.TerminalSize {
 	}
 	return &remotecommand.TerminalSize{Width: size.Width, Height: size.Height}
 }
-
-func isTerminal(w io.Writer) bool { return term.TTY{Out: w}.IsTerminalOut() }
