@@ -10,7 +10,9 @@ ARCH    := $(shell $(GO) env GOARCH)
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMAGE   ?= localhost/kdiag:dev
 LDFLAGS := -s -w -X main.buildVersion=$(VERSION) -X main.buildImage=$(IMAGE)
-BUILD   := $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+# urfave/cli's writer of man pages brings a Markdown parser; no command uses it.
+TAGS    := -tags urfave_cli_no_docs
+BUILD   := $(GO) build $(TAGS) -trimpath -ldflags '$(LDFLAGS)'
 MAX_BYTES := 33554432
 
 # What a fresh Debian machine with Go is still missing, by package.
@@ -48,6 +50,7 @@ build-all: scratch-shell ## Build every platform: bin/kdiag-OS-ARCH
 		out=bin/kdiag-$${platform%/*}-$${platform#*/}; [ $${platform%/*} != windows ] || out=$$out.exe; \
 		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(BUILD) -o $$out .; \
 	done
+	@[ $(ARCH) = arm64 ] || qemu-aarch64-static bin/kdiag-linux-arm64 version
 
 scratch-shell: ## Build the shell that the binary carries
 	@sh scratch-shell/build.sh $(ARCH)

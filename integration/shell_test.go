@@ -70,6 +70,19 @@ func TestShellLookOnly(t *testing.T) {
 	}
 }
 
+// TestShellLookOnlyRoot stays beside a target that is root's: its processes are
+// seen, its files are not, and the shell says so.
+func TestShellLookOnlyRoot(t *testing.T) {
+	namespace := pods(t)
+	got := kdiag(t, "shell", "-n", namespace, "deploy/web", "--profile=restricted", "--", "-c", `id -u; echo "${GOMAXPROCS-unset}"; ls "$KDIAG_ROOT/"; ps`)
+	if !strings.HasPrefix(got.stdout, "65532\nunset\n") || strings.Contains(got.stdout, "data") || !strings.Contains(got.stdout, "/app") {
+		t.Errorf("shell: %v\nwant the processes and none of the files", got)
+	}
+	if !strings.Contains(got.stderr, "profile restricted") || !strings.Contains(got.stderr, "Permission denied") {
+		t.Errorf("stderr = %q, want the rung and why there are no files", got.stderr)
+	}
+}
+
 // TestShellBaseline is the rung that Pod Security "baseline" leaves.
 func TestShellBaseline(t *testing.T) {
 	namespace := newNamespace(t, "pod-security.kubernetes.io/enforce=baseline")

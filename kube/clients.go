@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
-	"k8s.io/client-go/gentype"
 	"k8s.io/client-go/rest"
 )
 
@@ -65,34 +64,12 @@ func newClients(config *rest.Config) (clients, error) {
 	return made, err
 }
 
-type (
-	podClient  = gentype.ClientWithList[*corev1.Pod, *corev1.PodList]
-	objectMeta interface {
-		runtime.Object
-		metav1.Object
-	}
-)
-
-func (c clients) pods(namespace string) *podClient    { return c.podsWith(c.core, namespace) }
-func (c clients) dryPods(namespace string) *podClient { return c.podsWith(c.dry, namespace) }
-
-func (c clients) podsWith(client rest.Interface, namespace string) *podClient {
-	return gentype.NewClientWithList("pods", client, c.codec, namespace,
-		func() *corev1.Pod { return &corev1.Pod{} },
-		func() *corev1.PodList { return &corev1.PodList{} })
+func (c clients) pods(namespace string) resource {
+	return resource{c.core, c.codec, "pods", namespace}
 }
 
-func (c clients) events(namespace string) *gentype.ClientWithList[*corev1.Event, *corev1.EventList] {
-	return gentype.NewClientWithList("events", c.core, c.codec, namespace,
-		func() *corev1.Event { return &corev1.Event{} },
-		func() *corev1.EventList { return &corev1.EventList{} })
+func (c clients) events(namespace string) resource {
+	return resource{c.core, c.codec, "events", namespace}
 }
 
-func (c clients) nodes() *gentype.Client[*corev1.Node] {
-	return objects(c, c.core, "nodes", "", func() *corev1.Node { return &corev1.Node{} })
-}
-
-// objects is a client for one kind of object that is only ever got by name.
-func objects[T objectMeta](c clients, client rest.Interface, resource, namespace string, empty func() T) *gentype.Client[T] {
-	return gentype.NewClient(resource, client, c.codec, namespace, empty)
-}
+func (c clients) nodes() resource { return resource{c.core, c.codec, "nodes", ""} }

@@ -11,7 +11,6 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Error is a failure that the user is told in one line: what was tried, why it
@@ -100,6 +99,8 @@ func (c *Cluster) hint(err error) string {
 		return "the kubeconfig's certificate-authority does not fit this server; give --certificate-authority FILE"
 	case errors.As(err, &wrongHost):
 		return "the certificate is for another name; give --tls-server-name NAME"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "the server did not answer within the bound on one request (--request-timeout)"
 	case errors.As(err, &lookup):
 		return "is the VPN up, and the right context chosen? kubectl config current-context"
 	case errors.As(err, &dial):
@@ -124,9 +125,7 @@ func (c *Cluster) review(ctx context.Context, right access) (bool, error) {
 			Resource: right.resource, Subresource: right.subresource, Name: right.name,
 		},
 	}}
-	reviews := objects(c.clients, c.authorization, "selfsubjectaccessreviews", "",
-		func() *authorizationv1.SelfSubjectAccessReview { return &authorizationv1.SelfSubjectAccessReview{} })
-	answer, err := reviews.Create(ctx, review, metav1.CreateOptions{})
+	answer, err := create(ctx, resource{client: c.authorization, codec: c.codec, name: "selfsubjectaccessreviews"}, review)
 	if err != nil {
 		return false, err
 	}

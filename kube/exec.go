@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/remotecommand"
 	watchtools "k8s.io/client-go/tools/watch"
@@ -127,7 +126,7 @@ func (c *Cluster) executor(e Exec) (remotecommand.Executor, error) {
 func (c *Cluster) Ended(ctx context.Context, namespace, pod, container string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	got, err := c.pods(namespace).Get(ctx, pod, metav1.GetOptions{})
+	got, err := get[corev1.Pod](ctx, c.pods(namespace), pod)
 	if err != nil {
 		return apierrors.IsNotFound(err)
 	}

@@ -10,7 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 )
 
 // ShellRequest asks for a shell container beside a target.
@@ -80,8 +80,9 @@ func ended(pod *corev1.Pod, container string) bool {
 	return status != nil && status.State.Terminated != nil
 }
 
-// createShell adds the shell container of the best profile that a trial
-// request is admitted with.
+// createShell adds the shell container of the best profile that the cluster
+// admits. A request that is refused makes nothing, so each is its own trial: a
+// dry run before it would only cost a round trip.
 func (c *Cluster) createShell(ctx context.Context, r ShellRequest) (Injected, *corev1.Pod, error) {
 	var refused []error
 	for _, profile := range r.Manager.Profile.first() {
@@ -89,16 +90,12 @@ func (c *Cluster) createShell(ctx context.Context, r ShellRequest) (Injected, *c
 		if err != nil {
 			return Injected{}, nil, err
 		}
-		_, err = c.patchEphemeral(ctx, c.dryPods(r.Target.Pod.Namespace), r.Target.Pod.Name, patch, metav1.DryRunAll)
+		pod, err := c.patchEphemeral(ctx, c.core, r.Target.Pod, patch)
 		if err != nil {
 			if isRefusal(err) && c.allowed(ctx, injectRight(r.Target.Pod)) {
 				refused = append(refused, err)
 				continue
 			}
-			return Injected{}, nil, c.injectError(ctx, r.Target, err)
-		}
-		pod, err := c.patchEphemeral(ctx, c.pods(r.Target.Pod.Namespace), r.Target.Pod.Name, patch)
-		if err != nil {
 			return Injected{}, nil, c.injectError(ctx, r.Target, err)
 		}
 		made := Injected{Name: name, Profile: profile, Created: true}
@@ -125,7 +122,7 @@ func (c *Cluster) injectError(ctx context.Context, t Target, err error) error {
 	if apierrors.IsNotFound(err) {
 		// The pod was there a moment ago, so either it went or the
 		// subresource is missing (Kubernetes before 1.25, KEP-277).
-		if _, getErr := c.pods(t.Pod.Namespace).Get(ctx, t.Pod.Name, metav1.GetOptions{}); getErr == nil {
+		if _, getErr := get[corev1.Pod](ctx, c.pods(t.Pod.Namespace), t.Pod.Name); getErr == nil {
 			return &Error{Doing: doing, Err: err, Next: "kdiag needs Kubernetes 1.25 or later"}
 		}
 	}
@@ -149,7 +146,7 @@ func (c *Cluster) refusedError(ctx context.Context, r ShellRequest, first error)
 		if err != nil {
 			break
 		}
-		if _, err = c.patchEphemeral(ctx, c.dryPods(r.Target.Pod.Namespace), r.Target.Pod.Name, patch, metav1.DryRunAll); err == nil {
+		if _, err = c.patchEphemeral(ctx, c.dry, r.Target.Pod, patch, metav1.DryRunAll); err == nil {
 			pass = append(pass, profile)
 		}
 	}
@@ -158,6 +155,10 @@ func (c *Cluster) refusedError(ctx context.Context, r ShellRequest, first error)
 	}
 	return failure
 }
+
+// oneProcessor has Go's runtime start with a single processor: a manager and a
+// launcher have no use for more, and begin with a fifth less work.
+var oneProcessor = corev1.EnvVar{Name: "GOMAXPROCS", Value: "1"}
 
 // patch is a strategic merge patch that adds the container, and its name.
 func (r ShellRequest) patch(p Profile) (patch []byte, name string, err error) {
@@ -169,6 +170,7 @@ func (r ShellRequest) patch(p Profile) (patch []byte, name string, err error) {
 			Image:                    r.Image,
 			Command:                  []string{Binary},
 			Args:                     manager.args(),
+			Env:                      []corev1.EnvVar{oneProcessor},
 			ImagePullPolicy:          r.PullPolicy,
 			SecurityContext:          p.securityContext(r.Target),
 			TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
@@ -181,6 +183,7 @@ func (r ShellRequest) patch(p Profile) (patch []byte, name string, err error) {
 	return patch, container.Name, err
 }
 
-func (c *Cluster) patchEphemeral(ctx context.Context, pods *podClient, pod string, patch []byte, dryRun ...string) (*corev1.Pod, error) {
-	return pods.Patch(ctx, pod, types.StrategicMergePatchType, patch, metav1.PatchOptions{DryRun: dryRun}, "ephemeralcontainers")
+func (c *Cluster) patchEphemeral(ctx context.Context, client rest.Interface, pod *corev1.Pod, body []byte, dryRun ...string) (*corev1.Pod, error) {
+	pods := resource{client, c.codec, "pods", pod.Namespace}
+	return patch[corev1.Pod](ctx, pods, pod.Name, "ephemeralcontainers", body, metav1.PatchOptions{DryRun: dryRun})
 }

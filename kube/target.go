@@ -90,7 +90,7 @@ func (c *Cluster) FindPod(ctx context.Context, s Selection) (*corev1.Pod, error)
 		}
 	}
 	doing := "find a pod of " + s.String()
-	list, err := c.pods(c.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	list, err := list[corev1.PodList](ctx, c.pods(c.Namespace), metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return nil, c.explain(ctx, doing, access{verb: "list", resource: "pods", namespace: c.Namespace}, err)
 	}
@@ -140,7 +140,7 @@ func podRank(p *corev1.Pod) int {
 
 func (c *Cluster) namedPod(ctx context.Context, name string) (*corev1.Pod, error) {
 	doing := "find pod " + name
-	pod, err := c.pods(c.Namespace).Get(ctx, name, metav1.GetOptions{})
+	pod, err := get[corev1.Pod](ctx, c.pods(c.Namespace), name)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, &Error{Doing: doing, Err: err, Next: c.podsThereAre(ctx)}
@@ -155,7 +155,7 @@ func (c *Cluster) namedPod(ctx context.Context, name string) (*corev1.Pod, error
 // podsThereAre lists the namespace's pods for a hint.
 func (c *Cluster) podsThereAre(ctx context.Context) string {
 	const most = 10
-	list, err := c.pods(c.Namespace).List(ctx, metav1.ListOptions{Limit: 500})
+	list, err := list[corev1.PodList](ctx, c.pods(c.Namespace), metav1.ListOptions{Limit: 500})
 	if err != nil {
 		return fmt.Sprintf("kubectl get pods -n %s", c.Namespace)
 	}
@@ -181,22 +181,22 @@ func (c *Cluster) podsThereAre(ctx context.Context) string {
 func (c *Cluster) selectorOf(ctx context.Context, s Selection) (string, error) {
 	switch s.Kind {
 	case "deployments":
-		return ownerSelector(ctx, c, c.apps, s, func() *appsv1.Deployment { return &appsv1.Deployment{} },
+		return ownerSelector(ctx, c, c.apps, s,
 			func(d *appsv1.Deployment) *metav1.LabelSelector { return d.Spec.Selector })
 	case "statefulsets":
-		return ownerSelector(ctx, c, c.apps, s, func() *appsv1.StatefulSet { return &appsv1.StatefulSet{} },
+		return ownerSelector(ctx, c, c.apps, s,
 			func(d *appsv1.StatefulSet) *metav1.LabelSelector { return d.Spec.Selector })
 	case "daemonsets":
-		return ownerSelector(ctx, c, c.apps, s, func() *appsv1.DaemonSet { return &appsv1.DaemonSet{} },
+		return ownerSelector(ctx, c, c.apps, s,
 			func(d *appsv1.DaemonSet) *metav1.LabelSelector { return d.Spec.Selector })
 	case "replicasets":
-		return ownerSelector(ctx, c, c.apps, s, func() *appsv1.ReplicaSet { return &appsv1.ReplicaSet{} },
+		return ownerSelector(ctx, c, c.apps, s,
 			func(d *appsv1.ReplicaSet) *metav1.LabelSelector { return d.Spec.Selector })
 	case "jobs":
-		return ownerSelector(ctx, c, c.batch, s, func() *batchv1.Job { return &batchv1.Job{} },
+		return ownerSelector(ctx, c, c.batch, s,
 			func(d *batchv1.Job) *metav1.LabelSelector { return d.Spec.Selector })
 	case "services":
-		return ownerSelector(ctx, c, c.core, s, func() *corev1.Service { return &corev1.Service{} },
+		return ownerSelector(ctx, c, c.core, s,
 			func(d *corev1.Service) *metav1.LabelSelector {
 				return &metav1.LabelSelector{MatchLabels: d.Spec.Selector}
 			})
@@ -204,9 +204,9 @@ func (c *Cluster) selectorOf(ctx context.Context, s Selection) (string, error) {
 	return "", fmt.Errorf("%s has no pods", s)
 }
 
-func ownerSelector[T objectMeta](ctx context.Context, c *Cluster, client rest.Interface, s Selection, empty func() T, selector func(T) *metav1.LabelSelector) (string, error) {
+func ownerSelector[T any, P pointer[T]](ctx context.Context, c *Cluster, client rest.Interface, s Selection, selector func(P) *metav1.LabelSelector) (string, error) {
 	doing := "find " + s.String()
-	owner, err := objects(c.clients, client, s.Kind, c.Namespace, empty).Get(ctx, s.Name, metav1.GetOptions{})
+	owner, err := get[T, P](ctx, resource{client, c.codec, s.Kind, c.Namespace}, s.Name)
 	if apierrors.IsNotFound(err) {
 		return "", &Error{Doing: doing, Err: err, Next: fmt.Sprintf("kubectl get %s -n %s", s.Kind, c.Namespace)}
 	}

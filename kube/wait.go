@@ -50,11 +50,11 @@ func (c *Cluster) awaitRunning(ctx context.Context, pod *corev1.Pod, container s
 	}
 	progress("waiting for the kubelet of node " + pod.Spec.NodeName)
 	go w.followEvents(ctx, pod, created, cancel)
-	go func() {
+	defer time.AfterFunc(nodeAskedAfter, func() {
 		if err := c.nodeReady(ctx, pod.Spec.NodeName); err != nil {
 			cancel(err)
 		}
-	}()
+	}).Stop()
 	for {
 		done, err := w.decided(pod)
 		if err != nil {
@@ -83,7 +83,7 @@ func (w *awaiting) next(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, erro
 		now, _ := event.Object.(*corev1.Pod)
 		return now, nil
 	case apierrors.IsGone(err) || apierrors.IsResourceExpired(err):
-		now, getErr := w.pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+		now, getErr := get[corev1.Pod](ctx, w.pods(pod.Namespace), pod.Name)
 		right := access{verb: "get", resource: "pods", namespace: pod.Namespace, name: pod.Name}
 		return now, w.explain(ctx, w.doing, right, getErr)
 	case errors.Is(err, errPodDeleted):
@@ -107,6 +107,10 @@ func (w *awaiting) lastWord(pod *corev1.Pod) string {
 	}
 	return "the kubelet of node " + pod.Spec.NodeName + " has said nothing of it"
 }
+
+// nodeAskedAfter is when a wait begins to doubt the node: most containers run
+// before that.
+const nodeAskedAfter = time.Second
 
 // nextTry is how long the kubelet takes to try again to start a container, at
 // the most: 10 s and up to half of that (pkg/kubelet, backOffPeriod and
@@ -171,14 +175,14 @@ var startingReasons = []string{"", "ContainerCreating", "PodInitializing"}
 func (c *Cluster) podWatcher(pod *corev1.Pod) cache.Watcher {
 	return &cache.ListWatch{WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 		options.FieldSelector = fields.OneTermEqualSelector("metadata.name", pod.Name).String()
-		return c.pods(pod.Namespace).Watch(ctx, options)
+		return c.pods(pod.Namespace).watch(ctx, options)
 	}}
 }
 
 // nodeReady fails when the node's kubelet has stopped reporting. A user who
 // may not read nodes is left to the time-out.
 func (c *Cluster) nodeReady(ctx context.Context, name string) error {
-	node, err := c.nodes().Get(ctx, name, metav1.GetOptions{})
+	node, err := get[corev1.Node](ctx, c.nodes(), name)
 	if err != nil {
 		node = &corev1.Node{}
 	}
@@ -205,13 +209,13 @@ func (w *awaiting) followEvents(ctx context.Context, pod *corev1.Pod, created bo
 	options := metav1.ListOptions{FieldSelector: fields.Set{"involvedObject.uid": string(pod.UID)}.String()}
 	if !created {
 		// What was said before this wait is of no interest.
-		past, err := events.List(ctx, options)
+		past, err := list[corev1.EventList](ctx, events, options)
 		if err != nil {
 			return
 		}
 		options.ResourceVersion = past.ResourceVersion
 	}
-	watcher, err := events.Watch(ctx, options)
+	watcher, err := events.watch(ctx, options)
 	if err != nil {
 		return
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 
 	"kdiag/applets"
 
@@ -45,7 +47,8 @@ func run(streams applets.Streams, opts Options) error {
 	}
 	if t.envErr != nil {
 		note("the target's environment cannot be read: %v", t.envErr)
-		t.env = os.Environ()
+		// Our own, but for what the manager was given for itself.
+		t.env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GOMAXPROCS=") })
 	}
 	var env environment
 	if reached == lookOnly {

@@ -28,7 +28,8 @@ func run(ctx context.Context, streams applets.Streams, opts Options) error {
 	if err := json.NewEncoder(streams.Out).Encode(line); err != nil {
 		return fmt.Errorf("print that the manager is ready: %w", err)
 	}
-	footprint.Reduce()
+	// Not at once: the shell that this container was made for starts just now.
+	settled := time.After(settleAfter)
 
 	tick := time.NewTicker(interval(opts.IdleTimeout))
 	defer tick.Stop()
@@ -37,6 +38,8 @@ func run(ctx context.Context, streams applets.Streams, opts Options) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-settled:
+			footprint.Reduce()
 		case <-ended:
 			reap()
 		case now := <-tick.C:
@@ -52,6 +55,9 @@ func run(ctx context.Context, streams applets.Streams, opts Options) error {
 		}
 	}
 }
+
+// settleAfter is when a start is over, and what it took of memory goes back.
+const settleAfter = time.Second
 
 // interval is the time between two looks, for which the manager may stay
 // longer than asked.

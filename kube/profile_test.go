@@ -1,0 +1,64 @@
+package kube
+
+import (
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// TestSecurityContext holds what each rung may ask for; more would be a
+// capability too many in somebody's production.
+func TestSecurityContext(t *testing.T) {
+	target := Target{Pod: &corev1.Pod{}, Container: "app"}
+	want := map[Profile][]corev1.Capability{
+		ProfileSetns:      {"SYS_CHROOT", "SYS_ADMIN", "SYS_PTRACE"},
+		ProfileChroot:     {"SYS_CHROOT", "SYS_PTRACE"},
+		ProfileBaseline:   {"SYS_CHROOT"},
+		ProfileRestricted: nil,
+	}
+	for _, p := range ladder {
+		sc := p.securityContext(target)
+		if !slices.Equal(sc.Capabilities.Add, want[p]) {
+			t.Errorf("%s adds %v, want %v", p, sc.Capabilities.Add, want[p])
+		}
+		if sc.Privileged != nil || !*sc.ReadOnlyRootFilesystem || sc.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
+			t.Errorf("%s: %+v, want unprivileged, a read-only root, the runtime's seccomp profile", p, sc)
+		}
+		if root := *sc.RunAsUser == 0; root != (p != ProfileRestricted) {
+			t.Errorf("%s runs as uid %d", p, *sc.RunAsUser)
+		}
+	}
+	drop := ProfileRestricted.securityContext(target)
+	if !slices.Equal(drop.Capabilities.Drop, []corev1.Capability{"ALL"}) || *drop.AllowPrivilegeEscalation || !*drop.RunAsNonRoot {
+		t.Errorf("restricted: %+v, want no privileges at all", drop)
+	}
+}
+
+func TestTargetUser(t *testing.T) {
+	id := func(n int64) *int64 { return &n }
+	pod := func(podUser, ownUser *int64, reported *corev1.LinuxContainerUser) Target {
+		p := &corev1.Pod{}
+		p.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: podUser}
+		p.Spec.Containers = []corev1.Container{{Name: "app", SecurityContext: &corev1.SecurityContext{RunAsUser: ownUser}}}
+		if reported != nil {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "app", User: &corev1.ContainerUser{Linux: reported}}}
+		}
+		return Target{Pod: p, Container: "app"}
+	}
+	for _, c := range []struct {
+		name   string
+		target Target
+		want   int64
+	}{
+		{"the runtime's report wins", pod(id(1), id(2), &corev1.LinuxContainerUser{UID: 3, GID: 3}), 3},
+		{"the container before the pod", pod(id(1), id(2), nil), 2},
+		{"the pod", pod(id(1), nil, nil), 1},
+		{"nobody says", pod(nil, nil, nil), unknownUser},
+		{"root is no choice", pod(id(0), nil, nil), unknownUser},
+	} {
+		if got, _ := targetUser(c.target); *got != c.want {
+			t.Errorf("%s: uid %d, want %d", c.name, *got, c.want)
+		}
+	}
+}
