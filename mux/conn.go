@@ -1,0 +1,225 @@
+package mux
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/yamux"
+)
+
+// ErrReset is a stream that was broken off by the peer, by this side, or with
+// the session: what a TCP reset is to a connection.
+var ErrReset = errors.New("connection reset")
+
+// Conn is one stream of a session. yamux's Close is the half-close and it has no
+// reset, so a Conn has CloseWrite and carries a reset over the control stream.
+type Conn struct {
+	*yamux.Stream
+	session *Session
+	reading sync.Mutex // held by who reads
+	reset   atomic.Bool
+	aborted atomic.Bool // it was this side that reset
+	wrote   atomic.Bool // CloseWrite was called
+	ended   atomic.Bool // Read has returned io.EOF
+	gone    atomic.Bool // from the session's list
+}
+
+// Open makes a stream that begins with the header.
+func (s *Session) Open(h Header) (*Conn, error) {
+	stream, err := s.yamux.OpenStream()
+	if err != nil {
+		return nil, s.because("open a stream", err)
+	}
+	conn := s.keep(stream)
+	if _, err := conn.Write(h.Encode()); err != nil {
+		conn.Reset()
+		return nil, s.because("open a stream", err)
+	}
+	return conn, nil
+}
+
+// headerTimeout bounds the wait for the header of a stream.
+const headerTimeout = 10 * time.Second
+
+// Accept waits for the peer's next stream and returns it without having read
+// its header.
+func (s *Session) Accept() (*Conn, error) {
+	stream, err := s.yamux.AcceptStream()
+	if err != nil {
+		return nil, s.because("accept a stream", err)
+	}
+	return s.keep(stream), nil
+}
+
+// ReadHeader reads the header that begins an accepted stream.
+func (c *Conn) ReadHeader() (Header, error) {
+	_ = c.SetReadDeadline(time.Now().Add(headerTimeout))
+	var b [HeaderSize]byte
+	if _, err := io.ReadFull(c, b[:]); err != nil {
+		return Header{}, fmt.Errorf("read a stream's header: %w", noEOF(err))
+	}
+	_ = c.SetReadDeadline(time.Time{})
+	return DecodeHeader(b[:])
+}
+
+func (s *Session) because(doing string, err error) error {
+	if cause := s.Err(); cause != nil {
+		err = cause
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+func (s *Session) keep(stream *yamux.Stream) *Conn {
+	c := &Conn{Stream: stream, session: s}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[stream.StreamID()] = c
+	return c
+}
+
+// forget takes a stream off the session's list.
+func (c *Conn) forget() {
+	if c.gone.Swap(true) {
+		return
+	}
+	c.session.mu.Lock()
+	defer c.session.mu.Unlock()
+	delete(c.session.conns, c.StreamID())
+}
+
+// Read is io.EOF only after the peer's CloseWrite, with the session alive. A
+// stream that ended any other way gives ErrReset.
+func (c *Conn) Read(p []byte) (int, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	if c.reset.Load() {
+		return 0, c.broken()
+	}
+	n, err := c.Stream.Read(p)
+	err = c.meaning(err)
+	if err == io.EOF {
+		c.ended.Store(true)
+	}
+	return n, err
+}
+
+// Write blocks while the peer's window is full.
+func (c *Conn) Write(p []byte) (int, error) {
+	if c.reset.Load() {
+		return 0, c.broken()
+	}
+	n, err := c.Stream.Write(p)
+	return n, c.meaning(err)
+}
+
+// meaning translates yamux's errors. Its streams end with io.EOF when the
+// session dies, which must not pass for the end of the data.
+func (c *Conn) meaning(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case c.reset.Load(), c.session.yamux.IsClosed(), errors.Is(err, yamux.ErrConnectionReset):
+		return c.broken()
+	case c.wrote.Load() && errors.Is(err, yamux.ErrStreamClosed):
+		return net.ErrClosed
+	}
+	return err
+}
+
+// broken is why the stream is of no use any more.
+func (c *Conn) broken() error {
+	if c.aborted.Load() {
+		return errAborted
+	}
+	return ErrReset
+}
+
+// WaitReadable blocks until Read has something to say, so that no buffer need
+// be held meanwhile.
+func (c *Conn) WaitReadable() error {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	if c.reset.Load() {
+		return nil
+	}
+	_, err := c.Stream.Read(nil)
+	if c.reset.Load() || err == io.EOF {
+		return nil // Read says it
+	}
+	return c.meaning(err)
+}
+
+// Shrink gives an empty receive buffer back.
+func (c *Conn) Shrink() { c.Stream.Shrink() }
+
+// CloseWrite ends this side's data; the peer reads io.EOF.
+func (c *Conn) CloseWrite() error {
+	if c.wrote.Swap(true) {
+		return nil
+	}
+	return c.Stream.Close()
+}
+
+// Close is for a stream whose both directions have ended: CloseWrite was called
+// and Read has returned io.EOF. Any other one it resets.
+func (c *Conn) Close() error {
+	if c.wrote.Load() && c.ended.Load() {
+		c.forget()
+	} else {
+		c.Reset()
+	}
+	return nil
+}
+
+// Reset breaks the stream off on both sides. The peer learns of it over control
+// before this side's half-close can reach it, and answers with its own.
+func (c *Conn) Reset() {
+	c.aborted.Store(true)
+	if c.reset.Swap(true) {
+		return
+	}
+	c.wake()
+	c.session.run(func() {
+		defer c.forget()
+		if err := c.session.send(message{Kind: kindReset, Stream: c.StreamID()}); err != nil {
+			return // the session is over, and all of its streams
+		}
+		c.drain()
+		_ = c.CloseWrite()
+	})
+}
+
+// peerReset is the peer's Reset.
+func (c *Conn) peerReset() {
+	if c.reset.Swap(true) {
+		return
+	}
+	c.wake()
+	c.session.run(func() {
+		defer c.forget()
+		_ = c.CloseWrite()
+		c.drain()
+	})
+}
+
+// wake has a blocked Read and Write return.
+func (c *Conn) wake() { _ = c.SetDeadline(time.Unix(1, 0)) }
+
+// drain takes what still arrives until the peer has closed its side: a stream
+// whose window is full would never hear of that.
+func (c *Conn) drain() {
+	c.reading.Lock() // who was reading has been woken
+	defer c.reading.Unlock()
+	_ = c.SetReadDeadline(time.Time{})
+	buffer := make([]byte, 4<<10)
+	for {
+		if _, err := c.Stream.Read(buffer); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package mux
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+)
+
+// Version is the protocol's: it changes when an older peer could not go on.
+const Version = 1
+
+// preface begins the control stream in both directions, before anything else,
+// so that two versions that share nothing but this can still say so.
+var preface = []byte("kdiag\x00\x00")
+
+// PrefaceSize is the preface's length in bytes, the version included.
+const prefaceSize = 8
+
+// maxMessage bounds a control message, in bytes.
+const maxMessage = 64 << 10
+
+func writePreface(w io.Writer) error {
+	_, err := w.Write(append(bytes.Clone(preface), Version))
+	return err
+}
+
+// VersionError is a peer of another protocol version.
+type VersionError struct{ Theirs byte }
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("protocol version %d here, %d there", Version, e.Theirs)
+}
+
+// PeerIsOlder reports which side is to be upgraded: the peer's.
+func (e *VersionError) PeerIsOlder() bool { return e.Theirs < Version }
+
+func readPreface(r io.Reader) error {
+	var got [prefaceSize]byte
+	if _, err := io.ReadFull(r, got[:]); err != nil {
+		return fmt.Errorf("read the preface: %w", err)
+	}
+	if !bytes.Equal(got[:len(preface)], preface) {
+		return fmt.Errorf("read the preface: %q is none of kdiag's", got[:])
+	}
+	if theirs := got[len(preface)]; theirs != Version {
+		return &VersionError{theirs}
+	}
+	return nil
+}
+
+// message is one control message: a request, its response, an event, a stream
+// reset or a heartbeat. Kind says which of the other fields count.
+type message struct {
+	Kind string `json:"kind"`
+	// ID pairs a response with its request; it is the sender's count.
+	ID     uint64          `json:"id,omitempty"`
+	Name   string          `json:"name,omitempty"`
+	Body   json.RawMessage `json:"body,omitempty"`
+	Error  *RemoteError    `json:"error,omitempty"`
+	Stream uint32          `json:"stream,omitempty"`
+}
+
+// The kinds of message.
+const (
+	kindRequest   = "request"
+	kindResponse  = "response"
+	kindEvent     = "event"
+	kindReset     = "reset"
+	kindHeartbeat = "heartbeat"
+)
+
+// RemoteError is what a peer answered in place of a result.
+type RemoteError struct {
+	// Code is for programs: one of the codes in protocol.go, or empty.
+	Code    string `json:"code,omitempty"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+func (e *RemoteError) Error() string { return e.Message }
+
+// writeMessage writes a message in one write: its length in 4 bytes, big
+// endian, and JSON.
+func writeMessage(w io.Writer, m message) error {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("encode a control message: %w", err)
+	}
+	if len(body) > maxMessage {
+		return fmt.Errorf("a control message of %d bytes, over %d", len(body), maxMessage)
+	}
+	_, err = w.Write(append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(body)), uint32(len(body))), body...))
+	return err
+}
+
+// readMessage reads one message. It allocates no more than a message may have.
+func readMessage(r io.Reader) (message, error) {
+	var size [4]byte
+	if _, err := io.ReadFull(r, size[:]); err != nil {
+		return message{}, err
+	}
+	length := binary.BigEndian.Uint32(size[:])
+	if length == 0 || length > maxMessage {
+		return message{}, fmt.Errorf("a control message of %d bytes", length)
+	}
+	body := make([]byte, length)
+	if _, err := io.ReadFull(r, body); err != nil {
+		return message{}, fmt.Errorf("a control message cut off: %w", noEOF(err))
+	}
+	var m message
+	if err := json.Unmarshal(body, &m); err != nil {
+		return message{}, fmt.Errorf("decode a control message: %w", err)
+	}
+	return m, nil
+}
+
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

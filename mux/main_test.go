@@ -1,0 +1,110 @@
+package mux
+
+import (
+	"crypto/ed25519"
+	"crypto/tls"
+	"net"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience bounds what must happen soon.
+const patience = 20 * time.Second
+
+func newKey(t testing.TB) ed25519.PrivateKey {
+	t.Helper()
+	key, err := NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// tcpPair is a connection over loopback.
+func tcpPair(t testing.TB) (near, far *net.TCPConn) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	dialled, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = dialled.Close(); _ = accepted.Close() })
+	return dialled.(*net.TCPConn), accepted.(*net.TCPConn)
+}
+
+// configs are a laptop's and a manager's that trust each other.
+func configs(t testing.TB) (client, server *tls.Config) {
+	t.Helper()
+	user, manager := newKey(t), newKey(t)
+	public, _ := manager.Public().(ed25519.PublicKey)
+	client, err := ClientTLS(user, KeyHash(public))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if server, err = ServerTLS(manager, PublicText(user)); err != nil {
+		t.Fatal(err)
+	}
+	return client, server
+}
+
+// sessions are the two ends of a session, over the connections that wrap
+// returns in place of plain ones; wrap may be nil.
+func sessions(t testing.TB, forClient, forServer Options, wrap func(client, server net.Conn) (net.Conn, net.Conn)) (client, server *Session) {
+	t.Helper()
+	clientTLS, serverTLS := configs(t)
+	near, far := tcpPair(t)
+	var a, b net.Conn = near, far
+	if wrap != nil {
+		a, b = wrap(a, b)
+	}
+	made := make(chan error, 1)
+	go func() {
+		var err error
+		server, err = Server(t.Context(), b, serverTLS, forServer)
+		made <- err
+	}()
+	client, err := Client(t.Context(), a, clientTLS, forClient)
+	if serverErr := <-made; err != nil || serverErr != nil {
+		t.Fatalf("session: %v, %v", err, serverErr)
+	}
+	t.Cleanup(func() { _ = client.Close(); _ = server.Close() })
+	return client, server
+}
+
+// streams are the two ends of one stream, which the server's side opened.
+func streams(t testing.TB, client, server *Session) (near, far *Conn) {
+	t.Helper()
+	far, err := server.Open(Header{Redirect: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if near, err = client.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = near.ReadHeader(); err != nil {
+		t.Fatal(err)
+	}
+	return near, far
+}
+
+// within fails a test that waits too long for done.
+func within(t testing.TB, what string, done <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatalf("still waiting for %s", what)
+	}
+}

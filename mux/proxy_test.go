@@ -1,0 +1,139 @@
+package mux
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// chain is a caller's connection, proxied over a session to an application's:
+// what a redirect is, without a kernel's part.
+type chain struct {
+	caller, application *net.TCPConn
+	results             chan Result // of both proxies
+}
+
+func newChain(t testing.TB, client, server *Session) *chain {
+	t.Helper()
+	c := &chain{results: make(chan Result, 2)}
+	var inPod, onLaptop *net.TCPConn
+	c.caller, inPod = tcpPair(t)
+	c.application, onLaptop = tcpPair(t)
+	near, far := streams(t, client, server)
+	go func() { c.results <- Proxy(NewTCP(inPod), far, nil) }()
+	go func() { c.results <- Proxy(near, NewTCP(onLaptop), nil) }()
+	return c
+}
+
+func TestProxyHalfClose(t *testing.T) {
+	client, server := sessions(t, Options{}, Options{}, nil)
+	upload, reply := bytes.Repeat([]byte("x"), 8<<20), bytes.Repeat([]byte("y"), 1<<20)
+	for _, reverse := range []bool{false, true} {
+		c := newChain(t, client, server)
+		from, to := c.caller, c.application
+		if reverse {
+			from, to = to, from
+		}
+		go func() {
+			got, err := io.ReadAll(to)
+			if err != nil || len(got) != len(upload) {
+				t.Errorf("upload: %d bytes, %v", len(got), err)
+			}
+			_, _ = to.Write(reply)
+			_ = to.CloseWrite()
+		}()
+		if _, err := from.Write(upload); err != nil {
+			t.Fatal(err)
+		}
+		_ = from.CloseWrite()
+		if got, err := io.ReadAll(from); err != nil || !bytes.Equal(got, reply) {
+			t.Errorf("reply: %d bytes, %v, want %d", len(got), err, len(reply))
+		}
+		for range 2 {
+			r := <-c.results
+			if r.Err != nil || r.Sent+r.Received != int64(len(upload)+len(reply)) {
+				t.Errorf("result = %+v, want all bytes and no error", r)
+			}
+		}
+	}
+}
+
+// TestProxyReset breaks off one side while bytes are in flight or at rest: the
+// other side gets a TCP reset.
+func TestProxyReset(t *testing.T) {
+	client, server := sessions(t, Options{}, Options{}, nil)
+	for i := range 40 {
+		c := newChain(t, client, server)
+		from, to := c.caller, c.application
+		if i%2 == 1 {
+			from, to = to, from
+		}
+		if _, err := from.Write(make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+		if i%4 < 2 {
+			_, _ = io.ReadFull(to, make([]byte, 1000))
+		}
+		_ = from.SetLinger(0)
+		_ = from.Close()
+		if _, err := io.ReadAll(to); !errors.Is(err, syscall.ECONNRESET) {
+			t.Fatalf("round %d: read = %v, want a connection reset", i, err)
+		}
+		for range 2 {
+			if r := <-c.results; r.Err == nil || errors.Is(r.Err, errAborted) {
+				t.Errorf("round %d: result = %+v, want the reset for its error", i, r)
+			}
+		}
+	}
+}
+
+// TestProxyMany echoes over many connections at once.
+func TestProxyMany(t *testing.T) {
+	client, server := sessions(t, Options{}, Options{}, nil)
+	want := bytes.Repeat([]byte("0123456789abcdef"), 4<<10)
+	var all sync.WaitGroup
+	for range 200 {
+		c := newChain(t, client, server)
+		all.Go(func() {
+			_, _ = io.Copy(struct{ io.Writer }{c.application}, c.application)
+			_ = c.application.CloseWrite()
+		})
+		all.Go(func() {
+			go func() { _, _ = c.caller.Write(want); _ = c.caller.CloseWrite() }()
+			if got, err := io.ReadAll(c.caller); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("echo: %d bytes, %v", len(got), err)
+			}
+		})
+	}
+	all.Wait()
+	eventually(t, "all streams to be gone", func() bool { return server.yamux.NumStreams() == 1 && client.yamux.NumStreams() == 1 })
+}
+
+// TestProxyMoved counts what is passed on.
+func TestProxyMoved(t *testing.T) {
+	caller, in := tcpPair(t)
+	app, out := tcpPair(t)
+	var mu sync.Mutex
+	var sent, received int
+	done := make(chan Result)
+	go func() {
+		done <- Proxy(NewTCP(in), NewTCP(out), func(s, r int) {
+			mu.Lock()
+			defer mu.Unlock()
+			sent, received = sent+s, received+r
+		})
+	}()
+	_, _ = caller.Write([]byte("four"))
+	_ = caller.CloseWrite()
+	_, _ = io.ReadAll(app)
+	_, _ = app.Write([]byte("sixsix"))
+	_ = app.CloseWrite()
+	_, _ = io.ReadAll(caller)
+	if r := <-done; r != (Result{Sent: 4, Received: 6}) || sent != 4 || received != 6 {
+		t.Errorf("result = %+v, moved %d and %d, want 4 and 6", r, sent, received)
+	}
+}

@@ -1,0 +1,379 @@
+package mux
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/yamux"
+)
+
+// Options are what a session needs beside its connection.
+type Options struct {
+	// Handle answers the peer's requests, each in a goroutine of its own. A
+	// *RemoteError it returns reaches the peer whole, another error as text.
+	Handle func(ctx context.Context, name string, body json.RawMessage) (any, error)
+	// Event takes the peer's events, one after the other, and must not block.
+	Event func(name string, body json.RawMessage)
+	// Log takes what goes wrong on the way and what yamux says. Nil is silent.
+	Log *slog.Logger
+	// Heartbeat is how often each side says that it lives, Dead after how long
+	// without a byte from the peer the session ends. Zero values mean
+	// DefaultHeartbeat and DefaultDead.
+	Heartbeat, Dead time.Duration
+	// Window is how much of each stream this side buffers for a slow reader, in
+	// bytes; zero means DefaultWindow, which is also the least.
+	Window uint32
+}
+
+const (
+	// DefaultHeartbeat and DefaultDead find a dead peer within 10 s. Any byte
+	// counts as life, so a saturated link is not taken for a dead one.
+	DefaultHeartbeat = 3 * time.Second
+	DefaultDead      = 10 * time.Second
+	// DefaultWindow is yamux's own. It bounds one stream to 2.5 MB/s at a round
+	// trip of 100 ms.
+	DefaultWindow = 256 << 10
+)
+
+// streamsInFlight bounds the streams that were opened and not accepted yet.
+const streamsInFlight = 1024
+
+// ErrPeerDead ends a session whose peer was not heard of for Options.Dead.
+var ErrPeerDead = errors.New("nothing was heard from the other side")
+
+// Session is one connection between a laptop and a manager: requests and events
+// both ways, and streams that the manager opens. It is safe for concurrent use.
+type Session struct {
+	yamux   *yamux.Session
+	link    *link
+	control net.Conn
+	options Options
+	ctx     context.Context // ends with the session
+	cancel  context.CancelCauseFunc
+	ended   sync.WaitGroup
+
+	writing sync.Mutex // one message after the other
+	lastID  atomic.Uint64
+
+	mu      sync.Mutex
+	waiting map[uint64]chan message
+	conns   map[uint32]*Conn
+}
+
+// Client makes a session of a connection on the laptop's side: TLS, yamux, the
+// control stream. The session owns conn from then on, and closes it when it
+// fails here too. ctx bounds only the making.
+func Client(ctx context.Context, conn net.Conn, config *tls.Config, o Options) (*Session, error) {
+	return newSession(ctx, tls.Client(conn, config), o, yamux.Client, func(s *Session) (net.Conn, error) { return s.yamux.Open() })
+}
+
+// Server is Client on the manager's side.
+func Server(ctx context.Context, conn net.Conn, config *tls.Config, o Options) (*Session, error) {
+	return newSession(ctx, tls.Server(conn, config), o, yamux.Server, func(s *Session) (net.Conn, error) {
+		return s.yamux.AcceptStreamWithContext(ctx)
+	})
+}
+
+type (
+	side   = func(conn io.ReadWriteCloser, config *yamux.Config) (*yamux.Session, error)
+	opener = func(*Session) (net.Conn, error)
+)
+
+func newSession(ctx context.Context, conn *tls.Conn, o Options, start side, control opener) (*Session, error) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.NetConn().Close() })
+	defer stop()
+	s, err := begin(ctx, conn, o.withDefaults(), start, control)
+	if err == nil && stop() {
+		return s, nil
+	}
+	if s != nil {
+		_ = s.Close()
+	}
+	_ = conn.NetConn().Close()
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return nil, err
+}
+
+func begin(ctx context.Context, conn *tls.Conn, o Options, start side, control opener) (*Session, error) {
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return nil, fmt.Errorf("TLS: %w", err)
+	}
+	s := &Session{options: o, link: newLink(conn), waiting: map[uint64]chan message{}, conns: map[uint32]*Conn{}}
+	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	var err error
+	if s.yamux, err = start(s.link, yamuxConfig(o)); err != nil {
+		_ = s.link.Close()
+		return nil, err
+	}
+	if s.control, err = control(s); err == nil {
+		err = s.handshake()
+	}
+	if err != nil {
+		_ = s.yamux.Close()
+		return nil, err
+	}
+	s.ended.Go(s.readControl)
+	s.ended.Go(s.beat)
+	s.ended.Go(s.watch)
+	return s, nil
+}
+
+// handshake exchanges the prefaces. It writes before it reads, so that of two
+// versions each learns of the other.
+func (s *Session) handshake() error {
+	if err := writePreface(s.control); err != nil {
+		return fmt.Errorf("write the preface: %w", err)
+	}
+	return readPreface(s.control)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Handle == nil {
+		o.Handle = func(_ context.Context, name string, _ json.RawMessage) (any, error) {
+			return nil, fmt.Errorf("no requests are taken here: %s", name)
+		}
+	}
+	if o.Event == nil {
+		o.Event = func(string, json.RawMessage) {}
+	}
+	if o.Heartbeat == 0 {
+		o.Heartbeat = DefaultHeartbeat
+	}
+	if o.Dead == 0 {
+		o.Dead = DefaultDead
+	}
+	o.Window = max(o.Window, DefaultWindow)
+	return o
+}
+
+// yamuxConfig turns off each of yamux's clocks: a link that is merely slow
+// must not lose a stream to them. The heartbeat is the judge of a dead peer.
+func yamuxConfig(o Options) *yamux.Config {
+	const never = 365 * 24 * time.Hour
+	return &yamux.Config{
+		AcceptBacklog:          streamsInFlight,
+		EnableKeepAlive:        false, // its pings queue behind the data, and it ends the session then
+		KeepAliveInterval:      never,
+		ConnectionWriteTimeout: never, // else an error on a stream that waits its turn
+		MaxStreamWindowSize:    o.Window,
+		StreamOpenTimeout:      0, // would end the session
+		StreamCloseTimeout:     0, // would reset a stream that still flows one way
+		Logger:                 logger{o.Log},
+	}
+}
+
+// Done is closed when the session has ended; Err says why.
+func (s *Session) Done() <-chan struct{} { return s.ctx.Done() }
+
+// Err is why the session ended: nil before that, net.ErrClosed after Close,
+// ErrPeerDead, or what the connection said.
+func (s *Session) Err() error { return context.Cause(s.ctx) }
+
+// Close ends the session and all of its streams, as resets, and waits until
+// nothing of it runs; it is not for Handle or Event to call. What was written
+// to the control stream before is sent.
+func (s *Session) Close() error {
+	s.end(net.ErrClosed)
+	s.ended.Wait()
+	return nil
+}
+
+func (s *Session) end(cause error) {
+	s.mu.Lock()
+	s.cancel(cause)
+	s.mu.Unlock()
+	_ = s.yamux.Close()
+}
+
+// run has f run in a goroutine that Close waits for. A session that has ended
+// runs nothing any more.
+func (s *Session) run(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() == nil {
+		s.ended.Go(f)
+	}
+}
+
+// watch ends the session when the peer is silent for too long, or yamux ends.
+func (s *Session) watch() {
+	timer := time.NewTimer(s.options.Dead)
+	defer timer.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.yamux.CloseChan():
+			s.end(errLinkLost)
+			return
+		case <-timer.C:
+			left := s.options.Dead - s.link.silence()
+			if left <= 0 {
+				// Nobody takes what is pending, so no waiting for that.
+				_ = s.link.Conn.Close()
+				s.end(fmt.Errorf("%w for %s", ErrPeerDead, s.options.Dead))
+				return
+			}
+			timer.Reset(left)
+		}
+	}
+}
+
+var errLinkLost = errors.New("the connection to the other side was lost")
+
+// beat tells the peer that this side lives.
+func (s *Session) beat() {
+	tick := time.NewTicker(s.options.Heartbeat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-tick.C:
+			if err := s.send(message{Kind: kindHeartbeat}); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (s *Session) send(m message) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := writeMessage(s.control, m); err != nil {
+		if cause := context.Cause(s.ctx); cause != nil {
+			return cause
+		}
+		return err
+	}
+	return nil
+}
+
+// Notify sends an event.
+func (s *Session) Notify(name string, body any) error {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", name, err)
+	}
+	return s.send(message{Kind: kindEvent, Name: name, Body: encoded})
+}
+
+// Call sends a request and waits for its answer, which is decoded into result;
+// result may be nil. The peer's refusal is a *RemoteError.
+func (s *Session) Call(ctx context.Context, name string, body, result any) error {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", name, err)
+	}
+	id, answer := s.lastID.Add(1), make(chan message, 1)
+	s.mu.Lock()
+	s.waiting[id] = answer
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.waiting, id)
+		s.mu.Unlock()
+	}()
+	if err := s.send(message{Kind: kindRequest, ID: id, Name: name, Body: encoded}); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", name, context.Cause(ctx))
+	case <-s.ctx.Done():
+		return fmt.Errorf("%s: %w", name, s.Err())
+	case m := <-answer:
+		if m.Error != nil {
+			return m.Error
+		}
+		if result == nil {
+			return nil
+		}
+		if err := json.Unmarshal(m.Body, result); err != nil {
+			return fmt.Errorf("%s: decode the answer: %w", name, err)
+		}
+		return nil
+	}
+}
+
+// readControl handles what the peer sends until the stream ends, and the
+// session with it.
+func (s *Session) readControl() {
+	for {
+		m, err := readMessage(s.control)
+		if err != nil {
+			if s.yamux.IsClosed() || errors.Is(err, io.EOF) {
+				s.end(errLinkLost)
+				return
+			}
+			s.end(fmt.Errorf("read the control stream: %w", err))
+			return
+		}
+		s.take(m)
+	}
+}
+
+func (s *Session) take(m message) {
+	switch m.Kind {
+	case kindRequest:
+		s.run(func() { s.answer(m) })
+	case kindResponse:
+		s.mu.Lock()
+		answer := s.waiting[m.ID]
+		delete(s.waiting, m.ID) // a second answer finds nobody
+		s.mu.Unlock()
+		if answer != nil {
+			answer <- m
+		}
+	case kindEvent:
+		s.options.Event(m.Name, m.Body)
+	case kindReset:
+		s.mu.Lock()
+		conn := s.conns[m.Stream]
+		s.mu.Unlock()
+		if conn != nil {
+			conn.peerReset()
+		}
+	case kindHeartbeat:
+		// The link has noted that the peer lives.
+	default:
+		s.options.Log.Debug("control message of an unknown kind", "kind", m.Kind)
+	}
+}
+
+func (s *Session) answer(m message) {
+	response := message{Kind: kindResponse, ID: m.ID}
+	result, err := s.options.Handle(s.ctx, m.Name, m.Body)
+	if err == nil {
+		response.Body, err = json.Marshal(result)
+	}
+	if err != nil {
+		if !errors.As(err, &response.Error) {
+			response.Error = &RemoteError{Message: err.Error()}
+		}
+	}
+	if err := s.send(response); err != nil {
+		s.options.Log.Debug("answer", "request", m.Name, "err", err)
+	}
+}
+
+// logger leads yamux's lines into a slog.Logger.
+type logger struct{ log *slog.Logger }
+
+func (l logger) Print(v ...any)                 { l.log.Debug(fmt.Sprint(v...)) }
+func (l logger) Println(v ...any)               { l.log.Debug(fmt.Sprint(v...)) }
+func (l logger) Printf(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }

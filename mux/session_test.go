@@ -1,0 +1,396 @@
+package mux
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestCall(t *testing.T) {
+	events := make(chan string, 1)
+	client, server := sessions(t, Options{
+		Event: func(name string, body json.RawMessage) { events <- name + string(body) },
+	}, Options{
+		Handle: func(ctx context.Context, name string, body json.RawMessage) (any, error) {
+			switch name {
+			case "double":
+				var n int
+				err := json.Unmarshal(body, &n)
+				return 2 * n, err
+			case "refuse":
+				return nil, &RemoteError{Code: CodeHeld, Message: "no", Hint: "ask"}
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+	}, nil)
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			var got int
+			if err := client.Call(t.Context(), "double", i, &got); err != nil || got != 2*i {
+				t.Errorf("double %d = %d, %v", i, got, err)
+			}
+		})
+	}
+	all.Wait()
+	var refusal *RemoteError
+	if err := client.Call(t.Context(), "refuse", nil, nil); !errors.As(err, &refusal) || *refusal != (RemoteError{CodeHeld, "no", "ask"}) {
+		t.Errorf("refuse = %v, want the RemoteError whole", err)
+	}
+	if err := server.Call(t.Context(), "anything", nil, nil); err == nil || !strings.Contains(err.Error(), "no requests are taken here") {
+		t.Errorf("request to a side that takes none = %v", err)
+	}
+	if err := server.Notify("happened", 7); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-events; got != "happened7" {
+		t.Errorf("event = %q", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := client.Call(ctx, "wait", nil, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("a call that was given up = %v", err)
+	}
+	ended := make(chan error)
+	go func() { ended <- client.Call(t.Context(), "wait", nil, nil) }()
+	go func() { _ = server.Close() }()
+	if err := <-ended; err == nil {
+		t.Error("a call whose session ended = nil")
+	}
+	if err := client.Notify("x", strings.Repeat("x", maxMessage)); err == nil {
+		t.Error("an event over the bound = nil")
+	}
+}
+
+func TestStreams(t *testing.T) {
+	client, server := sessions(t, Options{}, Options{}, nil)
+	want := Header{Redirect: 7, Source: netip.MustParseAddrPort("10.0.0.9:4321"), Destination: netip.MustParseAddrPort("[fd00::1]:80")}
+	far, err := server.Open(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, err := client.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := near.ReadHeader(); err != nil || got != want {
+		t.Fatalf("header = %+v, %v, want %+v", got, err, want)
+	}
+	// An upload, its end, and a reply that comes only after that.
+	upload, reply := bytes.Repeat([]byte("up"), 1<<20), bytes.Repeat([]byte("down"), 1<<18)
+	go func() {
+		got, err := io.ReadAll(near)
+		if err != nil || !bytes.Equal(got, upload) {
+			t.Errorf("upload: %d bytes, %v", len(got), err)
+		}
+		_, _ = near.Write(reply)
+		_ = near.CloseWrite()
+		_ = near.Close()
+	}()
+	if _, err = far.Write(upload); err != nil {
+		t.Fatal(err)
+	}
+	if err = far.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(far)
+	if err != nil || !bytes.Equal(got, reply) {
+		t.Errorf("reply after the half-close: %d bytes, %v, want %d", len(got), err, len(reply))
+	}
+	_ = far.Close()
+	eventually(t, "all but the control stream to be gone", func() bool {
+		return server.yamux.NumStreams() == 1 && client.yamux.NumStreams() == 1 && count(client) == 0 && count(server) == 0
+	})
+}
+
+func count(s *Session) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still waiting for %s", what)
+		}
+	}
+}
+
+// TestReset resets streams right after data, from either side: the other side
+// must never read a clean end.
+func TestReset(t *testing.T) {
+	client, server := sessions(t, Options{}, Options{}, nil)
+	for i := range 200 {
+		near, far := streams(t, client, server)
+		if i%2 == 0 {
+			near, far = far, near
+		}
+		if _, err := near.Write([]byte("half a message")); err != nil {
+			t.Fatal(err)
+		}
+		near.Reset()
+		if _, err := io.ReadAll(far); !errors.Is(err, ErrReset) {
+			t.Fatalf("round %d: read after the peer's reset: %v, want ErrReset", i, err)
+		}
+		if _, err := far.Write([]byte("x")); !errors.Is(err, ErrReset) {
+			t.Fatalf("round %d: write after the peer's reset: %v, want ErrReset", i, err)
+		}
+		_ = far.Close()
+	}
+	eventually(t, "all streams to be gone", func() bool {
+		return server.yamux.NumStreams() == 1 && client.yamux.NumStreams() == 1 && count(client) == 0 && count(server) == 0
+	})
+}
+
+// TestResetUnblocks resets a stream under a blocked Read and a blocked Write,
+// with a window that is full both ways.
+func TestResetUnblocks(t *testing.T) {
+	client, server := sessions(t, Options{}, Options{}, nil)
+	near, far := streams(t, client, server)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var all sync.WaitGroup
+		all.Go(func() { _, _ = io.Copy(near, zeros{}) })
+		all.Go(func() { _, _ = io.Copy(far, zeros{}) })
+		other, otherFar := streams(t, client, server)
+		all.Go(func() { _, _ = io.ReadAll(other) })
+		all.Go(func() { _, _ = io.ReadAll(otherFar) })
+		far.Reset()
+		otherFar.Reset()
+		all.Wait()
+	}()
+	within(t, "blocked reads and writes to end", done)
+	eventually(t, "all streams to be gone", func() bool { return server.yamux.NumStreams() == 1 && client.yamux.NumStreams() == 1 })
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// TestSessionDeathIsNoEnd kills the connection below: yamux's streams then give
+// io.EOF, ours must not.
+func TestSessionDeathIsNoEnd(t *testing.T) {
+	var below net.Conn
+	client, server := sessions(t, Options{}, Options{}, func(a, b net.Conn) (net.Conn, net.Conn) { below = a; return a, b })
+	near, far := streams(t, client, server)
+	_ = below.Close()
+	for name, conn := range map[string]*Conn{"client": near, "server": far} {
+		if _, err := io.ReadAll(conn); !errors.Is(err, ErrReset) {
+			t.Errorf("%s: read after the connection went: %v, want ErrReset", name, err)
+		}
+	}
+	within(t, "both sessions to end", client.Done())
+	within(t, "both sessions to end", server.Done())
+	if !errors.Is(server.Err(), errLinkLost) {
+		t.Errorf("Err() = %v, want %v", server.Err(), errLinkLost)
+	}
+}
+
+// frozen is a connection whose reads stop at will: the peer's process stands
+// still, or the network lets nothing through.
+type frozen struct {
+	net.Conn
+	stop   atomic.Bool
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (f *frozen) Read(p []byte) (int, error) {
+	n, err := f.Conn.Read(p)
+	if f.stop.Load() {
+		<-f.closed
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+func (f *frozen) Close() error {
+	f.once.Do(func() { close(f.closed) })
+	return f.Conn.Close()
+}
+
+func TestHeartbeat(t *testing.T) {
+	quick := Options{Heartbeat: 20 * time.Millisecond, Dead: 400 * time.Millisecond}
+	t.Run("a dead peer", func(t *testing.T) {
+		var ice *frozen
+		client, server := sessions(t, quick, Options{}, func(a, b net.Conn) (net.Conn, net.Conn) {
+			ice = &frozen{Conn: a, closed: make(chan struct{})}
+			return ice, b
+		})
+		near, _ := streams(t, client, server)
+		ice.stop.Store(true)
+		within(t, "the dead peer to be noticed", client.Done())
+		if !errors.Is(client.Err(), ErrPeerDead) {
+			t.Errorf("Err() = %v, want ErrPeerDead", client.Err())
+		}
+		if _, err := near.Read(make([]byte, 1)); !errors.Is(err, ErrReset) {
+			t.Errorf("read = %v, want ErrReset", err)
+		}
+	})
+	t.Run("an idle one", func(t *testing.T) {
+		client, server := sessions(t, quick, quick, nil)
+		time.Sleep(3 * quick.Dead) // this is what it is about: nothing else happens
+		if client.Err() != nil || server.Err() != nil {
+			t.Errorf("an idle session ended: %v, %v", client.Err(), server.Err())
+		}
+	})
+	t.Run("a saturated one", func(t *testing.T) {
+		// Slow both ways, so that a heartbeat waits for longer than Dead.
+		client, server := sessions(t, quick, quick, func(a, b net.Conn) (net.Conn, net.Conn) { return &slow{Conn: a}, &slow{Conn: b} })
+		near, far := streams(t, client, server)
+		stop := time.AfterFunc(4*quick.Dead, func() { near.Reset() })
+		defer stop.Stop()
+		var all sync.WaitGroup
+		for _, conn := range []*Conn{near, far} {
+			all.Go(func() { _, _ = io.Copy(conn, zeros{}) })
+			all.Go(func() { _, _ = io.Copy(io.Discard, conn) })
+		}
+		all.Wait()
+		if client.Err() != nil || server.Err() != nil {
+			t.Errorf("a saturated session ended: %v, %v", client.Err(), server.Err())
+		}
+	})
+}
+
+// slow passes about 200 KB/s on.
+type slow struct{ net.Conn }
+
+func (s *slow) Write(p []byte) (int, error) {
+	time.Sleep(time.Duration(len(p)) * 5 * time.Microsecond)
+	return s.Conn.Write(p)
+}
+
+// writes counts the writes that reach a connection.
+type writes struct {
+	net.Conn
+	n atomic.Int64
+}
+
+func (w *writes) Write(p []byte) (int, error) { w.n.Add(1); return w.Conn.Write(p) }
+
+// TestOneRecord sends small pieces: header and body must leave in one write.
+func TestOneRecord(t *testing.T) {
+	var counted *writes
+	client, server := sessions(t, Options{}, Options{}, func(a, b net.Conn) (net.Conn, net.Conn) {
+		counted = &writes{Conn: a}
+		return counted, b
+	})
+	near, far := streams(t, client, server)
+	const pieces = 50
+	echoed := make([]byte, 10)
+	before := counted.n.Load()
+	for range pieces {
+		if _, err := near.Write(echoed); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(far, echoed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := counted.n.Load() - before; got > pieces+2 {
+		t.Errorf("%d pieces took %d writes, want one each", pieces, got)
+	}
+}
+
+func TestWindow(t *testing.T) {
+	const window = 1 << 20
+	client, server := sessions(t, Options{Window: window}, Options{}, nil)
+	near, far := streams(t, client, server)
+	// The reader has not begun, yet a window's worth goes out.
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		_, _ = far.Write(make([]byte, window-HeaderSize))
+	}()
+	within(t, "a window to be written", written)
+	if _, err := io.ReadFull(near, make([]byte, window-HeaderSize)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestYamuxClocks holds that none of yamux's own timers can end anything.
+func TestYamuxClocks(t *testing.T) {
+	c := yamuxConfig(Options{}.withDefaults())
+	if c.EnableKeepAlive || c.StreamCloseTimeout != 0 || c.StreamOpenTimeout != 0 || c.ConnectionWriteTimeout < 1000*time.Hour {
+		t.Errorf("yamux's timers are on: %+v", c)
+	}
+}
+
+func TestYamuxLog(t *testing.T) {
+	var text bytes.Buffer
+	log := logger{slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	log.Printf("[ERR] %d", 1)
+	log.Println("two")
+	log.Print("three")
+	if got := text.String(); !strings.Contains(got, "[ERR] 1") || !strings.Contains(got, "two") || !strings.Contains(got, "three") {
+		t.Errorf("log = %q", got)
+	}
+}
+
+// TestWrongPeer lets nobody in who does not hold the pinned key.
+func TestWrongPeer(t *testing.T) {
+	clientTLS, serverTLS := configs(t)
+	strangerTLS, strangerServer := configs(t)
+	noCertificate := clientTLS.Clone()
+	noCertificate.Certificates = nil
+	old := clientTLS.Clone()
+	old.MinVersion, old.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
+	for name, c := range map[string]struct{ client, server *tls.Config }{
+		"another user":    {strangerTLS, serverTLS},
+		"another manager": {clientTLS, strangerServer},
+		"no certificate":  {noCertificate, serverTLS},
+		"TLS 1.2":         {old, serverTLS},
+	} {
+		t.Run(name, func(t *testing.T) {
+			near, far := tcpPair(t)
+			refused := make(chan error, 1)
+			go func() {
+				s, err := Server(t.Context(), far, c.server, Options{})
+				if err == nil {
+					_ = s.Close()
+				}
+				refused <- err
+			}()
+			s, err := Client(t.Context(), near, c.client, Options{})
+			if err == nil {
+				_ = s.Close()
+			}
+			if serverErr := <-refused; err == nil || serverErr == nil {
+				t.Errorf("client: %v, server: %v, want both refused", err, serverErr)
+			}
+		})
+	}
+	for name, bytes := range map[string]string{"no TLS": "GET / HTTP/1.0\r\n\r\n", "nothing": "", "random": strings.Repeat("\x16\x03\x01\xff\xff", 99)} {
+		t.Run(name, func(t *testing.T) {
+			near, far := tcpPair(t)
+			_, _ = near.Write([]byte(bytes))
+			_ = near.CloseWrite()
+			if _, err := Server(t.Context(), far, serverTLS, Options{}); err == nil {
+				t.Error("Server = nil, want an error")
+			}
+		})
+	}
+	t.Run("a peer that says nothing", func(t *testing.T) {
+		_, far := tcpPair(t)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if _, err := Server(ctx, far, serverTLS, Options{}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Server = %v, want the deadline", err)
+		}
+	})
+}

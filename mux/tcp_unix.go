@@ -1,0 +1,32 @@
+//go:build unix
+
+package mux
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// WaitReadable looks without taking (MSG_PEEK, recv(2)) until there is
+// something. An error is the socket's only one: the kernel reports it once, and
+// an end of data after that.
+func (t *TCP) WaitReadable() error {
+	raw, err := t.SyscallConn()
+	if err != nil {
+		return t.meaning(err)
+	}
+	var one [1]byte
+	var peeked error
+	err = raw.Read(func(fd uintptr) bool {
+		_, _, peeked = unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		for peeked == unix.EINTR {
+			_, _, peeked = unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		}
+		return peeked != unix.EAGAIN
+	})
+	if err == nil && peeked != nil {
+		err = fmt.Errorf("read %s: %w", t.RemoteAddr(), peeked)
+	}
+	return t.meaning(err)
+}

@@ -1,0 +1,89 @@
+package mux
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+)
+
+// ErrWrongKey is a peer that holds another key than the one that is pinned.
+var ErrWrongKey = errors.New("the peer's key is not the pinned one")
+
+// KeyHash is the SHA-256 of a public key in base64 (RFC 4648, unpadded), by
+// which the laptop pins its manager.
+func KeyHash(public ed25519.PublicKey) string {
+	sum := sha256.Sum256(public)
+	return base64.RawStdEncoding.EncodeToString(sum[:])
+}
+
+// ServerTLS is the manager's side: TLS 1.3, for the holder of the private half
+// of user alone, which is a key as PublicText writes it.
+func ServerTLS(own ed25519.PrivateKey, user string) (*tls.Config, error) {
+	config, err := pinned(own, func(peer ed25519.PublicKey) bool {
+		return base64.RawStdEncoding.EncodeToString(peer) == user
+	})
+	if err != nil {
+		return nil, err
+	}
+	config.ClientAuth = tls.RequireAnyClientCert
+	return config, nil
+}
+
+// ClientTLS is the laptop's side: TLS 1.3, with the manager whose public key
+// has the hash.
+func ClientTLS(own ed25519.PrivateKey, hash string) (*tls.Config, error) {
+	config, err := pinned(own, func(peer ed25519.PublicKey) bool { return KeyHash(peer) == hash })
+	if err != nil {
+		return nil, err
+	}
+	// No authority and no name: VerifyConnection pins the key itself.
+	config.InsecureSkipVerify = true
+	return config, nil
+}
+
+// pinned is what both sides have in common. In TLS 1.3 a peer proves to hold
+// the key of its certificate (RFC 8446, 4.4.3); which key that is, is checked
+// here, on a resumed session too, and there are none.
+func pinned(own ed25519.PrivateKey, isPeer func(ed25519.PublicKey) bool) (*tls.Config, error) {
+	certificate, err := selfSigned(own)
+	if err != nil {
+		return nil, fmt.Errorf("make a certificate: %w", err)
+	}
+	return &tls.Config{
+		MinVersion:                  tls.VersionTLS13,
+		Certificates:                []tls.Certificate{certificate},
+		SessionTicketsDisabled:      true,
+		DynamicRecordSizingDisabled: true, // full records: the link is no browser's
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if len(state.PeerCertificates) != 1 {
+				return fmt.Errorf("%d certificates: %w", len(state.PeerCertificates), ErrWrongKey)
+			}
+			if key, ok := state.PeerCertificates[0].PublicKey.(ed25519.PublicKey); !ok || !isPeer(key) {
+				return ErrWrongKey
+			}
+			return nil
+		},
+	}, nil
+}
+
+// selfSigned wraps a key in a certificate, as TLS has it. Nothing in it but the
+// key is looked at.
+func selfSigned(key ed25519.PrivateKey) (tls.Certificate, error) {
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotBefore:    time.Unix(0, 0),
+		NotAfter:     time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), // RFC 5280, 4.1.2.5: no expiry
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+}
