@@ -16,6 +16,7 @@ import (
 	"kdiag/applets/image"
 	"kdiag/applets/manage"
 	"kdiag/applets/manager"
+	"kdiag/applets/redir"
 	"kdiag/applets/shell"
 	"kdiag/applets/version"
 )
@@ -30,6 +31,7 @@ var (
 func registry() []applets.Applet {
 	return []applets.Applet{
 		shell.Applet(),
+		redir.Applet(),
 		manage.Applet(),
 		manager.Applet(),
 		enter.Applet(),

@@ -18,7 +18,8 @@ var mayImport = []struct {
 	pkg     string
 	imports []string
 }{
-	{"kdiag/applets/internal/", nil},
+	{"kdiag/applets/internal/redirector", []string{"kdiag/applets/internal/", "kdiag/mux", "kdiag/netfilter"}},
+	{"kdiag/applets/internal/", []string{"kdiag/applets"}},
 	{"kdiag/applets/kubeflags", []string{"kdiag/applets", "kdiag/kube", "kdiag/mux"}},
 	{"kdiag/applets/", []string{"kdiag/applets", "kdiag/applets/kubeflags", "kdiag/applets/internal/", "kdiag/kube", "kdiag/mux", "kdiag/netfilter", "kdiag/scratch-shell"}},
 	{"kdiag/applets", nil},

@@ -90,15 +90,13 @@ func TestConnectionFlags(t *testing.T) {
 		kdiag(t, "shell", "web", "--server=https://127.0.0.1:"+deaf(t, "127.0.0.1:0"), "--request-timeout=1s"))
 }
 
-// TestWithoutWebSocket goes through a proxy that knows no WebSocket, as older
-// ones do: over SPDY the same works.
-func TestWithoutWebSocket(t *testing.T) {
-	namespace := newNamespace(t)
-	apply(t, namespace, manifest(t, "rootpod.yaml"))
-	waitForPods(t, namespace)
-	var refused, spdy atomic.Int32
+// noWebSocket starts a proxy before the API server that knows no WebSocket, as
+// older ones do.
+func noWebSocket(t *testing.T) (at string, refused, spdy *atomic.Int32) {
+	t.Helper()
+	refused, spdy = new(atomic.Int32), new(atomic.Int32)
 	forward := httputil.NewSingleHostReverseProxy(server(t))
-	forward.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	forward.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
 	forward.ErrorLog = log.New(io.Discard, "", 0)
 	old := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch upgrade := strings.ToLower(r.Header.Get("Upgrade")); {
@@ -111,8 +109,18 @@ func TestWithoutWebSocket(t *testing.T) {
 		}
 		forward.ServeHTTP(w, r)
 	}))
-	defer old.Close()
-	through := []string{"shell", "-n", namespace, "root", "--kubeconfig=/dev/null", "--server=" + old.URL, "--insecure-skip-tls-verify", "--token=" + token(t, namespace)}
+	t.Cleanup(old.Close)
+	return old.URL, refused, spdy
+}
+
+// TestWithoutWebSocket goes through a proxy that knows no WebSocket: over SPDY
+// the same works.
+func TestWithoutWebSocket(t *testing.T) {
+	namespace := newNamespace(t)
+	apply(t, namespace, manifest(t, "rootpod.yaml"))
+	waitForPods(t, namespace)
+	old, refused, spdy := noWebSocket(t)
+	through := []string{"shell", "-n", namespace, "root", "--kubeconfig=/dev/null", "--server=" + old, "--insecure-skip-tls-verify", "--token=" + token(t, namespace)}
 	got := kdiagWith(t, "in\n", nil, append(through, "--", "-c", "cat; echo err >&2; exit 7")...)
 	if got.code != 7 || got.stdout != "in\n" || got.stderr != "err\n" {
 		t.Errorf("shell over SPDY: %v, want in, err and code 7", got)

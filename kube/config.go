@@ -6,6 +6,7 @@ package kube
 import (
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -55,7 +56,7 @@ type Cluster struct {
 // Connect reads the kubeconfig and makes a Cluster. It sends no request.
 // Warnings of the API server are written to warnings, each once.
 func Connect(o Options, warnings io.Writer) (*Cluster, error) {
-	klog.SetLogger(logr.Discard()) // client-go's own; errors come back as values
+	silenceClientGo()
 	loader := o.loader()
 	namespace, _, err := loader.Namespace()
 	if err != nil {
@@ -79,6 +80,10 @@ func Connect(o Options, warnings io.Writer) (*Cluster, error) {
 	}
 	return &Cluster{Namespace: namespace, clients: clients, streams: streams}, nil
 }
+
+// silenceClientGo has client-go log nothing: errors come back as values. The
+// logger is the process's, and must not change under a goroutine of client-go.
+var silenceClientGo = sync.OnceFunc(func() { klog.SetLogger(logr.Discard()) })
 
 func (o Options) loader() clientcmd.ClientConfig {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,9 +25,22 @@ type ShellRequest struct {
 	Progress func(string)
 }
 
+// NetRequest asks for a net container in a pod: one with the right to redirect
+// the pod's connections.
+type NetRequest struct {
+	Pod        *corev1.Pod
+	Image      string
+	PullPolicy corev1.PullPolicy
+	// Manager is whose container it is. It has no target and no profile.
+	Manager Manager
+	// Progress is told what the kubelet is doing, in a few words; may be nil.
+	Progress func(string)
+}
+
 // Injected is an ephemeral container that runs.
 type Injected struct {
-	Name    string
+	Name string
+	// Profile is a shell container's.
 	Profile Profile
 	// Created is false where a live one was found.
 	Created bool
@@ -38,35 +52,98 @@ type Injected struct {
 // EnsureShell finds the live shell container that fits a request or creates
 // one, and waits until it runs.
 func (c *Cluster) EnsureShell(ctx context.Context, r ShellRequest) (Injected, error) {
-	pod := r.Target.Pod
-	if found, ok := r.existing(pod); ok {
-		if status := statusOf(pod, found.Name); status != nil && status.State.Running != nil {
+	return c.ensure(ctx, r.injection())
+}
+
+func (r ShellRequest) injection() injection {
+	return injection{
+		pod: r.Target.Pod, target: r.Target.Container, image: r.Image, pullPolicy: r.PullPolicy,
+		manager: r.Manager, progress: r.Progress,
+		profiles: r.Manager.Profile.first(),
+		security: func(p Profile) *corev1.SecurityContext { return p.securityContext(r.Target) },
+		refused:  admitted,
+	}
+}
+
+// EnsureNet finds the live net container that fits a request or creates one,
+// and waits until it runs. It has no target: one that shares a PID namespace
+// dies with the app's PID 1, and its redirects are to outlive that.
+func (c *Cluster) EnsureNet(ctx context.Context, r NetRequest) (Injected, error) {
+	i := r.injection()
+	if r.Pod.Spec.HostNetwork {
+		return Injected{}, &Error{Doing: i.doing(),
+			Err:  errors.New("the pod is on the node's network (hostNetwork): its rules would be the node's"),
+			Next: "choose a pod with a network of its own"}
+	}
+	return c.ensure(ctx, i)
+}
+
+func (r NetRequest) injection() injection {
+	manager := r.Manager
+	manager.Role, manager.Target, manager.Profile = "net", "", ""
+	return injection{
+		pod: r.Pod, image: r.Image, pullPolicy: r.PullPolicy, manager: manager, progress: r.Progress,
+		profiles: []Profile{manager.Profile},
+		security: func(Profile) *corev1.SecurityContext { return netSecurityContext() },
+		refused: func(context.Context, *Cluster, injection) string {
+			return "redirects need the capability NET_ADMIN, which Pod Security admits at the level privileged alone: " + policyHint(r.Pod)
+		},
+	}
+}
+
+// injection is a request for an ephemeral container of any kind.
+type injection struct {
+	pod *corev1.Pod
+	// target is the container whose processes are to be seen; empty for none.
+	target     string
+	image      string
+	pullPolicy corev1.PullPolicy
+	manager    Manager
+	progress   func(string)
+	// profiles are those to try, the best first; a kind that has none has the
+	// empty one.
+	profiles []Profile
+	security func(Profile) *corev1.SecurityContext
+	// refused is the hint where the cluster admits none of the profiles.
+	refused func(context.Context, *Cluster, injection) string
+}
+
+// doing is what is tried, for messages.
+func (i injection) doing() string {
+	kind := i.manager.Role + " container"
+	if i.manager.Profile != "" {
+		kind += " of profile " + string(i.manager.Profile)
+	}
+	return fmt.Sprintf("add a %s to pod %s/%s", kind, i.pod.Namespace, i.pod.Name)
+}
+
+func (c *Cluster) ensure(ctx context.Context, i injection) (Injected, error) {
+	if found, ok := i.existing(); ok {
+		if status := statusOf(i.pod, found.Name); status != nil && status.State.Running != nil {
 			return found, nil
 		}
-		return found, c.awaitRunning(ctx, pod, found.Name, false, r.Progress)
+		return found, c.awaitRunning(ctx, i.pod, found.Name, false, i.progress)
 	}
-	made, pod, err := c.createShell(ctx, r)
+	made, pod, err := c.add(ctx, i)
 	if err != nil {
 		return Injected{}, err
 	}
-	return made, c.awaitRunning(ctx, pod, made.Name, true, r.Progress)
+	return made, c.awaitRunning(ctx, pod, made.Name, true, i.progress)
 }
 
 // existing is the request's own container, the best one where there are more:
 // running, or about to be.
-func (r ShellRequest) existing(pod *corev1.Pod) (Injected, bool) {
+func (i injection) existing() (Injected, bool) {
 	best := -1
 	var found Injected
-	for i := range pod.Spec.EphemeralContainers {
-		container := &pod.Spec.EphemeralContainers[i]
+	for n := range i.pod.Spec.EphemeralContainers {
+		container := &i.pod.Spec.EphemeralContainers[n]
 		m, ok := managerOf(container)
-		rung := slices.Index(ladder, m.Profile)
+		rung := slices.Index(i.profiles, m.Profile)
 		switch {
-		case !ok, rung < 0, !m.sameOwner(r.Manager), container.Image != r.Image:
+		case !ok, rung < 0, !m.sameOwner(i.manager), container.Image != i.image:
 			continue
-		case r.Manager.Profile != ProfileAuto && m.Profile != r.Manager.Profile:
-			continue
-		case ended(pod, container.Name), best >= 0 && rung >= best:
+		case ended(i.pod, container.Name), best >= 0 && rung >= best:
 			continue
 		}
 		best = rung
@@ -80,23 +157,23 @@ func ended(pod *corev1.Pod, container string) bool {
 	return status != nil && status.State.Terminated != nil
 }
 
-// createShell adds the shell container of the best profile that the cluster
-// admits. A request that is refused makes nothing, so each is its own trial: a
-// dry run before it would only cost a round trip.
-func (c *Cluster) createShell(ctx context.Context, r ShellRequest) (Injected, *corev1.Pod, error) {
+// add adds the container of the best profile that the cluster admits. A
+// request that is refused makes nothing, so each is its own trial: a dry run
+// before it would only cost a round trip.
+func (c *Cluster) add(ctx context.Context, i injection) (Injected, *corev1.Pod, error) {
 	var refused []error
-	for _, profile := range r.Manager.Profile.first() {
-		patch, name, err := r.patch(profile)
+	for _, profile := range i.profiles {
+		patch, name, err := i.patch(profile)
 		if err != nil {
 			return Injected{}, nil, err
 		}
-		pod, err := c.patchEphemeral(ctx, c.core, r.Target.Pod, patch)
+		pod, err := c.patchEphemeral(ctx, c.core, i.pod, patch)
 		if err != nil {
-			if isRefusal(err) && c.allowed(ctx, injectRight(r.Target.Pod)) {
+			if isRefusal(err) && c.allowed(ctx, injectRight(i.pod)) {
 				refused = append(refused, err)
 				continue
 			}
-			return Injected{}, nil, c.injectError(ctx, r.Target, err)
+			return Injected{}, nil, c.injectError(ctx, i.pod, err)
 		}
 		made := Injected{Name: name, Profile: profile, Created: true}
 		if len(refused) > 0 {
@@ -104,7 +181,7 @@ func (c *Cluster) createShell(ctx context.Context, r ShellRequest) (Injected, *c
 		}
 		return made, pod, nil
 	}
-	return Injected{}, nil, c.refusedError(ctx, r, refused[0])
+	return Injected{}, nil, &Error{Doing: i.doing(), Err: refused[0], Next: i.refused(ctx, c, i)}
 }
 
 // isRefusal reports whether an admission plugin or policy said no: it answers
@@ -117,43 +194,42 @@ func injectRight(pod *corev1.Pod) access {
 	return access{verb: "patch", resource: "pods", subresource: "ephemeralcontainers", namespace: pod.Namespace, name: pod.Name}
 }
 
-func (c *Cluster) injectError(ctx context.Context, t Target, err error) error {
-	doing := "add an ephemeral container to pod " + t.Pod.Namespace + "/" + t.Pod.Name
+func (c *Cluster) injectError(ctx context.Context, pod *corev1.Pod, err error) error {
+	doing := "add an ephemeral container to pod " + pod.Namespace + "/" + pod.Name
 	if apierrors.IsNotFound(err) {
 		// The pod was there a moment ago, so either it went or the
 		// subresource is missing (Kubernetes before 1.25, KEP-277).
-		if _, getErr := get[corev1.Pod](ctx, c.pods(t.Pod.Namespace), t.Pod.Name); getErr == nil {
+		if _, getErr := get[corev1.Pod](ctx, c.pods(pod.Namespace), pod.Name); getErr == nil {
 			return &Error{Doing: doing, Err: err, Next: "kdiag needs Kubernetes 1.25 or later"}
 		}
 	}
-	return c.explain(ctx, doing, injectRight(t.Pod), err)
+	return c.explain(ctx, doing, injectRight(pod), err)
 }
 
-// refusedError is for a pod in which the cluster admits none of the profiles
-// that were asked for. It finds out what would be admitted.
-func (c *Cluster) refusedError(ctx context.Context, r ShellRequest, first error) error {
-	failure := &Error{
-		Doing: fmt.Sprintf("add a shell container of profile %s to pod %s/%s", r.Manager.Profile, r.Target.Pod.Namespace, r.Target.Pod.Name),
-		Err:   first,
-		Next:  "ask who sets the namespace's policies: kubectl get ns " + r.Target.Pod.Namespace + " --show-labels",
-	}
+// admitted finds out what the cluster would admit of the profiles that were
+// not asked for.
+func admitted(ctx context.Context, c *Cluster, i injection) string {
 	var pass []Profile
 	for _, profile := range ladder {
-		if slices.Contains(r.Manager.Profile.first(), profile) {
+		if slices.Contains(i.profiles, profile) {
 			continue
 		}
-		patch, _, err := r.patch(profile)
+		patch, _, err := i.patch(profile)
 		if err != nil {
 			break
 		}
-		if _, err = c.patchEphemeral(ctx, c.dry, r.Target.Pod, patch, metav1.DryRunAll); err == nil {
+		if _, err = c.patchEphemeral(ctx, c.dry, i.pod, patch, metav1.DryRunAll); err == nil {
 			pass = append(pass, profile)
 		}
 	}
 	if len(pass) > 0 {
-		failure.Next = "admitted here: --profile=" + strings.Join(profileNames(pass), ", --profile=") + " (or auto)"
+		return "admitted here: --profile=" + strings.Join(profileNames(pass), ", --profile=") + " (or auto)"
 	}
-	return failure
+	return policyHint(i.pod)
+}
+
+func policyHint(pod *corev1.Pod) string {
+	return "ask who sets the namespace's policies: kubectl get ns " + pod.Namespace + " --show-labels"
 }
 
 // oneProcessor has Go's runtime start with a single processor: a manager and a
@@ -161,21 +237,21 @@ func (c *Cluster) refusedError(ctx context.Context, r ShellRequest, first error)
 var oneProcessor = corev1.EnvVar{Name: "GOMAXPROCS", Value: "1"}
 
 // patch is a strategic merge patch that adds the container, and its name.
-func (r ShellRequest) patch(p Profile) (patch []byte, name string, err error) {
-	manager := r.Manager
+func (i injection) patch(p Profile) (patch []byte, name string, err error) {
+	manager := i.manager
 	manager.Profile = p
 	container := corev1.EphemeralContainer{
 		EphemeralContainerCommon: corev1.EphemeralContainerCommon{
 			Name:                     manager.newName(),
-			Image:                    r.Image,
+			Image:                    i.image,
 			Command:                  []string{Binary},
 			Args:                     manager.args(),
 			Env:                      []corev1.EnvVar{oneProcessor},
-			ImagePullPolicy:          r.PullPolicy,
-			SecurityContext:          p.securityContext(r.Target),
+			ImagePullPolicy:          i.pullPolicy,
+			SecurityContext:          i.security(p),
 			TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		},
-		TargetContainerName: r.Target.Container,
+		TargetContainerName: i.target,
 	}
 	patch, err = json.Marshal(map[string]any{
 		"spec": map[string]any{"ephemeralContainers": []corev1.EphemeralContainer{container}},

@@ -18,27 +18,35 @@ const Binary = "/kdiag"
 type Manager struct {
 	// Role is "shell", or "net" for redirects.
 	Role string
-	// Target is the container that a shell container was made for.
+	// Target is the container that a shell container was made for; empty for a
+	// net container, which is for the pod.
 	Target string
 	// User is the user's public key, in base64.
-	User    string
+	User string
+	// Profile is a shell container's.
 	Profile Profile
 	Version string
 	// IdleTimeout is how long it stays with nothing to do.
 	IdleTimeout time.Duration
 }
 
-// args is the manager's command line, in a fixed order.
+// args is the manager's command line, in a fixed order, without the flags that
+// would be empty.
 func (m Manager) args() []string {
-	return []string{
-		"manager",
-		"--role=" + m.Role,
-		"--target=" + m.Target,
-		"--user=" + m.User,
-		"--profile=" + string(m.Profile),
-		"--version=" + m.Version,
-		"--idle-timeout=" + m.IdleTimeout.String(),
+	args := []string{"manager"}
+	for _, flag := range [][2]string{
+		{"role", m.Role},
+		{"target", m.Target},
+		{"user", m.User},
+		{"profile", string(m.Profile)},
+		{"version", m.Version},
+		{"idle-timeout", m.IdleTimeout.String()},
+	} {
+		if flag[1] != "" {
+			args = append(args, "--"+flag[0]+"="+flag[1])
+		}
 	}
+	return args
 }
 
 // managerOf reads a container's arguments back. It is false for a container

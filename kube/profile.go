@@ -76,22 +76,48 @@ func (p Profile) first() []Profile {
 // target runs as: "nonroot" of the distroless images, the commonest one.
 const unknownUser = int64(65532)
 
-// securityContext is what a shell container of profile p asks for.
-func (p Profile) securityContext(t Target) *corev1.SecurityContext {
-	yes, no, root := true, false, int64(0)
-	sc := &corev1.SecurityContext{
+// noCapabilities drops what a runtime grants by default.
+var noCapabilities = []corev1.Capability{"ALL"}
+
+// confined is what every container of kdiag's asks for.
+func confined() *corev1.SecurityContext {
+	yes := true
+	return &corev1.SecurityContext{
 		ReadOnlyRootFilesystem: &yes,
 		SeccompProfile:         &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 	}
+}
+
+// asRoot has a container run as root. The group too: a pod's runAsGroup would
+// otherwise hold for it.
+func asRoot(sc *corev1.SecurityContext) {
+	no, root := false, int64(0)
+	sc.RunAsUser, sc.RunAsGroup, sc.RunAsNonRoot = &root, &root, &no
+}
+
+// netSecurityContext is what a net container asks for: root, without whom the
+// runtime makes NET_ADMIN effective for no one, and nothing else of root's.
+func netSecurityContext() *corev1.SecurityContext {
+	no := false
+	sc := confined()
+	asRoot(sc)
+	sc.AllowPrivilegeEscalation = &no
+	sc.Capabilities = &corev1.Capabilities{Drop: noCapabilities, Add: []corev1.Capability{"NET_ADMIN"}}
+	return sc
+}
+
+// securityContext is what a shell container of profile p asks for.
+func (p Profile) securityContext(t Target) *corev1.SecurityContext {
+	sc := confined()
 	if p == ProfileRestricted {
+		yes, no := true, false
 		sc.RunAsUser, sc.RunAsGroup = targetUser(t)
 		sc.RunAsNonRoot = &yes
 		sc.AllowPrivilegeEscalation = &no
-		sc.Capabilities = &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}
+		sc.Capabilities = &corev1.Capabilities{Drop: noCapabilities}
 		return sc
 	}
-	// The group too: a pod's runAsGroup would otherwise hold for this one.
-	sc.RunAsUser, sc.RunAsGroup, sc.RunAsNonRoot = &root, &root, &no
+	asRoot(sc)
 	add := []corev1.Capability{"SYS_CHROOT"}
 	switch p {
 	case ProfileSetns:

@@ -35,6 +35,17 @@ func TestSecurityContext(t *testing.T) {
 	}
 }
 
+func TestNetSecurityContext(t *testing.T) {
+	sc := netSecurityContext()
+	if !slices.Equal(sc.Capabilities.Drop, []corev1.Capability{"ALL"}) || !slices.Equal(sc.Capabilities.Add, []corev1.Capability{"NET_ADMIN"}) {
+		t.Errorf("net: capabilities %+v, want NET_ADMIN of all", sc.Capabilities)
+	}
+	if *sc.RunAsUser != 0 || *sc.RunAsGroup != 0 || *sc.RunAsNonRoot || *sc.AllowPrivilegeEscalation || sc.Privileged != nil ||
+		!*sc.ReadOnlyRootFilesystem || sc.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
+		t.Errorf("net: %+v, want root, confined", sc)
+	}
+}
+
 func TestTargetUser(t *testing.T) {
 	id := func(n int64) *int64 { return &n }
 	pod := func(podUser, ownUser *int64, reported *corev1.LinuxContainerUser) Target {

@@ -79,3 +79,14 @@ type Moved struct {
 	ID        uint32       `json:"id"`
 	Addresses []netip.Addr `json:"addresses"`
 }
+
+// Started is the line of JSON that a manager prints when it is ready.
+type Started struct {
+	Role    string `json:"role"`
+	Version string `json:"version"`
+	PID     int    `json:"pid"`
+	// Port is where a net manager listens, on the pod's loopback.
+	Port uint16 `json:"port,omitempty"`
+	// Key is KeyHash of the manager's public key.
+	Key string `json:"key,omitempty"`
+}

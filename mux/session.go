@@ -193,10 +193,15 @@ func (s *Session) Close() error {
 }
 
 func (s *Session) end(cause error) {
-	s.mu.Lock()
-	s.cancel(cause)
-	s.mu.Unlock()
+	s.fail(cause)
 	_ = s.yamux.Close()
+}
+
+// fail says why the session ends; the first cause counts.
+func (s *Session) fail(cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cancel(cause)
 }
 
 // run has f run in a goroutine that Close waits for. A session that has ended
@@ -223,9 +228,10 @@ func (s *Session) watch() {
 		case <-timer.C:
 			left := s.options.Dead - s.link.silence()
 			if left <= 0 {
+				s.fail(fmt.Errorf("%w for %s", ErrPeerDead, s.options.Dead))
 				// Nobody takes what is pending, so no waiting for that.
 				_ = s.link.Conn.Close()
-				s.end(fmt.Errorf("%w for %s", ErrPeerDead, s.options.Dead))
+				_ = s.yamux.Close()
 				return
 			}
 			timer.Reset(left)

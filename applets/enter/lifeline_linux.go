@@ -11,7 +11,7 @@ import (
 // lifeline stands by until stdin ends, which the user's side holds open, or
 // ctx does, and then hangs the session up.
 func lifeline(ctx context.Context, stdin io.Reader, session string) error {
-	footprint.Reduce()
+	footprint.Reduce(footprint.Waiting)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -4,6 +4,7 @@
 package kubeflags
 
 import (
+	"crypto/ed25519"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -70,10 +71,9 @@ func Target() []cli.Flag {
 	}
 }
 
-// Selection reads which pod and container are meant. The container is empty
-// for the pod's default.
-func Selection(inv *applets.Invocation) (pod kube.Selection, container string, err error) {
-	names := inv.Args
+// Selection reads which pod and container are meant; names are the arguments
+// that may name it. The container is empty for the pod's default.
+func Selection(inv *applets.Invocation, names []string) (pod kube.Selection, container string, err error) {
 	if named := inv.Flags.String("pod"); named != "" {
 		names = append([]string{named}, names...)
 	}
@@ -92,14 +92,13 @@ func Selection(inv *applets.Invocation) (pod kube.Selection, container string, e
 	return pod, inv.Flags.String("container"), nil
 }
 
-// Injection are the flags that Image, PullPolicy and Profile read.
+// Injection are the flags for a container to be added to a pod.
 func Injection() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "image", Aliases: []string{"dbg-image"}, Usage: "kdiag's image in the cluster; default: KDIAG_IMAGE, else the one of this build"},
 		&cli.StringFlag{Name: "image-pull-policy", Aliases: []string{"pull-policy"}, Usage: "Always, IfNotPresent or Never", Value: string(corev1.PullIfNotPresent)},
-		&cli.StringFlag{Name: "profile", Usage: "auto, setns, chroot, baseline or restricted", Value: string(kube.ProfileAuto)},
-		&cli.DurationFlag{Name: "timeout", Usage: "Bound on everything before the shell is there", Value: kube.DefaultTimeout},
-		&cli.DurationFlag{Name: "idle-timeout", Usage: "How long the container stays once no shell is left", Value: kube.DefaultIdleTimeout},
+		&cli.DurationFlag{Name: "timeout", Usage: "Bound on everything before it works", Value: kube.DefaultTimeout},
+		&cli.DurationFlag{Name: "idle-timeout", Usage: "How long the container stays once it is not used any more", Value: kube.DefaultIdleTimeout},
 	}
 }
 
@@ -123,22 +122,18 @@ func PullPolicy(inv *applets.Invocation) (corev1.PullPolicy, error) {
 	}
 }
 
-// UserKey is the public key by which this user's containers are known. A user
-// whose configuration directory cannot be written gets one for this run only,
-// and is told so.
-func UserKey(inv *applets.Invocation) (string, error) {
+// userKey is the key by whose public half this user's containers are known. A
+// user whose configuration directory cannot be written gets one for this run
+// only, and is told so.
+func userKey(inv *applets.Invocation) (ed25519.PrivateKey, error) {
 	dir, err := os.UserConfigDir()
 	if err == nil {
 		key, loadErr := mux.LoadKey(filepath.Join(dir, "kdiag", "key.pem"))
 		if loadErr == nil {
-			return mux.PublicText(key), nil
+			return key, nil
 		}
 		err = loadErr
 	}
 	fmt.Fprintf(inv.Err, "note: a key for this run only, so its container is not found again: %v\n", err)
-	key, err := mux.NewKey()
-	if err != nil {
-		return "", err
-	}
-	return mux.PublicText(key), nil
+	return mux.NewKey()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"kdiag/applets"
@@ -15,7 +16,8 @@ import (
 
 // ShellFlags are the flags that Shell reads.
 func ShellFlags() []cli.Flag {
-	return append(append(Target(), Injection()...), Connection()...)
+	profile := &cli.StringFlag{Name: "profile", Usage: "auto, setns, chroot, baseline or restricted", Value: string(kube.ProfileAuto)}
+	return slices.Concat(Target(), []cli.Flag{profile}, Injection(), Connection())
 }
 
 // Shell is a request for a shell container, read off a command line.
@@ -31,27 +33,20 @@ type Shell struct {
 func ParseShell(inv *applets.Invocation) (*Shell, error) {
 	s := &Shell{}
 	var err error
-	if s.selection, s.container, err = Selection(inv); err != nil {
+	if s.selection, s.container, err = Selection(inv, inv.Args); err != nil {
 		return nil, err
 	}
-	if s.PullPolicy, err = PullPolicy(inv); err != nil {
-		return nil, err
-	}
-	s.Image = Image(inv)
-	s.Manager = kube.Manager{
-		Role: "shell", Version: inv.Build.Version, IdleTimeout: inv.Flags.Duration("idle-timeout"),
-	}
-	if s.Manager.Profile, err = kube.ParseProfile(inv.Flags.String("profile")); err != nil {
+	profile, err := kube.ParseProfile(inv.Flags.String("profile"))
+	if err != nil {
 		return nil, applets.Usage("--profile: %w", err)
 	}
-	if inv.Flags.Duration("timeout") <= 0 || s.Manager.IdleTimeout <= 0 {
-		return nil, applets.Usage("--timeout and --idle-timeout are longer than 0")
-	}
-	if s.Cluster, err = Connect(inv); err != nil {
+	c, err := parseContainer(inv)
+	if err != nil {
 		return nil, err
 	}
-	s.Manager.User, err = UserKey(inv)
-	return s, err
+	s.Cluster, s.Image, s.PullPolicy, s.Manager = c.cluster, c.image, c.pullPolicy, c.manager
+	s.Manager.Role, s.Manager.Profile = "shell", profile
+	return s, nil
 }
 
 // Ensure finds the target and has a shell container run beside it. Where the

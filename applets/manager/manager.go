@@ -1,10 +1,12 @@
 // Package manager is the applet that an ephemeral container of kdiag's runs:
-// it waits, small and without rights, while shells are exec'd beside it, and
-// ends when there has been none for a while.
+// as a shell manager it waits, small and without rights, while shells are
+// exec'd beside it; as a net manager it redirects the pod's connections for its
+// user. It ends when there has been nothing to do for a while.
 package manager
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,8 +17,10 @@ import (
 
 // Options are a manager's.
 type Options struct {
-	// Role is "shell".
+	// Role is RoleShell or RoleNet.
 	Role string
+	// User is the public key of the user that a net manager serves.
+	User string
 	// Version is this binary's.
 	Version string
 	// IdleTimeout is how long it stays with nothing to do.
@@ -27,10 +31,10 @@ type Options struct {
 func Applet() applets.Applet {
 	return applets.Applet{
 		Name:    "manager",
-		Summary: "In the pod: wait beside the target while shells are in use",
+		Summary: "In the pod: wait beside the target while shells are in use, or redirect connections",
 		Hidden:  true,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "role", Usage: "what the container is for: shell"},
+			&cli.StringFlag{Name: "role", Usage: "what the container is for: shell or net"},
 			&cli.DurationFlag{Name: "idle-timeout", Usage: "how long it stays when nothing is in use", Value: 10 * time.Minute},
 			// Read by kdiag on the laptop, in the container's arguments.
 			&cli.StringFlag{Name: "target", Usage: "container that this one is for"},
@@ -49,6 +53,7 @@ func Applet() applets.Applet {
 			}
 			opts := Options{
 				Role:        inv.Flags.String("role"),
+				User:        inv.Flags.String("user"),
 				Version:     inv.Build.Version,
 				IdleTimeout: inv.Flags.Duration("idle-timeout"),
 			}
@@ -65,8 +70,11 @@ func Applet() applets.Applet {
 const maxCarried = 512
 
 func (o Options) check() error {
-	if o.Role != "shell" {
-		return fmt.Errorf("--role=%s: the roles are: shell", o.Role)
+	if o.Role != RoleShell && o.Role != RoleNet {
+		return fmt.Errorf("--role=%s: the roles are: %s, %s", o.Role, RoleShell, RoleNet)
+	}
+	if o.Role == RoleNet && o.User == "" {
+		return errors.New("--role=net serves the one user whose key is --user")
 	}
 	if o.IdleTimeout <= 0 {
 		return fmt.Errorf("--idle-timeout=%s is not more than nothing", o.IdleTimeout)
@@ -74,9 +82,8 @@ func (o Options) check() error {
 	return nil
 }
 
-// Started is the line that a manager prints when it is ready.
-type Started struct {
-	Role    string `json:"role"`
-	Version string `json:"version"`
-	PID     int    `json:"pid"`
-}
+// What a manager is there for.
+const (
+	RoleShell = "shell"
+	RoleNet   = "net"
+)

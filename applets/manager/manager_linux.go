@@ -11,24 +11,35 @@ import (
 	"kdiag/applets"
 	"kdiag/applets/internal/footprint"
 	"kdiag/applets/internal/procfs"
+	"kdiag/mux"
 
 	"golang.org/x/sys/unix"
 )
 
-// run waits until nothing has been in use for the idle timeout, or ctx ends.
+// run does a manager's work until there has been none for the idle timeout, or
+// ctx ends.
 func run(ctx context.Context, streams applets.Streams, opts Options) error {
-	if err := dropCapabilities(); err != nil {
+	if opts.Role == RoleNet {
+		return runNet(ctx, streams, opts)
+	}
+	if err := keepCapabilities(); err != nil {
 		fmt.Fprintf(streams.Err, "note: the manager keeps its capabilities: %v\n", err)
 	}
+	return wait(ctx, streams, opts, mux.Started{}, footprint.Waiting, othersLive)
+}
+
+// wait says that the manager is ready, and returns when nothing has been in use
+// for the idle timeout, or ctx ends.
+func wait(ctx context.Context, streams applets.Streams, opts Options, ready mux.Started, limit int64, inUse func() (bool, error)) error {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, unix.SIGCHLD)
 	defer signal.Stop(ended)
 
-	line := Started{Role: opts.Role, Version: opts.Version, PID: os.Getpid()}
-	if err := json.NewEncoder(streams.Out).Encode(line); err != nil {
+	ready.Role, ready.Version, ready.PID = opts.Role, opts.Version, os.Getpid()
+	if err := json.NewEncoder(streams.Out).Encode(ready); err != nil {
 		return fmt.Errorf("print that the manager is ready: %w", err)
 	}
-	// Not at once: the shell that this container was made for starts just now.
+	// Not at once: what this container was made for starts just now.
 	settled := time.After(settleAfter)
 
 	tick := time.NewTicker(interval(opts.IdleTimeout))
@@ -39,15 +50,15 @@ func run(ctx context.Context, streams applets.Streams, opts Options) error {
 		case <-ctx.Done():
 			return nil
 		case <-settled:
-			footprint.Reduce()
+			footprint.Reduce(limit)
 		case <-ended:
 			reap()
 		case now := <-tick.C:
-			switch inUse, err := othersLive(); {
+			switch used, err := inUse(); {
 			case err != nil:
 				// Not known to be idle. It may pass, as a lack of memory does.
-				fmt.Fprintf(streams.Err, "note: look for shells: %v\n", err)
-			case inUse:
+				fmt.Fprintf(streams.Err, "note: look for what is in use: %v\n", err)
+			case used:
 				busy = now
 			case now.Sub(busy) >= opts.IdleTimeout:
 				return nil

@@ -16,7 +16,7 @@ import (
 
 	"kdiag/applets/internal/procfs"
 	"kdiag/applets/internal/runctest"
-	"kdiag/applets/manager"
+	"kdiag/mux"
 	scratchshell "kdiag/scratch-shell"
 )
 
@@ -35,7 +35,7 @@ func command(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
 }
 
 // start starts one and returns what it printed.
-func start(t *testing.T, args ...string) (*exec.Cmd, manager.Started) {
+func start(t *testing.T, args ...string) (*exec.Cmd, mux.Started) {
 	t.Helper()
 	cmd, stderr := command(t, args...)
 	stdout, err := cmd.StdoutPipe()
@@ -53,7 +53,7 @@ func start(t *testing.T, args ...string) (*exec.Cmd, manager.Started) {
 	if err != nil {
 		t.Fatalf("no line on stdout: %v; stderr %q", err, stderr)
 	}
-	var started manager.Started
+	var started mux.Started
 	if err := json.Unmarshal(line, &started); err != nil {
 		t.Fatalf("line %q: %v", line, err)
 	}
@@ -75,7 +75,7 @@ func TestStarts(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
-		{}, {"--role=net"}, {"--role=shell", "--idle-timeout=0s"}, {"--role=shell", "--idle-timeout=-1s"},
+		{}, {"--role=net"}, {"--role=cook"}, {"--role=shell", "--idle-timeout=0s"}, {"--role=shell", "--idle-timeout=-1s"},
 		{"--role=shell", "extra"}, {"--role=shell", "--", "extra"}, {"--role=shell", "--user=" + strings.Repeat("A", 1000)},
 	} {
 		cmd, stderr := command(t, args...)

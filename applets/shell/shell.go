@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/statusline"
 	"kdiag/applets/kubeflags"
 	"kdiag/kube"
 
@@ -102,9 +103,9 @@ func (o options) shell(ctx context.Context, request *kubeflags.Shell, streams ap
 func (o options) ensure(ctx context.Context, request *kubeflags.Shell, streams applets.Streams) (kube.Injected, error) {
 	ctx, cancel := kube.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	progress := newProgress(streams.Err)
-	defer progress.clear()
-	request.Progress = progress.show
+	line := statusline.New(streams.Err)
+	defer line.End()
+	request.Progress = line.Show
 	return request.Ensure(ctx, o.notes)
 }
 

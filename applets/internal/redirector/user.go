@@ -1,0 +1,198 @@
+package redirector
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/sockdiag"
+	"kdiag/mux"
+)
+
+// user is one session of the manager's user and what it redirects.
+type user struct {
+	server  *Server
+	begun   chan struct{} // closed by begin
+	session *mux.Session
+
+	mu        sync.Mutex
+	holder    string
+	redirects map[uint32]*redirect
+	ended     bool
+}
+
+// begin says which session it is. Requests may have come before.
+func (u *user) begin(s *mux.Session) {
+	u.session = s
+	close(u.begun)
+}
+
+// end takes the session's redirects away and breaks their connections off.
+func (u *user) end() {
+	u.mu.Lock()
+	u.ended = true
+	redirects := u.redirects
+	u.redirects = nil
+	u.mu.Unlock()
+	for _, r := range redirects {
+		if err := r.end(); err != nil {
+			r.log.Error("end the redirect", "err", err)
+		}
+	}
+}
+
+// handle answers the laptop's requests.
+func (u *user) handle(ctx context.Context, name string, body json.RawMessage) (any, error) {
+	select {
+	case <-u.begun:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	switch name {
+	case mux.RequestHello:
+		return decoded(body, u.hello)
+	case mux.RequestListeners:
+		return u.listeners()
+	case mux.RequestAttach:
+		return decoded(body, func(a mux.Attach) (mux.Attached, error) { return u.attach(ctx, a) })
+	case mux.RequestDetach:
+		return decoded(body, u.detach)
+	}
+	return nil, refusal(mux.CodeUnsupported, "the manager in the pod is of another version than this kdiag", "no request %q is known", name)
+}
+
+// decoded answers a request with what do makes of its body.
+func decoded[In, Out any](body json.RawMessage, do func(In) (Out, error)) (any, error) {
+	var in In
+	if err := json.Unmarshal(body, &in); err != nil {
+		return nil, fmt.Errorf("decode the request: %w", err)
+	}
+	return do(in)
+}
+
+// maxHolder bounds the name of who redirects, in bytes: it stands in the
+// kernel's rules.
+const maxHolder = 64
+
+func (u *user) hello(h mux.Hello) (mux.Welcome, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.holder = printable(h.Holder)
+	return mux.Welcome{Version: u.server.config.Version}, nil
+}
+
+// printable is a name as the kernel's rules can hold it: printable ASCII.
+func printable(name string) string {
+	kept := make([]byte, 0, maxHolder)
+	for _, r := range name {
+		if len(kept) == maxHolder {
+			break
+		}
+		if r <= ' ' || r > '~' {
+			r = '_'
+		}
+		kept = append(kept, byte(r))
+	}
+	if len(kept) == 0 {
+		return "unknown"
+	}
+	return string(kept)
+}
+
+// listeners are the ports that something in the pod listens on outside
+// loopback, but for this manager's own.
+func (u *user) listeners() (mux.Listeners, error) {
+	sockets, err := procfs.Listening()
+	if err != nil {
+		return mux.Listeners{}, fmt.Errorf("list the listening sockets: %w", err)
+	}
+	seen := map[uint16]bool{}
+	var found mux.Listeners
+	for _, socket := range sockets {
+		port := socket.Local.Port()
+		if socket.Local.Addr().Unmap().IsLoopback() || u.server.table.own(port) || seen[port] {
+			continue
+		}
+		seen[port] = true
+		found.Ports = append(found.Ports, port)
+	}
+	return found, nil
+}
+
+func (u *user) attach(ctx context.Context, a mux.Attach) (mux.Attached, error) {
+	if a.Backend == "" {
+		a.Backend = "auto"
+	}
+	if err := u.check(a); err != nil {
+		return mux.Attached{}, err
+	}
+	r, done, err := newRedirect(ctx, u, a)
+	if err != nil {
+		return mux.Attached{}, err
+	}
+	if !u.keep(r) {
+		return mux.Attached{}, errors.Join(errors.New("the session is ending"), r.end())
+	}
+	if !a.Outgoing {
+		done.Established, done.TakenOver, err = u.established(ctx, a)
+		if err != nil {
+			r.log.Warn("established connections", "err", err)
+		}
+	}
+	return done, nil
+}
+
+func (u *user) check(a mux.Attach) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case u.holder == "":
+		return fmt.Errorf("%s comes before anything else", mux.RequestHello)
+	case a.Port == 0:
+		return errors.New("port 0 is no port")
+	case a.Host != "" && !a.Outgoing:
+		return errors.New("a host is for outgoing connections")
+	case u.redirects[a.ID] != nil:
+		return fmt.Errorf("redirect %d is there already", a.ID)
+	}
+	return nil
+}
+
+func (u *user) keep(r *redirect) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended || u.redirects[r.attach.ID] != nil {
+		return false
+	}
+	u.redirects[r.attach.ID] = r
+	return true
+}
+
+// established counts the connections that are at the port already, and closes
+// them if that is asked for.
+func (u *user) established(ctx context.Context, a mux.Attach) (stay, closed int, err error) {
+	if a.TakeOver {
+		// Where the kernel cannot, those that stay are counted.
+		closed, err = sockdiag.Destroy(ctx, a.Port, nil)
+	}
+	sockets, countErr := procfs.Established()
+	for _, socket := range sockets {
+		if socket.Local.Port() == a.Port {
+			stay++
+		}
+	}
+	return stay, closed, errors.Join(err, countErr)
+}
+
+func (u *user) detach(d mux.Detach) (struct{}, error) {
+	u.mu.Lock()
+	r := u.redirects[d.ID]
+	u.mu.Unlock()
+	if r == nil {
+		return struct{}{}, fmt.Errorf("there is no redirect %d", d.ID)
+	}
+	return struct{}{}, r.detach()
+}

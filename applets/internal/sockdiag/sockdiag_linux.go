@@ -1,0 +1,144 @@
+package sockdiag
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Destroy resets the established TCP connections, IPv4 and IPv6, whose local
+// port is port and that match says yes to; nil is all. Their process gets
+// ECONNABORTED, their peer a RST. It returns how many; one that ends by itself
+// meanwhile does not count.
+//
+// The network namespace is that of the calling thread. It needs CAP_NET_ADMIN
+// in it: without, the error is EPERM. ErrUnsupported says that the kernel cannot.
+func Destroy(ctx context.Context, port uint16, match func(Connection) bool) (int, error) {
+	count, err := destroy(ctx, port, match)
+	if err != nil {
+		return count, fmt.Errorf("destroy connections of port %d: %w", port, err)
+	}
+	return count, nil
+}
+
+func destroy(ctx context.Context, port uint16, match func(Connection) bool) (count int, err error) {
+	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	if err != nil {
+		return 0, unsupported(err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return 0, err
+		}
+	}
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		n, err := destroyFamily(ctx, conn, family, port, match)
+		count += n
+		if err != nil {
+			return count, err
+		}
+	}
+	return count, nil
+}
+
+func destroyFamily(ctx context.Context, conn *netlink.Conn, family uint8, port uint16, match func(Connection) bool) (int, error) {
+	messages, err := conn.Execute(dump(family, port))
+	if err != nil {
+		return 0, unsupported(err)
+	}
+	count := 0
+	for _, m := range messages {
+		id, c, ok := parse(m.Data)
+		if !ok || c.Local.Port() != port || match != nil && !match(c) {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return count, err
+		}
+		_, err := conn.Execute(message(sockDestroy, netlink.Acknowledge, family, id))
+		if errors.Is(err, unix.ENOENT) {
+			continue // it ended meanwhile
+		}
+		if err != nil {
+			return count, unsupported(err)
+		}
+		count++
+	}
+	return count, nil
+}
+
+// unsupported adds ErrUnsupported to an error that means so: no such netlink
+// protocol (EPROTONOSUPPORT), no handler of the family (ENOENT, EINVAL), no
+// operation (EOPNOTSUPP).
+func unsupported(err error) error {
+	for _, sign := range []error{unix.EPROTONOSUPPORT, unix.ENOENT, unix.EINVAL, unix.EOPNOTSUPP} {
+		if errors.Is(err, sign) {
+			return fmt.Errorf("%w: %w", ErrUnsupported, err)
+		}
+	}
+	return err
+}
+
+// The operations, of linux/sock_diag.h.
+const (
+	sockDiagByFamily = 20
+	sockDestroy      = 21
+)
+
+// Sizes in bytes of struct inet_diag_sockid, and offsets and size in struct
+// inet_diag_msg (linux/inet_diag.h).
+const (
+	sockidSize   = 48
+	sockidOffset = 4
+	uidOffset    = sockidOffset + sockidSize + 12
+	inodeOffset  = uidOffset + 4
+	messageSize  = inodeOffset + 4
+)
+
+// dump asks for the established sockets of a local port, by which the kernel
+// itself filters.
+func dump(family uint8, port uint16) netlink.Message {
+	id := binary.BigEndian.AppendUint16(nil, port)
+	return message(sockDiagByFamily, netlink.Dump, family, append(id, make([]byte, sockidSize-2)...))
+}
+
+// message is a struct inet_diag_req_v2.
+func message(operation uint16, flags netlink.HeaderFlags, family uint8, id []byte) netlink.Message {
+	const established = 1 << 1 // TCP_ESTABLISHED (net/tcp_states.h)
+	data := []byte{family, unix.IPPROTO_TCP, 0, 0}
+	data = binary.NativeEndian.AppendUint32(data, established)
+	return netlink.Message{
+		Header: netlink.Header{Type: netlink.HeaderType(operation), Flags: netlink.Request | flags},
+		Data:   append(data, id...),
+	}
+}
+
+// parse takes the socket's id, whose cookie names it and no later one, and what
+// a caller wants to know from a struct inet_diag_msg.
+func parse(data []byte) (id []byte, c Connection, ok bool) {
+	if len(data) < messageSize {
+		return nil, Connection{}, false
+	}
+	id = data[sockidOffset:][:sockidSize]
+	c = Connection{
+		Local:  addrPort(data[0], id[4:20], id[0:2]),
+		Remote: addrPort(data[0], id[20:36], id[2:4]),
+		UID:    binary.NativeEndian.Uint32(data[uidOffset:]),
+		Inode:  binary.NativeEndian.Uint32(data[inodeOffset:]),
+	}
+	return id, c, true
+}
+
+func addrPort(family uint8, address, port []byte) netip.AddrPort {
+	if family == unix.AF_INET {
+		address = address[:4]
+	}
+	a, _ := netip.AddrFromSlice(address)
+	return netip.AddrPortFrom(a.Unmap(), binary.BigEndian.Uint16(port))
+}

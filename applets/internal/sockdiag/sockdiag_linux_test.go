@@ -1,0 +1,133 @@
+package sockdiag
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const patience = 10 * time.Second
+
+// ownNetwork gives the test a network namespace, on a thread that dies with it.
+func ownNetwork(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") != "" || os.Getenv("KDIAG_TEST_ALL") == "1" {
+			t.Fatal("needs root")
+		}
+		t.Skip("needs root")
+	}
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatalf("unshare: %v", err)
+	}
+	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		t.Fatalf("ip link set lo up: %v, %s", err, out)
+	}
+}
+
+// echo serves a port of all addresses until the test ends.
+func echo(t *testing.T, address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				_, _ = io.Copy(c, c)
+			}()
+		}
+	}()
+}
+
+// dial makes a connection that has carried something, so that it is accepted.
+func dial(t *testing.T, address string) net.Conn {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", address, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := carries(c); err != nil {
+		t.Fatalf("echo from %s: %v", address, err)
+	}
+	return c
+}
+
+func carries(c net.Conn) error {
+	_ = c.SetDeadline(time.Now().Add(patience))
+	if _, err := c.Write([]byte("x")); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(c, make([]byte, 1))
+	return err
+}
+
+func TestDestroy(t *testing.T) {
+	ownNetwork(t)
+	echo(t, ":8080")
+	echo(t, ":8081")
+	var of8080, others []net.Conn
+	for _, address := range []string{"127.0.0.1:8080", "[::1]:8080"} {
+		for range 5 {
+			of8080 = append(of8080, dial(t, address))
+		}
+	}
+	for _, address := range []string{"127.0.0.1:8081", "[::1]:8081"} {
+		others = append(others, dial(t, address))
+	}
+	spared := of8080[0].LocalAddr().(*net.TCPAddr).AddrPort()
+	n, err := Destroy(t.Context(), 8080, func(c Connection) bool { return c.Remote != spared })
+	if err != nil || n != len(of8080)-1 {
+		t.Fatalf("Destroy = %d, %v, want %d", n, err, len(of8080)-1)
+	}
+	for _, c := range of8080[1:] {
+		if err := carries(c); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("connection to %s after Destroy = %v, want a reset", c.RemoteAddr(), err)
+		}
+	}
+	for _, c := range append(others, of8080[0]) {
+		if err := carries(c); err != nil {
+			t.Errorf("connection to %s after Destroy = %v, want that it lives", c.RemoteAddr(), err)
+		}
+	}
+	if n, err := Destroy(t.Context(), 8080, nil); err != nil || n != 1 {
+		t.Errorf("second Destroy = %d, %v, want 1", n, err)
+	}
+	dial(t, "127.0.0.1:8080") // the listener lives
+}
+
+func TestUnsupported(t *testing.T) {
+	for err, want := range map[error]bool{
+		unix.EOPNOTSUPP: true, unix.EPROTONOSUPPORT: true, unix.ENOENT: true, unix.EINVAL: true,
+		unix.EPERM: false, os.ErrDeadlineExceeded: false,
+	} {
+		if got := unsupported(err); errors.Is(got, ErrUnsupported) != want || !errors.Is(got, err) {
+			t.Errorf("unsupported(%v) = %v, want ErrUnsupported: %v", err, got, want)
+		}
+	}
+}
+
+func TestParseRefusesShort(t *testing.T) {
+	for n := range messageSize {
+		if _, c, ok := parse(make([]byte, n)); ok {
+			t.Errorf("parse of %d bytes = %+v, want none", n, c)
+		}
+	}
+}

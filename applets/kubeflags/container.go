@@ -1,0 +1,41 @@
+package kubeflags
+
+import (
+	"crypto/ed25519"
+
+	"kdiag/applets"
+	"kdiag/kube"
+	"kdiag/mux"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// container is what the flags say about any container to be added to a pod.
+type container struct {
+	cluster    *kube.Cluster
+	image      string
+	pullPolicy corev1.PullPolicy
+	key        ed25519.PrivateKey
+	// manager has the user, the version and the idle timeout.
+	manager kube.Manager
+}
+
+// parseContainer reads the flags of Injection and Connection; it asks the
+// cluster nothing.
+func parseContainer(inv *applets.Invocation) (c container, err error) {
+	if c.pullPolicy, err = PullPolicy(inv); err != nil {
+		return c, err
+	}
+	c.image = Image(inv)
+	c.manager = kube.Manager{Version: inv.Build.Version, IdleTimeout: inv.Flags.Duration("idle-timeout")}
+	if inv.Flags.Duration("timeout") <= 0 || c.manager.IdleTimeout <= 0 {
+		return c, applets.Usage("--timeout and --idle-timeout are longer than 0")
+	}
+	if c.cluster, err = Connect(inv); err != nil {
+		return c, err
+	}
+	if c.key, err = userKey(inv); err == nil {
+		c.manager.User = mux.PublicText(c.key)
+	}
+	return c, err
+}

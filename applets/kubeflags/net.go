@@ -1,0 +1,61 @@
+package kubeflags
+
+import (
+	"context"
+	"crypto/ed25519"
+	"slices"
+
+	"kdiag/applets"
+	"kdiag/kube"
+
+	"github.com/urfave/cli/v2"
+)
+
+// NetFlags are the flags that ParseNet reads.
+func NetFlags() []cli.Flag { return slices.Concat(Target(), Injection(), Connection()) }
+
+// Net is a request for a net container, read off a command line.
+type Net struct {
+	Cluster *kube.Cluster
+	kube.NetRequest
+	// Key is the user's, whose public half the container's arguments have.
+	Key ed25519.PrivateKey
+	// Container is the one that was asked for, or empty.
+	Container string
+	selection kube.Selection
+}
+
+// ParseNet reads the flags; names are the arguments that may name the target.
+// It asks the cluster nothing.
+func ParseNet(inv *applets.Invocation, names []string) (*Net, error) {
+	n := &Net{}
+	var err error
+	if n.selection, n.Container, err = Selection(inv, names); err != nil {
+		return nil, err
+	}
+	c, err := parseContainer(inv)
+	if err != nil {
+		return nil, err
+	}
+	n.Cluster, n.Image, n.PullPolicy, n.Manager, n.Key = c.cluster, c.image, c.pullPolicy, c.manager, c.key
+	return n, nil
+}
+
+// Find finds the pod. A container that was named must be there.
+func (n *Net) Find(ctx context.Context) error {
+	pod, err := n.Cluster.FindPod(ctx, n.selection)
+	if err != nil {
+		return timedOut(ctx, err)
+	}
+	n.Pod = pod
+	if n.Container != "" {
+		_, err = kube.PickContainer(pod, n.Container)
+	}
+	return err
+}
+
+// Ensure has the pod's net container run.
+func (n *Net) Ensure(ctx context.Context) (kube.Injected, error) {
+	injected, err := n.Cluster.EnsureNet(ctx, n.NetRequest)
+	return injected, timedOut(ctx, err)
+}

@@ -1,0 +1,263 @@
+package redir
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"slices"
+	"sync"
+	"time"
+
+	"kdiag/applets"
+	"kdiag/applets/kubeflags"
+	"kdiag/kube"
+	"kdiag/mux"
+)
+
+// link is the session with the manager in a pod.
+type link struct {
+	net       *kubeflags.Net
+	session   *mux.Session
+	report    *report
+	where     string // the pod, for messages
+	redirects map[uint32]*redirect
+	proxied   sync.WaitGroup
+	options   options
+}
+
+// connect has the pod's net container run and opens a session with the manager
+// in it.
+func connect(ctx context.Context, n *kubeflags.Net, o options, r *report) (*link, error) {
+	ctx, cancel := kube.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	n.Progress = r.line.Show
+	if err := n.Find(ctx); err != nil {
+		return nil, err
+	}
+	injected, err := n.Ensure(ctx)
+	if err != nil {
+		return nil, err
+	}
+	started, err := readStarted(ctx, n, injected.Name)
+	if err != nil {
+		return nil, err
+	}
+	l := &link{net: n, report: r, where: n.Pod.Namespace + "/" + n.Pod.Name, redirects: map[uint32]*redirect{}, options: o}
+	if l.session, err = l.dial(ctx, started); err != nil {
+		return nil, err
+	}
+	hello := mux.Hello{Version: n.Manager.Version, Holder: holder()}
+	if err := l.session.Call(ctx, mux.RequestHello, hello, nil); err != nil {
+		l.close()
+		return nil, l.explain("greet the manager", err)
+	}
+	return l, nil
+}
+
+// readStarted is what the manager printed: where it listens, and the key that
+// it is known by. The API server vouches for it.
+func readStarted(ctx context.Context, n *kubeflags.Net, container string) (mux.Started, error) {
+	var started mux.Started
+	line, err := n.Cluster.ManagerLine(ctx, n.Pod.Namespace, n.Pod.Name, container)
+	if err != nil {
+		return started, err
+	}
+	if err := json.Unmarshal(line, &started); err != nil || started.Port == 0 || started.Key == "" {
+		return started, applets.WithHint(fmt.Errorf("the log of container %s does not say where its manager listens: %q", container, line),
+			"is %s the image of this kdiag?", n.Image)
+	}
+	return started, nil
+}
+
+// dial opens the one port-forward and the session in it.
+func (l *link) dial(ctx context.Context, started mux.Started) (*mux.Session, error) {
+	config, err := mux.ClientTLS(l.net.Key, started.Key)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := l.net.Cluster.PortForward(ctx, l.net.Pod.Namespace, l.net.Pod.Name, started.Port, l.options.timeout)
+	if err != nil {
+		return nil, err
+	}
+	session, err := mux.Client(ctx, conn, config, mux.Options{Event: l.event, Window: window})
+	var version *mux.VersionError
+	if errors.As(err, &version) {
+		side := "kdiag here"
+		if version.PeerIsOlder() {
+			side = "the image in the pod (--image)"
+		}
+		return nil, applets.WithHint(err, "upgrade %s", side)
+	}
+	if err != nil {
+		return nil, l.explain("connect to the manager", err)
+	}
+	return session, nil
+}
+
+// window is what this side buffers of one stream for a local program that is
+// slow, in bytes. The laptop has the memory, and the round trip is long.
+const window = 4 << 20
+
+func (l *link) explain(doing string, err error) error {
+	var refused *mux.RemoteError
+	if errors.As(err, &refused) && refused.Hint != "" {
+		return applets.WithHint(fmt.Errorf("%s in pod %s: %w", doing, l.where, err), "%s", refused.Hint)
+	}
+	return fmt.Errorf("%s in pod %s: %w", doing, l.where, err)
+}
+
+func (l *link) close() { _ = l.session.Close() }
+
+// event is what the manager says of its own accord.
+func (l *link) event(name string, body json.RawMessage) {
+	var moved mux.Moved
+	if name != mux.EventMoved || json.Unmarshal(body, &moved) != nil {
+		return
+	}
+	l.report.moved(moved)
+}
+
+// holder is who redirects, for others in the same pod to be told: USER@HOST.
+func holder() string {
+	name := "unknown"
+	if who, err := user.Current(); err == nil {
+		name = who.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return name
+	}
+	return name + "@" + host
+}
+
+// redirect makes the redirects, serves their connections until ctx or the
+// session ends, and gives the connections back.
+func (l *link) redirect(ctx context.Context, o options) error {
+	if err := l.attachAll(ctx); err != nil {
+		return err
+	}
+	l.report.begin()
+	accepting := make(chan struct{})
+	go func() {
+		defer close(accepting)
+		l.accept()
+	}()
+	select {
+	case <-ctx.Done():
+		l.detachAll(ctx)
+	case <-l.session.Done():
+	}
+	lost := l.session.Err()
+	l.close()
+	<-accepting
+	l.proxied.Wait()
+	l.report.summary()
+	if lost != nil && ctx.Err() == nil {
+		return applets.WithHint(fmt.Errorf("the session with pod %s ended: %w", l.where, lost),
+			"the connections go to where they went before; run it again to redirect them")
+	}
+	return nil
+}
+
+// attachAll makes the redirects that were asked for, or one of every port that
+// is listened on.
+func (l *link) attachAll(ctx context.Context) error {
+	ctx, cancel := kube.WithTimeout(ctx, l.options.timeout)
+	defer cancel()
+	specs := l.options.specs
+	if len(specs) == 0 {
+		var err error
+		if specs, err = l.listening(ctx); err != nil {
+			return err
+		}
+	}
+	for i, s := range specs {
+		r := &redirect{spec: s, id: uint32(i + 1)}
+		l.redirects[r.id] = r
+	}
+	for _, r := range l.inOrder() {
+		if err := l.attach(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *link) inOrder() []*redirect {
+	list := make([]*redirect, 0, len(l.redirects))
+	for _, r := range l.redirects {
+		list = append(list, r)
+	}
+	slices.SortFunc(list, func(a, b *redirect) int { return int(a.id) - int(b.id) })
+	return list
+}
+
+func (l *link) attach(ctx context.Context, r *redirect) error {
+	var done mux.Attached
+	err := l.session.Call(ctx, mux.RequestAttach, mux.Attach{
+		ID: r.id, Outgoing: r.outgoing, Port: r.port, Host: r.host,
+		Backend: l.options.backend, TakeOver: l.options.takeOver,
+	}, &done)
+	if err != nil {
+		return l.explain("redirect "+r.String(), err)
+	}
+	l.report.attached(r, done)
+	return nil
+}
+
+// listening is a redirect for every port that something listens on, or that
+// the container which was named declares.
+func (l *link) listening(ctx context.Context) ([]spec, error) {
+	var found mux.Listeners
+	if err := l.session.Call(ctx, mux.RequestListeners, nil, &found); err != nil {
+		return nil, l.explain("list the listening ports", err)
+	}
+	var specs []spec
+	declared := kube.DeclaredPorts(l.net.Pod, l.net.Container)
+	for _, port := range found.Ports {
+		if l.net.Container == "" || slices.Contains(declared, port) {
+			specs = append(specs, spec{port: port, local: net.JoinHostPort(localhost, fmt.Sprint(port))})
+		}
+	}
+	if len(specs) == 0 {
+		return nil, applets.WithHint(fmt.Errorf("redirect every port of pod %s: %w", l.where, errNothingListens), "name a port, as 8080 or 8080:3000")
+	}
+	return specs, nil
+}
+
+// detachTimeout bounds the wait for the manager to give new connections back.
+const detachTimeout = 5 * time.Second
+
+// detachAll has new connections go where they went before, and waits for those
+// in flight.
+func (l *link) detachAll(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), detachTimeout)
+	defer cancel()
+	for _, r := range l.inOrder() {
+		if err := l.session.Call(ctx, mux.RequestDetach, mux.Detach{ID: r.id}, nil); err != nil {
+			l.report.failed(l.explain("end redirect "+r.String(), err))
+		}
+	}
+	l.drain()
+}
+
+// drain waits until the connections in flight have ended, for --drain at most.
+func (l *link) drain() {
+	if l.report.draining(l.options.drain) == 0 {
+		return
+	}
+	quiet := make(chan struct{})
+	go func() {
+		defer close(quiet)
+		l.proxied.Wait()
+	}()
+	select {
+	case <-quiet:
+	case <-time.After(l.options.drain):
+	case <-l.session.Done():
+	}
+}

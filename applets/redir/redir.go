@@ -1,0 +1,146 @@
+// Package redir is the applet that brings a pod's connections to the laptop:
+// incoming ones to a program here in place of the application, outgoing ones
+// in place of where they were going.
+package redir
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"kdiag/applets"
+	"kdiag/applets/kubeflags"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Applet is "kdiag redir".
+func Applet() applets.Applet {
+	return applets.Applet{
+		Name:      "redir",
+		Summary:   "Bring a pod's incoming or outgoing connections to a program here",
+		ArgsUsage: "[POD | TYPE/NAME] [-l selector] [PORT[:[HOST:]LOCALPORT] ...] [--outgoing SPEC]",
+		Examples: `
+			kubectl kdiag redir deploy/web 8080:3000                            # the pod's 8080 is served by localhost:3000
+			kubectl kdiag redir deploy/web --outgoing db.prod.svc:5432          # its database is localhost:5432
+		`,
+		Description: `
+			New connections come here from the moment it starts until Ctrl-C; established ones stay
+			with the application, and no pod restarts. Without a port and --outgoing: every port that
+			something in the pod listens on, each to the same port here. An outgoing SPEC is
+			PORT[:[HOST:]LOCALPORT], to any destination, or HOST:PORT[=[HOST:]LOCALPORT], to that one.
+		`,
+		Flags: append([]cli.Flag{
+			&cli.StringSliceFlag{Name: "outgoing", Usage: "Outgoing connections to take; may be repeated"},
+			&cli.BoolFlag{Name: "take-over", Usage: "Close the connections that are established at the ports, so that clients connect again"},
+			&cli.DurationFlag{Name: "drain", Usage: "How long connections may go on after Ctrl-C", Value: 10 * time.Second},
+			&cli.StringFlag{Name: "proxy-protocol", Usage: "v2: begin each local connection with its source and destination"},
+			&cli.StringFlag{Name: "netfilter", Usage: "auto, nft or iptables", Value: "auto"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "text, or json for one event per line", Value: "text"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "No line per connection"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "A line when a connection begins, too"},
+		}, kubeflags.NetFlags()...),
+		Run: run,
+	}
+}
+
+// options are the applet's own flags.
+type options struct {
+	specs         []spec
+	takeOver      bool
+	drain         time.Duration
+	proxyProtocol bool
+	backend       string
+	timeout       time.Duration
+}
+
+func run(ctx context.Context, inv *applets.Invocation) error {
+	if len(inv.Rest) > 0 {
+		return applets.Usage("redir runs no command, got %q", inv.Rest)
+	}
+	names, ports, err := split(inv)
+	if err != nil {
+		return err
+	}
+	o, err := parseOptions(inv, ports)
+	if err != nil {
+		return err
+	}
+	report, err := newReport(inv)
+	if err != nil {
+		return err
+	}
+	net, err := kubeflags.ParseNet(inv, names)
+	if err != nil {
+		return err
+	}
+	defer report.end()
+	link, err := connect(ctx, net, o, report)
+	if err != nil {
+		return err
+	}
+	defer link.close()
+	return link.redirect(ctx, o)
+}
+
+// split tells the target from the ports: it is the first argument, unless a
+// flag names it.
+func split(inv *applets.Invocation) (names, ports []string, err error) {
+	if inv.Flags.String("selector") != "" || inv.Flags.String("pod") != "" || len(inv.Args) == 0 {
+		return nil, inv.Args, nil
+	}
+	if _, err := parseIncoming(inv.Args[0]); err == nil {
+		return nil, nil, applets.WithHint(applets.Usage("%s is a port: the pod comes before it", inv.Args[0]),
+			"pod/%s, if that is a pod's name", inv.Args[0])
+	}
+	return inv.Args[:1], inv.Args[1:], nil
+}
+
+func parseOptions(inv *applets.Invocation, ports []string) (options, error) {
+	o := options{
+		takeOver: inv.Flags.Bool("take-over"), drain: inv.Flags.Duration("drain"),
+		backend: inv.Flags.String("netfilter"), timeout: inv.Flags.Duration("timeout"),
+	}
+	var err error
+	if o.specs, err = parseSpecs(ports, inv.Flags.StringSlice("outgoing")); err != nil {
+		return o, applets.Usage("%w", err)
+	}
+	switch inv.Flags.String("proxy-protocol") {
+	case "":
+	case "v2":
+		o.proxyProtocol = true
+	default:
+		return o, applets.Usage("--proxy-protocol %s: it is v2", inv.Flags.String("proxy-protocol"))
+	}
+	if o.backend != "auto" && o.backend != "nft" && o.backend != "iptables" {
+		return o, applets.Usage("--netfilter %s: it is auto, nft or iptables", o.backend)
+	}
+	if o.drain < 0 {
+		return o, applets.Usage("--drain %s is less than nothing", o.drain)
+	}
+	return o, nil
+}
+
+func newReport(inv *applets.Invocation) (*report, error) {
+	quiet, verbose := inv.Flags.Bool("quiet"), inv.Flags.Bool("verbose")
+	if quiet && verbose {
+		return nil, applets.Usage("either --quiet or --verbose")
+	}
+	level := levelConnections
+	switch {
+	case quiet:
+		level = levelQuiet
+	case verbose:
+		level = levelAll
+	}
+	switch inv.Flags.String("output") {
+	case "text":
+		return startReport(inv.Streams, level, writeText), nil
+	case "json":
+		return startReport(inv.Streams, level, writeJSON), nil
+	}
+	return nil, applets.Usage("-o %s: it is text or json", inv.Flags.String("output"))
+}
+
+// errNothingListens is a pod without a port to redirect.
+var errNothingListens = errors.New("nothing in the pod listens outside loopback")

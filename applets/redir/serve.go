@@ -1,0 +1,88 @@
+package redir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"kdiag/mux"
+
+	"github.com/pires/go-proxyproto"
+)
+
+// redirect is a spec that holds.
+type redirect struct {
+	spec
+	id uint32
+}
+
+// accept serves the streams that the manager opens until the session ends.
+func (l *link) accept() {
+	for {
+		stream, err := l.session.Accept()
+		if err != nil {
+			return
+		}
+		l.proxied.Go(func() { l.serve(stream) })
+	}
+}
+
+// dialTimeout bounds the wait for the local program to take a connection.
+const dialTimeout = 10 * time.Second
+
+// serve connects one stream with the local program. A program that is not
+// there gives the caller what it would have got from the pod: a reset.
+func (l *link) serve(stream *mux.Conn) {
+	header, err := stream.ReadHeader()
+	r := l.redirects[header.Redirect]
+	if err != nil || r == nil {
+		stream.Reset()
+		l.report.failed(fmt.Errorf("a connection that came by no redirect: %v", err))
+		return
+	}
+	c := l.report.opened(r, header)
+	local, err := l.dialLocal(r, header)
+	if err != nil {
+		stream.Reset()
+		c.refused(err)
+		return
+	}
+	c.closed(mux.Proxy(stream, local, c.moved))
+}
+
+func (l *link) dialLocal(r *redirect, header mux.Header) (*mux.TCP, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", r.local)
+	if err != nil {
+		return nil, refusal(r.local, err)
+	}
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return nil, fmt.Errorf("connect to %s: a %T", r.local, conn)
+	}
+	if l.options.proxyProtocol {
+		if _, err := proxyHeader(header).WriteTo(tcp); err != nil {
+			_ = tcp.Close()
+			return nil, fmt.Errorf("send the PROXY header to %s: %w", r.local, err)
+		}
+	}
+	return mux.NewTCP(tcp), nil
+}
+
+// refusal says in a few words what a dial's error means.
+func refusal(local string, err error) error {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("nothing listens on %s", local)
+	}
+	return fmt.Errorf("connect to %s: %w", local, err)
+}
+
+// proxyHeader tells the local program who called whom (PROXY protocol,
+// version 2).
+func proxyHeader(h mux.Header) *proxyproto.Header {
+	return proxyproto.HeaderProxyFromAddrs(2, net.TCPAddrFromAddrPort(h.Source), net.TCPAddrFromAddrPort(h.Destination))
+}

@@ -1,0 +1,127 @@
+package redir
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+)
+
+// spec is one redirect as the user wrote it.
+type spec struct {
+	outgoing bool
+	// port is the destination port in the pod, host the only destination of
+	// outgoing connections, or empty.
+	port uint16
+	host string
+	// local is where the connections are dialled to, as HOST:PORT.
+	local string
+}
+
+// String is the spec as a redirect is shown: what comes in, or where it was
+// going.
+func (s spec) String() string {
+	switch {
+	case !s.outgoing:
+		return strconv.Itoa(int(s.port))
+	case s.host == "":
+		return fmt.Sprintf("outgoing %d", s.port)
+	}
+	return "outgoing " + net.JoinHostPort(s.host, strconv.Itoa(int(s.port)))
+}
+
+const localhost = "localhost"
+
+// parseIncoming reads PORT[:[HOST:]LOCALPORT].
+func parseIncoming(text string) (spec, error) {
+	first, rest, more := strings.Cut(text, ":")
+	s := spec{}
+	var err error
+	if s.port, err = parsePort(first); err != nil {
+		return spec{}, fmt.Errorf("%q: %w; a redirect is PORT[:[HOST:]LOCALPORT]", text, err)
+	}
+	if !more {
+		rest = first
+	}
+	if s.local, err = parseLocal(rest); err != nil {
+		return spec{}, fmt.Errorf("%q: %w; a redirect is PORT[:[HOST:]LOCALPORT]", text, err)
+	}
+	return s, nil
+}
+
+// parseOutgoing reads PORT[:[HOST:]LOCALPORT] or HOST:PORT[=[HOST:]LOCALPORT].
+func parseOutgoing(text string) (spec, error) {
+	const form = "an outgoing redirect is PORT[:[HOST:]LOCALPORT] or HOST:PORT[=[HOST:]LOCALPORT]"
+	remote, local, named := strings.Cut(text, "=")
+	if !named {
+		if s, err := parseIncoming(text); err == nil {
+			s.outgoing = true
+			return s, nil
+		}
+	}
+	host, port, err := net.SplitHostPort(remote)
+	if err != nil || host == "" {
+		return spec{}, fmt.Errorf("%q: %s", text, form)
+	}
+	s := spec{outgoing: true, host: host}
+	if s.port, err = parsePort(port); err != nil {
+		return spec{}, fmt.Errorf("%q: %w; %s", text, err, form)
+	}
+	if !named {
+		local = port
+	}
+	if s.local, err = parseLocal(local); err != nil {
+		return spec{}, fmt.Errorf("%q: %w; %s", text, err, form)
+	}
+	return s, nil
+}
+
+// parseLocal reads [HOST:]PORT, with localhost for no host.
+func parseLocal(text string) (string, error) {
+	host, port := localhost, text
+	if strings.Contains(text, ":") {
+		var err error
+		if host, port, err = net.SplitHostPort(text); err != nil {
+			return "", err
+		}
+		if host == "" {
+			host = localhost
+		}
+	}
+	if _, err := parsePort(port); err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+func parsePort(text string) (uint16, error) {
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || port == 0 {
+		return 0, fmt.Errorf("%q is no port from 1 to 65535", text)
+	}
+	return uint16(port), nil
+}
+
+// parseSpecs reads all of them, and refuses two of the same.
+func parseSpecs(incoming, outgoing []string) ([]spec, error) {
+	var specs []spec
+	seen := map[string]bool{}
+	add := func(texts []string, parse func(string) (spec, error)) error {
+		for _, text := range texts {
+			s, err := parse(text)
+			if err != nil {
+				return err
+			}
+			if seen[s.String()] {
+				return fmt.Errorf("%s is there twice", s)
+			}
+			seen[s.String()] = true
+			specs = append(specs, s)
+		}
+		return nil
+	}
+	if err := add(incoming, parseIncoming); err != nil {
+		return nil, err
+	}
+	return specs, add(outgoing, parseOutgoing)
+}

@@ -1,0 +1,102 @@
+package kube
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// ManagerLine is the line that a manager prints when it is ready: the first
+// line of its container's log that begins with '{'. It waits for it for as
+// long as ctx lasts and the container lives.
+func (c *Cluster) ManagerLine(ctx context.Context, namespace, pod, container string) ([]byte, error) {
+	doing := fmt.Sprintf("read the log of container %s of pod %s/%s", container, namespace, pod)
+	log, err := c.followLog(ctx, namespace, pod, container)
+	if err != nil {
+		right := access{verb: "get", resource: "pods", subresource: "log", namespace: namespace, name: pod}
+		return nil, c.explain(ctx, doing, right, err)
+	}
+	defer log.Close()
+	line, last, err := firstObject(log)
+	switch {
+	case err == nil:
+		return line, nil
+	case context.Cause(ctx) != nil:
+		err = context.Cause(ctx)
+	case errors.Is(err, io.EOF) && c.Ended(ctx, namespace, pod, container):
+		err = errors.New(joinReason("the container ended before it was ready", last))
+	case errors.Is(err, io.EOF):
+		err = errors.New(joinReason("it ended before the container was ready", last))
+	}
+	return nil, &Error{Doing: doing, Err: err, Next: fmt.Sprintf("kubectl logs -n %s %s -c %s tells more", namespace, pod, container)}
+}
+
+// logAgain is when a log is asked for again that there is none of yet.
+const logAgain = 100 * time.Millisecond
+
+// followLog opens a container's log. The kubelet knows a second late that a
+// container has started, and until then it says that the request is bad.
+func (c *Cluster) followLog(ctx context.Context, namespace, pod, container string) (io.ReadCloser, error) {
+	for {
+		log, err := c.pods(namespace).of(c.core.Get()).Name(pod).SubResource("log").
+			VersionedParams(&corev1.PodLogOptions{Container: container, Follow: true}, c.codec).Stream(ctx)
+		if !apierrors.IsBadRequest(err) || !c.starting(ctx, namespace, pod, container) {
+			return log, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(logAgain):
+		}
+	}
+}
+
+// starting reports whether a container of a pod may yet have a log.
+func (c *Cluster) starting(ctx context.Context, namespace, pod, container string) bool {
+	got, err := get[corev1.Pod](ctx, c.pods(namespace), pod)
+	if err != nil || ended(got, container) {
+		return false
+	}
+	for i := range got.Spec.EphemeralContainers {
+		if got.Spec.EphemeralContainers[i].Name == container {
+			return true
+		}
+	}
+	return false
+}
+
+// What stands in a log before a manager's line is bounded, for anything at all
+// may run in a container.
+const (
+	maxLogLine  = 4 << 10
+	maxLogLines = 64
+)
+
+// firstObject reads a log until its first whole line that begins with '{'.
+// Without one, last are the last two lines: an error and its hint.
+func firstObject(log io.Reader) (line []byte, last string, err error) {
+	reader := bufio.NewReaderSize(log, maxLogLine)
+	before := ""
+	for range maxLogLines {
+		line, err := reader.ReadSlice('\n')
+		if len(line) > 0 {
+			before, last = last, string(line)
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			return nil, "", fmt.Errorf("a line of more than %d bytes", maxLogLine)
+		case err != nil:
+			return nil, before + last, err
+		case line[0] == '{':
+			return bytes.Clone(bytes.TrimSuffix(line, []byte("\n"))), "", nil
+		}
+	}
+	return nil, before + last, fmt.Errorf("%d lines, none of which a manager prints when it is ready", maxLogLines)
+}

@@ -1,0 +1,322 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/streaming/pkg/httpstream"
+)
+
+// PortForward opens one connection to a TCP port on the loopback of a pod's
+// network namespace, through the API server, with no listening socket on this
+// side: over a WebSocket (KEP-4006), or over SPDY with a server or a proxy
+// that has none. ctx and openTimeout bound the opening only; the caller closes
+// the connection.
+//
+// That nobody listens on the port comes as an error of the first Read, and of
+// the Writes after it: the kubelet tells it no sooner. A Read never returns a
+// bare io.EOF for a connection that broke. A deadline for reads is as ever.
+// One for writes that passes while a Write is under way ends the connection,
+// for a part of a frame is then on its way.
+func (c *Cluster) PortForward(ctx context.Context, namespace, pod string, port uint16, openTimeout time.Duration) (net.Conn, error) {
+	ctx, cancel := WithTimeout(ctx, openTimeout)
+	defer cancel()
+	doing := fmt.Sprintf("forward to port %d of pod %s/%s", port, namespace, pod)
+	type opened struct {
+		conn *forwarded
+		err  error
+	}
+	// What is below heeds ctx here and there only.
+	opening := make(chan opened, 1)
+	go func() {
+		conn, err := c.openForward(ctx, namespace, pod, port, doing)
+		opening <- opened{conn, err}
+	}()
+	var got opened
+	select {
+	case got = <-opening:
+	case <-ctx.Done():
+		got.err = context.Cause(ctx)
+		go func() {
+			if late := <-opening; late.err == nil {
+				_ = late.conn.Close()
+			}
+		}()
+	}
+	if got.err != nil {
+		// To begin a WebSocket is a "get" to the API server. It asks for
+		// "create" besides (1.35), and SPDY for nothing else.
+		right := access{verb: "create", resource: "pods", subresource: "portforward", namespace: namespace, name: pod}
+		return nil, c.explain(ctx, doing, right, got.err)
+	}
+	return got.conn, nil
+}
+
+func (c *Cluster) openForward(ctx context.Context, namespace, pod string, port uint16, doing string) (*forwarded, error) {
+	request := c.core.Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("portforward")
+	link, err := c.dialLink(ctx, request.URL())
+	if err != nil {
+		return nil, err
+	}
+	defer context.AfterFunc(ctx, link.cut)()
+	failure, data, err := link.streamPair(port)
+	if err == nil {
+		// The protocol has nothing to be said on it from this side.
+		err = failure.Close()
+	}
+	if err != nil {
+		link.close()
+		return nil, err
+	}
+	return newForwarded(link, data, failure, doing, port), nil
+}
+
+// streamPair opens the two streams of one request for a port, both in one
+// round trip.
+func (l *link) streamPair(port uint16) (failure, data httpstream.Stream, err error) {
+	type made struct {
+		kind   string
+		stream httpstream.Stream
+		err    error
+	}
+	answers := make(chan made, 2)
+	for _, kind := range []string{corev1.StreamTypeError, corev1.StreamTypeData} {
+		headers := http.Header{}
+		headers.Set(corev1.StreamType, kind)
+		headers.Set(corev1.PortHeader, strconv.Itoa(int(port)))
+		headers.Set(corev1.PortForwardRequestIDHeader, "0")
+		go func() {
+			// Without an answer it ends after 30 s, the link gone or not.
+			stream, err := l.CreateStream(headers)
+			answers <- made{kind, stream, err}
+		}()
+	}
+	for range 2 {
+		select {
+		case answer := <-answers:
+			switch {
+			case answer.err != nil:
+				return nil, nil, fmt.Errorf("open the %s stream: %w", answer.kind, answer.err)
+			case answer.kind == corev1.StreamTypeError:
+				failure = answer.stream
+			default:
+				data = answer.stream
+			}
+		case <-l.CloseChan():
+			return nil, nil, errLinkLost
+		}
+	}
+	return failure, data, nil
+}
+
+// errLinkLost is the end of a connection that was closed by neither side.
+var errLinkLost = fmt.Errorf("the connection to the API server broke off: %w", io.ErrUnexpectedEOF)
+
+// forwarded is the connection over the streams of one forwarded port.
+type forwarded struct {
+	link  *link
+	data  httpstream.Stream
+	doing string
+	port  uint16
+
+	// incoming is what receive takes off the data stream: a pipe, which has
+	// the deadlines that a stream of SPDY lacks. ended says why it ends, once
+	// it has.
+	incoming net.Conn
+	ended    error
+
+	// told is closed when the error stream has ended, with what it said in
+	// failed.
+	told   chan struct{}
+	failed error
+
+	closed    chan struct{}
+	closeOnce sync.Once
+
+	sending sync.Mutex // keeps the frames of one Write together
+	mu      sync.Mutex
+	busy    bool      // a Write is under way
+	due     time.Time // the deadline for writes; zero for none
+	timer   *time.Timer
+}
+
+func newForwarded(l *link, data, failure httpstream.Stream, doing string, port uint16) *forwarded {
+	incoming, received := net.Pipe()
+	f := &forwarded{
+		link: l, data: data, doing: doing, port: port, incoming: incoming,
+		told: make(chan struct{}), closed: make(chan struct{}),
+	}
+	go f.listen(failure)
+	go f.receive(received)
+	return f
+}
+
+// maxFailure bounds what is taken in of an error stream.
+const maxFailure = 4 << 10
+
+// listen reads the error stream to its end.
+func (f *forwarded) listen(failure io.Reader) {
+	defer close(f.told)
+	if text, _ := io.ReadAll(io.LimitReader(failure, maxFailure)); len(text) > 0 {
+		f.failed = &Error{Doing: f.doing, Err: errors.New(string(text)),
+			Next: fmt.Sprintf("does anything in the pod listen on 127.0.0.1:%d?", f.port)}
+	}
+}
+
+func (f *forwarded) receive(to net.Conn) {
+	_, _ = io.Copy(to, f.data)
+	f.ended = f.why()
+	_ = to.Close()
+}
+
+// failureWait is how long after the data stream the error stream may end.
+const failureWait = 500 * time.Millisecond
+
+// why is the reason for the end of the data stream.
+func (f *forwarded) why() error {
+	lost := done(f.link.CloseChan())
+	select {
+	case <-f.told:
+	case <-time.After(failureWait):
+	case <-f.closed:
+	}
+	switch {
+	case done(f.closed):
+		return net.ErrClosed
+	case done(f.told) && f.failed != nil:
+		return f.failed
+	case lost:
+		return &Error{Doing: f.doing, Err: errLinkLost}
+	}
+	return io.EOF
+}
+
+func (f *forwarded) Read(p []byte) (int, error) {
+	n, err := f.incoming.Read(p)
+	switch {
+	case errors.Is(err, io.ErrClosedPipe):
+		err = net.ErrClosed
+	case errors.Is(err, io.EOF):
+		err = f.ended
+	}
+	return n, err
+}
+
+// maxFrame bounds a frame of SPDY, and so what the other side must hold of it
+// at once. Above 16 MiB spdystream refuses to write.
+const maxFrame = 32 << 10
+
+func (f *forwarded) Write(p []byte) (int, error) {
+	f.sending.Lock()
+	defer f.sending.Unlock()
+	written := 0
+	for written < len(p) {
+		if err := f.beginWrite(); err != nil {
+			return written, err
+		}
+		n, err := f.data.Write(p[written:min(len(p), written+maxFrame)])
+		written += n
+		if err = f.endWrite(err); err != nil {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+func (f *forwarded) beginWrite() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case done(f.closed):
+		return net.ErrClosed
+	case done(f.told) && f.failed != nil:
+		return f.failed
+	case f.overdue():
+		return os.ErrDeadlineExceeded
+	}
+	f.busy = true
+	return nil
+}
+
+func (f *forwarded) endWrite(err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.busy = false
+	switch {
+	case err == nil:
+		return nil
+	case done(f.closed):
+		return net.ErrClosed
+	case f.overdue():
+		return os.ErrDeadlineExceeded
+	case errors.Is(err, io.EOF): // spdystream's word for a connection that is gone
+		err = errLinkLost
+	}
+	return &Error{Doing: f.doing, Err: err}
+}
+
+// overdue reports whether the deadline for writes has passed. It is called
+// with mu held.
+func (f *forwarded) overdue() bool { return !f.due.IsZero() && time.Until(f.due) <= 0 }
+
+func (f *forwarded) SetWriteDeadline(t time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.timer != nil {
+		f.timer.Stop()
+	}
+	f.due, f.timer = time.Time{}, nil
+	if t.IsZero() || done(f.closed) {
+		return nil
+	}
+	left := time.Until(t)
+	f.due = time.Now().Add(left) // by the clock that a timer goes by
+	f.timer = time.AfterFunc(left, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.busy && f.overdue() {
+			f.link.cut()
+		}
+	})
+	return nil
+}
+
+func (f *forwarded) SetReadDeadline(t time.Time) error { return f.incoming.SetReadDeadline(t) }
+
+func (f *forwarded) SetDeadline(t time.Time) error {
+	return errors.Join(f.SetReadDeadline(t), f.SetWriteDeadline(t))
+}
+
+// Close ends both streams and the connection to the API server. What was
+// written before is sent first.
+func (f *forwarded) Close() error {
+	f.closeOnce.Do(func() {
+		close(f.closed)
+		_ = f.SetWriteDeadline(time.Time{})
+		_ = f.incoming.Close()
+		f.link.close()
+	})
+	return nil
+}
+
+func (f *forwarded) LocalAddr() net.Addr  { return f.link.raw.LocalAddr() }
+func (f *forwarded) RemoteAddr() net.Addr { return f.link.raw.RemoteAddr() }
+
+// done reports whether a channel is closed.
+func done[T any](c <-chan T) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,24 @@
+package kube
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// DeclaredPorts are the TCP ports that a container of a pod declares; of no
+// container, where it has no such.
+func DeclaredPorts(pod *corev1.Pod, container string) []uint16 {
+	var ports []uint16
+	for _, c := range slices.Concat(pod.Spec.Containers, pod.Spec.InitContainers) {
+		if c.Name != container {
+			continue
+		}
+		for _, port := range c.Ports {
+			if port.Protocol == corev1.ProtocolTCP || port.Protocol == "" {
+				ports = append(ports, uint16(port.ContainerPort))
+			}
+		}
+	}
+	return ports
+}

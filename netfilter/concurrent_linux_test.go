@@ -1,0 +1,39 @@
+package netfilter
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// TestTogether: of many that want a port at the same moment one gets it, and of
+// two managers never both.
+func TestTogether(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b testBackend, pod, _ namespace) {
+		one, two := b.open(t, testConfig("one")), b.open(t, testConfig("two"))
+		if got := attached(t, pod, in(1), one, one, one, one); got != 1 {
+			t.Errorf("%d of 4 attached one port with one manager, want 1", got)
+		}
+		for port := range uint16(5) {
+			if got := attached(t, pod, in(100+port), one, two); got > 1 {
+				t.Errorf("%d of 2 managers attached port %d, want 1 at most", got, 100+port)
+			}
+		}
+	})
+}
+
+// attached attaches with all at once and counts who succeeded.
+func attached(t *testing.T, pod namespace, r Redirect, backends ...Backend) int32 {
+	t.Helper()
+	var count atomic.Int32
+	var all sync.WaitGroup
+	for _, b := range backends {
+		all.Go(func() {
+			if pod.do(func() error { return b.Attach(r) }) == nil {
+				count.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	return count.Load()
+}

@@ -1,0 +1,88 @@
+package netfilter
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+)
+
+const sidecarPort = 15006
+
+// sidecarMark stands for the user that a mesh knows its sidecar by.
+const sidecarMark = 1337
+
+// istioRules are Istio's for inbound connections: PREROUTING sends them to the
+// sidecar, whose own connections over lo are left alone.
+const istioRules = `*nat
+-N ISTIO_INBOUND
+-N ISTIO_IN_REDIRECT
+-N ISTIO_OUTPUT
+-A PREROUTING -p tcp -j ISTIO_INBOUND
+-A OUTPUT -p tcp -j ISTIO_OUTPUT
+-A ISTIO_INBOUND -p tcp --dport 15008 -j RETURN
+-A ISTIO_INBOUND -p tcp -j ISTIO_IN_REDIRECT
+-A ISTIO_IN_REDIRECT -p tcp -j REDIRECT --to-ports 15006
+-A ISTIO_OUTPUT -o lo -m mark --mark 1337 -j RETURN
+-A ISTIO_OUTPUT -d 127.0.0.1/32 -j RETURN
+COMMIT
+`
+
+// sidecar serves what comes from outside with what the app answers to it.
+func sidecar(pod namespace) func(net.Conn) string {
+	return func(net.Conn) string {
+		c, err := dial(pod, sidecarMark, fmt.Sprintf("127.0.0.1:%d", appPort))
+		if err != nil {
+			return err.Error()
+		}
+		defer c.Close()
+		return "sidecar, " + c.greeting
+	}
+}
+
+func TestBesideMesh(t *testing.T) {
+	for _, variant := range []string{"nft", "legacy"} {
+		eachBackend(t, func(t *testing.T, b testBackend, pod, outside namespace) {
+			restore := "iptables-" + variant + "-restore"
+			needTools(t, [][]string{{restore}})
+			wantMesh(t, "")
+			pod.run(t, "sh", "-c", restore+" <<'END'\n"+istioRules+"END")
+			wantMesh(t, "istio")
+			serve(t, pod, appPort, says("app"))
+			serve(t, pod, listener, original)
+			serve(t, pod, sidecarPort, sidecar(pod))
+			expect(t, outside, 0, "10.1.0.2:8080", "sidecar, app")
+			first := b.list(t, pod)
+			c := testConfig("abc1")
+			c.LoopbackOnly = true
+			backend := b.open(t, c)
+			attach(t, backend, in(appPort))
+			expect(t, outside, 0, "10.1.0.2:8080", "sidecar, redirected from 127.0.0.1:8080")
+			if err := backend.Close(); err != nil {
+				t.Errorf("Close = %v", err)
+			}
+			expect(t, outside, 0, "10.1.0.2:8080", "sidecar, app")
+			if got := b.list(t, pod); got != first {
+				t.Errorf("listing after Close =\n%s\nwant\n%s", got, first)
+			}
+		})
+	}
+}
+
+func wantMesh(t *testing.T, want string) {
+	t.Helper()
+	if got, err := Mesh(); err != nil || got != want {
+		t.Errorf("Mesh() = %q, %v, want %q", got, err, want)
+	}
+}
+
+func TestMeshOf(t *testing.T) {
+	for chain, want := range map[string]string{
+		"ISTIO_OUTPUT": "istio", "PROXY_INIT_REDIRECT": "linkerd", "KUMA_MESH_INBOUND": "kuma",
+		"PREROUTING": "", "MY_ISTIO_": "", strings.ToLower("ISTIO_X"): "",
+	} {
+		if got := meshOf(chain); got != want {
+			t.Errorf("meshOf(%q) = %q, want %q", chain, got, want)
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package netfilter
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	testMark = 0x6b64
+	appPort  = 8080
+	listener = 15001
+)
+
+// patience bounds every wait of a test.
+const patience = 10 * time.Second
+
+// serve answers each connection with a line that greet makes, and then with
+// what it gets, until the test ends.
+func serve(t *testing.T, ns namespace, port int, greet func(net.Conn) string) {
+	t.Helper()
+	var l net.Listener
+	err := ns.do(func() (err error) {
+		l, err = net.Listen("tcp", fmt.Sprintf(":%d", port))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				fmt.Fprintf(c, "%s\n", greet(c))
+				_, _ = io.Copy(c, c)
+			}()
+		}
+	}()
+}
+
+func says(word string) func(net.Conn) string { return func(net.Conn) string { return word } }
+
+// original greets with where the peer wanted to go.
+func original(c net.Conn) string {
+	to, err := OriginalDestination(c.(*net.TCPConn))
+	if errors.Is(err, ErrNotRedirected) {
+		return "not redirected"
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return "redirected from " + to.String()
+}
+
+// conn is a connection that was greeted.
+type conn struct {
+	net.Conn
+	read     *bufio.Reader
+	greeting string
+}
+
+func dial(ns namespace, mark uint32, to string) (c conn, err error) {
+	dialer := net.Dialer{Timeout: patience}
+	if mark != 0 {
+		dialer.Control = ControlMark(mark)
+	}
+	err = ns.do(func() (err error) {
+		c.Conn, err = dialer.Dial("tcp", to)
+		return err
+	})
+	if err != nil {
+		return conn{}, err
+	}
+	_ = c.SetDeadline(time.Now().Add(patience))
+	c.read = bufio.NewReader(c)
+	c.greeting, err = c.read.ReadString('\n')
+	c.greeting = strings.TrimSpace(c.greeting)
+	return c, err
+}
+
+// echo fails when the connection no longer carries anything.
+func (c conn) echo() error {
+	_ = c.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(c, "still there?\n"); err != nil {
+		return err
+	}
+	line, err := c.read.ReadString('\n')
+	if err == nil && line != "still there?\n" {
+		err = fmt.Errorf("echo = %q", line)
+	}
+	return err
+}
+
+// expect dials and compares the greeting.
+func expect(t *testing.T, ns namespace, mark uint32, to, want string) {
+	t.Helper()
+	c, err := dial(ns, mark, to)
+	if err != nil {
+		t.Errorf("dial %s: %v, want %q", to, err, want)
+		return
+	}
+	defer c.Close()
+	if c.greeting != want {
+		t.Errorf("dial %s: greeted with %q, want %q", to, c.greeting, want)
+	}
+	if err := c.echo(); err != nil {
+		t.Errorf("echo from %s: %v", to, err)
+	}
+}
+
+// many dials 50 connections, half of them IPv6.
+func many(t *testing.T, ns namespace, want string) []conn {
+	t.Helper()
+	var out []conn
+	for i := range 50 {
+		to := net.JoinHostPort([]string{pod4, pod6}[i%2], fmt.Sprint(appPort))
+		c, err := dial(ns, 0, to)
+		if err != nil || !strings.HasPrefix(c.greeting, want) {
+			t.Fatalf("dial %s: %v, greeted with %q, want %q", to, err, c.greeting, want)
+		}
+		t.Cleanup(func() { c.Close() })
+		out = append(out, c)
+	}
+	return out
+}
+
+func allLive(t *testing.T, when string, conns []conn) {
+	t.Helper()
+	broken := 0
+	for _, c := range conns {
+		if c.echo() != nil {
+			broken++
+		}
+	}
+	if broken != 0 {
+		t.Errorf("%s: %d of %d connections broke, want 0", when, broken, len(conns))
+	}
+}
