@@ -11,7 +11,8 @@ import (
 // Mesh names the service mesh that redirects the connections of the thread's
 // network namespace to its sidecar: "istio", "linkerd", "kuma", or "" for none.
 // It goes by the names of chains: of all tables of nf_tables, where iptables-nft
-// puts its own too, and of the legacy nat tables where the program is there.
+// puts its own too, and of the legacy nat tables. No iptables program is needed.
+// An error says what could not be read when nothing was found in the rest.
 func Mesh() (name string, err error) {
 	n, err := findNeighbours()
 	if err != nil {
@@ -41,11 +42,8 @@ func meshOf(chain string) string {
 // chains are the names of all chains, those of iptables-nft by netlink.
 func (n *neighbours) chains() ([]string, error) {
 	out, failed := n.nftChains(func(*nftables.Chain) bool { return true })
-	for _, t := range n.tools {
-		if t.variant == "nft" {
-			continue
-		}
-		names, err := n.chainNames(t)
+	for _, family := range []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6} {
+		names, err := legacyOf(family).chains()
 		failed = errors.Join(failed, err)
 		out = append(out, names...)
 	}

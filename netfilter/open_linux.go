@@ -16,7 +16,7 @@ import (
 //
 // nft needs Linux 5.6 (NAT in family inet, and concatenations). iptables needs
 // the program; iptables-nft leaves no trace, but iptables-legacy leaves the
-// kernel's empty nat table in the namespace, and needs a writable
+// kernel's empty nat table in the namespace, and needs CAP_NET_RAW and a writable
 // /run/xtables.lock (or XTABLES_LOCKFILE).
 func Open(name string, c Config) (Backend, error) {
 	b, err := openAs(name, c, options{tableFlags: tableOwner})

@@ -1,10 +1,8 @@
 package netfilter
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -69,37 +67,21 @@ func (t tool) String() string {
 	return "iptables-" + t.variant
 }
 
-// hasNAT reports whether the nat table is there. Where it is not, asking the
-// legacy program would make it.
+// hasNAT reports whether the nat table of the tool's family and variant is there.
 func (n *neighbours) hasNAT(t tool) (bool, error) {
 	if t.variant == "nft" {
 		return n.hasTable(t.family, "nat")
 	}
-	file := "/proc/thread-self/net/ip_tables_names"
-	if t.family == nftables.TableFamilyIPv6 {
-		file = "/proc/thread-self/net/ip6_tables_names"
-	}
-	names, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil // the kernel has no ip_tables
-	}
-	return slices.ContainsFunc(bytes.Fields(names), func(name []byte) bool { return string(name) == "nat" }), err
+	return legacyOf(t.family).hasNAT()
 }
 
 // chainNames are the chains of the nat table, or none where there is no table.
+// The program is not run for them: most namespaces have none of ours.
 func (n *neighbours) chainNames(t tool) ([]string, error) {
-	there, err := n.hasNAT(t)
-	if err != nil || !there {
-		return nil, err
-	}
 	if t.variant == "nft" {
 		return n.nftChains(func(c *nftables.Chain) bool { return c.Table.Family == t.family && c.Table.Name == "nat" })
 	}
-	names, err := t.ListChains("nat")
-	if err != nil {
-		return nil, fmt.Errorf("%s: list nat: %w", t, err)
-	}
-	return names, nil
+	return legacyOf(t.family).chains()
 }
 
 // rules are those of all chains of ours, and the chains themselves.

@@ -1,11 +1,13 @@
 // Sample is the application that demo and tests run in pods: a small HTTP
 // server that, like many, reaps no children, ships no shell and writes a line
-// for each request.
+// for each request: "app [ADDRESS [ECHO]]". At ECHO it sends back what it gets.
 package main
 
 import (
 	"fmt"
+	"io"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -32,8 +34,29 @@ func main() {
 		<-stop
 		_ = server.Close()
 	}()
+	if len(os.Args) > 2 {
+		go serveEcho(os.Args[2])
+	}
 	log.Printf("listening on %s", address)
 	if err := server.ListenAndServe(); err != http.ErrServerClosed {
 		log.Fatal(err)
+	}
+}
+
+// serveEcho sends back what each connection sends, and ends it when that ends.
+func serveEcho(address string) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			log.Fatal(err)
+		}
+		go func() {
+			defer conn.Close()
+			_, _ = io.Copy(conn, conn)
+		}()
 	}
 }
