@@ -492,6 +492,7 @@ func TestRedirReset(t *testing.T) {
 			_ = conn.SetLinger(0)
 			return
 		}
+		_, _ = conn.Write(word)
 		_, err := io.Copy(io.Discard, conn)
 		seen <- err
 	})
@@ -511,11 +512,18 @@ func TestRedirReset(t *testing.T) {
 		if conn, err = dialFrom(nodeNetns, app+":7000"); err != nil {
 			t.Fatal(err)
 		}
-		_, _ = io.WriteString(conn, "hello")
+		if err := exchange(conn, "hello"); err != nil {
+			t.Fatal(err)
+		}
 		_ = conn.SetLinger(0)
 		_ = conn.Close()
-		if err := <-seen; !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("the caller's reset came as %v", err)
+		select {
+		case err := <-seen:
+			if !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the caller's reset came as %v", err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("the caller's reset did not come")
 		}
 	}
 	r.interrupt()
@@ -568,6 +576,7 @@ func TestRedirProxyProtocol(t *testing.T) {
 	if got := <-header; string(got) != want {
 		t.Errorf("header = %q, want %q", got, want)
 	}
+	_ = conn.Close()
 	r.interrupt()
 }
 

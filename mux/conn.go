@@ -21,7 +21,8 @@ var ErrReset = errors.New("connection reset")
 type Conn struct {
 	*yamux.Stream
 	session *Session
-	reading sync.Mutex // held by who reads
+	reading sync.Mutex   // held by who reads
+	since   atomic.Int64 // Unix time in ns of the last Read's end; 0 while one waits
 	reset   atomic.Bool
 	aborted atomic.Bool // it was this side that reset
 	wrote   atomic.Bool // CloseWrite was called
@@ -76,6 +77,7 @@ func (s *Session) because(doing string, err error) error {
 
 func (s *Session) keep(stream *yamux.Stream) *Conn {
 	c := &Conn{Stream: stream, session: s}
+	c.since.Store(time.Now().UnixNano())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns[stream.StreamID()] = c
@@ -100,12 +102,32 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if c.reset.Load() {
 		return 0, c.broken()
 	}
-	n, err := c.Stream.Read(p)
+	n, err := c.read(p)
 	err = c.meaning(err)
 	if err == io.EOF {
 		c.ended.Store(true)
 	}
 	return n, err
+}
+
+// read takes bytes out of the stream, and notes for the budget that it did.
+func (c *Conn) read(p []byte) (int, error) {
+	c.since.Store(0)
+	n, err := c.Stream.Read(p)
+	c.since.Store(time.Now().UnixNano())
+	if c.session.budget != nil {
+		c.session.budget.read(n)
+	}
+	return n, err
+}
+
+// unreadFor is how long nobody has been reading from the stream.
+func (c *Conn) unreadFor() time.Duration {
+	since := c.since.Load()
+	if since == 0 || c.reset.Load() {
+		return 0
+	}
+	return time.Duration(time.Now().UnixNano() - since)
 }
 
 // Write blocks while the peer's window is full.
@@ -147,7 +169,7 @@ func (c *Conn) WaitReadable() error {
 	if c.reset.Load() {
 		return nil
 	}
-	_, err := c.Stream.Read(nil)
+	_, err := c.read(nil)
 	if c.reset.Load() || err == io.EOF {
 		return nil // Read says it
 	}
@@ -194,6 +216,13 @@ func (c *Conn) Reset() {
 	})
 }
 
+// breakOff is a Reset by the session, of which whoever uses the stream learns as
+// of one by the peer.
+func (c *Conn) breakOff() {
+	c.Reset()
+	c.aborted.Store(false)
+}
+
 // peerReset is the peer's Reset.
 func (c *Conn) peerReset() {
 	if c.reset.Swap(true) {
@@ -218,7 +247,7 @@ func (c *Conn) drain() {
 	_ = c.SetReadDeadline(time.Time{})
 	buffer := make([]byte, 4<<10)
 	for {
-		if _, err := c.Stream.Read(buffer); err != nil {
+		if _, err := c.read(buffer); err != nil {
 			return
 		}
 	}

@@ -16,6 +16,9 @@ import (
 type link struct {
 	net.Conn
 	heard atomic.Int64 // Unix time in ns of the last bytes from the peer
+	// budget, if not nil, is what the streams may hold; ended ends a wait for it.
+	budget *budget
+	ended  <-chan struct{}
 
 	mu      sync.Mutex
 	changed sync.Cond // pending grew or shrank, or err was set
@@ -35,8 +38,8 @@ const (
 	closeTimeout = 2 * time.Second
 )
 
-func newLink(conn net.Conn) *link {
-	l := &link{Conn: conn, flushed: make(chan struct{})}
+func newLink(conn net.Conn, b *budget, ended <-chan struct{}) *link {
+	l := &link{Conn: conn, budget: b, ended: ended, flushed: make(chan struct{})}
 	l.changed.L = &l.mu
 	l.heard.Store(time.Now().UnixNano())
 	go l.writeLoop()
@@ -44,9 +47,15 @@ func newLink(conn net.Conn) *link {
 }
 
 func (l *link) Read(p []byte) (int, error) {
+	if l.budget != nil {
+		l.budget.wait(l.ended)
+	}
 	n, err := l.Conn.Read(p)
 	if n > 0 {
 		l.heard.Store(time.Now().UnixNano())
+		if l.budget != nil {
+			l.budget.received(p[:n])
+		}
 	}
 	return n, err
 }
@@ -80,8 +89,7 @@ func (l *link) Write(p []byte) (int, error) {
 // body is the next write (hashicorp/yamux, spec.md: version, type, flags,
 // stream, length).
 func announcesBody(p []byte) bool {
-	const headerSize, typeData = 12, 0
-	return len(p) == headerSize && p[1] == typeData && binary.BigEndian.Uint32(p[8:]) > 0
+	return len(p) == frameHeaderSize && p[1] == frameTypeData && binary.BigEndian.Uint32(p[8:]) > 0
 }
 
 func (l *link) writeLoop() {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 )
 
 // Endpoint is one side of a proxied connection. Read gives io.EOF only for an
@@ -20,11 +21,33 @@ type Endpoint interface {
 	Shrink()
 }
 
-// copySize is the length of a copy buffer, in bytes. It is held only while
-// bytes are moved, so that a connection at rest costs none.
-const copySize = 32 << 10
+// Proxier proxies connections. Its zero value is ready for use.
+type Proxier struct {
+	live  atomic.Int64 // copies under way
+	pools [len(copySizes)]sync.Pool
+}
 
-var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
+// copySizes are the lengths of copy buffers, in bytes, and copyMemory is what
+// all of them together may take: the more connections, the smaller their
+// buffers. One is held only while bytes are moved, so that a connection at rest
+// costs none.
+var copySizes = [...]int{32 << 10, 16 << 10, 8 << 10, 4 << 10, 2 << 10}
+
+const copyMemory = 4 << 20
+
+// buffer takes a buffer out of a pool, for give.
+func (x *Proxier) buffer() (buffer *[]byte, give func()) {
+	share, class := copyMemory/max(x.live.Load(), 1), 0
+	for class < len(copySizes)-1 && int64(copySizes[class]) > share {
+		class++
+	}
+	buffer, ok := x.pools[class].Get().(*[]byte)
+	if !ok {
+		made := make([]byte, copySizes[class])
+		buffer = &made
+	}
+	return buffer, func() { x.pools[class].Put(buffer) }
+}
 
 // Result is how a proxied connection ended.
 type Result struct {
@@ -40,7 +63,7 @@ type Result struct {
 // other one flows on; a reset or any error on one side becomes a reset on the
 // other, never an end. Moved, if not nil, is told of every piece as it is passed
 // on; from two goroutines.
-func Proxy(a, b Endpoint, moved func(sent, received int)) Result {
+func (x *Proxier) Proxy(a, b Endpoint, moved func(sent, received int)) Result {
 	if moved == nil {
 		moved = func(int, int) {}
 	}
@@ -49,10 +72,10 @@ func Proxy(a, b Endpoint, moved func(sent, received int)) Result {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		result.Received, back = pass(a, b, func(n int) { moved(0, n) })
+		result.Received, back = x.pass(a, b, func(n int) { moved(0, n) })
 	}()
 	var forth error
-	result.Sent, forth = pass(b, a, func(n int) { moved(n, 0) })
+	result.Sent, forth = x.pass(b, a, func(n int) { moved(n, 0) })
 	<-done
 	result.Err = firstCause(forth, back)
 	_ = a.Close()
@@ -61,8 +84,10 @@ func Proxy(a, b Endpoint, moved func(sent, received int)) Result {
 }
 
 // pass copies one direction and passes its end on.
-func pass(to, from Endpoint, moved func(int)) (int64, error) {
-	n, err := copyAll(to, from, moved)
+func (x *Proxier) pass(to, from Endpoint, moved func(int)) (int64, error) {
+	x.live.Add(1)
+	defer x.live.Add(-1)
+	n, err := x.copyAll(to, from, moved)
 	if err == nil {
 		err = to.CloseWrite()
 	}
@@ -75,13 +100,13 @@ func pass(to, from Endpoint, moved func(int)) (int64, error) {
 
 // copyAll copies until io.EOF, which is no error. It holds a buffer while there
 // are bytes to move, and none while it waits.
-func copyAll(to, from Endpoint, moved func(int)) (total int64, err error) {
+func (x *Proxier) copyAll(to, from Endpoint, moved func(int)) (total int64, err error) {
 	for {
 		from.Shrink()
 		if err := from.WaitReadable(); err != nil {
 			return total, err
 		}
-		n, err := copySome(to, from, moved)
+		n, err := x.copySome(to, from, moved)
 		total += n
 		if err == io.EOF {
 			return total, nil
@@ -94,19 +119,19 @@ func copyAll(to, from Endpoint, moved func(int)) (total int64, err error) {
 
 // copySome copies what is there: it returns after a read that did not fill the
 // buffer.
-func copySome(to, from Endpoint, moved func(int)) (total int64, err error) {
-	buffer, _ := copyBuffers.Get().(*[copySize]byte)
-	defer copyBuffers.Put(buffer)
+func (x *Proxier) copySome(to, from Endpoint, moved func(int)) (total int64, err error) {
+	buffer, give := x.buffer()
+	defer give()
 	for {
-		n, err := from.Read(buffer[:])
+		n, err := from.Read(*buffer)
 		if n > 0 {
-			if _, err := to.Write(buffer[:n]); err != nil {
+			if _, err := to.Write((*buffer)[:n]); err != nil {
 				return total, err
 			}
 			total += int64(n)
 			moved(n)
 		}
-		if err != nil || n < len(buffer) {
+		if err != nil || n < len(*buffer) {
 			return total, err
 		}
 	}

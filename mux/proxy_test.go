@@ -15,6 +15,7 @@ import (
 type chain struct {
 	caller, application *net.TCPConn
 	results             chan Result // of both proxies
+	proxier             Proxier
 }
 
 func newChain(t testing.TB, client, server *Session) *chain {
@@ -24,8 +25,8 @@ func newChain(t testing.TB, client, server *Session) *chain {
 	c.caller, inPod = tcpPair(t)
 	c.application, onLaptop = tcpPair(t)
 	near, far := streams(t, client, server)
-	go func() { c.results <- Proxy(NewTCP(inPod), far, nil) }()
-	go func() { c.results <- Proxy(near, NewTCP(onLaptop), nil) }()
+	go func() { c.results <- c.proxier.Proxy(NewTCP(inPod), far, nil) }()
+	go func() { c.results <- c.proxier.Proxy(near, NewTCP(onLaptop), nil) }()
 	return c
 }
 
@@ -121,7 +122,7 @@ func TestProxyMoved(t *testing.T) {
 	var sent, received int
 	done := make(chan Result)
 	go func() {
-		done <- Proxy(NewTCP(in), NewTCP(out), func(s, r int) {
+		done <- new(Proxier).Proxy(NewTCP(in), NewTCP(out), func(s, r int) {
 			mu.Lock()
 			defer mu.Unlock()
 			sent, received = sent+s, received+r
@@ -135,5 +136,21 @@ func TestProxyMoved(t *testing.T) {
 	_, _ = io.ReadAll(caller)
 	if r := <-done; r != (Result{Sent: 4, Received: 6}) || sent != 4 || received != 6 {
 		t.Errorf("result = %+v, moved %d and %d, want 4 and 6", r, sent, received)
+	}
+}
+
+// TestCopyBuffers gives many connections smaller buffers than few.
+func TestCopyBuffers(t *testing.T) {
+	var x Proxier
+	for _, c := range []struct {
+		live int64
+		want int
+	}{{0, 32 << 10}, {128, 32 << 10}, {129, 16 << 10}, {1000, 4 << 10}, {100000, 2 << 10}} {
+		x.live.Store(c.live)
+		buffer, give := x.buffer()
+		if len(*buffer) != c.want {
+			t.Errorf("buffer among %d = %d bytes, want %d", c.live, len(*buffer), c.want)
+		}
+		give()
 	}
 }

@@ -32,6 +32,10 @@ type Options struct {
 	// Window is how much of each stream this side buffers for a slow reader, in
 	// bytes; zero means DefaultWindow, which is also the least.
 	Window uint32
+	// Budget is how much all streams together buffer for slow readers, in bytes.
+	// When it stays spent, the stream that has not been read from for longest is
+	// reset. Zero means no bound but Window.
+	Budget int64
 }
 
 const (
@@ -55,6 +59,7 @@ var ErrPeerDead = errors.New("nothing was heard from the other side")
 type Session struct {
 	yamux   *yamux.Session
 	link    *link
+	budget  *budget // nil for none
 	control net.Conn
 	options Options
 	ctx     context.Context // ends with the session
@@ -109,14 +114,19 @@ func begin(ctx context.Context, conn *tls.Conn, o Options, start side, control o
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
-	s := &Session{options: o, link: newLink(conn), waiting: map[uint64]chan message{}, conns: map[uint32]*Conn{}}
+	s := &Session{options: o, waiting: map[uint64]chan message{}, conns: map[uint32]*Conn{}}
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	if o.Budget > 0 {
+		s.budget = newBudget(o.Budget, s.resetSlowest)
+	}
+	s.link = newLink(conn, s.budget, s.ctx.Done())
 	var err error
 	if s.yamux, err = start(s.link, yamuxConfig(o)); err != nil {
 		_ = s.link.Close()
 		return nil, err
 	}
 	if s.control, err = control(s); err == nil {
+		s.control = counted{s.control, s.budget}
 		err = s.handshake()
 	}
 	if err != nil {
@@ -240,6 +250,37 @@ func (s *Session) watch() {
 }
 
 var errLinkLost = errors.New("the connection to the other side was lost")
+
+// counted is the control stream, whose bytes count towards the budget too.
+type counted struct {
+	net.Conn
+	budget *budget
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.budget != nil {
+		c.budget.read(n)
+	}
+	return n, err
+}
+
+// resetSlowest breaks off the stream that has not been read from for longest.
+func (s *Session) resetSlowest() {
+	s.mu.Lock()
+	var slowest *Conn
+	var longest time.Duration
+	for _, conn := range s.conns {
+		if d := conn.unreadFor(); d > longest {
+			slowest, longest = conn, d
+		}
+	}
+	s.mu.Unlock()
+	if slowest != nil {
+		s.options.Log.Warn("a stream is reset that nobody reads from", "for", longest)
+		slowest.breakOff()
+	}
+}
 
 // beat tells the peer that this side lives.
 func (s *Session) beat() {

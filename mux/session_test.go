@@ -394,3 +394,37 @@ func TestWrongPeer(t *testing.T) {
 		}
 	})
 }
+
+// TestBudget has many streams that nobody reads from: together they hold no
+// more than the budget, and those that are read from get through.
+func TestBudget(t *testing.T) {
+	const limit = 1 << 20
+	client, server := sessions(t, Options{}, Options{Budget: limit}, nil)
+	type pair struct{ near, far *Conn }
+	var idle []pair
+	for range 8 {
+		near, far := streams(t, client, server)
+		idle = append(idle, pair{near, far})
+		go func() { _, _ = near.Write(make([]byte, DefaultWindow)) }()
+	}
+	near, far := streams(t, client, server)
+	go func() { _, _ = near.Write(make([]byte, 4<<20)); _ = near.CloseWrite() }()
+	if n, err := io.Copy(io.Discard, struct{ io.Reader }{far}); err != nil || n != 4<<20 {
+		t.Errorf("the stream that is read from: %d bytes, %v", n, err)
+	}
+	reset := 0
+	for _, p := range idle {
+		if p.far.reset.Load() {
+			reset++
+		}
+	}
+	// 8 windows are 2 budgets: half of them had to go.
+	if reset < 3 || reset == len(idle) {
+		t.Errorf("%d of %d unread streams were reset, want most and not all", reset, len(idle))
+	}
+	server.budget.mu.Lock()
+	defer server.budget.mu.Unlock()
+	if server.budget.unread > limit+DefaultWindow {
+		t.Errorf("%d bytes are unread, over the budget of %d", server.budget.unread, limit)
+	}
+}

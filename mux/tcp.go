@@ -15,16 +15,28 @@ type TCP struct {
 	aborted atomic.Bool
 }
 
-// NewTCP makes an Endpoint of a connection, which it owns from then on.
-func NewTCP(conn *net.TCPConn) *TCP { return &TCP{TCPConn: conn} }
+// NewTCP makes an Endpoint of a connection, which it owns from then on. Until
+// Close, whatever ends the connection is a reset (SO_LINGER of 0, socket(7)): if
+// this process is killed, the peer must not take that for the end of the data.
+func NewTCP(conn *net.TCPConn) *TCP {
+	_ = conn.SetLinger(0)
+	return &TCP{TCPConn: conn}
+}
 
-// Reset closes the connection with a TCP reset (SO_LINGER of 0, socket(7)).
+// Reset closes the connection with a TCP reset.
 func (t *TCP) Reset() {
-	if t.aborted.Swap(true) {
-		return
+	if !t.aborted.Swap(true) {
+		_ = t.TCPConn.Close()
 	}
-	_ = t.SetLinger(0)
-	_ = t.TCPConn.Close()
+}
+
+// Close leaves what was written to the kernel to deliver.
+func (t *TCP) Close() error {
+	if t.aborted.Load() {
+		return nil
+	}
+	_ = t.SetLinger(-1)
+	return t.TCPConn.Close()
 }
 
 func (t *TCP) Read(p []byte) (int, error) {

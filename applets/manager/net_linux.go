@@ -22,11 +22,11 @@ func runNet(ctx context.Context, streams applets.Streams, opts Options) error {
 	if err := keepCapabilities(unix.CAP_NET_ADMIN); err != nil {
 		return fmt.Errorf("drop every capability but NET_ADMIN: %w", err)
 	}
-	listener, err := listenLoopback(ctx)
+	server, ready, err := newServer(streams, opts)
 	if err != nil {
 		return err
 	}
-	server, ready, err := newServer(streams, opts)
+	listener, err := listenLoopback(ctx)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ type link struct {
 	where     string // the pod, for messages
 	redirects map[uint32]*redirect
 	proxied   sync.WaitGroup
+	proxier   mux.Proxier
 	options   options
 }
 

@@ -50,7 +50,7 @@ func (l *link) serve(stream *mux.Conn) {
 		c.refused(err)
 		return
 	}
-	c.closed(mux.Proxy(stream, local, c.moved))
+	c.closed(l.proxier.Proxy(stream, local, c.moved))
 }
 
 func (l *link) dialLocal(r *redirect, header mux.Header) (*mux.TCP, error) {

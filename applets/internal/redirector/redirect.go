@@ -21,6 +21,7 @@ type redirect struct {
 	attach   mux.Attach
 	session  *mux.Session
 	table    *table
+	proxier  *mux.Proxier
 	log      *slog.Logger
 	listener *net.TCPListener
 	holder   string
@@ -37,7 +38,7 @@ type redirect struct {
 // newRedirect opens the listener and the rules, and begins to take connections.
 func newRedirect(ctx context.Context, u *user, a mux.Attach) (*redirect, mux.Attached, error) {
 	r := &redirect{
-		attach: a, session: u.session, table: u.server.table, holder: u.holder, conns: map[*mux.TCP]struct{}{},
+		attach: a, session: u.session, table: u.server.table, proxier: &u.server.proxier, holder: u.holder, conns: map[*mux.TCP]struct{}{},
 		log: u.server.config.Log.With("redirect", a.ID, "port", a.Port),
 	}
 	if a.Host != "" {
@@ -151,7 +152,7 @@ func (r *redirect) serve(conn *mux.TCP) {
 		conn.Reset()
 		return
 	}
-	result := mux.Proxy(conn, stream, nil)
+	result := r.proxier.Proxy(conn, stream, nil)
 	r.log.Debug("connection ended", "peer", conn.RemoteAddr().String(), "sent", result.Sent, "received", result.Received, "err", result.Err)
 }
 

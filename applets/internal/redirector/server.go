@@ -40,12 +40,16 @@ type Server struct {
 	tls    *tls.Config
 	table  *table
 	gate   gate
+	// proxier shares its buffers among all of the manager's connections.
+	proxier mux.Proxier
 
 	mu       sync.Mutex
 	sessions int
+	port     uint16 // the manager's own, which is never redirected
 }
 
-// New makes a Server. Close it when it serves no more.
+// New makes a Server. Close it when it serves no more. It is to be made before
+// the process opens anything else (see reserve).
 func New(c Config) (*Server, error) {
 	config, err := mux.ServerTLS(c.Key, c.User)
 	if err != nil {
@@ -68,6 +72,11 @@ func (s *Server) Busy() bool {
 // Serve takes connections from listener until ctx ends, and then until the
 // sessions have ended.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	if address, ok := listener.Addr().(*net.TCPAddr); ok {
+		s.mu.Lock()
+		s.port = uint16(address.Port)
+		s.mu.Unlock()
+	}
 	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
 	defer stop()
 	var all sync.WaitGroup
@@ -87,6 +96,10 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	}
 }
 
+// budget is how much of what the laptop sends a session holds for callers that
+// are slow to take it, in bytes: part of the pod's memory.
+const budget = 8 << 20
+
 // handshakeTimeout bounds a peer's way to prove who it is.
 const handshakeTimeout = 10 * time.Second
 
@@ -95,7 +108,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	ready, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	u := &user{server: s, begun: make(chan struct{}), redirects: map[uint32]*redirect{}}
-	link, err := mux.Server(ready, conn, s.tls, mux.Options{Handle: u.handle, Log: s.config.Log})
+	link, err := mux.Server(ready, conn, s.tls, mux.Options{Handle: u.handle, Log: s.config.Log, Budget: budget})
 	leave()
 	if err != nil {
 		s.config.Log.Warn("refused", "peer", conn.RemoteAddr().String(), "err", err)
@@ -110,6 +123,13 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	}
 	u.end()
 	_ = link.Close()
+}
+
+// isOwn reports whether a port is the one that the manager serves at.
+func (s *Server) isOwn(port uint16) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return port == s.port
 }
 
 func (s *Server) count(n int) {

@@ -28,6 +28,7 @@ type table struct {
 	timer   *time.Timer
 	closed  bool
 	ports   map[uint16]bool // that this manager's listeners have
+	reserve reserve
 }
 
 // linger is how long the rules outlive the last connection: its last segments
@@ -35,7 +36,9 @@ type table struct {
 const linger = 3 * time.Second
 
 func newTable(id string, log *slog.Logger) *table {
-	return &table{id: id, log: log, open: netfilter.Open, ports: map[uint16]bool{}}
+	t := &table{id: id, log: log, open: netfilter.Open, ports: map[uint16]bool{}}
+	t.reserve.take()
+	return t
 }
 
 // listens says that a port is a listener of this manager's, or is no more.
@@ -93,9 +96,11 @@ func (t *table) ready(name string) error {
 	if err != nil {
 		t.log.Warn("look for a service mesh", "err", err)
 	}
+	t.reserve.give()
 	t.backend, err = t.open(name, netfilter.Config{ID: t.id, Mark: Mark, Spare: spared(), LoopbackOnly: mesh != ""})
 	if err != nil {
 		t.backend = nil
+		t.reserve.take()
 		return refusal(mux.CodeUnsupported, "redirects need nftables in the node's kernel, or an image with iptables in it", "%v", err)
 	}
 	t.mesh = mesh
@@ -175,6 +180,7 @@ func (t *table) drop() error {
 	}
 	backend := t.backend
 	t.backend = nil
+	defer t.reserve.take()
 	return backend.Close()
 }
 

@@ -153,6 +153,8 @@ func (u *user) check(a mux.Attach) error {
 		return fmt.Errorf("%s comes before anything else", mux.RequestHello)
 	case a.Port == 0:
 		return errors.New("port 0 is no port")
+	case u.server.isOwn(a.Port) && !a.Outgoing:
+		return fmt.Errorf("port %d is the manager's own", a.Port)
 	case a.Host != "" && !a.Outgoing:
 		return errors.New("a host is for outgoing connections")
 	case u.redirects[a.ID] != nil:

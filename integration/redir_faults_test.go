@@ -1,0 +1,235 @@
+package integration
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"kdiag/mux"
+)
+
+// TestRedirManagerKilled ends the manager at once: the kernel takes the rules
+// away, the application serves again, and the user is told.
+func TestRedirManagerKilled(t *testing.T) {
+	namespace, app, _ := redirPods(t)
+	here := newLaptop(t, httpAnswer(fromLaptop))
+	r := redirecting(t, 1, "-n", namespace, "app", "8080:"+here.port)
+	wants(t, nodeNetns, app+":8080", fromLaptop)
+	// One that waits for an answer must not wait for ever: a reset is to reach
+	// it while there still is a way.
+	waiting := make([]*net.TCPConn, 20)
+	for i := range waiting {
+		conn, err := dialFrom(nodeNetns, app+":8080")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetKeepAlive(false)
+		_, _ = io.WriteString(conn, "GET / HTTP/1.0\r\n")
+		waiting[i] = conn
+	}
+	if err := syscall.Kill(netManager(t, namespace, "app"), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	killed := time.Now()
+	eventually(t, "the application to serve again", func() bool {
+		got, err := get(nodeNetns, app+":8080")
+		return err == nil && strings.Contains(got, fromApp)
+	})
+	t.Logf("the application served again %s after kill -9 of the manager", time.Since(killed).Round(time.Millisecond))
+	for i, conn := range waiting {
+		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("connection %d that was open: %v, want a reset", i, err)
+		}
+	}
+	r.awaitEnd()
+	if r.code != 1 || !strings.Contains(r.stderr.String(), "the session with pod "+namespace+"/app ended") {
+		t.Errorf("code %d, %s, want 1 and why", r.code, r.stderr)
+	}
+	// The next one gets a new container.
+	r = redirecting(t, 1, "-n", namespace, "app", "8080:"+here.port)
+	wants(t, nodeNetns, app+":8080", fromLaptop)
+	r.interrupt()
+}
+
+// TestRedirKilled ends kdiag itself at once, then stops it for good: a laptop
+// that was closed. The manager gives the connections back.
+func TestRedirKilled(t *testing.T) {
+	namespace, app, _ := redirPods(t)
+	here := newLaptop(t, httpAnswer(fromLaptop))
+	for what, signal := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "stopped": syscall.SIGSTOP} {
+		t.Run(what, func(t *testing.T) {
+			r := redirecting(t, 1, "-n", namespace, "app", "8080:"+here.port)
+			wants(t, nodeNetns, app+":8080", fromLaptop)
+			_ = r.cmd.Process.Signal(signal)
+			began := time.Now()
+			eventually(t, "the application to serve again", func() bool {
+				got, err := get(nodeNetns, app+":8080")
+				return err == nil && strings.Contains(got, fromApp)
+			})
+			t.Logf("the application served again %s after kdiag was %s", time.Since(began).Round(time.Millisecond), what)
+		})
+	}
+}
+
+// TestRedirApplicationRestarts restarts the application's container: the
+// redirect lives on, for its container does not share the application's
+// processes.
+func TestRedirApplicationRestarts(t *testing.T) {
+	namespace, app, _ := redirPods(t)
+	here := newLaptop(t, httpAnswer(fromLaptop))
+	r := redirecting(t, 1, "-n", namespace, "app", "8080:"+here.port)
+	if err := syscall.Kill(pidOf(t, namespace, "app", ".status.containerStatuses[0].containerID"), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the application to have restarted", func() bool {
+		return kubectl(t, "get", "pod", "-n", namespace, "app", "-o", "jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}") == "1 true"
+	})
+	wants(t, nodeNetns, app+":8080", fromLaptop)
+	r.interrupt()
+	wants(t, nodeNetns, app+":8080", fromApp)
+}
+
+// startedOf is what a pod's net manager printed.
+func startedOf(t *testing.T, namespace, pod string) mux.Started {
+	t.Helper()
+	name := kubectl(t, "get", "pod", "-n", namespace, pod, "-o", "jsonpath={.spec.ephemeralContainers[0].name}")
+	var started mux.Started
+	if err := json.Unmarshal([]byte(kubectl(t, "logs", "-n", namespace, pod, "-c", name)), &started); err != nil {
+		t.Fatal(err)
+	}
+	return started
+}
+
+// TestRedirStrangers has others in the pod dial the manager's port: without
+// the user's key nobody gets in, and the manager stays small.
+func TestRedirStrangers(t *testing.T) {
+	namespace, app, _ := redirPods(t)
+	here := newLaptop(t, httpAnswer(fromLaptop))
+	r := redirecting(t, 1, "-n", namespace, "app", "8080:"+here.port)
+	netns, pid, started := podNetns(t, namespace, "app"), netManager(t, namespace, "app"), startedOf(t, namespace, "app")
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(started.Port)))
+	before := inPod(t, netns, "nft", "list", "ruleset")
+
+	if _, err := dialFrom(nodeNetns, net.JoinHostPort(app, strconv.Itoa(int(started.Port)))); err == nil {
+		t.Error("the manager's port is open to others than the pod's loopback")
+	}
+	_, stranger, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := mux.ClientTLS(stranger, started.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := func(what string, send func(net.Conn) error) {
+		t.Helper()
+		conn, err := dialFrom(netns, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		if err := send(conn); err == nil {
+			t.Errorf("%s: was let in", what)
+		}
+	}
+	ended := func(conn net.Conn) error {
+		_, err := io.Copy(io.Discard, conn)
+		if err == nil {
+			err = io.EOF
+		}
+		return err
+	}
+	refused("a wrong key", func(conn net.Conn) error {
+		session, err := mux.Client(t.Context(), conn, config, mux.Options{})
+		if err == nil {
+			_ = session.Close()
+		}
+		return err
+	})
+	refused("no key", func(conn net.Conn) error {
+		client := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+		if err := client.Handshake(); err != nil {
+			return err
+		}
+		return ended(client)
+	})
+	refused("no TLS", func(conn net.Conn) error { _, _ = io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n"); return ended(conn) })
+	noise := make([]byte, 1<<20)
+	_, _ = rand.Read(noise)
+	refused("random bytes", func(conn net.Conn) error { _, _ = io.Copy(conn, bytes.NewReader(noise)); return ended(conn) })
+
+	// Slow ones: many that say one byte and no more, over and over.
+	quiet := anonymous(t, pid)
+	var slow []net.Conn
+	for range 500 {
+		conn, err := dialFrom(netns, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = conn.Write([]byte{22})
+		slow = append(slow, conn)
+	}
+	if now := anonymous(t, pid); now > quiet+8<<10 {
+		t.Errorf("500 slow strangers took the manager from %d to %d KiB", quiet, now)
+	}
+	// The user still gets in among them.
+	second := redirecting(t, 1, "-n", namespace, "app", "7000:"+here.port)
+	second.interrupt()
+	for _, conn := range slow {
+		_ = conn.Close()
+	}
+	wants(t, nodeNetns, app+":8080", fromLaptop)
+	eventually(t, "the rules to be as before", func() bool { return inPod(t, netns, "nft", "list", "ruleset") == before })
+	r.interrupt()
+}
+
+// TestRedirDrain cuts what is left after --drain, and at once on a second
+// Ctrl-C.
+func TestRedirDrain(t *testing.T) {
+	namespace, app, _ := redirPods(t)
+	here := newLaptop(t, echoing)
+	for what, drain := range map[string]string{"time": "100ms", "second Ctrl-C": "1h"} {
+		t.Run(what, func(t *testing.T) {
+			r := redirecting(t, 1, "-n", namespace, "app", "7000:"+here.port, "--drain="+drain)
+			conn := live(t, 1, app+":7000")[0]
+			_ = r.cmd.Process.Signal(syscall.SIGINT)
+			r.await("draining")
+			if drain == "1h" {
+				if err := exchange(conn, "still there"); err != nil {
+					t.Errorf("while draining: %v", err)
+				}
+				_ = r.cmd.Process.Signal(syscall.SIGINT)
+			}
+			r.awaitEnd()
+			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			if _, err := conn.Read(make([]byte, 1)); err == nil || err == io.EOF || os.IsTimeout(err) {
+				t.Errorf("read after the drain: %v, want a reset", err)
+			}
+		})
+	}
+}
+
+// TestRedirRefusals is what redir does not do.
+func TestRedirRefusals(t *testing.T) {
+	namespace := pods(t)
+	failure{1, "hostNetwork", "network of its own"}.check(t, "hostNetwork", kdiag(t, "redir", "-n", namespace, "hostnetwork", "8080"))
+	failure{1, "no such container", "it has: "}.check(t, "no container", kdiag(t, "redir", "-n", namespace, "several", "-c", "three"))
+	restricted := newNamespace(t, "pod-security.kubernetes.io/enforce=baseline")
+	apply(t, restricted, manifest(t, "rootpod.yaml"))
+	waitForPods(t, restricted)
+	failure{1, `violates PodSecurity "baseline:latest"`, "NET_ADMIN"}.check(t, "Pod Security", kdiag(t, "redir", "-n", restricted, "root", "8080"))
+}
