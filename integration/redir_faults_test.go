@@ -84,6 +84,44 @@ func TestRedirKilled(t *testing.T) {
 	}
 }
 
+// TestRedirIptables redirects by iptables, from an image that has it. What a
+// killed manager leaves there the next one takes away.
+func TestRedirIptables(t *testing.T) {
+	namespace, app, other := redirPods(t)
+	here := newLaptop(t, httpAnswer(fromLaptop))
+	netns := podNetns(t, namespace, "app")
+	before := inPod(t, netns, "nft", "list", "ruleset")
+	args := []string{"-n", namespace, "app", "8080:" + here.port, "--outgoing", "8080:" + here.port, "--image=localhost/kdiag:iptables", "--netfilter=iptables"}
+	r := startRedir(t, nil, args...)
+	if e := r.await("redirect"); e.Backend != "iptables" {
+		t.Errorf("event = %+v, want iptables", e)
+	}
+	r.await("redirect")
+	wants(t, nodeNetns, app+":8080", fromLaptop)
+	wants(t, netns, other+":8080", fromLaptop)
+	if rules := inPod(t, netns, "iptables-save"); !strings.Contains(rules, "KDIAG-") {
+		t.Errorf("rules while redirecting: %s", rules)
+	}
+	if err := syscall.Kill(netManager(t, namespace, "app"), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitEnd()
+	if rules := inPod(t, netns, "iptables-save"); !strings.Contains(rules, "KDIAG-") {
+		t.Errorf("rules after kill -9: %s\nwant them to be there: it is what the next start is for", rules)
+	}
+	r = redirecting(t, 2, args...)
+	wants(t, nodeNetns, app+":8080", fromLaptop)
+	r.interrupt()
+	wants(t, nodeNetns, app+":8080", fromApp)
+	eventually(t, "the rules to go", func() bool { return inPod(t, netns, "nft", "list", "ruleset") == before })
+
+	r = startRedir(t, nil, "-n", namespace, "app", "8080", "--netfilter=iptables")
+	r.awaitEnd()
+	if r.code != 1 || !strings.Contains(r.stderr.String(), "iptables") || !strings.Contains(r.stderr.String(), "hint: ") {
+		t.Errorf("an image without iptables: code %d, %s", r.code, r.stderr)
+	}
+}
+
 // TestRedirApplicationRestarts restarts the application's container: the
 // redirect lives on, for its container does not share the application's
 // processes.
@@ -228,6 +266,7 @@ func TestRedirRefusals(t *testing.T) {
 	namespace := pods(t)
 	failure{1, "hostNetwork", "network of its own"}.check(t, "hostNetwork", kdiag(t, "redir", "-n", namespace, "hostnetwork", "8080"))
 	failure{1, "no such container", "it has: "}.check(t, "no container", kdiag(t, "redir", "-n", namespace, "several", "-c", "three"))
+	failure{2, "-c two is for every port", "--help"}.check(t, "a container and a port", kdiag(t, "redir", "-n", namespace, "several", "-c", "two", "8080"))
 	restricted := newNamespace(t, "pod-security.kubernetes.io/enforce=baseline")
 	apply(t, restricted, manifest(t, "rootpod.yaml"))
 	waitForPods(t, restricted)

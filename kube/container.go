@@ -42,9 +42,8 @@ func PickContainer(pod *corev1.Pod, name string) (Target, error) {
 		target.Container, target.Others = defaultContainer(pod)
 	}
 	doing := "enter " + target.String()
-	if !slices.Contains(containerNames(pod), target.Container) {
-		return Target{}, &Error{Doing: doing, Err: fmt.Errorf("the pod has no such container"),
-			Next: "it has: " + strings.Join(containerNames(pod), ", ")}
+	if err := hasContainer(doing, pod, target.Container); err != nil {
+		return Target{}, err
 	}
 	status := statusOf(pod, target.Container)
 	if status == nil || status.State.Running == nil {
@@ -54,6 +53,20 @@ func PickContainer(pod *corev1.Pod, name string) (Target, error) {
 	_, id, _ := strings.Cut(status.ContainerID, "://")
 	target.ID = id
 	return target, nil
+}
+
+// HasContainer is nil if a pod has a container of that name, an init or sidecar
+// container too, running or not.
+func HasContainer(pod *corev1.Pod, name string) error {
+	return hasContainer("find "+Target{Pod: pod, Container: name}.String(), pod, name)
+}
+
+func hasContainer(doing string, pod *corev1.Pod, name string) error {
+	if slices.Contains(containerNames(pod), name) {
+		return nil
+	}
+	return &Error{Doing: doing, Err: fmt.Errorf("the pod has no such container"),
+		Next: "it has: " + strings.Join(containerNames(pod), ", ")}
 }
 
 func defaultContainer(pod *corev1.Pod) (name string, others []string) {

@@ -28,6 +28,9 @@ type Conn struct {
 	wrote   atomic.Bool // CloseWrite was called
 	ended   atomic.Bool // Read has returned io.EOF
 	gone    atomic.Bool // from the session's list
+
+	once     sync.Once
+	answered chan struct{} // closed when the peer knows of this side's Reset
 }
 
 // Open makes a stream that begins with the header.
@@ -76,11 +79,17 @@ func (s *Session) because(doing string, err error) error {
 }
 
 func (s *Session) keep(stream *yamux.Stream) *Conn {
-	c := &Conn{Stream: stream, session: s}
+	c := &Conn{Stream: stream, session: s, answered: make(chan struct{})}
 	c.since.Store(time.Now().UnixNano())
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.conns[stream.StreamID()] = c
+	s.newest = max(s.newest, stream.StreamID())
+	early := s.early[stream.StreamID()]
+	delete(s.early, stream.StreamID())
+	s.mu.Unlock()
+	if early {
+		c.peerReset()
+	}
 	return c
 }
 
@@ -198,21 +207,26 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// Reset breaks the stream off on both sides. The peer learns of it over control
-// before this side's half-close can reach it, and answers with its own.
+// Reset breaks the stream off on both sides. The peer is told over control, and
+// only when it has answered is this side's half-close sent: else it could be
+// read for the end of the data.
 func (c *Conn) Reset() {
 	c.aborted.Store(true)
 	if c.reset.Swap(true) {
 		return
 	}
 	c.wake()
+	c.session.run(c.drain) // at once: what it holds counts towards the budget
 	c.session.run(func() {
 		defer c.forget()
 		if err := c.session.send(message{Kind: kindReset, Stream: c.StreamID()}); err != nil {
 			return // the session is over, and all of its streams
 		}
-		c.drain()
-		_ = c.CloseWrite()
+		select {
+		case <-c.answered:
+			_ = c.CloseWrite()
+		case <-c.session.Done():
+		}
 	})
 }
 
@@ -223,17 +237,24 @@ func (c *Conn) breakOff() {
 	c.aborted.Store(false)
 }
 
-// peerReset is the peer's Reset.
+// peerReset is the peer's Reset. It is answered once nobody can read an end of
+// the data any more, also where this side has reset the stream itself.
 func (c *Conn) peerReset() {
-	if c.reset.Swap(true) {
-		return
-	}
+	first := !c.reset.Swap(true)
 	c.wake()
 	c.session.run(func() {
-		defer c.forget()
-		_ = c.CloseWrite()
-		c.drain()
+		_ = c.session.send(message{Kind: kindResetDone, Stream: c.StreamID()})
+		if first {
+			defer c.forget()
+			_ = c.CloseWrite()
+			c.drain()
+		}
 	})
+}
+
+// peerAnswered is the answer to this side's Reset.
+func (c *Conn) peerAnswered() {
+	c.once.Do(func() { close(c.answered) })
 }
 
 // wake has a blocked Read and Write return.

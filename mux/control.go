@@ -68,6 +68,7 @@ const (
 	kindResponse  = "response"
 	kindEvent     = "event"
 	kindReset     = "reset"
+	kindResetDone = "reset-done"
 	kindHeartbeat = "heartbeat"
 )
 

@@ -1,5 +1,6 @@
-// Package mux is the link between the laptop and the manager in the pod. For
-// now it holds the user's key, by which the manager will know its user.
+// Package mux is the link between the laptop and the manager in the pod: pinned
+// TLS, requests and events, one stream for each connection, and the loop that
+// passes a connection on. SPEC.md writes the wire down.
 package mux
 
 import (

@@ -9,6 +9,7 @@ const (
 	RequestListeners = "listeners" // none, Listeners
 	RequestAttach    = "attach"    // Attach, Attached
 	RequestDetach    = "detach"    // Detach, none
+	RequestBye       = "bye"       // none, none; answered when every connection has ended
 )
 
 // EventMoved tells the laptop that a name leads to other addresses now: Moved.

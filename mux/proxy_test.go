@@ -111,7 +111,7 @@ func TestProxyMany(t *testing.T) {
 		})
 	}
 	all.Wait()
-	eventually(t, "all streams to be gone", func() bool { return server.yamux.NumStreams() == 1 && client.yamux.NumStreams() == 1 })
+	allGone(t, client, server)
 }
 
 // TestProxyMoved counts what is passed on.

@@ -72,6 +72,8 @@ type Session struct {
 	mu      sync.Mutex
 	waiting map[uint64]chan message
 	conns   map[uint32]*Conn
+	newest  uint32          // the highest stream that was accepted or opened
+	early   map[uint32]bool // streams that were reset before they were accepted
 }
 
 // Client makes a session of a connection on the laptop's side: TLS, yamux, the
@@ -114,7 +116,7 @@ func begin(ctx context.Context, conn *tls.Conn, o Options, start side, control o
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
-	s := &Session{options: o, waiting: map[uint64]chan message{}, conns: map[uint32]*Conn{}}
+	s := &Session{options: o, waiting: map[uint64]chan message{}, conns: map[uint32]*Conn{}, early: map[uint32]bool{}}
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	if o.Budget > 0 {
 		s.budget = newBudget(o.Budget, s.resetSlowest)
@@ -389,16 +391,36 @@ func (s *Session) take(m message) {
 	case kindEvent:
 		s.options.Event(m.Name, m.Body)
 	case kindReset:
+		s.takeReset(m.Stream)
+	case kindResetDone:
 		s.mu.Lock()
 		conn := s.conns[m.Stream]
 		s.mu.Unlock()
 		if conn != nil {
-			conn.peerReset()
+			conn.peerAnswered()
 		}
 	case kindHeartbeat:
 		// The link has noted that the peer lives.
 	default:
 		s.options.Log.Debug("control message of an unknown kind", "kind", m.Kind)
+	}
+}
+
+// takeReset is the peer's reset of a stream: one that is known, one that is yet
+// to be accepted, or one that has come to its end here.
+func (s *Session) takeReset(id uint32) {
+	s.mu.Lock()
+	conn := s.conns[id]
+	early := conn == nil && id > s.newest && len(s.early) < streamsInFlight
+	if early {
+		s.early[id] = true
+	}
+	s.mu.Unlock()
+	switch {
+	case conn != nil:
+		conn.peerReset()
+	case !early:
+		s.run(func() { _ = s.send(message{Kind: kindResetDone, Stream: id}) })
 	}
 }
 

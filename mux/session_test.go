@@ -110,9 +110,7 @@ func TestStreams(t *testing.T) {
 		t.Errorf("reply after the half-close: %d bytes, %v, want %d", len(got), err, len(reply))
 	}
 	_ = far.Close()
-	eventually(t, "all but the control stream to be gone", func() bool {
-		return server.yamux.NumStreams() == 1 && client.yamux.NumStreams() == 1 && count(client) == 0 && count(server) == 0
-	})
+	allGone(t, client, server)
 }
 
 func count(s *Session) int {
@@ -151,6 +149,73 @@ func TestReset(t *testing.T) {
 		}
 		_ = far.Close()
 	}
+	allGone(t, client, server)
+}
+
+// TestResetAfterHalfClose resets a stream whose receiver has half-closed it: its
+// reader must not see an end.
+func TestResetAfterHalfClose(t *testing.T) {
+	client, server := sessions(t, Options{}, Options{}, nil)
+	for i := range 200 {
+		near, far := streams(t, client, server)
+		if err := far.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(near); err != nil {
+			t.Fatal(err)
+		}
+		near.Reset()
+		if _, err := io.ReadAll(far); !errors.Is(err, ErrReset) {
+			t.Fatalf("round %d: read after the peer's reset: %v, want ErrReset", i, err)
+		}
+		_ = far.Close()
+	}
+	allGone(t, client, server)
+}
+
+// TestResetCrossing has both sides reset at once.
+func TestResetCrossing(t *testing.T) {
+	client, server := sessions(t, Options{}, Options{}, nil)
+	for range 200 {
+		near, far := streams(t, client, server)
+		var both sync.WaitGroup
+		both.Go(near.Reset)
+		both.Go(far.Reset)
+		both.Wait()
+	}
+	allGone(t, client, server)
+}
+
+// TestResetEarly resets streams that nobody has accepted yet.
+func TestResetEarly(t *testing.T) {
+	client, server := sessions(t, Options{}, Options{}, nil)
+	for range 20 {
+		far, err := server.Open(Header{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		far.Reset()
+	}
+	eventually(t, "the resets to have come", func() bool {
+		client.mu.Lock()
+		defer client.mu.Unlock()
+		return len(client.early) == 20
+	})
+	for i := range 20 {
+		near, err := client.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := near.ReadHeader(); !errors.Is(err, ErrReset) {
+			t.Errorf("stream %d: header: %v, want ErrReset", i, err)
+		}
+	}
+	allGone(t, client, server)
+}
+
+// allGone waits until a session has no stream but control.
+func allGone(t *testing.T, client, server *Session) {
+	t.Helper()
 	eventually(t, "all streams to be gone", func() bool {
 		return server.yamux.NumStreams() == 1 && client.yamux.NumStreams() == 1 && count(client) == 0 && count(server) == 0
 	})
@@ -175,7 +240,7 @@ func TestResetUnblocks(t *testing.T) {
 		all.Wait()
 	}()
 	within(t, "blocked reads and writes to end", done)
-	eventually(t, "all streams to be gone", func() bool { return server.yamux.NumStreams() == 1 && client.yamux.NumStreams() == 1 })
+	allGone(t, client, server)
 }
 
 type zeros struct{}

@@ -62,11 +62,11 @@ func Connect(inv *applets.Invocation) (*kube.Cluster, error) {
 	}, inv.Err)
 }
 
-// Target are the flags that Selection reads.
-func Target() []cli.Flag {
+// Target are the flags that Selection reads; container says what -c is for.
+func Target(container string) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "selector", Aliases: []string{"l", "labels"}, Usage: "Label selector, in place of a name"},
-		&cli.StringFlag{Name: "container", Aliases: []string{"c", "t", "target"}, Usage: "Container; default: the pod's default container"},
+		&cli.StringFlag{Name: "container", Aliases: []string{"c", "t", "target"}, Usage: container},
 		&cli.StringFlag{Name: "pod", Usage: "Pod, in place of the argument", Hidden: true},
 	}
 }

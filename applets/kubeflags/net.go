@@ -12,7 +12,9 @@ import (
 )
 
 // NetFlags are the flags that ParseNet reads.
-func NetFlags() []cli.Flag { return slices.Concat(Target(), Injection(), Connection()) }
+func NetFlags() []cli.Flag {
+	return slices.Concat(Target("Container whose declared ports are meant, where none is named"), Injection(), Connection())
+}
 
 // Net is a request for a net container, read off a command line.
 type Net struct {
@@ -49,9 +51,9 @@ func (n *Net) Find(ctx context.Context) error {
 	}
 	n.Pod = pod
 	if n.Container != "" {
-		_, err = kube.PickContainer(pod, n.Container)
+		return kube.HasContainer(pod, n.Container)
 	}
-	return err
+	return nil
 }
 
 // Ensure has the pod's net container run.

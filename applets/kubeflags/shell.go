@@ -17,7 +17,7 @@ import (
 // ShellFlags are the flags that Shell reads.
 func ShellFlags() []cli.Flag {
 	profile := &cli.StringFlag{Name: "profile", Usage: "auto, setns, chroot, baseline or restricted", Value: string(kube.ProfileAuto)}
-	return slices.Concat(Target(), []cli.Flag{profile}, Injection(), Connection())
+	return slices.Concat(Target("Container; default: the pod's default container"), []cli.Flag{profile}, Injection(), Connection())
 }
 
 // Shell is a request for a shell container, read off a command line.

@@ -25,18 +25,29 @@ func run(ctx context.Context, streams applets.Streams, opts Options) error {
 	if err := keepCapabilities(); err != nil {
 		fmt.Fprintf(streams.Err, "note: the manager keeps its capabilities: %v\n", err)
 	}
-	return wait(ctx, streams, opts, mux.Started{}, footprint.Waiting, othersLive)
+	// As PID 1 of its own PID namespace it is the parent of what shells leave.
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, unix.SIGCHLD)
+	defer signal.Stop(ended)
+	return wait(ctx, streams, opts, work{limit: footprint.Waiting, inUse: othersLive, ended: ended})
+}
+
+// work is what a manager waits beside.
+type work struct {
+	// ready is the line to print, but for what all managers say of themselves.
+	ready mux.Started
+	limit int64 // of memory, in bytes
+	inUse func() (bool, error)
+	// ended tells of dead children to be reaped; nil for a manager that waits
+	// for its own.
+	ended <-chan os.Signal
 }
 
 // wait says that the manager is ready, and returns when nothing has been in use
 // for the idle timeout, or ctx ends.
-func wait(ctx context.Context, streams applets.Streams, opts Options, ready mux.Started, limit int64, inUse func() (bool, error)) error {
-	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, unix.SIGCHLD)
-	defer signal.Stop(ended)
-
-	ready.Role, ready.Version, ready.PID = opts.Role, opts.Version, os.Getpid()
-	if err := json.NewEncoder(streams.Out).Encode(ready); err != nil {
+func wait(ctx context.Context, streams applets.Streams, opts Options, w work) error {
+	w.ready.Role, w.ready.Version, w.ready.PID = opts.Role, opts.Version, os.Getpid()
+	if err := json.NewEncoder(streams.Out).Encode(w.ready); err != nil {
 		return fmt.Errorf("print that the manager is ready: %w", err)
 	}
 	// Not at once: what this container was made for starts just now.
@@ -50,11 +61,11 @@ func wait(ctx context.Context, streams applets.Streams, opts Options, ready mux.
 		case <-ctx.Done():
 			return nil
 		case <-settled:
-			footprint.Reduce(limit)
-		case <-ended:
+			footprint.Reduce(w.limit)
+		case <-w.ended:
 			reap()
 		case now := <-tick.C:
-			switch used, err := inUse(); {
+			switch used, err := w.inUse(); {
 			case err != nil:
 				// Not known to be idle. It may pass, as a lack of memory does.
 				fmt.Fprintf(streams.Err, "note: look for what is in use: %v\n", err)
@@ -105,8 +116,7 @@ func othersLive() (bool, error) {
 	return false, nil
 }
 
-// reap waits for dead children. The manager starts none, but as PID 1 of its
-// own PID namespace it is the parent of what shells leave behind.
+// reap waits for dead children, of which a shell manager starts none itself.
 func reap() {
 	for {
 		pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)

@@ -34,7 +34,9 @@ func runNet(ctx context.Context, streams applets.Streams, opts Options) error {
 	serving, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(serving, listener) }()
-	err = wait(ctx, streams, opts, ready, footprint.Serving, func() (bool, error) { return server.Busy(), nil })
+	err = wait(ctx, streams, opts, work{
+		ready: ready, limit: footprint.Serving, inUse: func() (bool, error) { return server.Busy(), nil },
+	})
 	stop()
 	if serveErr := <-served; err == nil {
 		err = serveErr

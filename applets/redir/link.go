@@ -137,25 +137,34 @@ func holder() string {
 
 // redirect makes the redirects, serves their connections until ctx or the
 // session ends, and gives the connections back.
-func (l *link) redirect(ctx context.Context, o options) error {
-	if err := l.attachAll(ctx); err != nil {
+func (l *link) redirect(ctx context.Context) error {
+	every, err := l.prepare(ctx)
+	if err != nil {
 		return err
 	}
-	l.report.begin()
+	// Before the first redirect, whose connections may come at once.
 	accepting := make(chan struct{})
 	go func() {
 		defer close(accepting)
 		l.accept()
 	}()
+	finish := func() {
+		l.close()
+		<-accepting
+		l.proxied.Wait()
+	}
+	if err := l.attachAll(ctx, every); err != nil {
+		finish()
+		return err
+	}
+	l.report.begin()
 	select {
 	case <-ctx.Done():
 		l.detachAll(ctx)
 	case <-l.session.Done():
 	}
 	lost := l.session.Err()
-	l.close()
-	<-accepting
-	l.proxied.Wait()
+	finish()
 	l.report.summary()
 	if lost != nil && ctx.Err() == nil {
 		return applets.WithHint(fmt.Errorf("the session with pod %s ended: %w", l.where, lost),
@@ -164,26 +173,43 @@ func (l *link) redirect(ctx context.Context, o options) error {
 	return nil
 }
 
-// attachAll makes the redirects that were asked for, or one of every port that
-// is listened on.
-func (l *link) attachAll(ctx context.Context) error {
-	ctx, cancel := kube.WithTimeout(ctx, l.options.timeout)
-	defer cancel()
+// prepare makes the list of the redirects: those that were asked for, or every
+// port that is listened on.
+func (l *link) prepare(ctx context.Context) (every bool, err error) {
 	specs := l.options.specs
-	if len(specs) == 0 {
-		var err error
+	if every = len(specs) == 0; every {
 		if specs, err = l.listening(ctx); err != nil {
-			return err
+			return every, err
 		}
 	}
 	for i, s := range specs {
 		r := &redirect{spec: s, id: uint32(i + 1)}
 		l.redirects[r.id] = r
 	}
+	return every, nil
+}
+
+// attachAll makes the redirects. Of every port, those that cannot be had are
+// told and left out.
+func (l *link) attachAll(ctx context.Context, every bool) error {
+	ctx, cancel := kube.WithTimeout(ctx, l.options.timeout)
+	defer cancel()
+	var failed error
+	made := 0
 	for _, r := range l.inOrder() {
-		if err := l.attach(ctx, r); err != nil {
+		err := l.attach(ctx, r)
+		switch {
+		case err == nil:
+			made++
+		case !every || ctx.Err() != nil:
 			return err
+		default:
+			failed = err
+			l.report.failed(err)
 		}
+	}
+	if made == 0 {
+		return failed
 	}
 	return nil
 }
@@ -213,6 +239,8 @@ func (l *link) attach(ctx context.Context, r *redirect) error {
 // listening is a redirect for every port that something listens on, or that
 // the container which was named declares.
 func (l *link) listening(ctx context.Context) ([]spec, error) {
+	ctx, cancel := kube.WithTimeout(ctx, l.options.timeout)
+	defer cancel()
 	var found mux.Listeners
 	if err := l.session.Call(ctx, mux.RequestListeners, nil, &found); err != nil {
 		return nil, l.explain("list the listening ports", err)
@@ -223,6 +251,10 @@ func (l *link) listening(ctx context.Context) ([]spec, error) {
 		if l.net.Container == "" || slices.Contains(declared, port) {
 			specs = append(specs, spec{port: port, local: net.JoinHostPort(localhost, fmt.Sprint(port))})
 		}
+	}
+	if len(specs) == 0 && l.net.Container != "" {
+		return nil, applets.WithHint(fmt.Errorf("redirect every port of container %s: it declares none of those that are listened on, %v", l.net.Container, found.Ports),
+			"name the port, as 8080 or 8080:3000")
 	}
 	if len(specs) == 0 {
 		return nil, applets.WithHint(fmt.Errorf("redirect every port of pod %s: %w", l.where, errNothingListens), "name a port, as 8080 or 8080:3000")
@@ -236,29 +268,27 @@ const detachTimeout = 5 * time.Second
 // detachAll has new connections go where they went before, and waits for those
 // in flight.
 func (l *link) detachAll(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), detachTimeout)
+	ctx = context.WithoutCancel(ctx)
+	giving, cancel := context.WithTimeout(ctx, detachTimeout)
 	defer cancel()
 	for _, r := range l.inOrder() {
-		if err := l.session.Call(ctx, mux.RequestDetach, mux.Detach{ID: r.id}, nil); err != nil {
+		if err := l.session.Call(giving, mux.RequestDetach, mux.Detach{ID: r.id}, nil); err != nil {
 			l.report.failed(l.explain("end redirect "+r.String(), err))
 		}
 	}
-	l.drain()
+	l.drain(ctx)
 }
 
-// drain waits until the connections in flight have ended, for --drain at most.
-func (l *link) drain() {
-	if l.report.draining(l.options.drain) == 0 {
-		return
-	}
-	quiet := make(chan struct{})
-	go func() {
-		defer close(quiet)
-		l.proxied.Wait()
-	}()
-	select {
-	case <-quiet:
-	case <-time.After(l.options.drain):
-	case <-l.session.Done():
-	}
+// drain waits until the connections in flight have ended on both sides, for
+// --drain at most, and at least for a moment: the end of one that is over here
+// may still be on its way to its caller.
+func (l *link) drain(ctx context.Context) {
+	l.report.draining(l.options.drain)
+	ctx, cancel := context.WithTimeout(ctx, max(l.options.drain, farewell))
+	defer cancel()
+	// Its only failure is that the time is up, or the session over.
+	_ = l.session.Call(ctx, mux.RequestBye, nil, nil)
 }
+
+// farewell is the least that a drain takes.
+const farewell = time.Second

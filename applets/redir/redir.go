@@ -74,13 +74,16 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	if err != nil {
 		return err
 	}
+	if net.Container != "" && len(o.specs) > 0 {
+		return applets.Usage("-c %s is for every port of that container; a port that is named is the pod's", net.Container)
+	}
 	defer report.end()
 	link, err := connect(ctx, net, o, report)
 	if err != nil {
 		return err
 	}
 	defer link.close()
-	return link.redirect(ctx, o)
+	return link.redirect(ctx)
 }
 
 // split tells the target from the ports: it is the first argument, unless a

@@ -132,14 +132,13 @@ func (r *report) moved(m mux.Moved) {
 
 func (r *report) failed(err error) { r.tell(event{Event: "error", Error: err.Error()}) }
 
-// draining says that new connections go elsewhere now, and is how many are
-// still open here.
-func (r *report) draining(most time.Duration) int64 {
+// draining says that new connections go elsewhere now, if some are still open
+// here.
+func (r *report) draining(most time.Duration) {
 	open, seconds := r.open.Load(), most.Seconds()
 	if open > 0 {
 		r.tell(event{Event: "draining", Open: &open, Seconds: &seconds})
 	}
-	return open
 }
 
 func (r *report) summary() {

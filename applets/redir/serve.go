@@ -37,10 +37,14 @@ const dialTimeout = 10 * time.Second
 // there gives the caller what it would have got from the pod: a reset.
 func (l *link) serve(stream *mux.Conn) {
 	header, err := stream.ReadHeader()
-	r := l.redirects[header.Redirect]
-	if err != nil || r == nil {
+	if err != nil { // its caller is gone already
 		stream.Reset()
-		l.report.failed(fmt.Errorf("a connection that came by no redirect: %v", err))
+		return
+	}
+	r := l.redirects[header.Redirect]
+	if r == nil {
+		stream.Reset()
+		l.report.failed(fmt.Errorf("a connection from %s came by no redirect of ours", header.Source))
 		return
 	}
 	c := l.report.opened(r, header)

@@ -58,6 +58,10 @@ func write(out string) error {
 	for _, tool := range []string{"sh", "sleep", "true", "cat", "echo"} {
 		shell = append(shell, file{path: "bin/" + tool, link: "busybox"})
 	}
+	withIptables, err := iptables()
+	if err != nil {
+		return err
+	}
 	images := map[name.Tag]v1.Image{}
 	for _, image := range []struct {
 		tag    string
@@ -79,6 +83,9 @@ func write(out string) error {
 		{"localhost/kdiag-sample:full", append(shell, scratch...), v1.Config{Entrypoint: []string{"/app"}, Env: []string{"PATH=/bin"}}},
 		// As large as kdiag's, to compare with kubectl debug.
 		{"localhost/kdiag-sample:debug", append([]file{{path: "filler", mode: 0o644, data: kdiag}}, shell...), v1.Config{Env: []string{"PATH=/bin"}}},
+		// Kdiag's own with iptables, for kernels without nftables.
+		{"localhost/kdiag:iptables", append(withIptables, file{path: "kdiag", mode: 0o755, data: kdiag}),
+			v1.Config{Entrypoint: []string{"/kdiag"}, Env: []string{"PATH=/usr/sbin"}}},
 	} {
 		tag, err := name.NewTag(image.tag)
 		if err != nil {

@@ -27,18 +27,20 @@ type redirect struct {
 	holder   string
 	stop     context.CancelFunc // of following a name
 	accepted sync.WaitGroup     // the accept loop and every connection
+	closed   chan struct{}      // when the accept loop has ended
 
 	mu        sync.Mutex
 	rules     []netfilter.Redirect
 	addresses []netip.Addr
 	conns     map[*mux.TCP]struct{}
 	detached  bool
+	settled   []chan struct{} // to be closed when conns is empty
 }
 
 // newRedirect opens the listener and the rules, and begins to take connections.
 func newRedirect(ctx context.Context, u *user, a mux.Attach) (*redirect, mux.Attached, error) {
 	r := &redirect{
-		attach: a, session: u.session, table: u.server.table, proxier: &u.server.proxier, holder: u.holder, conns: map[*mux.TCP]struct{}{},
+		attach: a, session: u.session, table: u.server.table, proxier: &u.server.proxier, holder: u.holder, conns: map[*mux.TCP]struct{}{}, closed: make(chan struct{}),
 		log: u.server.config.Log.With("redirect", a.ID, "port", a.Port),
 	}
 	if a.Host != "" {
@@ -117,12 +119,13 @@ func (r *redirect) rule(address netip.Addr) netfilter.Redirect {
 // accept takes redirected connections until the listener is closed, which
 // detach and end see to.
 func (r *redirect) accept() {
+	defer close(r.closed)
 	defer r.unlisten()
 	for {
 		conn, err := r.listener.AcceptTCP()
 		switch {
 		case err == nil:
-			r.accepted.Go(func() { r.serve(mux.NewTCP(conn)) })
+			r.take(mux.NewTCP(conn))
 		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
 			return
 		default:
@@ -133,9 +136,9 @@ func (r *redirect) accept() {
 	}
 }
 
-// serve passes one connection on. The port is open to all; what was not
-// redirected has no business there.
-func (r *redirect) serve(conn *mux.TCP) {
+// take passes a connection on in a goroutine of its own. The port is open to
+// all; what was not redirected has no business there.
+func (r *redirect) take(conn *mux.TCP) {
 	to, err := netfilter.OriginalDestination(conn)
 	if err != nil || to.Port() != r.attach.Port {
 		r.log.Debug("dropped", "peer", conn.RemoteAddr().String(), "err", err)
@@ -146,7 +149,13 @@ func (r *redirect) serve(conn *mux.TCP) {
 		conn.Reset()
 		return
 	}
-	defer r.forget(conn)
+	r.accepted.Go(func() {
+		defer r.forget(conn)
+		r.serve(conn, to)
+	})
+}
+
+func (r *redirect) serve(conn *mux.TCP, to netip.AddrPort) {
 	stream, err := r.session.Open(mux.Header{Redirect: r.attach.ID, Source: source(conn), Destination: to})
 	if err != nil {
 		conn.Reset()
@@ -185,11 +194,34 @@ func (r *redirect) forget(conn *mux.TCP) {
 	defer r.mu.Unlock()
 	delete(r.conns, conn)
 	r.table.release()
+	if len(r.conns) == 0 {
+		for _, waiter := range r.settled {
+			close(waiter)
+		}
+		r.settled = nil
+	}
 }
 
-// queued is how long a listener stays after its rule: the kernel may hold
-// connections that it has redirected and nobody has accepted yet.
-const queued = time.Second
+// listens is closed when no more connections are taken. Those that were are
+// kept by then, or about to be.
+func (r *redirect) listens() <-chan struct{} { return r.closed }
+
+// settles is closed when no connection is left, or none is there.
+func (r *redirect) settles() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	waiter := make(chan struct{})
+	if len(r.conns) == 0 {
+		close(waiter)
+	} else {
+		r.settled = append(r.settled, waiter)
+	}
+	return waiter
+}
+
+// queued is how long a listener stays after its rule: handshakes that the rule
+// has redirected may still be under way.
+const queued = 250 * time.Millisecond
 
 // detach sends new connections to where they went before.
 func (r *redirect) detach() error {
@@ -256,7 +288,7 @@ func (r *redirect) refresh(ctx context.Context) error {
 	if len(added)+len(removed) == 0 {
 		return nil
 	}
-	err = r.table.change(added, removed)
+	added, err = r.table.change(added, removed)
 	r.rules, r.addresses = append(kept, added...), now
 	return errors.Join(err, r.session.Notify(mux.EventMoved, mux.Moved{ID: r.attach.ID, Addresses: now}))
 }

@@ -117,26 +117,29 @@ func explain(rule netfilter.Redirect, err error) error {
 }
 
 // change swaps one redirect's rules for others: of a name that leads elsewhere
-// now.
-func (t *table) change(add, remove []netfilter.Redirect) error {
+// now. It returns those of add that hold.
+func (t *table) change(add, remove []netfilter.Redirect) (added []netfilter.Redirect, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.backend == nil {
-		return nil
+		return nil, nil
 	}
-	var err error
 	for _, rule := range remove {
 		err = errors.Join(err, t.backend.Detach(rule))
 	}
 	for _, rule := range add {
-		err = errors.Join(err, t.backend.Attach(rule))
+		if attachErr := t.backend.Attach(rule); attachErr != nil {
+			err = errors.Join(err, explain(rule, attachErr))
+			continue
+		}
+		added = append(added, rule)
 	}
-	return err
+	return added, err
 }
 
 // detach takes a redirect's rules away. Its connections go on.
 func (t *table) detach(rules []netfilter.Redirect) error {
-	err := t.change(nil, rules)
+	_, err := t.change(nil, rules)
 	t.release()
 	return err
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"kdiag/applets/internal/procfs"
@@ -60,6 +62,8 @@ func (u *user) handle(ctx context.Context, name string, body json.RawMessage) (a
 		return decoded(body, func(a mux.Attach) (mux.Attached, error) { return u.attach(ctx, a) })
 	case mux.RequestDetach:
 		return decoded(body, u.detach)
+	case mux.RequestBye:
+		return struct{}{}, u.settle(ctx)
 	}
 	return nil, refusal(mux.CodeUnsupported, "the manager in the pod is of another version than this kdiag", "no request %q is known", name)
 }
@@ -187,6 +191,25 @@ func (u *user) established(ctx context.Context, a mux.Attach) (stay, closed int,
 		}
 	}
 	return stay, closed, errors.Join(err, countErr)
+}
+
+// settle waits until every connection of the session has ended on this side,
+// too, those included that were redirected at the last moment. A session that
+// ended before would break them off.
+func (u *user) settle(ctx context.Context) error {
+	u.mu.Lock()
+	redirects := slices.Collect(maps.Values(u.redirects))
+	u.mu.Unlock()
+	for _, r := range redirects {
+		for _, done := range []func() <-chan struct{}{r.listens, r.settles} {
+			select {
+			case <-done():
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}
+	return nil
 }
 
 func (u *user) detach(d mux.Detach) (struct{}, error) {
