@@ -19,6 +19,7 @@ MAX_BYTES := 33554432
 PACKAGES := bzip2 containerd containernetworking-plugins dpkg-dev file gcc gcc-aarch64-linux-gnu \
 	iproute2 iptables jq libc6-dev-arm64-cross make musl-tools nftables patch procps qemu-user-static \
 	runc tmux util-linux xz-utils buildah conntrack
+TOXIPROXY := github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 
 CLUSTER  := .cluster/bin/cluster
@@ -73,7 +74,8 @@ lint: ## Formatting, vet on every platform, golangci-lint
 	@$(GO) mod tidy -diff
 	@$(GO) run $(GOLANGCI) run
 
-bench: cluster-images ## Compare with kubectl exec and kubectl debug
+bench: cluster-images ## Print figures, beside kubectl's exec and debug
+	@GOBIN=$(CURDIR)/.cluster/bin $(GO) install $(TOXIPROXY)
 	@$(CLUSTER_ENV) $(GO) test -tags bench -count=1 -v -timeout 30m -run TestSpeed ./integration
 
 ##@ The cluster

@@ -251,6 +251,11 @@ func TestRedirIncoming(t *testing.T) {
 	if e.Redirect != "8080" || e.Destination != app+":8080" || e.Received == 0 || e.Sent == 0 {
 		t.Errorf("event = %+v", e)
 	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", netManager(t, namespace, "app")))
+	// CAP_NET_ADMIN is bit 12 (capabilities(7)).
+	if err != nil || !strings.Contains(string(status), "CapEff:\t0000000000001000\n") {
+		t.Errorf("the manager's capabilities: %s, %v, want NET_ADMIN alone", status, err)
+	}
 	if rules := inPod(t, netns, "nft", "list", "ruleset"); !strings.Contains(rules, "table inet kdiag_") {
 		t.Errorf("rules while redirecting: %s", rules)
 	}
@@ -620,4 +625,38 @@ func TestRedirHeld(t *testing.T) {
 	second.await("redirect")
 	second.interrupt()
 	r.interrupt()
+}
+
+// TestRedirWithoutWebSocket goes through a proxy that knows no WebSocket.
+func TestRedirWithoutWebSocket(t *testing.T) {
+	namespace, app, _ := redirPods(t)
+	here := newLaptop(t, httpAnswer(fromLaptop))
+	old, refused, spdy := noWebSocket(t)
+	r := redirecting(t, 1, "-n", namespace, "app", "8080:"+here.port,
+		"--kubeconfig="+os.DevNull, "--server="+old, "--insecure-skip-tls-verify", "--token="+token(t, namespace))
+	wants(t, nodeNetns, app+":8080", fromLaptop)
+	r.interrupt()
+	if refused.Load() == 0 || spdy.Load() == 0 {
+		t.Errorf("%d WebSockets refused, %d over SPDY, want some of each", refused.Load(), spdy.Load())
+	}
+}
+
+// TestRedirOnTerminal is what a user sees: a line for each redirect and
+// connection, the counters below them, and how it went.
+func TestRedirOnTerminal(t *testing.T) {
+	namespace, app, _ := redirPods(t)
+	here := newLaptop(t, httpAnswer(fromLaptop))
+	x := newTerminal(t)
+	x.line(shared.binary() + " redir -n " + namespace + " app 8080:" + here.port)
+	x.await("8080 → localhost:" + here.port + " (nft)")
+	x.await("0 open, 0 in all")
+	wants(t, nodeNetns, app+":8080", fromLaptop)
+	x.await("→ 8080  18 B in, ")
+	x.await("0 open, 1 in all")
+	x.keys("C-c")
+	x.await("connections: 1 in ")
+	x.awaitPrompt()
+	if screen := x.screen(); strings.Contains(screen, "Ctrl-C ends it") {
+		t.Errorf("the counters are left on the screen:\n%s", screen)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,9 @@ type link struct {
 	mu      sync.Mutex
 	changed sync.Cond // pending grew or shrank, or err was set
 	pending []byte
+	inBody  bool // the next write is a frame's body
+	urgent  bool // what is pending must leave
+	delayed bool // a timer will have it leave
 	err     error
 	closing bool
 	flushed chan struct{} // closed when the writer has ended
@@ -79,17 +83,69 @@ func (l *link) Write(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	l.pending = append(l.pending, p...)
-	if !announcesBody(p) {
-		l.changed.Broadcast()
-	}
+	l.note(p)
 	return len(p), nil
 }
 
-// announcesBody reports whether p is the header of a yamux data frame whose
-// body is the next write (hashicorp/yamux, spec.md: version, type, flags,
-// stream, length).
-func announcesBody(p []byte) bool {
-	return len(p) == frameHeaderSize && p[1] == frameTypeData && binary.BigEndian.Uint32(p[8:]) > 0
+// note decides when what was just written must leave. It is called with mu
+// held.
+func (l *link) note(p []byte) {
+	how := now
+	if !l.inBody {
+		how = urgency(p)
+	}
+	l.inBody = how == bodyFollows
+	switch how {
+	case now:
+		l.hurry()
+	case mayWait:
+		if !l.delayed {
+			l.delayed = true
+			time.AfterFunc(delay, func() {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				l.hurry()
+			})
+		}
+	}
+}
+
+// hurry has what is pending leave. It is called with mu held.
+func (l *link) hurry() {
+	l.urgent = true
+	l.changed.Broadcast()
+}
+
+// How soon a frame must leave.
+const (
+	now         = iota
+	mayWait     // for delay, in case something else leaves
+	follows     // not before the next write, which comes at once
+	bodyFollows // as follows, and that is no frame but this one's body
+)
+
+// delay is how long the acknowledgement of a new stream may wait. The stream
+// itself waits for none, and the first bytes of an answer often follow.
+const delay = 5 * time.Millisecond
+
+// urgency reads a frame's header (hashicorp/yamux, spec.md: version, type,
+// flags, stream, length). A data frame's body is the next write, and so is the
+// header of a stream that has just been opened.
+func urgency(p []byte) int {
+	const typeWindowUpdate, flagSYN, flagACK = 1, 1, 2
+	if len(p) != frameHeaderSize {
+		return now
+	}
+	flags := binary.BigEndian.Uint16(p[2:])
+	switch {
+	case p[1] == frameTypeData && binary.BigEndian.Uint32(p[8:]) > 0:
+		return bodyFollows
+	case p[1] == typeWindowUpdate && flags == flagSYN:
+		return follows
+	case p[1] == typeWindowUpdate && flags == flagACK:
+		return mayWait
+	}
+	return now
 }
 
 func (l *link) writeLoop() {
@@ -97,14 +153,21 @@ func (l *link) writeLoop() {
 	var batch []byte
 	for {
 		l.mu.Lock()
-		for len(l.pending) == 0 && !l.closing && l.err == nil {
+		for (!l.urgent || len(l.pending) == 0) && !l.closing && l.err == nil {
 			l.changed.Wait()
+		}
+		if l.urgent && !l.closing {
+			// Others that are about to write go along.
+			l.mu.Unlock()
+			runtime.Gosched()
+			l.mu.Lock()
 		}
 		if len(l.pending) == 0 || l.err != nil {
 			l.mu.Unlock()
 			return
 		}
 		batch, l.pending = l.pending, batch[:0]
+		l.urgent, l.delayed = false, false
 		l.changed.Broadcast()
 		l.mu.Unlock()
 

@@ -372,6 +372,23 @@ func TestOneRecord(t *testing.T) {
 	}
 }
 
+// TestLooksLikeAHeader sends pieces as long as a frame's header that read like
+// one: they must not wait for a body of their own.
+func TestLooksLikeAHeader(t *testing.T) {
+	client, server := sessions(t, Options{}, Options{}, nil)
+	near, far := streams(t, client, server)
+	for _, piece := range []string{"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x09", "\x00\x01\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00"} {
+		if _, err := near.Write([]byte(piece)); err != nil {
+			t.Fatal(err)
+		}
+		_ = far.SetReadDeadline(time.Now().Add(patience))
+		got := make([]byte, len(piece))
+		if _, err := io.ReadFull(far, got); err != nil || string(got) != piece {
+			t.Errorf("%q came as %q, %v", piece, got, err)
+		}
+	}
+}
+
 func TestWindow(t *testing.T) {
 	const window = 1 << 20
 	client, server := sessions(t, Options{Window: window}, Options{}, nil)

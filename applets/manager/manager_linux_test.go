@@ -73,6 +73,16 @@ func TestStarts(t *testing.T) {
 	}
 }
 
+func TestNetLeaves(t *testing.T) {
+	cmd, got := start(t, "--role=net", "--user=AAAA", "--idle-timeout=200ms")
+	if got.Role != "net" || got.Port == 0 || len(got.Key) != 43 {
+		t.Errorf("line = %+v, want a port and a key's hash", got)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("an idle net manager ended with %v, want exit code 0", err)
+	}
+}
+
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{}, {"--role=net"}, {"--role=cook"}, {"--role=shell", "--idle-timeout=0s"}, {"--role=shell", "--idle-timeout=-1s"},

@@ -221,7 +221,11 @@ func writeText(w io.Writer, e event) {
 	case "draining":
 		fmt.Fprintf(w, "new connections go where they went before; up to %s for %d in flight (Ctrl-C cuts them)\n", span(*e.Seconds), *e.Open)
 	case "summary":
-		fmt.Fprintf(w, "%d connections in %s, %d of them refused here; %s in, %s out\n", *e.Connections, span(*e.Seconds), *e.Refused, size(*e.Received), size(*e.Sent))
+		refused := ""
+		if *e.Refused > 0 {
+			refused = fmt.Sprintf(", %d of them refused here", *e.Refused)
+		}
+		fmt.Fprintf(w, "connections: %d in %s%s; %s in, %s out\n", *e.Connections, span(*e.Seconds), refused, size(*e.Received), size(*e.Sent))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,6 +18,9 @@ import (
 type redirect struct {
 	spec
 	id uint32
+	// reached is the address of local that answered last, tried first: a name
+	// such as localhost has several, of which often one is served.
+	reached atomic.Pointer[string]
 }
 
 // accept serves the streams that the manager opens until the session ends.
@@ -60,7 +64,7 @@ func (l *link) serve(stream *mux.Conn) {
 func (l *link) dialLocal(r *redirect, header mux.Header) (*mux.TCP, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", r.local)
+	conn, err := r.dial(ctx)
 	if err != nil {
 		return nil, refusal(r.local, err)
 	}
@@ -75,6 +79,21 @@ func (l *link) dialLocal(r *redirect, header mux.Header) (*mux.TCP, error) {
 		}
 	}
 	return mux.NewTCP(tcp), nil
+}
+
+func (r *redirect) dial(ctx context.Context) (net.Conn, error) {
+	var dialer net.Dialer
+	if address := r.reached.Load(); address != nil {
+		if conn, err := dialer.DialContext(ctx, "tcp", *address); err == nil {
+			return conn, nil
+		}
+	}
+	conn, err := dialer.DialContext(ctx, "tcp", r.local)
+	if err == nil {
+		address := conn.RemoteAddr().String()
+		r.reached.Store(&address)
+	}
+	return conn, err
 }
 
 // refusal says in a few words what a dial's error means.
