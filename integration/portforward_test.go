@@ -307,6 +307,7 @@ func fetchAny(t *testing.T, conn net.Conn) {
 	if err != nil || response.StatusCode != http.StatusOK {
 		t.Fatalf("answer = %v, %v", response, err)
 	}
+	defer response.Body.Close()
 	_, _ = io.Copy(io.Discard, response.Body)
 }
 

@@ -52,7 +52,7 @@ func newLink(below, raw net.Conn) (*link, error) {
 // word where a Write is stuck.
 func (l *link) close() {
 	defer time.AfterFunc(farewell, l.cut).Stop()
-	_ = l.Connection.Close()
+	_ = l.Close()
 	_ = l.tunnel.Close()
 }
 
@@ -113,7 +113,7 @@ func (c *Cluster) dialSPDY(ctx context.Context, at *url.URL) (*link, error) {
 		return nil, err
 	}
 	request.Header.Set(httpstream.HeaderProtocolVersion, portforward.PortForwardProtocolV1Name)
-	response, err := transport.RoundTrip(request)
+	response, err := transport.RoundTrip(request) //nolint:bodyclose // of the connection, which is closed
 	if err != nil {
 		return nil, err
 	}

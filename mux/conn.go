@@ -113,7 +113,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	n, err := c.read(p)
 	err = c.meaning(err)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		c.ended.Store(true)
 	}
 	return n, err
@@ -179,7 +179,7 @@ func (c *Conn) WaitReadable() error {
 		return nil
 	}
 	_, err := c.read(nil)
-	if c.reset.Load() || err == io.EOF {
+	if c.reset.Load() || errors.Is(err, io.EOF) {
 		return nil // Read says it
 	}
 	return c.meaning(err)

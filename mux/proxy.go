@@ -108,7 +108,7 @@ func (x *Proxier) copyAll(to, from Endpoint, moved func(int)) (total int64, err 
 		}
 		n, err := x.copySome(to, from, moved)
 		total += n
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return total, nil
 		}
 		if err != nil {

@@ -39,10 +39,11 @@ type Options struct {
 }
 
 const (
-	// DefaultHeartbeat and DefaultDead find a dead peer within 10 s. Any byte
-	// counts as life, so a saturated link is not taken for a dead one.
+	// DefaultHeartbeat is well below DefaultDead.
 	DefaultHeartbeat = 3 * time.Second
-	DefaultDead      = 10 * time.Second
+	// DefaultDead finds a dead peer within 10 s. Any byte counts as life, so a
+	// saturated link is not taken for a dead one.
+	DefaultDead = 10 * time.Second
 	// DefaultWindow is yamux's own. It bounds one stream to 2.5 MB/s at a round
 	// trip of 100 ms.
 	DefaultWindow = 256 << 10

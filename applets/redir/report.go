@@ -150,10 +150,9 @@ func (r *report) summary() {
 
 // connection is one that came by a redirect.
 type connection struct {
-	report         *report
-	event          event // what all of its events have in common
-	began          time.Time
-	received, sent atomic.Int64
+	report *report
+	event  event // what all of its events have in common
+	began  time.Time
 }
 
 func (r *report) opened(red *redirect, h mux.Header) *connection {

@@ -206,6 +206,7 @@ func get(netns, address string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	return string(body), err
 }
@@ -223,14 +224,13 @@ const (
 	fromApp    = "sample app on app"
 )
 
-func httpAnswer(body string) func(*net.TCPConn) {
-	return func(conn *net.TCPConn) {
-		defer conn.Close()
-		request, err := http.ReadRequest(bufio.NewReader(conn))
-		if err == nil {
-			fmt.Fprintf(conn, "HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-			_ = request.Body.Close()
-		}
+// answering is an HTTP server for one request.
+func answering(conn *net.TCPConn) {
+	defer conn.Close()
+	request, err := http.ReadRequest(bufio.NewReader(conn))
+	if err == nil {
+		fmt.Fprintf(conn, "HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(fromLaptop), fromLaptop)
+		_ = request.Body.Close()
 	}
 }
 
@@ -238,7 +238,7 @@ func httpAnswer(body string) func(*net.TCPConn) {
 // back without a trace in the kernel.
 func TestRedirIncoming(t *testing.T) {
 	namespace, app, _ := redirPods(t)
-	here := newLaptop(t, httpAnswer(fromLaptop))
+	here := newLaptop(t, answering)
 	netns := podNetns(t, namespace, "app")
 	before := inPod(t, netns, "nft", "list", "ruleset")
 
@@ -251,7 +251,7 @@ func TestRedirIncoming(t *testing.T) {
 	if e.Redirect != "8080" || e.Destination != app+":8080" || e.Received == 0 || e.Sent == 0 {
 		t.Errorf("event = %+v", e)
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", netManager(t, namespace, "app")))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", netManager(t, namespace)))
 	// CAP_NET_ADMIN is bit 12 (capabilities(7)).
 	if err != nil || !strings.Contains(string(status), "CapEff:\t0000000000001000\n") {
 		t.Errorf("the manager's capabilities: %s, %v, want NET_ADMIN alone", status, err)
@@ -277,7 +277,7 @@ func TestRedirIncoming(t *testing.T) {
 // TestRedirOutgoing takes connections that leave the pod.
 func TestRedirOutgoing(t *testing.T) {
 	namespace, app, other := redirPods(t)
-	here := newLaptop(t, httpAnswer(fromLaptop))
+	here := newLaptop(t, answering)
 	netns := podNetns(t, namespace, "app")
 	t.Run("by port", func(t *testing.T) {
 		r := redirecting(t, 1, "-n", namespace, "app", "--outgoing", "8080:"+here.port)
@@ -540,7 +540,7 @@ func TestRedirRefused(t *testing.T) {
 	namespace, app, _ := redirPods(t)
 	gone := newLaptop(t, echoing)
 	_ = gone.Close()
-	here := newLaptop(t, httpAnswer(fromLaptop))
+	here := newLaptop(t, answering)
 	r := redirecting(t, 2, "-n", namespace, "app", "7000:"+gone.port, "8080:"+here.port)
 	conn, err := dialFrom(nodeNetns, app+":7000")
 	if err != nil {
@@ -609,7 +609,7 @@ func TestRedirEveryPort(t *testing.T) {
 // of another one.
 func TestRedirHeld(t *testing.T) {
 	namespace, app, _ := redirPods(t)
-	here := newLaptop(t, httpAnswer(fromLaptop))
+	here := newLaptop(t, answering)
 	r := redirecting(t, 1, "-n", namespace, "app", "8080:"+here.port)
 	host, _ := os.Hostname()
 	for name, env := range map[string][]string{"same user": nil, "another user": {"XDG_CONFIG_HOME=" + t.TempDir()}} {
@@ -630,7 +630,7 @@ func TestRedirHeld(t *testing.T) {
 // TestRedirWithoutWebSocket goes through a proxy that knows no WebSocket.
 func TestRedirWithoutWebSocket(t *testing.T) {
 	namespace, app, _ := redirPods(t)
-	here := newLaptop(t, httpAnswer(fromLaptop))
+	here := newLaptop(t, answering)
 	old, refused, spdy := noWebSocket(t)
 	r := redirecting(t, 1, "-n", namespace, "app", "8080:"+here.port,
 		"--kubeconfig="+os.DevNull, "--server="+old, "--insecure-skip-tls-verify", "--token="+token(t, namespace))
@@ -645,7 +645,7 @@ func TestRedirWithoutWebSocket(t *testing.T) {
 // connection, the counters below them, and how it went.
 func TestRedirOnTerminal(t *testing.T) {
 	namespace, app, _ := redirPods(t)
-	here := newLaptop(t, httpAnswer(fromLaptop))
+	here := newLaptop(t, answering)
 	x := newTerminal(t)
 	x.line(shared.binary() + " redir -n " + namespace + " app 8080:" + here.port)
 	x.await("8080 → localhost:" + here.port + " (nft)")

@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// netManager is the process of a pod's net container.
-func netManager(t *testing.T, namespace, pod string) int {
+// netManager is the process of the net container of the pod app.
+func netManager(t *testing.T, namespace string) int {
 	t.Helper()
-	return pidOf(t, namespace, pod, ".status.ephemeralContainerStatuses[0].containerID")
+	return pidOf(t, namespace, "app", ".status.ephemeralContainerStatuses[0].containerID")
 }
 
 // anonymous is a process's anonymous memory, in KiB (proc_pid_status(5)).
@@ -70,7 +70,7 @@ func TestRedirThousand(t *testing.T) {
 	namespace, app, _ := redirPods(t)
 	here := newLaptop(t, echoing)
 	r := redirecting(t, 1, "-n", namespace, "app", "7000:"+here.port, "-q")
-	pid := netManager(t, namespace, "app")
+	pid := netManager(t, namespace)
 	stop := peak(t, pid)
 	const many = 1000
 	conns := make([]*net.TCPConn, many)
@@ -114,7 +114,7 @@ func TestRedirTenThousand(t *testing.T) {
 	namespace, app, _ := redirPods(t)
 	here := newLaptop(t, saying("hello"))
 	r := redirecting(t, 1, "-n", namespace, "app", "7000:"+here.port, "-q")
-	pid, netns := netManager(t, namespace, "app"), podNetns(t, namespace, "app")
+	pid, netns := netManager(t, namespace), podNetns(t, namespace, "app")
 	short := func(n int) {
 		t.Helper()
 		const lanes = 4

@@ -23,7 +23,7 @@ import (
 // away, the application serves again, and the user is told.
 func TestRedirManagerKilled(t *testing.T) {
 	namespace, app, _ := redirPods(t)
-	here := newLaptop(t, httpAnswer(fromLaptop))
+	here := newLaptop(t, answering)
 	r := redirecting(t, 1, "-n", namespace, "app", "8080:"+here.port)
 	wants(t, nodeNetns, app+":8080", fromLaptop)
 	// One that waits for an answer must not wait for ever: a reset is to reach
@@ -39,7 +39,7 @@ func TestRedirManagerKilled(t *testing.T) {
 		_, _ = io.WriteString(conn, "GET / HTTP/1.0\r\n")
 		waiting[i] = conn
 	}
-	if err := syscall.Kill(netManager(t, namespace, "app"), syscall.SIGKILL); err != nil {
+	if err := syscall.Kill(netManager(t, namespace), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	killed := time.Now()
@@ -68,7 +68,7 @@ func TestRedirManagerKilled(t *testing.T) {
 // that was closed. The manager gives the connections back.
 func TestRedirKilled(t *testing.T) {
 	namespace, app, _ := redirPods(t)
-	here := newLaptop(t, httpAnswer(fromLaptop))
+	here := newLaptop(t, answering)
 	for what, signal := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "stopped": syscall.SIGSTOP} {
 		t.Run(what, func(t *testing.T) {
 			r := redirecting(t, 1, "-n", namespace, "app", "8080:"+here.port)
@@ -88,7 +88,7 @@ func TestRedirKilled(t *testing.T) {
 // killed manager leaves there the next one takes away.
 func TestRedirIptables(t *testing.T) {
 	namespace, app, other := redirPods(t)
-	here := newLaptop(t, httpAnswer(fromLaptop))
+	here := newLaptop(t, answering)
 	netns := podNetns(t, namespace, "app")
 	args := []string{"-n", namespace, "app", "8080:" + here.port, "--outgoing", "8080:" + here.port, "--image=localhost/kdiag:iptables", "--netfilter=iptables"}
 	r := startRedir(t, nil, args...)
@@ -101,7 +101,7 @@ func TestRedirIptables(t *testing.T) {
 	if rules := inPod(t, netns, "iptables-save"); !strings.Contains(rules, "KDIAG-") {
 		t.Errorf("rules while redirecting: %s", rules)
 	}
-	if err := syscall.Kill(netManager(t, namespace, "app"), syscall.SIGKILL); err != nil {
+	if err := syscall.Kill(netManager(t, namespace), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	r.awaitEnd()
@@ -128,7 +128,7 @@ func TestRedirIptables(t *testing.T) {
 // processes.
 func TestRedirApplicationRestarts(t *testing.T) {
 	namespace, app, _ := redirPods(t)
-	here := newLaptop(t, httpAnswer(fromLaptop))
+	here := newLaptop(t, answering)
 	r := redirecting(t, 1, "-n", namespace, "app", "8080:"+here.port)
 	if err := syscall.Kill(pidOf(t, namespace, "app", ".status.containerStatuses[0].containerID"), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -156,9 +156,9 @@ func startedOf(t *testing.T, namespace, pod string) mux.Started {
 // the user's key nobody gets in, and the manager stays small.
 func TestRedirStrangers(t *testing.T) {
 	namespace, app, _ := redirPods(t)
-	here := newLaptop(t, httpAnswer(fromLaptop))
+	here := newLaptop(t, answering)
 	r := redirecting(t, 1, "-n", namespace, "app", "8080:"+here.port)
-	netns, pid, started := podNetns(t, namespace, "app"), netManager(t, namespace, "app"), startedOf(t, namespace, "app")
+	netns, pid, started := podNetns(t, namespace, "app"), netManager(t, namespace), startedOf(t, namespace, "app")
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(started.Port)))
 	before := inPod(t, netns, "nft", "list", "ruleset")
 
@@ -255,7 +255,7 @@ func TestRedirDrain(t *testing.T) {
 			}
 			r.awaitEnd()
 			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-			if _, err := conn.Read(make([]byte, 1)); err == nil || err == io.EOF || os.IsTimeout(err) {
+			if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) || os.IsTimeout(err) {
 				t.Errorf("read after the drain: %v, want a reset", err)
 			}
 		})

@@ -106,7 +106,7 @@ func TestSpeedRedir(t *testing.T) {
 		fmt.Printf("a new connection, a byte there and back, %d at a time without a pause: median %s, %.2f round trips (of %d; %.0f a second)\n",
 			many, median.Round(100*time.Microsecond), float64(median)/float64(trip), len(times), rate)
 	}
-	fmt.Printf("the manager's anonymous memory: %d KiB\n", anonymous(t, netManager(t, namespace, "app")))
+	fmt.Printf("the manager's anonymous memory: %d KiB\n", anonymous(t, netManager(t, namespace)))
 	r.interrupt()
 	_ = os.Stdout.Sync()
 }
