@@ -10,7 +10,7 @@ bold=$(tput bold 2>/dev/null || true) plain=$(tput sgr0 2>/dev/null || true)
 tell() { printf '\n%s# %s%s\n' "$bold" "$*" "$plain"; }
 show() { printf '$ %s\n' "$*"; bash -c "$*" || code=$?; }
 
-cleanup() { kubectl delete namespace $namespace $namespace-baseline --wait=false >/dev/null 2>&1 || true; }
+cleanup() { kill ${redir:-} ${sample:-} 2>/dev/null || true; kubectl delete namespace $namespace $namespace-baseline --wait=false >/dev/null 2>&1 || true; }
 trap cleanup EXIT
 kubectl delete namespace $namespace $namespace-baseline --ignore-not-found >/dev/null 2>&1
 
@@ -43,6 +43,27 @@ show "kubectl label namespace $namespace-baseline pod-security.kubernetes.io/enf
 kubectl apply -n $namespace-baseline -f testdata/manifests/demo.yaml >/dev/null
 kubectl rollout status -n $namespace-baseline deploy/web --timeout=60s >/dev/null
 show "kubectl kdiag shell -n $namespace-baseline deploy/web -- -c 'cat hello.txt'"
+
+tell "Your program in place of the one in the pod: here the same sample, started on this machine at port 3000."
+go build -o bin/sample ./testdata/sample
+bin/sample 127.0.0.1:3000 >/dev/null &
+sample=$!
+bin/kubectl-kdiag redir -n $namespace deploy/web 8080:3000 >bin/redir.log 2>&1 &
+redir=$!
+printf '$ kubectl kdiag redir -n %s deploy/web 8080:3000 &\n' "$namespace"
+for _ in $(seq 300); do
+	grep -q → bin/redir.log && break
+	kill -0 "$redir" 2>/dev/null || break
+	sleep 0.1
+done
+cat bin/redir.log
+show "kubectl kdiag shell -n $namespace deploy/web -- -c 'wget -qO- http://127.0.0.1:8080/'"
+tell "Ctrl-C, and new connections reach the application again."
+kill -INT "$redir"
+wait "$redir" || true
+kill "$sample"
+tail -n 2 bin/redir.log
+show "kubectl kdiag shell -n $namespace deploy/web -- -c 'wget -qO- http://127.0.0.1:8080/'"
 
 tell "And the pod? It never restarted; kdiag's containers end by themselves when no shell is left."
 show "kubectl get pods -n $namespace"
