@@ -35,7 +35,7 @@ func (f failure) check(t *testing.T, what string, got result) {
 
 func TestFailNoSuchPod(t *testing.T) {
 	namespace := pods(t)
-	failure{1, `pods "nothere" not found`, "distroless, hostpid"}.check(t, "no such pod", kdiag(t, "shell", "-n", namespace, "nothere"))
+	failure{1, `pods "nothere" not found`, "distroless, hostnetwork, hostpid"}.check(t, "no such pod", kdiag(t, "shell", "-n", namespace, "nothere"))
 	failure{1, `deployments.apps "nothere" not found`, "kubectl get deployments"}.check(t, "no such deployment", kdiag(t, "shell", "-n", namespace, "deploy/nothere"))
 	failure{1, "there is none", "kubectl get pods"}.check(t, "no pod by label", kdiag(t, "shell", "-n", namespace, "-l", "app=nothere"))
 	failure{1, "no such container", "it has: one, two"}.check(t, "no such container", kdiag(t, "shell", "-n", namespace, "several", "-c", "three"))

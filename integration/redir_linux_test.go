@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -298,6 +299,24 @@ func TestRedirOutgoing(t *testing.T) {
 		}
 		wants(t, netns, "192.0.2.7:8080", fromLaptop)
 		wants(t, netns, other+":8080", "sample app on other")
+		r.interrupt()
+	})
+	t.Run("a name that moves", func(t *testing.T) {
+		// The kubelet's file behind the pod's /etc/hosts.
+		uid := kubectl(t, "get", "pod", "-n", namespace, "app", "-o", "jsonpath={.metadata.uid}")
+		hosts := filepath.Join(shared.root, ".cluster/kubelet/pods", uid, "etc-hosts")
+		text, err := os.ReadFile(hosts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := redirecting(t, 1, "-n", namespace, "app", "--outgoing", "db.prod.svc:8080=localhost:"+here.port)
+		if err := os.WriteFile(hosts, bytes.ReplaceAll(text, []byte("192.0.2.7"), []byte("192.0.2.8")), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if e := r.await("moved"); len(e.Addresses) != 1 || e.Addresses[0] != "192.0.2.8" {
+			t.Errorf("event = %+v, want the new address", e)
+		}
+		wants(t, netns, "192.0.2.8:8080", fromLaptop)
 		r.interrupt()
 	})
 	t.Run("a name nobody has", func(t *testing.T) {

@@ -1,0 +1,209 @@
+package redirector
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"kdiag/mux"
+	"kdiag/netfilter"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestPrintable(t *testing.T) {
+	for name, want := range map[string]string{
+		"me@laptop":             "me@laptop",
+		"":                      "unknown",
+		"a b\n\x7fä":            "a_b___",
+		strings.Repeat("x", 99): strings.Repeat("x", maxHolder),
+	} {
+		if got := printable(name); got != want {
+			t.Errorf("printable(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestNameServers(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "resolv.conf")
+	text := "# comment\nsearch prod.svc\nnameserver 10.96.0.10\nnameserver fe80::1%eth0\nnameserver\nnameserver x\noptions ndots:5\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := []netip.Addr{netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("fe80::1")}
+	if got := nameServers(file); !reflect.DeepEqual(got, want) {
+		t.Errorf("nameServers = %v, want %v", got, want)
+	}
+	if got := nameServers(file + ".none"); got != nil {
+		t.Errorf("nameServers of no file = %v", got)
+	}
+}
+
+// closing is a connection that tells whether it was closed.
+type closing struct {
+	net.Conn
+	closed bool
+}
+
+func (c *closing) Close() error { c.closed = true; return nil }
+
+// TestGate lets the one go that has waited longest, and only it.
+func TestGate(t *testing.T) {
+	var g gate
+	conns := make([]closing, maxWaiting+1)
+	leaves := make([]func(), len(conns))
+	for i := range conns {
+		leaves[i] = g.enter(&conns[i])
+	}
+	for i := range conns {
+		if conns[i].closed != (i == 0) {
+			t.Errorf("connection %d of %d: closed %t", i, len(conns), conns[i].closed)
+		}
+	}
+	for _, leave := range leaves {
+		leave()
+	}
+	if len(g.waiting) != 0 {
+		t.Errorf("%d wait after all have left", len(g.waiting))
+	}
+}
+
+// rules is a back end that remembers.
+type rules struct {
+	attached map[netip.Addr]bool
+	refuse   netip.Addr
+	closed   bool
+}
+
+func (r *rules) Name() string { return "nft" }
+func (r *rules) Close() error { r.closed = true; return nil }
+
+func (r *rules) Attach(rule netfilter.Redirect) error {
+	if rule.Address == r.refuse {
+		return &netfilter.HeldError{Redirect: rule, Holder: "you@there"}
+	}
+	r.attached[rule.Address] = true
+	return nil
+}
+
+func (r *rules) Detach(rule netfilter.Redirect) error {
+	if !r.attached[rule.Address] {
+		return errors.New("not attached")
+	}
+	delete(r.attached, rule.Address)
+	return nil
+}
+
+var one, two, three = netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3")
+
+func outgoing(addresses ...netip.Addr) []netfilter.Redirect {
+	var list []netfilter.Redirect
+	for _, address := range addresses {
+		list = append(list, netfilter.Redirect{Direction: netfilter.Outgoing, Port: 80, Address: address})
+	}
+	return list
+}
+
+func newTestTable(t *testing.T, refuse netip.Addr) (*table, *rules) {
+	t.Helper()
+	made := &rules{attached: map[netip.Addr]bool{}, refuse: refuse}
+	table := newTable("id", slog.New(slog.DiscardHandler))
+	table.open = func(string, netfilter.Config) (netfilter.Backend, error) { return made, nil }
+	t.Cleanup(func() { _ = table.close(); table.reserve.give() })
+	return table, made
+}
+
+// TestAllOrNone leaves nothing of a redirect of which one rule was refused.
+func TestAllOrNone(t *testing.T) {
+	table, made := newTestTable(t, two)
+	_, _, err := table.attach("auto", outgoing(one, two, three))
+	var refused *mux.RemoteError
+	if !errors.As(err, &refused) || refused.Code != mux.CodeHeld || !strings.Contains(refused.Message, "by you@there") || refused.Hint == "" {
+		t.Errorf("attach = %#v, want that it is held, and by whom", err)
+	}
+	if len(made.attached) != 0 || table.inUse() {
+		t.Errorf("left: %v, in use: %t", made.attached, table.inUse())
+	}
+	if _, _, err := table.attach("auto", outgoing(one)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := table.attach("iptables", outgoing(three)); !errors.As(err, &refused) || refused.Code != mux.CodeUnsupported {
+		t.Errorf("another back end beside the open one: %v", err)
+	}
+	if err := table.detach(outgoing(one)); err != nil || table.inUse() || made.closed {
+		t.Errorf("detach = %v, in use: %t, closed at once: %t", err, table.inUse(), made.closed)
+	}
+}
+
+// TestMoved keeps the rules of a redirect by name where the name leads, and
+// remembers only those that hold.
+func TestMoved(t *testing.T) {
+	table, made := newTestTable(t, three)
+	r := &redirect{attach: mux.Attach{Outgoing: true, Port: 80, Host: "db"}, table: table, rules: outgoing(one, two)}
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	r.listener = listener
+	if _, _, err := table.attach("auto", r.rules); err != nil {
+		t.Fatal(err)
+	}
+	kept, added, removed := r.difference([]netip.Addr{two, three})
+	if len(kept) != 1 || kept[0].Address != two || len(added) != 1 || added[0].Address != three || len(removed) != 1 || removed[0].Address != one {
+		t.Errorf("difference = %v, %v, %v", kept, added, removed)
+	}
+	added, err = table.change(added, removed)
+	if err == nil || len(added) != 0 {
+		t.Errorf("change = %v, %v, want the refusal and no rule", added, err)
+	}
+	if !reflect.DeepEqual(made.attached, map[netip.Addr]bool{two: true}) {
+		t.Errorf("rules = %v, want %v alone", made.attached, two)
+	}
+}
+
+// TestRequests refuses what makes no sense before it touches the kernel.
+func TestRequests(t *testing.T) {
+	table, _ := newTestTable(t, netip.Addr{})
+	server := &Server{table: table, port: 4000, config: Config{Log: slog.New(slog.DiscardHandler), Version: "v1"}}
+	u := &user{server: server, begun: make(chan struct{}), redirects: map[uint32]*redirect{7: {}}}
+	close(u.begun)
+	ask := func(name, body string) error {
+		_, err := u.handle(t.Context(), name, json.RawMessage(body))
+		return err
+	}
+	if err := ask(mux.RequestAttach, `{"id":1,"port":80}`); err == nil || !strings.Contains(err.Error(), "hello comes before") {
+		t.Errorf("attach before hello = %v", err)
+	}
+	if err := ask(mux.RequestHello, `{"holder":"me@here"}`); err != nil || u.holder != "me@here" {
+		t.Errorf("hello = %v, holder %q", err, u.holder)
+	}
+	for body, want := range map[string]string{
+		`{"id":1}`:                       "port 0",
+		`{"id":1,"port":4000}`:           "the manager's own",
+		`{"id":1,"port":80,"host":"db"}`: "for outgoing",
+		`{"id":7,"port":80}`:             "there already",
+		`{"id":1,"port":70000}`:          "decode",
+		`[]`:                             "decode",
+	} {
+		if err := ask(mux.RequestAttach, body); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("attach %s = %v, want %q", body, err, want)
+		}
+	}
+	if err := ask(mux.RequestDetach, `{"id":9}`); err == nil || !strings.Contains(err.Error(), "no redirect 9") {
+		t.Errorf("detach of none = %v", err)
+	}
+	var refused *mux.RemoteError
+	if err := ask("dance", `null`); !errors.As(err, &refused) || refused.Code != mux.CodeUnsupported {
+		t.Errorf("an unknown request = %v", err)
+	}
+}
