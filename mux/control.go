@@ -16,7 +16,7 @@ const Version = 1
 // so that two versions that share nothing but this can still say so.
 var preface = []byte("kdiag\x00\x00")
 
-// PrefaceSize is the preface's length in bytes, the version included.
+// prefaceSize is the preface's length in bytes, the version included.
 const prefaceSize = 8
 
 // maxMessage bounds a control message, in bytes.

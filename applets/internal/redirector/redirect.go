@@ -27,7 +27,7 @@ type redirect struct {
 	holder   string
 	stop     context.CancelFunc // of following a name
 	accepted sync.WaitGroup     // the accept loop and every connection
-	closed   chan struct{}      // when the accept loop has ended
+	closed   chan struct{}      // when the accept loop has ended: what it took is kept by then
 
 	mu        sync.Mutex
 	rules     []netfilter.Redirect
@@ -201,10 +201,6 @@ func (r *redirect) forget(conn *mux.TCP) {
 		r.settled = nil
 	}
 }
-
-// listens is closed when no more connections are taken. Those that were are
-// kept by then, or about to be.
-func (r *redirect) listens() <-chan struct{} { return r.closed }
 
 // settles is closed when no connection is left, or none is there.
 func (r *redirect) settles() <-chan struct{} {

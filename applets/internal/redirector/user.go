@@ -201,12 +201,15 @@ func (u *user) settle(ctx context.Context) error {
 	redirects := slices.Collect(maps.Values(u.redirects))
 	u.mu.Unlock()
 	for _, r := range redirects {
-		for _, done := range []func() <-chan struct{}{r.listens, r.settles} {
-			select {
-			case <-done():
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
+		select {
+		case <-r.closed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		select {
+		case <-r.settles():
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
 	return nil

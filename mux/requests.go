@@ -1,0 +1,149 @@
+package mux
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+func (s *Session) send(m message) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := writeMessage(s.control, m); err != nil {
+		if cause := context.Cause(s.ctx); cause != nil {
+			return cause
+		}
+		return err
+	}
+	return nil
+}
+
+// Notify sends an event.
+func (s *Session) Notify(name string, body any) error {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", name, err)
+	}
+	return s.send(message{Kind: kindEvent, Name: name, Body: encoded})
+}
+
+// Call sends a request and waits for its answer, which is decoded into result;
+// result may be nil. The peer's refusal is a *RemoteError.
+func (s *Session) Call(ctx context.Context, name string, body, result any) error {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", name, err)
+	}
+	id, answer := s.lastID.Add(1), make(chan message, 1)
+	s.mu.Lock()
+	s.waiting[id] = answer
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.waiting, id)
+		s.mu.Unlock()
+	}()
+	if err := s.send(message{Kind: kindRequest, ID: id, Name: name, Body: encoded}); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", name, context.Cause(ctx))
+	case <-s.ctx.Done():
+		return fmt.Errorf("%s: %w", name, s.Err())
+	case m := <-answer:
+		if m.Error != nil {
+			return m.Error
+		}
+		if result == nil {
+			return nil
+		}
+		if err := json.Unmarshal(m.Body, result); err != nil {
+			return fmt.Errorf("%s: decode the answer: %w", name, err)
+		}
+		return nil
+	}
+}
+
+// readControl handles what the peer sends until the stream ends, and the
+// session with it.
+func (s *Session) readControl() {
+	for {
+		m, err := readMessage(s.control)
+		if err != nil {
+			if s.yamux.IsClosed() || errors.Is(err, io.EOF) {
+				s.end(errLinkLost)
+				return
+			}
+			s.end(fmt.Errorf("read the control stream: %w", err))
+			return
+		}
+		s.take(m)
+	}
+}
+
+func (s *Session) take(m message) {
+	switch m.Kind {
+	case kindRequest:
+		s.run(func() { s.answer(m) })
+	case kindResponse:
+		s.mu.Lock()
+		answer := s.waiting[m.ID]
+		delete(s.waiting, m.ID) // a second answer finds nobody
+		s.mu.Unlock()
+		if answer != nil {
+			answer <- m
+		}
+	case kindEvent:
+		s.options.Event(m.Name, m.Body)
+	case kindReset:
+		s.takeReset(m.Stream)
+	case kindResetDone:
+		s.mu.Lock()
+		conn := s.conns[m.Stream]
+		s.mu.Unlock()
+		if conn != nil {
+			conn.peerAnswered()
+		}
+	case kindHeartbeat:
+		// The link has noted that the peer lives.
+	default:
+		s.options.Log.Debug("control message of an unknown kind", "kind", m.Kind)
+	}
+}
+
+// takeReset is the peer's reset of a stream: one that is known, one that is yet
+// to be accepted, or one that has come to its end here.
+func (s *Session) takeReset(id uint32) {
+	s.mu.Lock()
+	conn := s.conns[id]
+	early := conn == nil && id > s.newest && len(s.early) < streamsInFlight
+	if early {
+		s.early[id] = true
+	}
+	s.mu.Unlock()
+	switch {
+	case conn != nil:
+		conn.peerReset()
+	case !early:
+		s.run(func() { _ = s.send(message{Kind: kindResetDone, Stream: id}) })
+	}
+}
+
+func (s *Session) answer(m message) {
+	response := message{Kind: kindResponse, ID: m.ID}
+	result, err := s.options.Handle(s.ctx, m.Name, m.Body)
+	if err == nil {
+		response.Body, err = json.Marshal(result)
+	}
+	if err != nil {
+		if !errors.As(err, &response.Error) {
+			response.Error = &RemoteError{Message: err.Error()}
+		}
+	}
+	if err := s.send(response); err != nil {
+		s.options.Log.Debug("answer", "request", m.Name, "err", err)
+	}
+}
