@@ -48,10 +48,12 @@ func TestTerminal(t *testing.T) {
 		{"\x1b[A\r", "42\r\n"},     // the arrow
 		{"PS1='\\w> '\r", "\n/> "}, // the prompt's escapes
 		{"cd home\r", "/home> "},
-		{"sh -c 'echo u''p; sleep 50'\r", "up\r\n"},
+		{"sh -c 'echo u''p; cat'\r", "up\r\n"},
 		{"\x1a", "Stopped"},
-		{"jobs\r", "sleep 50"},
-		{"fg\r", "sleep 50"},
+		{"jobs\r", "cat"},
+		{"fg\r", "cat"},
+		// The shell names the job before it gives it the terminal.
+		{"again\r", "again\r\nagain"},
 		{"\x03", "^C"},
 		{"echo =$?\r", "=130"},
 		{"seq 200 | less\r", "standard input"},

@@ -90,8 +90,12 @@ func testTerminal(t *testing.T, p pod) {
 	s.say("\x1a")
 	s.expect("Stopped")
 	s.run("jobs")
+	// ash names the job before it gives it the terminal: only the job's own
+	// answer says that Ctrl-C goes to it.
 	s.say("fg\n")
 	s.expect("cat")
+	s.say("again\n")
+	s.expect("again\r\nagain")
 	s.say("\x03")
 	s.expect("/app# ")
 	s.say("cd /; exit 9\n")
