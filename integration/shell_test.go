@@ -122,6 +122,22 @@ func TestShellChrootByPolicy(t *testing.T) {
 	}
 }
 
+// TestShellConfined looks at the shell and the manager of every rung: each is
+// under a seccomp filter, the runtime's or kdiag's own.
+func TestShellConfined(t *testing.T) {
+	namespace := pods(t)
+	const filtered = "Seccomp:\t2\n"
+	const script = `for p in /proc/[0-9]*; do
+		case "$(tr '\0' ' ' <$p/cmdline)" in "/kdiag manager"*--profile=$0*) grep ^Seccomp: $p/status;; esac
+	done; grep ^Seccomp: /proc/self/status`
+	for _, profile := range []string{"setns", "chroot", "baseline"} {
+		got := kdiag(t, "shell", "-n", namespace, "deploy/web", "--profile="+profile, "-q", "--", "-c", script, profile)
+		if got != (result{filtered + filtered, "", 0}) {
+			t.Errorf("%s: %v\nwant a filter on the manager and on the shell", profile, got)
+		}
+	}
+}
+
 func TestShellExitCodeAndStreams(t *testing.T) {
 	namespace := pods(t)
 	got := kdiag(t, "shell", "-n", namespace, "deploy/web", "--", "-c", "echo o; echo e >&2; exit 7")

@@ -22,8 +22,12 @@ func TestSecurityContext(t *testing.T) {
 		if !slices.Equal(sc.Capabilities.Add, want[p]) {
 			t.Errorf("%s adds %v, want %v", p, sc.Capabilities.Add, want[p])
 		}
-		if sc.Privileged != nil || !*sc.ReadOnlyRootFilesystem || sc.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
-			t.Errorf("%s: %+v, want unprivileged, a read-only root, the runtime's seccomp profile", p, sc)
+		if sc.Privileged != nil || !*sc.ReadOnlyRootFilesystem {
+			t.Errorf("%s: %+v, want unprivileged, a read-only root", p, sc)
+		}
+		// The first brings a filter of its own.
+		if filtered := sc.SeccompProfile != nil && sc.SeccompProfile.Type == corev1.SeccompProfileTypeRuntimeDefault; filtered != (p != ProfileSetns) {
+			t.Errorf("%s: the runtime's seccomp profile: %t", p, filtered)
 		}
 		if root := *sc.RunAsUser == 0; root != (p != ProfileRestricted) {
 			t.Errorf("%s runs as uid %d", p, *sc.RunAsUser)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/confine"
 
 	"golang.org/x/sys/unix"
 )
@@ -62,6 +63,12 @@ func run(streams applets.Streams, opts Options) error {
 	}
 	if err := lead(opts.Session); err != nil {
 		return err
+	}
+	// Without SYS_ADMIN there is the runtime's filter, which the container asked for.
+	if own.Caps.Effective.Has(unix.CAP_SYS_ADMIN) {
+		if err := confine.Threads(); err != nil {
+			note("%v", err)
+		}
 	}
 	if opts.AsTarget {
 		missing, err := become(t.status, own)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/confine"
 	"kdiag/applets/internal/footprint"
 	"kdiag/applets/internal/procfs"
 	"kdiag/mux"
@@ -21,6 +22,9 @@ import (
 func run(ctx context.Context, streams applets.Streams, opts Options) error {
 	if opts.Role == RoleNet {
 		return runNet(ctx, streams, opts)
+	}
+	if err := confine.Threads(); err != nil {
+		fmt.Fprintf(streams.Err, "note: the manager goes without a filter: %v\n", err)
 	}
 	if err := keepCapabilities(); err != nil {
 		fmt.Fprintf(streams.Err, "note: the manager keeps its capabilities: %v\n", err)
