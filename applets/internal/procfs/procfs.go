@@ -6,6 +6,7 @@ package procfs
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 )
@@ -50,6 +51,23 @@ func ReadRealtimeTimeout(pid int) (uint64, error) { return read(pid, "limits", P
 // ReadCommandLine reads /proc/PID/cmdline, which is empty for a zombie and for
 // a thread of the kernel.
 func ReadCommandLine(pid int) ([]string, error) { return read(pid, "cmdline", ParseStrings) }
+
+// ReadCommandStart reads the first bytes of /proc/PID/cmdline, most at most, and
+// says whether that cut it short: a process may have megabytes of arguments.
+func ReadCommandStart(pid, most int) (words []string, cut bool, err error) {
+	file, err := os.Open(Path(pid, "cmdline"))
+	if err != nil {
+		return nil, false, err
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, int64(most)+1))
+	if err != nil {
+		return nil, false, err
+	}
+	cut = len(content) > most
+	words, err = ParseStrings(content[:min(len(content), most)])
+	return words, cut, err
+}
 
 func read[T any](pid int, name string, parse func([]byte) (T, error)) (T, error) {
 	path := Path(pid, name)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestOwn compares what is read about the test itself with what its own
@@ -25,6 +26,18 @@ func TestOwn(t *testing.T) {
 	}
 	if words, err := ReadCommandLine(pid); err != nil || !slices.Equal(words, os.Args) {
 		t.Errorf("ReadCommandLine = %q, %v, want %q", words, err, os.Args)
+	}
+	if words, cut, err := ReadCommandStart(pid, 3); err != nil || !cut || !slices.Equal(words, []string{os.Args[0][:3]}) {
+		t.Errorf("ReadCommandStart of 3 bytes = %q, %v, %v, want the beginning of %q", words, cut, err, os.Args[0])
+	}
+	if words, cut, err := ReadCommandStart(pid, 1<<20); err != nil || cut || !slices.Equal(words, os.Args) {
+		t.Errorf("ReadCommandStart = %q, %v, %v, want %q", words, cut, err, os.Args)
+	}
+	if stat.Threads < 1 || stat.RSS == 0 {
+		t.Errorf("ReadStat = %+v, want threads and pages", stat)
+	}
+	if boot, err := BootTime(); err != nil || time.Since(boot) < 0 {
+		t.Errorf("BootTime = %v, %v", boot, err)
 	}
 	if env, err := ReadEnvironment(pid); err != nil || len(env) == 0 {
 		t.Errorf("ReadEnvironment = %q, %v", env, err)

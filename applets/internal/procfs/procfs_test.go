@@ -10,30 +10,34 @@ import (
 )
 
 // statLine is a line of /proc/PID/stat, as Linux writes it.
-func statLine(pid int, command string, state byte, parent, group, session int, start uint64) string {
-	return fmt.Sprintf("%d (%s) %c %d %d %d 34816 -1 4194304 99 0 0 0 1 2 0 0 20 0 1 0 %d 3133440 383 18446744073709551615 1 1\n",
-		pid, command, state, parent, group, session, start)
+func statLine(s Stat) string {
+	return fmt.Sprintf("%d (%s) %c %d %d %d 34816 -1 4194304 99 0 0 0 %d %d 0 0 20 0 %d 0 %d 3133440 %d 18446744073709551615 1 1\n",
+		s.PID, s.Command, s.State, s.Parent, s.Group, s.Session, s.CPU/3, s.CPU-s.CPU/3, s.Threads, s.Start, s.RSS)
 }
 
 func TestParseStat(t *testing.T) {
+	init := Stat{PID: 1, Command: "init", State: 'S', Parent: 888, Start: 777, RSS: 999, Threads: 111}
 	for _, want := range []Stat{
 		{PID: 1, Command: "init", State: 'S', Start: 1},
-		{PID: 8745, Command: "cat", State: 'R', Parent: 8667, Group: 8667, Session: 19125, Start: 191508},
+		{PID: 8745, Command: "cat", State: 'R', Parent: 8667, Group: 8667, Session: 19125, Start: 191508, CPU: 7, Threads: 12, RSS: 383},
 		{PID: 7, Command: "a) S 1 2 (b", State: 'Z', Parent: 3, Group: 4, Session: 5, Start: 18446744073709551615},
 		{PID: 7, Command: "two\nlines ", State: 't', Parent: 3, Group: -1, Session: -1, Start: 9},
 		{PID: 7, Command: "", State: 'X', Start: 9},
 	} {
-		line := statLine(want.PID, want.Command, want.State, want.Parent, want.Group, want.Session, want.Start)
+		line := statLine(want)
 		if got, err := ParseStat([]byte(line)); err != nil || got != want {
 			t.Errorf("ParseStat(%q) = %+v, %v, want %+v", line, got, err, want)
 		}
 	}
 	for _, line := range []string{
 		"", "1", "1 (init", "1 init) S 0", ")(", "1 (init) S 0 1 1",
-		strings.Replace(statLine(1, "init", 'S', 0, 1, 1, 1), "1 (", "x (", 1),
-		strings.Replace(statLine(1, "init", 'S', 0, 1, 1, 1), " S ", " SS ", 1),
-		strings.Replace(statLine(1, "init", 'S', 0, 1, 1, 777), " 777 ", " -777 ", 1),
-		strings.Replace(statLine(1, "init", 'S', 777, 1, 1, 1), " 777 ", " 99999999999999999999 ", 1),
+		strings.Replace(statLine(init), "1 (", "x (", 1),
+		strings.Replace(statLine(init), " S ", " SS ", 1),
+		strings.Replace(statLine(init), " 777 ", " -777 ", 1),
+		strings.Replace(statLine(init), " 888 ", " 99999999999999999999 ", 1),
+		strings.Replace(statLine(init), " 999 ", " -999 ", 1),
+		strings.Replace(statLine(init), " 111 ", " x ", 1),
+		strings.Replace(statLine(init), " 3133440 999 18446744073709551615 1 1", "", 1),
 	} {
 		if got, err := ParseStat([]byte(line)); err == nil || got != (Stat{}) {
 			t.Errorf("ParseStat(%q) = %+v, %v, want an error", line, got, err)
@@ -180,7 +184,7 @@ func TestParseRealtimeTimeout(t *testing.T) {
 
 // FuzzParseStat checks that what was parsed is what is parsed again.
 func FuzzParseStat(f *testing.F) {
-	f.Add([]byte(statLine(8745, "a) (b", 'R', 8667, 8667, 19125, 191508)))
+	f.Add([]byte(statLine(Stat{8745, "a) (b", 'R', 8667, 8667, 19125, 191508, 5, 3, 99})))
 	f.Add([]byte(")("))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		got, err := ParseStat(content)
@@ -190,7 +194,7 @@ func FuzzParseStat(f *testing.F) {
 			}
 			return
 		}
-		line := statLine(got.PID, got.Command, got.State, got.Parent, got.Group, got.Session, got.Start)
+		line := statLine(got)
 		if again, err := ParseStat([]byte(line)); err != nil || again != got {
 			t.Errorf("ParseStat(%q) = %+v, but of the same written again %+v, %v", content, got, again, err)
 		}

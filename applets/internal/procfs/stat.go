@@ -20,7 +20,17 @@ type Stat struct {
 	// Start is when the process began, in clock ticks since boot. With the
 	// PID it names a process for good.
 	Start uint64
+	// CPU is the time in user and in kernel mode, in clock ticks.
+	CPU     uint64
+	Threads int
+	// RSS is the resident set in pages, as the kernel counts it without
+	// looking closely.
+	RSS uint64
 }
+
+// TicksPerSecond is USER_HZ, the unit of what /proc gives in clock ticks: 100
+// on every architecture that Go has (include/asm-generic/param.h).
+const TicksPerSecond = 100
 
 // Dead reports whether nothing of the process is left but its entry.
 func (s Stat) Dead() bool { return s.State == 'Z' || s.State == 'X' }
@@ -32,7 +42,11 @@ const (
 	statParent
 	statGroup
 	statSession
-	statStart = 22 - 3
+	statUser    = 14 - 3
+	statSystem  = 15 - 3
+	statThreads = 20 - 3
+	statStart   = 22 - 3
+	statRSS     = 24 - 3
 )
 
 // ParseStat parses the content of /proc/PID/stat. The command may hold
@@ -43,8 +57,8 @@ func ParseStat(content []byte) (Stat, error) {
 		return Stat{}, errors.New("no command in parentheses")
 	}
 	fields := bytes.Fields(content[end+1:])
-	if len(fields) <= statStart {
-		return Stat{}, fmt.Errorf("%d fields after the command, want more than %d", len(fields), statStart)
+	if len(fields) <= statRSS {
+		return Stat{}, fmt.Errorf("%d fields after the command, want more than %d", len(fields), statRSS)
 	}
 	if len(fields[statState]) != 1 {
 		return Stat{}, fmt.Errorf("state %q", fields[statState])
@@ -58,6 +72,7 @@ func ParseStat(content []byte) (Stat, error) {
 		{&s.Parent, fields[statParent]},
 		{&s.Group, fields[statGroup]},
 		{&s.Session, fields[statSession]},
+		{&s.Threads, fields[statThreads]},
 	} {
 		n, err := strconv.Atoi(string(f.text))
 		if err != nil {
@@ -65,10 +80,22 @@ func ParseStat(content []byte) (Stat, error) {
 		}
 		*f.to = n
 	}
-	start, err := strconv.ParseUint(string(fields[statStart]), 10, 64)
-	if err != nil {
-		return Stat{}, err
+	var system uint64
+	for _, f := range []struct {
+		to   *uint64
+		text []byte
+	}{
+		{&s.Start, fields[statStart]},
+		{&s.CPU, fields[statUser]},
+		{&system, fields[statSystem]},
+		{&s.RSS, fields[statRSS]},
+	} {
+		n, err := strconv.ParseUint(string(f.text), 10, 64)
+		if err != nil {
+			return Stat{}, err
+		}
+		*f.to = n
 	}
-	s.Start = start
+	s.CPU += system
 	return s, nil
 }

@@ -14,15 +14,27 @@ import (
 )
 
 // TCPState is a socket's state, as the kernel numbers them (net/tcp_states.h).
+// A UDP socket has one too: established if it is connected, else closed.
 type TCPState uint8
 
-// Two of the states.
+// Some of the states.
 const (
 	TCPEstablished TCPState = 1
+	TCPClose       TCPState = 7
 	TCPListen      TCPState = 10
 )
 
-// Socket is one TCP socket of a network namespace.
+var tcpStates = strings.Fields("ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT1 FIN_WAIT2 TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN CLOSING NEW_SYN_RECV")
+
+// String is the state's name in the kernel, without its TCP_.
+func (s TCPState) String() string {
+	if s >= 1 && int(s) <= len(tcpStates) {
+		return tcpStates[s-1]
+	}
+	return strconv.Itoa(int(s))
+}
+
+// Socket is one TCP or UDP socket of a network namespace.
 type Socket struct {
 	// Local and Remote are as the socket's family has them: an IPv4 connection
 	// of an IPv6 socket has IPv4-mapped ones. A listener's Remote has port 0.
@@ -54,6 +66,21 @@ func ReadTCP(path string) ([]Socket, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return sockets, nil
+}
+
+// EachSocket calls f with each socket of /proc/net/tcp, tcp6, udp or udp6, until
+// f returns false. It keeps none, so there is no bound on their number. It fails
+// for a line that is not as the kernel writes them.
+func EachSocket(path string, f func(Socket) bool) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := eachSocket(file, f); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
 
 // Listening returns the listening TCP sockets, IPv4 and IPv6, of the process's
@@ -88,26 +115,39 @@ func inState(state TCPState) ([]Socket, error) {
 }
 
 func parseTCP(r io.Reader) ([]Socket, error) {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(make([]byte, maxTCPLine), maxTCPLine)
-	if !lines.Scan() || !strings.HasPrefix(strings.TrimSpace(lines.Text()), "sl ") {
-		return nil, errors.Join(errors.New("no heading"), lines.Err())
-	}
 	var out []Socket
-	for lines.Scan() {
-		if len(out) == maxSockets {
-			return nil, fmt.Errorf("more than %d sockets", maxSockets)
+	tooMany := false
+	err := eachSocket(r, func(s Socket) bool {
+		if tooMany = len(out) == maxSockets; !tooMany {
+			out = append(out, s)
 		}
-		s, err := parseSocket(strings.Fields(lines.Text()))
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", len(out)+2, err)
-		}
-		out = append(out, s)
+		return !tooMany
+	})
+	if tooMany {
+		err = fmt.Errorf("more than %d sockets", maxSockets)
 	}
-	if err := lines.Err(); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+func eachSocket(r io.Reader, f func(Socket) bool) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(make([]byte, maxTCPLine), maxTCPLine)
+	if !lines.Scan() || !strings.HasPrefix(strings.TrimSpace(lines.Text()), "sl ") {
+		return errors.Join(errors.New("no heading"), lines.Err())
+	}
+	for number := 2; lines.Scan(); number++ {
+		s, err := parseSocket(strings.Fields(lines.Text()))
+		if err != nil {
+			return fmt.Errorf("line %d: %w", number, err)
+		}
+		if !f(s) {
+			return nil
+		}
+	}
+	return lines.Err()
 }
 
 // parseSocket parses the fields of get_tcp4_sock and get_tcp6_sock (net/ipv4/tcp_ipv4.c).

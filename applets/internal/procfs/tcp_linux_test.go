@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 )
 
@@ -31,4 +32,45 @@ func has(sockets []Socket, local netip.AddrPort) bool {
 		}
 	}
 	return false
+}
+
+// TestSocketInodes finds a listener of the test's own among its descriptors.
+func TestSocketInodes(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	second, err := net.Listen("unix", t.TempDir()+"/s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	inodes, cut, err := SocketInodes(os.Getpid(), 1000)
+	if err != nil || cut {
+		t.Fatalf("SocketInodes = %v, %v, %v", inodes, cut, err)
+	}
+	want := l.Addr().(*net.TCPAddr).AddrPort()
+	found := false
+	err = EachSocket("/proc/net/tcp", func(s Socket) bool {
+		found = found || s.Local == want && slices.Contains(inodes, s.Inode)
+		return true
+	})
+	if err != nil || !found {
+		t.Errorf("EachSocket: %v, want %v with one of the inodes %v", err, want, inodes)
+	}
+	foundUnix := false
+	err = EachUnixSocket("/proc/net/unix", func(s UnixSocket) bool {
+		foundUnix = foundUnix || s.Path == second.Addr().String() && s.Listening && slices.Contains(inodes, s.Inode)
+		return true
+	})
+	if err != nil || !foundUnix {
+		t.Errorf("EachUnixSocket: %v, want %v with one of the inodes %v", err, second.Addr(), inodes)
+	}
+	if inodes, cut, err := SocketInodes(os.Getpid(), 1); err != nil || !cut || len(inodes) != 1 {
+		t.Errorf("SocketInodes of 1 at most = %v, %v, %v", inodes, cut, err)
+	}
+	if _, _, err := SocketInodes(1<<30, 1); !os.IsNotExist(err) {
+		t.Errorf("SocketInodes of no process = %v, want that it does not exist", err)
+	}
 }

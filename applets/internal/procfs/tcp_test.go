@@ -91,3 +91,36 @@ func FuzzParseTCP(f *testing.F) {
 		}
 	})
 }
+
+const udpText = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n" +
+	"  123: 00000000:0044 00000000:0000 07 00000000:00000000 00:00000000 00000000   101        0 21 2 00000000c0ffee00 0\n" +
+	"  200: 0200010A:D431 0100010A:0035 01 00000000:00000000 00:00000000 00000000     0        0 22 2 00000000c0ffee01 3\n"
+
+func TestEachSocketUDP(t *testing.T) {
+	var got []Socket
+	err := eachSocket(strings.NewReader(udpText), func(s Socket) bool { got = append(got, s); return true })
+	want := []Socket{
+		socket("0.0.0.0:68", "0.0.0.0:0", TCPClose, 101, 21),
+		socket("10.1.0.2:54321", "10.1.0.1:53", TCPEstablished, 0, 22),
+	}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("eachSocket(%q) = %v, %v, want %v", udpText, got, err, want)
+	}
+}
+
+// TestEachSocketStops reads no further than it is asked to.
+func TestEachSocketStops(t *testing.T) {
+	calls := 0
+	err := eachSocket(strings.NewReader(tcpText+"garbage\n"), func(Socket) bool { calls++; return calls < 2 })
+	if err != nil || calls != 2 {
+		t.Errorf("eachSocket stopped after 2: %d calls, %v", calls, err)
+	}
+}
+
+func TestTCPState(t *testing.T) {
+	for state, want := range map[TCPState]string{0: "0", 1: "ESTABLISHED", 6: "TIME_WAIT", 7: "CLOSE", 10: "LISTEN", 12: "NEW_SYN_RECV", 13: "13", 255: "255"} {
+		if got := state.String(); got != want {
+			t.Errorf("String of state %d = %q, want %q", uint8(state), got, want)
+		}
+	}
+}
