@@ -14,6 +14,7 @@ import (
 	"kdiag/applets"
 	"kdiag/applets/enter"
 	"kdiag/applets/image"
+	"kdiag/applets/inspect"
 	"kdiag/applets/manage"
 	"kdiag/applets/manager"
 	"kdiag/applets/redir"
@@ -35,6 +36,7 @@ func registry() []applets.Applet {
 		manage.Applet(),
 		manager.Applet(),
 		enter.Applet(),
+		inspect.Applet(),
 		image.Applet(),
 		version.Applet(),
 	}

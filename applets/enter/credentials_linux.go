@@ -5,6 +5,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"kdiag/applets/internal/credentials"
 	"kdiag/applets/internal/procfs"
 
 	"golang.org/x/sys/unix"
@@ -13,60 +14,6 @@ import (
 // Everything in this file is about the calling thread alone, which the caller
 // has locked: raw system calls, not package syscall's, which change all
 // threads.
-
-// ownStatus is what /proc tells about the calling thread.
-func ownStatus() (procfs.Status, error) { return procfs.ReadStatus(unix.Gettid()) }
-
-// asFSUser runs f with the target's user and group as the ones that file
-// access is checked by, and with every permitted capability in effect. It needs
-// SETUID and SETGID where they differ from the thread's.
-func asFSUser(uid, gid int, own procfs.Status, f func() error) error {
-	// The user last when leaving 0, first when coming back: the group needs SETGID.
-	if err := setFSID(unix.SYS_SETFSGID, gid); err != nil {
-		return fmt.Errorf("setfsgid %d: %w", gid, err)
-	}
-	defer setFSID(unix.SYS_SETFSGID, own.GIDs.FS) //nolint:errcheck // back to what it was
-	if err := setFSID(unix.SYS_SETFSUID, uid); err != nil {
-		return fmt.Errorf("setfsuid %d: %w", uid, err)
-	}
-	// Back from another user to 0, the kernel raises the capabilities that it
-	// dropped on the way out (capabilities(7), "Effect of user ID changes").
-	defer setFSID(unix.SYS_SETFSUID, own.UIDs.FS) //nolint:errcheck // back to what it was
-	caps := own.Caps
-	caps.Effective = caps.Permitted
-	if err := setCaps(caps); err != nil {
-		return fmt.Errorf("raise capabilities: %w", err)
-	}
-	return f()
-}
-
-// setFSID calls setfsuid or setfsgid, which report no failure: a second call,
-// with an ID that is none, tells what holds now.
-func setFSID(trap uintptr, id int) error {
-	const none = ^uintptr(0)
-	if _, _, errno := unix.RawSyscall(trap, uintptr(id), 0, 0); errno != 0 {
-		return errno
-	}
-	if now, _, _ := unix.RawSyscall(trap, none, 0, 0); int(now) != id {
-		return unix.EPERM
-	}
-	return nil
-}
-
-// setCaps sets the effective, permitted and inheritable set.
-func setCaps(caps procfs.Capabilities) error {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	data := [2]unix.CapUserData{}
-	for i := range data {
-		shift := 32 * i
-		data[i] = unix.CapUserData{
-			Effective:   uint32(caps.Effective >> shift),
-			Permitted:   uint32(caps.Permitted >> shift),
-			Inheritable: uint32(caps.Inheritable >> shift),
-		}
-	}
-	return unix.Capset(&header, &data[0])
-}
 
 // become gives the thread the target's user, groups, capability sets and
 // no_new_privs, so that what it executes has what a program executed by the
@@ -78,7 +25,7 @@ func become(target, own procfs.Status) (missing procfs.CapSet, err error) {
 	for n := range 64 {
 		if own.Caps.Bounding.Has(n) && !bounding.Has(n) {
 			if err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(n), 0, 0, 0); err != nil {
-				return 0, fmt.Errorf("drop %s from the bounding set: %w", capabilityList(1<<n), err)
+				return 0, fmt.Errorf("drop %s from the bounding set: %w", procfs.CapSet(1<<n).Names(), err)
 			}
 		}
 	}
@@ -94,7 +41,7 @@ func become(target, own procfs.Status) (missing procfs.CapSet, err error) {
 	ambient := target.Caps.Ambient & own.Caps.Permitted
 	caps.Permitted |= ambient
 	caps.Inheritable |= ambient
-	if err := setCaps(caps); err != nil {
+	if err := credentials.SetCaps(caps); err != nil {
 		return 0, fmt.Errorf("set capabilities: %w", err)
 	}
 	if err := setAmbient(ambient); err != nil {
@@ -177,7 +124,7 @@ func setAmbient(set procfs.CapSet) error {
 	for n := range 64 {
 		if set.Has(n) {
 			if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, uintptr(n), 0, 0); err != nil {
-				return fmt.Errorf("make %s ambient: %w", capabilityList(1<<n), err)
+				return fmt.Errorf("make %s ambient: %w", procfs.CapSet(1<<n).Names(), err)
 			}
 		}
 	}

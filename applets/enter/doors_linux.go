@@ -3,9 +3,9 @@ package enter
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/credentials"
 	"kdiag/applets/internal/procfs"
 
 	"golang.org/x/sys/unix"
@@ -37,10 +37,8 @@ func open(p procfs.Stat, own procfs.Status) (*target, error) {
 	}
 	t := &target{Stat: p, status: status, root: -1, cwd: -1, mount: -1, cgroup: -1}
 	t.openAll()
-	if t.denied() && !own.Caps.Effective.Has(unix.CAP_SYS_PTRACE) && own.Caps.Effective.Has(unix.CAP_SETUID, unix.CAP_SETGID) {
-		// Without SYS_PTRACE the check passes for the target's own user and
-		// group, when it has no capability that we lack.
-		err := asFSUser(status.UIDs.Effective, status.GIDs.Effective, own, func() error {
+	if t.denied() && credentials.MayBecomeFSUser(own) {
+		err := credentials.AsFSUser(status.UIDs.Effective, status.GIDs.Effective, own, func() error {
 			t.openAll()
 			return nil
 		})
@@ -74,27 +72,6 @@ func (t *target) noRoot(own procfs.Status) error {
 	if !t.denied() || own.Caps.Effective.Has(unix.CAP_SYS_PTRACE) {
 		return err
 	}
-	return applets.WithHint(fmt.Errorf("%w: %s", err, t.whyDenied(own)),
+	return applets.WithHint(fmt.Errorf("%w: %s", err, credentials.WhyClosed(t.status, own)),
 		"a container with SYS_PTRACE may: kdiag shell --profile=setns or --profile=chroot")
-}
-
-// whyDenied goes through the kernel's conditions for a reader that has no
-// SYS_PTRACE (kernel/ptrace.c, __ptrace_may_access).
-func (t *target) whyDenied(own procfs.Status) string {
-	uids, gids, caps := t.status.UIDs, t.status.GIDs, own.Caps
-	sameUser := uids.Effective == own.UIDs.FS && gids.Effective == own.GIDs.FS
-	switch more := t.status.Caps.Permitted &^ caps.Permitted; {
-	case !uids.One() || !gids.One():
-		return "the target runs under more than one user or group ID at once"
-	case !sameUser && !caps.Effective.Has(unix.CAP_SETUID, unix.CAP_SETGID):
-		return fmt.Sprintf("the target runs as user %d, group %d, this container as %d, %d",
-			uids.Effective, gids.Effective, own.UIDs.FS, own.GIDs.FS)
-	case more != 0:
-		return "the target has capabilities that this container has not: " + capabilityList(more)
-	default:
-		return strings.Join([]string{
-			"the target's process is closed to others (not dumpable):",
-			"it changed its user or its capabilities after it was started, or asked for it",
-		}, " ")
-	}
 }

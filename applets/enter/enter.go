@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/podproc"
 	scratchshell "kdiag/scratch-shell"
 
 	"github.com/urfave/cli/v2"
@@ -20,12 +21,7 @@ type Options struct {
 	// Session names the session in hexadecimal digits; it stands in the
 	// shell's arguments, where the lifeline finds it.
 	Session string
-	// ContainerID is the target's ID as its cgroup's name has it. When empty
-	// the target is PID 1.
-	ContainerID string
-	// SharedPIDs says that PID 1 is not the target's: the pod shares its
-	// processes or has the host's.
-	SharedPIDs bool
+	Target  podproc.Container
 	// AsTarget runs the shell with the target's user, groups and capabilities.
 	AsTarget bool
 	// Env are variables, NAME=VALUE, put over the target's.
@@ -57,14 +53,13 @@ func Applet() applets.Applet {
 		},
 		Run: func(ctx context.Context, inv *applets.Invocation) error {
 			opts := Options{
-				Session:     inv.Flags.String("session"),
-				ContainerID: inv.Flags.String("container-id"),
-				SharedPIDs:  inv.Flags.Bool("shared-pids"),
-				AsTarget:    inv.Flags.Bool("as-target"),
-				Env:         inv.Flags.StringSlice("env"),
-				Prompt:      inv.Flags.String("prompt"),
-				Args:        inv.Rest,
-				Shell:       scratchshell.Binary,
+				Session:  inv.Flags.String("session"),
+				Target:   podproc.Container{ID: inv.Flags.String("container-id"), SharedPIDs: inv.Flags.Bool("shared-pids")},
+				AsTarget: inv.Flags.Bool("as-target"),
+				Env:      inv.Flags.StringSlice("env"),
+				Prompt:   inv.Flags.String("prompt"),
+				Args:     inv.Rest,
+				Shell:    scratchshell.Binary,
 			}
 			if len(inv.Args) > 0 {
 				return applets.Usage("enter: arguments of the shell go after \"--\", got %q", inv.Args)
@@ -88,26 +83,12 @@ func isSession(id string) bool {
 	return len(id) >= 8 && len(id) <= 64 && strings.Trim(id, "0123456789abcdef") == ""
 }
 
-// isContainer reports whether an ID may be a container's. Runtimes' IDs have 64
-// hexadecimal digits, but nothing promises that; a short one could stand in
-// another container's path.
-func isContainer(id string) bool {
-	other := func(r rune) bool {
-		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
-		return !letter && (r < '0' || r > '9') && !strings.ContainsRune("_.-", r)
-	}
-	return len(id) >= 8 && len(id) <= 128 && !strings.ContainsFunc(id, other)
-}
-
 func (o Options) check() error {
 	if o.Session != "" && !isSession(o.Session) {
 		return fmt.Errorf("--session %q is not 8 to 64 hexadecimal digits", o.Session)
 	}
-	if o.ContainerID != "" && !isContainer(o.ContainerID) {
-		return fmt.Errorf("--container-id %q is not an ID of a container", o.ContainerID)
-	}
-	if o.SharedPIDs && o.ContainerID == "" {
-		return fmt.Errorf("--shared-pids needs --container-id: nothing else tells which process is the target's")
+	if err := o.Target.Check(); err != nil {
+		return err
 	}
 	for _, variable := range o.Env {
 		if name, _, ok := strings.Cut(variable, "="); !ok || name == "" {

@@ -10,6 +10,7 @@ import (
 
 	"kdiag/applets"
 	"kdiag/applets/internal/confine"
+	"kdiag/applets/internal/credentials"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,11 +31,11 @@ func run(streams applets.Streams, opts Options) error {
 	if err != nil {
 		return err
 	}
-	process, err := find(opts)
+	process, err := opts.Target.First()
 	if err != nil {
-		return hinted(err)
+		return err
 	}
-	own, err := ownStatus()
+	own, err := credentials.Own()
 	if err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func run(streams applets.Streams, opts Options) error {
 				"without --as-target the shell runs as user %d", own.UIDs.Effective)
 		}
 		if missing != 0 {
-			note("the shell lacks capabilities of the target's: this container has no %s", capabilityList(missing))
+			note("the shell lacks capabilities of the target's: this container has no %s", missing.Names())
 		}
 	}
 	return execute(shell, append([]string{shellName(opts.Session), "ash"}, opts.Args...), env.list)

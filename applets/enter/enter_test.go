@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/podproc"
 )
 
 func TestCheck(t *testing.T) {
@@ -15,13 +15,13 @@ func TestCheck(t *testing.T) {
 		want string
 	}{
 		{Options{}, ""},
-		{Options{Session: "0123456789abcdef", ContainerID: strings.Repeat("a", 64), SharedPIDs: true, Env: []string{"A=b=c", "B="}}, ""},
+		{Options{Session: "0123456789abcdef", Target: podproc.Container{ID: strings.Repeat("a", 64), SharedPIDs: true}, Env: []string{"A=b=c", "B="}}, ""},
 		{Options{Session: "0123456"}, "--session"},
 		{Options{Session: "0123456789ABCDEF"}, "--session"},
 		{Options{Session: strings.Repeat("a", 65)}, "--session"},
-		{Options{ContainerID: "abc"}, "--container-id"},
-		{Options{ContainerID: "../../../../etc"}, "--container-id"},
-		{Options{SharedPIDs: true}, "--shared-pids"},
+		{Options{Target: podproc.Container{ID: "abc"}}, "--container-id"},
+		{Options{Target: podproc.Container{ID: "../../../../etc"}}, "--container-id"},
+		{Options{Target: podproc.Container{SharedPIDs: true}}, "--shared-pids"},
 		{Options{Env: []string{"A"}}, "--env"},
 		{Options{Env: []string{"=b"}}, "--env"},
 	} {
@@ -62,20 +62,6 @@ func TestPrompt(t *testing.T) {
 	} {
 		if got := prompt(text, `\w`); got != want {
 			t.Errorf("prompt(%q) = %q, want %q", text, got, want)
-		}
-	}
-}
-
-func TestCapabilityList(t *testing.T) {
-	for set, want := range map[procfs.CapSet]string{
-		0:             "",
-		1<<0 | 1<<12:  "CHOWN, NET_ADMIN",
-		1<<21 | 1<<40: "SYS_ADMIN, CHECKPOINT_RESTORE",
-		1<<19 | 1<<63: "SYS_PTRACE, capability 63",
-		1<<18 | 1<<41: "SYS_CHROOT, capability 41",
-	} {
-		if got := capabilityList(set); got != want {
-			t.Errorf("capabilityList(%x) = %q, want %q", uint64(set), got, want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package enter
+package podproc
 
 import (
 	"errors"
@@ -21,7 +21,9 @@ func TestFirstOf(t *testing.T) {
 		{"PIDs wrapped round", []procfs.Stat{{PID: 300, Parent: 5, Start: 2}, {PID: 20, Parent: 300, Start: 3}, {PID: 21, Parent: 5, Start: 9}}, 300},
 		{"same clock tick", []procfs.Stat{{PID: 31, Parent: 5, Start: 2}, {PID: 30, Parent: 5, Start: 2}}, 30},
 		{"same clock tick, PIDs wrapped round", []procfs.Stat{{PID: 20, Parent: 300, Start: 2}, {PID: 300, Parent: 5, Start: 2}}, 300},
+		{"with an older zombie", []procfs.Stat{{PID: 9, State: 'Z', Start: 1}, {PID: 20, Start: 2}}, 20},
 		{"none", nil, 0},
+		{"none but a zombie", []procfs.Stat{{PID: 9, State: 'Z'}}, 0},
 	} {
 		got, ok := firstOf(c.found)
 		if got.PID != c.want || ok != (c.want != 0) {
@@ -44,22 +46,22 @@ func TestDoubt(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		facts facts
-		opts  Options
+		of    Container
 		want  bool
 	}{
-		{"no ID to look for", facts{words: app, own: groups("/a"), cgroups: groups("/b")}, Options{}, false},
-		{"own PID namespace", facts{words: manager}, Options{}, true},
-		{"own PID namespace, with an ID", facts{words: manager, own: groups("/"), cgroups: groups("/")}, Options{ContainerID: id}, true},
-		{"shared PIDs", facts{words: app}, Options{ContainerID: id, SharedPIDs: true}, true},
-		{"cgroups that tell nothing", facts{words: app, own: groups("/", "/"), cgroups: groups("/", "/")}, Options{ContainerID: id}, false},
-		{"empty cgroup files", facts{words: app}, Options{ContainerID: id}, false},
-		{"no cgroup files", facts{words: app, cgroupError: fmt.Errorf("open: %w", fs.ErrNotExist)}, Options{ContainerID: id}, false},
-		{"cgroup files that are closed", facts{words: app, cgroupError: errors.New("permission denied")}, Options{ContainerID: id}, true},
-		{"node's init, v1", facts{words: app, own: groups("/kubepods/x"), cgroups: groups("/")}, Options{ContainerID: id}, true},
-		{"node's init, v2", facts{words: app, own: groups("/"), cgroups: groups("/../../../init.scope")}, Options{ContainerID: id}, true},
-		{"another container", facts{words: app, own: groups("/"), cgroups: groups("/../cri-containerd-ffff.scope")}, Options{ContainerID: id}, true},
+		{"no ID to look for", facts{words: app, own: groups("/a"), cgroups: groups("/b")}, Container{}, false},
+		{"own PID namespace", facts{words: manager}, Container{}, true},
+		{"own PID namespace, with an ID", facts{words: manager, own: groups("/"), cgroups: groups("/")}, Container{ID: id}, true},
+		{"shared PIDs", facts{words: app}, Container{ID: id, SharedPIDs: true}, true},
+		{"cgroups that tell nothing", facts{words: app, own: groups("/", "/"), cgroups: groups("/", "/")}, Container{ID: id}, false},
+		{"empty cgroup files", facts{words: app}, Container{ID: id}, false},
+		{"no cgroup files", facts{words: app, cgroupError: fmt.Errorf("open: %w", fs.ErrNotExist)}, Container{ID: id}, false},
+		{"cgroup files that are closed", facts{words: app, cgroupError: errors.New("permission denied")}, Container{ID: id}, true},
+		{"node's init, v1", facts{words: app, own: groups("/kubepods/x"), cgroups: groups("/")}, Container{ID: id}, true},
+		{"node's init, v2", facts{words: app, own: groups("/"), cgroups: groups("/../../../init.scope")}, Container{ID: id}, true},
+		{"another container", facts{words: app, own: groups("/"), cgroups: groups("/../cri-containerd-ffff.scope")}, Container{ID: id}, true},
 	} {
-		if got := c.facts.doubt(c.opts); (got != "") != c.want {
+		if got := c.facts.doubt(c.of); (got != "") != c.want {
 			t.Errorf("%s: doubt = %q, want one: %v", c.name, got, c.want)
 		}
 	}

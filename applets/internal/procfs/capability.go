@@ -1,10 +1,8 @@
-package enter
+package procfs
 
 import (
 	"fmt"
 	"strings"
-
-	"kdiag/applets/internal/procfs"
 )
 
 // capabilityNames are the names by number (linux/capability.h).
@@ -14,12 +12,12 @@ var capabilityNames = strings.Fields(`CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER 
 	AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF
 	CHECKPOINT_RESTORE`)
 
-// capabilityList names the capabilities of a set, as a container's spec does.
-func capabilityList(set procfs.CapSet) string {
+// Names are the capabilities of a set, as a container's spec has them.
+func (c CapSet) Names() string {
 	var names []string
 	for n := range 64 {
 		switch {
-		case !set.Has(n):
+		case !c.Has(n):
 		case n < len(capabilityNames):
 			names = append(names, capabilityNames[n])
 		default:

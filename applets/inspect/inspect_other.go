@@ -1,0 +1,15 @@
+//go:build !linux
+
+package inspect
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"kdiag/applets"
+)
+
+func run(context.Context, applets.Streams, Options) error {
+	return fmt.Errorf("inspect: not implemented on %s/%s", runtime.GOOS, runtime.GOARCH)
+}
