@@ -12,3 +12,14 @@ func IsTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }
+
+// TerminalSize is how many columns and lines the terminal has that w shows on;
+// it is false where there is none.
+func TerminalSize(w io.Writer) (columns, lines int, ok bool) {
+	file, ok := w.(*os.File)
+	if !ok {
+		return 0, 0, false
+	}
+	columns, lines, err := term.GetSize(int(file.Fd()))
+	return columns, lines, err == nil && columns > 0 && lines > 0
+}

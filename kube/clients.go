@@ -68,6 +68,10 @@ func (c clients) pods(namespace string) resource {
 	return resource{c.core, c.codec, "pods", namespace}
 }
 
+func (c clients) services(namespace string) resource {
+	return resource{c.core, c.codec, "services", namespace}
+}
+
 func (c clients) events(namespace string) resource {
 	return resource{c.core, c.codec, "events", namespace}
 }

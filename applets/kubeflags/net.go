@@ -13,7 +13,7 @@ import (
 
 // NetFlags are the flags that ParseNet reads.
 func NetFlags() []cli.Flag {
-	return slices.Concat(Target("Container whose declared ports are meant, where none is named"), Injection(), Connection())
+	return slices.Concat(Target("Container whose ports are meant, where none is named"), Injection(), Connection())
 }
 
 // Net is a request for a net container, read off a command line.
@@ -54,6 +54,15 @@ func (n *Net) Find(ctx context.Context) error {
 		return kube.HasContainer(pod, n.Container)
 	}
 	return nil
+}
+
+// Shell is a request for a shell container beside the container that was asked
+// for, in the pod that Find found.
+func (n *Net) Shell() *Shell {
+	s := &Shell{Cluster: n.Cluster, container: n.Container, selection: kube.Selection{Kind: "pods", Name: n.Pod.Name}}
+	s.Image, s.PullPolicy, s.Manager, s.Progress = n.Image, n.PullPolicy, n.Manager, n.Progress
+	s.Manager.Role, s.Manager.Profile = "shell", kube.ProfileAuto
+	return s
 }
 
 // Ensure has the pod's net container run.

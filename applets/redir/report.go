@@ -12,6 +12,7 @@ import (
 
 	"kdiag/applets"
 	"kdiag/applets/internal/statusline"
+	"kdiag/applets/internal/units"
 	"kdiag/mux"
 )
 
@@ -92,7 +93,7 @@ func (r *report) begin() {
 
 func (r *report) counters() string {
 	return fmt.Sprintf("%d open, %d in all, %s in, %s out; Ctrl-C ends it", r.open.Load(), r.total.Load(),
-		size(r.receivedBytes.Load()), size(r.sentBytes.Load()))
+		units.Size(r.receivedBytes.Load()), units.Size(r.sentBytes.Load()))
 }
 
 // end takes the counters away.
@@ -212,19 +213,19 @@ func writeText(w io.Writer, e event) {
 		if e.Error != "" {
 			ended = "  reset: " + e.Error
 		}
-		fmt.Fprintf(w, "%s → %s  %s in, %s out, %s%s\n", e.Source, e.Redirect, size(*e.Received), size(*e.Sent), span(*e.Seconds), ended)
+		fmt.Fprintf(w, "%s → %s  %s in, %s out, %s%s\n", e.Source, e.Redirect, units.Size(*e.Received), units.Size(*e.Sent), units.Span(*e.Seconds), ended)
 	case "moved":
 		fmt.Fprintf(w, "%s is %s now\n", e.Redirect, list(e.Addresses))
 	case "error":
 		fmt.Fprintln(w, e.Error)
 	case "draining":
-		fmt.Fprintf(w, "new connections go where they went before; up to %s for %d in flight (Ctrl-C cuts them)\n", span(*e.Seconds), *e.Open)
+		fmt.Fprintf(w, "new connections go where they went before; up to %s for %d in flight (Ctrl-C cuts them)\n", units.Span(*e.Seconds), *e.Open)
 	case "summary":
 		refused := ""
 		if *e.Refused > 0 {
 			refused = fmt.Sprintf(", %d of them refused here", *e.Refused)
 		}
-		fmt.Fprintf(w, "connections: %d in %s%s; %s in, %s out\n", *e.Connections, span(*e.Seconds), refused, size(*e.Received), size(*e.Sent))
+		fmt.Fprintf(w, "connections: %d in %s%s; %s in, %s out\n", *e.Connections, units.Span(*e.Seconds), refused, units.Size(*e.Received), units.Size(*e.Sent))
 	}
 }
 
@@ -255,29 +256,4 @@ func list(addresses []netip.Addr) string {
 		texts[i] = address.String()
 	}
 	return strings.Join(texts, ", ")
-}
-
-// size is a number of bytes for people, in powers of 1024 (IEC 80000-13).
-func size(n int64) string {
-	const unit = 1024
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, prefix := float64(n)/unit, 0
-	for value >= unit && prefix < 5 {
-		value, prefix = value/unit, prefix+1
-	}
-	return fmt.Sprintf("%.1f %ciB", value, "KMGTPE"[prefix])
-}
-
-// span is a number of seconds for people.
-func span(seconds float64) string {
-	d := time.Duration(seconds * float64(time.Second))
-	switch {
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < time.Minute:
-		return d.Round(100 * time.Millisecond).String()
-	}
-	return d.Round(time.Second).String()
 }

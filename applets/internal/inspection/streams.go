@@ -1,0 +1,54 @@
+package inspection
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+)
+
+// lines calls each with every line that is written to it, without its end. The
+// first error is kept, and stop is called: what a stream is copied to has no
+// say otherwise.
+type lines struct {
+	most int
+	each func(line []byte) error
+	stop context.CancelCauseFunc
+
+	buffer []byte
+	err    error
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	rest := p
+	for l.err == nil {
+		end := bytes.IndexByte(rest, '\n')
+		part := rest
+		if end >= 0 {
+			part = rest[:end]
+		}
+		if len(l.buffer)+len(part) > l.most {
+			l.err = fmt.Errorf("a line of more than %d bytes came from the pod", l.most)
+			break
+		}
+		l.buffer = append(l.buffer, part...)
+		if end < 0 {
+			return len(p), nil
+		}
+		rest = rest[end+1:]
+		l.err = l.each(l.buffer)
+		l.buffer = l.buffer[:0]
+	}
+	l.stop(l.err)
+	return 0, l.err
+}
+
+// beginning keeps the first bytes that are written to it.
+type beginning struct {
+	most int
+	text []byte
+}
+
+func (b *beginning) Write(p []byte) (int, error) {
+	b.text = append(b.text, p[:min(len(p), b.most-len(b.text))]...)
+	return len(p), nil
+}
