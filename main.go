@@ -17,6 +17,7 @@ import (
 	"kdiag/applets/inspect"
 	"kdiag/applets/manage"
 	"kdiag/applets/manager"
+	"kdiag/applets/ps"
 	"kdiag/applets/redir"
 	"kdiag/applets/shell"
 	"kdiag/applets/version"
@@ -33,6 +34,7 @@ func registry() []applets.Applet {
 	return []applets.Applet{
 		shell.Applet(),
 		redir.Applet(),
+		ps.Applet(),
 		manage.Applet(),
 		manager.Applet(),
 		enter.Applet(),

@@ -1,0 +1,99 @@
+package ps
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"kdiag/applets/internal/snapshot"
+	"kdiag/kube"
+)
+
+// document is what -o json prints, and what the tables are made from.
+type document struct {
+	Time      time.Time    `json:"time"`
+	Namespace string       `json:"namespace"`
+	Pod       string       `json:"pod"`
+	Container string       `json:"container"`
+	Profile   kube.Profile `json:"profile"`
+
+	Processes []snapshot.Process `json:"processes"`
+	Listening []snapshot.Socket  `json:"listening"`
+	// Connected is there with --sockets only.
+	Connected []connected     `json:"connected,omitzero"`
+	Hidden    snapshot.Hidden `json:"hidden"`
+	Cut       []string        `json:"cut"`
+}
+
+// connected is a socket with what the API knows of its other end.
+type connected struct {
+	snapshot.Socket
+	Peer *kube.Peer `json:"peer,omitempty"`
+}
+
+func newDocument(target kube.Target, injected kube.Injected, taken snapshot.Snapshot) document {
+	d := document{
+		Time: taken.Time, Namespace: target.Pod.Namespace, Pod: target.Pod.Name, Container: target.Container,
+		Profile: injected.Profile, Processes: taken.Processes, Listening: []snapshot.Socket{},
+		Hidden: taken.Hidden, Cut: taken.Cut,
+	}
+	for _, socket := range taken.Sockets {
+		if socket.Listening() {
+			d.Listening = append(d.Listening, socket)
+		}
+	}
+	return d
+}
+
+// addConnected adds the connected sockets, and returns what there is to note of
+// their peers.
+func (d *document) addConnected(ctx context.Context, taken snapshot.Snapshot, known *resolver) []string {
+	d.Connected = []connected{}
+	var addresses []netip.Addr
+	for _, socket := range taken.Sockets {
+		if !socket.Listening() {
+			d.Connected = append(d.Connected, connected{Socket: socket})
+			addresses = append(addresses, remote(socket))
+		}
+	}
+	peers, missing := known.find(ctx, addresses)
+	for i := range d.Connected {
+		if peer, ok := peers[addresses[i]]; ok {
+			d.Connected[i].Peer = &peer
+		}
+	}
+	if len(missing) == 0 || len(d.Connected) == 0 {
+		return nil
+	}
+	return []string{"peers are shown by address where the API did not tell: " + strings.Join(missing, "; ")}
+}
+
+func remote(socket snapshot.Socket) netip.Addr {
+	address, err := netip.ParseAddrPort(socket.Remote)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return address.Addr().Unmap().WithZone("")
+}
+
+// notes are what there is to say of what is not there: one of what is hidden,
+// one of what was too much.
+func (d *document) notes() []string {
+	var notes []string
+	var reasons []string
+	count := 0
+	for _, hidden := range d.Hidden.Processes {
+		count += hidden.Count
+		reasons = append(reasons, hidden.Reason)
+	}
+	if count > 0 {
+		notes = append(notes, fmt.Sprintf("hidden with profile %s: the sockets of %d of %d processes (%s); %d sockets of the pod have no process that is known",
+			d.Profile, count, len(d.Processes), strings.Join(reasons, "; "), d.Hidden.Sockets))
+	}
+	if len(d.Cut) > 0 {
+		notes = append(notes, "left out: "+strings.Join(d.Cut, "; "))
+	}
+	return notes
+}

@@ -1,0 +1,125 @@
+// Package ps is the applet that shows what runs in a container and what it
+// listens on, in one without any tools too.
+package ps
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"kdiag/applets"
+	"kdiag/applets/internal/inspection"
+	"kdiag/applets/internal/snapshot"
+	"kdiag/applets/internal/statusline"
+	"kdiag/applets/kubeflags"
+	"kdiag/kube"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Applet is "kdiag ps".
+func Applet() applets.Applet {
+	return applets.Applet{
+		Name:      "ps",
+		Summary:   "Show what runs and listens in a container",
+		ArgsUsage: "[POD | TYPE/NAME] [-l selector] [-c container] [flags]",
+		Examples: `
+			kubectl kdiag ps deploy/web                       # processes, and the sockets that listen
+			kubectl kdiag ps -n prod web -c proxy --sockets   # connections too, with the pods and services behind them
+		`,
+		Description: `
+			It looks from an ephemeral container beside the target, the one that shell uses too. The
+			container needs no tools, and nothing in it is changed. What may not be seen is told in a note.
+		`,
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "sockets", Usage: "Connected sockets, too"},
+			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "Again and again, until Ctrl-C"},
+			&cli.DurationFlag{Name: "interval", Usage: "Time from one to the next, with --watch", Value: 2 * time.Second},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "text, wide for more columns, or json", Value: "text"},
+		}, kubeflags.ShellFlags()...),
+		Run: run,
+	}
+}
+
+// options are what the flags say beside the request for the container.
+type options struct {
+	sockets, watch bool
+	interval       time.Duration
+	output         string
+	timeout        time.Duration
+}
+
+func run(ctx context.Context, inv *applets.Invocation) error {
+	o, err := parseOptions(inv)
+	if err != nil {
+		return err
+	}
+	shell, err := kubeflags.ParseShell(inv)
+	if err != nil {
+		return err
+	}
+	return o.show(ctx, shell, inv.Streams)
+}
+
+func parseOptions(inv *applets.Invocation) (options, error) {
+	f := inv.Flags
+	o := options{
+		sockets: f.Bool("sockets"), watch: f.Bool("watch"), interval: f.Duration("interval"),
+		output: f.String("output"), timeout: f.Duration("timeout"),
+	}
+	switch {
+	case len(inv.Rest) > 0:
+		return o, applets.WithHint(applets.Usage("ps runs no command, got %q", inv.Rest), "kdiag shell runs one")
+	case o.output != "text" && o.output != "wide" && o.output != "json":
+		return o, applets.Usage("-o %s: it is text, wide or json", o.output)
+	case f.IsSet("interval") && !o.watch:
+		return o, applets.Usage("--interval is for --watch")
+	case o.interval < shortest:
+		return o, applets.Usage("--interval %s: it is %s or longer", o.interval, shortest)
+	}
+	return o, nil
+}
+
+// shortest is the least interval: a look costs the pod some processor time.
+const shortest = 100 * time.Millisecond
+
+// show looks at the container, once or until ctx ends.
+func (o options) show(ctx context.Context, shell *kubeflags.Shell, streams applets.Streams) error {
+	line := statusline.New(streams.Err)
+	defer line.End()
+	shell.Progress = line.Show
+	look := inspection.Options{Connected: o.sockets, Timeout: o.timeout, Notes: above{line, streams.Err}}
+	if o.watch {
+		look.Interval = o.interval
+	}
+	known := newResolver(shell.Cluster)
+	if o.sockets {
+		known.begin(ctx)
+	}
+	view := o.newView(streams)
+	err := inspection.Run(ctx, shell, look, func(injected kube.Injected, taken snapshot.Snapshot) error {
+		d := newDocument(shell.Target, injected, taken)
+		var notes []string
+		if o.sockets {
+			notes = d.addConnected(ctx, taken, known)
+		}
+		line.End()
+		return view.show(d, append(notes, d.notes()...))
+	})
+	view.end()
+	if o.watch && ctx.Err() != nil && view.shown() {
+		return nil
+	}
+	return err
+}
+
+// above writes whole lines above a status line.
+type above struct {
+	line *statusline.Line
+	out  io.Writer
+}
+
+func (a above) Write(p []byte) (n int, err error) {
+	a.line.Above(func() { n, err = a.out.Write(p) })
+	return n, err
+}

@@ -1,0 +1,166 @@
+package ps
+
+import (
+	"fmt"
+	"io"
+	"path"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"kdiag/applets/internal/snapshot"
+	"kdiag/applets/internal/units"
+)
+
+// writeTables writes the processes, then the sockets. They are the pod's own
+// words, so what would move the cursor is shown as _. Command lines end at
+// columns, where that is not 0.
+func writeTables(w io.Writer, d document, wide bool, columns int) {
+	var processes strings.Builder
+	writeProcesses(&processes, d, wide)
+	fmt.Fprint(w, clipped(processes.String(), columns))
+	fmt.Fprintln(w)
+	rows := listeningRows(d, wide)
+	if len(rows) == 1 {
+		fmt.Fprintln(w, "no listening sockets")
+	} else {
+		writeRows(w, rows)
+	}
+	if d.Connected == nil {
+		return
+	}
+	fmt.Fprintln(w)
+	if rows := connectedRows(d, wide); len(rows) > 1 {
+		writeRows(w, rows)
+	} else {
+		fmt.Fprintln(w, "no connected sockets")
+	}
+}
+
+func writeProcesses(w io.Writer, d document, wide bool) {
+	heading := []string{"PID", "USER", "STATE", "START", "RSS", "CPU"}
+	if wide {
+		heading = []string{"PID", "PPID", "USER", "UID", "STATE", "START", "RSS", "CPU", "THREADS"}
+	}
+	rows := [][]string{append(heading, "COMMAND")}
+	for _, p := range d.Processes {
+		user := p.User
+		if user == "" {
+			user = strconv.Itoa(p.UID)
+		}
+		size, cpu := units.Size(int64(p.RSS)), units.Span(p.CPU)
+		row := []string{strconv.Itoa(p.PID), user, p.State, start(p.Start, d.Time, wide), size, cpu}
+		if wide {
+			row = []string{strconv.Itoa(p.PID), strconv.Itoa(p.PPID), user, strconv.Itoa(p.UID), p.State,
+				start(p.Start, d.Time, wide), size, cpu, strconv.Itoa(p.Threads)}
+		}
+		rows = append(rows, append(row, command(p)))
+	}
+	writeRows(w, rows)
+}
+
+// start is the hour for the last day, else the date; in full where there is room.
+func start(at *time.Time, now time.Time, wide bool) string {
+	switch {
+	case at == nil:
+		return "?"
+	case wide:
+		return at.Local().Format(time.DateTime)
+	case now.Sub(*at) < 24*time.Hour:
+		return at.Local().Format(time.TimeOnly)
+	}
+	return at.Local().Format(time.DateOnly)
+}
+
+// command is a command line, or the name in brackets where there is none, as
+// ps(1) has it.
+func command(p snapshot.Process) string {
+	if len(p.Command) == 0 {
+		return "[" + p.Name + "]"
+	}
+	text := strings.Join(p.Command, " ")
+	if p.CommandCut {
+		text += "…"
+	}
+	return text
+}
+
+func listeningRows(d document, wide bool) [][]string {
+	rows := [][]string{socketRow(wide, "INODE", "PROTO", "LISTENING", "PROCESS")}
+	for _, s := range d.Listening {
+		rows = append(rows, socketRow(wide, strconv.FormatUint(s.Inode, 10), s.Protocol, s.Local, d.holders(s)))
+	}
+	return rows
+}
+
+func connectedRows(d document, wide bool) [][]string {
+	rows := [][]string{socketRow(wide, "INODE", "PROTO", "STATE", "LOCAL", "REMOTE", "PEER", "PROCESS")}
+	for _, s := range d.Connected {
+		peer := "-"
+		if s.Peer != nil {
+			peer = s.Peer.String()
+		}
+		rows = append(rows, socketRow(wide, strconv.FormatUint(s.Inode, 10), s.Protocol, s.State, s.Local, s.Remote, peer, d.holders(s.Socket)))
+	}
+	return rows
+}
+
+func socketRow(wide bool, inode string, row ...string) []string {
+	if wide {
+		return append(row, inode)
+	}
+	return row
+}
+
+// holders are the processes that have a socket: the first few.
+func (d document) holders(s snapshot.Socket) string {
+	const most = 3
+	if len(s.PIDs) == 0 {
+		return "?"
+	}
+	var names []string
+	for _, pid := range s.PIDs[:min(len(s.PIDs), most)] {
+		names = append(names, strconv.Itoa(pid)+"/"+d.name(pid))
+	}
+	if more := len(s.PIDs) - most; more > 0 {
+		names = append(names, fmt.Sprintf("+%d", more))
+	}
+	return strings.Join(names, " ")
+}
+
+func (d document) name(pid int) string {
+	for _, p := range d.Processes {
+		if p.PID == pid && len(p.Command) > 0 {
+			return path.Base(p.Command[0])
+		}
+		if p.PID == pid {
+			return p.Name
+		}
+	}
+	return "?"
+}
+
+// writeRows writes a table whose first row is the heading.
+func writeRows(w io.Writer, rows [][]string) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		for i, cell := range row {
+			row[i] = printable(cell)
+		}
+		fmt.Fprintln(t, strings.Join(row, "\t"))
+	}
+	_ = t.Flush()
+}
+
+// printable is text with whatever does not print, line ends and escape
+// sequences among it, shown as _.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			return '_'
+		}
+		return r
+	}, text)
+}

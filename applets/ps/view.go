@@ -1,0 +1,147 @@
+package ps
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"kdiag/applets"
+)
+
+// view shows one document after another.
+type view struct {
+	options
+	out, err io.Writer
+	// size is that of the terminal below out; ok is false where there is none.
+	size  func() (columns, lines int, ok bool)
+	count int
+	notes []string // as last told
+}
+
+func (o options) newView(streams applets.Streams) *view {
+	return &view{
+		options: o, out: streams.Out, err: streams.Err,
+		size: func() (int, int, bool) { return applets.TerminalSize(streams.Out) },
+	}
+}
+
+// shown reports whether there was anything to show yet.
+func (v *view) shown() bool { return v.count > 0 }
+
+// show shows a document and the notes on it. With --watch on a terminal it takes
+// the place of the one before, and the notes stand below it; else notes go to
+// stderr, when they are new.
+func (v *view) show(d document, notes []string) error {
+	v.count++
+	columns, lines, terminal := v.size()
+	if v.watch && terminal && v.output != "json" {
+		_, err := io.WriteString(v.out, v.redrawn(v.frame(d, notes), columns, lines))
+		return wrap(err)
+	}
+	if !slices.Equal(notes, v.notes) {
+		v.notes = notes
+		for _, note := range notes {
+			fmt.Fprintf(v.err, "note: %s\n", printable(note))
+		}
+	}
+	if v.output == "json" {
+		return wrap(v.encode(d))
+	}
+	var text strings.Builder
+	if v.watch && v.count > 1 {
+		fmt.Fprintln(&text)
+	}
+	if v.watch {
+		fmt.Fprintln(&text, heading(d))
+	}
+	if !terminal || v.output == "wide" {
+		columns = 0
+	}
+	writeTables(&text, d, v.output == "wide", columns)
+	_, err := io.WriteString(v.out, text.String())
+	return wrap(err)
+}
+
+func wrap(err error) error {
+	if err != nil {
+		return fmt.Errorf("write the result: %w", err)
+	}
+	return nil
+}
+
+// encode writes one document: on one line with --watch, for people without.
+func (v *view) encode(d document) error {
+	encoder := json.NewEncoder(v.out)
+	encoder.SetEscapeHTML(false)
+	if !v.watch {
+		encoder.SetIndent("", "  ")
+	}
+	return encoder.Encode(d)
+}
+
+func heading(d document) string {
+	return fmt.Sprintf("%s  pod %s/%s, container %s", d.Time.Local().Format(time.DateTime), d.Namespace, d.Pod, d.Container)
+}
+
+// frame is a picture of the terminal, before it is fitted into it.
+func (v *view) frame(d document, notes []string) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s; every %s, Ctrl-C ends it\n\n", heading(d), v.interval)
+	writeTables(&text, d, v.output == "wide", 0)
+	for _, note := range notes {
+		fmt.Fprintf(&text, "note: %s\n", printable(note))
+	}
+	return text.String()
+}
+
+// Control sequences of ECMA-48: CUP to the corner, EL and ED to the end.
+const (
+	home      = "\x1b[H"
+	clearLine = "\x1b[K"
+	clearRest = "\x1b[J"
+)
+
+// redrawn is what puts a frame in place of the one before, with no moment at
+// which the screen is empty. What does not fit is left out, and said.
+func (v *view) redrawn(frame string, columns, lines int) string {
+	rows := strings.Split(strings.TrimSuffix(clipped(frame, columns), "\n"), "\n")
+	// The last line is the cursor's.
+	if most := max(lines-1, 1); len(rows) > most {
+		left := len(rows) - most + 1
+		rows = append(rows[:most-1], clipped(fmt.Sprintf("… %d more lines", left), columns))
+	}
+	start := home
+	if v.count == 1 {
+		start = home + clearRest
+	}
+	return start + strings.Join(rows, clearLine+"\n") + clearLine + "\n" + clearRest
+}
+
+// end leaves the terminal's cursor on a line of its own, below Ctrl-C's echo.
+func (v *view) end() {
+	if _, _, terminal := v.size(); v.watch && terminal && v.output != "json" && v.shown() {
+		fmt.Fprintln(v.out)
+	}
+}
+
+// clipped is text with no line longer than columns; 0 is without a bound.
+func clipped(text string, columns int) string {
+	if columns == 0 {
+		return text
+	}
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		body := strings.TrimSuffix(line, "\n")
+		if runes := []rune(body); len(runes) > columns {
+			body = string(runes[:columns-1]) + "…"
+		}
+		out.WriteString(body)
+		if strings.HasSuffix(line, "\n") {
+			out.WriteByte('\n')
+		}
+	}
+	return out.String()
+}
