@@ -82,15 +82,9 @@ func remote(socket snapshot.Socket) netip.Addr {
 // one of what was too much.
 func (d *document) notes() []string {
 	var notes []string
-	var reasons []string
-	count := 0
-	for _, hidden := range d.Hidden.Processes {
-		count += hidden.Count
-		reasons = append(reasons, hidden.Reason)
-	}
-	if count > 0 {
+	if count := d.Hidden.Count(); count > 0 {
 		notes = append(notes, fmt.Sprintf("hidden with profile %s: the sockets of %d of %d processes (%s); %d sockets of the pod have no process that is known",
-			d.Profile, count, len(d.Processes), strings.Join(reasons, "; "), d.Hidden.Sockets))
+			d.Profile, count, len(d.Processes), d.Hidden.Reasons(), d.Hidden.Sockets))
 	}
 	if len(d.Cut) > 0 {
 		notes = append(notes, "left out: "+strings.Join(d.Cut, "; "))

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/user"
 	"slices"
@@ -178,7 +177,7 @@ func (l *link) redirect(ctx context.Context) error {
 func (l *link) prepare(ctx context.Context) (every bool, err error) {
 	specs := l.options.specs
 	if every = len(specs) == 0; every {
-		if specs, err = l.listening(ctx); err != nil {
+		if specs, err = l.everyPort(ctx); err != nil {
 			return every, err
 		}
 	}
@@ -234,32 +233,6 @@ func (l *link) attach(ctx context.Context, r *redirect) error {
 	}
 	l.report.attached(r, done)
 	return nil
-}
-
-// listening is a redirect for every port that something listens on, or that
-// the container which was named declares.
-func (l *link) listening(ctx context.Context) ([]spec, error) {
-	ctx, cancel := kube.WithTimeout(ctx, l.options.timeout)
-	defer cancel()
-	var found mux.Listeners
-	if err := l.session.Call(ctx, mux.RequestListeners, nil, &found); err != nil {
-		return nil, l.explain("list the listening ports", err)
-	}
-	var specs []spec
-	declared := kube.DeclaredPorts(l.net.Pod, l.net.Container)
-	for _, port := range found.Ports {
-		if l.net.Container == "" || slices.Contains(declared, port) {
-			specs = append(specs, spec{port: port, local: net.JoinHostPort(localhost, fmt.Sprint(port))})
-		}
-	}
-	if len(specs) == 0 && l.net.Container != "" {
-		return nil, applets.WithHint(fmt.Errorf("redirect every port of container %s: it declares none of those that are listened on, %v", l.net.Container, found.Ports),
-			"name the port, as 8080 or 8080:3000")
-	}
-	if len(specs) == 0 {
-		return nil, applets.WithHint(fmt.Errorf("redirect every port of pod %s: %w", l.where, errNothingListens), "name a port, as 8080 or 8080:3000")
-	}
-	return specs, nil
 }
 
 // detachTimeout bounds the wait for the manager to give new connections back.

@@ -5,7 +5,6 @@ package redir
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"kdiag/applets"
@@ -27,8 +26,8 @@ func Applet() applets.Applet {
 		Description: `
 			New connections come here from the moment it starts until Ctrl-C; established ones stay
 			with the application, and no pod restarts. Without a port and --outgoing: every port that
-			something in the pod listens on, each to the same port here. An outgoing SPEC is
-			PORT[:[HOST:]LOCALPORT], to any destination, or HOST:PORT[=[HOST:]LOCALPORT], to that one.
+			something in the pod, or in container -c, listens on, each to the same port here. An outgoing
+			SPEC is PORT[:[HOST:]LOCALPORT], to any destination, or HOST:PORT[=[HOST:]LOCALPORT], to that one.
 		`,
 		Flags: append([]cli.Flag{
 			&cli.StringSliceFlag{Name: "outgoing", Usage: "Outgoing connections to take; may be repeated"},
@@ -144,6 +143,3 @@ func newReport(inv *applets.Invocation) (*report, error) {
 	}
 	return nil, applets.Usage("-o %s: it is text or json", inv.Flags.String("output"))
 }
-
-// errNothingListens is a pod without a port to redirect.
-var errNothingListens = errors.New("nothing in the pod listens outside loopback")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -77,6 +78,24 @@ type Hidden struct {
 	// are the hidden processes' or another container's. 0 where no process is
 	// hidden.
 	Sockets int `json:"sockets"`
+}
+
+// Count is how many processes' sockets are hidden.
+func (h Hidden) Count() int {
+	count := 0
+	for _, p := range h.Processes {
+		count += p.Count
+	}
+	return count
+}
+
+// Reasons are why, in one line.
+func (h Hidden) Reasons() string {
+	texts := make([]string, len(h.Processes))
+	for i, p := range h.Processes {
+		texts[i] = p.Reason
+	}
+	return strings.Join(texts, "; ")
 }
 
 // HiddenProcesses are processes whose sockets are hidden for one reason.
