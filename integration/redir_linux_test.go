@@ -604,24 +604,22 @@ func TestRedirProxyProtocol(t *testing.T) {
 	r.interrupt()
 }
 
-// TestRedirEveryPort takes what the pod listens on when no port is named.
+// TestRedirEveryPort takes what the pod listens on when no port is named, and
+// with -c what that container does.
 func TestRedirEveryPort(t *testing.T) {
 	namespace, _, _ := redirPods(t)
-	r := startRedir(t, nil, "-n", namespace, "app")
-	ports := map[string]string{}
-	for range 2 {
-		e := r.await("redirect")
-		ports[e.Redirect] = e.Local
+	for _, args := range [][]string{nil, {"-c", "app"}} {
+		r := startRedir(t, nil, append([]string{"-n", namespace, "app"}, args...)...)
+		ports := map[string]string{}
+		for range 2 {
+			e := r.await("redirect")
+			ports[e.Redirect] = e.Local
+		}
+		if len(ports) != 2 || ports["8080"] != "localhost:8080" || ports["7000"] != "localhost:7000" {
+			t.Errorf("redirects %v = %v, want 7000 and 8080", args, ports)
+		}
+		r.interrupt()
 	}
-	if len(ports) != 2 || ports["8080"] != "localhost:8080" || ports["7000"] != "localhost:7000" {
-		t.Errorf("redirects = %v, want 7000 and 8080", ports)
-	}
-	r.interrupt()
-	r = startRedir(t, nil, "-n", namespace, "app", "-c", "app")
-	if e := r.await("redirect"); e.Redirect != "8080" {
-		t.Errorf("redirect = %+v, want the port that the container declares", e)
-	}
-	r.interrupt()
 }
 
 // TestRedirHeld tells the second one who holds a port: of the same user, and
