@@ -65,17 +65,15 @@ func inspect(t *testing.T, eph, target *runctest.Container, flags ...string) sna
 	return s
 }
 
-// settled is a snapshot in which all of the target's servers listen.
-func settled(t *testing.T, eph, target *runctest.Container, flags ...string) snapshot.Snapshot {
+// settle waits until all of the target's servers listen.
+func settle(t *testing.T, eph, target *runctest.Container) {
 	t.Helper()
-	var s snapshot.Snapshot
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		s = inspect(t, eph, target, flags...)
-		if len(owned(s)) >= 3 {
-			break
+	const servers = 3
+	for end := time.Now().Add(20 * time.Second); len(owned(inspect(t, eph, target))) < servers; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the target's servers do not all listen")
 		}
 	}
-	return s
 }
 
 // owned are the sockets whose processes are known: "PROTOCOL LOCAL NAME".
@@ -132,7 +130,7 @@ func TestRungs(t *testing.T) {
 			target := startTarget(t, c.target)
 			c.eph.PIDsOf = target
 			eph := startEphemeral(t, c.eph)
-			settled(t, eph, target)
+			settle(t, eph, target)
 			age(t, target.Root)
 			before := files(t, target.Root)
 			got := inspect(t, eph, target)
@@ -191,7 +189,7 @@ func TestHidden(t *testing.T) {
 	runctest.Require(t)
 	target := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
 	sees := startEphemeral(t, runctest.Spec{Caps: setnsCaps, PIDsOf: target})
-	settled(t, sees, target)
+	settle(t, sees, target)
 	eph := startEphemeral(t, runctest.Spec{UID: 65532, GID: 65532, NoNewPrivileges: true, PIDsOf: target})
 	got := inspect(t, eph, target)
 	if want := []string{"httpd", "nc", "sleep", "udpsvd"}; !slices.Equal(programs(got), want) {
@@ -217,7 +215,7 @@ func TestSeveral(t *testing.T) {
 				Args: []string{"/app/busybox-server", "ash", "-c", "nc -lk -p 9000 -e cat & exec sleep 100001"}})
 			eph := startEphemeral(t, runctest.Spec{Caps: setnsCaps, PIDsOf: red, HostPIDs: host})
 			var got snapshot.Snapshot
-			for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && len(owned(got)) < 1; {
+			for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && len(owned(got)) < 1; time.Sleep(10 * time.Millisecond) {
 				got = inspect(t, eph, blue, "--shared-pids")
 			}
 			if want := []string{"nc", "sleep"}; !slices.Equal(programs(got), want) {
@@ -235,7 +233,7 @@ func TestConnected(t *testing.T) {
 	runctest.Require(t)
 	target := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
 	eph := startEphemeral(t, runctest.Spec{Caps: setnsCaps, PIDsOf: target})
-	settled(t, eph, target)
+	settle(t, eph, target)
 	client := target.Exec("/app/busybox-server", "nc", "127.0.0.1", "7000")
 	stdin, err := client.StdinPipe()
 	if err != nil {

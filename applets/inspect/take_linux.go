@@ -3,6 +3,7 @@ package inspect
 import (
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"kdiag/applets/internal/credentials"
@@ -12,10 +13,10 @@ import (
 
 // taking is a snapshot in the making.
 type taking struct {
-	limits
 	snapshot.Snapshot
-	opts Options
-	own  procfs.Status
+	limits limits
+	opts   Options
+	own    procfs.Status
 	// boot is nil where it is not known.
 	boot *time.Time
 	// owners are the processes that have a socket, by its inode.
@@ -34,19 +35,29 @@ func take(opts Options, l limits) (snapshot.Snapshot, error) {
 	if err != nil {
 		return snapshot.Snapshot{}, err
 	}
-	t := &taking{limits: l, opts: opts, own: own, owners: map[uint64][]int{}, hidden: map[string]int{}}
-	t.Time = time.Now().UTC()
-	t.Processes, t.Sockets, t.Cut = []snapshot.Process{}, []snapshot.Socket{}, []string{}
 	found, cut, err := opts.Target.All(l.processes)
 	if err != nil {
 		return snapshot.Snapshot{}, err
 	}
+	t := newTaking(opts, l, own)
 	if cut {
 		t.cut("more than %d processes", l.processes)
 	}
+	return t.of(found)
+}
+
+func newTaking(opts Options, l limits, own procfs.Status) *taking {
+	t := &taking{limits: l, opts: opts, own: own, owners: map[uint64][]int{}, hidden: map[string]int{}}
+	t.Time = time.Now().UTC()
+	t.Processes, t.Sockets, t.Cut = []snapshot.Process{}, []snapshot.Socket{}, []string{}
 	if boot, err := procfs.BootTime(); err == nil {
 		t.boot = &boot
 	}
+	return t
+}
+
+// of is the snapshot of some processes.
+func (t *taking) of(found []procfs.Stat) (snapshot.Snapshot, error) {
 	for _, stat := range found {
 		t.addProcess(stat)
 	}
@@ -63,12 +74,9 @@ func take(opts Options, l limits) (snapshot.Snapshot, error) {
 // cut notes that something was left out, each sentence once.
 func (t *taking) cut(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	for _, said := range t.Cut {
-		if said == text {
-			return
-		}
+	if !slices.Contains(t.Cut, text) {
+		t.Cut = append(t.Cut, text)
 	}
-	t.Cut = append(t.Cut, text)
 }
 
 // addProcess adds a process, unless it has ended meanwhile.
@@ -94,9 +102,11 @@ func (t *taking) command(pid int) (words []string, cut bool) {
 	if err != nil || words == nil {
 		words = []string{}
 	}
+	size := 0
 	for _, word := range words {
-		t.commands += len(word) + 1
+		size += len(word) + 1
 	}
+	t.commands += min(size, most)
 	if cut && most < t.limits.command {
 		t.cut("command lines beyond %d bytes in all", t.limits.commands)
 	}

@@ -86,3 +86,10 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestHidden(t *testing.T) {
+	h := Hidden{Processes: []HiddenProcesses{{"a", 2}, {"b", 1}}}
+	if h.Count() != 3 || h.Reasons() != "a; b" {
+		t.Errorf("Count, Reasons = %d, %q, want 3, %q", h.Count(), h.Reasons(), "a; b")
+	}
+}
