@@ -12,7 +12,9 @@ import (
 	"strings"
 
 	"kdiag/applets"
+	"kdiag/applets/completion"
 	"kdiag/applets/enter"
+	"kdiag/applets/help"
 	"kdiag/applets/image"
 	"kdiag/applets/inspect"
 	"kdiag/applets/manage"
@@ -41,6 +43,9 @@ func registry() []applets.Applet {
 		inspect.Applet(),
 		image.Applet(),
 		version.Applet(),
+		help.Applet(registry),
+		completion.Applet(),
+		completion.Candidates(registry, help.Topics),
 	}
 }
 
@@ -58,10 +63,10 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	list := registry()
 	name, left := appletName(argv), line
 	if name == "" {
-		name, left = applets.SplitName(allFlags(list), line)
+		name, left = applets.SplitName(applets.AllFlags(list), line)
 	}
-	if name == "" || name == "help" {
-		return topLevel(argv, name, list, streams)
+	if name == "" {
+		return topLevel(argv, list, streams)
 	}
 	for _, a := range list {
 		if a.Is(name) {
@@ -70,8 +75,9 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			return finish(ctx, err, stderr)
 		}
 	}
-	err := applets.WithHint(fmt.Errorf("unknown command %q", name), "%s --help lists the commands", called)
-	return finish(ctx, &applets.ExitError{Code: applets.ExitUnknown, Err: err}, stderr)
+	var err error = &applets.ExitError{Code: applets.ExitUnknown, Err: fmt.Errorf("unknown command %q", name)}
+	err = applets.DidYouMean(err, name, applets.Names(list))
+	return finish(ctx, applets.WithHint(err, "%s --help lists the commands", called), stderr)
 }
 
 // calledAs is how the user spells this program, and the line after it.

@@ -11,7 +11,7 @@ import (
 
 func TestMain(m *testing.M) {
 	kdiag := func() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
-	commands := map[string]func(){"kdiag": kdiag, "kubectl-kdiag": kdiag, "KDIAG.EXE": kdiag}
+	commands := map[string]func(){"kdiag": kdiag, "kubectl-kdiag": kdiag, "kubectl_complete-kdiag": kdiag, "KDIAG.EXE": kdiag}
 	for _, a := range registry() {
 		commands[a.Name] = kdiag
 	}
@@ -43,19 +43,20 @@ func TestEveryAppletHasAScript(t *testing.T) {
 
 func TestAppletName(t *testing.T) {
 	for argv0, want := range map[string]string{
-		"":                           "",
-		"kdiag":                      "",
-		"/usr/local/bin/kdiag":       "",
-		"kubectl-kdiag":              "",
-		`C:\Tools\KUBECTL-KDIAG.EXE`: "",
-		"KDIAG.EXE":                  "",
-		"kdiag-linux-arm64":          "",
-		"-sh":                        "",
-		"shell":                      "shell",
-		"/bin/shell":                 "shell",
-		"-shell":                     "shell",
-		"Version.exe":                "version",
-		"unknown":                    "",
+		"":                            "",
+		"kdiag":                       "",
+		"/usr/local/bin/kdiag":        "",
+		"kubectl-kdiag":               "",
+		`C:\Tools\KUBECTL-KDIAG.EXE`:  "",
+		"KDIAG.EXE":                   "",
+		"kdiag-linux-arm64":           "",
+		"-sh":                         "",
+		"shell":                       "shell",
+		"/bin/shell":                  "shell",
+		"-shell":                      "shell",
+		"Version.exe":                 "version",
+		"unknown":                     "",
+		"/bin/kubectl_complete-kdiag": "kubectl_complete-kdiag",
 	} {
 		if got := appletName([]string{argv0}); got != want {
 			t.Errorf("appletName(%q) = %q, want %q", argv0, got, want)

@@ -21,13 +21,20 @@ type Applet struct {
 	Summary string
 	// ArgsUsage shows the arguments after the name, as in "[POD | TYPE/NAME]".
 	ArgsUsage string
+	// Args are what the arguments are, one kind for each; the last one is every
+	// further argument's too.
+	Args []Kind
+	// RestKind is what stands after "--"; zero where nothing may.
+	RestKind Kind
 	// Description is the body of the help page, after the synopsis.
 	Description string
-	// Examples are shown before the flags, two or three lines of shell.
+	// Examples are what help begins with, two or three lines of shell.
 	Examples string
 	// Hidden keeps the applet out of the list of commands.
 	Hidden bool
-	Flags  []cli.Flag
+	// Raw has Run read the line itself: it is all in Args, flags and "--" too.
+	Raw   bool
+	Flags []cli.Flag
 	// Run does the work. It returns nil, an *ExitError, or any other error,
 	// which ends the process with code 1.
 	Run func(ctx context.Context, inv *Invocation) error
@@ -61,6 +68,8 @@ type Streams struct {
 type Invocation struct {
 	Streams
 	Build Build
+	// Path is how the user came to the applet, as in "kubectl kdiag image save".
+	Path string
 	// Flags gives the values of the applet's flags.
 	Flags *cli.Context
 	// Args are the arguments before "--".

@@ -1,11 +1,9 @@
 package applets
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"github.com/xrash/smetrics"
 )
 
 // valueOptional is a flag that stands without a value, as --flag does.
@@ -17,13 +15,29 @@ type arranged struct {
 	flags []string
 	args  []string
 	rest  []string
+	// unknown is the first flag that there is none of, with its dashes.
+	unknown string
+	// awaits is the flag that ends the line without its value, with its dashes.
+	awaits string
 }
 
-// arrange sorts a command line whose flags stand anywhere, in the spellings
-// that kubectl takes (--name value, --name=value, -n value, -nvalue, -it), for
-// a parser that stops at the first argument. What follows "--" is not read.
-// A flag that flags does not have, or one without its value, is a usage error.
+// arrange sorts a command line as read does. A flag that flags does not have,
+// or one without its value, is a usage error.
 func arrange(flags []cli.Flag, line []string) (arranged, error) {
+	out := read(flags, line)
+	switch {
+	case out.unknown != "":
+		return arranged{}, unknownFlag(flags, out.unknown)
+	case out.awaits != "":
+		return arranged{}, Usage("flag %s needs a value", out.awaits)
+	}
+	return out, nil
+}
+
+// read sorts a command line whose flags stand anywhere, in the spellings that
+// kubectl takes (--name value, --name=value, -n value, -nvalue, -it), for a
+// parser that stops at the first argument. What follows "--" is not read.
+func read(flags []cli.Flag, line []string) arranged {
 	known := flagsByName(flags)
 	var out arranged
 	for i := 0; i < len(line); i++ {
@@ -31,58 +45,73 @@ func arrange(flags []cli.Flag, line []string) (arranged, error) {
 		switch {
 		case word == "--":
 			out.rest = append([]string{}, line[i+1:]...)
-			return out, nil
+			return out
 		case word == "-" || !strings.HasPrefix(word, "-"):
 			out.args = append(out.args, word)
 		case strings.HasPrefix(word, "--"):
-			name, value, given := strings.Cut(word[2:], "=")
-			flag, ok := known[name]
-			if !ok || len(name) == 1 {
-				return arranged{}, unknownFlag(flags, "--"+name)
-			}
-			if !given && takesValue(flag) {
-				if i+1 == len(line) {
-					return arranged{}, Usage("flag --%s needs a value", name)
-				}
-				i++
-				value, given = line[i], true
-			}
-			out.flags = append(out.flags, oneWord(name, value, given))
+			i += out.long(known, word[2:], line[i+1:])
 		default:
-			words, took, err := arrangeShort(flags, known, word[1:], line[i+1:])
-			if err != nil {
-				return arranged{}, err
-			}
-			out.flags = append(out.flags, words...)
-			i += took
+			i += out.short(known, word[1:], line[i+1:])
 		}
 	}
-	return out, nil
+	return out
 }
 
-// arrangeShort reads a word of one-letter flags without its dash and returns
-// how many of the words that follow it took as a value.
-func arrangeShort(flags []cli.Flag, known map[string]cli.Flag, letters string, next []string) (words []string, took int, err error) {
+// long reads a long flag without its dashes, and returns how many of the words
+// that follow it took as a value.
+func (out *arranged) long(known map[string]cli.Flag, word string, next []string) (took int) {
+	name, value, given := strings.Cut(word, "=")
+	flag, ok := known[name]
+	switch {
+	case !ok || len(name) == 1:
+		out.strange("--" + name)
+		return 0
+	case given || !takesValue(flag):
+		out.flags = append(out.flags, oneWord(name, value, given))
+		return 0
+	}
+	return out.value("--", name, next)
+}
+
+// short reads a word of one-letter flags, and returns what long does.
+func (out *arranged) short(known map[string]cli.Flag, letters string, next []string) (took int) {
 	for letters != "" {
 		name := letters[:1]
 		letters = letters[1:]
 		flag, ok := known[name]
 		switch {
 		case !ok:
-			return nil, 0, unknownFlag(flags, "-"+name)
+			out.strange("-" + name)
+			return 0
 		case strings.HasPrefix(letters, "="):
-			return append(words, oneWord(name, letters[1:], true)), 0, nil
+			out.flags = append(out.flags, oneWord(name, letters[1:], true))
+			return 0
 		case !takesValue(flag):
-			words = append(words, oneWord(name, "", false))
+			out.flags = append(out.flags, oneWord(name, "", false))
 		case letters != "":
-			return append(words, oneWord(name, letters, true)), 0, nil
-		case len(next) == 0:
-			return nil, 0, Usage("flag -%s needs a value", name)
+			out.flags = append(out.flags, oneWord(name, letters, true))
+			return 0
 		default:
-			return append(words, oneWord(name, next[0], true)), 1, nil
+			return out.value("-", name, next)
 		}
 	}
-	return words, took, nil
+	return 0
+}
+
+// value takes the next word for a flag's.
+func (out *arranged) value(dashes, name string, next []string) (took int) {
+	if len(next) == 0 {
+		out.awaits = dashes + name
+		return 0
+	}
+	out.flags = append(out.flags, oneWord(name, next[0], true))
+	return 1
+}
+
+func (out *arranged) strange(flag string) {
+	if out.unknown == "" {
+		out.unknown = flag
+	}
 }
 
 func flagsByName(flags []cli.Flag) map[string]cli.Flag {
@@ -109,15 +138,18 @@ func oneWord(name, value string, given bool) string {
 }
 
 func unknownFlag(flags []cli.Flag, flag string) error {
-	err := &ExitError{Code: ExitUsage, Err: fmt.Errorf("unknown flag %s", flag)}
+	err := Usage("unknown flag %s", flag)
 	given := strings.TrimLeft(flag, "-")
-	if len(given) == 1 || len(flags) == 0 {
+	if len(given) == 1 {
 		return err
 	}
-	near := strings.TrimLeft(cli.SuggestFlag(flags, given, true), "-")
-	// The measure that SuggestFlag goes by; below this it suggests anything.
-	const alike = 0.85
-	if len(near) > 1 && smetrics.JaroWinkler(near, given, 0.7, 4) >= alike {
+	var names []string
+	for _, f := range flags {
+		if visible(f) {
+			names = append(names, f.Names()...)
+		}
+	}
+	if near := Nearest(given, names); len(near) > 1 {
 		return WithHint(err, "did you mean --%s?", near)
 	}
 	return err

@@ -2,46 +2,80 @@ package applets
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 )
 
-// help is the page that --help prints for an applet.
-func help(a Applet, path string) string {
+// helpWidth is how wide help is: it fits a terminal of 100 columns.
+const helpWidth = 100
+
+// ConnectionCategory is the category of the flags that every applet with a
+// cluster has.
+const ConnectionCategory = "connection"
+
+// Help is the page that --help prints for an applet. The flags of a category
+// are one line, which names the topic with the same name.
+func Help(a Applet, path string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\nUsage:\n  %s", a.Summary, path)
-	if a.ArgsUsage != "" {
-		fmt.Fprintf(&b, " %s", a.ArgsUsage)
-	}
-	b.WriteString("\n")
+	b.WriteString(a.Summary + "\n")
 	section(&b, "Examples", a.Examples)
+	usage := path
+	if a.ArgsUsage != "" {
+		usage += " " + a.ArgsUsage
+	}
+	fmt.Fprintf(&b, "\nUsage:\n%s", hang("  ", usage, helpWidth))
 	section(&b, "", a.Description)
 	if len(a.Applets) > 0 {
-		b.WriteString("\nCommands:\n")
-		b.WriteString(Summaries(a.Applets))
+		fmt.Fprintf(&b, "\nCommands:\n%s", Summaries(a.Applets))
 	}
-	var own, shared []cli.Flag
-	for _, f := range a.Flags {
-		category := ""
-		if c, ok := f.(cli.CategorizableFlag); ok {
-			category = c.GetCategory()
-		}
-		if category == ConnectionCategory {
-			shared = append(shared, f)
-		} else {
-			own = append(own, f)
-		}
+	if own := CategoryFlags([]Applet{{Flags: a.Flags}}, ""); len(own) > 0 {
+		fmt.Fprintf(&b, "\nFlags:\n%s", FlagTable(own))
 	}
-	flagSection(&b, "Flags", own)
-	flagSection(&b, ConnectionCategory, shared)
+	for _, category := range Categories(a) {
+		names := someNames(CategoryFlags([]Applet{{Flags: a.Flags}}, category))
+		fmt.Fprintf(&b, "\n%s", hang("", fmt.Sprintf("Also %s: see %s help %s", names, program(path), category), helpWidth))
+	}
 	return b.String()
 }
 
-// ConnectionCategory is the category of the flags that every applet with a
-// cluster has; help shows them last.
-const ConnectionCategory = "Connection flags, as kubectl's"
+// program is how the user spells the program itself, of a path such as "kubectl
+// kdiag image".
+func program(path string) string {
+	if strings.HasPrefix(path, "kubectl ") {
+		return "kubectl kdiag"
+	}
+	return "kdiag"
+}
+
+// Categories are those of an applet's visible flags, in their order, without
+// the empty one.
+func Categories(a Applet) []string {
+	var found []string
+	for _, flag := range a.Flags {
+		if c := categoryOf(flag); visible(flag) && c != "" && !slices.Contains(found, c) {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
+// someNames spells the first flags of many.
+func someNames(flags []cli.Flag) string {
+	const most = 3
+	var names []string
+	for _, flag := range flags[:min(most, len(flags))] {
+		name := FlagNames(flag)
+		name, _, _ = strings.Cut(strings.TrimSpace(name), "=")
+		names = append(names, strings.ReplaceAll(name, ", ", "/"))
+	}
+	if more := len(flags) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more %s flags", strings.Join(names, ", "), more, categoryOf(flags[0]))
+	}
+	return strings.Join(names, ", ")
+}
 
 // Summaries is a table of applets, a line each, without the hidden ones.
 func Summaries(list []Applet) string {
@@ -57,7 +91,7 @@ func Summaries(list []Applet) string {
 }
 
 func section(b *strings.Builder, title, text string) {
-	text = strings.TrimSpace(text)
+	text = Dedent(text)
 	if text == "" {
 		return
 	}
@@ -68,36 +102,56 @@ func section(b *strings.Builder, title, text string) {
 		indent = "  "
 	}
 	for line := range strings.Lines(text + "\n") {
-		b.WriteString(indent + strings.TrimLeft(line, "\t"))
+		b.WriteString(indent + line)
 	}
 }
 
-func flagSection(b *strings.Builder, title string, flags []cli.Flag) {
-	var rows strings.Builder
-	w := tabwriter.NewWriter(&rows, 0, 0, 2, ' ', 0)
-	for _, f := range flags {
-		if v, ok := f.(cli.VisibleFlag); ok && !v.IsVisible() {
-			continue
-		}
-		fmt.Fprintf(w, "  %s\t%s\n", flagNames(f), flagUsage(f))
+// Dedent takes a text of an applet out of the source's indentation: no line
+// begins with a tab, or with an empty one.
+func Dedent(text string) string {
+	var lines []string
+	for line := range strings.Lines(strings.TrimSpace(text)) {
+		lines = append(lines, strings.TrimRight(strings.TrimLeft(line, "\t"), "\n"))
 	}
-	_ = w.Flush()
-	if rows.Len() > 0 {
-		fmt.Fprintf(b, "\n%s:\n%s", title, rows.String())
-	}
+	return strings.Join(lines, "\n")
 }
 
-// flagNames spells a flag's one-letter name and its first long name.
-func flagNames(f cli.Flag) string {
-	short, long := "", ""
-	for _, name := range f.Names() {
+// FlagTable is a line for each flag, more where its usage is long.
+func FlagTable(flags []cli.Flag) string {
+	column := 0
+	for _, flag := range flags {
+		column = max(column, len(FlagNames(flag)))
+	}
+	var b strings.Builder
+	for _, flag := range flags {
+		b.WriteString(hang(fmt.Sprintf("  %-*s  ", column, FlagNames(flag)), FlagUsage(flag), helpWidth))
+	}
+	return b.String()
+}
+
+// hang writes a text after its label, in lines up to a width; the lines after
+// the first begin below the text.
+func hang(label, text string, width int) string {
+	var b strings.Builder
+	line, indent := label, strings.Repeat(" ", len(label))
+	for i, word := range strings.Fields(text) {
 		switch {
-		case len(name) == 1 && short == "":
-			short = name
-		case len(name) > 1 && long == "":
-			long = name
+		case i == 0:
+			line += word
+		case len([]rune(line))+1+len([]rune(word)) > width:
+			b.WriteString(line + "\n")
+			line = indent + word
+		default:
+			line += " " + word
 		}
 	}
+	return b.String() + line + "\n"
+}
+
+// FlagNames spells a flag's one-letter name and its first long name, with a
+// word for its value.
+func FlagNames(f cli.Flag) string {
+	short, long := twoNames(f)
 	text := "    --" + long
 	if short != "" {
 		text = "-" + short + ", --" + long
@@ -108,14 +162,53 @@ func flagNames(f cli.Flag) string {
 	return text
 }
 
-func flagUsage(f cli.Flag) string {
+// twoNames are a flag's first one-letter name and its first long one.
+func twoNames(f cli.Flag) (short, long string) {
+	for _, name := range f.Names() {
+		switch {
+		case len(name) == 1 && short == "":
+			short = name
+		case len(name) > 1 && long == "":
+			long = name
+		}
+	}
+	return short, long
+}
+
+// FlagUsage is what a flag does, which values it has and its default.
+func FlagUsage(f cli.Flag) string {
 	doc, ok := f.(cli.DocGenerationFlag)
 	if !ok {
 		return ""
 	}
 	usage := doc.GetUsage()
+	if _, fixed := Meaning(f); len(fixed) > 0 {
+		usage += ": " + Either(fixed)
+	}
 	if value := doc.GetDefaultText(); value != "" && value != "false" && value != `""` && takesValue(f) {
-		usage += " (default " + strings.Trim(value, `"`) + ")"
+		usage += " (default " + plain(strings.Trim(value, `"`)) + ")"
 	}
 	return usage
+}
+
+// plain takes the zeros off a duration: "1m0s" is a minute.
+func plain(value string) string {
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(value, zero) {
+			value = value[:len(value)-2]
+		}
+	}
+	return value
+}
+
+func visible(f cli.Flag) bool {
+	v, ok := f.(cli.VisibleFlag)
+	return !ok || v.IsVisible()
+}
+
+func categoryOf(f cli.Flag) string {
+	if c, ok := f.(cli.CategorizableFlag); ok {
+		return c.GetCategory()
+	}
+	return ""
 }

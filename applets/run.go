@@ -16,17 +16,36 @@ func Execute(ctx context.Context, a Applet, path string, line []string, build Bu
 	if len(a.Applets) > 0 {
 		return executeSub(ctx, a, path, line, build, streams)
 	}
+	if a.Raw {
+		return a.Run(ctx, &Invocation{Streams: streams, Build: build, Path: path, Args: line})
+	}
 	if wantsHelp(a.Flags, line) {
-		fmt.Fprint(streams.Out, help(a, path))
+		fmt.Fprint(streams.Out, Help(a, path))
 		return nil
 	}
 	sorted, err := arrange(a.Flags, line)
 	if err != nil {
 		return seeHelp(err, path)
 	}
+	inv := &Invocation{Streams: streams, Build: build, Path: path, Args: sorted.args, Rest: sorted.rest}
+	if inv.Flags, err = parse(ctx, a.Name, a.Flags, sorted.flags); err == nil {
+		err = checkFixed(inv.Flags, a.Flags)
+	}
+	if err == nil {
+		err = a.Run(ctx, inv)
+	}
+	if ExitCode(err) == ExitUsage && !Silent(err) {
+		err = seeHelp(err, path)
+	}
+	return err
+}
+
+// parse reads flags, each of which is one word.
+func parse(ctx context.Context, name string, flags []cli.Flag, words []string) (*cli.Context, error) {
+	var parsed *cli.Context
 	app := &cli.App{
-		Name:                      a.Name,
-		Flags:                     a.Flags,
+		Name:                      name,
+		Flags:                     flags,
 		HideHelp:                  true,
 		HideVersion:               true,
 		DisableSliceFlagSeparator: true,
@@ -34,22 +53,12 @@ func Execute(ctx context.Context, a Applet, path string, line []string, build Bu
 		ErrWriter:                 io.Discard,
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
-			return seeHelp(&ExitError{Code: ExitUsage, Err: err}, path)
+			return &ExitError{Code: ExitUsage, Err: err}
 		},
-		Action: func(c *cli.Context) error {
-			err := a.Run(ctx, &Invocation{
-				Streams: streams, Build: build, Flags: c,
-				Args: c.Args().Slice(), Rest: sorted.rest,
-			})
-			if ExitCode(err) == ExitUsage && !Silent(err) {
-				err = seeHelp(err, path)
-			}
-			return err
-		},
+		Action: func(c *cli.Context) error { parsed = c; return nil },
 	}
-	words := append([]string{a.Name}, sorted.flags...)
-	words = append(append(words, "--"), sorted.args...)
-	return app.RunContext(ctx, words)
+	line := append(append([]string{name}, words...), "--")
+	return parsed, app.RunContext(ctx, line)
 }
 
 func executeSub(ctx context.Context, a Applet, path string, line []string, build Build, streams Streams) error {
@@ -62,7 +71,7 @@ func executeSub(ctx context.Context, a Applet, path string, line []string, build
 		if name == "" && !wantsHelp(flags, line) {
 			return seeHelp(Usage("%s: name one of its commands: %s", path, subNames(a)), path)
 		}
-		fmt.Fprint(streams.Out, help(a, path))
+		fmt.Fprint(streams.Out, Help(a, path))
 		return nil
 	}
 	for _, sub := range a.Applets {
@@ -70,15 +79,12 @@ func executeSub(ctx context.Context, a Applet, path string, line []string, build
 			return Execute(ctx, sub, path, left, build, streams)
 		}
 	}
-	return seeHelp(Usage("%s has no command %q; it has %s", path, name, subNames(a)), path)
+	err := Usage("%s has no command %q; it has %s", path, name, subNames(a))
+	return seeHelp(DidYouMean(err, name, Names(a.Applets)), path)
 }
 
 func subNames(a Applet) string {
-	names := make([]string, 0, len(a.Applets))
-	for _, sub := range a.Applets {
-		names = append(names, sub.Name)
-	}
-	return strings.Join(names, ", ")
+	return strings.Join(Names(a.Applets), ", ")
 }
 
 func seeHelp(err error, path string) error {

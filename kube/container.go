@@ -83,15 +83,30 @@ func defaultContainer(pod *corev1.Pod) (name string, others []string) {
 	return names[0], names[1:]
 }
 
-// containerNames are the containers a shell can be had in: all but the
+// Container is what a pod's specification says of a container.
+type Container struct {
+	Name, Image string
+	// Init says that it is an init container or a sidecar.
+	Init bool
+}
+
+// Containers are the containers that work can be done in: all but the
 // ephemeral ones.
-func containerNames(pod *corev1.Pod) []string {
-	var names []string
+func Containers(pod *corev1.Pod) []Container {
+	var all []Container
 	for i := range pod.Spec.Containers {
-		names = append(names, pod.Spec.Containers[i].Name)
+		all = append(all, Container{pod.Spec.Containers[i].Name, pod.Spec.Containers[i].Image, false})
 	}
 	for i := range pod.Spec.InitContainers {
-		names = append(names, pod.Spec.InitContainers[i].Name)
+		all = append(all, Container{pod.Spec.InitContainers[i].Name, pod.Spec.InitContainers[i].Image, true})
+	}
+	return all
+}
+
+func containerNames(pod *corev1.Pod) []string {
+	var names []string
+	for _, c := range Containers(pod) {
+		names = append(names, c.Name)
 	}
 	return names
 }

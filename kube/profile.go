@@ -1,10 +1,6 @@
 package kube
 
 import (
-	"fmt"
-	"slices"
-	"strings"
-
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -32,13 +28,9 @@ const (
 // ladder is every profile, the best first.
 var ladder = []Profile{ProfileSetns, ProfileChroot, ProfileBaseline, ProfileRestricted}
 
-// ParseProfile reads a profile's name.
-func ParseProfile(name string) (Profile, error) {
-	p := Profile(name)
-	if p == ProfileAuto || slices.Contains(ladder, p) {
-		return p, nil
-	}
-	return "", fmt.Errorf("no profile %q; there are auto, %s", name, strings.Join(profileNames(ladder), ", "))
+// Profiles are the names of all profiles, "auto" first.
+func Profiles() []string {
+	return append([]string{string(ProfileAuto)}, profileNames(ladder)...)
 }
 
 func profileNames(list []Profile) []string {

@@ -38,6 +38,29 @@ var kinds = map[string]string{
 	"svc": "services", "service": "services", "services": "services",
 }
 
+// Type is a type of object that a target may be.
+type Type struct {
+	// Short is how it is spelled in TYPE/NAME, Resource what it is in the API.
+	Short, Resource string
+}
+
+// Types are all of them, each once, by its commonest spelling.
+func Types() []Type {
+	var types []Type
+	for _, short := range []string{"deploy", "sts", "ds", "rs", "job", "svc", "pod"} {
+		types = append(types, Type{short, kinds[short]})
+	}
+	return types
+}
+
+// Resource is the resource of a type in any of kubectl's spellings.
+func Resource(spelled string) (string, bool) {
+	// "deployment.apps/x" is how kubectl prints it.
+	short, _, _ := strings.Cut(strings.ToLower(spelled), ".")
+	resource, ok := kinds[short]
+	return resource, ok
+}
+
 // ParseSelection reads a target as it stands on a command line: POD or
 // TYPE/NAME, or nothing with a label selector.
 func ParseSelection(target, labelSelector string) (Selection, error) {
@@ -56,9 +79,7 @@ func ParseSelection(target, labelSelector string) (Selection, error) {
 	if !typed {
 		return Selection{Kind: "pods", Name: target}, nil
 	}
-	// "deployment.apps/x" is how kubectl prints it.
-	short, _, _ := strings.Cut(strings.ToLower(kind), ".")
-	resource, ok := kinds[short]
+	resource, ok := Resource(kind)
 	if !ok || name == "" || strings.Contains(name, "/") {
 		return Selection{}, fmt.Errorf("%s: a target is POD or TYPE/NAME with a type of pod, deploy, sts, ds, rs, job, svc", target)
 	}

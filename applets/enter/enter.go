@@ -42,6 +42,8 @@ func Applet() applets.Applet {
 		Summary:   "In the pod: join a container and become a shell in it",
 		ArgsUsage: "[flags] [-- ash arguments]",
 		Hidden:    true,
+		Args:      []applets.Kind{applets.KindNone},
+		RestKind:  applets.KindText,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "session", Usage: "ID of the session, in hexadecimal digits"},
 			&cli.StringFlag{Name: "container-id", Usage: "ID of the target container"},

@@ -15,6 +15,10 @@ func Applet() applets.Applet {
 		Description: `
 			The image holds one file, /kdiag, and is what the Dockerfile builds. The same
 			binary gives the same image, byte for byte.`,
+		Examples: `
+			kdiag image push registry.example/kdiag:v1   # to a registry
+			kdiag image save kdiag.tar                   # to a file: docker load, ctr images import
+		`,
 		ArgsUsage: "save | push",
 		Applets:   []applets.Applet{saveApplet(), pushApplet()},
 	}

@@ -19,6 +19,7 @@ func pushApplet() applets.Applet {
 		Name:      "push",
 		Summary:   "Write the image to a registry, with your credentials for it",
 		ArgsUsage: "IMAGE",
+		Args:      []applets.Kind{applets.KindText, applets.KindNone},
 		Examples: `
 			kdiag image push registry.example/kdiag:v1
 			kdiag image push registry.example/kdiag:v1 --platform=linux/amd64,linux/arm64`,
@@ -26,8 +27,8 @@ func pushApplet() applets.Applet {
 			The credentials are those of docker login and podman login, credential helpers
 			too. The name with the image's digest is printed on stdout.`,
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "platform", Usage: platformUsage + "; several, separated by commas, become one image for them all"},
-			&cli.StringSliceFlag{Name: "binary", Usage: binaryUsage + "; once for each platform"},
+			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "platform", Usage: platformUsage + "; several, separated by commas, become one image for them all"}),
+			applets.Takes(applets.KindFile, &cli.StringSliceFlag{Name: "binary", Usage: binaryUsage + "; once for each platform"}),
 			&cli.BoolFlag{Name: "insecure", Usage: "Speak HTTP to a registry that has no TLS"},
 		},
 		Run: func(ctx context.Context, inv *applets.Invocation) error {

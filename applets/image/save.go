@@ -15,15 +15,16 @@ func saveApplet() applets.Applet {
 		Name:      "save",
 		Summary:   "Write the image to a file that docker, podman and containerd load",
 		ArgsUsage: "FILE",
+		Args:      []applets.Kind{applets.KindFile, applets.KindNone},
 		Examples: `
 			kdiag image save kdiag.tar
 			kdiag image save --platform=linux/arm64 --image=registry.example/kdiag:v1 kdiag-arm64.tar
 			kdiag image save - | docker load`,
 		Description: "FILE is - for stdout.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "platform", Usage: platformUsage},
-			&cli.StringFlag{Name: "image", Usage: "Name of the image in the file; default: KDIAG_IMAGE, else the one of this build", EnvVars: []string{"KDIAG_IMAGE"}},
-			&cli.StringFlag{Name: "binary", Usage: binaryUsage},
+			applets.Takes(applets.KindText, &cli.StringFlag{Name: "platform", Usage: platformUsage}),
+			applets.Takes(applets.KindText, &cli.StringFlag{Name: "image", Usage: "Name of the image in the file; default: KDIAG_IMAGE, else this build's", EnvVars: []string{"KDIAG_IMAGE"}}),
+			applets.Takes(applets.KindFile, &cli.StringFlag{Name: "binary", Usage: binaryUsage}),
 		},
 		Run: func(ctx context.Context, inv *applets.Invocation) error {
 			if len(inv.Args) != 1 || len(inv.Rest) > 0 {

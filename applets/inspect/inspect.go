@@ -28,9 +28,10 @@ func Applet() applets.Applet {
 		Name:      "inspect",
 		Summary:   "In the pod: print a container's processes and sockets as JSON",
 		ArgsUsage: "[flags]",
+		Args:      []applets.Kind{applets.KindNone},
 		Hidden:    true,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "container-id", Usage: "ID of the target container"},
+			applets.Takes(applets.KindText, &cli.StringFlag{Name: "container-id", Usage: "ID of the target container"}),
 			&cli.BoolFlag{Name: "shared-pids", Usage: "PID 1 is not the target's: the pod shares processes or has the host's"},
 			&cli.BoolFlag{Name: "connected", Usage: "connected sockets, too"},
 			&cli.DurationFlag{Name: "interval", Usage: "once more after each such time, until stdin ends"},

@@ -19,37 +19,44 @@ import (
 
 // Connection are the flags that Connect reads.
 func Connection() []cli.Flag {
-	text := func(usage, name string, aliases ...string) cli.Flag {
-		return &cli.StringFlag{Name: name, Aliases: aliases, Usage: usage, Category: applets.ConnectionCategory}
+	text := func(kind applets.Kind, usage, name string, aliases ...string) cli.Flag {
+		return applets.Takes(kind, &cli.StringFlag{
+			Name: name, Aliases: aliases, Usage: usage, Category: applets.ConnectionCategory,
+		})
 	}
 	return []cli.Flag{
-		text("Namespace of the pod", "namespace", "n"),
-		text("Context of the kubeconfig", "context"),
-		text("Kubeconfig file; KUBECONFIG may name several", "kubeconfig"),
-		text("Cluster of the kubeconfig", "cluster"),
-		text("User of the kubeconfig", "user"),
-		text("Address and port of the API server", "server", "s"),
-		text("Bearer token", "token"),
-		text("User to impersonate", "as"),
-		text("UID to impersonate", "as-uid"),
-		&cli.StringSliceFlag{
+		text(applets.KindNamespace, "Namespace of the pod", "namespace", "n"),
+		text(applets.KindContext, "Context of the kubeconfig", "context"),
+		text(applets.KindFile, "Kubeconfig file; KUBECONFIG may name several", "kubeconfig"),
+		text(applets.KindCluster, "Cluster of the kubeconfig", "cluster"),
+		text(applets.KindUser, "User of the kubeconfig", "user"),
+		text(applets.KindText, "Address and port of the API server", "server", "s"),
+		text(applets.KindText, "Bearer token", "token"),
+		text(applets.KindText, "User to impersonate", "as"),
+		text(applets.KindText, "UID to impersonate", "as-uid"),
+		applets.Takes(applets.KindText, &cli.StringSliceFlag{
 			Name: "as-group", Usage: "Group to impersonate; may be repeated", Category: applets.ConnectionCategory,
-		},
-		text("File with the server's certificate authority", "certificate-authority"),
-		text("File with the client certificate", "client-certificate"),
-		text("File with the client key", "client-key"),
+		}),
+		text(applets.KindFile, "File with the server's certificate authority", "certificate-authority"),
+		text(applets.KindFile, "File with the client certificate", "client-certificate"),
+		text(applets.KindFile, "File with the client key", "client-key"),
 		&cli.BoolFlag{
 			Name: "insecure-skip-tls-verify", Usage: "Do not check the server's certificate", Category: applets.ConnectionCategory,
 		},
-		text("Name the server's certificate must have", "tls-server-name"),
-		text("Bound on each plain request, as 5s; 0 for none", "request-timeout"),
+		text(applets.KindText, "Name the server's certificate must have", "tls-server-name"),
+		text(applets.KindText, "Bound on each plain request, as 5s; 0 for none", "request-timeout"),
 	}
 }
 
 // Connect makes a connection from the flags' values.
 func Connect(inv *applets.Invocation) (*kube.Cluster, error) {
+	return kube.Connect(Options(inv), inv.Err)
+}
+
+// Options are the flags' values.
+func Options(inv *applets.Invocation) kube.Options {
 	f := inv.Flags
-	return kube.Connect(kube.Options{
+	return kube.Options{
 		Kubeconfig: f.String("kubeconfig"), Context: f.String("context"),
 		Cluster: f.String("cluster"), User: f.String("user"), Namespace: f.String("namespace"),
 		Server: f.String("server"), Token: f.String("token"),
@@ -59,15 +66,15 @@ func Connect(inv *applets.Invocation) (*kube.Cluster, error) {
 		InsecureSkipTLSVerify: f.Bool("insecure-skip-tls-verify"),
 		TLSServerName:         f.String("tls-server-name"),
 		RequestTimeout:        f.String("request-timeout"),
-	}, inv.Err)
+	}
 }
 
 // Target are the flags that Selection reads; container says what -c is for.
 func Target(container string) []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "selector", Aliases: []string{"l", "labels"}, Usage: "Label selector, in place of a name"},
-		&cli.StringFlag{Name: "container", Aliases: []string{"c", "t", "target"}, Usage: container},
-		&cli.StringFlag{Name: "pod", Usage: "Pod, in place of the argument", Hidden: true},
+		applets.Takes(applets.KindSelector, &cli.StringFlag{Name: "selector", Aliases: []string{"l", "labels"}, Usage: "Label selector, in place of a name"}),
+		applets.Takes(applets.KindContainer, &cli.StringFlag{Name: "container", Aliases: []string{"c", "t", "target"}, Usage: container}),
+		applets.Takes(applets.KindPod, &cli.StringFlag{Name: "pod", Usage: "Pod, in place of the argument", Hidden: true}),
 	}
 }
 
@@ -95,10 +102,12 @@ func Selection(inv *applets.Invocation, names []string) (pod kube.Selection, con
 // Injection are the flags for a container to be added to a pod.
 func Injection() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "image", Aliases: []string{"dbg-image"}, Usage: "kdiag's image in the cluster; default: KDIAG_IMAGE, else the one of this build"},
-		&cli.StringFlag{Name: "image-pull-policy", Aliases: []string{"pull-policy"}, Usage: "Always, IfNotPresent or Never", Value: string(corev1.PullIfNotPresent)},
+		applets.Takes(applets.KindText, &cli.StringFlag{Name: "image", Aliases: []string{"dbg-image"}, Usage: "kdiag's image for pods; default: KDIAG_IMAGE, else this build's"}),
+		applets.OneOf(&cli.StringFlag{
+			Name: "image-pull-policy", Aliases: []string{"pull-policy"}, Usage: "Pull it", Value: string(corev1.PullIfNotPresent),
+		}, string(corev1.PullAlways), string(corev1.PullIfNotPresent), string(corev1.PullNever)),
 		&cli.DurationFlag{Name: "timeout", Usage: "Bound on everything before it works", Value: kube.DefaultTimeout},
-		&cli.DurationFlag{Name: "idle-timeout", Usage: "How long the container stays once it is not used any more", Value: kube.DefaultIdleTimeout},
+		&cli.DurationFlag{Name: "idle-timeout", Usage: "How long the container stays once it is not in use", Value: kube.DefaultIdleTimeout},
 	}
 }
 
@@ -110,16 +119,6 @@ func Image(inv *applets.Invocation) string {
 		}
 	}
 	return inv.Build.Image
-}
-
-// PullPolicy reads --image-pull-policy.
-func PullPolicy(inv *applets.Invocation) (corev1.PullPolicy, error) {
-	switch policy := corev1.PullPolicy(inv.Flags.String("image-pull-policy")); policy {
-	case corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever:
-		return policy, nil
-	default:
-		return "", applets.Usage("--image-pull-policy %s: it is Always, IfNotPresent or Never", policy)
-	}
 }
 
 // userKey is the key by whose public half this user's containers are known. A

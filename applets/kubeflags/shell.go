@@ -16,7 +16,7 @@ import (
 
 // ShellFlags are the flags that Shell reads.
 func ShellFlags() []cli.Flag {
-	profile := &cli.StringFlag{Name: "profile", Usage: "auto, setns, chroot, baseline or restricted", Value: string(kube.ProfileAuto)}
+	profile := applets.OneOf(&cli.StringFlag{Name: "profile", Usage: "How the target is joined", Value: string(kube.ProfileAuto)}, kube.Profiles()...)
 	return slices.Concat(Target("Container; default: the pod's default container"), []cli.Flag{profile}, Injection(), Connection())
 }
 
@@ -36,16 +36,12 @@ func ParseShell(inv *applets.Invocation) (*Shell, error) {
 	if s.selection, s.container, err = Selection(inv, inv.Args); err != nil {
 		return nil, err
 	}
-	profile, err := kube.ParseProfile(inv.Flags.String("profile"))
-	if err != nil {
-		return nil, applets.Usage("--profile: %w", err)
-	}
 	c, err := parseContainer(inv)
 	if err != nil {
 		return nil, err
 	}
 	s.Cluster, s.Image, s.PullPolicy, s.Manager = c.cluster, c.image, c.pullPolicy, c.manager
-	s.Manager.Role, s.Manager.Profile = "shell", profile
+	s.Manager.Role, s.Manager.Profile = "shell", kube.Profile(inv.Flags.String("profile"))
 	return s, nil
 }
 

@@ -17,6 +17,7 @@ func Applet() applets.Applet {
 		Name:        "manage",
 		Summary:     "Start the container that shells run in, and print its name",
 		ArgsUsage:   "[POD | TYPE/NAME] [flags]",
+		Args:        []applets.Kind{applets.KindTarget, applets.KindNone},
 		Description: "The container leaves by itself once it has been idle for --idle-timeout.",
 		Hidden:      true,
 		Flags:       kubeflags.ShellFlags(),

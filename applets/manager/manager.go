@@ -33,6 +33,7 @@ func Applet() applets.Applet {
 		Name:    "manager",
 		Summary: "In the pod: wait beside the target while shells are in use, or redirect connections",
 		Hidden:  true,
+		Args:    []applets.Kind{applets.KindNone},
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "role", Usage: "what the container is for: shell or net"},
 			&cli.DurationFlag{Name: "idle-timeout", Usage: "how long it stays when nothing is in use", Value: 10 * time.Minute},

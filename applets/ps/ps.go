@@ -23,9 +23,10 @@ func Applet() applets.Applet {
 		Name:      "ps",
 		Summary:   "Show what runs and listens in a container",
 		ArgsUsage: "[POD | TYPE/NAME] [-l selector] [-c container] [flags]",
+		Args:      []applets.Kind{applets.KindTarget, applets.KindNone},
 		Examples: `
-			kubectl kdiag ps deploy/web                       # processes, and the sockets that listen
-			kubectl kdiag ps -n prod web -c proxy --sockets   # connections too, with the pods and services behind them
+			kubectl kdiag ps deploy/web                    # processes, and the sockets that listen
+			kubectl kdiag ps -n prod -l app=db --sockets   # connections, and the pods behind them
 		`,
 		Description: `
 			It looks from an ephemeral container beside the target, the one that shell uses too. The
@@ -35,7 +36,7 @@ func Applet() applets.Applet {
 			&cli.BoolFlag{Name: "sockets", Usage: "Connected sockets, too"},
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "Again and again, until Ctrl-C"},
 			&cli.DurationFlag{Name: "interval", Usage: "Time from one to the next, with --watch", Value: 2 * time.Second},
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "text, wide for more columns, or json", Value: "text"},
+			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "Tables, tables with more columns, or a document", Value: "text"}, "text", "wide", "json"),
 		}, kubeflags.ShellFlags()...),
 		Run: run,
 	}
@@ -70,8 +71,6 @@ func parseOptions(inv *applets.Invocation) (options, error) {
 	switch {
 	case len(inv.Rest) > 0:
 		return o, applets.WithHint(applets.Usage("ps runs no command, got %q", inv.Rest), "kdiag shell runs one")
-	case o.output != "text" && o.output != "wide" && o.output != "json":
-		return o, applets.Usage("-o %s: it is text, wide or json", o.output)
 	case f.IsSet("interval") && !o.watch:
 		return o, applets.Usage("--interval is for --watch")
 	case o.interval < shortest:

@@ -19,9 +19,10 @@ func Applet() applets.Applet {
 		Name:      "redir",
 		Summary:   "Bring a pod's incoming or outgoing connections to a program here",
 		ArgsUsage: "[POD | TYPE/NAME] [-l selector] [PORT[:[HOST:]LOCALPORT] ...] [--outgoing SPEC]",
+		Args:      []applets.Kind{applets.KindTarget, applets.KindPort},
 		Examples: `
-			kubectl kdiag redir deploy/web 8080:3000                            # the pod's 8080 is served by localhost:3000
-			kubectl kdiag redir deploy/web --outgoing db.prod.svc:5432          # its database is localhost:5432
+			kubectl kdiag redir deploy/web 8080:3000                    # the pod's 8080 is localhost:3000
+			kubectl kdiag redir deploy/web --outgoing db.prod.svc:5432  # its database is localhost:5432
 		`,
 		Description: `
 			New connections come here from the moment it starts until Ctrl-C; established ones stay
@@ -30,12 +31,12 @@ func Applet() applets.Applet {
 			SPEC is PORT[:[HOST:]LOCALPORT], to any destination, or HOST:PORT[=[HOST:]LOCALPORT], to that one.
 		`,
 		Flags: append([]cli.Flag{
-			&cli.StringSliceFlag{Name: "outgoing", Usage: "Outgoing connections to take; may be repeated"},
-			&cli.BoolFlag{Name: "take-over", Usage: "Close the connections that are established at the ports, so that clients connect again"},
+			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "outgoing", Usage: "Outgoing connections to take; may be repeated"}),
+			&cli.BoolFlag{Name: "take-over", Usage: "Close what is established there, so that clients connect again"},
 			&cli.DurationFlag{Name: "drain", Usage: "How long connections may go on after Ctrl-C", Value: 10 * time.Second},
-			&cli.StringFlag{Name: "proxy-protocol", Usage: "v2: begin each local connection with its source and destination"},
-			&cli.StringFlag{Name: "netfilter", Usage: "auto, nft or iptables", Value: "auto"},
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "text, or json for one event per line", Value: "text"},
+			applets.OneOf(&cli.StringFlag{Name: "proxy-protocol", Usage: "Begin each local connection with its source and destination"}, "v2"),
+			applets.OneOf(&cli.StringFlag{Name: "netfilter", Usage: "What redirects in the kernel", Value: "auto"}, "auto", "nft", "iptables"),
+			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "Lines for people, or an event a line", Value: "text"}, "text", "json"),
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "No line per connection"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "A line when a connection begins, too"},
 		}, kubeflags.NetFlags()...),
@@ -102,20 +103,11 @@ func parseOptions(inv *applets.Invocation, ports []string) (options, error) {
 	o := options{
 		takeOver: inv.Flags.Bool("take-over"), drain: inv.Flags.Duration("drain"),
 		backend: inv.Flags.String("netfilter"), timeout: inv.Flags.Duration("timeout"),
+		proxyProtocol: inv.Flags.IsSet("proxy-protocol"),
 	}
 	var err error
 	if o.specs, err = parseSpecs(ports, inv.Flags.StringSlice("outgoing")); err != nil {
 		return o, applets.Usage("%w", err)
-	}
-	switch inv.Flags.String("proxy-protocol") {
-	case "":
-	case "v2":
-		o.proxyProtocol = true
-	default:
-		return o, applets.Usage("--proxy-protocol %s: it is v2", inv.Flags.String("proxy-protocol"))
-	}
-	if o.backend != "auto" && o.backend != "nft" && o.backend != "iptables" {
-		return o, applets.Usage("--netfilter %s: it is auto, nft or iptables", o.backend)
 	}
 	if o.drain < 0 {
 		return o, applets.Usage("--drain %s is less than nothing", o.drain)
@@ -135,11 +127,9 @@ func newReport(inv *applets.Invocation) (*report, error) {
 	case verbose:
 		level = levelAll
 	}
-	switch inv.Flags.String("output") {
-	case "text":
-		return startReport(inv.Streams, level, writeText), nil
-	case "json":
-		return startReport(inv.Streams, level, writeJSON), nil
+	write := writeText
+	if inv.Flags.String("output") == "json" {
+		write = writeJSON
 	}
-	return nil, applets.Usage("-o %s: it is text or json", inv.Flags.String("output"))
+	return startReport(inv.Streams, level, write), nil
 }

@@ -23,6 +23,8 @@ func Applet() applets.Applet {
 		Name:      "shell",
 		Summary:   "Get a shell in a container, scratch and distroless ones too",
 		ArgsUsage: "[POD | TYPE/NAME] [-l selector] [-c container] [flags] [-- ash arguments]",
+		Args:      []applets.Kind{applets.KindTarget, applets.KindNone},
+		RestKind:  applets.KindText,
 		Examples: `
 			kubectl kdiag shell deploy/web                        # an interactive shell
 			kubectl kdiag shell -n prod -l app=db -- -c 'ps; ls'  # one command, with its exit code

@@ -31,8 +31,13 @@ func Applet() applets.Applet {
 	return applets.Applet{
 		Name:    "version",
 		Summary: "Say which kdiag this is and which image it runs in pods",
+		Args:    []applets.Kind{applets.KindNone},
+		Examples: `
+			kubectl kdiag version                          # one line
+			kubectl kdiag version -o json | jq .client     # for programs
+		`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "text or json", Value: "text"},
+			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "Format", Value: "text"}, "text", "json"),
 		},
 		Run: run,
 	}
@@ -48,16 +53,12 @@ func run(_ context.Context, inv *applets.Invocation) error {
 		Go:       runtime.Version(),
 		Image:    inv.Build.Image,
 	}}
-	switch format := inv.Flags.String("output"); format {
-	case "json":
+	if inv.Flags.String("output") == "json" {
 		encoder := json.NewEncoder(inv.Out)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(info)
-	case "text":
-		_, err := fmt.Fprintf(inv.Out, "kdiag %s %s (%s), image %s\n",
-			info.Client.Version, info.Client.Platform, info.Client.Go, info.Client.Image)
-		return err
-	default:
-		return applets.Usage("-o %s: the formats are text and json", format)
 	}
+	_, err := fmt.Fprintf(inv.Out, "kdiag %s %s (%s), image %s\n",
+		info.Client.Version, info.Client.Platform, info.Client.Go, info.Client.Image)
+	return err
 }

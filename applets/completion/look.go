@@ -1,0 +1,135 @@
+package completion
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"kdiag/applets"
+	"kdiag/kube"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// look is one look into the cluster for a line.
+type look struct {
+	ctx     context.Context
+	cluster *kube.Cluster
+	line    *applets.Partial
+}
+
+// targets are pods, and types with a slash; after the slash, their names.
+func (l *look) targets() answer {
+	if spelled, _, typed := strings.Cut(l.line.Word, "/"); typed {
+		resource, ok := kube.Resource(spelled)
+		if !ok {
+			return answer{directive: noFiles}
+		}
+		return l.names(resource, spelled+"/")
+	}
+	found := l.names("pods", "")
+	for _, t := range kube.Types() {
+		found.candidates = append(found.candidates, candidate{t.Short + "/", t.Resource})
+	}
+	return found
+}
+
+// names are the names of a resource's objects, after a prefix.
+func (l *look) names(resource, prefix string) answer {
+	found := answer{directive: noFiles}
+	objects, _ := l.cluster.Names(l.ctx, resource)
+	for _, o := range objects {
+		if !o.Going {
+			found.candidates = append(found.candidates, candidate{word: prefix + o.Name})
+		}
+	}
+	return found
+}
+
+// selectors complete the last requirement of a label selector: its key, and
+// after "=" the value.
+func (l *look) selectors() answer {
+	found := answer{directive: noFiles}
+	before, last := "", l.line.Word
+	if at := strings.LastIndex(last, ","); at >= 0 {
+		before, last = last[:at+1], last[at+1:]
+	}
+	key, operator, valued := last, "", false
+	if at := strings.IndexAny(last, "!="); at >= 0 {
+		key, valued = last[:at], true
+		operator = last[at : len(last)-len(strings.TrimLeft(last[at:], "!="))]
+	}
+	pods, _ := l.cluster.Names(l.ctx, "pods")
+	seen := map[string]int{}
+	for _, pod := range pods {
+		for label, value := range pod.Labels {
+			switch {
+			case !valued:
+				seen[before+label+"="]++
+			case label == key:
+				seen[before+key+operator+value]++
+			}
+		}
+	}
+	for word, count := range seen {
+		found.candidates = append(found.candidates, candidate{word, fmt.Sprintf("%d pods", count)})
+	}
+	slices.SortFunc(found.candidates, func(a, b candidate) int { return cmp.Compare(a.word, b.word) })
+	return found
+}
+
+// pod is the one that the line names so far.
+func (l *look) pod() (*corev1.Pod, error) {
+	target, selector := "", ""
+	if pods := l.line.ValuesOf(applets.KindPod); len(pods) > 0 {
+		target = pods[0]
+	}
+	if selectors := l.line.ValuesOf(applets.KindSelector); len(selectors) > 0 {
+		selector = selectors[0]
+	}
+	if target == "" && selector == "" && len(l.line.Args) > 0 {
+		target = l.line.Args[0]
+	}
+	selection, err := kube.ParseSelection(target, selector)
+	if err != nil {
+		return nil, err
+	}
+	return l.cluster.FindPod(l.ctx, selection)
+}
+
+func (l *look) containers() answer {
+	found := answer{directive: noFiles}
+	pod, err := l.pod()
+	if err != nil {
+		return found
+	}
+	for _, c := range kube.Containers(pod) {
+		about := c.Image
+		if c.Init {
+			about = "init, " + about
+		}
+		found.candidates = append(found.candidates, candidate{c.Name, about})
+	}
+	return found
+}
+
+// ports are those that the pod's containers declare.
+func (l *look) ports() answer {
+	found := answer{directive: noFiles}
+	pod, err := l.pod()
+	if err != nil {
+		return found
+	}
+	for _, c := range kube.Containers(pod) {
+		for _, port := range kube.DeclaredPorts(pod, c.Name) {
+			word := strconv.Itoa(int(port))
+			if !slices.ContainsFunc(found.candidates, func(c candidate) bool { return c.word == word }) {
+				found.candidates = append(found.candidates, candidate{word, "container " + c.Name})
+			}
+		}
+	}
+	return found
+}

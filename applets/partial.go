@@ -1,0 +1,130 @@
+package applets
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Partial is a command line that is still being written, up to the cursor.
+type Partial struct {
+	// Invocation is what stands before the word at the cursor. Its Flags are
+	// nil where they make no sense.
+	*Invocation
+	// Applet is the command that was named, if one was.
+	Applet *Applet
+	// Commands are those that could be named next, at the cursor.
+	Commands []Applet
+	// Known are the flags that the line may have.
+	Known []cli.Flag
+	// Flag is the one whose value Word is, or nil.
+	Flag cli.Flag
+	// Word is what is written so far of the word at the cursor, of "--flag=value"
+	// the value.
+	Word string
+}
+
+// ReadPartial reads the words of a line; the last one, which may be empty, is
+// at the cursor. It is false for a line that names a command there is not.
+func ReadPartial(ctx context.Context, list []Applet, words []string, build Build, streams Streams) (Partial, bool) {
+	p := Partial{Commands: list, Known: AllFlags(list)}
+	if len(words) == 0 {
+		words = []string{""}
+	}
+	before := words[:len(words)-1]
+	p.Word = words[len(words)-1]
+	for len(p.Commands) > 0 {
+		name, left := SplitName(p.Known, before)
+		if name == "" {
+			break
+		}
+		at := slices.IndexFunc(p.Commands, func(a Applet) bool { return a.Is(name) })
+		if at < 0 {
+			return Partial{}, false
+		}
+		p.Applet, before = &p.Commands[at], left
+		p.Commands = p.Applet.Applets
+		p.Known = AllFlags([]Applet{*p.Applet})
+	}
+	sorted := read(p.Known, before)
+	p.Invocation = &Invocation{Streams: streams, Build: build, Args: sorted.args, Rest: sorted.rest}
+	p.Flags, _ = parse(ctx, "", p.Known, sorted.flags)
+	p.findFlag(sorted)
+	return p, true
+}
+
+// findFlag tells whether the word at the cursor is a flag's value.
+func (p *Partial) findFlag(before arranged) {
+	known := flagsByName(p.Known)
+	name, value, joined := strings.Cut(p.Word, "=")
+	switch {
+	case before.rest != nil:
+	case before.awaits != "":
+		p.Flag = known[strings.TrimLeft(before.awaits, "-")]
+	case joined && strings.HasPrefix(name, "-"):
+		if flag, ok := known[strings.TrimLeft(name, "-")]; ok && takesValue(flag) {
+			p.Flag, p.Word = flag, value
+		}
+	}
+}
+
+// ArgKind is the kind of the argument at the cursor. A flag that names the
+// target stands for the argument that would.
+func (p *Partial) ArgKind() Kind {
+	if p.Applet == nil || len(p.Applet.Args) == 0 {
+		return KindNone
+	}
+	if p.Rest != nil {
+		return p.Applet.RestKind
+	}
+	kinds := p.Applet.Args
+	if kinds[0] == KindTarget && p.targetByFlag() {
+		kinds = kinds[1:]
+	}
+	if len(kinds) == 0 {
+		return KindNone
+	}
+	return kinds[min(len(p.Args), len(kinds)-1)]
+}
+
+func (p *Partial) targetByFlag() bool {
+	return len(p.ValuesOf(KindSelector))+len(p.ValuesOf(KindPod)) > 0
+}
+
+// ValuesOf are the values that the line has for the flags of a kind.
+func (p *Partial) ValuesOf(kind Kind) []string {
+	var values []string
+	for _, flag := range p.Known {
+		if k, _ := Meaning(flag); k == kind && p.Flags != nil {
+			values = append(values, Values(p.Flags, flag)...)
+		}
+	}
+	return values
+}
+
+// FlagNamed is a flag under one of its names, with the dashes.
+type FlagNamed struct {
+	Name string
+	Flag cli.Flag
+}
+
+// FlagWords are the flags that could stand at the cursor: those that a user is
+// told of and that are not there yet, by their first long name; by the short
+// one, too, after a single dash.
+func (p *Partial) FlagWords() []FlagNamed {
+	var words []FlagNamed
+	for _, flag := range p.Known {
+		_, list := flag.(listFlag)
+		if !visible(flag) || !list && p.Flags != nil && p.Flags.IsSet(flag.Names()[0]) {
+			continue
+		}
+		short, long := twoNames(flag)
+		words = append(words, FlagNamed{dashed(long), flag})
+		if p.Word == "-" && short != "" {
+			words = append(words, FlagNamed{dashed(short), flag})
+		}
+	}
+	return words
+}

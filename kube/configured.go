@@ -1,0 +1,24 @@
+package kube
+
+import (
+	"maps"
+	"slices"
+)
+
+// ConfigNames are the names in a kubeconfig, each list sorted.
+type ConfigNames struct {
+	Contexts, Clusters, Users []string
+}
+
+// Names reads the kubeconfig's names; it sends no request.
+func (o Options) Names() (ConfigNames, error) {
+	config, err := o.loader().RawConfig()
+	if err != nil {
+		return ConfigNames{}, configError(err)
+	}
+	return ConfigNames{
+		Contexts: slices.Sorted(maps.Keys(config.Contexts)),
+		Clusters: slices.Sorted(maps.Keys(config.Clusters)),
+		Users:    slices.Sorted(maps.Keys(config.AuthInfos)),
+	}, nil
+}

@@ -1,0 +1,96 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Namespaces is the resource that Names lists the cluster's namespaces for.
+const Namespaces = "namespaces"
+
+// Named is what is known of an object by its metadata.
+type Named struct {
+	Name   string
+	Labels map[string]string
+	// Going says that it is being deleted.
+	Going bool
+}
+
+// mostNames is how many objects Names asks for, and mostNameBytes what it reads
+// of the answer: an object's metadata is one to a few kilobytes, mostly
+// managedFields.
+const (
+	mostNames     = 1000
+	mostNameBytes = 16 << 20
+)
+
+// Names lists objects of a resource, as Resource returns it, or Namespaces, by
+// their metadata alone: the server sends no specifications and no status. Of
+// very many, only the first are listed.
+func (c *Cluster) Names(ctx context.Context, resource string) ([]Named, error) {
+	doing := "list " + resource
+	r, err := c.resourceOf(resource)
+	if err != nil {
+		return nil, &Error{Doing: doing, Err: err}
+	}
+	// The API's conventions for "Receiving resources as Tables", in
+	// kubernetes.io/docs/reference/using-api/api-concepts; a server that does
+	// not know the type sends whole objects, whose metadata is the same.
+	answer, err := r.of(r.client.Get()).
+		VersionedParams(&metav1.ListOptions{Limit: mostNames}, r.codec).
+		SetHeader("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json").
+		Stream(ctx)
+	if err != nil {
+		right := access{verb: "list", group: r.client.APIVersion().Group, resource: resource, namespace: r.namespace}
+		return nil, c.explain(ctx, doing, right, err)
+	}
+	defer answer.Close() //nolint:errcheck // read to its end, or not wanted
+	names, err := decodeNames(io.LimitReader(answer, mostNameBytes))
+	if err != nil {
+		return nil, &Error{Doing: doing, Err: err}
+	}
+	return names, nil
+}
+
+// decodeNames reads the metadata of a list's items, of any type.
+func decodeNames(r io.Reader) ([]Named, error) {
+	var list struct {
+		Items []struct {
+			Metadata struct {
+				Name              string            `json:"name"`
+				Labels            map[string]string `json:"labels"`
+				DeletionTimestamp string            `json:"deletionTimestamp"`
+			} `json:"metadata"`
+		} `json:"items"`
+	}
+	if err := json.NewDecoder(r).Decode(&list); err != nil {
+		return nil, fmt.Errorf("decode: %w", err)
+	}
+	var names []Named
+	for _, item := range list.Items {
+		m := item.Metadata
+		if m.Name != "" && len(names) < mostNames {
+			names = append(names, Named{m.Name, m.Labels, m.DeletionTimestamp != ""})
+		}
+	}
+	return names, nil
+}
+
+// resourceOf is the resource of a name, in the namespace to work in.
+func (c *Cluster) resourceOf(name string) (resource, error) {
+	switch name {
+	case Namespaces:
+		return resource{c.core, c.codec, name, ""}, nil
+	case "pods", "services":
+		return resource{c.core, c.codec, name, c.Namespace}, nil
+	case "jobs":
+		return resource{c.batch, c.codec, name, c.Namespace}, nil
+	case "deployments", "statefulsets", "daemonsets", "replicasets":
+		return resource{c.apps, c.codec, name, c.Namespace}, nil
+	}
+	return resource{}, fmt.Errorf("no resource %q", name)
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"kdiag/applets"
+	"kdiag/applets/help"
+
+	"github.com/urfave/cli/v2"
+)
+
+// everyApplet calls f for each applet and each one below it.
+func everyApplet(list []applets.Applet, path string, f func(a applets.Applet, path string)) {
+	for _, a := range list {
+		f(a, path+" "+a.Name)
+		everyApplet(a.Applets, path+" "+a.Name, f)
+	}
+}
+
+// TestHelpFits holds every page of help to a screen, with its examples first.
+func TestHelpFits(t *testing.T) {
+	const lines, columns = 36, 100
+	fits := func(name, text string) {
+		if n := strings.Count(text, "\n"); n > lines {
+			t.Errorf("help %s: %d lines, want %d at most:\n%s", name, n, lines, text)
+		}
+		for line := range strings.Lines(text) {
+			if n := len([]rune(strings.TrimRight(line, "\n"))); n > columns {
+				t.Errorf("help %s: a line of %d columns, want %d at most: %q", name, n, columns, line)
+			}
+		}
+	}
+	everyApplet(registry(), "kubectl kdiag", func(a applets.Applet, path string) {
+		text := applets.Help(a, path)
+		fits(path, text)
+		if a.Hidden {
+			return
+		}
+		if !strings.HasPrefix(text, a.Summary+"\n\nExamples:\n") || strings.Count(applets.Dedent(a.Examples), "\n") < 1 {
+			t.Errorf("help %s: does not begin with two examples:\n%s", path, text)
+		}
+	})
+	fits("", help.Overview("kubectl kdiag", registry()))
+	for _, topic := range help.Topics() {
+		fits(topic.Name, topic.Text)
+	}
+}
+
+// TestEveryWordIsDeclared has completion know what each argument and each
+// flag's value is.
+func TestEveryWordIsDeclared(t *testing.T) {
+	everyApplet(registry(), "kdiag", func(a applets.Applet, path string) {
+		if (a.Run != nil) != (len(a.Args) > 0) {
+			t.Errorf("%s: Args = %v, want the kinds of its arguments", path, a.Args)
+		}
+		for _, kind := range a.Args {
+			if kind == applets.KindUndeclared || kind == applets.KindFixed {
+				t.Errorf("%s: an argument of kind %d, want another one", path, kind)
+			}
+		}
+		if a.Hidden {
+			return
+		}
+		for _, flag := range a.Flags {
+			checkMeaning(t, path, flag)
+		}
+	})
+}
+
+// choice is how a usage would name a flag's values: "text or json".
+var choice = regexp.MustCompile(`(^|[,;:] )\w+(, \w+)* or \w+$`)
+
+func checkMeaning(t *testing.T, path string, flag cli.Flag) {
+	name := flag.Names()[0]
+	kind, fixed := applets.Meaning(flag)
+	if kind == applets.KindUndeclared {
+		t.Errorf("%s --%s: says not what its value is (applets.Takes, applets.OneOf)", path, name)
+	}
+	text, ok := flag.(cli.DocGenerationFlag)
+	if !ok {
+		t.Fatalf("%s --%s: no text", path, name)
+	}
+	if choice.MatchString(text.GetUsage()) {
+		t.Errorf("%s --%s: %q lists its values, want them declared (applets.OneOf)", path, name, text.GetUsage())
+	}
+	if value := strings.Trim(text.GetDefaultText(), `"`); kind == applets.KindFixed && value != "" && !strings.Contains(strings.Join(fixed, " "), value) {
+		t.Errorf("%s --%s: default %q is not one of %q", path, name, value, fixed)
+	}
+}
+
+// TestTopics has every category of flags be a topic, and no topic a command.
+func TestTopics(t *testing.T) {
+	topics := map[string]bool{}
+	for _, topic := range help.Topics() {
+		if topics[topic.Name] || topic.Summary == "" || topic.Text == "" {
+			t.Errorf("topic %q: twice, or empty", topic.Name)
+		}
+		topics[topic.Name] = true
+	}
+	everyApplet(registry(), "kdiag", func(a applets.Applet, path string) {
+		if topics[a.Name] || a.Name == "topics" {
+			t.Errorf("%s: the name of a topic", path)
+		}
+		for _, category := range applets.Categories(a) {
+			if !topics[category] {
+				t.Errorf("%s: flags of category %q, which is no topic", path, category)
+			}
+		}
+	})
+}
