@@ -18,7 +18,7 @@ MAX_BYTES := 33554432
 # What a fresh Debian machine with Go is still missing, by package.
 PACKAGES := bzip2 containerd containernetworking-plugins dpkg-dev file gcc gcc-aarch64-linux-gnu \
 	iproute2 iptables jq libc6-dev-arm64-cross make musl-tools nftables patch procps qemu-user-static \
-	runc tmux util-linux xz-utils buildah conntrack
+	runc tmux util-linux xz-utils buildah conntrack zsh fish bash-completion man-db
 TOXIPROXY := github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 
@@ -40,9 +40,10 @@ test: deps build build-all lint unit integration ## Everything CI runs: checks, 
 
 ##@ Build
 
-build: scratch-shell ## Build bin/kdiag and the link bin/kubectl-kdiag
+build: scratch-shell ## Build bin/kdiag and its links for kubectl
 	@$(BUILD) -o bin/kdiag .
 	@ln -sf kdiag bin/kubectl-kdiag
+	@ln -sf kdiag bin/kubectl_complete-kdiag
 	@size=$$(stat -c %s bin/kdiag); [ $$size -le $(MAX_BYTES) ] || { echo "bin/kdiag: $$size bytes, over the budget of $(MAX_BYTES)"; exit 1; }
 
 build-all: scratch-shell ## Build every platform: bin/kdiag-OS-ARCH

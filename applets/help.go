@@ -36,7 +36,7 @@ func Help(a Applet, path string) string {
 	}
 	for _, category := range Categories(a) {
 		names := someNames(CategoryFlags([]Applet{{Flags: a.Flags}}, category))
-		fmt.Fprintf(&b, "\n%s", hang("", fmt.Sprintf("Also %s: see %s help %s", names, program(path), category), helpWidth))
+		fmt.Fprintf(&b, "\n%s", hang("", fmt.Sprintf("Also %s: %s help %s", names, program(path), category), helpWidth))
 	}
 	return b.String()
 }
@@ -72,7 +72,7 @@ func someNames(flags []cli.Flag) string {
 		names = append(names, strings.ReplaceAll(name, ", ", "/"))
 	}
 	if more := len(flags) - most; more > 0 {
-		return fmt.Sprintf("%s and %d more %s flags", strings.Join(names, ", "), more, categoryOf(flags[0]))
+		return fmt.Sprintf("%s and %d more", strings.Join(names, ", "), more)
 	}
 	return strings.Join(names, ", ")
 }

@@ -21,10 +21,17 @@ var terminals atomic.Int32
 
 func newTerminal(t *testing.T) *terminal {
 	t.Helper()
+	return startTerminal(t, nil, "bash", "--norc")
+}
+
+// startTerminal runs a shell with more environment; its prompt is "laptop$ ".
+func startTerminal(t *testing.T, env []string, shell ...string) *terminal {
+	t.Helper()
 	socket := fmt.Sprintf("kdiag-test-%d-%d", os.Getpid(), terminals.Add(1))
 	x := &terminal{t: t, socket: socket}
-	cmd := exec.Command("tmux", "-L", socket, "-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", "bash", "--norc")
-	cmd.Env = shared.env("PS1=laptop$ ")
+	line := []string{"-L", socket, "-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30"}
+	cmd := exec.Command("tmux", append(line, shell...)...)
+	cmd.Env = shared.env(append(env, "PS1=laptop$ ")...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("tmux: %v: %s", err, out)
 	}
