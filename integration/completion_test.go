@@ -167,3 +167,33 @@ func TestCompletion(t *testing.T) {
 		})
 	}
 }
+
+// TestCompletionThroughKubectl presses Tab in kubectl's own completion, which
+// asks kubectl_complete-kdiag.
+func TestCompletionThroughKubectl(t *testing.T) {
+	for _, shell := range []string{"kubectl in bash", "kubectl in zsh"} {
+		t.Run(shell, func(t *testing.T) {
+			c := newCompleting(t)
+			x := c.startShell(t, shell)
+			for _, tab := range []tab{
+				{"kubectl kdiag vers", "kubectl kdiag version "},
+				{"kubectl kdiag shell --prof", "kubectl kdiag shell --profile "},
+				{"kubectl kdiag shell --profile=ch", "kubectl kdiag shell --profile=chroot "},
+				{"kubectl kdiag shell -n NS shop", "kubectl kdiag shell -n NS SHOP "},
+				{"kubectl kdiag shell -n NS dep", "kubectl kdiag shell -n NS deploy/"},
+				{"kubectl kdiag shell -n NS deploy/", "kubectl kdiag shell -n NS deploy/shop "},
+				{"kubectl kdiag shell deploy/shop -n NS -c mig", "kubectl kdiag shell deploy/shop -n NS -c migrate "},
+				{"kubectl kdiag redir -n NS deploy/shop 80", "kubectl kdiag redir -n NS deploy/shop 8080 "},
+			} {
+				t.Run(tab.typed, func(t *testing.T) {
+					y := *x
+					y.t = t
+					y.complete(c.named(tab.typed), c.named(tab.becomes))
+				})
+			}
+			x.offer("kubectl kdiag shell -n "+c.namespace+" ", "Tab", "Tab")
+			x.await("batch-2")
+			t.Logf("screen:\n%s", x.screen())
+		})
+	}
+}

@@ -32,8 +32,8 @@ _kdiag() {
         return
     fi
     local found=1
-    (( ${#ends} )) && _describe -V 'kdiag' ends && found=0
-    (( ${#open} )) && _describe -V 'kdiag' open -S '' && found=0
+    (( ${#ends} )) && _describe -V -t words kdiag ends && found=0
+    (( ${#open} )) && _describe -V -t parts kdiag open -S '' && found=0
     return found
 }
 
