@@ -18,7 +18,7 @@ MAX_BYTES := 33554432
 # What a fresh Debian machine with Go is still missing, by package.
 PACKAGES := bzip2 containerd containernetworking-plugins dpkg-dev file gcc gcc-aarch64-linux-gnu \
 	iproute2 iptables jq libc6-dev-arm64-cross make musl-tools nftables patch procps qemu-user-static \
-	runc tmux util-linux xz-utils buildah conntrack zsh fish bash-completion man-db
+	runc tmux util-linux xz-utils buildah conntrack zsh fish bash-completion groff-base man-db
 TOXIPROXY := github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 
@@ -79,6 +79,9 @@ bench: cluster-images ## Print figures, beside kubectl's exec and debug
 	@GOBIN=$(CURDIR)/.cluster/bin $(GO) install $(TOXIPROXY)
 	@$(CLUSTER_ENV) $(GO) test -tags bench -count=1 -v -timeout 30m -run TestSpeed ./integration
 
+docs: ## Write docs/reference.md and docs/kdiag.1 anew, from the commands' help
+	@$(GO) test -count=1 -run TestReferenceIsCurrent . -update-docs
+
 ##@ The cluster
 
 cluster: ## Build and start the test cluster; nothing if it is up
@@ -113,5 +116,5 @@ clean: ## Remove what was built; the cluster is stopped first
 	@[ ! -e .cluster ] || $(MAKE) cluster-down
 	@rm -rf bin .cluster scratch-shell/bin/busybox-linux-amd64 scratch-shell/bin/busybox-linux-arm64 scratch-shell/bin/.stamp-*
 
-.PHONY: help demo test build build-all scratch-shell image unit integration lint bench cluster .cluster-up own-cluster \
+.PHONY: help demo test build build-all scratch-shell image unit integration lint bench docs cluster .cluster-up own-cluster \
 	cluster-down cluster-images deps clean

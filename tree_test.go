@@ -28,6 +28,7 @@ var mayImport = []struct {
 	{"kdiag/applets/kubeflags", []string{"kdiag/applets", "kdiag/kube", "kdiag/mux"}},
 	{"kdiag/applets/", []string{"kdiag/applets", "kdiag/applets/kubeflags", "kdiag/applets/internal/", "kdiag/kube", "kdiag/mux", "kdiag/netfilter", "kdiag/scratch-shell"}},
 	{"kdiag/applets", nil},
+	{"kdiag/reference", []string{"kdiag/applets"}},
 	{"kdiag/kube", []string{"kdiag/mux"}},
 	{"kdiag/mux", nil},
 	{"kdiag/netfilter", nil},

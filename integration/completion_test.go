@@ -37,6 +37,7 @@ var tabs = []tab{
 	{"kdiag shell --context adm", "kdiag shell --context admin@west "},
 	{"kdiag shell --context=arn:aws:eks:1", "kdiag shell --context=arn:aws:eks:1:cluster/blue "},
 	{"kdiag shell --context arn:aws:eks:2", "kdiag shell --context arn:aws:eks:2:cluster/red "},
+	{"kdiag shell --context odd", `kdiag shell --context odd\ \$\(touch\ it\) `},
 	{"kdiag --kubeconfig FILE", "kdiag --kubeconfig FILE-more "},
 	{"kdiag help exit", "kdiag help exit-codes "},
 	// Nothing may be there, and nothing is offered in its place: no file.
@@ -53,6 +54,7 @@ contexts:
 - {name: admin@west, context: {cluster: c, user: u}}
 - {name: "arn:aws:eks:1:cluster/blue", context: {cluster: c, user: u}}
 - {name: "arn:aws:eks:2:cluster/red", context: {cluster: c, user: u}}
+- {name: "odd $(touch it)", context: {cluster: c, user: u}}
 clusters:
 - {name: c, cluster: {server: "https://127.0.0.1:1"}}
 users:
@@ -183,6 +185,8 @@ func TestCompletionThroughKubectl(t *testing.T) {
 				{"kubectl kdiag shell -n NS dep", "kubectl kdiag shell -n NS deploy/"},
 				{"kubectl kdiag shell -n NS deploy/", "kubectl kdiag shell -n NS deploy/shop "},
 				{"kubectl kdiag shell deploy/shop -n NS -c mig", "kubectl kdiag shell deploy/shop -n NS -c migrate "},
+				{"kubectl kdiag shell -n NS -l tier=fr", "kubectl kdiag shell -n NS -l tier=front "},
+				{"kubectl kdiag shell --context arn:aws:eks:2", "kubectl kdiag shell --context arn:aws:eks:2:cluster/red "},
 				{"kubectl kdiag redir -n NS deploy/shop 80", "kubectl kdiag redir -n NS deploy/shop 8080 "},
 			} {
 				t.Run(tab.typed, func(t *testing.T) {

@@ -30,6 +30,7 @@ func Candidates(registry func() []applets.Applet, topics func() []applets.Topic)
 		Run: func(ctx context.Context, inv *applets.Invocation) error {
 			ctx, cancel := context.WithTimeout(ctx, patience)
 			defer cancel()
+			late := time.After(patience + grace)
 			answers := make(chan answer, 1)
 			streams := applets.Streams{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard}
 			known := known{registry(), topics()}
@@ -38,15 +39,19 @@ func Candidates(registry func() []applets.Applet, topics func() []applets.Topic)
 			// A credential plugin does not end with a context.
 			select {
 			case found = <-answers:
-			case <-ctx.Done():
+			case <-late:
 			}
 			return found.print(inv.Out)
 		},
 	}
 }
 
-// patience bounds everything: a user who pressed Tab waits for it.
-const patience = time.Second
+// patience bounds the requests, for a user who pressed Tab waits for them, and
+// grace what is made of their failure.
+const (
+	patience = time.Second
+	grace    = 200 * time.Millisecond
+)
 
 // A candidate is a word that could stand at the cursor.
 type candidate struct {

@@ -71,6 +71,11 @@ __kdiag_complete() {
                 COMPREPLY[i]=${values[i]}
             fi
         done
+    elif [[ ${COMP_TYPE:-9} == 37 || ${COMP_TYPE:-9} == 42 ]]; then
+        # menu-complete and insert-completions put them into the line as they are.
+        for value in "${values[@]}"; do
+            COMPREPLY[${#COMPREPLY[@]}]=$(printf %q "$value")
+        done
     else
         COMPREPLY=("${values[@]}")
     fi
