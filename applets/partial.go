@@ -77,7 +77,7 @@ func (p *Partial) ArgKind() Kind {
 		return KindNone
 	}
 	if p.Rest != nil {
-		return p.Applet.RestKind
+		return max(p.Applet.RestKind, KindNone)
 	}
 	kinds := p.Applet.Args
 	if kinds[0] == KindTarget && p.targetByFlag() {

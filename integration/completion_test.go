@@ -170,6 +170,22 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
+// TestCompletionWithoutRights is silent about what a user may not see.
+func TestCompletionWithoutRights(t *testing.T) {
+	c := newCompleting(t)
+	for _, line := range [][]string{
+		{"shell", "--as=nobody", "-n", c.namespace, "batch"},
+		{"shell", "--as=nobody", "-n", ""},
+		{"shell", "--as=nobody", "-n", c.namespace, "deploy/shop", "-c", ""},
+		{"redir", "--as=nobody", "-n", c.namespace, "deploy/shop", ""},
+	} {
+		got := kdiag(t, append([]string{"__complete"}, line...)...)
+		if got.code != 0 || got.stderr != "" || got.stdout != ":4\n" {
+			t.Errorf("__complete %q: %s, want nothing", line, got)
+		}
+	}
+}
+
 // TestCompletionThroughKubectl presses Tab in kubectl's own completion, which
 // asks kubectl_complete-kdiag.
 func TestCompletionThroughKubectl(t *testing.T) {

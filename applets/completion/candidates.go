@@ -125,7 +125,13 @@ func unprintable(r rune) bool { return r == unicode.ReplacementChar || !unicode.
 
 // short is a text for the end of a line: printable, and not long.
 func short(text string) string {
-	text = strings.Join(strings.FieldsFunc(text, unprintable), " ")
+	text = strings.Map(func(r rune) rune {
+		if unprintable(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	text = strings.Join(strings.Fields(text), " ")
 	if runes := []rune(text); len(runes) > longestAbout {
 		return string(runes[:longestAbout-1]) + "…"
 	}

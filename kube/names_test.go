@@ -1,0 +1,72 @@
+package kube
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// TestNames asks a server for metadata alone, of a bounded number of objects.
+func TestNames(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		accept, limit := r.Header.Get("Accept"), r.URL.Query().Get("limit")
+		if !strings.HasPrefix(accept, "application/json;as=PartialObjectMetadataList;") || limit != fmt.Sprint(mostNames) {
+			t.Errorf("GET %s: Accept %q, limit %q, want metadata of %d at most", r.URL.Path, accept, limit, mostNames)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"kind": "PartialObjectMetadataList", "items": [
+			{"metadata": {"name": %q, "labels": {"app": "web"}}},
+			{"metadata": {"name": "old", "deletionTimestamp": "2026-01-01T00:00:00Z"}}]}`, r.URL.Path)
+	}))
+	defer server.Close()
+	t.Setenv("KUBECONFIG", "/nonexistent")
+	cluster, err := Connect(Options{Server: server.URL, Namespace: "ns"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for resource, path := range map[string]string{
+		Namespaces: "/api/v1/namespaces", "pods": "/api/v1/namespaces/ns/pods",
+		"deployments": "/apis/apps/v1/namespaces/ns/deployments", "jobs": "/apis/batch/v1/namespaces/ns/jobs",
+	} {
+		names, err := cluster.Names(t.Context(), resource)
+		if err != nil || len(names) != 2 || names[0].Name != path || names[0].Labels["app"] != "web" || names[0].Going || !names[1].Going {
+			t.Errorf("Names(%s) = %+v, %v, want those of %s", resource, names, err, path)
+		}
+	}
+	if _, err := cluster.Names(t.Context(), "secrets"); err == nil {
+		t.Error("Names(secrets): no error, want one: nobody completes them")
+	}
+}
+
+// TestTypes has each type be one that a target may have.
+func TestTypes(t *testing.T) {
+	for _, typ := range Types() {
+		got, ok := Resource(typ.Short)
+		if !ok || got != typ.Resource {
+			t.Errorf("Resource(%q) = %q, %v, want %q", typ.Short, got, ok, typ.Resource)
+		}
+		if _, err := (&Cluster{}).resourceOf(typ.Resource); err != nil {
+			t.Errorf("resourceOf(%q): %v", typ.Resource, err)
+		}
+	}
+}
+
+func FuzzDecodeNames(f *testing.F) {
+	f.Add(`{"items": [{"metadata": {"name": "a", "labels": {"b": "c"}}}]}`)
+	f.Add(`{"items": [null, {"metadata": null}]}`)
+	f.Add(`[`)
+	f.Fuzz(func(t *testing.T, text string) {
+		names, err := decodeNames(strings.NewReader(text))
+		if err != nil && names != nil || len(names) > mostNames {
+			t.Errorf("decodeNames(%q) = %d names, %v, want none with an error, and few", text, len(names), err)
+		}
+		for _, n := range names {
+			if n.Name == "" {
+				t.Errorf("decodeNames(%q): a name that is empty", text)
+			}
+		}
+	})
+}
