@@ -63,7 +63,7 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	list := registry()
 	name, left := appletName(argv), line
 	if name == "" {
-		name, left = applets.SplitName(applets.AllFlags(list), line)
+		name, left = applets.SplitApplet(list, line)
 	}
 	if name == "" {
 		return topLevel(argv, list, streams)

@@ -155,6 +155,16 @@ func unknownFlag(flags []cli.Flag, flag string) error {
 	return err
 }
 
+// SplitApplet is SplitName for a line that may begin with flags of any of some
+// applets. A line that begins with the name, as most do, is not held against
+// them: the library reads each flag's names by a regular expression.
+func SplitApplet(list []Applet, line []string) (name string, left []string) {
+	if len(line) > 0 && !strings.HasPrefix(line[0], "-") {
+		return line[0], line[1:]
+	}
+	return SplitName(AllFlags(list), line)
+}
+
 // SplitName finds the applet's name in a line that may begin with flags, as
 // in "-n ns shell POD", and returns it with the line that is left. The name is
 // empty where there is none.

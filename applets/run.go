@@ -62,13 +62,9 @@ func parse(ctx context.Context, name string, flags []cli.Flag, words []string) (
 }
 
 func executeSub(ctx context.Context, a Applet, path string, line []string, build Build, streams Streams) error {
-	var flags []cli.Flag
-	for _, sub := range a.Applets {
-		flags = append(flags, sub.Flags...)
-	}
-	name, left := SplitName(flags, line)
+	name, left := SplitApplet(a.Applets, line)
 	if name == "" || name == "help" {
-		if name == "" && !wantsHelp(flags, line) {
+		if name == "" && !wantsHelp(AllFlags(a.Applets), line) {
 			return seeHelp(Usage("%s: name one of its commands: %s", path, subNames(a)), path)
 		}
 		fmt.Fprint(streams.Out, Help(a, path))

@@ -36,10 +36,11 @@ func AllFlags(list []Applet) []cli.Flag {
 	add = func(list []Applet) {
 		for _, a := range list {
 			for _, flag := range a.Flags {
-				if slices.ContainsFunc(flag.Names(), taken) {
+				names := flag.Names()
+				if slices.ContainsFunc(names, taken) {
 					continue
 				}
-				for _, name := range flag.Names() {
+				for _, name := range names {
 					seen[name] = true
 				}
 				flags = append(flags, flag)

@@ -111,11 +111,11 @@ func (a answer) print(w io.Writer) error {
 		if c.word == "" || len(c.word) > longestWord || strings.ContainsFunc(c.word, unprintable) {
 			continue
 		}
-		out.WriteString(c.word)
+		line := c.word
 		if about := short(c.about); about != "" {
-			out.WriteString("\t" + about)
+			line += "\t" + about
 		}
-		out.WriteString("\n")
+		fmt.Fprintln(out, line)
 	}
 	fmt.Fprintf(out, ":%d\n", a.directive)
 	return out.Flush()
