@@ -138,8 +138,8 @@ func TestRungs(t *testing.T) {
 				t.Errorf("processes = %v, want %v", programs(got), want)
 			}
 			want := []string{"tcp 127.0.0.1:7000 nc", "tcp6 [::]:8080 httpd", "udp 0.0.0.0:5353 udpsvd"}
-			if !slices.Equal(owned(got), want) {
-				t.Errorf("sockets = %v, want %v", owned(got), want)
+			if !slices.Equal(owned(got), want) || len(got.Sockets) != len(want) {
+				t.Errorf("sockets = %+v, want %v", got.Sockets, want)
 			}
 			if ports := got.Ports(); !slices.Equal(ports, []uint16{8080}) {
 				t.Errorf("Ports = %v, want 8080", ports)
@@ -221,8 +221,8 @@ func TestSeveral(t *testing.T) {
 			if want := []string{"nc", "sleep"}; !slices.Equal(programs(got), want) {
 				t.Errorf("processes = %v, want %v", programs(got), want)
 			}
-			if want := []string{"tcp6 [::]:9000 nc"}; !slices.Equal(owned(got), want) {
-				t.Errorf("sockets = %v, want %v", owned(got), want)
+			if want := []string{"tcp6 [::]:9000 nc"}; !slices.Equal(owned(got), want) || len(got.Sockets) != 1 {
+				t.Errorf("sockets = %+v, want %v", got.Sockets, want)
 			}
 		})
 	}
@@ -333,5 +333,21 @@ func TestPasswd(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestWithoutID has nothing to go by but that the other processes are not ours.
+func TestWithoutID(t *testing.T) {
+	runctest.Require(t)
+	target := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
+	eph := startEphemeral(t, runctest.Spec{Caps: setnsCaps, PIDsOf: target})
+	settle(t, eph, target)
+	out, err := eph.Exec("/kdiag", "inspect").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := snapshot.Decode(out)
+	if want := []string{"httpd", "nc", "sleep", "udpsvd"}; err != nil || !slices.Equal(programs(got), want) {
+		t.Errorf("processes = %v, %v, want %v", programs(got), err, want)
 	}
 }
