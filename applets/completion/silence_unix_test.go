@@ -7,32 +7,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
-
-	"kdiag/applets"
-	"kdiag/applets/kubeflags"
 )
-
-func registry() []applets.Applet {
-	return []applets.Applet{{
-		Name: "shell", Args: []applets.Kind{applets.KindTarget}, Flags: kubeflags.Connection(),
-		Run: Applet().Run,
-	}}
-}
-
-// answered is what the hidden applet prints for a line.
-func answered(t *testing.T, words ...string) string {
-	t.Helper()
-	var out, stderr strings.Builder
-	a := Candidates(registry, func() []applets.Topic { return nil })
-	err := applets.Execute(t.Context(), a, "kdiag", words, applets.Build{}, applets.Streams{In: strings.NewReader(""), Out: &out, Err: &stderr})
-	if err != nil || stderr.Len() > 0 {
-		t.Errorf("__complete %q: %v, stderr %q, want silence", words, err, stderr.String())
-	}
-	return out.String()
-}
 
 // TestServerThatDoesNotAnswer has types at least, and in good time: without its
 // bound this test would not end.
