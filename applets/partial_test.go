@@ -65,6 +65,7 @@ func TestReadPartial(t *testing.T) {
 		"choose -- ":                  "none ",
 		"choose -- -":                 "none -",
 		"run -- ls -":                 "command -",
+		"choose -- --output=te":       "none --output=te",
 		"run ":                        "none ",
 	} {
 		if got := atCursor(t, line); got != want {

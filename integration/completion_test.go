@@ -166,6 +166,8 @@ func TestCompletion(t *testing.T) {
 			x.await("batch-2")
 			x.await("deploy/")
 			t.Logf("screen:\n%s", x.screen())
+			x.offer("kdiag shell -n "+c.namespace+" deploy/shop -c ", "Tab", "Tab")
+			x.await("init, localhost/kdiag-sample")
 		})
 	}
 }
