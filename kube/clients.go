@@ -39,6 +39,9 @@ func newClients(config *rest.Config) (clients, error) {
 	if err != nil {
 		return clients{}, err
 	}
+	if config.ExecProvider != nil {
+		httpClient.Transport = pluginTransport{httpClient.Transport, config.ExecProvider}
+	}
 	client := func(group schema.GroupVersion, apiPath string, quiet bool) rest.Interface {
 		own := rest.CopyConfig(config)
 		own.GroupVersion = &group
@@ -75,5 +78,7 @@ func (c clients) services(namespace string) resource {
 func (c clients) events(namespace string) resource {
 	return resource{c.core, c.codec, "events", namespace}
 }
+
+func (c clients) namespaces() resource { return resource{c.core, c.codec, "namespaces", ""} }
 
 func (c clients) nodes() resource { return resource{c.core, c.codec, "nodes", ""} }

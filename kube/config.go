@@ -4,8 +4,8 @@
 package kube
 
 import (
-	"fmt"
 	"io"
+	"net/url"
 	"sync"
 	"time"
 
@@ -51,6 +51,7 @@ type Cluster struct {
 	clients
 	// streams is the configuration for connections that last.
 	streams *rest.Config
+	origin  origin
 }
 
 // Connect reads the kubeconfig and makes a Cluster. It sends no request.
@@ -58,6 +59,17 @@ type Cluster struct {
 func Connect(o Options, warnings io.Writer) (*Cluster, error) {
 	silenceClientGo()
 	loader := o.loader()
+	if err := checkFiles(loader.ConfigAccess(), warnings); err != nil {
+		return nil, err
+	}
+	raw, err := loader.RawConfig()
+	if err != nil {
+		return nil, configError(err)
+	}
+	from := o.originIn(raw)
+	if err := o.missingEntry(raw, from); err != nil {
+		return nil, err
+	}
 	namespace, _, err := loader.Namespace()
 	if err != nil {
 		return nil, configError(err)
@@ -71,6 +83,7 @@ func Connect(o Options, warnings io.Writer) (*Cluster, error) {
 	config.UserAgent = "kdiag"
 	config.WarningHandler = rest.NewWarningWriter(warnings, rest.WarningWriterOptions{Deduplicate: true})
 	config.WarningHandlerWithContext = nil
+	watchPlugin(config)
 
 	streams := rest.CopyConfig(config)
 	streams.Timeout = 0
@@ -78,7 +91,7 @@ func Connect(o Options, warnings io.Writer) (*Cluster, error) {
 	if err != nil {
 		return nil, configError(err)
 	}
-	return &Cluster{Namespace: namespace, clients: clients, streams: streams}, nil
+	return &Cluster{Namespace: namespace, clients: clients, streams: streams, origin: from}, nil
 }
 
 // silenceClientGo has client-go log nothing: errors come back as values. The
@@ -115,17 +128,12 @@ func (o Options) loader() clientcmd.ClientConfig {
 }
 
 // Server is the API server's address, for messages.
-func (c *Cluster) Server() string { return c.streams.Host }
-
-// configError says that the kubeconfig, not the cluster, is at fault.
-func configError(err error) error {
-	if clientcmd.IsEmptyConfig(err) {
-		return &Error{
-			Doing: "read the kubeconfig", Err: fmt.Errorf("no cluster is configured"),
-			Next: "set KUBECONFIG, or give --kubeconfig FILE or --server URL",
-		}
+func (c *Cluster) Server() string {
+	at, err := url.Parse(c.streams.Host)
+	if err != nil {
+		return c.streams.Host
 	}
-	return &Error{Doing: "read the kubeconfig", Err: err, Next: "kubectl config view shows what kubectl makes of it"}
+	return at.Redacted()
 }
 
 // DefaultTimeout bounds finding a pod and having a container started in it.

@@ -2,11 +2,8 @@ package kube
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"strings"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -32,32 +29,24 @@ func (e *Error) Hint() string { return e.Next }
 // oneLine folds a message that a server wrote over several lines.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// access is one right in RBAC's terms.
-type access struct {
-	verb, group, resource, subresource, namespace, name string
-}
-
-func (a access) String() string {
-	resource := a.resource
-	if a.group != "" {
-		resource += "." + a.group
-	}
-	if a.subresource != "" {
-		resource += "/" + a.subresource
-	}
-	return a.verb + " " + resource
-}
-
 // explain turns the error of a request into an *Error. right is what the
 // request needs, so that a refusal can name it.
 func (c *Cluster) explain(ctx context.Context, doing string, right access, err error) error {
 	if err == nil {
 		return nil
 	}
-	if cause := context.Cause(ctx); cause != nil {
-		return &Error{Doing: doing, Err: cause}
+	var plugin *PluginError
+	if errors.As(err, &plugin) {
+		return &Error{Doing: doing, Err: fmt.Errorf("%s: %w", c.who(), plugin)}
 	}
-	if apierrors.IsForbidden(err) && !c.allowed(ctx, right) {
+	if cause := context.Cause(ctx); cause != nil {
+		return &Error{Doing: doing, Err: c.late(cause)}
+	}
+	if apierrors.IsUnauthorized(err) {
+		said, next := c.refusedCredentials(err)
+		return &Error{Doing: doing, Err: said, Next: next}
+	}
+	if apierrors.IsForbidden(err) && !isForeign(err) && !c.allowed(ctx, right) {
 		return denied(doing, right, err)
 	}
 	return &Error{Doing: doing, Err: c.plain(err), Next: c.hint(err)}
@@ -71,44 +60,9 @@ func denied(doing string, right access, err error) error {
 	}
 	return &Error{
 		Doing: doing,
-		Err:   fmt.Errorf("no right to %s%s: %w", right, where, err),
-		Next:  fmt.Sprintf("ask for a role with the verb %q on %s", right.verb, strings.TrimPrefix(right.String(), right.verb+" ")),
+		Err:   &DeniedError{right.String(), where, err},
+		Next:  askForRole(right.String()),
 	}
-}
-
-// plain drops the layers that only repeat which URL was asked.
-func (c *Cluster) plain(err error) error {
-	var asked *url.Error
-	if errors.As(err, &asked) {
-		return fmt.Errorf("API server %s: %w", c.Server(), asked.Err)
-	}
-	return err
-}
-
-func (c *Cluster) hint(err error) string {
-	var (
-		unknownCA x509.UnknownAuthorityError
-		wrongHost x509.HostnameError
-		lookup    *net.DNSError
-		dial      *net.OpError
-	)
-	switch {
-	case apierrors.IsUnauthorized(err):
-		return "the credentials are missing or have expired: log in again, or see kubectl auth whoami"
-	case errors.As(err, &unknownCA):
-		return "the kubeconfig's certificate-authority does not fit this server; give --certificate-authority FILE"
-	case errors.As(err, &wrongHost):
-		return "the certificate is for another name; give --tls-server-name NAME"
-	case errors.Is(err, context.DeadlineExceeded):
-		return "the server did not answer within the bound on one request (--request-timeout)"
-	case errors.As(err, &lookup):
-		return "is the VPN up, and the right context chosen? kubectl config current-context"
-	case errors.As(err, &dial):
-		return "is the cluster up, and the right context chosen? kubectl config current-context"
-	case apierrors.IsTooManyRequests(err), apierrors.IsServerTimeout(err), apierrors.IsServiceUnavailable(err):
-		return "the API server is busy or restarting: try again"
-	}
-	return ""
 }
 
 // allowed asks the API server whether this user has a right. Where it cannot
@@ -130,4 +84,22 @@ func (c *Cluster) review(ctx context.Context, right access) (bool, error) {
 		return false, err
 	}
 	return answer.Status.Allowed, nil
+}
+
+// DeniedError is a request that this user has no right to.
+type DeniedError struct {
+	right string
+	where string
+	err   error
+}
+
+func (e *DeniedError) Error() string {
+	return fmt.Sprintf("no right to %s%s: %v", e.right, e.where, e.err)
+}
+func (e *DeniedError) Unwrap() error { return e.err }
+
+// IsDenied reports whether a request failed for want of a right.
+func IsDenied(err error) bool {
+	var denied *DeniedError
+	return errors.As(err, &denied)
 }

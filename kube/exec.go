@@ -84,7 +84,7 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 	case errors.As(err, &exit) && exit.Exited():
 		return &ExitError{exit.ExitStatus()}
 	}
-	right := access{verb: "create", resource: "pods", subresource: "exec", namespace: e.Namespace, name: e.Pod}
+	right := createExec.in(e.Namespace, e.Pod)
 	failure := c.explain(ctx, doing, right, err)
 	if !opened.done() {
 		// What a server answers in place of a stream comes back as text only.

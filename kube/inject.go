@@ -70,12 +70,20 @@ func (r ShellRequest) injection() injection {
 // dies with the app's PID 1, and its redirects are to outlive that.
 func (c *Cluster) EnsureNet(ctx context.Context, r NetRequest) (Injected, error) {
 	i := r.injection()
-	if r.Pod.Spec.HostNetwork {
-		return Injected{}, &Error{Doing: i.doing(),
-			Err:  errors.New("the pod is on the node's network (hostNetwork): its rules would be the node's"),
-			Next: "choose a pod with a network of its own"}
+	if err := i.ownNetwork(); err != nil {
+		return Injected{}, err
 	}
 	return c.ensure(ctx, i)
+}
+
+// ownNetwork is nil for a pod that has a network of its own to redirect in.
+func (i injection) ownNetwork() error {
+	if !i.pod.Spec.HostNetwork {
+		return nil
+	}
+	return &Error{Doing: i.doing(),
+		Err:  errors.New("the pod is on the node's network (hostNetwork): its rules would be the node's"),
+		Next: "choose a pod with a network of its own"}
 }
 
 func (r NetRequest) injection() injection {
@@ -191,7 +199,7 @@ func isRefusal(err error) bool {
 }
 
 func injectRight(pod *corev1.Pod) access {
-	return access{verb: "patch", resource: "pods", subresource: "ephemeralcontainers", namespace: pod.Namespace, name: pod.Name}
+	return patchEphemeral.in(pod.Namespace, pod.Name)
 }
 
 func (c *Cluster) injectError(ctx context.Context, pod *corev1.Pod, err error) error {
@@ -214,11 +222,7 @@ func admitted(ctx context.Context, c *Cluster, i injection) string {
 		if slices.Contains(i.profiles, profile) {
 			continue
 		}
-		patch, _, err := i.patch(profile)
-		if err != nil {
-			break
-		}
-		if _, err = c.patchEphemeral(ctx, c.dry, i.pod, patch, metav1.DryRunAll); err == nil {
+		if c.try(ctx, i, profile) == nil {
 			pass = append(pass, profile)
 		}
 	}

@@ -20,7 +20,7 @@ func (c *Cluster) ManagerLine(ctx context.Context, namespace, pod, container str
 	doing := fmt.Sprintf("read the log of container %s of pod %s/%s", container, namespace, pod)
 	log, err := c.followLog(ctx, namespace, pod, container)
 	if err != nil {
-		right := access{verb: "get", resource: "pods", subresource: "log", namespace: namespace, name: pod}
+		right := getLog.in(namespace, pod)
 		return nil, c.explain(ctx, doing, right, err)
 	}
 	defer log.Close()

@@ -94,3 +94,23 @@ func (m Manager) newName() string {
 	}
 	return fmt.Sprintf("%s-%s", name, utilrand.String(suffix))
 }
+
+// Living is a manager in a pod that has not ended.
+type Living struct {
+	// Container is the ephemeral container that it runs in.
+	Container string
+	Manager
+}
+
+// Managers are those of a user that live in a pod, or are about to, by what
+// the API says of it.
+func Managers(pod *corev1.Pod, user string) []Living {
+	var living []Living
+	for i := range pod.Spec.EphemeralContainers {
+		container := &pod.Spec.EphemeralContainers[i]
+		if m, ok := managerOf(container); ok && m.User == user && !ended(pod, container.Name) {
+			living = append(living, Living{container.Name, m})
+		}
+	}
+	return living
+}

@@ -31,34 +31,13 @@ func (c *Cluster) PortForward(ctx context.Context, namespace, pod string, port u
 	ctx, cancel := WithTimeout(ctx, openTimeout)
 	defer cancel()
 	doing := fmt.Sprintf("forward to port %d of pod %s/%s", port, namespace, pod)
-	type opened struct {
-		conn *forwarded
-		err  error
+	conn, err := unlessDone(ctx, func() (*forwarded, error) {
+		return c.openForward(ctx, namespace, pod, port, doing)
+	}, func(late *forwarded) { _ = late.Close() })
+	if err != nil {
+		return nil, c.explain(ctx, doing, createForward.in(namespace, pod), err)
 	}
-	// What is below heeds ctx here and there only.
-	opening := make(chan opened, 1)
-	go func() {
-		conn, err := c.openForward(ctx, namespace, pod, port, doing)
-		opening <- opened{conn, err}
-	}()
-	var got opened
-	select {
-	case got = <-opening:
-	case <-ctx.Done():
-		got.err = context.Cause(ctx)
-		go func() {
-			if late := <-opening; late.err == nil {
-				_ = late.conn.Close()
-			}
-		}()
-	}
-	if got.err != nil {
-		// To begin a WebSocket is a "get" to the API server. It asks for
-		// "create" besides (1.35), and SPDY for nothing else.
-		right := access{verb: "create", resource: "pods", subresource: "portforward", namespace: namespace, name: pod}
-		return nil, c.explain(ctx, doing, right, got.err)
-	}
-	return got.conn, nil
+	return conn, nil
 }
 
 func (c *Cluster) openForward(ctx context.Context, namespace, pod string, port uint16, doing string) (*forwarded, error) {

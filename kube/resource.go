@@ -2,7 +2,9 @@ package kube
 
 import (
 	"context"
+	"errors"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -29,24 +31,35 @@ type pointer[T any] interface {
 
 func get[T any, P pointer[T]](ctx context.Context, r resource, name string) (P, error) {
 	got := P(new(T))
-	return got, r.of(r.client.Get()).Name(name).Do(ctx).Into(got)
+	return got, into(r.of(r.client.Get()).Name(name).Do(ctx), got)
 }
 
 func list[T any, P pointer[T]](ctx context.Context, r resource, options metav1.ListOptions) (P, error) {
 	got := P(new(T))
-	return got, r.of(r.client.Get()).VersionedParams(&options, r.codec).Do(ctx).Into(got)
+	return got, into(r.of(r.client.Get()).VersionedParams(&options, r.codec).Do(ctx), got)
 }
 
 func create[T any, P pointer[T]](ctx context.Context, r resource, object P) (P, error) {
 	made := P(new(T))
-	return made, r.of(r.client.Post()).Body(object).Do(ctx).Into(made)
+	return made, into(r.of(r.client.Post()).Body(object).Do(ctx), made)
 }
 
 // patch applies a strategic merge patch to a subresource.
 func patch[T any, P pointer[T]](ctx context.Context, r resource, name, subresource string, body []byte, options metav1.PatchOptions) (P, error) {
 	patched := P(new(T))
-	return patched, r.of(r.client.Patch(types.StrategicMergePatchType)).Name(name).SubResource(subresource).
-		VersionedParams(&options, r.codec).Body(body).Do(ctx).Into(patched)
+	return patched, into(r.of(r.client.Patch(types.StrategicMergePatchType)).Name(name).SubResource(subresource).
+		VersionedParams(&options, r.codec).Body(body).Do(ctx), patched)
+}
+
+// into reads an answer. One that says all is well, and is no object, is a
+// *foreignError.
+func into(answer rest.Result, object runtime.Object) error {
+	err := answer.Into(object)
+	var status apierrors.APIStatus
+	if err == nil || answer.Error() != nil || errors.As(err, &status) {
+		return err
+	}
+	return &foreignError{err}
 }
 
 func (r resource) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {

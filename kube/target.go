@@ -10,7 +10,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
@@ -113,7 +112,7 @@ func (c *Cluster) FindPod(ctx context.Context, s Selection) (*corev1.Pod, error)
 	doing := "find a pod of " + s.String()
 	list, err := list[corev1.PodList](ctx, c.pods(c.Namespace), metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
-		return nil, c.explain(ctx, doing, access{verb: "list", resource: "pods", namespace: c.Namespace}, err)
+		return nil, c.explain(ctx, doing, listPods.in(c.Namespace, ""), err)
 	}
 	best := bestPod(list.Items)
 	if best == nil {
@@ -163,10 +162,10 @@ func (c *Cluster) namedPod(ctx context.Context, name string) (*corev1.Pod, error
 	doing := "find pod " + name
 	pod, err := get[corev1.Pod](ctx, c.pods(c.Namespace), name)
 	switch {
-	case apierrors.IsNotFound(err):
+	case isNotFound(err):
 		return nil, &Error{Doing: doing, Err: err, Next: c.podsThereAre(ctx)}
 	case err != nil:
-		return nil, c.explain(ctx, doing, access{verb: "get", resource: "pods", namespace: c.Namespace, name: name}, err)
+		return nil, c.explain(ctx, doing, getPods.in(c.Namespace, name), err)
 	case pod.DeletionTimestamp != nil:
 		return nil, &Error{Doing: doing, Err: fmt.Errorf("it is being deleted"), Next: c.podsThereAre(ctx)}
 	}
@@ -228,7 +227,7 @@ func (c *Cluster) selectorOf(ctx context.Context, s Selection) (string, error) {
 func ownerSelector[T any, P pointer[T]](ctx context.Context, c *Cluster, client rest.Interface, s Selection, selector func(P) *metav1.LabelSelector) (string, error) {
 	doing := "find " + s.String()
 	owner, err := get[T, P](ctx, resource{client, c.codec, s.Kind, c.Namespace}, s.Name)
-	if apierrors.IsNotFound(err) {
+	if isNotFound(err) {
 		return "", &Error{Doing: doing, Err: err, Next: fmt.Sprintf("kubectl get %s -n %s", s.Kind, c.Namespace)}
 	}
 	if err != nil {

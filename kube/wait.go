@@ -84,7 +84,7 @@ func (w *awaiting) next(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, erro
 		return now, nil
 	case apierrors.IsGone(err) || apierrors.IsResourceExpired(err):
 		now, getErr := get[corev1.Pod](ctx, w.pods(pod.Namespace), pod.Name)
-		right := access{verb: "get", resource: "pods", namespace: pod.Namespace, name: pod.Name}
+		right := getPods.in(pod.Namespace, pod.Name)
 		return now, w.explain(ctx, w.doing, right, getErr)
 	case errors.Is(err, errPodDeleted):
 		return nil, &Error{Doing: w.doing, Err: err}
@@ -96,7 +96,7 @@ func (w *awaiting) next(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, erro
 		return nil, &Error{Doing: w.doing, Err: fmt.Errorf("%w: %s", late, w.lastWord(pod)),
 			Next: fmt.Sprintf("kubectl describe pod -n %s %s, kubectl describe node %s", pod.Namespace, pod.Name, pod.Spec.NodeName)}
 	}
-	right := access{verb: "watch", resource: "pods", namespace: pod.Namespace, name: pod.Name}
+	right := watchPods.in(pod.Namespace, pod.Name)
 	return nil, w.explain(ctx, w.doing, right, err)
 }
 

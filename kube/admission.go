@@ -1,0 +1,105 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Admission is what the cluster would admit of a request for a container.
+type Admission struct {
+	// Profile is the best one of a shell container's; empty for a net
+	// container, which has none.
+	Profile Profile
+	// Refused says why a better profile is not admitted; empty where none is
+	// refused.
+	Refused string
+}
+
+// RefusedError is a container that admission refuses, in every profile asked
+// for. Any other error of a trial says nothing on admission.
+type RefusedError struct{ Err error }
+
+func (e *RefusedError) Error() string { return e.Err.Error() }
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// AdmitsShell finds the best profile that the cluster would admit a shell
+// container of, by dry runs that change nothing. It returns a *RefusedError if
+// there is none.
+func (c *Cluster) AdmitsShell(ctx context.Context, r ShellRequest) (Admission, error) {
+	return c.admits(ctx, r.injection())
+}
+
+// AdmitsNet finds out in the same way whether the cluster would admit a net
+// container.
+func (c *Cluster) AdmitsNet(ctx context.Context, r NetRequest) (Admission, error) {
+	i := r.injection()
+	if err := i.ownNetwork(); err != nil {
+		return Admission{}, &RefusedError{err}
+	}
+	return c.admits(ctx, i)
+}
+
+// admits tries all of the profiles at once.
+func (c *Cluster) admits(ctx context.Context, i injection) (Admission, error) {
+	answers := make([]error, len(i.profiles))
+	var tried sync.WaitGroup
+	for n, profile := range i.profiles {
+		tried.Go(func() { answers[n] = c.try(ctx, i, profile) })
+	}
+	tried.Wait()
+	var refused error
+	for n, err := range answers {
+		switch {
+		case err == nil && refused == nil:
+			return Admission{Profile: i.profiles[n]}, nil
+		case err == nil:
+			return Admission{Profile: i.profiles[n], Refused: oneLine(refused.Error())}, nil
+		case !isRefusal(err) || apierrors.IsForbidden(err) && !c.allowed(ctx, injectRight(i.pod)):
+			return Admission{}, c.injectError(ctx, i.pod, err)
+		case refused == nil:
+			refused = err
+		}
+	}
+	return Admission{}, &RefusedError{&Error{Doing: i.doing(), Err: refused, Next: i.refused(ctx, c, i)}}
+}
+
+// try asks by a dry run whether a container would be admitted.
+func (c *Cluster) try(ctx context.Context, i injection, profile Profile) error {
+	patch, _, err := i.patch(profile)
+	if err == nil {
+		_, err = c.patchEphemeral(ctx, c.dry, i.pod, patch, metav1.DryRunAll)
+	}
+	return err
+}
+
+// enforceLabel is the Pod Security level that a namespace admits (KEP-2579).
+const enforceLabel = "pod-security.kubernetes.io/enforce"
+
+// PolicyLevel is the Pod Security level that the cluster's namespace enforces
+// by its label; empty where it has none, and the API server's own default
+// holds, which is "privileged" where nobody changed it.
+func (c *Cluster) PolicyLevel(ctx context.Context) (string, error) {
+	namespace, err := get[corev1.Namespace](ctx, c.namespaces(), c.Namespace)
+	if err != nil {
+		right := access{verb: "get", resource: "namespaces", name: c.Namespace}
+		return "", c.explain(ctx, fmt.Sprintf("read namespace %q", c.Namespace), right, err)
+	}
+	return namespace.Labels[enforceLabel], nil
+}
+
+// AtLevel is the best profile that a Pod Security level admits, and whether it
+// admits a net container.
+func AtLevel(level string) (best Profile, net bool) {
+	switch level {
+	case "baseline":
+		return ProfileBaseline, false
+	case "restricted":
+		return ProfileRestricted, false
+	}
+	return ProfileSetns, true
+}

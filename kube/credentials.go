@@ -1,0 +1,100 @@
+package kube
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
+// refusedCredentials is what an API server's 401 means for this user.
+func (c *Cluster) refusedCredentials(err error) (said error, next string) {
+	who := c.who()
+	const again = "log in again, or choose another context (--context, kubectl config get-contexts)"
+	if what, at, known := expiry(c.streams); known && at.Before(time.Now()) {
+		return fmt.Errorf("the %s of %s expired on %s: %w", what, who, at.UTC().Format("2006-01-02 15:04 MST"), err), again
+	}
+	if !hasCredentials(c.streams) {
+		return fmt.Errorf("%s has no credentials: %w", who, err), "the kubeconfig's user needs a token, a certificate or a credential command; or give --token"
+	}
+	return fmt.Errorf("the credentials of %s are refused: %w", who, err), "the credentials are wrong or have expired: " + again
+}
+
+// who names the user as the kubeconfig does.
+func (c *Cluster) who() string {
+	switch {
+	case c.origin.user == "":
+		return "this user"
+	case c.origin.context == "":
+		return fmt.Sprintf("user %q", c.origin.user)
+	}
+	return fmt.Sprintf("user %q (context %q)", c.origin.user, c.origin.context)
+}
+
+func hasCredentials(config *rest.Config) bool {
+	return config.ExecProvider != nil || config.AuthProvider != nil ||
+		cmp.Or(config.BearerToken, config.BearerTokenFile, config.Username, config.CertFile, string(config.CertData)) != ""
+}
+
+// expiry is when the credentials of a connection expire, as far as they tell:
+// the client certificate, or a token that is a JWT.
+func expiry(config *rest.Config) (what string, at time.Time, known bool) {
+	if at, known = tokenExpiry(config.BearerToken); known {
+		return "token", at, true
+	}
+	data := config.CertData
+	if len(data) == 0 && config.CertFile != "" {
+		data, _ = os.ReadFile(config.CertFile)
+	}
+	at, known = certificateExpiry(data)
+	return "client certificate", at, known
+}
+
+// certificateExpiry reads the first certificate of a file: the leaf (RFC 8446,
+// 4.4.2, and crypto/tls).
+func certificateExpiry(text []byte) (time.Time, bool) {
+	block, text := pem.Decode(text)
+	for block != nil && block.Type != "CERTIFICATE" {
+		block, text = pem.Decode(text)
+	}
+	if block == nil {
+		return time.Time{}, false
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return time.Time{}, false
+	}
+	return certificate.NotAfter, true
+}
+
+// maxToken bounds the tokens that are looked into, in bytes.
+const maxToken = 64 << 10
+
+// tokenExpiry reads the claim exp of a JWT (RFC 7519, 4.1.4). It trusts
+// nothing in it: the server has refused the token already.
+func tokenExpiry(token string) (time.Time, bool) {
+	parts := strings.Split(token, ".")
+	if len(token) > maxToken || len(parts) != 3 {
+		return time.Time{}, false
+	}
+	claims, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil || !bytes.HasPrefix(claims, []byte("{")) {
+		return time.Time{}, false
+	}
+	var said struct {
+		Expiry float64 `json:"exp"`
+	}
+	const year10000 = 253402300800
+	if json.Unmarshal(claims, &said) != nil || said.Expiry <= 0 || said.Expiry >= year10000 {
+		return time.Time{}, false
+	}
+	return time.Unix(int64(said.Expiry), 0), true
+}

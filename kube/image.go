@@ -1,0 +1,57 @@
+package kube
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// ImageSeen is a container of the pod whose image a node has had: it runs, or
+// it ran. It is empty where there is none. The error is the kubelet's latest
+// word that it could not have the image.
+func ImageSeen(pod *corev1.Pod, image string) (container string, err error) {
+	for i := range pod.Spec.EphemeralContainers {
+		spec := &pod.Spec.EphemeralContainers[i]
+		status := statusOf(pod, spec.Name)
+		switch {
+		case spec.Image != image || status == nil:
+		case status.State.Running != nil, status.State.Terminated != nil:
+			return spec.Name, nil
+		case status.State.Waiting != nil && !slices.Contains(startingReasons, status.State.Waiting.Reason):
+			err = fmt.Errorf("container %s waits: %s", spec.Name,
+				oneLine(joinReason(status.State.Waiting.Reason, status.State.Waiting.Message)))
+		}
+	}
+	return "", err
+}
+
+// HasImage reports whether a node lists an image among those it has. It lists
+// the 50 largest only (kubelet, nodeStatusMaxImages), so a no means little.
+func HasImage(node *corev1.Node, image string) bool {
+	full := fullImageName(image)
+	for i := range node.Status.Images {
+		if slices.Contains(node.Status.Images[i].Names, full) {
+			return true
+		}
+	}
+	return false
+}
+
+// fullImageName is a reference as a runtime lists it, with the host and the
+// tag that stand for themselves where they are left out
+// (github.com/distribution/reference, ParseNormalizedNamed and TagNameOnly).
+func fullImageName(image string) string {
+	host, _, cut := strings.Cut(image, "/")
+	switch {
+	case !cut:
+		image = "docker.io/library/" + image
+	case !strings.ContainsAny(host, ".:") && host != "localhost":
+		image = "docker.io/" + image
+	}
+	if last := image[strings.LastIndex(image, "/"):]; !strings.ContainsAny(last, ":@") {
+		image += ":latest"
+	}
+	return image
+}

@@ -1,0 +1,136 @@
+package kube
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	clientcmdv1 "k8s.io/client-go/tools/clientcmd/api/v1"
+	"sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
+)
+
+// origin is which entries of the kubeconfig a connection is made of. An empty
+// one is given by flags alone.
+type origin struct{ context, cluster, user string }
+
+func (o Options) originIn(raw clientcmdapi.Config) origin {
+	from := origin{context: cmp.Or(o.Context, raw.CurrentContext)}
+	if entry := raw.Contexts[from.context]; entry != nil {
+		from.cluster, from.user = entry.Cluster, entry.AuthInfo
+	} else {
+		from.context = ""
+	}
+	from.cluster, from.user = cmp.Or(o.Cluster, from.cluster), cmp.Or(o.User, from.user)
+	return from
+}
+
+// Origin says in one line what the connection is made of.
+func (c *Cluster) Origin() string {
+	var parts []string
+	for _, part := range [][2]string{{"context", c.origin.context}, {"cluster", c.origin.cluster}, {"user", c.origin.user}} {
+		if part[1] != "" {
+			parts = append(parts, fmt.Sprintf("%s %q", part[0], part[1]))
+		}
+	}
+	return strings.Join(append(parts, fmt.Sprintf("namespace %q", c.Namespace), "server "+c.Server()), ", ")
+}
+
+// checkFiles reads the kubeconfig's files before client-go does, which ignores
+// a field that is not spelt right. Each such file gets a line in notes.
+func checkFiles(access clientcmd.ConfigAccess, notes io.Writer) error {
+	files := access.GetLoadingPrecedence()
+	if access.IsExplicitFile() {
+		files = []string{access.GetExplicitFile()}
+	}
+	for _, file := range files {
+		// What is no file on disk, as a pipe, can be read once only.
+		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() || info.Size() > maxConfig {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // client-go says it
+		}
+		fields, err := unknownFields(text)
+		if err != nil {
+			return &Error{Doing: "read kubeconfig " + file, Err: err, Next: "is it a kubeconfig? kubectl config view reads the same file"}
+		}
+		if len(fields) > 0 {
+			fmt.Fprintf(notes, "note: kubeconfig %s: unknown, so ignored: %s\n", file, strings.Join(fields, ", "))
+		}
+	}
+	return nil
+}
+
+// maxConfig bounds what is read in search of unknown fields, in bytes.
+const maxConfig = 4 << 20
+
+// unknownFields are the paths of what a kubeconfig does not have. Names are
+// taken as client-go does: their case counts.
+func unknownFields(text []byte) ([]string, error) {
+	asJSON, err := yaml.YAMLToJSON(text)
+	if err != nil {
+		return nil, err
+	}
+	var config clientcmdv1.Config
+	strict, err := json.UnmarshalStrict(asJSON, &config, json.DisallowUnknownFields)
+	if err != nil {
+		return nil, err
+	}
+	var fields []string
+	for _, err := range strict {
+		var at json.FieldError
+		if errors.As(err, &at) {
+			fields = append(fields, at.FieldPath())
+		}
+	}
+	return fields, nil
+}
+
+// missingEntry is the error for an entry that is named and not there. Of a
+// context that names one, client-go makes a connection to its default server,
+// or one without credentials.
+func (o Options) missingEntry(raw clientcmdapi.Config, from origin) error {
+	if wanted := cmp.Or(o.Context, raw.CurrentContext); wanted != "" && from.context == "" {
+		return noSuchEntry("context", wanted, raw.Contexts, "")
+	}
+	of := ""
+	if from.context != "" {
+		of = fmt.Sprintf(" of context %q", from.context)
+	}
+	if from.cluster != "" && o.Server == "" && raw.Clusters[from.cluster] == nil {
+		return noSuchEntry("cluster", from.cluster, raw.Clusters, of)
+	}
+	if from.user != "" && cmp.Or(o.Token, o.ClientCertificate) == "" && raw.AuthInfos[from.user] == nil {
+		return noSuchEntry("user", from.user, raw.AuthInfos, of)
+	}
+	return nil
+}
+
+// noSuchEntry is the error for a name that the kubeconfig does not have.
+func noSuchEntry[T any](kind, name string, there map[string]T, of string) error {
+	next := fmt.Sprintf("there are no %ss; is KUBECONFIG or --kubeconfig the right file?", kind)
+	if len(there) > 0 {
+		next = fmt.Sprintf("there are: %s; choose with --%s", strings.Join(slices.Sorted(maps.Keys(there)), ", "), kind)
+	}
+	return &Error{Doing: "read the kubeconfig", Err: fmt.Errorf("there is no %s %q%s", kind, name, of), Next: next}
+}
+
+// configError says that the kubeconfig, not the cluster, is at fault.
+func configError(err error) error {
+	if clientcmd.IsEmptyConfig(err) {
+		return &Error{
+			Doing: "read the kubeconfig", Err: fmt.Errorf("no cluster is configured"),
+			Next: "set KUBECONFIG, or give --kubeconfig FILE or --server URL",
+		}
+	}
+	return &Error{Doing: "read the kubeconfig", Err: err, Next: "kubectl config view shows what kubectl makes of it"}
+}

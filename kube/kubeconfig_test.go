@@ -1,0 +1,78 @@
+package kube
+
+import (
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestUnknownFields(t *testing.T) {
+	for text, want := range map[string][]string{
+		"":                                    nil,
+		"{apiVersion: v1, kind: Config}":      nil,
+		"curent-context: x":                   {"curent-context"},
+		"Current-Context: x":                  {"Current-Context"},
+		"users: [{name: u, user: {tokn: x}}]": {"users[0].user.tokn"},
+		"contexts: [{name: c, contxt: {}}]":   {"contexts[0].contxt"},
+		"extensions: [{name: e, extension: {anything: [1]}}]": nil,
+	} {
+		got, err := unknownFields([]byte(text))
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("unknownFields(%q) = %q, %v, want %q", text, got, err, want)
+		}
+	}
+	if _, err := unknownFields([]byte("a: b\n\tc: d\n")); err == nil || !strings.Contains(err.Error(), "line 2") {
+		t.Errorf("unknownFields of no YAML: %v, want the line", err)
+	}
+}
+
+func FuzzUnknownFields(f *testing.F) {
+	f.Add([]byte("{apiVersion: v1, kind: Config, users: [{name: u, usr: {}}]}"))
+	f.Add([]byte("a: &a [*a]"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if fields, err := unknownFields(text); err != nil && fields != nil {
+			t.Errorf("unknownFields(%q) = %q and %v, want one of them", text, fields, err)
+		}
+	})
+}
+
+// TestConfigNotes names the file and the field, and goes on.
+func TestConfigNotes(t *testing.T) {
+	file := writeFile(t, `{curent-context: x, clusters: [{name: far, cluster: {server: "https://10.0.0.1", proxy: x}}],
+		contexts: [{name: ctx, context: {cluster: far}}], current-context: ctx}`)
+	var notes strings.Builder
+	if _, err := Connect(Options{Kubeconfig: file}, &notes); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := notes.String(), "note: kubeconfig "+file+": unknown, so ignored: clusters[0].cluster.proxy, curent-context\n"; got != want {
+		t.Errorf("notes = %q, want %q", got, want)
+	}
+}
+
+// TestConfigEntries names what is not there, and what is.
+func TestConfigEntries(t *testing.T) {
+	file := writeFile(t, `{apiVersion: v1, kind: Config, current-context: one,
+		clusters: [{name: near, cluster: {server: "https://10.0.0.1"}}], users: [{name: dev, user: {}}, {name: ops, user: {}}],
+		contexts: [{name: one, context: {cluster: near, user: dev}}, {name: two, context: {cluster: far, user: dev}}, {name: three, context: {cluster: near, user: gone}}]}`)
+	for _, test := range []struct {
+		options    Options
+		line, hint string
+	}{
+		{Options{Context: "four"}, `read the kubeconfig: there is no context "four"`, "there are: one, three, two; choose with --context"},
+		{Options{Context: "two"}, `there is no cluster "far" of context "two"`, "there are: near; choose with --cluster"},
+		{Options{Context: "three"}, `there is no user "gone" of context "three"`, "there are: dev, ops; choose with --user"},
+		{Options{Cluster: "far"}, `there is no cluster "far"`, "there are: near"},
+		{Options{User: "nobody"}, `there is no user "nobody"`, "there are: dev, ops"},
+	} {
+		test.options.Kubeconfig = file
+		_, err := Connect(test.options, io.Discard)
+		if line, hint := said(err); !strings.Contains(line, test.line) || hint != test.hint && !strings.HasPrefix(hint, test.hint) {
+			t.Errorf("Connect(%+v): %q, hint %q, want %q and %q", test.options, line, hint, test.line, test.hint)
+		}
+	}
+	_, err := Connect(Options{Kubeconfig: writeFile(t, "current-context: one")}, io.Discard)
+	if line, hint := said(err); !strings.Contains(line, `there is no context "one"`) || !strings.Contains(hint, "there are no contexts") {
+		t.Errorf("Connect without contexts: %q, hint %q", line, hint)
+	}
+}

@@ -1,0 +1,53 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Node reads a node, which not every user may.
+func (c *Cluster) Node(ctx context.Context, name string) (*corev1.Node, error) {
+	node, err := get[corev1.Node](ctx, c.nodes(), name)
+	if err != nil {
+		return nil, c.explain(ctx, "read node "+name, access{verb: "get", resource: "nodes", name: name}, err)
+	}
+	return node, nil
+}
+
+// Kernel is a version of Linux.
+type Kernel struct{ Major, Minor int }
+
+var (
+	// shellKernel is the oldest that shells work on: pidfd_open(2).
+	shellKernel = Kernel{5, 3}
+	// ownerKernel is the oldest with tables that go with their owner:
+	// nf_tables' NFT_TABLE_F_OWNER.
+	ownerKernel = Kernel{5, 12}
+)
+
+// ParseKernel reads the release that uname(2) gives, as "5.15.0-91-generic".
+func ParseKernel(release string) (Kernel, error) {
+	major, rest, cut := strings.Cut(release, ".")
+	var k Kernel
+	var err error
+	if k.Major, err = leadingNumber(major); err == nil && cut {
+		k.Minor, err = leadingNumber(rest)
+	}
+	if err != nil || !cut {
+		return Kernel{}, fmt.Errorf("%q is no release of Linux", release)
+	}
+	return k, nil
+}
+
+// RunsShells reports whether it has what a shell needs.
+func (k Kernel) RunsShells() bool { return !k.before(shellKernel) }
+
+// OwnsTables reports whether it removes a dead manager's rules by itself.
+func (k Kernel) OwnsTables() bool { return !k.before(ownerKernel) }
+
+func (k Kernel) before(other Kernel) bool {
+	return k.Major < other.Major || k.Major == other.Major && k.Minor < other.Minor
+}

@@ -1,0 +1,97 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"sync/atomic"
+
+	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// PluginError is a credential plugin, a command that the kubeconfig names,
+// which gave no credentials.
+type PluginError struct {
+	Command string
+	// Missing is a command that is not installed.
+	Missing bool
+	Err     error
+	// install is the kubeconfig's own hint.
+	install string
+}
+
+func (e *PluginError) Error() string {
+	if e.Missing {
+		return fmt.Sprintf("credential command %q is not there", e.Command)
+	}
+	return fmt.Sprintf("credential command %q: %v", e.Command, e.Err)
+}
+
+func (e *PluginError) Unwrap() error { return e.Err }
+
+// Hint is what to do about it. The command's arguments may be secret.
+func (e *PluginError) Hint() string {
+	var late *TimeoutError
+	switch {
+	case e.Missing && e.install != "":
+		return oneLine(e.install)
+	case e.Missing:
+		return "install it, or put it into PATH; the kubeconfig's user names it"
+	case errors.As(e.Err, &late):
+		return "does it wait for a login? run it by itself, as the kubeconfig's user has it"
+	}
+	return "what it said itself stands above; run it alone, as the kubeconfig's user has it"
+}
+
+// pluginTransport is around client-go's round tripper that runs a plugin. That
+// one heeds no context while the plugin runs, and its errors are texts.
+type pluginTransport struct {
+	base   http.RoundTripper
+	plugin *clientcmdapi.ExecConfig
+}
+
+// passedKey has, in a request's context, the flag that tells whether the
+// request has got past the plugin.
+type passedKey struct{}
+
+// watchPlugin has requests say that they have got past the plugin.
+func watchPlugin(config *rest.Config) {
+	if config.ExecProvider == nil {
+		return
+	}
+	config.Wrap(func(base http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(request *http.Request) (*http.Response, error) {
+			if passed, ok := request.Context().Value(passedKey{}).(*atomic.Bool); ok {
+				passed.Store(true)
+			}
+			return base.RoundTrip(request)
+		})
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (r roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return r(request) }
+
+func (t pluginTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	ctx := request.Context()
+	var passed atomic.Bool
+	request = request.WithContext(context.WithValue(ctx, passedKey{}, &passed))
+	response, err := unlessDone(ctx, func() (*http.Response, error) {
+		return t.base.RoundTrip(request)
+	}, func(late *http.Response) { _ = late.Body.Close() })
+	if err == nil || passed.Load() {
+		return response, err
+	}
+	return nil, t.failure(err)
+}
+
+func (t pluginTransport) failure(err error) error {
+	failure := &PluginError{Command: t.plugin.Command, Err: err, install: t.plugin.InstallHint}
+	_, lookErr := exec.LookPath(t.plugin.Command)
+	failure.Missing = lookErr != nil
+	return failure
+}

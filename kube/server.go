@@ -1,0 +1,87 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/version"
+)
+
+// OldestMinor is the oldest 1.x of Kubernetes that has ephemeral containers by
+// default and for good (KEP-277).
+const OldestMinor = 25
+
+// ServerVersion is the API server's own word: "v1.31.2", and the minor version
+// as a number. Anybody may ask for it, so it says nothing on credentials.
+func (c *Cluster) ServerVersion(ctx context.Context) (git string, minor int, err error) {
+	doing := "ask for the API server's version"
+	text, err := c.core.Get().AbsPath("/version").DoRaw(ctx)
+	if err != nil {
+		return "", 0, c.explain(ctx, doing, access{verb: "get", resource: "/version"}, err)
+	}
+	var said version.Info
+	err = json.Unmarshal(text, &said)
+	if err == nil && said.GitVersion == "" {
+		err = errors.New("it has no gitVersion")
+	}
+	if err != nil {
+		return "", 0, c.explain(ctx, doing, access{}, &foreignError{err})
+	}
+	if said.Major != "1" {
+		return said.GitVersion, 0, &Error{Doing: doing, Err: fmt.Errorf("it says %q, which is no version kdiag knows", said.GitVersion)}
+	}
+	minor, err = leadingNumber(said.Minor)
+	return said.GitVersion, minor, err
+}
+
+// notKubernetes is the hint for an answer from something else.
+const notKubernetes = "is the address right, and nothing in between, such as a proxy or a login page?"
+
+// leadingNumber reads the number that a text begins with: providers write
+// "31+" for a minor version.
+func leadingNumber(text string) (int, error) {
+	end := strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' })
+	if end >= 0 {
+		text = text[:end]
+	}
+	return strconv.Atoi(text)
+}
+
+// WhoAmI is the name by which the API server knows this user; empty where it
+// takes the credentials but does not tell (before 1.28, KEP-3325).
+func (c *Cluster) WhoAmI(ctx context.Context) (string, error) {
+	doing := "ask who we are"
+	name, err := c.selfReview(ctx)
+	if err == nil {
+		return name, nil
+	}
+	if !isNotFound(err) && !apierrors.IsForbidden(err) {
+		return "", c.explain(ctx, doing, access{}, err)
+	}
+	_, err = c.review(ctx, getPods.in(c.Namespace, ""))
+	return "", c.explain(ctx, doing, askRights, err)
+}
+
+func (c *Cluster) selfReview(ctx context.Context) (string, error) {
+	review := authenticationv1.SelfSubjectReview{}
+	review.APIVersion, review.Kind = authenticationv1.SchemeGroupVersion.String(), "SelfSubjectReview"
+	body, err := json.Marshal(review)
+	if err != nil {
+		return "", err
+	}
+	text, err := c.authorization.Post().AbsPath("/apis", review.APIVersion, "selfsubjectreviews").
+		SetHeader("Content-Type", "application/json").Body(body).DoRaw(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := json.Unmarshal(text, &review); err != nil {
+		return "", err
+	}
+	return review.Status.UserInfo.Username, nil
+}

@@ -1,0 +1,157 @@
+package kube
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// plain says of an error which server it came from, by which proxy, and drops
+// the layers that only repeat which URL was asked.
+func (c *Cluster) plain(err error) error {
+	var asked *url.Error
+	switch {
+	case isForeign(err):
+		return fmt.Errorf("API server %s: %w", c.whereTo(), foreignAnswer(err))
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return fmt.Errorf("API server %s: it speaks plain HTTP, not HTTPS: %w", c.whereTo(), http.ErrSchemeMismatch)
+	case errors.As(err, &asked) && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
+		return fmt.Errorf("API server %s: it closed the connection without an answer: %w", c.whereTo(), asked.Err)
+	case errors.As(err, &asked):
+		return fmt.Errorf("API server %s: %w", c.whereTo(), asked.Err)
+	}
+	return err
+}
+
+// late is why a request was ended from this side, and whose answer was due.
+func (c *Cluster) late(cause error) error {
+	var timeout *TimeoutError
+	if errors.As(cause, &timeout) {
+		return fmt.Errorf("API server %s: %w", c.whereTo(), cause)
+	}
+	return cause
+}
+
+// whereTo is the API server's address, and the proxy that leads to it.
+func (c *Cluster) whereTo() string {
+	if proxy := c.proxy(); proxy != nil {
+		return fmt.Sprintf("%s by proxy %s", c.Server(), proxy.Redacted())
+	}
+	return c.Server()
+}
+
+// proxy is the proxy to the API server; nil for none.
+func (c *Cluster) proxy() *url.URL {
+	choose := c.streams.Proxy
+	if choose == nil {
+		choose = http.ProxyFromEnvironment // net/http's default, and client-go's
+	}
+	at, err := url.Parse(c.streams.Host)
+	if err != nil {
+		return nil
+	}
+	proxy, err := choose(&http.Request{URL: at})
+	if err != nil {
+		return nil
+	}
+	return proxy
+}
+
+// isForeign reports whether an answer is none of an API server's own: that
+// says why in an object of kind Status.
+func isForeign(err error) bool {
+	var foreign *foreignError
+	return apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) || errors.As(err, &foreign)
+}
+
+// isNotFound reports whether the API server says that an object is not there.
+func isNotFound(err error) bool { return apierrors.IsNotFound(err) && !isForeign(err) }
+
+// foreignError is an answer that is no object of the API.
+type foreignError struct{ err error }
+
+func (e *foreignError) Error() string {
+	return "the answer is not a Kubernetes API server's: " + shortened(e.err.Error())
+}
+func (e *foreignError) Unwrap() error { return e.err }
+
+// foreignAnswer is an answer as it was, shortened.
+func foreignAnswer(err error) error {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		return err
+	}
+	code := int(status.Status().Code)
+	said := ""
+	for _, cause := range status.Status().Details.Causes {
+		if cause.Type == metav1.CauseTypeUnexpectedServerResponse {
+			said = shortened(oneLine(cause.Message))
+		}
+	}
+	return errors.New(joinReason(fmt.Sprintf("it answered %d %s, and not as Kubernetes does", code, http.StatusText(code)), said))
+}
+
+// shortened is the beginning of what anybody at all may have written.
+func shortened(text string) string {
+	const most = 100
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most]) + "…"
+	}
+	return text
+}
+
+const (
+	hintUp    = "is the cluster up, and the right context chosen? kubectl config current-context"
+	hintProxy = "is the proxy right? HTTPS_PROXY, NO_PROXY and the kubeconfig's proxy-url choose it"
+)
+
+func (c *Cluster) hint(err error) string {
+	var (
+		unknownCA x509.UnknownAuthorityError
+		wrongHost x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		lookup    *net.DNSError
+		dial      *net.OpError
+		asked     *url.Error
+	)
+	switch {
+	case isForeign(err) && strings.HasPrefix(c.Server(), "http://"):
+		return "does it speak TLS? then its address begins with https://"
+	case isForeign(err):
+		return notKubernetes
+	case errors.As(err, &unknownCA):
+		return "the kubeconfig's certificate-authority does not fit this server; give --certificate-authority FILE"
+	case errors.As(err, &wrongHost):
+		return "the certificate is for another name; give --tls-server-name NAME"
+	case errors.As(err, &invalid):
+		return "is this machine's clock right? if so, whoever runs the cluster has to renew the server's certificate"
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "is it the right port? an address without TLS begins with http://"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "the server did not answer within the bound on one request (--request-timeout)"
+	case errors.As(err, &dial) && c.proxy() != nil:
+		return hintProxy
+	case errors.As(err, &lookup):
+		return "is the VPN up, and the right context chosen? kubectl config current-context"
+	case errors.As(err, &dial):
+		return hintUp
+	case errors.Is(err, io.EOF):
+		return "is anything behind that address? a load balancer with nothing behind it does so; kubectl config current-context"
+	case errors.As(err, &asked) && c.proxy() != nil:
+		// What a proxy answers in place of a connection comes as a text.
+		return hintProxy
+	case apierrors.IsTooManyRequests(err), apierrors.IsServerTimeout(err), apierrors.IsServiceUnavailable(err):
+		return "the API server is busy or restarting: try again"
+	}
+	return ""
+}

@@ -1,0 +1,164 @@
+package kube
+
+import (
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// said is what the user reads of an error: its line, and the hints below it.
+func said(err error) (line, hints string) {
+	for at := err; at != nil; at = errors.Unwrap(at) {
+		if hinted, ok := at.(interface{ Hint() string }); ok { //nolint:errorlint // walks the chain itself
+			hints += hinted.Hint()
+		}
+	}
+	return fmt.Sprint(err), hints
+}
+
+// findWeb asks for a pod by way of a kubeconfig of one context, "ctx", whose
+// cluster and user are given as YAML. It returns what the user reads.
+func findWeb(t *testing.T, cluster, user string) (line, hints string) {
+	t.Helper()
+	connection, err := Connect(Options{Kubeconfig: configFile(t, cluster, user)}, io.Discard)
+	if err != nil {
+		return said(err)
+	}
+	ctx, cancel := WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, err = connection.FindPod(ctx, Selection{Kind: "pods", Name: "web"})
+	return said(err)
+}
+
+func configFile(t *testing.T, cluster, user string) string {
+	t.Helper()
+	return writeFile(t, `{apiVersion: v1, kind: Config, current-context: ctx,
+		contexts: [{name: ctx, context: {cluster: far, user: dev}}],
+		clusters: [{name: far, cluster: `+cluster+`}], users: [{name: dev, user: `+user+`}]}`)
+}
+
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// answering is a server that gives one answer to everything, over TLS or not.
+func answering(t *testing.T, overTLS bool, code int, contentType, body string) *httptest.Server {
+	t.Helper()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		w.WriteHeader(code)
+		fmt.Fprint(w, body)
+	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	if overTLS {
+		server.StartTLS()
+	} else {
+		server.Start()
+	}
+	t.Cleanup(server.Close)
+	return server
+}
+
+// status is an answer as an API server gives it.
+func status(code int, reason string) string {
+	return fmt.Sprintf(`{"kind":"Status","apiVersion":"v1","status":"Failure","message":%q,"reason":%q,"code":%d}`, reason, reason, code)
+}
+
+func trusted(at *httptest.Server) string {
+	return `{insecure-skip-tls-verify: true, server: "` + at.URL + `"}`
+}
+
+// closedPort is a port of loopback that nobody listens on.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// TestUnreachable has one line and a hint for each way in which a server is
+// not to be had.
+func TestUnreachable(t *testing.T) {
+	const page = "<html>\n<body>log in</body>\n</html>"
+	well := answering(t, true, 401, "application/json", status(401, "Unauthorized"))
+	authority := writeFile(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: well.Certificate().Raw})))
+	proxy := answering(t, false, 403, "text/html", page)
+	for name, test := range map[string]struct{ cluster, line, hint string }{
+		"refused":        {`{server: "https://` + closedPort(t) + `"}`, "connect: connection refused", "is the cluster up"},
+		"no such name":   {`{server: "https://nothere.invalid"}`, "lookup nothere.invalid", "is the VPN up"},
+		"another CA":     {`{server: "` + well.URL + `"}`, "certificate signed by unknown authority", "--certificate-authority"},
+		"another name":   {`{server: "` + well.URL + `", certificate-authority: "` + authority + `", tls-server-name: other}`, "not other", "--tls-server-name"},
+		"plain HTTP":     {`{server: "https://` + answering(t, false, 200, "text/html", page).Listener.Addr().String() + `"}`, "it speaks plain HTTP, not HTTPS", "begins with http://"},
+		"TLS after all":  {`{server: "http://` + well.Listener.Addr().String() + `"}`, "it answered 400 Bad Request, and not as Kubernetes does: Client sent an HTTP request to an HTTPS server", "begins with https://"},
+		"proxy refuses":  {`{server: "https://10.0.0.1", proxy-url: "` + proxy.URL + `"}`, "API server https://10.0.0.1 by proxy " + proxy.URL + ": Forbidden", "HTTPS_PROXY"},
+		"no proxy":       {`{server: "https://10.0.0.1", proxy-url: "http://me:s3cret@` + closedPort(t) + `"}`, "connection refused", "HTTPS_PROXY"},
+		"a login page":   {trusted(answering(t, true, 200, "text/html", page)), "the answer is not a Kubernetes API server's", "is the address right"},
+		"no such page":   {trusted(answering(t, true, 404, "text/html", page)), "it answered 404 Not Found, and not as Kubernetes does: <html> <body>log in</body> </html>", "is the address right"},
+		"a page forbids": {trusted(answering(t, true, 403, "text/html", page)), "it answered 403 Forbidden, and not as", "is the address right"},
+		"bad gateway":    {trusted(answering(t, true, 502, "text/html", strings.Repeat(page, 50))), "it answered 502 Bad Gateway, and not as", "is the address right"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			line, hint := findWeb(t, test.cluster, "{token: s3cret}")
+			if !strings.HasPrefix(line, "find pod web: API server http") || !strings.Contains(line, test.line) || !strings.Contains(hint, test.hint) {
+				t.Errorf("error = %q\nhint = %q\nwant %q and %q", line, hint, test.line, test.hint)
+			}
+			const longest = 300
+			if strings.Contains(line+hint, "s3cret") || strings.Contains(line+hint, "\n") || len(line) > longest {
+				t.Errorf("error = %q, hint = %q, want one line each without a secret", line, hint)
+			}
+		})
+	}
+}
+
+// TestUnreachableHints are failures of a network that a test cannot have.
+func TestUnreachableHints(t *testing.T) {
+	c, err := Connect(Options{Kubeconfig: configFile(t, `{server: "https://10.0.0.1"}`, "{token: x}")}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		inner      error
+		line, hint string
+	}{
+		{&net.OpError{Op: "dial", Net: "tcp", Err: syscall.EHOSTUNREACH}, "no route to host", "is the cluster up"},
+		{&net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}, "it closed the connection without an answer", "is the cluster up"},
+		{io.EOF, "it closed the connection without an answer", "a load balancer with nothing behind it"},
+	} {
+		line, hint := said(c.explain(t.Context(), "find pod web", getPods, &url.Error{Op: "Get", URL: "https://10.0.0.1/", Err: test.inner}))
+		if !strings.Contains(line, test.line) || !strings.Contains(hint, test.hint) {
+			t.Errorf("explain(%v) = %q, hint %q, want %q and %q", test.inner, line, hint, test.line, test.hint)
+		}
+	}
+}
+
+// TestServerSecret keeps a password that stands in the server's address.
+func TestServerSecret(t *testing.T) {
+	c, err := Connect(Options{Kubeconfig: configFile(t, `{server: "https://me:s3cret@10.0.0.1"}`, "{}")}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Server() + c.Origin(); strings.Contains(got, "s3cret") {
+		t.Errorf("Server, Origin = %q, want no password", got)
+	}
+}
