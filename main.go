@@ -13,6 +13,7 @@ import (
 
 	"kdiag/applets"
 	"kdiag/applets/completion"
+	"kdiag/applets/doctor"
 	"kdiag/applets/enter"
 	"kdiag/applets/help"
 	"kdiag/applets/image"
@@ -42,6 +43,7 @@ func registry() []applets.Applet {
 		enter.Applet(),
 		inspect.Applet(),
 		image.Applet(),
+		doctor.Applet(),
 		version.Applet(),
 		help.Applet(registry),
 		completion.Applet(),

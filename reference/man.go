@@ -3,6 +3,7 @@ package reference
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"kdiag/applets"
 
@@ -46,7 +47,17 @@ func (s Source) Man() string {
 // roff is a page that is being written.
 type roff struct{ strings.Builder }
 
-func (r *roff) line(text string) { r.WriteString(text + "\n") }
+// line writes a line, characters beyond ASCII by their code points: groff takes
+// its input for Latin-1 (groff_char(7)).
+func (r *roff) line(text string) {
+	for _, c := range text + "\n" {
+		if c < utf8.RuneSelf {
+			r.WriteRune(c)
+		} else {
+			fmt.Fprintf(r, `\[u%04X]`, c)
+		}
+	}
+}
 
 // text is a text that is filled. Of roff's own characters none has a meaning
 // in it (groff_char(7), and groff(7) on control lines).

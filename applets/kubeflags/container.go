@@ -23,7 +23,7 @@ type container struct {
 // parseContainer reads the flags of Injection and Connection; it asks the
 // cluster nothing.
 func parseContainer(inv *applets.Invocation) (c container, err error) {
-	c.pullPolicy = corev1.PullPolicy(inv.Flags.String("image-pull-policy"))
+	c.pullPolicy = pullPolicy(inv)
 	c.image = Image(inv)
 	c.manager = kube.Manager{Version: inv.Build.Version, IdleTimeout: inv.Flags.Duration("idle-timeout")}
 	if inv.Flags.Duration("timeout") <= 0 || c.manager.IdleTimeout <= 0 {

@@ -102,13 +102,27 @@ func Selection(inv *applets.Invocation, names []string) (pod kube.Selection, con
 // Injection are the flags for a container to be added to a pod.
 func Injection() []cli.Flag {
 	return []cli.Flag{
-		applets.Takes(applets.KindText, &cli.StringFlag{Name: "image", Aliases: []string{"dbg-image"}, Usage: "kdiag's image for pods; default: KDIAG_IMAGE, else this build's"}),
-		applets.OneOf(&cli.StringFlag{
-			Name: "image-pull-policy", Aliases: []string{"pull-policy"}, Usage: "Pull it", Value: string(corev1.PullIfNotPresent),
-		}, string(corev1.PullAlways), string(corev1.PullIfNotPresent), string(corev1.PullNever)),
+		imageFlag(), pullPolicyFlag(),
 		&cli.DurationFlag{Name: "timeout", Usage: "Bound on everything before it works", Value: kube.DefaultTimeout},
 		&cli.DurationFlag{Name: "idle-timeout", Usage: "How long the container stays once it is not in use", Value: kube.DefaultIdleTimeout},
 	}
+}
+
+func imageFlag() cli.Flag {
+	return applets.Takes(applets.KindText, &cli.StringFlag{
+		Name: "image", Aliases: []string{"dbg-image"}, Usage: "kdiag's image for pods; default: KDIAG_IMAGE, else this build's",
+	})
+}
+
+func pullPolicyFlag() cli.Flag {
+	return applets.OneOf(&cli.StringFlag{
+		Name: "image-pull-policy", Aliases: []string{"pull-policy"}, Usage: "Pull it", Value: string(corev1.PullIfNotPresent),
+	}, string(corev1.PullAlways), string(corev1.PullIfNotPresent), string(corev1.PullNever))
+}
+
+// pullPolicy is what pullPolicyFlag says.
+func pullPolicy(inv *applets.Invocation) corev1.PullPolicy {
+	return corev1.PullPolicy(inv.Flags.String("image-pull-policy"))
 }
 
 // Image is the image to run in the pod: --image, KDIAG_IMAGE or the build's.

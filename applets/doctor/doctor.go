@@ -1,0 +1,69 @@
+// Package doctor is the applet that looks for what would keep the other
+// commands from working: on this machine, in the cluster and in a pod. It
+// changes nothing.
+package doctor
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"kdiag/applets"
+	"kdiag/applets/kubeflags"
+	"kdiag/kube"
+
+	"github.com/urfave/cli/v2"
+)
+
+// defaultTimeout bounds all checks together.
+const defaultTimeout = 20 * time.Second
+
+// Applet is "kdiag doctor".
+func Applet() applets.Applet {
+	return applets.Applet{
+		Name:      "doctor",
+		Summary:   "Check what the other commands need, and say what is missing",
+		ArgsUsage: "[POD | TYPE/NAME] [-l selector] [-c container] [flags]",
+		Args:      []applets.Kind{applets.KindTarget, applets.KindNone},
+		Examples: `
+			kubectl kdiag doctor                      # the kubeconfig, the cluster, your rights
+			kubectl kdiag doctor -n prod deploy/web   # and what this pod and its node admit
+		`,
+		Description: `
+			One line for each check: ✓ it is well, ✗ it is not, – it does not apply, or cannot
+			be known from here. Nothing is changed: what would be admitted is asked by dry run.
+			Exit code: 1 if a check failed.
+		`,
+		Flags: slices.Concat([]cli.Flag{
+			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "Lines, or one document", Value: "text"}, "text", "json"),
+		}, kubeflags.ProbeFlags(defaultTimeout)),
+		Run: run,
+	}
+}
+
+func run(ctx context.Context, inv *applets.Invocation) error {
+	if len(inv.Rest) > 0 {
+		return applets.Usage("doctor runs no command, got %q", inv.Rest)
+	}
+	out := newReport(inv.Flags.String("output"), inv.Out)
+	probe, err := kubeflags.ParseProbe(inv)
+	if applets.ExitCode(err) == applets.ExitUsage {
+		return err
+	}
+	bounded, cancel := kube.WithTimeout(ctx, inv.Flags.Duration("timeout"))
+	defer cancel()
+	well := true
+	for check := range examine(bounded, probe, err) {
+		out.add(check)
+		well = well && check.Status != Failed
+	}
+	switch err := out.end(); {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return err
+	case !well:
+		return errSome
+	}
+	return nil
+}
