@@ -59,8 +59,9 @@ func (a access) on() string {
 	return resource
 }
 
-// CommandRights is what one of kdiag's commands needs to be allowed, and what
-// of it this user is not, each as a verb and a resource: "create pods/exec".
+// CommandRights is what one of kdiag's commands needs to be allowed, as "get,
+// list pods", and what of it this user is not, each as a verb and a resource:
+// "create pods/exec".
 type CommandRights struct {
 	Command string
 	Needed  []string
@@ -94,14 +95,30 @@ func (c *Cluster) Rights(ctx context.Context, pod string) ([]CommandRights, erro
 	answers := make([]CommandRights, len(needs))
 	for i, need := range needs {
 		answers[i].Command = need.command
+		answers[i].Needed = grouped(need.rights)
 		for _, right := range need.rights {
-			answers[i].Needed = append(answers[i].Needed, right.String())
 			if !may[right] {
 				answers[i].Lacking = append(answers[i].Lacking, right.String())
 			}
 		}
 	}
 	return answers, nil
+}
+
+// grouped says rights to the same resource, which stand together, as one.
+func grouped(rights []access) []string {
+	var groups []string
+	verbs := ""
+	for i, right := range rights {
+		verbs += right.verb
+		if i+1 < len(rights) && rights[i+1].on() == right.on() {
+			verbs += ", "
+			continue
+		}
+		groups = append(groups, verbs+" "+right.on())
+		verbs = ""
+	}
+	return groups
 }
 
 func (c *Cluster) reviewAll(ctx context.Context, rights []access, pod string) (map[access]bool, error) {

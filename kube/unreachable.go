@@ -14,6 +14,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
 )
 
 // plain says of an error which server it came from, by which proxy, and drops
@@ -141,6 +142,8 @@ func (c *Cluster) hint(err error) string {
 		return "the server did not answer within the bound on one request (--request-timeout)"
 	case errors.As(err, &dial) && c.proxy() != nil:
 		return hintProxy
+	case errors.As(err, &dial) && c.origin == (origin{}) && c.streams.Host == clientcmd.ClusterDefaults.Server:
+		return "no kubeconfig names a cluster, so this was tried: set KUBECONFIG, or give --kubeconfig FILE or --server URL"
 	case errors.As(err, &lookup):
 		return "is the VPN up, and the right context chosen? kubectl config current-context"
 	case errors.As(err, &dial):

@@ -152,6 +152,19 @@ func TestUnreachableHints(t *testing.T) {
 	}
 }
 
+// TestNoConfig says that none is there, where client-go tries localhost.
+func TestNoConfig(t *testing.T) {
+	t.Setenv("KUBECONFIG", writeFile(t, ""))
+	c, err := Connect(Options{}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := &url.Error{Op: "Get", URL: c.Server(), Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}
+	if _, hint := said(c.explain(t.Context(), "find pod web", getPods, refused)); !strings.Contains(hint, "no kubeconfig names a cluster") {
+		t.Errorf("hint = %q, want that there is no kubeconfig", hint)
+	}
+}
+
 // TestServerSecret keeps a password that stands in the server's address.
 func TestServerSecret(t *testing.T) {
 	c, err := Connect(Options{Kubeconfig: configFile(t, `{server: "https://me:s3cret@10.0.0.1"}`, "{}")}, io.Discard)

@@ -132,7 +132,7 @@ func (e examination) user(ctx context.Context) []Check {
 }
 
 func (e examination) rights(ctx context.Context) []Check {
-	commands, err := e.cluster.Rights(ctx, "")
+	commands, err := e.cluster.Rights(ctx, e.probe.PodName())
 	if err != nil {
 		var checks []Check
 		for _, command := range kube.CommandNames() {
@@ -142,7 +142,7 @@ func (e examination) rights(ctx context.Context) []Check {
 	}
 	checks := make([]Check, len(commands))
 	for i, command := range commands {
-		checks[i] = passed(nameRights+command.Command, "%s", strings.Join(command.Needed, ", "))
+		checks[i] = passed(nameRights+command.Command, "%s", strings.Join(command.Needed, "; "))
 		if len(command.Lacking) > 0 {
 			checks[i] = Check{nameRights + command.Command, Failed,
 				fmt.Sprintf("no right to %s in namespace %q", strings.Join(command.Lacking, ", "), e.cluster.Namespace), command.Hint()}

@@ -7,7 +7,6 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"kdiag/applets"
 	"kdiag/kube"
@@ -139,9 +138,9 @@ func Image(inv *applets.Invocation) string {
 // user whose configuration directory cannot be written gets one for this run
 // only, and is told so.
 func userKey(inv *applets.Invocation) (ed25519.PrivateKey, error) {
-	dir, err := os.UserConfigDir()
+	file, err := keyFile()
 	if err == nil {
-		key, loadErr := mux.LoadKey(filepath.Join(dir, "kdiag", "key.pem"))
+		key, loadErr := mux.LoadKey(file)
 		if loadErr == nil {
 			return key, nil
 		}

@@ -1,13 +1,17 @@
-// Package version is the applet that says which kdiag this is.
+// Package version is the applet that says which kdiag this is, and, where it is
+// asked to, which cluster and which managers it has to do with.
 package version
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"runtime"
+	"slices"
 
 	"kdiag/applets"
+	"kdiag/applets/kubeflags"
 
 	"github.com/urfave/cli/v2"
 )
@@ -15,6 +19,10 @@ import (
 // Info is what "version -o json" prints.
 type Info struct {
 	Client Client `json:"client"`
+	// Cluster is nil where it was not asked for.
+	Cluster *Cluster `json:"cluster,omitempty"`
+	// Managers are this user's in the pod; nil where no pod is named.
+	Managers []Manager `json:"managers,omitempty"`
 }
 
 // Client is the binary itself.
@@ -29,36 +37,62 @@ type Client struct {
 // Applet is "kdiag version".
 func Applet() applets.Applet {
 	return applets.Applet{
-		Name:    "version",
-		Summary: "Say which kdiag this is and which image it runs in pods",
-		Args:    []applets.Kind{applets.KindNone},
+		Name:      "version",
+		Summary:   "Say which kdiag this is and which image it runs in pods",
+		ArgsUsage: "[POD | TYPE/NAME] [flags]",
+		Args:      []applets.Kind{applets.KindTarget, applets.KindNone},
 		Examples: `
-			kubectl kdiag version                          # one line
-			kubectl kdiag version -o json | jq .client     # for programs
+			kubectl kdiag version                      # this binary; nothing is asked
+			kubectl kdiag version -o json deploy/web   # the cluster too, and your managers in the pod
 		`,
-		Flags: []cli.Flag{
-			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "Format", Value: "text"}, "text", "json"),
-		},
+		Flags: slices.Concat([]cli.Flag{
+			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "A line, or a document, for which the cluster is asked", Value: "text"}, "text", "json"),
+			&cli.BoolFlag{Name: "cluster-version", Usage: "Ask the cluster for its version"},
+		}, kubeflags.LookFlags()),
 		Run: run,
 	}
 }
 
-func run(_ context.Context, inv *applets.Invocation) error {
-	if len(inv.Args) > 0 {
-		return applets.Usage("version takes no arguments, got %q", inv.Args)
+func run(ctx context.Context, inv *applets.Invocation) error {
+	if len(inv.Rest) > 0 {
+		return applets.Usage("version runs no command, got %q", inv.Rest)
 	}
-	info := Info{Client{
+	format := inv.Flags.String("output")
+	info := Info{Client: Client{
 		Version:  inv.Build.Version,
 		Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		Go:       runtime.Version(),
 		Image:    inv.Build.Image,
 	}}
-	if inv.Flags.String("output") == "json" {
-		encoder := json.NewEncoder(inv.Out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(info)
+	var err error
+	if format == "json" || inv.Flags.Bool("cluster-version") || kubeflags.HasTarget(inv) {
+		if err = info.look(ctx, inv); applets.ExitCode(err) == applets.ExitUsage {
+			return err
+		}
 	}
-	_, err := fmt.Fprintf(inv.Out, "kdiag %s %s (%s), image %s\n",
-		info.Client.Version, info.Client.Platform, info.Client.Go, info.Client.Image)
+	if printErr := info.print(inv.Out, format); printErr != nil {
+		return printErr
+	}
+	return err
+}
+
+func (i Info) print(out io.Writer, format string) error {
+	if format == "json" {
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		return encoder.Encode(i)
+	}
+	_, err := fmt.Fprintf(out, "kdiag %s %s (%s), image %s\n", i.Client.Version, i.Client.Platform, i.Client.Go, i.Client.Image)
+	switch {
+	case i.Cluster == nil:
+	case i.Cluster.Error != "":
+		fmt.Fprintf(out, "cluster: %s\n", i.Cluster.Error)
+	default:
+		fmt.Fprintf(out, "cluster %s at %s\n", i.Cluster.Version, i.Cluster.Server)
+	}
+	for _, m := range i.Managers {
+		fmt.Fprintf(out, "manager %s\n", m)
+	}
 	return err
 }

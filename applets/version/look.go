@@ -1,0 +1,73 @@
+package version
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"kdiag/applets"
+	"kdiag/applets/kubeflags"
+	"kdiag/kube"
+)
+
+// Cluster is the API server. Either Version or Error is set.
+type Cluster struct {
+	Server  string `json:"server,omitempty"`
+	Version string `json:"version,omitempty"`
+	// Error is why it does not say.
+	Error string `json:"error,omitempty"`
+}
+
+// Manager is one of this user's in the pod.
+type Manager struct {
+	Container string `json:"container"`
+	Role      string `json:"role"`
+	// Target and Profile are a shell container's.
+	Target  string `json:"target,omitempty"`
+	Profile string `json:"profile,omitempty"`
+	Version string `json:"version"`
+}
+
+func (m Manager) String() string {
+	text := fmt.Sprintf("%s: %s", m.Container, m.Role)
+	if m.Target != "" {
+		text += " for container " + m.Target + ", profile " + m.Profile
+	}
+	return text + ", " + m.Version
+}
+
+// patience is how long the cluster has to answer.
+const patience = 2 * time.Second
+
+// look asks the cluster. That it does not answer is no error, but for a target
+// that was named.
+func (i *Info) look(ctx context.Context, inv *applets.Invocation) error {
+	look, err := kubeflags.ParseLook(inv)
+	if applets.ExitCode(err) == applets.ExitUsage {
+		return err
+	}
+	i.Cluster = &Cluster{}
+	if err != nil {
+		i.Cluster.Error = err.Error()
+		return nil
+	}
+	ctx, cancel := kube.WithTimeout(ctx, patience)
+	defer cancel()
+	i.Cluster.Server = look.Cluster.Server()
+	if i.Cluster.Version, _, err = look.Cluster.ServerVersion(ctx); i.Cluster.Version == "" {
+		i.Cluster.Error = err.Error()
+		return nil
+	}
+	if !kubeflags.HasTarget(inv) {
+		return nil
+	}
+	pod, err := look.Find(ctx)
+	if err != nil {
+		return err
+	}
+	i.Managers = []Manager{}
+	for _, m := range kube.Managers(pod, look.User) {
+		i.Managers = append(i.Managers, Manager{m.Container, m.Role, m.Target, string(m.Profile), m.Version})
+	}
+	return nil
+}

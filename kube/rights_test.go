@@ -1,0 +1,38 @@
+package kube
+
+import (
+	"reflect"
+	"testing"
+)
+
+func TestGrouped(t *testing.T) {
+	got := grouped([]access{getPods, watchPods, patchEphemeral, createExec, getLog})
+	want := []string{"get, watch pods", "patch pods/ephemeralcontainers", "create pods/exec", "get pods/log"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("grouped = %q, want %q", got, want)
+	}
+}
+
+func TestRightsHint(t *testing.T) {
+	r := CommandRights{Lacking: []string{"get pods/log", "create pods/exec"}}
+	if got, want := r.Hint(), `ask for a role with the verb "get" on pods/log, the verb "create" on pods/exec`; got != want {
+		t.Errorf("Hint = %q, want %q", got, want)
+	}
+	if got := (CommandRights{}).Hint(); got != "" {
+		t.Errorf("Hint where nothing is lacking = %q, want none", got)
+	}
+}
+
+func TestAtLevel(t *testing.T) {
+	for level, want := range map[string]struct {
+		best Profile
+		net  bool
+	}{
+		"": {ProfileSetns, true}, "privileged": {ProfileSetns, true},
+		"baseline": {ProfileBaseline, false}, "restricted": {ProfileRestricted, false},
+	} {
+		if best, net := AtLevel(level); best != want.best || net != want.net {
+			t.Errorf("AtLevel(%q) = %s, %v, want %s, %v", level, best, net, want.best, want.net)
+		}
+	}
+}
