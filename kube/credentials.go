@@ -7,11 +7,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 )
 
@@ -26,6 +28,13 @@ func (c *Cluster) refusedCredentials(err error) (said error, next string) {
 		return fmt.Errorf("%s has no credentials: %w", who, err), "the kubeconfig's user needs a token, a certificate or a credential command; or give --token"
 	}
 	return fmt.Errorf("the credentials of %s are refused: %w", who, err), "the credentials are wrong or have expired: " + again
+}
+
+// CredentialsAtFault reports whether a request failed for want of credentials
+// that the server takes: it refused them, or a plugin gave none.
+func CredentialsAtFault(err error) bool {
+	var plugin *PluginError
+	return errors.As(err, &plugin) || apierrors.IsUnauthorized(err)
 }
 
 // who names the user as the kubeconfig does.

@@ -106,7 +106,11 @@ type examination struct {
 }
 
 func serverChecks(cluster *kube.Cluster, git string, minor int, err error) []Check {
-	if git == "" {
+	switch {
+	case kube.CredentialsAtFault(err):
+		const why = "not told without credentials that it takes"
+		return []Check{unknown(nameServer, "%s: %s", cluster.Server(), why), unknown(nameVersion, why), failed(nameUser, err)}
+	case git == "":
 		return []Check{failed(nameServer, err)}
 	}
 	server := passed(nameServer, "%s answers", cluster.Server())
