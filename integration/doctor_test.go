@@ -195,8 +195,8 @@ func TestDoctorWithoutWebSocket(t *testing.T) {
 // to answer is not asked.
 func TestDoctorUnreachable(t *testing.T) {
 	for server, w := range map[string]want{
-		"https://127.0.0.1:1":                            {"API server", "failed", "connection refused", "is the cluster up"},
-		"https://127.0.0.1:" + deaf(t, "127.0.0.1:0"):    {"API server", "failed", "no answer within 2s", ""},
+		"https://127.0.0.1:1":                         {"API server", "failed", "connection refused", "is the cluster up"},
+		"https://127.0.0.1:" + deaf(t, "127.0.0.1:0"): {"API server", "failed", "no answer within 2s", ""},
 	} {
 		checks, all := doctor(t, "web", "--server="+server, "--timeout=2s")
 		w.check(t, checks, all)

@@ -61,7 +61,8 @@ func (c *Cluster) WhoAmI(ctx context.Context) (string, error) {
 	if err == nil {
 		return name, nil
 	}
-	if !isNotFound(err) && !apierrors.IsForbidden(err) {
+	// Of a group that it has not, an API server says so in plain text.
+	if !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
 		return "", c.explain(ctx, doing, access{}, err)
 	}
 	_, err = c.review(ctx, getPods.in(c.Namespace, ""))

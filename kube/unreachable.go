@@ -126,7 +126,7 @@ func (c *Cluster) hint(err error) string {
 		asked     *url.Error
 	)
 	switch {
-	case isForeign(err) && strings.HasPrefix(c.Server(), "http://"):
+	case isForeign(err) && apierrors.IsBadRequest(err) && strings.HasPrefix(c.Server(), "http://"):
 		return "does it speak TLS? then its address begins with https://"
 	case isForeign(err):
 		return notKubernetes
