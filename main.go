@@ -5,7 +5,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"path"
@@ -77,8 +76,7 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			return finish(ctx, err, stderr)
 		}
 	}
-	var err error = &applets.ExitError{Code: applets.ExitUnknown, Err: fmt.Errorf("unknown command %q", name)}
-	err = applets.DidYouMean(err, name, applets.Names(list))
+	err := applets.UnknownCommand(list, line, name)
 	return finish(ctx, applets.WithHint(err, "%s --help lists the commands", called), stderr)
 }
 

@@ -1,6 +1,8 @@
 package applets
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -163,6 +165,17 @@ func SplitApplet(list []Applet, line []string) (name string, left []string) {
 		return line[0], line[1:]
 	}
 	return SplitName(AllFlags(list), line)
+}
+
+// UnknownCommand is the error for a line whose name no applet has. A mistyped
+// flag before it may be why: its value is then taken for the name.
+func UnknownCommand(list []Applet, line []string, name string) error {
+	flags := AllFlags(list)
+	if before := read(flags, line[:max(0, slices.Index(line, name))]); before.unknown != "" {
+		return unknownFlag(flags, before.unknown)
+	}
+	err := &ExitError{Code: ExitUnknown, Err: fmt.Errorf("unknown command %q", name)}
+	return DidYouMean(err, name, Names(list))
 }
 
 // SplitName finds the applet's name in a line that may begin with flags, as

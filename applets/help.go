@@ -106,14 +106,14 @@ func section(b *strings.Builder, title, text string) {
 	}
 }
 
-// Dedent takes a text of an applet out of the source's indentation: no line
-// begins with a tab, or with an empty one.
+// Dedent takes a text of an applet out of the source's indentation: its lines
+// begin with no tab, and it begins and ends with no empty one.
 func Dedent(text string) string {
 	var lines []string
-	for line := range strings.Lines(strings.TrimSpace(text)) {
-		lines = append(lines, strings.TrimRight(strings.TrimLeft(line, "\t"), "\n"))
+	for line := range strings.Lines(text) {
+		lines = append(lines, strings.TrimRight(strings.TrimLeft(line, "\t"), " \n"))
 	}
-	return strings.Join(lines, "\n")
+	return strings.Trim(strings.Join(lines, "\n"), "\n")
 }
 
 // FlagTable is a line for each flag, more where its usage is long.

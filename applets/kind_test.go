@@ -87,7 +87,7 @@ func TestEither(t *testing.T) {
 func TestNearest(t *testing.T) {
 	words := []string{"shell", "redir", "image", "version", "help"}
 	for given, want := range map[string]string{
-		"shel": "shell", "hsell": "shell", "redirect": "redir", "imgae": "image", "versoin": "version", "hlep": "help",
+		"shel": "shell", "hsell": "shell", "redirect": "redir", "imgae": "image", "versionn": "version", "hlep": "help",
 		"quux": "", "": "", "deploy": "",
 	} {
 		if got := Nearest(given, words); got != want {

@@ -90,6 +90,13 @@ func TestHang(t *testing.T) {
 	}
 }
 
+func TestDedent(t *testing.T) {
+	got := Dedent("\n\t\t  0  done\n\n\t\t  1  failed\n\t")
+	if want := "  0  done\n\n  1  failed"; got != want {
+		t.Errorf("Dedent = %q, want %q", got, want)
+	}
+}
+
 func TestFlagUsage(t *testing.T) {
 	flag := choosing().Flags[0]
 	if got, want := FlagUsage(flag), ": text or json (default text)"; got != want {
