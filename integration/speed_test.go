@@ -50,6 +50,13 @@ func TestSpeed(t *testing.T) {
 	}
 	compare("warm: a command in a container that is there", warm, exec)
 
+	look, again := side{name: "kdiag ps --sockets"}, side{name: "kubectl exec -- true"}
+	for range speedRuns {
+		look.times = append(look.times, timed(t, shared.binary(), "ps", "--sockets", "-n", namespace, "kdiag-0"))
+		again.times = append(again.times, timed(t, "kubectl", "exec", "-n", namespace, "kdiag-0", "--", "true"))
+	}
+	compare("ps: a look from a container that is there", look, again)
+
 	ours, theirs := side{name: "kdiag version"}, side{name: "kubectl version --client"}
 	for range speedRuns {
 		ours.times = append(ours.times, timed(t, filepath.Join(shared.root, "bin", "kdiag"), "version"))
