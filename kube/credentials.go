@@ -18,16 +18,18 @@ import (
 )
 
 // refusedCredentials is what an API server's 401 means for this user.
-func (c *Cluster) refusedCredentials(err error) (said error, next string) {
+func (c *Cluster) refusedCredentials(doing string, err error) *Error {
 	who := c.who()
 	const again = "log in again, or choose another context (--context, kubectl config get-contexts)"
 	if what, at, known := expiry(c.streams); known && at.Before(time.Now()) {
-		return fmt.Errorf("the %s of %s expired on %s: %w", what, who, at.UTC().Format("2006-01-02 15:04 MST"), err), again
+		return &Error{Doing: doing, Err: fmt.Errorf("the %s of %s expired on %s: %w", what, who, at.UTC().Format("2006-01-02 15:04 MST"), err), Next: again}
 	}
 	if !hasCredentials(c.streams) {
-		return fmt.Errorf("%s has no credentials: %w", who, err), "the kubeconfig's user needs a token, a certificate or a credential command; or give --token"
+		return &Error{Doing: doing, Err: fmt.Errorf("%s has no credentials: %w", who, err),
+			Next: "the kubeconfig's user needs a token, a certificate or a credential command; or give --token"}
 	}
-	return fmt.Errorf("the credentials of %s are refused: %w", who, err), "the credentials are wrong or have expired: " + again
+	return &Error{Doing: doing, Err: fmt.Errorf("the credentials of %s are refused: %w", who, err),
+		Next: "the credentials are wrong or have expired: " + again}
 }
 
 // CredentialsAtFault reports whether a request failed for want of credentials

@@ -46,7 +46,7 @@ func jwt(claims string) string {
 // TestRefusedCredentials names the kubeconfig's user, and the date where it is
 // known.
 func TestRefusedCredentials(t *testing.T) {
-	cluster := trusted(answering(t, true, 401, "application/json", status(401, "Unauthorized")))
+	cluster := trusted(answering(t, true, 401, "application/json", unauthorized))
 	old, oldKey := certificate(t, time.Date(2024, 2, 3, 4, 5, 0, 0, time.UTC))
 	good, goodKey := certificate(t, time.Now().Add(time.Hour))
 	for name, test := range map[string]struct{ user, line, hint string }{
@@ -94,7 +94,7 @@ func plugin(command string) string {
 
 // TestCredentialCommand tells a plugin's failures from the server's.
 func TestCredentialCommand(t *testing.T) {
-	cluster := trusted(answering(t, true, 401, "application/json", status(401, "Unauthorized")))
+	cluster := trusted(answering(t, true, 401, "application/json", unauthorized))
 	const who = `user "dev" (context "ctx"): `
 	gives := `echo '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{\"token\":\"s3cret\"}}'`
 	for name, test := range map[string]struct{ user, line, hint string }{
@@ -115,7 +115,7 @@ func TestCredentialCommand(t *testing.T) {
 
 // TestCredentialCommandHangs ends with the time-out, whatever the plugin does.
 func TestCredentialCommandHangs(t *testing.T) {
-	cluster := trusted(answering(t, true, 401, "application/json", status(401, "Unauthorized")))
+	cluster := trusted(answering(t, true, 401, "application/json", unauthorized))
 	// It ends when it is told to, by a file that goes.
 	waits := filepath.Join(t.TempDir(), "waits")
 	if err := os.WriteFile(waits, nil, 0o600); err != nil {

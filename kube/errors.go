@@ -43,8 +43,7 @@ func (c *Cluster) explain(ctx context.Context, doing string, right access, err e
 		return &Error{Doing: doing, Err: c.late(cause)}
 	}
 	if apierrors.IsUnauthorized(err) {
-		said, next := c.refusedCredentials(err)
-		return &Error{Doing: doing, Err: said, Next: next}
+		return c.refusedCredentials(doing, err)
 	}
 	if apierrors.IsForbidden(err) && !isForeign(err) && !c.allowed(ctx, right) {
 		return denied(doing, right, err)

@@ -11,7 +11,7 @@ func TestUnknownFields(t *testing.T) {
 	for text, want := range map[string][]string{
 		"":                                    nil,
 		"{apiVersion: v1, kind: Config}":      nil,
-		"curent-context: x":                   {"curent-context"},
+		"current-contxt: x":                   {"current-contxt"},
 		"Current-Context: x":                  {"Current-Context"},
 		"users: [{name: u, user: {tokn: x}}]": {"users[0].user.tokn"},
 		"contexts: [{name: c, contxt: {}}]":   {"contexts[0].contxt"},
@@ -39,13 +39,13 @@ func FuzzUnknownFields(f *testing.F) {
 
 // TestConfigNotes names the file and the field, and goes on.
 func TestConfigNotes(t *testing.T) {
-	file := writeFile(t, `{curent-context: x, clusters: [{name: far, cluster: {server: "https://10.0.0.1", proxy: x}}],
+	file := writeFile(t, `{current-contxt: x, clusters: [{name: far, cluster: {server: "https://10.0.0.1", proxy: x}}],
 		contexts: [{name: ctx, context: {cluster: far}}], current-context: ctx}`)
 	var notes strings.Builder
 	if _, err := Connect(Options{Kubeconfig: file}, &notes); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := notes.String(), "note: kubeconfig "+file+": unknown, so ignored: clusters[0].cluster.proxy, curent-context\n"; got != want {
+	if got, want := notes.String(), "note: kubeconfig "+file+": unknown, so ignored: clusters[0].cluster.proxy, current-contxt\n"; got != want {
 		t.Errorf("notes = %q, want %q", got, want)
 	}
 }

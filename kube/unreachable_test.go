@@ -76,10 +76,8 @@ func answering(t *testing.T, overTLS bool, code int, contentType, body string) *
 	return server
 }
 
-// status is an answer as an API server gives it.
-func status(code int, reason string) string {
-	return fmt.Sprintf(`{"kind":"Status","apiVersion":"v1","status":"Failure","message":%q,"reason":%q,"code":%d}`, reason, reason, code)
-}
+// unauthorized is an API server's answer to credentials that it does not take.
+const unauthorized = `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}`
 
 func trusted(at *httptest.Server) string {
 	return `{insecure-skip-tls-verify: true, server: "` + at.URL + `"}`
@@ -100,7 +98,7 @@ func closedPort(t *testing.T) string {
 // not to be had.
 func TestUnreachable(t *testing.T) {
 	const page = "<html>\n<body>log in</body>\n</html>"
-	well := answering(t, true, 401, "application/json", status(401, "Unauthorized"))
+	well := answering(t, true, 401, "application/json", unauthorized)
 	authority := writeFile(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: well.Certificate().Raw})))
 	proxy := answering(t, false, 403, "text/html", page)
 	for name, test := range map[string]struct{ cluster, line, hint string }{

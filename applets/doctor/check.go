@@ -14,7 +14,9 @@ import (
 type Status string
 
 const (
-	OK     Status = "ok"
+	// OK is a check with nothing wrong.
+	OK Status = "ok"
+	// Failed is a check that found what keeps a command from working.
 	Failed Status = "failed"
 	// Unknown is a check that was not made, or that nobody can make from here.
 	Unknown Status = "unknown"

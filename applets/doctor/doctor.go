@@ -53,16 +53,20 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	bounded, cancel := kube.WithTimeout(ctx, inv.Flags.Duration("timeout"))
 	defer cancel()
 	well := true
-	for check := range examine(bounded, probe, err) {
-		out.add(check)
-		well = well && check.Status != Failed
-	}
-	switch err := out.end(); {
-	case ctx.Err() != nil:
+	examine(bounded, probe, err, func(check Check) {
+		// What the user's Ctrl-C ended says nothing.
+		if ctx.Err() == nil {
+			out.add(check)
+			well = well && check.Status != Failed
+		}
+	})
+	if ctx.Err() != nil {
 		return ctx.Err()
-	case err != nil:
+	}
+	if err := out.end(); err != nil {
 		return err
-	case !well:
+	}
+	if !well {
 		return errSome
 	}
 	return nil

@@ -91,8 +91,8 @@ func TestInterrupted(t *testing.T) {
 	}()
 	var out strings.Builder
 	err := applets.Execute(ctx, Applet(), "kdiag", []string{"--server=" + server.URL}, applets.Build{}, applets.Streams{Out: &out, Err: &out})
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("doctor = %v, want the end of its context", err)
+	if !errors.Is(err, context.Canceled) || strings.Contains(out.String(), "✗") {
+		t.Errorf("doctor = %s, %v, want the end of its context and no verdict", out.String(), err)
 	}
 }
 

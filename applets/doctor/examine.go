@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"strings"
 
 	"kdiag/applets/kubeflags"
@@ -36,28 +35,25 @@ func names() []string {
 	return append(list, nameTarget, nameStreams, nameShell, nameRedir, nameImage, nameKernel)
 }
 
-// examine makes every check, in order. What does not need the answer of
-// another runs beside it. configErr is why there is no probe.
-func examine(ctx context.Context, probe *kubeflags.Probe, configErr error) iter.Seq[Check] {
-	return func(yield func(Check) bool) {
-		left := names()
-		// tell says what came out, in the order of names, and reports whether to
-		// go on.
-		tell := func(checks ...Check) bool {
-			for _, check := range checks {
-				left = left[1:]
-				if !yield(check) || check.Status == Failed && stops(check.Name) {
-					return false
-				}
-			}
-			return true
-		}
-		stages(ctx, probe, configErr, tell)
-		for _, name := range left {
-			if !yield(unknown(name, "not asked: see above")) {
-				return
+// examine makes every check, and hands each to add in order. What does not need
+// the answer of another runs beside it. configErr is why there is no probe.
+func examine(ctx context.Context, probe *kubeflags.Probe, configErr error, add func(Check)) {
+	left := names()
+	// tell says what came out, in the order of names, and reports whether to go
+	// on.
+	tell := func(checks ...Check) bool {
+		for _, check := range checks {
+			left = left[1:]
+			add(check)
+			if check.Status == Failed && stops(check.Name) {
+				return false
 			}
 		}
+		return true
+	}
+	stages(ctx, probe, configErr, tell)
+	for _, name := range left {
+		add(unknown(name, "not asked: see above"))
 	}
 }
 
