@@ -1,6 +1,8 @@
 package kube
 
 import (
+	"net/http"
+
 	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -18,8 +20,12 @@ import (
 type clients struct {
 	core, apps, batch, authorization rest.Interface
 	// dry is core for trial requests, whose warnings nobody wants to read.
-	dry   rest.Interface
-	codec runtime.ParameterCodec
+	dry rest.Interface
+	// lasting is core for logs and watches: no bound on how long one takes, and
+	// none on requests per second. Who opens them by the hundred bounds how
+	// many are open.
+	lasting rest.Interface
+	codec   runtime.ParameterCodec
 }
 
 func newClients(config *rest.Config) (clients, error) {
@@ -35,34 +41,48 @@ func newClients(config *rest.Config) (clients, error) {
 	codecs := serializer.NewCodecFactory(scheme)
 
 	// One transport below all of them.
-	httpClient, err := rest.HTTPClientFor(config)
+	httpClient, err := httpClientFor(config)
 	if err != nil {
 		return clients{}, err
 	}
-	if config.ExecProvider != nil {
-		httpClient.Transport = pluginTransport{httpClient.Transport, config.ExecProvider}
+	lasting := rest.CopyConfig(config)
+	lasting.Timeout, lasting.QPS = 0, -1
+	lastingClient, err := httpClientFor(lasting)
+	if err != nil {
+		return clients{}, err
 	}
-	client := func(group schema.GroupVersion, apiPath string, quiet bool) rest.Interface {
+	over := func(config *rest.Config, transport *http.Client, group schema.GroupVersion, apiPath string) rest.Interface {
 		own := rest.CopyConfig(config)
 		own.GroupVersion = &group
 		own.APIPath = apiPath
 		own.NegotiatedSerializer = codecs.WithoutConversion()
-		if quiet {
-			own.WarningHandler = rest.NoWarnings{}
-		}
-		made, clientErr := rest.RESTClientForConfigAndClient(own, httpClient)
+		made, clientErr := rest.RESTClientForConfigAndClient(own, transport)
 		if clientErr != nil {
 			err = clientErr
 		}
 		return made
 	}
+	client := func(group schema.GroupVersion, apiPath string) rest.Interface {
+		return over(config, httpClient, group, apiPath)
+	}
+	quiet := rest.CopyConfig(config)
+	quiet.WarningHandler = rest.NoWarnings{}
 	made := clients{
-		core:          client(corev1.SchemeGroupVersion, "/api", false),
-		dry:           client(corev1.SchemeGroupVersion, "/api", true),
-		apps:          client(appsv1.SchemeGroupVersion, "/apis", false),
-		batch:         client(batchv1.SchemeGroupVersion, "/apis", false),
-		authorization: client(authorizationv1.SchemeGroupVersion, "/apis", false),
+		core:          client(corev1.SchemeGroupVersion, "/api"),
+		dry:           over(quiet, httpClient, corev1.SchemeGroupVersion, "/api"),
+		lasting:       over(lasting, lastingClient, corev1.SchemeGroupVersion, "/api"),
+		apps:          client(appsv1.SchemeGroupVersion, "/apis"),
+		batch:         client(batchv1.SchemeGroupVersion, "/apis"),
+		authorization: client(authorizationv1.SchemeGroupVersion, "/apis"),
 		codec:         runtime.NewParameterCodec(scheme),
+	}
+	return made, err
+}
+
+func httpClientFor(config *rest.Config) (*http.Client, error) {
+	made, err := rest.HTTPClientFor(config)
+	if err == nil && config.ExecProvider != nil {
+		made.Transport = pluginTransport{made.Transport, config.ExecProvider}
 	}
 	return made, err
 }

@@ -102,3 +102,9 @@ func IsDenied(err error) bool {
 	var denied *DeniedError
 	return errors.As(err, &denied)
 }
+
+// IsRefused reports whether a request failed for want of a right or of
+// credentials, which trying again does not change.
+func IsRefused(err error) bool {
+	return IsDenied(err) || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err)
+}

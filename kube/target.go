@@ -16,7 +16,8 @@ import (
 	"k8s.io/kubectl/pkg/util/podutils"
 )
 
-// Selection says which pod is meant. One of Name and Labels is set.
+// Selection says which pods are meant. One of Name and Labels is set, or
+// neither for all of the namespace.
 type Selection struct {
 	// Kind is "pods" or the resource that owns the pods: "deployments",
 	// "statefulsets", "daemonsets", "replicasets", "jobs", "services".
@@ -89,6 +90,8 @@ func (s Selection) String() string {
 	switch {
 	case s.Labels != "":
 		return "selector " + s.Labels
+	case s.Name == "":
+		return "the namespace"
 	case s.Kind == "pods":
 		return "pod " + s.Name
 	}

@@ -1,0 +1,71 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// LogRequest is one reading of a container's log.
+type LogRequest struct {
+	Namespace, Pod, Container string
+	// Follow goes on until the container ends.
+	Follow bool
+	// Previous reads the instance before the present one.
+	Previous bool
+	// Since leaves out what is older, in whole seconds; zero leaves out nothing.
+	Since time.Time
+	// SinceSeconds leaves out what is older than so many seconds, by the node's
+	// clock; 0 leaves out nothing.
+	SinceSeconds int64
+	// Tail is how many lines to begin before the end; nil for all.
+	Tail *int64
+}
+
+// ErrNoLog is a container that has no log, or none yet.
+var ErrNoLog = errors.New("there is no log of it")
+
+// ErrNoPod is a pod that is not there any more.
+var ErrNoPod = errors.New("the pod is gone")
+
+// OpenLog opens a container's log, each line with its time. It is the caller's
+// to close. The kubelet may not answer before the first line. The error is
+// ErrNoLog or ErrNoPod, wrapped, where that is why.
+func (c *Cluster) OpenLog(ctx context.Context, r LogRequest) (io.ReadCloser, error) {
+	options := &corev1.PodLogOptions{
+		Container: r.Container, Follow: r.Follow, Previous: r.Previous,
+		Timestamps: true, TailLines: r.Tail,
+	}
+	if !r.Since.IsZero() {
+		since := metav1.NewTime(r.Since)
+		options.SinceTime = &since
+	}
+	if r.SinceSeconds > 0 {
+		options.SinceSeconds = &r.SinceSeconds
+	}
+	log, err := c.pods(r.Namespace).of(c.lasting.Get()).Name(r.Pod).SubResource("log").
+		VersionedParams(options, c.codec).Stream(ctx)
+	if err == nil {
+		return log, nil
+	}
+	doing := fmt.Sprintf("read the log of container %s of pod %s/%s", r.Container, r.Namespace, r.Pod)
+	switch {
+	case context.Cause(ctx) != nil:
+		err = &Error{Doing: doing, Err: context.Cause(ctx)}
+	case apierrors.IsBadRequest(err):
+		// The kubelet's answer while a container waits to start, and for a
+		// previous one that never was.
+		err = &Error{Doing: doing, Err: fmt.Errorf("%w: %w", ErrNoLog, err)}
+	case apierrors.IsNotFound(err):
+		err = &Error{Doing: doing, Err: fmt.Errorf("%w: %w", ErrNoPod, err)}
+	default:
+		err = c.explain(ctx, doing, getLog.in(r.Namespace, r.Pod), err)
+	}
+	return nil, err
+}

@@ -1,0 +1,135 @@
+package kube
+
+import (
+	"context"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// PodWatch is told of the pods that a selection means. Its functions are called
+// one at a time.
+type PodWatch struct {
+	// Changed is called with every pod there is and with each new state of one.
+	Changed func(*corev1.Pod)
+	// Gone is called when a pod is there no more, or is not meant any more.
+	Gone func(types.UID)
+	// Listed is called once, after Changed was for every pod of the first list.
+	Listed func()
+	// Broken is called when the watch has ended and cannot begin anew, and with
+	// nil when it has begun after that.
+	Broken func(error)
+}
+
+// rewatch is how long after a watch's end the next one begins.
+const rewatch = time.Second
+
+// WatchPods tells w of the pods that s means until ctx ends, which it returns
+// the cause of. It fails where the first list does; after that it tries again
+// for ever.
+func (c *Cluster) WatchPods(ctx context.Context, s Selection, w PodWatch) error {
+	options, err := c.podsOf(ctx, s)
+	if err != nil {
+		return err
+	}
+	doing := "list the pods of " + s.String()
+	known, listed, broken := map[types.UID]bool{}, false, false
+	for {
+		version, err := c.listPods(ctx, options, known, w)
+		switch {
+		case err != nil && !listed:
+			return c.explain(ctx, doing, listPods.in(c.Namespace, ""), err)
+		case err == nil && !listed:
+			listed = true
+			w.Listed()
+		case err == nil && broken:
+			broken = false
+			w.Broken(nil)
+		}
+		if err == nil {
+			err = c.followPods(ctx, options, version, known, w)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil && !broken && !apierrors.IsGone(err) && !apierrors.IsResourceExpired(err) {
+			broken = true
+			w.Broken(c.explain(ctx, "watch the pods of "+s.String(), watchPods.in(c.Namespace, ""), err))
+		}
+		select {
+		case <-time.After(rewatch):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// podsOf is how the API is asked for the pods of a selection. A pod's own name
+// must be one that there is.
+func (c *Cluster) podsOf(ctx context.Context, s Selection) (metav1.ListOptions, error) {
+	switch {
+	case s.Name == "":
+		return metav1.ListOptions{LabelSelector: s.Labels}, nil
+	case s.Kind == "pods":
+		_, err := c.namedPod(ctx, s.Name)
+		return metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", s.Name).String()}, err
+	}
+	selector, err := c.selectorOf(ctx, s)
+	return metav1.ListOptions{LabelSelector: selector}, err
+}
+
+// listPods tells of every pod there is, and of those that are gone since the
+// last list.
+func (c *Cluster) listPods(ctx context.Context, options metav1.ListOptions, known map[types.UID]bool, w PodWatch) (version string, err error) {
+	got, err := list[corev1.PodList](ctx, c.pods(c.Namespace), options)
+	if err != nil {
+		return "", err
+	}
+	there := map[types.UID]bool{}
+	for i := range got.Items {
+		there[got.Items[i].UID] = true
+	}
+	for uid := range known {
+		if !there[uid] {
+			delete(known, uid)
+			w.Gone(uid)
+		}
+	}
+	for i := range got.Items {
+		known[got.Items[i].UID] = true
+		w.Changed(&got.Items[i])
+	}
+	return got.ResourceVersion, nil
+}
+
+// followPods tells of changes until the watch ends: nil where the API server
+// ended it in good order, as it does every few minutes.
+func (c *Cluster) followPods(ctx context.Context, options metav1.ListOptions, version string, known map[types.UID]bool, w PodWatch) error {
+	options.ResourceVersion = version
+	changes, err := resource{c.lasting, c.codec, "pods", c.Namespace}.watch(ctx, options)
+	if err != nil {
+		return err
+	}
+	defer changes.Stop()
+	for event := range changes.ResultChan() {
+		if event.Type == watch.Error {
+			return apierrors.FromObject(event.Object)
+		}
+		pod, ok := event.Object.(*corev1.Pod)
+		if !ok {
+			continue
+		}
+		if event.Type == watch.Deleted {
+			delete(known, pod.UID)
+			w.Gone(pod.UID)
+			continue
+		}
+		known[pod.UID] = true
+		w.Changed(pod)
+	}
+	return nil
+}
