@@ -34,9 +34,12 @@ func Help(a Applet, path string) string {
 	if own := CategoryFlags([]Applet{{Flags: a.Flags}}, ""); len(own) > 0 {
 		fmt.Fprintf(&b, "\nFlags:\n%s", FlagTable(own))
 	}
-	for _, category := range Categories(a) {
+	for i, category := range Categories(a) {
+		if i == 0 {
+			b.WriteString("\n")
+		}
 		names := someNames(CategoryFlags([]Applet{{Flags: a.Flags}}, category))
-		fmt.Fprintf(&b, "\n%s", hang("", fmt.Sprintf("Also %s: %s help %s", names, program(path), category), helpWidth))
+		b.WriteString(hang("", fmt.Sprintf("Also %s: %s help %s", names, program(path), category), helpWidth))
 	}
 	return b.String()
 }
@@ -157,9 +160,21 @@ func FlagNames(f cli.Flag) string {
 		text = "-" + short + ", --" + long
 	}
 	if takesValue(f) {
-		text += "=" + strings.ToUpper(long[strings.LastIndex(long, "-")+1:])
+		text += "=" + valueName(f, long)
 	}
 	return text
+}
+
+// valueName is a word for a flag's value: the one in backquotes in its usage,
+// as package flag has it, else the last of its name.
+func valueName(f cli.Flag, long string) string {
+	if doc, ok := f.(cli.DocGenerationFlag); ok {
+		if _, rest, quoted := strings.Cut(doc.GetUsage(), "`"); quoted {
+			name, _, _ := strings.Cut(rest, "`")
+			return name
+		}
+	}
+	return strings.ToUpper(long[strings.LastIndex(long, "-")+1:])
 }
 
 // twoNames are a flag's first one-letter name and its first long one.
@@ -181,11 +196,11 @@ func FlagUsage(f cli.Flag) string {
 	if !ok {
 		return ""
 	}
-	usage := doc.GetUsage()
+	usage := strings.ReplaceAll(doc.GetUsage(), "`", "")
 	if _, fixed := Meaning(f); len(fixed) > 0 {
 		usage += ": " + Either(fixed)
 	}
-	if value := doc.GetDefaultText(); value != "" && value != "false" && value != `""` && takesValue(f) {
+	if value := doc.GetDefaultText(); !slices.Contains([]string{"", "false", `""`, "0", "0s"}, value) && takesValue(f) {
 		usage += " (default " + plain(strings.Trim(value, `"`)) + ")"
 	}
 	return usage

@@ -31,7 +31,7 @@ func Applet() applets.Applet {
 			SPEC is PORT[:[HOST:]LOCALPORT], to any destination, or HOST:PORT[=[HOST:]LOCALPORT], to that one.
 		`,
 		Flags: append([]cli.Flag{
-			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "outgoing", Usage: "Outgoing connections to take; may be repeated"}),
+			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "outgoing", Usage: "Outgoing connections to take, by a `SPEC`; may be repeated"}),
 			&cli.BoolFlag{Name: "take-over", Usage: "Close what is established there, so that clients connect again"},
 			&cli.DurationFlag{Name: "drain", Usage: "How long connections may go on after Ctrl-C", Value: 10 * time.Second},
 			applets.OneOf(&cli.StringFlag{Name: "proxy-protocol", Usage: "Begin each local connection with its source and destination"}, "v2"),
