@@ -17,6 +17,7 @@ import (
 	"kdiag/applets/help"
 	"kdiag/applets/image"
 	"kdiag/applets/inspect"
+	"kdiag/applets/logs"
 	"kdiag/applets/manage"
 	"kdiag/applets/manager"
 	"kdiag/applets/ps"
@@ -37,6 +38,7 @@ func registry() []applets.Applet {
 		shell.Applet(),
 		redir.Applet(),
 		ps.Applet(),
+		logs.Applet(),
 		manage.Applet(),
 		manager.Applet(),
 		enter.Applet(),

@@ -15,6 +15,9 @@ type signalError struct{ signal syscall.Signal }
 
 func (e *signalError) Error() string { return "ended by " + e.signal.String() }
 
+// Signal is for whoever has a process of its own to pass it on to.
+func (e *signalError) Signal() os.Signal { return e.signal }
+
 // exitCode is what a shell reports for a process that the signal killed
 // (POSIX.1-2017, Shell Command Language, 2.8.2).
 func (e *signalError) exitCode() int { return 128 + int(e.signal) }

@@ -34,10 +34,11 @@ func topLevel(argv []string, list []applets.Applet, streams applets.Streams) int
 }
 
 // finish prints why a run failed, one line and its hints, and returns the
-// process's exit code.
+// process's exit code. A code without a message is a command's own; it stands
+// even where a signal ended the run, which the command was sent, too.
 func finish(ctx context.Context, err error, stderr io.Writer) int {
 	var caught *signalError
-	if err != nil && errors.As(context.Cause(ctx), &caught) {
+	if err != nil && !applets.Silent(err) && errors.As(context.Cause(ctx), &caught) {
 		return caught.exitCode()
 	}
 	if err == nil || applets.Silent(err) {

@@ -42,8 +42,8 @@ func TestPluginThatHangs(t *testing.T) {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := answered(t, "shell", "--kubeconfig", file, ""); got != ":4\n" {
-		t.Errorf("answer = %q, want none", got)
+	if got, want := answered(t, "shell", "--kubeconfig", file, "d"), "deploy/\tdeployments\nds/\tdaemonsets\n:6\n"; got != want {
+		t.Errorf("answer = %q, want %q", got, want)
 	}
 	// The plugin has its end of the pipe open, or will; this ends it.
 	end, err := os.OpenFile(pipe, os.O_WRONLY, 0)

@@ -10,6 +10,8 @@ func Topics() []applets.Topic {
 		{Name: applets.ConnectionCategory, Summary: "How the cluster is reached, and the flags for it", Text: connection},
 		{Name: "profiles", Summary: "What a shell may do, and how the best is found", Text: profiles},
 		{Name: "images", Summary: "The image that runs in pods", Text: images},
+		{Name: "log-sources", Summary: "Which logs are followed, and how many at once", Text: logSources},
+		{Name: "log-lines", Summary: "Which lines are shown, and how", Text: logLines},
 		{Name: "exit-codes", Summary: "What the exit code says", Text: exitCodes},
 		{Name: "environment", Summary: "The variables that kdiag reads", Text: environment},
 		{Name: "shells", Summary: "How completion is switched on", Text: shells},
@@ -59,10 +61,23 @@ KDIAG_IMAGE, else the one that this binary was built for (kdiag version names it
 A node that has the image does not pull it again unless --image-pull-policy=Always says so.
 `
 
+const logSources = `
+logs takes POD, TYPE/NAME, -l selector, each with :CONTAINER where one is meant, or -a for all pods.
+Without a container: the one that kubectl.kubernetes.io/default-container names, else all of
+the pod's.
+Pods that come later and containers that start again are followed, too.
+`
+
+const logLines = `
+A line is matched and shown whole. --include and --exclude say which; --fail-on and --until look at
+all of them. A pod keeps its colour from run to run; NO_COLOR and --color=never show none.
+`
+
 const exitCodes = `
   0      done
   1      kdiag failed; what and why is one line on stderr, what to do next is a hint
   2      wrong usage
+  3      logs: a line matched --fail-on
   127    there is no such command
   130    ended by Ctrl-C; in general 128 and the signal's number
 
@@ -72,6 +87,7 @@ A command that kdiag runs, in a pod or here, passes its own exit code on.
 const environment = `
   KUBECONFIG        kubeconfig files, as kubectl has it
   KDIAG_IMAGE       the image that runs in pods, where --image names none
+  NO_COLOR          if it is set, no colours
   HTTPS_PROXY, NO_PROXY
                     how the API server is reached
   XDG_CONFIG_HOME   where your key is kept (kdiag/key.pem), by which your containers are found

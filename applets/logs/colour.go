@@ -1,0 +1,78 @@
+package logs
+
+import (
+	"hash/fnv"
+	"io"
+	"os"
+	"regexp"
+
+	"kdiag/applets"
+)
+
+// painter colours parts of a line; the zero painter does not.
+type painter struct {
+	on        bool
+	highlight *regexp.Regexp
+}
+
+// palette are the colours of pods (ECMA-48, SGR): those that can be read on
+// light and on dark. Which one is a pod's goes by its name alone, so that it is
+// the same in every run.
+var palette = [...]string{"36", "32", "33", "35", "34", "96", "92", "93", "95", "94"}
+
+func colourOf(pod string) string {
+	hash := fnv.New32a()
+	_, _ = io.WriteString(hash, pod)
+	return palette[hash.Sum32()%uint32(len(palette))]
+}
+
+func sgr(to []byte, codes string) []byte {
+	return append(append(append(to, "\x1b["...), codes...), 'm')
+}
+
+// pod is a pod's name, in bold.
+func (p painter) pod(to []byte, pod string) []byte {
+	if !p.on {
+		return append(to, pod...)
+	}
+	return sgr(append(sgr(to, "1;"+colourOf(pod)), pod...), "0")
+}
+
+// container is a container's name, in its pod's colour.
+func (p painter) container(to []byte, container, pod string) []byte {
+	if !p.on {
+		return append(to, container...)
+	}
+	return sgr(append(sgr(to, colourOf(pod)), container...), "0")
+}
+
+// text is the line itself, with what is to be highlighted in reverse.
+func (p painter) text(to, text []byte) []byte {
+	if !p.on || p.highlight == nil {
+		return append(to, text...)
+	}
+	at := 0
+	for _, found := range p.highlight.FindAllIndex(text, -1) {
+		if found[0] == found[1] {
+			continue
+		}
+		to = append(to, text[at:found[0]]...)
+		to = sgr(append(sgr(to, "7"), text[found[0]:found[1]]...), "27")
+		at = found[1]
+	}
+	return append(to, text[at:]...)
+}
+
+// colours decides whether to colour what goes to out: when is auto, always or
+// never. NO_COLOR, with any value, says no to auto (no-color.org).
+func colours(when string, out io.Writer) (bool, error) {
+	switch when {
+	case "always":
+		return true, nil
+	case "never":
+		return false, nil
+	case "auto":
+		return applets.IsTerminal(out) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", nil
+	}
+	return false, applets.Usage("--color %s: it is auto, always or never", when)
+}

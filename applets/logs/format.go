@@ -1,0 +1,105 @@
+package logs
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"text/template"
+	"time"
+)
+
+// formatter makes a line's text for the user, newline and all, behind to.
+type formatter func(to []byte, l *line) ([]byte, error)
+
+// stampLayout is RFC3339 with all nine digits, so that columns stay in line.
+const stampLayout = "2006-01-02T15:04:05.000000000Z07:00"
+
+// textFormat is "pod container line", with colours where paint has some.
+func textFormat(timestamps bool, paint painter) formatter {
+	return func(to []byte, l *line) ([]byte, error) {
+		to = paint.pod(to, l.Pod)
+		to = append(to, ' ')
+		to = paint.container(to, l.Container, l.Pod)
+		to = append(to, ' ')
+		if timestamps {
+			to = append(l.Time.AppendFormat(to, stampLayout), ' ')
+		}
+		to = paint.text(to, l.Text)
+		return append(to, '\n'), nil
+	}
+}
+
+// rawFormat is the line alone.
+func rawFormat(timestamps bool, paint painter) formatter {
+	return func(to []byte, l *line) ([]byte, error) {
+		if timestamps {
+			to = append(l.Time.AppendFormat(to, stampLayout), ' ')
+		}
+		return append(paint.text(to, l.Text), '\n'), nil
+	}
+}
+
+// record is a line as a program reads it, and as a template does.
+type record struct {
+	Time      time.Time `json:"time"`
+	Namespace string    `json:"namespace"`
+	Pod       string    `json:"pod"`
+	Container string    `json:"container"`
+	Node      string    `json:"node,omitempty"`
+	// Stream is "all": the API tells stdout from stderr only where an alpha
+	// feature is on (KEP-3288).
+	Stream string `json:"stream"`
+	Line   string `json:"line"`
+}
+
+func recordOf(l *line) record {
+	return record{l.Time, l.Namespace, l.Pod, l.Container, l.Node, "all", string(l.Text)}
+}
+
+// jsonFormat is one object for each line. What is no UTF-8 becomes U+FFFD.
+func jsonFormat(to []byte, l *line) ([]byte, error) {
+	buffer := bytes.NewBuffer(to)
+	encoder := json.NewEncoder(buffer)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(recordOf(l))
+	return buffer.Bytes(), err
+}
+
+// templateFormat is a Go template that is given a record. It has a function
+// json; a newline is added where the template makes none.
+func templateFormat(text string) (formatter, error) {
+	parsed, err := template.New("template").Funcs(template.FuncMap{"json": toJSON}).Option("missingkey=error").Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	format := func(to []byte, l *line) ([]byte, error) {
+		buffer := bytes.NewBuffer(to)
+		err := parsed.Execute(buffer, recordOf(l))
+		if text := buffer.Bytes(); len(text) == 0 || text[len(text)-1] != '\n' {
+			buffer.WriteByte('\n')
+		}
+		return buffer.Bytes(), err
+	}
+	// What it does not know is to be said before the first line comes.
+	_, err = format(nil, &line{})
+	return format, err
+}
+
+func toJSON(v any) (string, error) {
+	text, err := json.Marshal(v)
+	return string(text), err
+}
+
+// patterns compiles the values of a flag.
+func patterns(flag string, texts []string) ([]*regexp.Regexp, error) {
+	var list []*regexp.Regexp
+	for _, text := range texts {
+		pattern, err := regexp.Compile(text)
+		if err != nil {
+			return nil, fmt.Errorf("--%s: %w", flag, err)
+		}
+		list = append(list, pattern)
+	}
+	return list, nil
+}

@@ -1,0 +1,100 @@
+package logs
+
+import (
+	"regexp"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// line is one line of a container's log, on its way to the user.
+type line struct {
+	Namespace, Pod, Container, Node string
+	Time                            time.Time
+	Text                            []byte
+	// Old says that it was there before the command was started.
+	Old bool
+}
+
+// delivery decides what becomes of each line. It is safe for concurrent use.
+type delivery struct {
+	include, exclude []*regexp.Regexp
+	failOn, until    *regexp.Regexp
+	format           func(to []byte, l *line) ([]byte, error)
+	sink             *sink
+	// broken is called when a line cannot be written.
+	broken func(error)
+
+	last atomic.Int64 // when the last line came, in nanoseconds
+
+	mu      sync.Mutex
+	matched string // the first line that matched failOn, with where it is from
+	matches int
+	failed  chan struct{} // closed with the first match of failOn
+	reached chan struct{} // closed with the first match of until
+}
+
+// buffers are where lines are put together.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+func (d *delivery) deliver(l *line) {
+	d.last.Store(time.Now().UnixNano())
+	d.watch(l)
+	if !d.shown(l.Text) {
+		return
+	}
+	buffer, _ := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	text, err := d.format((*buffer)[:0], l)
+	*buffer = text
+	if err == nil {
+		err = d.sink.write(text)
+	}
+	if err != nil {
+		d.broken(err)
+	}
+}
+
+func (d *delivery) shown(text []byte) bool {
+	return (len(d.include) == 0 || anyMatches(d.include, text)) && !anyMatches(d.exclude, text)
+}
+
+func anyMatches(list []*regexp.Regexp, text []byte) bool {
+	for _, pattern := range list {
+		if pattern.Match(text) {
+			return true
+		}
+	}
+	return false
+}
+
+// watch looks for what ends the run or has it fail.
+func (d *delivery) watch(l *line) {
+	fails := d.failOn != nil && !l.Old && d.failOn.Match(l.Text)
+	ends := d.until != nil && d.until.Match(l.Text)
+	if !fails && !ends {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if fails {
+		if d.matches++; d.matches == 1 {
+			d.matched = l.Pod + " " + l.Container + " " + string(l.Text)
+			close(d.failed)
+		}
+	}
+	if ends {
+		select {
+		case <-d.reached:
+		default:
+			close(d.reached)
+		}
+	}
+}
+
+// failure is the first line that failOn matched, and how many did.
+func (d *delivery) failure() (first string, matches int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.matched, d.matches
+}

@@ -1,0 +1,46 @@
+package logs
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"kdiag/applets/internal/statusline"
+)
+
+// notes tells the user on stderr what is not a log line. Each is said once.
+type notes struct {
+	out   io.Writer
+	quiet bool
+	line  *statusline.Line
+
+	mu   sync.Mutex
+	said map[string]bool
+}
+
+// mostNotes bounds how many different notes are remembered, and made.
+const mostNotes = 1000
+
+// add notes something, unless the user wants no notes.
+func (n *notes) add(format string, args ...any) {
+	text := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
+	n.mu.Lock()
+	fresh := !n.quiet && !n.said[text] && len(n.said) < mostNotes
+	if fresh {
+		if n.said == nil {
+			n.said = map[string]bool{}
+		}
+		n.said[text] = true
+	}
+	n.mu.Unlock()
+	if fresh {
+		n.say("note: %s", text)
+	}
+}
+
+// say prints a line in any case.
+func (n *notes) say(format string, args ...any) {
+	text := fmt.Sprintf(format, args...) + "\n"
+	n.line.Above(func() { fmt.Fprint(n.out, text) })
+}

@@ -1,0 +1,157 @@
+package logs
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+	"time"
+
+	"kdiag/applets"
+	"kdiag/kube"
+)
+
+const (
+	defaultStreams  = 50
+	defaultDrain    = time.Second
+	defaultDrainMax = 10 * time.Second
+)
+
+// options are what the command line says.
+type options struct {
+	selections []selection
+	from
+	once, previous bool
+	streams        int
+	timeout        time.Duration
+
+	include, exclude []*regexp.Regexp
+	failOn, until    *regexp.Regexp
+	highlight        *regexp.Regexp
+	timestamps       bool
+	output           string
+	template         string
+	colour           string
+	file             string
+	quiet            bool
+
+	command         *command
+	lasting         time.Duration // --for
+	drain, drainMax time.Duration
+}
+
+// parse reads the flags; it asks the cluster nothing.
+func parse(inv *applets.Invocation) (*options, error) {
+	f := inv.Flags
+	o := &options{
+		from: from{since: f.Duration("since"), tail: f.Int64("tail")},
+		once: !f.Bool("follow") || f.Bool("previous"), previous: f.Bool("previous"),
+		streams: f.Int("max-streams"), timeout: f.Duration("timeout"),
+		timestamps: f.Bool("timestamps"), output: f.String("output"), template: f.String("template"),
+		colour: f.String("color"), file: f.String("logs-to"), quiet: f.Bool("quiet"),
+		lasting: f.Duration("for"), drain: f.Duration("drain-duration"), drainMax: f.Duration("drain-max"),
+	}
+	if o.once && !f.IsSet("tail") {
+		o.tail = -1
+	}
+	for _, read := range []func(*applets.Invocation) error{o.parseSelections, o.parsePatterns, o.check, o.parseCommand} {
+		if err := read(inv); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+func (o *options) parseSelections(inv *applets.Invocation) error {
+	f := inv.Flags
+	r := request{
+		args: inv.Args, pods: f.StringSlice("pod"), selectors: f.StringSlice("selector"), all: f.Bool("all"),
+		containers: kube.LogContainers{
+			Names: f.StringSlice("container"),
+			Init:  f.Bool("init-containers"), Ephemeral: f.Bool("ephemeral-containers"),
+		},
+	}
+	switch {
+	case f.Bool("all-containers"):
+		r.containers.Which = kube.AllContainers
+	case f.IsSet("all-containers"):
+		r.containers.Which = kube.OneContainer
+	}
+	if r.containers.Names != nil && f.Bool("all-containers") {
+		return applets.Usage("either -c or --all-containers")
+	}
+	var err error
+	if o.selections, err = r.selections(); err != nil {
+		return applets.Usage("%w", err)
+	}
+	return nil
+}
+
+func (o *options) parsePatterns(inv *applets.Invocation) error {
+	f := inv.Flags
+	one := func(to **regexp.Regexp, flag string, texts []string) error {
+		list, err := patterns(flag, texts)
+		if err == nil && len(list) > 0 {
+			// Several are one: each is known to be right by itself.
+			*to = regexp.MustCompile("(?:" + strings.Join(texts, ")|(?:") + ")")
+		}
+		return err
+	}
+	given := func(flag string) []string {
+		if text := f.String(flag); text != "" {
+			return []string{text}
+		}
+		return nil
+	}
+	var errs [2]error
+	o.include, errs[0] = patterns("include", f.StringSlice("include"))
+	o.exclude, errs[1] = patterns("exclude", f.StringSlice("exclude"))
+	err := errors.Join(errs[0], errs[1],
+		one(&o.highlight, "highlight", f.StringSlice("highlight")),
+		one(&o.failOn, "fail-on", given("fail-on")),
+		one(&o.until, "until", given("until")))
+	if err != nil {
+		return applets.Usage("%w", err)
+	}
+	return nil
+}
+
+// check refuses what makes no sense.
+func (o *options) check(inv *applets.Invocation) error {
+	switch {
+	case o.streams < 1:
+		return applets.Usage("--max-streams %d: it is 1 at least", o.streams)
+	case o.tail < -1:
+		return applets.Usage("--tail %d: it is a number of lines, or -1 for all", o.tail)
+	case o.since < 0, o.lasting < 0, o.drain < 0, o.drainMax < 0:
+		return applets.Usage("a duration is less than nothing")
+	case o.timeout <= 0:
+		return applets.Usage("--timeout is longer than 0")
+	case o.template != "" && inv.Flags.IsSet("output"):
+		return applets.Usage("either --output or --template")
+	case o.once && inv.Rest != nil:
+		return applets.Usage("a command runs while logs are followed: not with --previous or --follow=false")
+	case o.once && (o.until != nil || o.lasting > 0):
+		return applets.Usage("--until and --for end the following of logs: not with --previous or --follow=false")
+	}
+	if _, err := colours(o.colour, nil); err != nil {
+		return err
+	}
+	if o.template != "" {
+		if _, err := templateFormat(o.template); err != nil {
+			return applets.Usage("--template: %w", err)
+		}
+	}
+	return nil
+}
+
+func (o *options) parseCommand(inv *applets.Invocation) error {
+	if inv.Rest == nil {
+		return nil
+	}
+	if len(inv.Rest) == 0 {
+		return applets.Usage("no command follows --")
+	}
+	var err error
+	o.command, err = findCommand(inv.Rest, inv.Streams)
+	return err
+}

@@ -1,0 +1,91 @@
+package logs
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"kdiag/kube"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// selection is some pods and which of their containers.
+type selection struct {
+	pods       kube.Selection
+	containers kube.LogContainers
+}
+
+// request is which pods and containers a command line names.
+type request struct {
+	args      []string // POD or TYPE/NAME
+	pods      []string // POD[:CONTAINER]
+	selectors []string // SELECTOR[:CONTAINER]
+	all       bool
+	// containers is for the selections that name none of their own.
+	containers kube.LogContainers
+}
+
+func (r request) selections() ([]selection, error) {
+	var chosen []selection
+	add := func(target, labels, container string) error {
+		pods, err := kube.ParseSelection(target, labels)
+		s := selection{pods: pods, containers: r.containers}
+		if container != "" {
+			s.containers.Names = []string{container}
+		}
+		chosen = append(chosen, s)
+		return err
+	}
+	for _, target := range slices.Concat(r.args, r.pods) {
+		name, container, err := splitContainer(target)
+		if err == nil {
+			err = add(name, "", container)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, selector := range r.selectors {
+		labels, container, err := splitContainer(selector)
+		if err == nil {
+			err = add("", labels, container)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case r.all && len(chosen) > 0:
+		return nil, fmt.Errorf("--all is every pod: no other one can be named")
+	case r.all:
+		chosen = []selection{{kube.Selection{Kind: "pods"}, r.containers}}
+	case len(chosen) == 0:
+		return nil, fmt.Errorf("name pods: POD, TYPE/NAME, -l selector or --all")
+	}
+	return chosen, nil
+}
+
+// splitContainer takes the container off "NAME:CONTAINER". Neither names nor
+// label selectors have a colon.
+func splitContainer(text string) (name, container string, err error) {
+	name, container, given := strings.Cut(text, ":")
+	if name == "" || given && container == "" || strings.Contains(container, ":") {
+		return "", "", fmt.Errorf("%q: it is a target, or TARGET:CONTAINER", text)
+	}
+	return name, container, nil
+}
+
+// missing is an error if a pod has not all of the containers that were named.
+func (s selection) missing(pod *corev1.Pod) error {
+	there := kube.LogContainerNames(pod)
+	for _, name := range s.containers.Names {
+		if !slices.Contains(there, name) {
+			return &kube.Error{
+				Doing: fmt.Sprintf("read the log of container %s of pod %s/%s", name, pod.Namespace, pod.Name),
+				Err:   fmt.Errorf("the pod has no such container"), Next: "it has: " + strings.Join(there, ", "),
+			}
+		}
+	}
+	return nil
+}

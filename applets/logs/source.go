@@ -1,0 +1,391 @@
+package logs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"kdiag/kube"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// source is one container of one pod, all its instances in turn. What it reads
+// is right by its position alone: whatever stream the kubelet gives, of which
+// instance, from wherever, each line is passed on once.
+type source struct {
+	f               *follower
+	namespace, pod  string
+	uid             types.UID
+	container, node string
+	// initial says that it was there at the start: what it had logged by then
+	// is old.
+	initial bool
+
+	// running is the follower's: whether the source has a goroutine.
+	running bool
+
+	// What follows is of that goroutine.
+	asked bool // whether it was settled, or read, at the start
+	at    position
+	// old is the time of the last line that was there at the start, in
+	// nanoseconds.
+	old int64
+	// beginning says that what is read now was there at the start.
+	beginning bool
+	// settled says that the position is known.
+	settled bool
+	// restarts is the instance up to which everything was read.
+	restarts int
+	// suspect says that a stream broke off: an instance may have ended
+	// meanwhile.
+	suspect  bool
+	failures int
+	ending   ending // of the last stream
+	cut      bool   // a line too long was noted
+
+	mu       sync.Mutex
+	now      kube.Instance
+	gone     bool
+	finished kube.Instance // read to its end, with nothing to come
+	live     bool          // a stream is open that follows
+	// idle ends the stream of the present instance; nil once a line has come
+	// of it. The kubelet knows of a restart before the API does: a stream may
+	// be of the next instance while the one before was not read to its end.
+	idle    context.CancelFunc
+	read    time.Time     // when the last reading began that saw the log's end
+	changed chan struct{} // has one value after a change of now or gone
+}
+
+// set takes note of the container's present instance.
+func (s *source) set(now kube.Instance) {
+	s.mu.Lock()
+	changed := now != s.now || s.gone
+	if s.idle != nil && now.Restarts != s.now.Restarts {
+		s.idle()
+	}
+	s.now, s.gone = now, false
+	s.mu.Unlock()
+	if changed {
+		s.wake()
+	}
+}
+
+func (s *source) isGone() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gone
+}
+
+func (s *source) setGone() {
+	s.mu.Lock()
+	s.gone = true
+	s.mu.Unlock()
+	s.wake()
+}
+
+func (s *source) wake() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// run reads the container's log until ctx ends or the pod is gone.
+func (s *source) run(ctx context.Context) {
+	for s.awaitLog(ctx) {
+		s.f.turns.enter()
+		for s.unread() && ctx.Err() == nil {
+			s.pause(ctx, s.visit(ctx))
+		}
+		s.f.turns.leave()
+	}
+}
+
+// awaitLog waits until there is something to read; false where there will be
+// nothing more.
+func (s *source) awaitLog(ctx context.Context) bool {
+	for {
+		switch {
+		case s.isGone() || ctx.Err() != nil:
+			return false
+		case s.unread():
+			return true
+		}
+		select {
+		case <-s.changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// unread reports whether the present instance has, or will have, more to read.
+func (s *source) unread() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	same := s.now.ID == s.finished.ID && s.now.Restarts == s.finished.Restarts
+	return !s.gone && s.now.ID != "" && !same
+}
+
+// behind reports whether there may be lines from before a time that were not
+// read yet.
+func (s *source) behind(when time.Time) bool {
+	s.mu.Lock()
+	live, read := s.live, s.read
+	s.mu.Unlock()
+	return s.unread() && !live && read.Before(when)
+}
+
+// pause waits until the next visit, or for a change.
+func (s *source) pause(ctx context.Context, wait time.Duration) {
+	if wait == 0 {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.changed:
+	case <-ctx.Done():
+	}
+}
+
+const (
+	// pollEvery is the least time between two readings of a log that is not
+	// followed for want of a free stream.
+	pollEvery = time.Second
+	// firstRetry and lastRetry are the pauses after a stream that broke; they
+	// double from the one to the other.
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = 3 * time.Second
+)
+
+// visit opens the log once and reads what there is, or follows it. It returns
+// how long to wait before the next visit.
+func (s *source) visit(ctx context.Context) time.Duration {
+	if !s.f.turns.take(ctx) {
+		return 0
+	}
+	defer s.f.turns.give()
+	if !s.settled && !s.settle(ctx) {
+		return s.retry()
+	}
+	now := s.instance()
+	if err := s.readPrevious(ctx, now); err != nil {
+		return s.failed(ctx, now, err)
+	}
+	yield := s.f.turns.yield()
+	follow := now.Running && !closed(yield)
+	if !follow {
+		yield = nil
+	}
+	began := time.Now()
+	streaming, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.setLive(follow, cancel)
+	lines, open, err := s.stream(streaming, kube.LogRequest{Follow: follow}, yield)
+	s.setLive(false, nil)
+	if lines > 0 {
+		s.failures = 0
+	}
+	switch {
+	case err != nil && ctx.Err() == nil && (follow && closed(yield) || s.instance().Restarts != now.Restarts):
+		return 0
+	case err != nil:
+		return s.failed(ctx, now, err)
+	}
+	if !now.Running {
+		if err := s.complete(ctx, false, open); err != nil {
+			return s.failed(ctx, now, err)
+		}
+	}
+	s.mu.Lock()
+	s.read = began
+	if !now.Running {
+		s.finished = now
+	}
+	s.mu.Unlock()
+	if !follow {
+		s.failures = 0
+		return pollEvery
+	}
+	// The container has ended, which the API will say in a moment, or
+	// something between here and there has ended the stream in good order.
+	s.suspect = true
+	return s.retry()
+}
+
+func (s *source) setLive(live bool, idle context.CancelFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live, s.idle = live, idle
+}
+
+func (s *source) instance() kube.Instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+// begun is told of the first line of a stream; false where the container has
+// restarted since it was opened.
+func (s *source) begun() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.idle == nil {
+		return true
+	}
+	s.idle = nil
+	return s.now.Restarts == s.restarts
+}
+
+// retry is the pause after one more failure.
+func (s *source) retry() time.Duration {
+	s.failures++
+	return min(firstRetry<<min(s.failures-1, 10), lastRetry)
+}
+
+// notedFailure is after how many failures in a row the user is told.
+const notedFailure = 4
+
+// failed takes note of a log that could not be read, or not to its end.
+func (s *source) failed(ctx context.Context, now kube.Instance, err error) time.Duration {
+	if ctx.Err() != nil {
+		return 0
+	}
+	wait := s.retry()
+	switch {
+	case errors.Is(err, kube.ErrNoPod):
+		// The watch will say so.
+		return wait
+	case errors.Is(err, kube.ErrNoLog):
+		// One that has ended has none any more; one that runs is a moment old.
+		if !now.Running && s.failures >= notedFailure {
+			s.f.note("%s/%s: %v", s.pod, s.container, err)
+			s.mu.Lock()
+			s.finished = now
+			s.mu.Unlock()
+		}
+		return wait
+	}
+	s.suspect = true
+	if s.failures == notedFailure {
+		s.f.note("%s/%s: %v; trying again", s.pod, s.container, err)
+	}
+	return wait
+}
+
+// readPrevious reads the end of the instance before the present one, where it
+// may not have been read.
+func (s *source) readPrevious(ctx context.Context, now kube.Instance) error {
+	restarted := now.Restarts != s.restarts
+	if !restarted && (!s.suspect || s.at.empty()) {
+		return nil
+	}
+	_, open, err := s.stream(ctx, kube.LogRequest{Previous: true}, nil)
+	if err == nil {
+		err = s.complete(ctx, true, open)
+	}
+	if err != nil && !errors.Is(err, kube.ErrNoLog) {
+		return err
+	}
+	// The API has two instances at most, and while a container waits for its
+	// restart they are the same one.
+	missed := now.Restarts - s.restarts - 2
+	if !now.Running {
+		missed++
+	}
+	if restarted && missed > 0 {
+		s.f.note("%s/%s restarted %d times in a row; what it logged in between is lost", s.pod, s.container, now.Restarts-s.restarts)
+	}
+	s.restarts, s.suspect = now.Restarts, false
+	return nil
+}
+
+// stream reads one stream from the position on to its end, which is no error
+// where the sender ended it; open is what it had of one line more then. It ends
+// with yield, too.
+func (s *source) stream(ctx context.Context, r kube.LogRequest, yield <-chan struct{}) (lines int, open *kube.LogLine, err error) {
+	r.Namespace, r.Pod, r.Container = s.namespace, s.pod, s.container
+	if r.Since = s.at.since(); s.at.empty() && s.initial {
+		r.SinceSeconds = s.f.sinceNow()
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if yield != nil {
+		go func() {
+			select {
+			case <-yield:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+	}
+	log, err := s.f.cluster.OpenLog(ctx, r)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer log.Close()
+	return s.readAll(log)
+}
+
+func (s *source) readAll(log io.Reader) (lines int, open *kube.LogLine, err error) {
+	reader, again, resumed := kube.NewLogReader(log), s.at.again(), !s.at.empty()
+	s.ending = ending{}
+	for {
+		next, err := reader.Next()
+		if err == nil && !next.Open && !next.Time.IsZero() {
+			s.ending.set(next)
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return lines, open, nil
+		case err != nil:
+			return lines, nil, err
+		case next.Time.IsZero():
+			// The kubelet's own words; or the beginning of a timestamp, or, on
+			// a log that is read again, the end of a line that was read, whose
+			// beginning is older than what was asked for.
+			if text := bytes.TrimSpace(next.Text); !resumed && len(text) > 0 && (text[0] < '0' || text[0] > '9') {
+				s.f.note("%s/%s: %s", s.pod, s.container, text)
+			}
+		case next.Open:
+			next.Text = bytes.Clone(next.Text)
+			open = &next
+		case again.saw(next.Time):
+		case lines == 0 && !s.begun():
+			return 0, nil, errRestarted
+		default:
+			s.pass(next)
+			lines++
+		}
+	}
+}
+
+// errRestarted ends a stream of which it is not known which instance's it is.
+var errRestarted = errors.New("the container has restarted")
+
+// pass passes a line on.
+func (s *source) pass(l kube.LogLine) {
+	s.at.add(l.Time)
+	if l.Cut && !s.cut {
+		s.cut = true
+		s.f.note("%s/%s logs lines of more than %d bytes; their ends are not shown", s.pod, s.container, kube.MaxLogLine)
+	}
+	s.f.deliver(&line{
+		Namespace: s.namespace, Pod: s.pod, Container: s.container, Node: s.node,
+		Time: l.Time, Text: l.Text, Old: s.beginning || l.Time.UnixNano() <= s.old,
+	})
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
