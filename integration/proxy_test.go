@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -21,8 +22,9 @@ func server(t *testing.T) *url.URL {
 // proxy stands between kdiag and the API server, to be cut.
 type proxy struct {
 	net.Listener
-	mu    sync.Mutex
-	conns []net.Conn
+	dropped atomic.Int32
+	mu      sync.Mutex
+	conns   []net.Conn
 }
 
 // newProxy starts one, and returns the flags that lead through it.
@@ -64,11 +66,18 @@ func pump(to, from net.Conn) {
 // cut ends every connection and takes no more: the API server is gone.
 func (p *proxy) cut() {
 	_ = p.Close()
+	p.drop()
+}
+
+// drop ends every connection, and goes on taking new ones.
+func (p *proxy) drop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, conn := range p.conns {
 		_ = conn.Close()
 	}
+	p.dropped.Add(int32(len(p.conns) / 2))
+	p.conns = nil
 }
 
 // deaf is a server that takes connections and never answers; it returns its

@@ -41,7 +41,11 @@ type file struct {
 }
 
 func write(out string) error {
-	app, err := buildSample()
+	app, err := buildProgram("./testdata/sample")
+	if err != nil {
+		return err
+	}
+	logger, err := buildProgram("./testdata/logger")
 	if err != nil {
 		return err
 	}
@@ -81,6 +85,9 @@ func write(out string) error {
 		}},
 		// A shell of its own, to compare with kubectl exec.
 		{"localhost/kdiag-sample:full", append(shell, scratch...), v1.Config{Entrypoint: []string{"/app"}, Env: []string{"PATH=/bin"}}},
+		// What writes numbered lines.
+		{"localhost/kdiag-sample:logger", append([]file{{path: "logger", mode: 0o755, data: logger}}, shell...),
+			v1.Config{Entrypoint: []string{"/logger"}, Env: []string{"PATH=/bin"}}},
 		// As large as kdiag's, to compare with kubectl debug.
 		{"localhost/kdiag-sample:debug", append([]file{{path: "filler", mode: 0o644, data: kdiag}}, shell...), v1.Config{Env: []string{"PATH=/bin"}}},
 		// Kdiag's own with iptables, for kernels without nftables.
@@ -98,18 +105,18 @@ func write(out string) error {
 	return tarball.MultiWriteToFile(out, images)
 }
 
-func buildSample() ([]byte, error) {
+func buildProgram(pkg string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "sample")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	out := filepath.Join(dir, "app")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, "./testdata/sample")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, pkg)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
-		return nil, fmt.Errorf("build the sample: %w", err)
+		return nil, fmt.Errorf("build %s: %w", pkg, err)
 	}
 	return os.ReadFile(out)
 }
