@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"kdiag/applets/help"
-	"kdiag/reference"
+	"kdiag/applets/reference"
 )
 
 var updateDocs = flag.Bool("update-docs", false, "write the reference and the man page anew")

@@ -25,10 +25,10 @@ var mayImport = []struct {
 	// The laptop's side of what runs in a shell container, for more than one applet.
 	{"kdiag/applets/internal/inspection", []string{"kdiag/applets", "kdiag/applets/kubeflags", "kdiag/applets/internal/snapshot", "kdiag/kube"}},
 	{"kdiag/applets/internal/", []string{"kdiag/applets"}},
+	{"kdiag/applets/reference", []string{"kdiag/applets"}},
 	{"kdiag/applets/kubeflags", []string{"kdiag/applets", "kdiag/kube", "kdiag/mux"}},
 	{"kdiag/applets/", []string{"kdiag/applets", "kdiag/applets/kubeflags", "kdiag/applets/internal/", "kdiag/kube", "kdiag/mux", "kdiag/netfilter", "kdiag/scratch-shell"}},
 	{"kdiag/applets", nil},
-	{"kdiag/reference", []string{"kdiag/applets"}},
 	{"kdiag/kube", []string{"kdiag/mux"}},
 	{"kdiag/mux", nil},
 	{"kdiag/netfilter", nil},
