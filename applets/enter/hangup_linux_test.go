@@ -31,6 +31,25 @@ func (p pod) lifeline() line {
 	return line{cmd, stdin, p.t}
 }
 
+// awaitLifeline waits until a lifeline of the session's is there: until then it
+// is the runtime's "runc init".
+func (p pod) awaitLifeline() {
+	p.t.Helper()
+	there := func() bool {
+		pids, err := procfs.List()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		return slices.ContainsFunc(pids, func(pid int) bool {
+			words, _ := procfs.ReadCommandLine(pid)
+			return slices.Contains(words, "--lifeline") && slices.Contains(words, "--session="+p.session) && words[0] == "/kdiag"
+		})
+	}
+	if !eventually(there) {
+		p.t.Fatal("no lifeline has started")
+	}
+}
+
 // drop lets the line go, as the end of the user's side does, and waits for
 // what it does then.
 func (l line) drop() {
@@ -192,6 +211,7 @@ func TestHangUpOfNohup(t *testing.T) {
 func TestHangUpAfterEnd(t *testing.T) {
 	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
 	l := p.lifeline()
+	p.awaitLifeline()
 	// Without a terminal, whose end would hang the job up.
 	cmd := p.eph.Exec(p.line("--", "-c", "sleep 1001 </dev/null >/dev/null 2>&1 & exit 5")...)
 	if err := cmd.Run(); cmd.ProcessState.ExitCode() != 5 {
