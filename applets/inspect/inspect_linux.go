@@ -9,11 +9,15 @@ import (
 	"time"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/confine"
 )
 
 // run prints a snapshot a line: one, or one at each interval until stdin ends.
 // The stream of stdin is what ends with the client, however that ended.
 func run(ctx context.Context, streams applets.Streams, opts Options) error {
+	if err := confine.Threads(); err != nil {
+		fmt.Fprintf(streams.Err, "note: %v\n", err)
+	}
 	// The user that files are opened as is a thread's (package credentials).
 	runtime.LockOSThread()
 	out := json.NewEncoder(streams.Out)
