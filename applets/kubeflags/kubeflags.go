@@ -84,8 +84,7 @@ func Selection(inv *applets.Invocation, names []string) (pod kube.Selection, con
 		names = append([]string{named}, names...)
 	}
 	if len(names) > 1 {
-		hint := "what is for the shell itself stands after --"
-		return pod, "", applets.WithHint(applets.Usage("one target at a time, got %q", names), "%s", hint)
+		return pod, "", applets.Usage("one target at a time, got %q", names)
 	}
 	target := ""
 	if len(names) == 1 {

@@ -53,6 +53,9 @@ type options struct {
 
 func run(ctx context.Context, inv *applets.Invocation) error {
 	request, err := kubeflags.ParseShell(inv)
+	if err != nil && len(inv.Args) > 1 {
+		return applets.WithHint(err, "what is for the shell itself stands after --")
+	}
 	if err != nil {
 		return err
 	}
