@@ -50,3 +50,15 @@ func TestDoctorRights(t *testing.T) {
 	redir := redirecting(t, 1, "-n", namespace, "root", "8080:"+newLaptop(t, echoing).port, "--as="+namespace+"-redir")
 	redir.interrupt()
 }
+
+// TestDoctorAsksManager has a manager of redirects in the pod: what it found the
+// kernel to have counts more than the node's version.
+func TestDoctorAsksManager(t *testing.T) {
+	namespace := newNamespace(t)
+	apply(t, namespace, manifest(t, "rootpod.yaml"))
+	waitForPods(t, namespace)
+	redir := redirecting(t, 1, "-n", namespace, "root", "8080:"+newLaptop(t, echoing).port)
+	redir.interrupt()
+	checks, all := doctor(t, "-n", namespace, "root")
+	want{"kernel", "ok", "nftables with the owner flag, as the manager in container kdiag-net-", ""}.check(t, checks, all)
+}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"kdiag/mux"
+
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -88,7 +90,7 @@ func (i injection) ownNetwork() error {
 
 func (r NetRequest) injection() injection {
 	manager := r.Manager
-	manager.Role, manager.Target, manager.Profile = "net", "", ""
+	manager.Role, manager.Target, manager.Profile = mux.RoleNet, "", ""
 	return injection{
 		pod: r.Pod, image: r.Image, pullPolicy: r.PullPolicy, manager: manager, progress: r.Progress,
 		profiles: []Profile{manager.Profile},

@@ -16,7 +16,7 @@ const Binary = "/kdiag"
 // stands in the container's arguments, so that a later run finds the container
 // again.
 type Manager struct {
-	// Role is "shell", or "net" for redirects.
+	// Role is mux.RoleShell or mux.RoleNet.
 	Role string
 	// Target is the container that a shell container was made for; empty for a
 	// net container, which is for the pod.

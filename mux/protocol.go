@@ -83,11 +83,27 @@ type Moved struct {
 
 // Started is the line of JSON that a manager prints when it is ready.
 type Started struct {
-	Role    string `json:"role"`
+	Role    string `json:"role"` // RoleShell or RoleNet
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
 	// Port is where a net manager listens, on the pod's loopback.
 	Port uint16 `json:"port,omitempty"`
 	// Key is KeyHash of the manager's public key.
 	Key string `json:"key,omitempty"`
+	// Nftables is what a net manager found the kernel to have: NftOwner,
+	// NftPlain, or why there is no nftables.
+	Nftables string `json:"nftables,omitempty"`
 }
+
+// The roles of a manager: it waits beside shells, or redirects connections.
+const (
+	RoleShell = "shell"
+	RoleNet   = "net"
+)
+
+// What Started.Nftables says of a kernel that has nftables: with the owner flag,
+// by which a dead manager's table goes, or without.
+const (
+	NftOwner = "owner"
+	NftPlain = "plain"
+)

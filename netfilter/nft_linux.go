@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/google/nftables"
-	"golang.org/x/sys/unix"
 )
 
 const tablePrefix = "kdiag_"
@@ -40,7 +39,7 @@ func openNFT(c Config, l *ledger, flags uint32) (*nft, error) {
 
 func (n *nft) fill(c Config, flags uint32) error {
 	err := n.conn.newTable(n.table, flags)
-	if flags != 0 && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL)) {
+	if flags != 0 && knowsNoOwner(err) {
 		err = n.conn.newTable(n.table, 0)
 	}
 	if err != nil {

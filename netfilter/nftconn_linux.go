@@ -114,8 +114,17 @@ func tableName(name string) netlink.Attribute {
 }
 
 // newTable makes a table that must not exist yet.
-func (c nftConn) newTable(t *nftables.Table, flags uint32) error {
-	return c.send(request{
+func (c nftConn) newTable(t *nftables.Table, flags uint32) error { return c.send(makeTable(t, flags)) }
+
+// tryTable makes a table and takes it away in one.
+func (c nftConn) tryTable(t *nftables.Table, flags uint32) error {
+	return c.send(makeTable(t, flags), request{
+		operation: unix.NFT_MSG_DELTABLE, family: t.Family, attrs: []netlink.Attribute{tableName(t.Name)},
+	})
+}
+
+func makeTable(t *nftables.Table, flags uint32) request {
+	return request{
 		operation: unix.NFT_MSG_NEWTABLE,
 		flags:     netlink.Create | netlink.Excl,
 		family:    t.Family,
@@ -123,7 +132,7 @@ func (c nftConn) newTable(t *nftables.Table, flags uint32) error {
 			tableName(t.Name),
 			{Type: unix.NFTA_TABLE_FLAGS, Data: binary.BigEndian.AppendUint32(nil, flags)},
 		},
-	})
+	}
 }
 
 // owned reports whether a table that was listed has an owner. The library reads

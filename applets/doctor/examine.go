@@ -241,7 +241,13 @@ func (e examination) level(ctx context.Context) []Check {
 // node makes the checks on the image and on the kernel.
 func (e examination) node(ctx context.Context, pod *corev1.Pod) []Check {
 	node, err := e.cluster.Node(ctx, pod.Spec.NodeName)
-	return []Check{e.image(pod, node, err), kernel(node, err)}
+	check := kernel(node, err)
+	if check.Status != Failed {
+		if found := e.nftables(ctx, pod); found != nil {
+			check = *found
+		}
+	}
+	return []Check{e.image(pod, node, err), check}
 }
 
 func (e examination) image(pod *corev1.Pod, node *corev1.Node, nodeErr error) Check {

@@ -7,6 +7,7 @@ import (
 
 	"kdiag/applets"
 	"kdiag/kube"
+	"kdiag/mux"
 
 	"github.com/urfave/cli/v2"
 )
@@ -61,7 +62,7 @@ func (n *Net) Find(ctx context.Context) error {
 func (n *Net) Shell() *Shell {
 	s := &Shell{Cluster: n.Cluster, container: n.Container, selection: kube.Selection{Kind: "pods", Name: n.Pod.Name}}
 	s.Image, s.PullPolicy, s.Manager, s.Progress = n.Image, n.PullPolicy, n.Manager, n.Progress
-	s.Manager.Role, s.Manager.Profile = "shell", kube.ProfileAuto
+	s.Manager.Role, s.Manager.Profile = mux.RoleShell, kube.ProfileAuto
 	return s
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"kdiag/applets"
 	"kdiag/kube"
+	"kdiag/mux"
 
 	"github.com/urfave/cli/v2"
 )
@@ -41,7 +42,7 @@ func ParseShell(inv *applets.Invocation) (*Shell, error) {
 		return nil, err
 	}
 	s.Cluster, s.Image, s.PullPolicy, s.Manager = c.cluster, c.image, c.pullPolicy, c.manager
-	s.Manager.Role, s.Manager.Profile = "shell", kube.Profile(inv.Flags.String("profile"))
+	s.Manager.Role, s.Manager.Profile = mux.RoleShell, kube.Profile(inv.Flags.String("profile"))
 	return s, nil
 }
 

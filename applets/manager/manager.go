@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"kdiag/applets"
+	"kdiag/mux"
 
 	"github.com/urfave/cli/v2"
 )
 
 // Options are a manager's.
 type Options struct {
-	// Role is RoleShell or RoleNet.
+	// Role is mux.RoleShell or mux.RoleNet.
 	Role string
 	// User is the public key of the user that a net manager serves.
 	User string
@@ -71,10 +72,10 @@ func Applet() applets.Applet {
 const maxCarried = 512
 
 func (o Options) check() error {
-	if o.Role != RoleShell && o.Role != RoleNet {
-		return fmt.Errorf("--role=%s: the roles are: %s, %s", o.Role, RoleShell, RoleNet)
+	if o.Role != mux.RoleShell && o.Role != mux.RoleNet {
+		return fmt.Errorf("--role=%s: the roles are: %s, %s", o.Role, mux.RoleShell, mux.RoleNet)
 	}
-	if o.Role == RoleNet && o.User == "" {
+	if o.Role == mux.RoleNet && o.User == "" {
 		return errors.New("--role=net serves the one user whose key is --user")
 	}
 	if o.IdleTimeout <= 0 {
@@ -82,9 +83,3 @@ func (o Options) check() error {
 	}
 	return nil
 }
-
-// What a manager is there for.
-const (
-	RoleShell = "shell"
-	RoleNet   = "net"
-)

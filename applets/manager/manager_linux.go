@@ -20,7 +20,7 @@ import (
 // run does a manager's work until there has been none for the idle timeout, or
 // ctx ends.
 func run(ctx context.Context, streams applets.Streams, opts Options) error {
-	if opts.Role == RoleNet {
+	if opts.Role == mux.RoleNet {
 		return runNet(ctx, streams, opts)
 	}
 	if err := confine.Threads(); err != nil {

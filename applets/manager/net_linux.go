@@ -13,6 +13,7 @@ import (
 	"kdiag/applets/internal/footprint"
 	"kdiag/applets/internal/redirector"
 	"kdiag/mux"
+	"kdiag/netfilter"
 
 	"golang.org/x/sys/unix"
 )
@@ -75,5 +76,16 @@ func newServer(streams applets.Streams, opts Options) (*redirector.Server, mux.S
 		Log: slog.New(slog.NewTextHandler(streams.Err, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	public, _ := key.Public().(ed25519.PublicKey)
-	return server, mux.Started{Key: mux.KeyHash(public)}, err
+	return server, mux.Started{Key: mux.KeyHash(public), Nftables: probe(hex.EncodeToString(id[:]))}, err
+}
+
+// probe says what the kernel has for redirects.
+func probe(id string) string {
+	switch owner, err := netfilter.Probe(id); {
+	case err != nil:
+		return err.Error()
+	case owner:
+		return mux.NftOwner
+	}
+	return mux.NftPlain
 }

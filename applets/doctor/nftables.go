@@ -1,0 +1,47 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"kdiag/kube"
+	"kdiag/mux"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// managerTimeout bounds the wait for what a manager has printed, which is there
+// if it runs.
+const managerTimeout = 3 * time.Second
+
+// nftables is what this user's manager of redirects, if one lives in the pod,
+// found the kernel to have; nil where none tells.
+func (e examination) nftables(ctx context.Context, pod *corev1.Pod) *Check {
+	for _, living := range kube.Managers(pod, e.probe.User) {
+		if living.Role != mux.RoleNet {
+			continue
+		}
+		ctx, cancel := kube.WithTimeout(ctx, managerTimeout)
+		defer cancel()
+		line, err := e.cluster.ManagerLine(ctx, pod.Namespace, pod.Name, living.Container)
+		var started mux.Started
+		if err != nil || json.Unmarshal(line, &started) != nil || started.Nftables == "" {
+			return nil
+		}
+		check := found(started.Nftables, living.Container)
+		return &check
+	}
+	return nil
+}
+
+func found(nftables, container string) Check {
+	switch nftables {
+	case mux.NftOwner:
+		return passed(nameKernel, "nftables with the owner flag, as the manager in container %s found", container)
+	case mux.NftPlain:
+		return passed(nameKernel, "nftables without the owner flag, as the manager in container %s found: a killed manager's rules stay until the next one starts", container)
+	}
+	return Check{nameKernel, Failed, "no nftables, as the manager in container " + container + " found: " + nftables,
+		"redir --netfilter=iptables, with an --image that has iptables"}
+}

@@ -1,0 +1,23 @@
+package doctor
+
+import (
+	"strings"
+	"testing"
+
+	"kdiag/mux"
+)
+
+func TestFound(t *testing.T) {
+	for nftables, want := range map[string]struct {
+		status Status
+		detail string
+	}{
+		mux.NftOwner:            {OK, "with the owner flag, as the manager in container c found"},
+		mux.NftPlain:            {OK, "without the owner flag, as the manager in container c found"},
+		"nft: protocol missing": {Failed, "no nftables, as the manager in container c found: nft: protocol missing"},
+	} {
+		if got := found(nftables, "c"); got.Status != want.status || !strings.Contains(got.Detail, want.detail) || (got.Hint != "") != (want.status == Failed) {
+			t.Errorf("found(%q) = %+v, want %+v", nftables, got, want)
+		}
+	}
+}

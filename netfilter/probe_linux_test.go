@@ -1,0 +1,70 @@
+package netfilter
+
+import (
+	"errors"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestProbe asks this kernel, and leaves nothing that was not there.
+func TestProbe(t *testing.T) {
+	ns := newNamespace(t)
+	before := ns.run(t, "nft", "-j", "list", "ruleset")
+	var owner bool
+	err := ns.do(func() (err error) {
+		owner, err = Probe("0a1b2c3d")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	release, err := exec.Command("uname", "-r").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Kernels of 4 and of 5 below 12 know no owner.
+	old := strings.HasPrefix(string(release), "4.")
+	for minor := range strings.SplitSeq("0 1 2 3 4 5 6 7 8 9 10 11", " ") {
+		old = old || strings.HasPrefix(string(release), "5."+minor+".")
+	}
+	if owner == old {
+		t.Errorf("Probe on Linux %s: owner = %t, want %t", release, owner, !old)
+	}
+	if after := ns.run(t, "nft", "-j", "list", "ruleset"); after != before {
+		t.Errorf("the ruleset changed from %s to %s", before, after)
+	}
+}
+
+// TestProbeDenied is about a process without NET_ADMIN.
+func TestProbeDenied(t *testing.T) {
+	ns := newNamespace(t)
+	err := ns.do(func() error {
+		none := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var old, sets [2]unix.CapUserData
+		if err := unix.Capget(&none, &old[0]); err != nil {
+			return err
+		}
+		sets = old
+		sets[0].Effective &^= 1 << unix.CAP_NET_ADMIN
+		if err := unix.Capset(&none, &sets[0]); err != nil {
+			return err
+		}
+		_, err := Probe("0a1b2c3d")
+		return errors.Join(errNotThat(err), unix.Capset(&none, &old[0]))
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// errNotThat is an error unless err is what the kernel answers to one without
+// the right.
+func errNotThat(err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return nil
+	}
+	return errors.Join(errors.New("probe without NET_ADMIN: want that it is not permitted"), err)
+}
