@@ -13,6 +13,12 @@ func IsTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
+// Coloured reports whether what is written to w may have colours: it shows on a
+// terminal that has them, and nobody said no (https://no-color.org).
+func Coloured(w io.Writer) bool {
+	return IsTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
 // TerminalSize is how many columns and lines the terminal has that w shows on;
 // it is false where there is none.
 func TerminalSize(w io.Writer) (columns, lines int, ok bool) {

@@ -219,7 +219,9 @@ func TestLogsTerminal(t *testing.T) {
 	x.keys("C-c")
 	x.await("caught 3")
 	x.await("code 7")
-	x.line("clear; " + shared.binary() + " logs -n " + logsNamespace(t) + " terminal; echo code $?")
+	// What is on the screen from before has such lines, too.
+	x.line("clear; echo begun $((2+2)); " + shared.binary() + " logs -n " + logsNamespace(t) + " terminal; echo code $?")
+	x.await("begun 4")
 	x.await("terminal app ")
 	x.keys("C-c")
 	x.await("code 130")

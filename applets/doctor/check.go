@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"kdiag/applets"
@@ -61,7 +60,7 @@ func newReport(format string, out io.Writer) report {
 	if format == "json" {
 		return &jsonReport{out: out, Checks: []Check{}}
 	}
-	return textReport{out, applets.IsTerminal(out) && os.Getenv("NO_COLOR") == ""}
+	return textReport{out, applets.Coloured(out)}
 }
 
 // textReport writes each check as soon as it is made.

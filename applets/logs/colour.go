@@ -3,7 +3,6 @@ package logs
 import (
 	"hash/fnv"
 	"io"
-	"os"
 	"regexp"
 
 	"kdiag/applets"
@@ -63,16 +62,8 @@ func (p painter) text(to, text []byte) []byte {
 	return append(to, text[at:]...)
 }
 
-// colours decides whether to colour what goes to out: when is auto, always or
-// never. NO_COLOR, with any value, says no to auto (no-color.org).
-func colours(when string, out io.Writer) (bool, error) {
-	switch when {
-	case "always":
-		return true, nil
-	case "never":
-		return false, nil
-	case "auto":
-		return applets.IsTerminal(out) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", nil
-	}
-	return false, applets.Usage("--color %s: it is auto, always or never", when)
+// coloured decides whether to colour what goes to out: when is auto, always or
+// never.
+func coloured(when string, out io.Writer) bool {
+	return when == "always" || when == "auto" && applets.Coloured(out)
 }

@@ -133,9 +133,6 @@ func (o *options) check(inv *applets.Invocation) error {
 	case o.once && (o.until != nil || o.lasting > 0):
 		return applets.Usage("--until and --for end the following of logs: not with --previous or --follow=false")
 	}
-	if _, err := colours(o.colour, nil); err != nil {
-		return err
-	}
 	if o.template != "" {
 		if _, err := templateFormat(o.template); err != nil {
 			return applets.Usage("--template: %w", err)

@@ -94,16 +94,13 @@ func (o *options) logsTo(streams applets.Streams) (io.Writer, func(), error) {
 }
 
 func (o *options) newDelivery(out io.Writer, broken func(error)) (*delivery, error) {
-	on, err := colours(o.colour, out)
-	if err != nil {
-		return nil, err
-	}
 	d := &delivery{
 		include: o.include, exclude: o.exclude, failOn: o.failOn, until: o.until,
 		sink: newSink(out), failed: make(chan struct{}), reached: make(chan struct{}),
 		broken: func(err error) { broken(fmt.Errorf("write the logs: %w", err)) },
 	}
-	paint := painter{on: on, highlight: o.highlight}
+	var err error
+	paint := painter{on: coloured(o.colour, out), highlight: o.highlight}
 	switch {
 	case o.template != "":
 		d.format, err = templateFormat(o.template)
