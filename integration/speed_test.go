@@ -32,14 +32,18 @@ func TestSpeed(t *testing.T) {
 
 	shell, debug := side{name: "kdiag shell"}, side{name: "kubectl debug -it"}
 	for i := range speedRuns {
+		// What one leaves the kubelet to do must not slow the other.
+		settled := func(pod, state string) {
+			eventually(t, "the kubelet's word that the container of "+pod+" is "+state, func() bool {
+				return kubectl(t, "get", "pod", "-n", namespace, pod, "-o",
+					"jsonpath={.status.ephemeralContainerStatuses[*].state."+state+".startedAt}") != ""
+			})
+		}
 		shell.times = append(shell.times, onTerminal(t, shared.binary(), "shell", "-n", namespace, fmt.Sprintf("kdiag-%d", i)))
+		settled(fmt.Sprintf("kdiag-%d", i), "running")
 		debug.times = append(debug.times, onTerminal(t, "kubectl", "debug", "-it", "-n", namespace, fmt.Sprintf("debug-%d", i),
 			"--image=localhost/kdiag-sample:debug", "--image-pull-policy=Never", "--target=app", "--profile=sysadmin", "--", "sh"))
-		// Its container ends with it, and that work must not slow the next run.
-		eventually(t, "the end of kubectl debug's container", func() bool {
-			return kubectl(t, "get", "pod", "-n", namespace, fmt.Sprintf("debug-%d", i), "-o",
-				"jsonpath={.status.ephemeralContainerStatuses[*].state.terminated.reason}") != ""
-		})
+		settled(fmt.Sprintf("debug-%d", i), "terminated")
 	}
 	compare("cold: from the command to a first answer on the terminal", shell, debug)
 
