@@ -24,8 +24,15 @@ type LogRequest struct {
 	// SinceSeconds leaves out what is older than so many seconds, by the node's
 	// clock; 0 leaves out nothing.
 	SinceSeconds int64
+	// Bare leaves out the lines' times.
+	Bare bool
 	// Tail is how many lines to begin before the end; nil for all.
 	Tail *int64
+}
+
+// doing is what is tried, for messages.
+func (r LogRequest) doing() string {
+	return fmt.Sprintf("read the log of container %s of pod %s/%s", r.Container, r.Namespace, r.Pod)
 }
 
 // ErrNoLog is a container that has no log, or none yet.
@@ -34,13 +41,13 @@ var ErrNoLog = errors.New("there is no log of it")
 // ErrNoPod is a pod that is not there any more.
 var ErrNoPod = errors.New("the pod is gone")
 
-// OpenLog opens a container's log, each line with its time. It is the caller's
+// OpenLog opens a container's log, each line after its time. It is the caller's
 // to close. The kubelet may not answer before the first line. The error is
 // ErrNoLog or ErrNoPod, wrapped, where that is why.
 func (c *Cluster) OpenLog(ctx context.Context, r LogRequest) (io.ReadCloser, error) {
 	options := &corev1.PodLogOptions{
 		Container: r.Container, Follow: r.Follow, Previous: r.Previous,
-		Timestamps: true, TailLines: r.Tail,
+		Timestamps: !r.Bare, TailLines: r.Tail,
 	}
 	if !r.Since.IsZero() {
 		since := metav1.NewTime(r.Since)
@@ -54,7 +61,7 @@ func (c *Cluster) OpenLog(ctx context.Context, r LogRequest) (io.ReadCloser, err
 	if err == nil {
 		return log, nil
 	}
-	doing := fmt.Sprintf("read the log of container %s of pod %s/%s", r.Container, r.Namespace, r.Pod)
+	doing := r.doing()
 	switch {
 	case context.Cause(ctx) != nil:
 		err = &Error{Doing: doing, Err: context.Cause(ctx)}

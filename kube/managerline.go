@@ -10,18 +10,16 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // ManagerLine is the line that a manager prints when it is ready: the first
 // line of its container's log that begins with '{'. It waits for it for as
 // long as ctx lasts and the container lives.
 func (c *Cluster) ManagerLine(ctx context.Context, namespace, pod, container string) ([]byte, error) {
-	doing := fmt.Sprintf("read the log of container %s of pod %s/%s", container, namespace, pod)
-	log, err := c.followLog(ctx, namespace, pod, container)
+	request := LogRequest{Namespace: namespace, Pod: pod, Container: container, Follow: true, Bare: true}
+	log, err := c.awaitLog(ctx, request)
 	if err != nil {
-		right := getLog.in(namespace, pod)
-		return nil, c.explain(ctx, doing, right, err)
+		return nil, err
 	}
 	defer log.Close()
 	line, last, err := firstObject(log)
@@ -35,24 +33,23 @@ func (c *Cluster) ManagerLine(ctx context.Context, namespace, pod, container str
 	case errors.Is(err, io.EOF):
 		err = errors.New(joinReason("it ended before the container was ready", last))
 	}
-	return nil, &Error{Doing: doing, Err: err, Next: fmt.Sprintf("kubectl logs -n %s %s -c %s tells more", namespace, pod, container)}
+	return nil, &Error{Doing: request.doing(), Err: err, Next: fmt.Sprintf("kubectl logs -n %s %s -c %s tells more", namespace, pod, container)}
 }
 
 // logAgain is when a log is asked for again that there is none of yet.
 const logAgain = 100 * time.Millisecond
 
-// followLog opens a container's log. The kubelet knows a second late that a
-// container has started, and until then it says that the request is bad.
-func (c *Cluster) followLog(ctx context.Context, namespace, pod, container string) (io.ReadCloser, error) {
+// awaitLog opens a container's log. The kubelet knows a second late that a
+// container has started, and until then it says that there is none.
+func (c *Cluster) awaitLog(ctx context.Context, r LogRequest) (io.ReadCloser, error) {
 	for {
-		log, err := c.pods(namespace).of(c.core.Get()).Name(pod).SubResource("log").
-			VersionedParams(&corev1.PodLogOptions{Container: container, Follow: true}, c.codec).Stream(ctx)
-		if !apierrors.IsBadRequest(err) || !c.starting(ctx, namespace, pod, container) {
+		log, err := c.OpenLog(ctx, r)
+		if !errors.Is(err, ErrNoLog) || !c.starting(ctx, r.Namespace, r.Pod, r.Container) {
 			return log, err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, &Error{Doing: r.doing(), Err: context.Cause(ctx)}
 		case <-time.After(logAgain):
 		}
 	}
