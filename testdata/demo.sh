@@ -20,6 +20,9 @@ kubectl apply -n $namespace -f testdata/manifests/demo.yaml >/dev/null
 kubectl rollout status -n $namespace deploy/web --timeout=60s >/dev/null
 show "kubectl get pods -n $namespace"
 
+tell "Would kdiag work here? It asks, and changes nothing."
+show "kubectl kdiag doctor -n $namespace deploy/web"
+
 tell "kubectl exec is of no use: there is no shell in it."
 show "kubectl exec -n $namespace deploy/web -- sh -c ls 2>&1 | tail -n 1"
 
@@ -28,6 +31,9 @@ show "kubectl kdiag shell -n $namespace deploy/web -- -c 'id; pwd; ls -l /'"
 
 tell "It is inside: the application's files, environment, processes and sockets."
 show "kubectl kdiag shell -n $namespace deploy/web -- -c 'cat hello.txt; echo SAMPLE=\$SAMPLE; ps -o pid,user,args; netstat -tln'"
+
+tell "Or at a glance: what runs, and what listens."
+show "kubectl kdiag ps -n $namespace deploy/web"
 
 tell "Talk to the application from within, as it sees itself."
 show "kubectl kdiag shell -n $namespace deploy/web --as-target -- -c 'id; wget -qO- http://127.0.0.1:8080/'"
@@ -64,6 +70,9 @@ wait "$redir" || true
 kill "$sample"
 tail -n 2 bin/redir.log
 show "kubectl kdiag shell -n $namespace deploy/web -- -c 'wget -qO- http://127.0.0.1:8080/'"
+
+tell "Its log while a command runs, from now on and to the last line; the exit code is the command's."
+show "kubectl kdiag logs -n $namespace deploy/web -- kubectl kdiag shell -n $namespace deploy/web -- -c 'wget -qO- http://127.0.0.1:8080/'"
 
 tell "And the pod? It never restarted; kdiag's containers end by themselves when no shell is left."
 show "kubectl get pods -n $namespace"
