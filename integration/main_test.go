@@ -166,7 +166,7 @@ func newNamespace(t *testing.T, labels ...string) string {
 // eventually waits for something that takes the cluster a while.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(3 * time.Minute)
 	for !holds() {
 		if time.Now().After(deadline) {
 			t.Fatalf("still waiting for %s", what)
