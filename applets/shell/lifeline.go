@@ -24,9 +24,9 @@ type lifeline struct {
 }
 
 // lifelineDelay is how long a session runs without a lifeline: most commands
-// have ended by then, and the shell itself is there sooner. A client that can
+// have ended by then. On a terminal it begins with the prompt. A client that can
 // still act when it ends opens one at once; only one that is killed outright
-// in this first second leaves its shell behind.
+// before the lifeline is there leaves its shell behind.
 const lifelineDelay = time.Second
 
 // hangUpTimeout bounds the wait for a hang-up to be carried out.

@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
+	"sync"
 
 	"kdiag/applets"
 	"kdiag/applets/kubeflags"
@@ -62,6 +64,8 @@ func (s *session) run(ctx context.Context, streams applets.Streams) error {
 	shell.Stdin, shell.Stdout, shell.Stderr = streams.In, streams.Out, streams.Err
 	if terminal.interactive() {
 		s.enter = append(s.enter, "--env=TERM="+terminalType())
+		// The shell is there, and its user reads before typing.
+		shell.Stdout = &firstWrite{Writer: streams.Out, tell: func() { life.open(context.WithoutCancel(ctx)) }}
 	}
 	shell.Command = slices.Concat(s.enter, []string{"--"}, s.args)
 	shell.Opened = func() { life.start(ctx) }
@@ -80,6 +84,18 @@ func (s *session) run(ctx context.Context, streams applets.Streams) error {
 		fmt.Fprintln(streams.Err)
 	}
 	return err
+}
+
+// firstWrite tells of the first bytes that are written.
+type firstWrite struct {
+	io.Writer
+	tell func()
+	once sync.Once
+}
+
+func (w *firstWrite) Write(p []byte) (int, error) {
+	w.once.Do(w.tell)
+	return w.Writer.Write(p)
 }
 
 // killedBySignal is what a shell adds to a signal's number for an exit code.
