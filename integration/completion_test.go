@@ -91,7 +91,7 @@ func (c completing) env() []string {
 	return []string{
 		"PATH=" + filepath.Join(shared.root, "bin") + ":" + os.Getenv("PATH"),
 		"KUBECONFIG=" + shared.kubeconfig + ":" + filepath.Join(c.dir, "contexts"),
-		"HOME=" + c.dir, "ZDOTDIR=" + c.dir, "XDG_CONFIG_HOME=" + c.dir,
+		"HOME=" + c.dir, "ZDOTDIR=" + c.dir, "XDG_CONFIG_HOME=" + c.dir, "XDG_DATA_HOME=" + filepath.Join(c.dir, ".local/share"),
 	}
 }
 
@@ -114,6 +114,11 @@ func (c completing) startShell(t *testing.T, name string) *terminal {
 		c.write(t, ".zshrc", "PS1='laptop$ '\nsetopt interactivecomments\nautoload -U compinit\ncompinit -u\nsource <(kdiag completion zsh)\n")
 		return startTerminal(t, c.env(), "zsh", "-d", "-i")
 	case "fish":
+		// Where this is not there, fish makes completions of all man pages, in the
+		// background and beyond its own end (fish, __fish_config_interactive).
+		if err := os.MkdirAll(filepath.Join(c.dir, ".local/share/fish/generated_completions"), 0o700); err != nil {
+			t.Fatal(err)
+		}
 		return startTerminal(t, c.env(), "fish", "-i", "-C",
 			"function fish_prompt; printf 'laptop$ '; end; set fish_greeting; set -g fish_autosuggestion_enabled 0; kdiag completion fish | source")
 	case "kubectl in bash":
