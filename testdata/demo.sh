@@ -72,7 +72,7 @@ tail -n 2 bin/redir.log
 show "kubectl kdiag shell -n $namespace deploy/web -- -c 'wget -qO- http://127.0.0.1:8080/'"
 
 tell "Its log while a command runs, from now on and to the last line; the exit code is the command's."
-show "kubectl kdiag logs -n $namespace deploy/web -- kubectl kdiag shell -n $namespace deploy/web -- -c 'wget -qO- http://127.0.0.1:8080/'"
+show "kubectl kdiag logs -n $namespace deploy/web -- sh -c 'echo wget -qO- http://127.0.0.1:8080/ | kubectl kdiag shell -n $namespace deploy/web'"
 
 tell "And the pod? It never restarted; kdiag's containers end by themselves when no shell is left."
 show "kubectl get pods -n $namespace"
