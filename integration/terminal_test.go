@@ -183,6 +183,18 @@ func TestTerminalRestored(t *testing.T) {
 	}
 }
 
+// TestTerminalApart has a script's stderr go elsewhere, with all else on the
+// terminal.
+func TestTerminalApart(t *testing.T) {
+	namespace := pods(t)
+	x := newTerminal(t)
+	x.line("clear; " + shared.binary() + " shell -n " + namespace + ` deploy/web -- -c 'echo out $((1+1)); echo err $((2+2)) >&2; exit 7' 2>/dev/null; echo code $?`)
+	x.await("code 7")
+	if screen := x.screen(); !strings.Contains(screen, "out 2\n") || strings.Contains(screen, "err 4") {
+		t.Errorf("screen: %q, want what went to stdout, without what went to stderr", screen)
+	}
+}
+
 // child is the process id of the kdiag that runs in the terminal.
 func (x *terminal) child() int {
 	x.t.Helper()

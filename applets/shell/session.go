@@ -58,7 +58,7 @@ func newSession(request *kubeflags.Shell, injected kube.Injected, o options) (*s
 // Whatever ends it, the terminal is as it was, and when it was not the shell's
 // own end, its processes in the pod are hung up.
 func (s *session) run(ctx context.Context, streams applets.Streams) error {
-	terminal := newTerminal(streams)
+	terminal := newTerminal(streams, len(s.args) > 0)
 	life := &lifeline{session: s}
 	shell := s.exec
 	shell.Stdin, shell.Stdout, shell.Stderr = streams.In, streams.Out, streams.Err

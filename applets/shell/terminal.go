@@ -12,10 +12,16 @@ import (
 )
 
 // terminal is the user's terminal, if both stdin and stdout are one.
-type terminal struct{ tty term.TTY }
+type terminal struct {
+	tty term.TTY
+	// apart says that stderr goes elsewhere, and is not to come with stdout.
+	apart bool
+}
 
-func newTerminal(streams applets.Streams) terminal {
-	return terminal{term.TTY{
+// newTerminal looks at the streams. A script whose stderr goes elsewhere than to
+// a terminal gets none, on which the two would be one.
+func newTerminal(streams applets.Streams, script bool) terminal {
+	return terminal{apart: script && !applets.IsTerminal(streams.Err), tty: term.TTY{
 		In: streams.In, Out: streams.Out, Raw: true,
 		// The signal itself is the caller's business; here it only has the
 		// terminal restored.
@@ -23,7 +29,9 @@ func newTerminal(streams applets.Streams) terminal {
 	}}
 }
 
-func (t terminal) interactive() bool { return t.tty.IsTerminalIn() && t.tty.IsTerminalOut() }
+func (t terminal) interactive() bool {
+	return t.tty.IsTerminalIn() && t.tty.IsTerminalOut() && !t.apart
+}
 
 // run calls do. On a terminal it gives exec one too, puts the user's into raw
 // mode meanwhile and follows its size; it is restored whatever happens.
