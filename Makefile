@@ -36,7 +36,7 @@ help: ## Print this
 demo: deps build cluster-images ## Deploy a sample without a shell and show what kdiag does to it
 	@$(CLUSTER_ENV) testdata/demo.sh
 
-test: deps build build-all lint unit integration ## Everything CI runs: checks, unit, testscript, netns and cluster tests
+test: deps build build-all lint unit cluster-test integration ## Everything CI runs: checks, unit, testscript, netns and cluster tests
 
 ##@ Build
 
@@ -65,6 +65,14 @@ image: build ## Write bin/kdiag-image.tar, as "kdiag image save" does
 unit: ## Unit, testscript and netns tests
 	@KDIAG_TEST_ALL=1 $(GO) test -count=1 $$($(GO) list ./... | grep -v '^kdiag/integration')
 	@cd integration/cluster && $(GO) vet -trimpath ./... && $(GO) test -trimpath -count=1 .
+
+cluster-test: ## Tests of the cluster itself: started twice, killed half-way, on stale state; it is down after them
+ifeq ($(OWN),)
+	@cd integration/cluster && $(GO) build -o ../../$(CLUSTER) .
+	@$(CLUSTER) down
+	@$(CLUSTER) build
+	@cd integration/cluster && KDIAG_CLUSTER_TEST=1 $(GO) test -trimpath -count=1 -timeout 20m -run '^Test(UpTwiceAndDown|TwoUpsAtOnce|UpIsKilled|UpOnStaleState|StopAndStart|OneClusterOnAMachine)$$' .
+endif
 
 integration: cluster-images ## Tests on the cluster
 	@$(CLUSTER_ENV) KDIAG_TEST_ALL=1 $(GO) test -count=1 -timeout 30m ./integration
@@ -116,5 +124,5 @@ clean: ## Remove what was built; the cluster is stopped first
 	@[ ! -e .cluster ] || $(MAKE) cluster-down
 	@rm -rf bin .cluster scratch-shell/bin/busybox-linux-amd64 scratch-shell/bin/busybox-linux-arm64 scratch-shell/bin/.stamp-*
 
-.PHONY: help demo test build build-all scratch-shell image unit integration lint bench docs cluster .cluster-up own-cluster \
+.PHONY: help demo test build build-all scratch-shell image unit cluster-test integration lint bench docs cluster .cluster-up own-cluster \
 	cluster-down cluster-images deps clean

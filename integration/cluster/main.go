@@ -16,6 +16,7 @@ import (
 
 const usage = `usage: cluster [--dir DIR] COMMAND
 
+  build               build the programs, as up does first
   up                  start the cluster; do nothing if it is up
   down                stop it, and leave nothing behind
   status              one line for each component
@@ -76,6 +77,8 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		return err
 	}
 	switch n := sub.NArg(); {
+	case command == "build" && n == 0:
+		return locked(ctx, c, c.build)
 	case command == "up" && n == 0:
 		return locked(ctx, c, c.up)
 	case command == "down" && n == 0:
