@@ -1,0 +1,86 @@
+package logs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+
+	"kdiag/kube"
+)
+
+// stream reads one stream from the position on to its end, which is no error
+// where the sender ended it; open is what it had of one line more then. It ends
+// with yield, too.
+func (s *source) stream(ctx context.Context, r kube.LogRequest, yield <-chan struct{}) (lines int, open *kube.LogLine, err error) {
+	r.Namespace, r.Pod, r.Container = s.namespace, s.pod, s.container
+	if r.Since = s.at.since(); s.at.empty() && s.initial {
+		r.SinceSeconds = s.f.sinceNow()
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if yield != nil {
+		go func() {
+			select {
+			case <-yield:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+	}
+	log, err := s.f.cluster.OpenLog(ctx, r)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer log.Close()
+	return s.readAll(log)
+}
+
+func (s *source) readAll(log io.Reader) (lines int, open *kube.LogLine, err error) {
+	reader, again, resumed := kube.NewLogReader(log), s.at.again(), !s.at.empty()
+	s.ending = ending{}
+	for {
+		next, err := reader.Next()
+		if err == nil && !next.Open && !next.Time.IsZero() {
+			s.ending.set(next)
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return lines, open, nil
+		case err != nil:
+			return lines, nil, err
+		case next.Time.IsZero():
+			// The kubelet's own words; or the beginning of a timestamp, or, on
+			// a log that is read again, the end of a line that was read, whose
+			// beginning is older than what was asked for.
+			if text := bytes.TrimSpace(next.Text); !resumed && len(text) > 0 && (text[0] < '0' || text[0] > '9') {
+				s.f.note("%s/%s: %s", s.pod, s.container, text)
+			}
+		case next.Open:
+			next.Text = bytes.Clone(next.Text)
+			open = &next
+		case again.saw(next.Time):
+		case lines == 0 && !s.begun():
+			return 0, nil, errRestarted
+		default:
+			s.pass(next)
+			lines++
+		}
+	}
+}
+
+// errRestarted ends a stream of which it is not known which instance's it is.
+var errRestarted = errors.New("the container has restarted")
+
+// pass passes a line on.
+func (s *source) pass(l kube.LogLine) {
+	s.at.add(l.Time)
+	if l.Cut && !s.cut {
+		s.cut = true
+		s.f.note("%s/%s logs lines of more than %d bytes; their ends are not shown", s.pod, s.container, kube.MaxLogLine)
+	}
+	s.f.deliver(&line{
+		Namespace: s.namespace, Pod: s.pod, Container: s.container, Node: s.node,
+		Time: l.Time, Text: l.Text, Old: s.beginning || l.Time.UnixNano() <= s.old,
+	})
+}
