@@ -65,17 +65,26 @@ func inspect(pid int) (process, bool) {
 // environment reads a process's. It has none for a moment in execve(2), which is waited for, up to a second.
 func environment(pid int) ([]byte, error) {
 	file := fmt.Sprintf("/proc/%d/environ", pid)
+	none := 0
 	for range 1000 {
 		environ, err := os.ReadFile(file)
 		if err != nil || len(environ) > 0 {
 			return environ, err
 		}
-		if !readStat(pid).inExec() {
-			break // or has just done with it, hence the last look
+		switch now := readStat(pid); {
+		case now.bare():
+			return nil, nil
+		case now.inExec():
+			time.Sleep(time.Millisecond)
+		default:
+			// It has none; or it had just done with one execve, and may be in the
+			// next at the next look.
+			if none++; none == 20 {
+				return nil, nil
+			}
 		}
-		time.Sleep(time.Millisecond)
 	}
-	return os.ReadFile(file)
+	return nil, nil
 }
 
 // stat is a part of proc_pid_stat(5).
@@ -108,9 +117,12 @@ func parseStat(text string) stat {
 }
 
 // inExec is true of a process whose new environment is not in place yet: one without, which is neither dead nor the kernel's.
-func (s stat) inExec() bool {
+func (s stat) inExec() bool { return s.envEnd == "0" && !s.bare() }
+
+// bare is true of what never has an environment again: the dead, and the kernel's threads.
+func (s stat) bare() bool {
 	const kernelThread = 0x00200000 // PF_KTHREAD in the kernel's include/linux/sched.h
-	return s.envEnd == "0" && s.state != "Z" && s.state != "X" && s.flags&kernelThread == 0
+	return s.state == "" || s.state == "Z" || s.state == "X" || s.flags&kernelThread != 0
 }
 
 // dying is true of a process whose first thread has ended, while others still hold its files, sockets and locks.
