@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"debug/elf"
 	"errors"
+	"io"
 	"io/fs"
 )
 
@@ -16,25 +17,41 @@ var ErrMissing = errors.New("this build carries no shell: run 'make scratch-shel
 var ErrPlatform = errors.New("the scratch shell is for linux only, on amd64 and arm64")
 
 // Binary returns a copy of the shell: an ELF executable, to be run with an argv[0] whose base name begins with "busybox"
-// and the argv[1] "ash". The error is ErrMissing or ErrPlatform. Each call copies close to a megabyte.
+// and the argv[1] "ash". The error is ErrMissing or ErrPlatform. Each call copies more than a megabyte.
 func Binary() ([]byte, error) {
+	program, err := Open()
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(program)
+}
+
+// Open returns a reader of what Binary returns, with the same errors. There is nothing to close.
+func Open() (io.Reader, error) {
 	if name == "" {
 		return nil, ErrPlatform
 	}
-	return read(bin, name)
+	return open(bin, name)
 }
 
-// read returns the named file, and ErrMissing unless it is an executable.
-func read(fsys fs.FS, name string) ([]byte, error) {
-	data, err := fs.ReadFile(fsys, name)
+// open returns a reader of the named file, and ErrMissing unless it is an executable.
+func open(fsys fs.FS, name string) (io.Reader, error) {
+	file, err := fsys.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrMissing
 	}
 	if err != nil {
 		return nil, err
 	}
-	if !bytes.HasPrefix(data, []byte(elf.ELFMAG)) {
+	start := make([]byte, len(elf.ELFMAG))
+	_, err = io.ReadFull(file, start)
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, ErrMissing
+	case err != nil:
+		return nil, err
+	case string(start) != elf.ELFMAG:
 		return nil, ErrMissing
 	}
-	return data, nil
+	return io.MultiReader(bytes.NewReader(start), file), nil
 }

@@ -2,6 +2,7 @@ package scratchshell
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"runtime"
 	"strings"
@@ -9,7 +10,7 @@ import (
 	"testing/fstest"
 )
 
-func TestRead(t *testing.T) {
+func TestOpen(t *testing.T) {
 	files := fstest.MapFS{
 		"empty":    {},
 		"text":     {Data: []byte("Keeps the embed pattern matched.\n")},
@@ -29,12 +30,15 @@ func TestRead(t *testing.T) {
 		{"dir", fs.ErrInvalid},
 	}
 	for _, test := range tests {
-		data, err := read(files, test.name)
+		program, err := open(files, test.name)
 		if !errors.Is(err, test.want) {
-			t.Errorf("read(%q) = %v, want %v", test.name, err, test.want)
+			t.Errorf("open(%q) = %v, want %v", test.name, err, test.want)
 		}
-		if (err == nil) != (data != nil) {
-			t.Errorf("read(%q) = %q with error %v, want one of the two", test.name, data, err)
+		if err != nil {
+			continue
+		}
+		if data, err := io.ReadAll(program); err != nil || string(data) != string(files[test.name].Data) {
+			t.Errorf("read %q = %q, %v, want all of it", test.name, data, err)
 		}
 	}
 }

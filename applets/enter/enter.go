@@ -7,6 +7,7 @@ package enter
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 
 	"kdiag/applets"
@@ -32,7 +33,7 @@ type Options struct {
 	Args []string
 	// Shell returns the shell, an executable that runs ash when its argv[1]
 	// says so.
-	Shell func() ([]byte, error)
+	Shell func() (io.Reader, error)
 }
 
 // Applet is "kdiag enter".
@@ -61,7 +62,7 @@ func Applet() applets.Applet {
 				Env:      inv.Flags.StringSlice("env"),
 				Prompt:   inv.Flags.String("prompt"),
 				Args:     inv.Rest,
-				Shell:    scratchshell.Binary,
+				Shell:    scratchshell.Open,
 			}
 			if len(inv.Args) > 0 {
 				return applets.Usage("enter: arguments of the shell go after \"--\", got %q", inv.Args)

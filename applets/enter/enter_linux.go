@@ -23,11 +23,11 @@ func run(streams applets.Streams, opts Options) error {
 	note := func(format string, args ...any) {
 		fmt.Fprintf(streams.Err, "note: "+format+"\n", args...)
 	}
-	binary, err := opts.Shell()
+	program, err := opts.Shell()
 	if err != nil {
 		return err
 	}
-	shell, err := inMemory(shellName(opts.Session), binary)
+	shell, err := inMemory(shellName(opts.Session), program)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package enter
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"syscall"
@@ -15,7 +16,7 @@ import (
 
 // inMemory puts an executable into an anonymous file that nobody can change.
 // The file is gone with the last process that runs it.
-func inMemory(name string, content []byte) (fd int, err error) {
+func inMemory(name string, content io.Reader) (fd int, err error) {
 	// Kernels before 6.3 do not know MFD_EXEC, which later ones want to be
 	// told (memfd_create(2)).
 	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
@@ -29,18 +30,29 @@ func inMemory(name string, content []byte) (fd int, err error) {
 	if err != nil {
 		return -1, fmt.Errorf("make a file in memory: %w", err)
 	}
-	for len(content) > 0 {
-		n, err := unix.Write(fd, content)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return -1, fmt.Errorf("write the shell into memory: %w", err)
-		}
-		content = content[max(n, 0):]
+	// By way of a small buffer: fresh memory for all of it would take as long
+	// as the rest of enter's work.
+	if _, err := io.Copy(descriptor(fd), content); err != nil {
+		return -1, fmt.Errorf("write the shell into memory: %w", err)
 	}
 	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
 		return -1, fmt.Errorf("seal the shell in memory: %w", err)
 	}
 	return fd, nil
+}
+
+// descriptor is an open file that package os knows nothing of.
+type descriptor int
+
+func (d descriptor) Write(p []byte) (int, error) {
+	for written := 0; ; {
+		n, err := unix.Write(int(d), p[written:])
+		written += max(n, 0)
+		if written == len(p) || err != nil && !errors.Is(err, unix.EINTR) {
+			return written, err
+		}
+	}
 }
 
 // execute makes the process the program in fd. It returns only when that fails.
