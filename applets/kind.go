@@ -57,6 +57,13 @@ type listFlag struct {
 	meaning
 }
 
+// Names are what the library's own method returns, for it asks each flag for
+// them a hundred times, and runs a regular expression on each name.
+func (f stringFlag) Names() []string { return append([]string{f.Name}, f.Aliases...) }
+
+// Names is stringFlag's.
+func (f listFlag) Names() []string { return append([]string{f.Name}, f.Aliases...) }
+
 // Takes declares what the value of a string flag or a list of strings is. Other
 // flags, whose type says it already, are returned as they are.
 func Takes(kind Kind, flag cli.Flag) cli.Flag { return declare(flag, meaning{kind: kind}) }
