@@ -1,11 +1,8 @@
 package kubeflags
 
 import (
-	"crypto/ed25519"
-
 	"kdiag/applets"
 	"kdiag/kube"
-	"kdiag/mux"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -15,9 +12,9 @@ type container struct {
 	cluster    *kube.Cluster
 	image      string
 	pullPolicy corev1.PullPolicy
-	key        ed25519.PrivateKey
-	// manager has the user, the version and the idle timeout.
+	// manager has the version and the idle timeout.
 	manager kube.Manager
+	user    *user
 }
 
 // parseContainer reads the flags of Injection and Connection; it asks the
@@ -32,8 +29,6 @@ func parseContainer(inv *applets.Invocation) (c container, err error) {
 	if c.cluster, err = Connect(inv); err != nil {
 		return c, err
 	}
-	if c.key, err = userKey(inv); err == nil {
-		c.manager.User = mux.PublicText(c.key)
-	}
-	return c, err
+	c.user = readUser(inv.Err)
+	return c, nil
 }

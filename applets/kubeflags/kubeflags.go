@@ -4,13 +4,10 @@
 package kubeflags
 
 import (
-	"crypto/ed25519"
-	"fmt"
 	"os"
 
 	"kdiag/applets"
 	"kdiag/kube"
-	"kdiag/mux"
 
 	"github.com/urfave/cli/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -131,20 +128,4 @@ func Image(inv *applets.Invocation) string {
 		}
 	}
 	return inv.Build.Image
-}
-
-// userKey is the key by whose public half this user's containers are known. A
-// user whose configuration directory cannot be written gets one for this run
-// only, and is told so.
-func userKey(inv *applets.Invocation) (ed25519.PrivateKey, error) {
-	file, err := keyFile()
-	if err == nil {
-		key, loadErr := mux.LoadKey(file)
-		if loadErr == nil {
-			return key, nil
-		}
-		err = loadErr
-	}
-	fmt.Fprintf(inv.Err, "note: a key for this run only, so its container is not found again: %v\n", err)
-	return mux.NewKey()
 }

@@ -2,15 +2,10 @@ package kubeflags
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"kdiag/applets"
 	"kdiag/kube"
-	"kdiag/mux"
 
 	"github.com/urfave/cli/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -71,25 +66,4 @@ func (l *Look) PodName() string {
 // Pick finds the target's container, which must be running.
 func (l *Look) Pick(pod *corev1.Pod) (kube.Target, error) {
 	return kube.PickContainer(pod, l.container)
-}
-
-// knownUser is the public half of the user's key, which is not made here.
-func knownUser() (string, error) {
-	file, err := keyFile()
-	if err != nil {
-		return "", nil //nolint:nilerr // no place for a key, so no key
-	}
-	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	key, err := mux.LoadKey(file)
-	if err != nil {
-		return "", err
-	}
-	return mux.PublicText(key), nil
-}
-
-func keyFile() (string, error) {
-	dir, err := os.UserConfigDir()
-	return filepath.Join(dir, "kdiag", "key.pem"), err
 }

@@ -1,6 +1,7 @@
 package kubeflags
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"slices"
@@ -21,11 +22,13 @@ func NetFlags() []cli.Flag {
 type Net struct {
 	Cluster *kube.Cluster
 	kube.NetRequest
-	// Key is the user's, whose public half the container's arguments have.
+	// Key is the user's, whose public half the container's arguments have. Find
+	// sets it.
 	Key ed25519.PrivateKey
 	// Container is the one that was asked for, or empty.
 	Container string
 	selection kube.Selection
+	user      *user
 }
 
 // ParseNet reads the flags; names are the arguments that may name the target.
@@ -40,17 +43,18 @@ func ParseNet(inv *applets.Invocation, names []string) (*Net, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.Cluster, n.Image, n.PullPolicy, n.Manager, n.Key = c.cluster, c.image, c.pullPolicy, c.manager, c.key
+	n.Cluster, n.Image, n.PullPolicy, n.Manager, n.user = c.cluster, c.image, c.pullPolicy, c.manager, c.user
 	return n, nil
 }
 
 // Find finds the pod. A container that was named must be there.
 func (n *Net) Find(ctx context.Context) error {
 	pod, err := n.Cluster.FindPod(ctx, n.selection)
-	if err != nil {
+	key, keyErr := n.user.key() // in any case: a file may be half made
+	if err = cmp.Or(err, keyErr); err != nil {
 		return timedOut(ctx, err)
 	}
-	n.Pod = pod
+	n.Pod, n.Key, n.Manager.User = pod, key, mux.PublicText(key)
 	if n.Container != "" {
 		return kube.HasContainer(pod, n.Container)
 	}
@@ -60,7 +64,7 @@ func (n *Net) Find(ctx context.Context) error {
 // Shell is a request for a shell container beside the container that was asked
 // for, in the pod that Find found.
 func (n *Net) Shell() *Shell {
-	s := &Shell{Cluster: n.Cluster, container: n.Container, selection: kube.Selection{Kind: "pods", Name: n.Pod.Name}}
+	s := &Shell{Cluster: n.Cluster, container: n.Container, selection: kube.Selection{Kind: "pods", Name: n.Pod.Name}, user: n.user}
 	s.Image, s.PullPolicy, s.Manager, s.Progress = n.Image, n.PullPolicy, n.Manager, n.Progress
 	s.Manager.Role, s.Manager.Profile = mux.RoleShell, kube.ProfileAuto
 	return s

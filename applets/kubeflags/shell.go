@@ -1,6 +1,7 @@
 package kubeflags
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type Shell struct {
 	selection kube.Selection
 	container string
 	injected  string
+	user      *user
 }
 
 // ParseShell reads the flags; it asks the cluster nothing.
@@ -41,7 +43,7 @@ func ParseShell(inv *applets.Invocation) (*Shell, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Cluster, s.Image, s.PullPolicy, s.Manager = c.cluster, c.image, c.pullPolicy, c.manager
+	s.Cluster, s.Image, s.PullPolicy, s.Manager, s.user = c.cluster, c.image, c.pullPolicy, c.manager, c.user
 	s.Manager.Role, s.Manager.Profile = mux.RoleShell, kube.Profile(inv.Flags.String("profile"))
 	return s, nil
 }
@@ -50,7 +52,8 @@ func ParseShell(inv *applets.Invocation) (*Shell, error) {
 // container was to be had by choice, notes says which one was taken.
 func (s *Shell) Ensure(ctx context.Context, notes io.Writer) (kube.Injected, error) {
 	pod, err := s.Cluster.FindPod(ctx, s.selection)
-	if err != nil {
+	key, keyErr := s.user.key() // in any case: a file may be half made
+	if err = cmp.Or(err, keyErr); err != nil {
 		return kube.Injected{}, timedOut(ctx, err)
 	}
 	if s.Target, err = kube.PickContainer(pod, s.container); err != nil {
@@ -60,7 +63,7 @@ func (s *Shell) Ensure(ctx context.Context, notes io.Writer) (kube.Injected, err
 		fmt.Fprintf(notes, "note: container %s; there are also: %s (choose with -c)\n",
 			s.Target.Container, strings.Join(s.Target.Others, ", "))
 	}
-	s.Manager.Target = s.Target.Container
+	s.Manager.User, s.Manager.Target = mux.PublicText(key), s.Target.Container
 	injected, err := s.Cluster.EnsureShell(ctx, s.ShellRequest)
 	s.injected = injected.Name
 	return injected, timedOut(ctx, err)
