@@ -56,6 +56,8 @@ func newClients(config *rest.Config) (clients, error) {
 		own.GroupVersion = &group
 		own.APIPath = apiPath
 		own.NegotiatedSerializer = codecs.WithoutConversion()
+		// JSON costs the server and each start of kdiag a millisecond or two more.
+		own.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 		made, clientErr := rest.RESTClientForConfigAndClient(own, transport)
 		if clientErr != nil {
 			err = clientErr

@@ -10,6 +10,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/version"
 )
 
@@ -77,7 +78,8 @@ func (c *Cluster) selfReview(ctx context.Context) (string, error) {
 		return "", err
 	}
 	text, err := c.authorization.Post().AbsPath("/apis", review.APIVersion, "selfsubjectreviews").
-		SetHeader("Content-Type", "application/json").Body(body).DoRaw(ctx)
+		SetHeader("Content-Type", runtime.ContentTypeJSON).SetHeader("Accept", runtime.ContentTypeJSON).
+		Body(body).DoRaw(ctx)
 	if err != nil {
 		return "", err
 	}
