@@ -132,13 +132,14 @@ func (c *Cluster) ensure(ctx context.Context, i injection) (Injected, error) {
 		if status := statusOf(i.pod, found.Name); status != nil && status.State.Running != nil {
 			return found, nil
 		}
-		return found, c.awaitRunning(ctx, i.pod, found.Name, false, i.progress)
+		return found, c.awaitRunning(ctx, i.pod, found.Name, c.eventsFromNow(ctx, i.pod.Namespace), i.progress)
 	}
+	since := c.eventsFromNow(ctx, i.pod.Namespace)
 	made, pod, err := c.add(ctx, i)
 	if err != nil {
 		return Injected{}, err
 	}
-	return made, c.awaitRunning(ctx, pod, made.Name, true, i.progress)
+	return made, c.awaitRunning(ctx, pod, made.Name, since, i.progress)
 }
 
 // existing is the request's own container, the best one where there are more:

@@ -2,16 +2,14 @@ package kube
 
 import (
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 )
 
 // TestNames asks a server for metadata alone, of a bounded number of objects.
 func TestNames(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	cluster := connectTo(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		accept, limit := r.Header.Get("Accept"), r.URL.Query().Get("limit")
 		if !strings.HasPrefix(accept, "application/json;as=PartialObjectMetadataList;") || limit != fmt.Sprint(mostNames) {
 			t.Errorf("GET %s: Accept %q, limit %q, want metadata of %d at most", r.URL.Path, accept, limit, mostNames)
@@ -21,12 +19,6 @@ func TestNames(t *testing.T) {
 			{"metadata": {"name": %q, "labels": {"app": "web"}}},
 			{"metadata": {"name": "old", "deletionTimestamp": "2026-01-01T00:00:00Z"}}]}`, r.URL.Path)
 	}))
-	defer server.Close()
-	t.Setenv("KUBECONFIG", "/nonexistent")
-	cluster, err := Connect(Options{Server: server.URL, Namespace: "ns"}, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for resource, path := range map[string]string{
 		Namespaces: "/api/v1/namespaces", "pods": "/api/v1/namespaces/ns/pods",
 		"deployments": "/apis/apps/v1/namespaces/ns/deployments", "jobs": "/apis/batch/v1/namespaces/ns/jobs",

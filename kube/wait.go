@@ -32,7 +32,7 @@ type awaiting struct {
 // kubelet's own reason as soon as there is one, when the pod goes, and when
 // the node does not answer. A container that was there before, and failed to
 // start then, gets the kubelet's next try.
-func (c *Cluster) awaitRunning(ctx context.Context, pod *corev1.Pod, container string, created bool, progress func(string)) error {
+func (c *Cluster) awaitRunning(ctx context.Context, pod *corev1.Pod, container string, since <-chan string, progress func(string)) error {
 	if progress == nil {
 		progress = func(string) {}
 	}
@@ -42,14 +42,14 @@ func (c *Cluster) awaitRunning(ctx context.Context, pod *corev1.Pod, container s
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if status := statusOf(pod, container); !created && status != nil {
+	if status := statusOf(pod, container); status != nil {
 		if _, failed := w.decided(pod); failed != nil {
 			defer time.AfterFunc(nextTry, func() { cancel(failed) }).Stop()
 		}
 		w.stale = &status.State
 	}
 	progress("waiting for the kubelet of node " + pod.Spec.NodeName)
-	go w.followEvents(ctx, pod, created, cancel)
+	go w.followEvents(ctx, pod, since, cancel)
 	defer time.AfterFunc(nodeAskedAfter, func() {
 		if err := c.nodeReady(ctx, pod.Spec.NodeName); err != nil {
 			cancel(err)
@@ -199,23 +199,36 @@ func (c *Cluster) nodeReady(ctx context.Context, name string) error {
 // has started.
 var errStarted = errors.New("started")
 
+// eventsFromNow asks from which version on a watch of a namespace's events
+// tells what happens from now on. Without one, a watch begins with a list of
+// all that is kept, which takes the server longer than a container takes to
+// start where there are thousands. It sends nothing when that is not to be had.
+func (c *Cluster) eventsFromNow(ctx context.Context, namespace string) <-chan string {
+	version := make(chan string, 1)
+	go func() {
+		defer close(version)
+		if one, err := list[corev1.EventList](ctx, c.events(namespace), metav1.ListOptions{Limit: 1}); err == nil {
+			version <- one.ResourceVersion
+		}
+	}()
+	return version
+}
+
 // followEvents reads what the kubelet says about the container: it shows it as
 // progress, and ends the wait on a start or a failure. The kubelet writes a
 // start into the pod's status up to a second later, when it next lists the
 // containers, and a failure 10 s later, when it tries again. Without the right
-// to read events the status has to do.
-func (w *awaiting) followEvents(ctx context.Context, pod *corev1.Pod, created bool, end context.CancelCauseFunc) {
-	events := w.events(pod.Namespace)
-	options := metav1.ListOptions{FieldSelector: fields.Set{"involvedObject.uid": string(pod.UID)}.String()}
-	if !created {
-		// What was said before this wait is of no interest.
-		past, err := list[corev1.EventList](ctx, events, options)
-		if err != nil {
-			return
-		}
-		options.ResourceVersion = past.ResourceVersion
+// to list and watch events the status has to do.
+func (w *awaiting) followEvents(ctx context.Context, pod *corev1.Pod, since <-chan string, end context.CancelCauseFunc) {
+	version, ok := <-since
+	if !ok {
+		return
 	}
-	watcher, err := events.watch(ctx, options)
+	options := metav1.ListOptions{
+		FieldSelector:   fields.Set{"involvedObject.uid": string(pod.UID)}.String(),
+		ResourceVersion: version,
+	}
+	watcher, err := w.events(pod.Namespace).watch(ctx, options)
 	if err != nil {
 		return
 	}
