@@ -54,6 +54,15 @@ func TestSpeed(t *testing.T) {
 	}
 	compare("warm: a command in a container that is there", warm, exec)
 
+	to := server(t)
+	far := []string{"--server=https://" + newToxiproxy(t).far(t, "api", to.Host), "--tls-server-name=" + to.Hostname()}
+	warmFar, execFar := side{name: "kdiag shell -- -c true"}, side{name: "kubectl exec -- true"}
+	for range speedRuns {
+		warmFar.times = append(warmFar.times, timed(t, shared.binary(), slices.Concat(far, []string{"shell", "-n", namespace, "kdiag-0", "--", "-c", "true"})...))
+		execFar.times = append(execFar.times, timed(t, "kubectl", slices.Concat(far, []string{"exec", "-n", namespace, "kdiag-0", "--", "true"})...))
+	}
+	compare(fmt.Sprintf("warm: the same, %s from the API server", distance), warmFar, execFar)
+
 	look, again := side{name: "kdiag ps --sockets"}, side{name: "kubectl exec -- true"}
 	for range speedRuns {
 		look.times = append(look.times, timed(t, shared.binary(), "ps", "--sockets", "-n", namespace, "kdiag-0"))

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/client-go/transport"
 	"k8s.io/klog/v2"
 
 	// The one in-tree credential plugin that is still alive; exec plugins
@@ -51,6 +52,7 @@ type Cluster struct {
 	clients
 	// streams is the configuration for connections that last.
 	streams *rest.Config
+	spare   spare
 	origin  origin
 }
 
@@ -91,7 +93,9 @@ func Connect(o Options, warnings io.Writer) (*Cluster, error) {
 	if err != nil {
 		return nil, configError(err)
 	}
-	return &Cluster{Namespace: namespace, clients: clients, streams: streams, origin: from}, nil
+	c := &Cluster{Namespace: namespace, clients: clients, streams: streams, origin: from}
+	streams.WrapTransport = transport.Wrappers(c.webSockets, streams.WrapTransport)
+	return c, nil
 }
 
 // silenceClientGo has client-go log nothing: errors come back as values. The

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"sync"
 	"time"
 
@@ -53,10 +54,6 @@ func (e *NotStartedError) Unwrap() error { return e.Err }
 // command then does is its own affair.
 func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 	doing := fmt.Sprintf("exec in container %s of pod %s/%s", e.Container, e.Namespace, e.Pod)
-	executor, err := c.executor(e)
-	if err != nil {
-		return &Error{Doing: doing, Err: err}
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	opened := newOpening(e.Opened)
@@ -76,7 +73,7 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 	if e.Sizes == nil {
 		options.Stderr = e.Stderr
 	}
-	err = executor.StreamWithContext(ctx, options)
+	err := c.stream(ctx, e, options)
 	var exit utilexec.ExitError
 	switch {
 	case err == nil:
@@ -99,22 +96,26 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 	return failure
 }
 
-func (c *Cluster) executor(e Exec) (remotecommand.Executor, error) {
-	request := c.core.Post().Resource("pods").Namespace(e.Namespace).Name(e.Pod).SubResource("exec").
+// stream opens the streams of a command and carries them to their end.
+func (c *Cluster) stream(ctx context.Context, e Exec, options remotecommand.StreamOptions) error {
+	at := c.core.Post().Resource("pods").Namespace(e.Namespace).Name(e.Pod).SubResource("exec").
 		VersionedParams(&corev1.PodExecOptions{
 			Container: e.Container, Command: e.Command,
 			Stdin: true, Stdout: true, Stderr: e.Sizes == nil, TTY: e.Sizes != nil,
-		}, c.codec)
-	spdy, err := remotecommand.NewSPDYExecutor(c.streams, "POST", request.URL())
-	if err != nil {
-		return nil, err
-	}
+		}, c.codec).URL()
 	// RFC 6455, 4.1: a WebSocket begins with a GET.
-	ws, err := remotecommand.NewWebSocketExecutor(c.streams, "GET", request.URL().String())
+	executor, err := remotecommand.NewWebSocketExecutor(c.streams, http.MethodGet, at.String())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return remotecommand.NewFallbackExecutor(ws, spdy, noWebSocket)
+	err = executor.StreamWithContext(ctx, options)
+	if !noWebSocket(err) {
+		return err
+	}
+	if executor, err = remotecommand.NewSPDYExecutor(c.streams, http.MethodPost, at); err != nil {
+		return err
+	}
+	return executor.StreamWithContext(ctx, options)
 }
 
 // Ended reports whether a container of a pod has ended. The API learns of it

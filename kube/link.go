@@ -120,19 +120,19 @@ func (c *Cluster) dialSPDY(ctx context.Context, at *url.URL) (*link, error) {
 	if response.StatusCode != http.StatusSwitchingProtocols ||
 		!strings.EqualFold(response.Header.Get(httpstream.HeaderUpgrade), spdy.HeaderSpdy31) {
 		defer upgraded.conn.Close()
-		return nil, refusal(response)
+		return nil, refusal(response, spdy.HeaderSpdy31)
 	}
 	return newLink(upgraded.conn, upgraded.conn.Conn)
 }
 
-// refusal is what a server answered in place of an upgrade.
-func refusal(response *http.Response) error {
+// refusal is what a server answered in place of an upgrade to a protocol.
+func refusal(response *http.Response, protocol string) error {
 	body, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10))
 	var status metav1.Status
 	if json.Unmarshal(body, &status) == nil && status.Kind == "Status" {
 		return &apierrors.StatusError{ErrStatus: status}
 	}
-	return fmt.Errorf("no upgrade to %s: the server answered %s: %s", spdy.HeaderSpdy31, response.Status, body)
+	return fmt.Errorf("no upgrade to %s: the server answered %s: %s", protocol, response.Status, body)
 }
 
 // upgrade is the http.RoundTripper that asks for SPDY. It keeps the connection

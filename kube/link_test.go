@@ -58,7 +58,7 @@ func TestTunnel(t *testing.T) {
 
 func TestRefusal(t *testing.T) {
 	answer := func(body string) error {
-		return refusal(&http.Response{Status: "403 Forbidden", Body: io.NopCloser(strings.NewReader(body))})
+		return refusal(&http.Response{Status: "403 Forbidden", Body: io.NopCloser(strings.NewReader(body))}, "SPDY/3.1")
 	}
 	status := `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"no","reason":"Forbidden","code":403}`
 	if err := answer(status); !apierrors.IsForbidden(err) || err.Error() != "no" {

@@ -250,6 +250,7 @@ func (w *awaiting) followEvents(ctx context.Context, pod *corev1.Pod, since <-ch
 			case slices.Contains(failedReasons, said.Reason):
 				end(&startError{"", said.Message})
 			default:
+				w.dialAhead() // it will not be long
 				w.progress(oneLine(said.Message))
 			}
 		}

@@ -59,6 +59,7 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	if err != nil {
 		return err
 	}
+	shell.Cluster.DialAhead()
 	return o.show(ctx, shell, inv.Streams)
 }
 

@@ -77,6 +77,7 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	if net.Container != "" && len(o.specs) > 0 {
 		return applets.Usage("-c %s is for every port of that container; a port that is named is the pod's", net.Container)
 	}
+	net.Cluster.DialAhead()
 	defer report.end()
 	link, err := connect(ctx, net, o, report)
 	if err != nil {

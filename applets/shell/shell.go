@@ -59,6 +59,7 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	if err != nil {
 		return err
 	}
+	request.Cluster.DialAhead()
 	o := options{
 		asTarget: inv.Flags.Bool("as-target"), args: inv.Rest,
 		timeout: inv.Flags.Duration("timeout"), notes: inv.Err,

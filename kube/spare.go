@@ -1,0 +1,125 @@
+package kube
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
+// spare is a connection to the API server, made before there is a request for
+// it. Each stream needs one of its own, and TCP and TLS take two round trips,
+// or three.
+type spare struct {
+	mu     sync.Mutex
+	dialed *dialed
+}
+
+// dialed is a connection that is made, or about to be.
+type dialed struct {
+	conn net.Conn // nil for none; to be read once done is closed
+	done chan struct{}
+	end  func() // of the dialling
+	// unused ends it when nobody has taken it.
+	unused *time.Timer
+}
+
+// spareLife is how long a connection may wait for its request. Servers, and
+// load balancers before them, close one that stays silent; the strictest after
+// 5 s (HAProxy's timeout http-request).
+const spareLife = 4 * time.Second
+
+// DialAhead makes ready for a stream that will soon be opened, while other
+// things are asked for. It returns at once. What it made ends unused after a
+// few seconds; an error in it is told by the stream, which dials anew.
+func (c *Cluster) DialAhead() {
+	// A plugin may have to ask its user; that is for the first request to do.
+	if c.streams.ExecProvider == nil {
+		c.dialAhead()
+	}
+}
+
+func (c *Cluster) dialAhead() {
+	at, err := url.Parse(c.streams.Host)
+	if err != nil || at.Scheme != "https" || c.proxy() != nil {
+		return
+	}
+	c.spare.mu.Lock()
+	defer c.spare.mu.Unlock()
+	if c.spare.dialed != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), spareLife)
+	d := &dialed{done: make(chan struct{}), end: cancel}
+	d.unused = time.AfterFunc(spareLife, func() { c.spare.drop(d) })
+	c.spare.dialed = d
+	go func() {
+		defer close(d.done)
+		d.conn = c.dialTLS(ctx, at)
+	}()
+}
+
+// dialTLS is a connection as gorilla/websocket makes it; nil when that fails.
+func (c *Cluster) dialTLS(ctx context.Context, at *url.URL) net.Conn {
+	config, err := rest.TLSConfigFor(c.streams)
+	if err != nil {
+		return nil
+	}
+	port := at.Port()
+	if port == "" {
+		port = "443"
+	}
+	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", net.JoinHostPort(at.Hostname(), port))
+	if err != nil {
+		return nil
+	}
+	return conn
+}
+
+// take is the connection, which is the caller's from now on; nil when there is
+// none. It waits for one that is about to be made.
+func (s *spare) take(ctx context.Context) net.Conn {
+	s.mu.Lock()
+	d := s.dialed
+	s.dialed = nil
+	s.mu.Unlock()
+	if d == nil {
+		return nil
+	}
+	d.unused.Stop()
+	defer d.end()
+	select {
+	case <-d.done:
+		return d.conn
+	case <-ctx.Done():
+		d.discard()
+		return nil
+	}
+}
+
+// drop closes a connection that nobody has taken.
+func (s *spare) drop(d *dialed) {
+	s.mu.Lock()
+	untaken := s.dialed == d
+	if untaken {
+		s.dialed = nil
+	}
+	s.mu.Unlock()
+	if untaken {
+		d.discard()
+	}
+}
+
+func (d *dialed) discard() {
+	d.end()
+	go func() {
+		<-d.done
+		if d.conn != nil {
+			_ = d.conn.Close()
+		}
+	}()
+}

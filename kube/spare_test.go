@@ -1,0 +1,196 @@
+package kube
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"k8s.io/client-go/tools/clientcmd/api"
+)
+
+// execServer is an API server with nothing but an exec, of a command that
+// prints "done". It keeps the connections that were made to it.
+type execServer struct {
+	*httptest.Server
+	mu    sync.Mutex
+	conns []net.Conn
+	used  []string // clients of which an exec came
+}
+
+func newExecServer(t *testing.T, protocols ...string) *execServer {
+	t.Helper()
+	s := &execServer{}
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.used = append(s.used, r.RemoteAddr)
+		s.mu.Unlock()
+		if len(protocols) == 0 {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no thanks", "reason": "Forbidden", "code": 403}`)
+			return
+		}
+		conn, err := (&websocket.Upgrader{Subprotocols: protocols}).Upgrade(w, r, nil)
+		if err != nil {
+			return // told by the client
+		}
+		defer conn.Close()
+		// Channels 1 and 3 are stdout and the command's end (KEP-4006).
+		_ = conn.WriteMessage(websocket.BinaryMessage, []byte("\x01done"))
+		_ = conn.WriteMessage(websocket.BinaryMessage, []byte("\x03"+`{"status": "Success"}`))
+		_ = conn.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""))
+		_, _, _ = conn.ReadMessage()
+	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.Config.ConnState = func(conn net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			s.mu.Lock()
+			s.conns = append(s.conns, conn)
+			s.mu.Unlock()
+		}
+	}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
+}
+
+// clients are the addresses that connections were made from.
+func (s *execServer) clients() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var addresses []string
+	for _, conn := range s.conns {
+		addresses = append(addresses, conn.RemoteAddr().String())
+	}
+	return addresses
+}
+
+func (s *execServer) connect(t *testing.T) *Cluster {
+	t.Helper()
+	cluster, err := Connect(Options{Kubeconfig: configFile(t, trusted(s.Server), "{token: t}")}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cluster
+}
+
+func (c *Cluster) execDone(t *testing.T) (string, error) {
+	t.Helper()
+	var out strings.Builder
+	err := c.Exec(t.Context(), Exec{
+		Namespace: "ns", Pod: "web", Container: "app", Command: []string{"true"},
+		Stdin: strings.NewReader(""), Stdout: &out, Stderr: io.Discard, OpenTimeout: 20 * time.Second,
+	})
+	return out.String(), err
+}
+
+const protocolV5 = "v5.channel.k8s.io"
+
+// ahead is the connection that waits for an exec, ready; nil for none.
+func (c *Cluster) ahead() net.Conn {
+	c.spare.mu.Lock()
+	d := c.spare.dialed
+	c.spare.mu.Unlock()
+	if d == nil {
+		return nil
+	}
+	<-d.done
+	return d.conn
+}
+
+// TestDialAhead has an exec go over the connection that was made before it,
+// and the next one over one of its own.
+func TestDialAhead(t *testing.T) {
+	server := newExecServer(t, protocolV5)
+	cluster := server.connect(t)
+	cluster.DialAhead()
+	cluster.DialAhead()
+	conn := cluster.ahead()
+	if conn == nil {
+		t.Fatal("no connection was made")
+	}
+	for range 2 {
+		if out, err := cluster.execDone(t); out != "done" || err != nil {
+			t.Errorf("exec = %q, %v", out, err)
+		}
+	}
+	clients := server.clients()
+	if len(clients) != 2 || clients[0] != conn.LocalAddr().String() || !slices.Equal(server.used, clients) {
+		t.Errorf("connections from %q, execs from %q, want two, the first from %s", clients, server.used, conn.LocalAddr())
+	}
+}
+
+// TestDialAheadUnused closes a connection that nobody takes. The exec after it
+// makes another.
+func TestDialAheadUnused(t *testing.T) {
+	server := newExecServer(t, protocolV5)
+	cluster := server.connect(t)
+	cluster.DialAhead()
+	conn := cluster.ahead()
+	d := cluster.spare.dialed
+	cluster.spare.drop(d) // as after spareLife
+	if _, err := conn.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection is open")
+	}
+	if out, err := cluster.execDone(t); out != "done" || err != nil {
+		t.Errorf("exec = %q, %v", out, err)
+	}
+	cluster.DialAhead()
+	next := cluster.ahead()
+	cluster.spare.drop(d)
+	if next == nil || cluster.ahead() != next {
+		t.Error("an old connection's end took the new one with it")
+	}
+	if clients := server.clients(); len(clients) != 3 || server.used[0] != clients[1] {
+		t.Errorf("connections from %q, execs from %q, want the exec on the second of three", clients, server.used)
+	}
+}
+
+// TestDialAheadNot makes no connection where it is not for kdiag to make.
+func TestDialAheadNot(t *testing.T) {
+	server := newExecServer(t, protocolV5)
+	t.Setenv("HTTPS_PROXY", "")
+	plugin := server.connect(t)
+	plugin.streams.ExecProvider = &api.ExecConfig{Command: "login"}
+	plugin.DialAhead()
+	proxied, err := Connect(Options{Kubeconfig: configFile(t,
+		`{insecure-skip-tls-verify: true, server: "`+server.URL+`", proxy-url: "http://`+closedPort(t)+`"}`, "{}")}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxied.DialAhead()
+	if plugin.ahead() != nil || proxied.ahead() != nil || len(server.clients()) != 0 {
+		t.Errorf("connections from %q, want none", server.clients())
+	}
+}
+
+// TestDialAheadFails has the exec itself say why there is no connection.
+func TestDialAheadFails(t *testing.T) {
+	server := newExecServer(t, protocolV5)
+	cluster := server.connect(t)
+	server.Close()
+	cluster.DialAhead()
+	if _, err := cluster.execDone(t); err == nil || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("exec = %v, want: connection refused", err)
+	}
+}
+
+// TestExecRefused has a server's own words come through, and a protocol that
+// nobody asked for be none.
+func TestExecRefused(t *testing.T) {
+	if _, err := newExecServer(t).connect(t).execDone(t); err == nil || !strings.Contains(err.Error(), ": no thanks") {
+		t.Errorf("exec = %v, want the server's words", err)
+	}
+	if out, err := newExecServer(t, "v1.other").connect(t).execDone(t); err == nil || out != "" {
+		t.Errorf("exec over a foreign protocol = %q, %v, want an error", out, err)
+	}
+}

@@ -1,0 +1,67 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+
+	gorilla "github.com/gorilla/websocket"
+	"k8s.io/client-go/transport/websocket"
+	"k8s.io/streaming/pkg/httpstream"
+	"k8s.io/streaming/pkg/httpstream/wsstream"
+)
+
+// webSockets is what c.streams wraps around the round trippers of client-go:
+// those for WebSockets then take the connection that was made ahead, if any.
+// They have no option for that, but a field for the WebSocket itself.
+func (c *Cluster) webSockets(inner http.RoundTripper) http.RoundTripper {
+	if upgrader, ok := inner.(*websocket.RoundTripper); ok {
+		return &webSocket{upgrader, &c.spare}
+	}
+	return inner
+}
+
+// webSocket does the work of a websocket.RoundTripper.
+type webSocket struct {
+	*websocket.RoundTripper
+	spare *spare
+}
+
+func (w *webSocket) RoundTrip(request *http.Request) (*http.Response, error) {
+	dialer := gorilla.Dialer{
+		Proxy: w.Proxier, TLSClientConfig: w.TLSConfig,
+		Subprotocols: request.Header[wsstream.WebSocketProtocolHeader],
+		// A byte of each message says which channel it is for.
+		ReadBufferSize: w.DataBufferSize() + 1<<10, WriteBufferSize: w.DataBufferSize() + 1<<10,
+	}
+	headers := request.Header.Clone()
+	delete(headers, wsstream.WebSocketProtocolHeader)
+	at := *request.URL
+	switch at.Scheme {
+	case "https":
+		at.Scheme = "wss"
+	case "http":
+		at.Scheme = "ws"
+	}
+	if conn := w.spare.take(request.Context()); conn != nil {
+		dialer.NetDialTLSContext = func(context.Context, string, string) (net.Conn, error) { return conn, nil }
+	}
+	conn, response, err := dialer.DialContext(request.Context(), at.String(), headers)
+	if errors.Is(err, gorilla.ErrBadHandshake) && response != nil {
+		defer response.Body.Close()
+		return nil, &httpstream.UpgradeFailureError{Cause: refusal(response, "a WebSocket")}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(dialer.Subprotocols, conn.Subprotocol()) {
+		_ = conn.Close()
+		return nil, &httpstream.UpgradeFailureError{Cause: fmt.Errorf(
+			"the server chose protocol %q, of %q", conn.Subprotocol(), dialer.Subprotocols)}
+	}
+	w.Conn = conn
+	return response, nil
+}
