@@ -23,22 +23,30 @@ type lifeline struct {
 	ended  chan struct{}
 }
 
-// lifelineDelay is how long a session runs without a lifeline: most commands
-// have ended by then. On a terminal it begins with the prompt. A client that can
-// still act when it ends opens one at once; only one that is killed outright
-// before the lifeline is there leaves its shell behind.
-const lifelineDelay = time.Second
+// How long a session runs without a lifeline: most commands have ended by then,
+// and on a terminal there is a user after the prompt, whose first answer it
+// must not slow down. A client that can still act when it ends opens one at
+// once; only one that is killed outright before the lifeline is there leaves
+// its shell behind.
+const (
+	lifelineDelay   = time.Second
+	afterFirstWords = 100 * time.Millisecond
+)
 
 // hangUpTimeout bounds the wait for a hang-up to be carried out.
 const hangUpTimeout = 5 * time.Second
 
-// start begins the lifeline after lifelineDelay. It outlives ctx, whose end is
-// what it is for.
-func (l *lifeline) start(ctx context.Context) {
+// start begins the lifeline after a while, or changes how long a while it is.
+// It outlives ctx, whose end is what it is for.
+func (l *lifeline) start(ctx context.Context, after time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.timer != nil {
+		l.timer.Reset(after)
+		return
+	}
 	ctx = context.WithoutCancel(ctx)
-	l.timer = time.AfterFunc(lifelineDelay, func() { l.open(ctx) })
+	l.timer = time.AfterFunc(after, func() { l.open(ctx) })
 }
 
 func (l *lifeline) open(ctx context.Context) {

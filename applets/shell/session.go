@@ -64,11 +64,10 @@ func (s *session) run(ctx context.Context, streams applets.Streams) error {
 	shell.Stdin, shell.Stdout, shell.Stderr = streams.In, streams.Out, streams.Err
 	if terminal.interactive() {
 		s.enter = append(s.enter, "--env=TERM="+terminalType())
-		// The shell is there, and its user reads before typing.
-		shell.Stdout = &firstWrite{Writer: streams.Out, tell: func() { life.open(context.WithoutCancel(ctx)) }}
+		shell.Stdout = &firstWrite{Writer: streams.Out, tell: func() { life.start(ctx, afterFirstWords) }}
 	}
 	shell.Command = slices.Concat(s.enter, []string{"--"}, s.args)
-	shell.Opened = func() { life.start(ctx) }
+	shell.Opened = func() { life.start(ctx, lifelineDelay) }
 	err := terminal.run(&shell, func() error { return s.cluster.Exec(ctx, shell) })
 
 	var exit *kube.ExitError
