@@ -3,8 +3,10 @@ package kube
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/url"
+	"os"
 	"sync"
 	"time"
 
@@ -21,9 +23,12 @@ type spare struct {
 
 // dialed is a connection that is made, or about to be.
 type dialed struct {
-	conn net.Conn // nil for none; to be read once done is closed
-	done chan struct{}
+	conn net.Conn // nil for none; to be read once made is closed
+	made chan struct{}
 	end  func() // of the dialling
+	// idle is what the connection's Read ended with: the server has nothing to
+	// say, but may close it.
+	idle chan error
 	// unused ends it when nobody has taken it.
 	unused *time.Timer
 }
@@ -54,12 +59,16 @@ func (c *Cluster) dialAhead() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), spareLife)
-	d := &dialed{done: make(chan struct{}), end: cancel}
+	d := &dialed{made: make(chan struct{}), end: cancel, idle: make(chan error, 1)}
 	d.unused = time.AfterFunc(spareLife, func() { c.spare.drop(d) })
 	c.spare.dialed = d
 	go func() {
-		defer close(d.done)
 		d.conn = c.dialTLS(ctx, at)
+		close(d.made)
+		if d.conn != nil {
+			_, err := d.conn.Read(make([]byte, 1))
+			d.idle <- err
+		}
 	}()
 }
 
@@ -93,12 +102,22 @@ func (s *spare) take(ctx context.Context) net.Conn {
 	d.unused.Stop()
 	defer d.end()
 	select {
-	case <-d.done:
-		return d.conn
+	case <-d.made:
 	case <-ctx.Done():
 		d.discard()
 		return nil
 	}
+	if d.conn == nil {
+		return nil
+	}
+	// crypto/tls goes on after a Read that timed out.
+	_ = d.conn.SetReadDeadline(time.Unix(1, 0))
+	if err := <-d.idle; !errors.Is(err, os.ErrDeadlineExceeded) {
+		_ = d.conn.Close()
+		return nil
+	}
+	_ = d.conn.SetReadDeadline(time.Time{})
+	return d.conn
 }
 
 // drop closes a connection that nobody has taken.
@@ -117,7 +136,7 @@ func (s *spare) drop(d *dialed) {
 func (d *dialed) discard() {
 	d.end()
 	go func() {
-		<-d.done
+		<-d.made
 		if d.conn != nil {
 			_ = d.conn.Close()
 		}

@@ -63,15 +63,22 @@ func newExecServer(t *testing.T, protocols ...string) *execServer {
 	return s
 }
 
-// clients are the addresses that connections were made from.
-func (s *execServer) clients() []string {
+// seen are the addresses that connections were made from, and those of them
+// that execs came from.
+func (s *execServer) seen() (clients, used []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var addresses []string
 	for _, conn := range s.conns {
-		addresses = append(addresses, conn.RemoteAddr().String())
+		clients = append(clients, conn.RemoteAddr().String())
 	}
-	return addresses
+	return clients, slices.Clone(s.used)
+}
+
+// hangUp closes the only connection.
+func (s *execServer) hangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.conns[0].Close()
 }
 
 func (s *execServer) connect(t *testing.T) *Cluster {
@@ -103,7 +110,7 @@ func (c *Cluster) ahead() net.Conn {
 	if d == nil {
 		return nil
 	}
-	<-d.done
+	<-d.made
 	return d.conn
 }
 
@@ -123,9 +130,9 @@ func TestDialAhead(t *testing.T) {
 			t.Errorf("exec = %q, %v", out, err)
 		}
 	}
-	clients := server.clients()
-	if len(clients) != 2 || clients[0] != conn.LocalAddr().String() || !slices.Equal(server.used, clients) {
-		t.Errorf("connections from %q, execs from %q, want two, the first from %s", clients, server.used, conn.LocalAddr())
+	clients, used := server.seen()
+	if len(clients) != 2 || clients[0] != conn.LocalAddr().String() || !slices.Equal(used, clients) {
+		t.Errorf("connections from %q, execs from %q, want two, the first from %s", clients, used, conn.LocalAddr())
 	}
 }
 
@@ -135,11 +142,11 @@ func TestDialAheadUnused(t *testing.T) {
 	server := newExecServer(t, protocolV5)
 	cluster := server.connect(t)
 	cluster.DialAhead()
-	conn := cluster.ahead()
+	_ = cluster.ahead()
 	d := cluster.spare.dialed
 	cluster.spare.drop(d) // as after spareLife
-	if _, err := conn.Read(make([]byte, 1)); err == nil {
-		t.Error("the connection is open")
+	if err := <-d.idle; err == nil {
+		t.Error("the connection has not ended")
 	}
 	if out, err := cluster.execDone(t); out != "done" || err != nil {
 		t.Errorf("exec = %q, %v", out, err)
@@ -150,8 +157,28 @@ func TestDialAheadUnused(t *testing.T) {
 	if next == nil || cluster.ahead() != next {
 		t.Error("an old connection's end took the new one with it")
 	}
-	if clients := server.clients(); len(clients) != 3 || server.used[0] != clients[1] {
-		t.Errorf("connections from %q, execs from %q, want the exec on the second of three", clients, server.used)
+	if clients, used := server.seen(); len(clients) != 3 || used[0] != clients[1] {
+		t.Errorf("connections from %q, execs from %q, want the exec on the second of three", clients, used)
+	}
+}
+
+// TestDialAheadClosed has an exec not go over a connection that the server has
+// closed meanwhile.
+func TestDialAheadClosed(t *testing.T) {
+	server := newExecServer(t, protocolV5)
+	cluster := server.connect(t)
+	cluster.DialAhead()
+	if cluster.ahead() == nil {
+		t.Fatal("no connection was made")
+	}
+	d := cluster.spare.dialed
+	server.hangUp()
+	d.idle <- <-d.idle // the close has come
+	if out, err := cluster.execDone(t); out != "done" || err != nil {
+		t.Errorf("exec = %q, %v", out, err)
+	}
+	if clients, used := server.seen(); len(clients) != 2 || used[0] != clients[1] {
+		t.Errorf("connections from %q, execs from %q, want the exec on the second", clients, used)
 	}
 }
 
@@ -168,8 +195,8 @@ func TestDialAheadNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxied.DialAhead()
-	if plugin.ahead() != nil || proxied.ahead() != nil || len(server.clients()) != 0 {
-		t.Errorf("connections from %q, want none", server.clients())
+	if clients, _ := server.seen(); plugin.spare.dialed != nil || proxied.spare.dialed != nil || len(clients) > 0 {
+		t.Errorf("connections from %q, want none", clients)
 	}
 }
 
