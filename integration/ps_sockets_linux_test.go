@@ -129,17 +129,7 @@ func TestRedirContainerPorts(t *testing.T) {
 
 // TestRedirContainerHidden says why the ports of a container cannot be found.
 func TestRedirContainerHidden(t *testing.T) {
-	namespace := newNamespace(t, "kdiag-test=no-sys-chroot")
-	apply(t, namespace, manifest(t, "no-sys-chroot.yaml"))
-	t.Cleanup(func() {
-		_, _ = shared.kubectl(t.Context(), manifest(t, "no-sys-chroot.yaml"), "delete", "--ignore-not-found", "-f", "-")
-	})
-	apply(t, namespace, manifest(t, "rootpod.yaml"))
-	waitForPods(t, namespace)
-	eventually(t, "the policy to hold", func() bool {
-		got := kdiag(t, "shell", "-n", namespace, "root", "--profile=baseline", "--", "-c", "true")
-		return got.code == 1 && strings.Contains(got.stderr, "SYS_CHROOT is not for ephemeral containers")
-	})
+	namespace := policed(t, "no-sys-chroot", "restricted")
 	r := startRedir(t, nil, "-n", namespace, "root", "-c", "app")
 	r.awaitEnd()
 	failure{1, "redirect every port of container app: the sockets of some processes are hidden: the target runs as user 0", "name a port"}.
