@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,61 +20,75 @@ const speedRuns = 10
 // not: a busy machine is no fault.
 func TestSpeed(t *testing.T) {
 	namespace := newNamespace(t)
-	var pods strings.Builder
-	for i := range speedRuns {
-		for _, name := range []string{"kdiag", "debug"} {
-			fmt.Fprintf(&pods, "---\n{apiVersion: v1, kind: Pod, metadata: {name: %s-%d}, spec: {terminationGracePeriodSeconds: 1, containers: [{name: app, image: 'localhost/kdiag-sample:full', imagePullPolicy: Never}]}}\n", name, i)
-		}
-	}
-	apply(t, namespace, pods.String())
-	waitForPods(t, namespace)
-
-	shell, debug := side{name: "kdiag shell"}, side{name: "kubectl debug -it"}
-	for i := range speedRuns {
-		// What one leaves the kubelet to do must not slow the other.
-		settled := func(pod, state string) {
-			eventually(t, "the kubelet's word that the container of "+pod+" is "+state, func() bool {
-				return kubectl(t, "get", "pod", "-n", namespace, pod, "-o",
-					"jsonpath={.status.ephemeralContainerStatuses[*].state."+state+".startedAt}") != ""
-			})
-		}
-		shell.times = append(shell.times, onTerminal(t, shared.binary(), "shell", "-n", namespace, fmt.Sprintf("kdiag-%d", i)))
-		settled(fmt.Sprintf("kdiag-%d", i), "running")
-		debug.times = append(debug.times, onTerminal(t, "kubectl", "debug", "-it", "-n", namespace, fmt.Sprintf("debug-%d", i),
-			"--image=localhost/kdiag-sample:debug", "--image-pull-policy=Never", "--target=app", "--profile=sysadmin", "--", "sh"))
-		settled(fmt.Sprintf("debug-%d", i), "terminated")
-	}
-	compare("cold: from the command to a first answer on the terminal", shell, debug)
-
-	warm, exec := side{name: "kdiag shell -- -c true"}, side{name: "kubectl exec -- true"}
-	for range speedRuns {
-		warm.times = append(warm.times, timed(t, shared.binary(), "shell", "-n", namespace, "kdiag-0", "--", "-c", "true"))
-		exec.times = append(exec.times, timed(t, "kubectl", "exec", "-n", namespace, "kdiag-0", "--", "true"))
-	}
-	compare("warm: a command in a container that is there", warm, exec)
-
 	to := server(t)
 	far := []string{"--server=https://" + newToxiproxy(t).far(t, "api", to.Host), "--tls-server-name=" + to.Hostname()}
-	warmFar, execFar := side{name: "kdiag shell -- -c true"}, side{name: "kubectl exec -- true"}
-	for range speedRuns {
-		warmFar.times = append(warmFar.times, timed(t, shared.binary(), slices.Concat(far, []string{"shell", "-n", namespace, "kdiag-0", "--", "-c", "true"})...))
-		execFar.times = append(execFar.times, timed(t, "kubectl", slices.Concat(far, []string{"exec", "-n", namespace, "kdiag-0", "--", "true"})...))
-	}
-	compare(fmt.Sprintf("warm: the same, %s from the API server", distance), warmFar, execFar)
+	targets := cold(t, namespace, "cold: from the command to a first answer on the terminal", nil)
+	cold(t, namespace, fmt.Sprintf("cold: the same, %s from the API server", distance), far)
 
-	look, again := side{name: "kdiag ps --sockets"}, side{name: "kubectl exec -- true"}
-	for range speedRuns {
-		look.times = append(look.times, timed(t, shared.binary(), "ps", "--sockets", "-n", namespace, "kdiag-0"))
-		again.times = append(again.times, timed(t, "kubectl", "exec", "-n", namespace, "kdiag-0", "--", "true"))
-	}
-	compare("ps: a look from a container that is there", look, again)
+	kdiag := func(label string, args ...string) command { return command{label, shared.binary(), args} }
+	kubectl := func(label string, args ...string) command { return command{label, "kubectl", args} }
+	beside(t, "warm: a command in a container that is there",
+		kdiag("kdiag shell -- -c true", "shell", "-n", namespace, targets[0], "--", "-c", "true"),
+		kubectl("kubectl exec -- true", "exec", "-n", namespace, targets[0], "--", "true"))
+	beside(t, fmt.Sprintf("warm: the same, %s from the API server", distance),
+		kdiag("kdiag shell -- -c true", append(far, "shell", "-n", namespace, targets[0], "--", "-c", "true")...),
+		kubectl("kubectl exec -- true", append(far, "exec", "-n", namespace, targets[0], "--", "true")...))
+	beside(t, "ps: a look from a container that is there",
+		kdiag("kdiag ps --sockets", "ps", "--sockets", "-n", namespace, targets[0]),
+		kubectl("kubectl exec -- true", "exec", "-n", namespace, targets[0], "--", "true"))
+	beside(t, "start: the version",
+		kdiag("kdiag version", "version"), kubectl("kubectl version --client", "version", "--client"))
+}
 
-	ours, theirs := side{name: "kdiag version"}, side{name: "kubectl version --client"}
+// command is a program to be timed.
+type command struct {
+	label, name string
+	args        []string
+}
+
+// beside times two commands by turns.
+func beside(t *testing.T, what string, ours, theirs command) {
+	t.Helper()
+	mine, others := side{name: ours.label}, side{name: theirs.label}
 	for range speedRuns {
-		ours.times = append(ours.times, timed(t, filepath.Join(shared.root, "bin", "kdiag"), "version"))
-		theirs.times = append(theirs.times, timed(t, "kubectl", "version", "--client"))
+		mine.times = append(mine.times, timed(t, ours.name, ours.args...))
+		others.times = append(others.times, timed(t, theirs.name, theirs.args...))
 	}
-	compare("start: the version", ours, theirs)
+	compare(what, mine, others)
+}
+
+// cold has a container made for each shell, in pods of their own. It returns
+// those of kdiag's side.
+func cold(t *testing.T, namespace, what string, connection []string) (mine []string) {
+	t.Helper()
+	var manifests strings.Builder
+	var others []string
+	for i := range speedRuns {
+		mine = append(mine, fmt.Sprintf("kdiag-%d-%d", len(connection), i))
+		others = append(others, fmt.Sprintf("debug-%d-%d", len(connection), i))
+		for _, name := range []string{mine[i], others[i]} {
+			fmt.Fprintf(&manifests, "---\n{apiVersion: v1, kind: Pod, metadata: {name: %s}, spec: {terminationGracePeriodSeconds: 1, containers: [{name: app, image: 'localhost/kdiag-sample:full', imagePullPolicy: Never}]}}\n", name)
+		}
+	}
+	apply(t, namespace, manifests.String())
+	waitForPods(t, namespace)
+	// What one leaves the kubelet to do must not slow the other.
+	settled := func(pod, state string) {
+		eventually(t, "the kubelet's word that the container of "+pod+" is "+state, func() bool {
+			return kubectl(t, "get", "pod", "-n", namespace, pod, "-o",
+				"jsonpath={.status.ephemeralContainerStatuses[*].state."+state+".startedAt}") != ""
+		})
+	}
+	shell, debug := side{name: "kdiag shell"}, side{name: "kubectl debug -it"}
+	for i := range speedRuns {
+		shell.times = append(shell.times, onTerminal(t, shared.binary(), slices.Concat(connection, []string{"shell", "-n", namespace, mine[i]})...))
+		settled(mine[i], "running")
+		debug.times = append(debug.times, onTerminal(t, "kubectl", slices.Concat(connection, []string{"debug", "-it", "-n", namespace, others[i],
+			"--image=localhost/kdiag-sample:debug", "--image-pull-policy=Never", "--target=app", "--profile=sysadmin", "--", "sh"})...))
+		settled(others[i], "terminated")
+	}
+	compare(what, shell, debug)
+	return mine
 }
 
 // side is one of two programs that are compared.
