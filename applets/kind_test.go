@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,6 +93,20 @@ func TestNearest(t *testing.T) {
 	} {
 		if got := Nearest(given, words); got != want {
 			t.Errorf("Nearest(%q) = %q, want %q", given, got, want)
+		}
+	}
+}
+
+// TestNames has declared flags give the names that the library would.
+func TestNames(t *testing.T) {
+	plain := []cli.Flag{
+		&cli.StringFlag{Name: "selector", Aliases: []string{"l", "labels"}},
+		&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}},
+		&cli.StringFlag{Name: "pod"},
+	}
+	for _, flag := range plain {
+		if got, want := Takes(KindText, flag).Names(), flag.Names(); !slices.Equal(got, want) {
+			t.Errorf("names = %q, want %q", got, want)
 		}
 	}
 }

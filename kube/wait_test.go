@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +28,9 @@ func TestEventsFromNow(t *testing.T) {
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || len(body.Spec.EphemeralContainers) != 1 {
 			t.Errorf("PATCH with %+v, %v, want one container", body, err)
 			return
+		}
+		if accept := r.Header.Get("Accept"); !strings.HasPrefix(accept, "application/vnd.kubernetes.protobuf,") {
+			t.Errorf("Accept: %s, want protobuf first: JSON takes each start a few milliseconds more", accept)
 		}
 		added <- body.Spec.EphemeralContainers[0].Name
 		answerJSON(w, `{"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "web", "namespace": "ns", "uid": "1234", "resourceVersion": "5"}}`)
