@@ -5,53 +5,22 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"kdiag/netfilter/netnstest"
 )
 
 // nodeNetns is the network namespace of the cluster's node, from where its pods
 // can be called.
-const nodeNetns = "/run/netns/kdiag-node"
-
-// inNetns runs f in another network namespace. Its sockets stay there.
-func inNetns(t testing.TB, netns string, f func() error) {
-	t.Helper()
-	if err := withNetns(netns, f); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func withNetns(netns string, f func() error) error {
-	failed := make(chan error, 1)
-	go func() {
-		// The thread is never unlocked, so it ends with this goroutine and no
-		// other one ever runs in the wrong namespace.
-		runtime.LockOSThread()
-		fd, err := unix.Open(netns, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			failed <- fmt.Errorf("%s: %w", netns, err)
-			return
-		}
-		defer unix.Close(fd)
-		if err = unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-			failed <- fmt.Errorf("enter %s: %w", netns, err)
-			return
-		}
-		failed <- f()
-	}()
-	return <-failed
-}
+const nodeNetns = netnstest.Namespace("/run/netns/kdiag-node")
 
 // dialFrom connects from another network namespace.
-func dialFrom(netns, address string) (conn *net.TCPConn, err error) {
-	err = withNetns(netns, func() error {
+func dialFrom(netns netnstest.Namespace, address string) (conn *net.TCPConn, err error) {
+	err = netns.Do(func() error {
 		dialled, dialErr := net.DialTimeout("tcp", address, 10*time.Second)
 		if dialErr == nil {
 			conn, _ = dialled.(*net.TCPConn)
@@ -63,9 +32,9 @@ func dialFrom(netns, address string) (conn *net.TCPConn, err error) {
 
 // podNetns is the network namespace of a pod, by the path of one of its
 // processes.
-func podNetns(t testing.TB, namespace, pod string) string {
+func podNetns(t testing.TB, namespace, pod string) netnstest.Namespace {
 	t.Helper()
-	return fmt.Sprintf("/proc/%d/ns/net", pidOf(t, namespace, pod, ".status.containerStatuses[0].containerID"))
+	return netnstest.Namespace(fmt.Sprintf("/proc/%d/ns/net", pidOf(t, namespace, pod, ".status.containerStatuses[0].containerID")))
 }
 
 // pidOf is the first process of a container, whose id stands at a path of the
@@ -95,16 +64,6 @@ func pidOf(t testing.TB, namespace, pod, path string) int {
 		t.Fatalf("no process of container %s is on this machine", id)
 	}
 	return first
-}
-
-// inPod runs a command of this machine's in a pod's network namespace.
-func inPod(t testing.TB, netns string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command("nsenter", append([]string{"--net=" + netns}, args...)...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%q in %s: %v: %s", args, netns, err, out)
-	}
-	return string(out)
 }
 
 // onNode skips a test on a cluster that does not run on this machine.

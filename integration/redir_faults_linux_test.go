@@ -98,14 +98,14 @@ func TestRedirIptables(t *testing.T) {
 	r.await("redirect")
 	wants(t, nodeNetns, app+":8080", fromLaptop)
 	wants(t, netns, other+":8080", fromLaptop)
-	if rules := inPod(t, netns, "iptables-save"); !strings.Contains(rules, "KDIAG-") {
+	if rules := netns.Run(t, "iptables-save"); !strings.Contains(rules, "KDIAG-") {
 		t.Errorf("rules while redirecting: %s", rules)
 	}
 	if err := syscall.Kill(netManager(t, namespace), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	r.awaitEnd()
-	if rules := inPod(t, netns, "iptables-save"); !strings.Contains(rules, "KDIAG-") {
+	if rules := netns.Run(t, "iptables-save"); !strings.Contains(rules, "KDIAG-") {
 		t.Errorf("rules after kill -9: %s\nwant them to be there: it is what the next start is for", rules)
 	}
 	r = redirecting(t, 2, args...)
@@ -114,7 +114,7 @@ func TestRedirIptables(t *testing.T) {
 	wants(t, nodeNetns, app+":8080", fromApp)
 	// The table that the killed one's iptables made stays, empty: nobody knows any
 	// more whose it is. What an orderly end leaves, the tests of netfilter hold.
-	eventually(t, "the rules to go", func() bool { return !strings.Contains(inPod(t, netns, "nft", "list", "ruleset"), "KDIAG-") })
+	eventually(t, "the rules to go", func() bool { return !strings.Contains(netns.Run(t, "nft", "list", "ruleset"), "KDIAG-") })
 
 	r = startRedir(t, nil, "-n", namespace, "app", "8080", "--netfilter=iptables")
 	r.awaitEnd()
@@ -160,7 +160,7 @@ func TestRedirStrangers(t *testing.T) {
 	r := redirecting(t, 1, "-n", namespace, "app", "8080:"+here.port)
 	netns, pid, started := podNetns(t, namespace, "app"), netManager(t, namespace), startedOf(t, namespace, "app")
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(started.Port)))
-	before := inPod(t, netns, "nft", "list", "ruleset")
+	before := netns.Run(t, "nft", "list", "ruleset")
 
 	if _, err := dialFrom(nodeNetns, net.JoinHostPort(app, strconv.Itoa(int(started.Port)))); err == nil {
 		t.Error("the manager's port is open to others than the pod's loopback")
@@ -232,7 +232,7 @@ func TestRedirStrangers(t *testing.T) {
 		_ = conn.Close()
 	}
 	wants(t, nodeNetns, app+":8080", fromLaptop)
-	eventually(t, "the rules to be as before", func() bool { return inPod(t, netns, "nft", "list", "ruleset") == before })
+	eventually(t, "the rules to be as before", func() bool { return netns.Run(t, "nft", "list", "ruleset") == before })
 	r.interrupt()
 }
 

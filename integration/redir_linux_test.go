@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"kdiag/netfilter/netnstest"
 )
 
 // laptop is a program of the developer's, listening on loopback.
@@ -193,7 +195,7 @@ func redirPods(t *testing.T) (namespace, app, other string) {
 
 // get asks an address for / from a network namespace, with a connection of its
 // own.
-func get(netns, address string) (string, error) {
+func get(netns netnstest.Namespace, address string) (string, error) {
 	conn, err := dialFrom(netns, address)
 	if err != nil {
 		return "", err
@@ -213,7 +215,7 @@ func get(netns, address string) (string, error) {
 }
 
 // wants fails a test unless an address answers with a text.
-func wants(t *testing.T, netns, address, text string) {
+func wants(t *testing.T, netns netnstest.Namespace, address, text string) {
 	t.Helper()
 	if got, err := get(netns, address); err != nil || !strings.Contains(got, text) {
 		t.Errorf("GET %s = %q, %v, want %q", address, got, err, text)
@@ -241,7 +243,7 @@ func TestRedirIncoming(t *testing.T) {
 	namespace, app, _ := redirPods(t)
 	here := newLaptop(t, answering)
 	netns := podNetns(t, namespace, "app")
-	before := inPod(t, netns, "nft", "list", "ruleset")
+	before := netns.Run(t, "nft", "list", "ruleset")
 
 	r := redirecting(t, 1, "-n", namespace, "app", "8080:"+here.port)
 	wants(t, nodeNetns, app+":8080", fromLaptop)
@@ -257,7 +259,7 @@ func TestRedirIncoming(t *testing.T) {
 	if err != nil || !strings.Contains(string(status), "CapEff:\t0000000000001000\n") {
 		t.Errorf("the manager's capabilities: %s, %v, want NET_ADMIN alone", status, err)
 	}
-	if rules := inPod(t, netns, "nft", "list", "ruleset"); !strings.Contains(rules, "table inet kdiag_") {
+	if rules := netns.Run(t, "nft", "list", "ruleset"); !strings.Contains(rules, "table inet kdiag_") {
 		t.Errorf("rules while redirecting: %s", rules)
 	}
 	r.interrupt()
@@ -269,7 +271,7 @@ func TestRedirIncoming(t *testing.T) {
 	}
 	wants(t, nodeNetns, app+":8080", fromApp)
 	wants(t, netns, "127.0.0.1:8080", fromApp)
-	eventually(t, "the rules to go", func() bool { return inPod(t, netns, "nft", "list", "ruleset") == before })
+	eventually(t, "the rules to go", func() bool { return netns.Run(t, "nft", "list", "ruleset") == before })
 	if restarts := kubectl(t, "get", "pod", "-n", namespace, "app", "-o", "jsonpath={.status.containerStatuses[0].restartCount}"); restarts != "0" {
 		t.Errorf("the pod restarted %s times", restarts)
 	}
@@ -475,8 +477,9 @@ func TestRedirWhole(t *testing.T) {
 		_, _ = conn.Write(bytes.Repeat([]byte("r"), down))
 	})
 	for name, c := range map[string]struct {
-		args           []string
-		netns, address string
+		args    []string
+		netns   netnstest.Namespace
+		address string
 	}{
 		"incoming": {[]string{"7000:" + here.port}, nodeNetns, app + ":7000"},
 		"outgoing": {[]string{"--outgoing", "7000:" + here.port}, podNetns(t, namespace, "app"), other + ":7000"},

@@ -74,7 +74,7 @@ func TestRedirThousand(t *testing.T) {
 	stop := peak(t, pid)
 	const many = 1000
 	conns := make([]*net.TCPConn, many)
-	inNetns(t, nodeNetns, func() error {
+	err := nodeNetns.Do(func() error {
 		for i := range conns {
 			conn, err := net.DialTimeout("tcp", app+":7000", 20*time.Second)
 			if err != nil {
@@ -84,6 +84,9 @@ func TestRedirThousand(t *testing.T) {
 		}
 		return nil
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := bytes.Repeat([]byte("0123456789abcdef"), 4<<10)
 	var all sync.WaitGroup
 	for i, conn := range conns {
@@ -121,7 +124,7 @@ func TestRedirTenThousand(t *testing.T) {
 		var all sync.WaitGroup
 		for range lanes {
 			all.Go(func() {
-				err := withNetns(nodeNetns, func() error {
+				err := nodeNetns.Do(func() error {
 					for range n / lanes {
 						conn, err := net.DialTimeout("tcp", app+":7000", 20*time.Second)
 						if err != nil {
@@ -157,7 +160,7 @@ func TestRedirTenThousand(t *testing.T) {
 	// The redirected connections' entries go with the connections: none is
 	// established once they have ended.
 	eventually(t, "no established entry in conntrack", func() bool {
-		return !strings.Contains(inPod(t, netns, "conntrack", "-L", "-p", "tcp", "--state", "ESTABLISHED", "--dport", "7000"), "dport=7000")
+		return !strings.Contains(netns.Run(t, "conntrack", "-L", "-p", "tcp", "--state", "ESTABLISHED", "--dport", "7000"), "dport=7000")
 	})
 }
 

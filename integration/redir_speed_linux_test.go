@@ -120,7 +120,7 @@ func callers(t *testing.T, address string, many, each int) []time.Duration {
 	var all sync.WaitGroup
 	for range many {
 		all.Go(func() {
-			err := withNetns(nodeNetns, func() error {
+			err := nodeNetns.Do(func() error {
 				for range each {
 					began := time.Now()
 					conn, err := net.Dial("tcp", address)

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"regexp"
 
+	"kdiag/netfilter/netnstest"
+
 	"strings"
 	"testing"
 )
@@ -32,7 +34,7 @@ func testBackends() []testBackend {
 func eachBackend(t *testing.T, test func(t *testing.T, b testBackend, pod, outside namespace)) {
 	for _, b := range testBackends() {
 		t.Run(b.name, func(t *testing.T) {
-			needRoot(t)
+			netnstest.NeedRoot(t)
 			needTools(t, b.dump)
 			pod, outside := newPod(t)
 			test(t, b, pod, outside)
@@ -70,7 +72,7 @@ func (b testBackend) list(t *testing.T, pod namespace) string {
 	t.Helper()
 	var out strings.Builder
 	for _, command := range b.dump {
-		out.WriteString(pod.run(t, command...))
+		out.WriteString(pod.Run(t, command...))
 	}
 	// The time of the listing, and counters.
 	text := regexp.MustCompile(`(?m)^#.*\n|\[\d+:\d+\]|packets \d+ bytes \d+`).ReplaceAllString(out.String(), "")
@@ -330,7 +332,7 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestNoIPTables(t *testing.T) {
-	newNamespace(t).enter(t)
+	netnstest.New(t).Enter(t)
 	t.Setenv("PATH", t.TempDir())
 	if _, err := Open("iptables", Config{ID: "a", Mark: 1}); err == nil || !strings.Contains(err.Error(), "no iptables program") {
 		t.Errorf("Open(iptables) without the program = %v, want that there is none", err)

@@ -29,7 +29,7 @@ func attached(t *testing.T, pod namespace, r Redirect, backends ...Backend) int3
 	var all sync.WaitGroup
 	for _, b := range backends {
 		all.Go(func() {
-			if pod.do(func() error { return b.Attach(r) }) == nil {
+			if pod.Do(func() error { return b.Attach(r) }) == nil {
 				count.Add(1)
 			}
 		})

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"kdiag/netfilter/netnstest"
+
 	"github.com/google/nftables"
 )
 
@@ -13,8 +15,8 @@ func TestLegacyChains(t *testing.T) {
 	} {
 		t.Run(program, func(t *testing.T) {
 			needTools(t, [][]string{{program}})
-			ns := newNamespace(t)
-			ns.enter(t)
+			ns := netnstest.New(t)
+			ns.Enter(t)
 			l := legacyOf(family)
 			if got, err := l.chains(); err != nil || got != nil {
 				t.Errorf("chains() without a table = %q, %v, want none", got, err)
@@ -24,8 +26,8 @@ func TestLegacyChains(t *testing.T) {
 			}
 			want := []string{"ISTIO_INBOUND", "KDIAG-abcdefghijkl-OUT"}
 			for _, chain := range want {
-				ns.run(t, program, "-t", "nat", "-N", chain)
-				ns.run(t, program, "-t", "nat", "-A", chain, "-p", "tcp", "--dport", "80", "-j", "REDIRECT", "--to-ports", "81")
+				ns.Run(t, program, "-t", "nat", "-N", chain)
+				ns.Run(t, program, "-t", "nat", "-A", chain, "-p", "tcp", "--dport", "80", "-j", "REDIRECT", "--to-ports", "81")
 			}
 			if got, err := l.chains(); err != nil || !slices.Equal(got, want) {
 				t.Errorf("chains() = %q, %v, want %q", got, err, want)

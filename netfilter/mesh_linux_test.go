@@ -46,7 +46,7 @@ func TestBesideMesh(t *testing.T) {
 			restore := "iptables-" + variant + "-restore"
 			needTools(t, [][]string{{restore}})
 			wantMesh(t, "")
-			pod.run(t, "sh", "-c", restore+" <<'END'\n"+istioRules+"END")
+			pod.Run(t, "sh", "-c", restore+" <<'END'\n"+istioRules+"END")
 			wantMesh(t, "istio")
 			serve(t, pod, appPort, says("app"))
 			serve(t, pod, listener, original)

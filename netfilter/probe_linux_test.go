@@ -6,15 +6,17 @@ import (
 	"strings"
 	"testing"
 
+	"kdiag/netfilter/netnstest"
+
 	"golang.org/x/sys/unix"
 )
 
 // TestProbe asks this kernel, and leaves nothing that was not there.
 func TestProbe(t *testing.T) {
-	ns := newNamespace(t)
-	before := ns.run(t, "nft", "-j", "list", "ruleset")
+	ns := netnstest.New(t)
+	before := ns.Run(t, "nft", "-j", "list", "ruleset")
 	var owner bool
-	err := ns.do(func() (err error) {
+	err := ns.Do(func() (err error) {
 		owner, err = Probe("0a1b2c3d")
 		return err
 	})
@@ -33,15 +35,15 @@ func TestProbe(t *testing.T) {
 	if owner == old {
 		t.Errorf("Probe on Linux %s: owner = %t, want %t", release, owner, !old)
 	}
-	if after := ns.run(t, "nft", "-j", "list", "ruleset"); after != before {
+	if after := ns.Run(t, "nft", "-j", "list", "ruleset"); after != before {
 		t.Errorf("the ruleset changed from %s to %s", before, after)
 	}
 }
 
 // TestProbeDenied is about a process without NET_ADMIN.
 func TestProbeDenied(t *testing.T) {
-	ns := newNamespace(t)
-	err := ns.do(func() error {
+	ns := netnstest.New(t)
+	err := ns.Do(func() error {
 		none := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 		var old, sets [2]unix.CapUserData
 		if err := unix.Capget(&none, &old[0]); err != nil {

@@ -25,7 +25,7 @@ const patience = 10 * time.Second
 func serve(t *testing.T, ns namespace, port int, greet func(net.Conn) string) {
 	t.Helper()
 	var l net.Listener
-	err := ns.do(func() (err error) {
+	err := ns.Do(func() (err error) {
 		l, err = net.Listen("tcp", fmt.Sprintf(":%d", port))
 		return err
 	})
@@ -74,7 +74,7 @@ func dial(ns namespace, mark uint32, to string) (c conn, err error) {
 	if mark != 0 {
 		dialer.Control = ControlMark(mark)
 	}
-	err = ns.do(func() (err error) {
+	err = ns.Do(func() (err error) {
 		c.Conn, err = dialer.Dial("tcp", to)
 		return err
 	})

@@ -5,34 +5,16 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
-	"runtime"
 	"syscall"
 	"testing"
 	"time"
+
+	"kdiag/netfilter/netnstest"
 
 	"golang.org/x/sys/unix"
 )
 
 const patience = 10 * time.Second
-
-// ownNetwork gives the test a network namespace, on a thread that dies with it.
-func ownNetwork(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") != "" || os.Getenv("KDIAG_TEST_ALL") == "1" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root")
-	}
-	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Fatalf("unshare: %v", err)
-	}
-	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
-		t.Fatalf("ip link set lo up: %v, %s", err, out)
-	}
-}
 
 // echo serves a port of all addresses until the test ends.
 func echo(t *testing.T, address string) {
@@ -80,7 +62,7 @@ func carries(c net.Conn) error {
 }
 
 func TestDestroy(t *testing.T) {
-	ownNetwork(t)
+	netnstest.New(t).Enter(t)
 	echo(t, ":8080")
 	echo(t, ":8081")
 	var of8080, others []net.Conn
