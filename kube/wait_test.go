@@ -47,8 +47,11 @@ func TestEventsFromNow(t *testing.T) {
 		if asked.Get("resourceVersion") != "77" || asked.Get("fieldSelector") != "involvedObject.uid=1234" {
 			t.Errorf("GET %s, want the pod's events from version 77 on", r.URL)
 		}
-		answerJSON(w, fmt.Sprintf(`{"type": "ADDED", "object": {"kind": "Event", "apiVersion": "v1", "reason": "Started",
-			"involvedObject": {"uid": "1234", "fieldPath": "spec.ephemeralContainers{%s}"}}}`, <-added))
+		name := <-added
+		for _, reason := range []string{"Pulled", "Started"} {
+			answerJSON(w, fmt.Sprintf(`{"type": "ADDED", "object": {"kind": "Event", "apiVersion": "v1", "reason": %q,
+				"involvedObject": {"uid": "1234", "fieldPath": "spec.ephemeralContainers{%s}"}}}`, reason, name))
+		}
 		<-r.Context().Done()
 	})
 	routes.HandleFunc("GET /api/v1/namespaces/ns/pods", func(w http.ResponseWriter, r *http.Request) {
@@ -63,15 +66,18 @@ func TestEventsFromNow(t *testing.T) {
 	if _, err := cluster.EnsureNet(ctx, NetRequest{Pod: pod, Image: "kdiag"}); err != nil {
 		t.Error(err)
 	}
+	if cluster.ahead() == nil {
+		t.Error("no connection was made ahead, want one from the first event on")
+	}
 }
 
 // connectTo is a connection to an API server that answers by routes.
 func connectTo(t *testing.T, routes http.Handler) *Cluster {
 	t.Helper()
-	server := httptest.NewServer(routes)
+	server := httptest.NewTLSServer(routes)
 	t.Cleanup(server.Close)
 	t.Setenv("KUBECONFIG", "/nonexistent")
-	cluster, err := Connect(Options{Server: server.URL, Namespace: "ns"}, io.Discard)
+	cluster, err := Connect(Options{Server: server.URL, Namespace: "ns", InsecureSkipTLSVerify: true}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
