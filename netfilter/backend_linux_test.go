@@ -46,7 +46,7 @@ func needTools(t *testing.T, commands [][]string) {
 	t.Helper()
 	for _, command := range commands {
 		if _, err := exec.LookPath(command[0]); err != nil {
-			t.Skip(err)
+			netnstest.Unmet(t, err.Error())
 		}
 	}
 }

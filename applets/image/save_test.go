@@ -185,7 +185,7 @@ func TestWriteFile(t *testing.T) {
 	// Until the end the old file is there, the new one then; links stay.
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink("file", link); err != nil {
-		t.Skip("no symbolic links: ", err)
+		unmet(t, "no symbolic links: "+err.Error())
 	}
 	size, err := writeFile(link, func(w io.Writer) error {
 		if got, _ := os.ReadFile(file); string(got) != "old" {

@@ -16,13 +16,19 @@ import (
 // NeedRoot skips a test without root, unless all tests were asked for.
 func NeedRoot(t testing.TB) {
 	t.Helper()
-	if os.Geteuid() == 0 {
-		return
+	if os.Geteuid() != 0 {
+		Unmet(t, "needs root")
 	}
+}
+
+// Unmet skips a test for want of something, or fails it where all tests are
+// asked for.
+func Unmet(t testing.TB, reason string) {
+	t.Helper()
 	if os.Getenv("CI") != "" || os.Getenv("KDIAG_TEST_ALL") == "1" {
-		t.Fatal("needs root")
+		t.Fatal(reason)
 	}
-	t.Skip("needs root")
+	t.Skip(reason)
 }
 
 // Namespace is a network namespace, by a path that leads to it

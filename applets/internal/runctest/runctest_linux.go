@@ -26,9 +26,15 @@ func Require(t *testing.T) {
 	} else if _, err := exec.LookPath("runc"); err != nil {
 		reason = "needs runc"
 	}
-	if reason == "" {
-		return
+	if reason != "" {
+		Unmet(t, reason)
 	}
+}
+
+// Unmet skips a test for want of something, or fails it where all tests are
+// asked for.
+func Unmet(t *testing.T, reason string) {
+	t.Helper()
 	if os.Getenv("CI") != "" || os.Getenv("KDIAG_TEST_ALL") == "1" {
 		t.Fatal(reason)
 	}
