@@ -45,12 +45,11 @@ func open(fsys fs.FS, name string) (io.Reader, error) {
 	}
 	start := make([]byte, len(elf.ELFMAG))
 	_, err = io.ReadFull(file, start)
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, ErrMissing
-	case err != nil:
+	short := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	if err != nil && !short {
 		return nil, err
-	case string(start) != elf.ELFMAG:
+	}
+	if string(start) != elf.ELFMAG {
 		return nil, ErrMissing
 	}
 	return io.MultiReader(bytes.NewReader(start), file), nil

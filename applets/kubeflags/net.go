@@ -1,7 +1,6 @@
 package kubeflags
 
 import (
-	"cmp"
 	"context"
 	"crypto/ed25519"
 	"slices"
@@ -49,10 +48,9 @@ func ParseNet(inv *applets.Invocation, names []string) (*Net, error) {
 
 // Find finds the pod. A container that was named must be there.
 func (n *Net) Find(ctx context.Context) error {
-	pod, err := n.Cluster.FindPod(ctx, n.selection)
-	key, keyErr := n.user.key() // in any case: a file may be half made
-	if err = cmp.Or(err, keyErr); err != nil {
-		return timedOut(ctx, err)
+	pod, key, err := n.user.find(ctx, n.Cluster, n.selection)
+	if err != nil {
+		return err
 	}
 	n.Pod, n.Key, n.Manager.User = pod, key, mux.PublicText(key)
 	if n.Container != "" {

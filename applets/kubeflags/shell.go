@@ -1,7 +1,6 @@
 package kubeflags
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,10 +50,9 @@ func ParseShell(inv *applets.Invocation) (*Shell, error) {
 // Ensure finds the target and has a shell container run beside it. Where the
 // container was to be had by choice, notes says which one was taken.
 func (s *Shell) Ensure(ctx context.Context, notes io.Writer) (kube.Injected, error) {
-	pod, err := s.Cluster.FindPod(ctx, s.selection)
-	key, keyErr := s.user.key() // in any case: a file may be half made
-	if err = cmp.Or(err, keyErr); err != nil {
-		return kube.Injected{}, timedOut(ctx, err)
+	pod, key, err := s.user.find(ctx, s.Cluster, s.selection)
+	if err != nil {
+		return kube.Injected{}, err
 	}
 	if s.Target, err = kube.PickContainer(pod, s.container); err != nil {
 		return kube.Injected{}, err

@@ -1,6 +1,7 @@
 package kubeflags
 
 import (
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -9,7 +10,10 @@ import (
 	"os"
 	"path/filepath"
 
+	"kdiag/kube"
 	"kdiag/mux"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // user is whose containers are used: by the public half of their key, which
@@ -48,6 +52,17 @@ func (u *user) key() (ed25519.PrivateKey, error) {
 		u.doubt = nil
 	}
 	return u.mine, u.err
+}
+
+// find finds a pod, with the key of the user whose container it is to have. It
+// waits for both in any case: the file may be half made.
+func (u *user) find(ctx context.Context, cluster *kube.Cluster, selection kube.Selection) (*corev1.Pod, ed25519.PrivateKey, error) {
+	pod, err := cluster.FindPod(ctx, selection)
+	key, keyErr := u.key()
+	if err == nil {
+		err = keyErr
+	}
+	return pod, key, timedOut(ctx, err)
 }
 
 // knownUser is the public half of the user's key, which is not made here.

@@ -17,7 +17,7 @@ type lifeline struct {
 	*session
 
 	mu     sync.Mutex
-	timer  *time.Timer
+	timers []*time.Timer // any of which opens it
 	cancel context.CancelFunc
 	stdin  *io.PipeWriter
 	ended  chan struct{}
@@ -36,17 +36,13 @@ const (
 // hangUpTimeout bounds the wait for a hang-up to be carried out.
 const hangUpTimeout = 5 * time.Second
 
-// start begins the lifeline after a while, or changes how long a while it is.
-// It outlives ctx, whose end is what it is for.
+// start begins the lifeline after a while, if it has not begun by then. It
+// outlives ctx, whose end is what it is for.
 func (l *lifeline) start(ctx context.Context, after time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.timer != nil {
-		l.timer.Reset(after)
-		return
-	}
 	ctx = context.WithoutCancel(ctx)
-	l.timer = time.AfterFunc(after, func() { l.open(ctx) })
+	l.timers = append(l.timers, time.AfterFunc(after, func() { l.open(ctx) }))
 }
 
 func (l *lifeline) open(ctx context.Context) {
@@ -73,8 +69,8 @@ func (l *lifeline) open(ctx context.Context) {
 func (l *lifeline) release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.timer != nil {
-		l.timer.Stop()
+	for _, timer := range l.timers {
+		timer.Stop()
 	}
 	if l.cancel != nil {
 		l.cancel()
