@@ -5,13 +5,18 @@ package integration
 import (
 	"bufio"
 	"fmt"
+	"io"
+	"net/http"
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/creack/pty"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 )
 
 const speedRuns = 10
@@ -24,6 +29,9 @@ func TestSpeed(t *testing.T) {
 	far := []string{"--server=https://" + newToxiproxy(t).far(t, "api", to.Host), "--tls-server-name=" + to.Hostname()}
 	targets := cold(t, namespace, "cold: from the command to a first answer on the terminal", nil)
 	cold(t, namespace, fmt.Sprintf("cold: the same, %s from the API server", distance), far)
+	busy := newNamespace(t)
+	keepEvents(t, busy, manyEvents)
+	cold(t, busy, fmt.Sprintf("cold: the same, in a namespace that keeps %d events", manyEvents), nil)
 
 	kdiag := func(label string, args ...string) command { return command{label, shared.binary(), args} }
 	kubectl := func(label string, args ...string) command { return command{label, "kubectl", args} }
@@ -38,6 +46,50 @@ func TestSpeed(t *testing.T) {
 		kubectl("kubectl exec -- true", "exec", "-n", namespace, targets[0], "--", "true"))
 	beside(t, "start: the version",
 		kdiag("kdiag version", "version"), kubectl("kubectl version --client", "version", "--client"))
+}
+
+// manyEvents is what a busy namespace keeps: an hour's, by the API server's
+// default.
+const manyEvents = 5000
+
+// keepEvents has a namespace keep so many events of pods that are none.
+func keepEvents(t *testing.T, namespace string, many int) {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", shared.kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	create := func(i int) error {
+		event := fmt.Sprintf(`{"metadata": {"name": "gone.%d"}, "reason": "Started", "message": "Container started", "type": "Normal",
+			"involvedObject": {"kind": "Pod", "namespace": %q, "name": "gone-%d", "uid": "%d", "fieldPath": "spec.containers{app}"}}`, i, namespace, i, i)
+		response, err := client.Post(config.Host+"/api/v1/namespaces/"+namespace+"/events", "application/json", strings.NewReader(event))
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		_, _ = io.Copy(io.Discard, response.Body)
+		if response.StatusCode != http.StatusCreated {
+			return fmt.Errorf("create an event: %s", response.Status)
+		}
+		return nil
+	}
+	const workers = 16
+	var all sync.WaitGroup
+	for first := range workers {
+		all.Go(func() {
+			for i := first; i < many; i += workers {
+				if err := create(i); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 // command is a program to be timed.
