@@ -23,11 +23,16 @@ func (e *signalError) Signal() os.Signal { return e.signal }
 func (e *signalError) exitCode() int { return 128 + int(e.signal) }
 
 // withSignals returns a context that the first SIGINT, SIGTERM or SIGHUP ends,
-// so that the run cleans up; the second one kills the process.
+// so that the run cleans up; the second one kills the process. One that the
+// process was started to ignore, as nohup and a script's "&" do, stays ignored.
 func withSignals(stderr io.Writer) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals, stopped := make(chan os.Signal, 1), make(chan struct{})
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signal.Notify(signals, s)
+		}
+	}
 	go func() {
 		var caught os.Signal
 		select {

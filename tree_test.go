@@ -21,6 +21,7 @@ var mayImport = []struct {
 	{"kdiag/applets/internal/redirector", []string{"kdiag/applets/internal/", "kdiag/mux", "kdiag/netfilter"}},
 	// What one applet does in the pod and another one too: built on what reads /proc.
 	{"kdiag/applets/internal/credentials", []string{"kdiag/applets/internal/procfs"}},
+	{"kdiag/applets/internal/lockdown", []string{"kdiag/applets/internal/procfs"}},
 	{"kdiag/applets/internal/podproc", []string{"kdiag/applets", "kdiag/applets/internal/procfs"}},
 	// The laptop's side of what runs in a shell container, for more than one applet.
 	{"kdiag/applets/internal/inspection", []string{"kdiag/applets", "kdiag/applets/kubeflags", "kdiag/applets/internal/snapshot", "kdiag/kube"}},

@@ -35,6 +35,8 @@ type Applet struct {
 	// Raw has Run read the line itself: it is all in Args, flags and "--" too.
 	Raw   bool
 	Flags []cli.Flag
+	// First, if there is one, runs before the line is looked at. Its error ends the run.
+	First func() error
 	// Run does the work. It returns nil, an *ExitError, or any other error,
 	// which ends the process with code 1.
 	Run func(ctx context.Context, inv *Invocation) error

@@ -16,6 +16,11 @@ func Execute(ctx context.Context, a Applet, path string, line []string, build Bu
 	if len(a.Applets) > 0 {
 		return executeSub(ctx, a, path, line, build, streams)
 	}
+	if a.First != nil {
+		if err := a.First(); err != nil {
+			return err
+		}
+	}
 	if a.Raw {
 		return a.Run(ctx, &Invocation{Streams: streams, Build: build, Path: path, Args: line})
 	}

@@ -140,6 +140,17 @@ configure() {
 	done <"$here/config"
 }
 
+# check_variables DIR compares the variables that the compiled source asks the environment for with the list beside this
+# script, by which "kdiag enter" decides what may come from a container's environment.
+check_variables() {
+	find "$1" -name '*.o' ! -path '*/scripts/*' | sed 's/o$/c/' | while read -r c; do if [ -e "$c" ]; then echo "$c"; fi; done |
+		xargs grep -hE '(getenv|lookupvar|bltinlookup|wh_helper|envLen|xc_vm_init)\(|VTEXTFIXED|def(ifs|optind)var\[\]' |
+		grep -oE '"[A-Za-z_][A-Za-z_0-9]+' | tr -d '"' | sort -u >"$work/variables"
+	cmp -s "$work/variables" "$here/variables" && return
+	diff "$here/variables" "$work/variables" >&2 || true
+	die "the source asks for other variables than $here/variables lists: change it, and applets/enter/variables.go"
+}
+
 # build ARCH
 build() {
 	arch=$1
@@ -183,13 +194,13 @@ build() {
 	ln -s "$2/asm" "$dir/include/asm"
 
 	# -B and -L come before gcc's own directories, so that start files and -lc are musl's. Not position independent: a
-	# static-pie would have a dynamic section, and the program nothing to gain. The wrap is for busybox/exec.c.
+	# static-pie would have a dynamic section, and the program nothing to gain. The wraps are for busybox/exec.c and mounts.c.
 	m=$dir/musl/usr
 	mt=${t%-gnu}-musl
 	cat >"$dir/cc" <<-EOF
 		#!/bin/sh
 		exec $t-gcc -nostdinc -isystem $m/include/$mt -isystem $($t-gcc -print-file-name=include) -isystem $dir/include \\
-			-B$m/lib/$mt -L$m/lib/$mt -fno-pie -no-pie -Wl,--wrap=execve,--wrap=execvp -ffile-prefix-map=$dir=. "\$@"
+			-B$m/lib/$mt -L$m/lib/$mt -fno-pie -no-pie -Wl,--wrap=execve,--wrap=execvp,--wrap=open,--wrap=fopen -ffile-prefix-map=$dir=. "\$@"
 	EOF
 	chmod +x "$dir/cc"
 
@@ -198,6 +209,7 @@ build() {
 	make -C "$src" -s -j "$jobs" CC="$dir/cc" CROSS_COMPILE="$t-" BB_EXTRA_VERSION="kdiag, Debian 1:$BUSYBOX_DEBIAN" \
 		busybox >>"$log" 2>&1 </dev/null || die "busybox: make failed for $arch"
 	log=
+	check_variables "$src"
 
 	# Renamed into place, from a name that is not embedded: there is never half a file for a go build that runs meanwhile.
 	install -m 755 "$src/busybox" "$here/bin/.$arch.$$"

@@ -21,13 +21,8 @@ import (
 // sets and the thread cannot have.
 func become(target, own procfs.Status) (missing procfs.CapSet, err error) {
 	giveStreams(target.UIDs.Effective)
-	bounding := target.Caps.Bounding & own.Caps.Bounding
-	for n := range 64 {
-		if own.Caps.Bounding.Has(n) && !bounding.Has(n) {
-			if err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(n), 0, 0, 0); err != nil {
-				return 0, fmt.Errorf("drop %s from the bounding set: %w", procfs.CapSet(1<<n).Names(), err)
-			}
-		}
+	if err := dropBounding(own.Caps.Bounding &^ target.Caps.Bounding); err != nil {
+		return 0, err
 	}
 	if err := setIDs(target, own); err != nil {
 		return 0, err
@@ -57,6 +52,45 @@ func become(target, own procfs.Status) (missing procfs.CapSet, err error) {
 		wanted |= target.Caps.Bounding | target.Caps.Inheritable
 	}
 	return wanted &^ own.Caps.Permitted, nil
+}
+
+// giveUp takes capabilities from all of the thread's sets. Without SETPCAP the bounding set stays as
+// it is; then no_new_privs keeps execve from granting what is in it (security/commoncap.c,
+// cap_bprm_creds_from_file).
+func giveUp(drop procfs.CapSet, own procfs.Status) error {
+	if own.Caps.Bounding&drop == 0 && own.Caps.Permitted&drop == 0 {
+		return nil
+	}
+
+	if own.Caps.Effective.Has(unix.CAP_SETPCAP) {
+		if err := dropBounding(own.Caps.Bounding & drop); err != nil {
+			return err
+		}
+	} else if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("set no_new_privs: %w", err)
+	}
+
+	// What leaves the permitted or the inheritable set leaves the ambient one, too.
+	caps := own.Caps
+	caps.Permitted &^= drop
+	caps.Effective = caps.Permitted & own.Caps.Effective
+	caps.Inheritable &^= drop
+	if err := credentials.SetCaps(caps); err != nil {
+		return fmt.Errorf("give up %s: %w", (own.Caps.Permitted & drop).Names(), err)
+	}
+	return nil
+}
+
+func dropBounding(drop procfs.CapSet) error {
+	for n := range 64 {
+		if !drop.Has(n) {
+			continue
+		}
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(n), 0, 0, 0); err != nil {
+			return fmt.Errorf("drop %s from the bounding set: %w", procfs.CapSet(1<<n).Names(), err)
+		}
+	}
+	return nil
 }
 
 // giveStreams makes the user the owner of the terminal or the pipes that the

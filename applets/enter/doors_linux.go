@@ -20,12 +20,16 @@ type target struct {
 	// root and cwd are O_PATH descriptors: in whichever namespace and below
 	// whichever root the thread is, they lead to the target's directories.
 	root, cwd int
+	// process is the process's directory in /proc.
+	process int
 	// mount and cgroup are namespaces.
 	mount, cgroup int
 	// rootErr says why there is no root.
 	rootErr error
 	env     []string
-	envErr  error
+	// envCut says that there was more of it.
+	envCut bool
+	envErr error
 }
 
 // open opens everything of the process that is behind the kernel's check for
@@ -35,7 +39,7 @@ func open(p procfs.Stat, own procfs.Status) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &target{Stat: p, status: status, root: -1, cwd: -1, mount: -1, cgroup: -1}
+	t := &target{Stat: p, status: status, root: -1, cwd: -1, mount: -1, cgroup: -1, process: -1}
 	t.openAll()
 	if t.denied() && credentials.MayBecomeFSUser(own) {
 		err := credentials.AsFSUser(status.UIDs.Effective, status.GIDs.Effective, own, func() error {
@@ -53,13 +57,18 @@ func open(p procfs.Stat, own procfs.Status) (*target, error) {
 	return t, nil
 }
 
+// maxEnvironment is how much of the target's environment is read, in bytes. It is the target's
+// memory, and may be as long as it likes.
+const maxEnvironment = 1 << 20
+
 func (t *target) openAll() {
 	const path = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+	t.process, _ = unix.Open(procfs.Path(t.PID, ""), path, 0)
 	t.root, t.rootErr = unix.Open(procfs.Path(t.PID, "root"), path, 0)
 	t.cwd, _ = unix.Open(procfs.Path(t.PID, "cwd"), path, 0)
 	t.mount, _ = unix.Open(procfs.Path(t.PID, "ns/mnt"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	t.cgroup, _ = unix.Open(procfs.Path(t.PID, "ns/cgroup"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	t.env, t.envErr = procfs.ReadEnvironment(t.PID)
+	t.env, t.envCut, t.envErr = procfs.ReadEnvironment(t.PID, maxEnvironment)
 }
 
 func (t *target) denied() bool {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/lockdown"
 	"kdiag/applets/internal/podproc"
 	scratchshell "kdiag/scratch-shell"
 
@@ -25,6 +26,11 @@ type Options struct {
 	Target  podproc.Container
 	// AsTarget runs the shell with the target's user, groups and capabilities.
 	AsTarget bool
+	// KeepCapabilities leaves the shell those that only the join needed.
+	KeepCapabilities bool
+	// TargetEnv names variables that are taken from the target though the shell acts on them, or
+	// takeAll.
+	TargetEnv []string
 	// Env are variables, NAME=VALUE, put over the target's.
 	Env []string
 	// Prompt is what the prompt begins with; the working directory follows.
@@ -43,6 +49,7 @@ func Applet() applets.Applet {
 		Summary:   "In the pod: join a container and become a shell in it",
 		ArgsUsage: "[flags] [-- ash arguments]",
 		Hidden:    true,
+		First:     lockdown.Close,
 		Args:      []applets.Kind{applets.KindNone},
 		RestKind:  applets.KindText,
 		Flags: []cli.Flag{
@@ -50,6 +57,8 @@ func Applet() applets.Applet {
 			&cli.StringFlag{Name: "container-id", Usage: "ID of the target container"},
 			&cli.BoolFlag{Name: "shared-pids", Usage: "PID 1 is not the target's: the pod shares processes or has the host's"},
 			&cli.BoolFlag{Name: "as-target", Usage: "run the shell with the target's user, groups and capabilities"},
+			&cli.BoolFlag{Name: "keep-capabilities", Usage: "leave the shell the capabilities that only the join needed"},
+			&cli.StringSliceFlag{Name: "target-env", Usage: "variable that is taken from the target though the shell acts on it; or all", KeepSpace: true},
 			&cli.StringSliceFlag{Name: "env", Usage: "variable for the shell, over the target's, NAME=VALUE", KeepSpace: true},
 			&cli.StringFlag{Name: "prompt", Usage: "what the prompt begins with"},
 			&cli.BoolFlag{Name: "lifeline", Usage: "no shell: read stdin to its end, then hang the session up"},
@@ -60,9 +69,12 @@ func Applet() applets.Applet {
 				Target:   podproc.Container{ID: inv.Flags.String("container-id"), SharedPIDs: inv.Flags.Bool("shared-pids")},
 				AsTarget: inv.Flags.Bool("as-target"),
 				Env:      inv.Flags.StringSlice("env"),
-				Prompt:   inv.Flags.String("prompt"),
-				Args:     inv.Rest,
-				Shell:    scratchshell.Open,
+
+				KeepCapabilities: inv.Flags.Bool("keep-capabilities"),
+				TargetEnv:        inv.Flags.StringSlice("target-env"),
+				Prompt:           inv.Flags.String("prompt"),
+				Args:             inv.Rest,
+				Shell:            scratchshell.Open,
 			}
 			if len(inv.Args) > 0 {
 				return applets.Usage("enter: arguments of the shell go after \"--\", got %q", inv.Args)

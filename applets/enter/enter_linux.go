@@ -11,6 +11,7 @@ import (
 	"kdiag/applets"
 	"kdiag/applets/internal/confine"
 	"kdiag/applets/internal/credentials"
+	"kdiag/applets/internal/procfs"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +24,8 @@ func run(streams applets.Streams, opts Options) error {
 	note := func(format string, args ...any) {
 		fmt.Fprintf(streams.Err, "note: "+format+"\n", args...)
 	}
+
+	// Before the join: afterwards paths are the target's.
 	program, err := opts.Shell()
 	if err != nil {
 		return err
@@ -31,11 +34,11 @@ func run(streams applets.Streams, opts Options) error {
 	if err != nil {
 		return err
 	}
-	process, err := opts.Target.First()
+	own, err := credentials.Own()
 	if err != nil {
 		return err
 	}
-	own, err := credentials.Own()
+	process, err := opts.Target.First()
 	if err != nil {
 		return err
 	}
@@ -43,45 +46,98 @@ func run(streams applets.Streams, opts Options) error {
 	if err != nil {
 		return fmt.Errorf("enter process %d: %w", process.PID, err)
 	}
+
 	reached, err := join(t, own, note)
 	if err != nil {
 		return err
 	}
+	env, err := t.settle(opts, reached, own, note)
+	if err != nil {
+		return err
+	}
+	if err := lead(opts.Session); err != nil {
+		return err
+	}
+	if err := takeRights(t, own, opts, note); err != nil {
+		return err
+	}
+	if err := leaveOpen(shell, programFD); err != nil {
+		return err
+	}
+	return execute(programFD, append([]string{shellName(opts.Session), "ash"}, opts.Args...), env.list)
+}
+
+// settle goes to the directory in which the shell starts, and returns its environment.
+func (t *target) settle(opts Options, reached rung, own procfs.Status, note func(format string, args ...any)) (environment, error) {
 	if t.envErr != nil {
 		note("the target's environment cannot be read: %v", t.envErr)
 		// Our own, but for what the manager was given for itself.
 		t.env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GOMAXPROCS=") })
 	}
-	var env environment
+	if t.envCut {
+		note("the target's environment is longer than %d bytes: the rest was not taken", maxEnvironment)
+		// The last one may be cut, too.
+		t.env = t.env[:len(t.env)-1]
+	}
+
+	directory := `\w`
 	if reached == lookOnly {
-		env = shellEnv(t.env, opts, `$PWD`)
+		directory = `$PWD`
+	}
+	env, left := shellEnvironment(t.env, opts, directory)
+	if len(left) > 0 {
+		note("%s", explainLeft(left))
+	}
+
+	if reached == lookOnly {
 		look(t, own, &env, note)
-	} else {
-		env = shellEnv(t.env, opts, `\w`)
-		if err := changeDirectory(t); err != nil {
-			return err
+		return env, nil
+	}
+	if reached == chrooted {
+		// The shell shows the mounts of the target's process: its own mount namespace is another.
+		if err := leaveOpen(t.process, processFD); err != nil {
+			return env, err
 		}
 	}
-	if err := lead(opts.Session); err != nil {
-		return err
+	return env, changeDirectory(t)
+}
+
+// takeRights gives the thread the rights that the shell is to have: the target's, or kdiag's own
+// without those that only the join needed.
+func takeRights(t *target, own procfs.Status, opts Options, note func(format string, args ...any)) error {
+	if !opts.AsTarget {
+		if opts.KeepCapabilities {
+			return nil
+		}
+		return giveUp(forTheJoin(opts), own)
 	}
-	// Without SYS_ADMIN there is the runtime's filter, which the container asked for.
+
+	// The runtime's filter allows more to a container with SYS_ADMIN than the target's allows it.
 	if own.Caps.Effective.Has(unix.CAP_SYS_ADMIN) {
-		if err := confine.Threads(); err != nil {
-			note("%v", err)
+		if err := confine.WithoutAdmin(); err != nil {
+			return fmt.Errorf("--as-target: %w", err)
 		}
 	}
-	if opts.AsTarget {
-		missing, err := become(t.status, own)
-		if err != nil {
-			return applets.WithHint(fmt.Errorf("--as-target: %w", err),
-				"without --as-target the shell runs as user %d", own.UIDs.Effective)
-		}
-		if missing != 0 {
-			note("the shell lacks capabilities of the target's: this container has no %s", missing.Names())
-		}
+	missing, err := become(t.status, own)
+	if err != nil {
+		return applets.WithHint(fmt.Errorf("--as-target: %w", err),
+			"without --as-target the shell runs as user %d", own.UIDs.Effective)
 	}
-	return execute(shell, append([]string{shellName(opts.Session), "ash"}, opts.Args...), env.list)
+	if missing != 0 {
+		note("the shell lacks capabilities of the target's: this container has no %s", missing.Names())
+	}
+	return nil
+}
+
+// forTheJoin are the capabilities that a shell needs no more once it is in the target. SYS_PTRACE
+// stays for what shows other users' processes (netstat -p, ls -l /proc/PID/exe), but only where
+// every process that it reaches is the target's.
+func forTheJoin(opts Options) procfs.CapSet {
+	set := procfs.CapSet(1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SYS_CHROOT)
+	if opts.Target.SharedPIDs {
+		set |= 1 << unix.CAP_SYS_PTRACE
+	}
+	return set
 }
 
 // lead makes the process what a session's shell is: the leader of a session,

@@ -1,6 +1,7 @@
 package enter
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -32,23 +33,57 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func TestShellEnv(t *testing.T) {
+func TestShellEnvironment(t *testing.T) {
+	base := []string{"HOME=/", "PATH=" + standardPath}
+	end := []string{"HISTFILE=", "SHELL=/bin/sh", `PS1=\w\$ `}
+	long := "LONG=" + strings.Repeat("x", maxVariable)
 	for _, c := range []struct {
 		name   string
 		target []string
 		opts   Options
 		want   []string
+		left   []string
 	}{
-		{"empty", nil, Options{}, []string{"HOME=/", "HISTFILE=", `PS1=\w\$ `}},
-		{"the target's", []string{"PATH=/app", "HOME=/root", "HISTFILE=/data/h", "A=b=c", "no variable"}, Options{Prompt: "pod/app"},
-			[]string{"HOME=/root", "PATH=/app", "HISTFILE=", "A=b=c", `PS1=pod/app:\w\$ `}},
-		{"empty PATH stays", []string{"PATH="}, Options{}, []string{"HOME=/", "PATH=", "HISTFILE=", `PS1=\w\$ `}},
-		{"over the target's", []string{"TERM=dumb", "A=b"}, Options{Env: []string{"TERM=xterm", "A=", "N=1,2 "}},
-			[]string{"HOME=/", "TERM=xterm", "A=", "HISTFILE=", `PS1=\w\$ `, "N=1,2 "}},
-		{"twice in the target", []string{"A=1", "A=2"}, Options{}, []string{"HOME=/", "A=2", "HISTFILE=", `PS1=\w\$ `}},
+		{"empty", nil, Options{}, slices.Concat(base, end), nil},
+		{"data", []string{"A=b=c", "no variable", "B=", "_x1=$(reboot)"}, Options{},
+			slices.Concat(base, []string{"A=b=c", "B=", "_x1=$(reboot)"}, end), nil},
+		{"what the shell acts on", []string{"ENV=/w/x", "PS1=$(x)", "PS2=`x`", "IFS=/", "PATH=/w", "HOME=/w", "LD_PRELOAD=/w/x.so", "EXINIT=:!x", "A=b"}, Options{},
+			slices.Concat(base, []string{"A=b"}, end), []string{"ENV", "PS1", "PS2", "IFS", "LD_PRELOAD", "EXINIT"}},
+		{"what is asked for", []string{"PATH=/app", "ENV=/w/x", "TZ=UTC"}, Options{TargetEnv: []string{"PATH", "TZ"}},
+			slices.Concat([]string{"HOME=/", "PATH=/app", "TZ=UTC"}, end), []string{"ENV"}},
+		{"all is asked for", []string{"PATH=", "ENV=/w/x", "HISTFILE=/w/h", "PS1=> ", "SHELL=/bin/zsh"}, Options{TargetEnv: []string{"all"}},
+			[]string{"HOME=/", "PATH=", "ENV=/w/x", "HISTFILE=", "PS1=> ", "SHELL=/bin/zsh"}, nil},
+		{"names that are none", []string{"BASH_FUNC_ls%%=() { x; }", "a-b=c", "1A=b", "=b", "A B=c", "ÄB=c"}, Options{}, slices.Concat(base, end), nil},
+		{"too long to execute", []string{long, "A=b"}, Options{}, slices.Concat(base, []string{"A=b"}, end), nil},
+		{"over the target's", []string{"COLOUR=red"}, Options{Env: []string{"TERM=xterm", "COLOUR=", "N=1,2 "}},
+			slices.Concat(base, []string{"COLOUR="}, end, []string{"TERM=xterm", "N=1,2 "}), nil},
+		{"twice in the target", []string{"A=1", "A=2", "ENV=x", "ENV=y"}, Options{}, slices.Concat(base, []string{"A=2"}, end), []string{"ENV"}},
 	} {
-		if got := shellEnv(c.target, c.opts, `\w`).list; !slices.Equal(got, c.want) {
-			t.Errorf("%s: shellEnv = %q, want %q", c.name, got, c.want)
+		got, left := shellEnvironment(c.target, c.opts, `\w`)
+		if !slices.Equal(got.list, c.want) || !slices.Equal(left, c.left) {
+			t.Errorf("%s: shellEnvironment = %q, left %q, want %q, left %q", c.name, got.list, left, c.want, c.left)
+		}
+	}
+}
+
+// TestEveryVariableIsKnown compares the table with what the shell's source asks the environment for.
+func TestEveryVariableIsKnown(t *testing.T) {
+	text, err := os.ReadFile("../../scratch-shell/variables")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := strings.Fields(string(text))
+	if len(names) < 20 {
+		t.Fatalf("scratch-shell/variables has %d names: %q", len(names), names)
+	}
+	for _, name := range names {
+		if !isActedOn(name) {
+			t.Errorf("the shell's source asks for %s, of which actedOn knows nothing", name)
+		}
+	}
+	for name, reason := range actedOn {
+		if reason == "" {
+			t.Errorf("actedOn[%s] gives no reason", name)
 		}
 	}
 }

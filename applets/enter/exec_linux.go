@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
 	"syscall"
 	"unsafe"
@@ -42,6 +43,31 @@ func inMemory(name string, content io.Reader) (fd int, err error) {
 	return fd, nil
 }
 
+// The numbers at which the shell has open what it was started with. It closes them to the programs
+// that it executes, but for itself. Keep in step with scratch-shell/busybox/exec.c and mounts.c.
+const (
+	// programFD is the file in memory that has the shell.
+	programFD = 60
+	// processFD is the directory of the target's process in /proc.
+	processFD = 61
+)
+
+// leaveOpen puts an open file at a number, where it stays open in what is executed. There is nothing
+// to leave where fd is negative.
+func leaveOpen(fd, at int) error {
+	if fd < 0 {
+		return nil
+	}
+	if fd == at {
+		_, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
+		return err
+	}
+	if err := unix.Dup3(fd, at, 0); err != nil {
+		return fmt.Errorf("leave a file open for the shell at number %d: %w", at, err)
+	}
+	return nil
+}
+
 // descriptor is an open file that package os knows nothing of.
 type descriptor int
 
@@ -68,18 +94,19 @@ func execute(fd int, argv, env []string) error {
 	// Package os raised the limit on open files. Exec puts it back before it
 	// finds that there is no file of an empty name.
 	_ = syscall.Exec("", nil, nil)
-	// By descriptor: /proc/self/fd would be the target's /proc, if any, and
-	// closed to a thread that has just changed its user.
+	// The signals that Go leaves ignored where it found them so: a shell that ignored SIGHUP would
+	// outlive its session. What is caught is back at its default action after execve.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT)
+
+	// By descriptor: a path, /proc/self/fd too, would be the target's.
 	empty, none := []byte{0}, 0
 	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, uintptr(fd), uintptr(unsafe.Pointer(&empty[0])),
 		uintptr(unsafe.Pointer(&argvp[0])), uintptr(unsafe.Pointer(&envp[0])), unix.AT_EMPTY_PATH, uintptr(none))
 	runtime.KeepAlive(argvp)
 	runtime.KeepAlive(envp)
+	err = fmt.Errorf("execute the shell: %w", errno)
 	if errno == unix.ENOSYS || errno == unix.EPERM {
-		// Seccomp profiles older than the call.
-		if err := syscall.Exec(fmt.Sprintf("/proc/self/fd/%d", fd), argv, env); !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("execute the shell: %w", err)
-		}
+		err = applets.WithHint(err, "the node's kernel or its seccomp profile does not know execveat (Linux 3.19), without which a path of the target's would be executed")
 	}
-	return fmt.Errorf("execute the shell: %w", errno)
+	return err
 }

@@ -102,10 +102,13 @@ func (h *hangup) leads(p procfs.Stat) bool {
 	return err == nil && limit == marker(h.id, p.PID) || h.isShell(p)
 }
 
+// mostOfEnter is more of enter's command line than comes before the session's ID, in bytes.
+const mostOfEnter = 4096
+
 // isShell reports whether p still is what "kdiag enter" made of itself, or is
 // about to.
 func (h *hangup) isShell(p procfs.Stat) bool {
-	words, err := procfs.ReadCommandLine(p.PID)
+	words, _, err := procfs.ReadCommandStart(p.PID, mostOfEnter)
 	if err != nil || len(words) == 0 {
 		return false
 	}

@@ -41,7 +41,7 @@ func (p pod) awaitLifeline() {
 			p.t.Fatal(err)
 		}
 		return slices.ContainsFunc(pids, func(pid int) bool {
-			words, _ := procfs.ReadCommandLine(pid)
+			words, _, _ := procfs.ReadCommandStart(pid, 1<<20)
 			return slices.Contains(words, "--lifeline") && slices.Contains(words, "--session="+p.session) && words[0] == "/kdiag"
 		})
 	}
@@ -264,7 +264,7 @@ func commands(p pod) []string {
 			continue
 		}
 		stat, err := procfs.ReadStat(pid)
-		words, _ := procfs.ReadCommandLine(pid)
+		words, _, _ := procfs.ReadCommandStart(pid, 1<<20)
 		if err == nil && !stat.Dead() && !slices.Contains(words, "--lifeline") {
 			out = append(out, strings.Join(words, " "))
 		}

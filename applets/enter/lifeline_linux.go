@@ -5,15 +5,21 @@ import (
 	"fmt"
 	"io"
 
-	"kdiag/applets/internal/confine"
 	"kdiag/applets/internal/footprint"
+	"kdiag/applets/internal/lockdown"
+	"kdiag/applets/internal/procfs"
+
+	"golang.org/x/sys/unix"
 )
 
 // lifeline stands by until stdin ends, which the user's side holds open, or
 // ctx does, and then hangs the session up.
 func lifeline(ctx context.Context, stdin io.Reader, session string) error {
-	// Where that cannot be, nobody reads a word of it.
-	_ = confine.Threads()
+	// It signals processes of other users, and does nothing else.
+	if err := lockdown.Keep(procfs.CapSet(1<<unix.CAP_KILL), 0); err != nil {
+		return err
+	}
+
 	footprint.Reduce(footprint.Waiting)
 	ended := make(chan struct{})
 	go func() {

@@ -18,6 +18,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == traceArgument {
+		os.Exit(traceProcess(os.Args[2]))
+	}
 	code := m.Run()
 	runctest.Cleanup()
 	os.Exit(code)
@@ -239,6 +242,6 @@ func describe(pid int) string {
 	if err != nil {
 		return ""
 	}
-	words, _ := procfs.ReadCommandLine(pid)
+	words, _, _ := procfs.ReadCommandStart(pid, 1<<20)
 	return fmt.Sprintf("%d %c (%s) parent %d session %d %q", pid, stat.State, stat.Command, stat.Parent, stat.Session, words)
 }

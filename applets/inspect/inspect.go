@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/lockdown"
 	"kdiag/applets/internal/podproc"
 
 	"github.com/urfave/cli/v2"
@@ -30,6 +31,7 @@ func Applet() applets.Applet {
 		ArgsUsage: "[flags]",
 		Args:      []applets.Kind{applets.KindNone},
 		Hidden:    true,
+		First:     lockdown.Close,
 		Flags: []cli.Flag{
 			applets.Takes(applets.KindText, &cli.StringFlag{Name: "container-id", Usage: "ID of the target container"}),
 			&cli.BoolFlag{Name: "shared-pids", Usage: "PID 1 is not the target's: the pod shares processes or has the host's"},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/lockdown"
 	"kdiag/mux"
 
 	"github.com/urfave/cli/v2"
@@ -34,6 +35,7 @@ func Applet() applets.Applet {
 		Name:    "manager",
 		Summary: "In the pod: wait beside the target while shells are in use, or redirect connections",
 		Hidden:  true,
+		First:   lockdown.Close,
 		Args:    []applets.Kind{applets.KindNone},
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "role", Usage: "what the container is for: shell or net"},

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/confine"
 	"kdiag/applets/internal/footprint"
+	"kdiag/applets/internal/lockdown"
 	"kdiag/applets/internal/procfs"
 	"kdiag/mux"
 
@@ -23,12 +23,10 @@ func run(ctx context.Context, streams applets.Streams, opts Options) error {
 	if opts.Role == mux.RoleNet {
 		return runNet(ctx, streams, opts)
 	}
-	if err := confine.Threads(); err != nil {
-		fmt.Fprintf(streams.Err, "note: the manager goes without a filter: %v\n", err)
+	if err := lockdown.Keep(0, 0); err != nil {
+		return err
 	}
-	if err := keepCapabilities(); err != nil {
-		fmt.Fprintf(streams.Err, "note: the manager keeps its capabilities: %v\n", err)
-	}
+
 	// As PID 1 of its own PID namespace it is the parent of what shells leave.
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, unix.SIGCHLD)

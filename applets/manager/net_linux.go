@@ -11,6 +11,8 @@ import (
 
 	"kdiag/applets"
 	"kdiag/applets/internal/footprint"
+	"kdiag/applets/internal/lockdown"
+	"kdiag/applets/internal/procfs"
 	"kdiag/applets/internal/redirector"
 	"kdiag/mux"
 	"kdiag/netfilter"
@@ -20,9 +22,12 @@ import (
 
 // runNet serves its user's redirects.
 func runNet(ctx context.Context, streams applets.Streams, opts Options) error {
-	if err := keepCapabilities(unix.CAP_NET_ADMIN); err != nil {
-		return fmt.Errorf("drop every capability but NET_ADMIN: %w", err)
+	// The programs that it runs where the kernel has no nftables need the right, too.
+	const netAdmin = procfs.CapSet(1 << unix.CAP_NET_ADMIN)
+	if err := lockdown.Keep(netAdmin, netAdmin); err != nil {
+		return err
 	}
+
 	server, ready, err := newServer(streams, opts)
 	if err != nil {
 		return err

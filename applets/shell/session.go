@@ -51,6 +51,12 @@ func newSession(request *kubeflags.Shell, injected kube.Injected, o options) (*s
 	if o.asTarget {
 		s.enter = append(s.enter, "--as-target")
 	}
+	if o.keepCapabilities {
+		s.enter = append(s.enter, "--keep-capabilities")
+	}
+	for _, name := range o.targetEnv {
+		s.enter = append(s.enter, "--target-env="+name)
+	}
 	return s, nil
 }
 

@@ -37,6 +37,8 @@ func Applet() applets.Applet {
 		`,
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "as-target", Usage: "Take the application's own uid, gids and capabilities"},
+			&cli.BoolFlag{Name: "keep-capabilities", Usage: "Keep the capabilities that only joining the container needs"},
+			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "target-env", Usage: "Take variable `NAME` (or all) from the container even though the shell acts on it, as PATH"}),
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "No notes on what was chosen"},
 		}, kubeflags.ShellFlags()...),
 		Run: run,
@@ -46,9 +48,13 @@ func Applet() applets.Applet {
 // options are what run needs beside the request for the container.
 type options struct {
 	asTarget bool
-	args     []string
-	timeout  time.Duration
-	notes    io.Writer
+	// keepCapabilities leaves the shell those that only the join needs.
+	keepCapabilities bool
+	// targetEnv names variables to take from the target though the shell acts on them.
+	targetEnv []string
+	args      []string
+	timeout   time.Duration
+	notes     io.Writer
 }
 
 func run(ctx context.Context, inv *applets.Invocation) error {
@@ -62,6 +68,7 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	request.Cluster.DialAhead()
 	o := options{
 		asTarget: inv.Flags.Bool("as-target"), args: inv.Rest,
+		keepCapabilities: inv.Flags.Bool("keep-capabilities"), targetEnv: inv.Flags.StringSlice("target-env"),
 		timeout: inv.Flags.Duration("timeout"), notes: inv.Err,
 	}
 	if inv.Flags.Bool("quiet") {

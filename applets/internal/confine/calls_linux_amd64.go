@@ -3,86 +3,44 @@ package confine
 import "golang.org/x/sys/unix"
 
 var native = refused{
-	arch: unix.AUDIT_ARCH_X86_64,
-	from: 0x40000000,
+	arch:   unix.AUDIT_ARCH_X86_64,
+	clone:  unix.SYS_CLONE,
+	clone3: unix.SYS_CLONE3,
+	from:   0x40000000,
 	calls: []uint32{
-		unix.SYS_ACCT,
-		unix.SYS_ADD_KEY,
-		unix.SYS_CLOCK_SETTIME,
-		unix.SYS_DELETE_MODULE,
-		unix.SYS_FINIT_MODULE,
-		unix.SYS_GET_MEMPOLICY,
-		unix.SYS_INIT_MODULE,
-		unix.SYS_IOPERM,
-		unix.SYS_IOPL,
-		unix.SYS_IO_URING_ENTER,
-		unix.SYS_IO_URING_REGISTER,
-		unix.SYS_IO_URING_SETUP,
-		unix.SYS_KEXEC_FILE_LOAD,
-		unix.SYS_KEXEC_LOAD,
-		unix.SYS_KEYCTL,
-		unix.SYS_MBIND,
-		unix.SYS_MIGRATE_PAGES,
-		unix.SYS_MOVE_PAGES,
-		unix.SYS_NFSSERVCTL,
-		unix.SYS_OPEN_BY_HANDLE_AT,
-		unix.SYS_PIVOT_ROOT,
-		unix.SYS_REBOOT,
-		unix.SYS_REQUEST_KEY,
-		unix.SYS_SET_MEMPOLICY,
-		unix.SYS_SET_MEMPOLICY_HOME_NODE,
-		unix.SYS_SETTIMEOFDAY,
-		unix.SYS_SWAPOFF,
-		unix.SYS_SWAPON,
-		unix.SYS_SYSFS,
-		unix.SYS__SYSCTL,
-		unix.SYS_USELIB,
-		unix.SYS_USERFAULTFD,
-		unix.SYS_USTAT,
-		unix.SYS_VHANGUP,
+		unix.SYS_BPF, unix.SYS_FANOTIFY_INIT, unix.SYS_FSCONFIG, unix.SYS_FSMOUNT, unix.SYS_FSOPEN, unix.SYS_FSPICK,
+		unix.SYS_LOOKUP_DCOOKIE, unix.SYS_MOUNT, unix.SYS_MOUNT_SETATTR, unix.SYS_MOVE_MOUNT, unix.SYS_OPEN_TREE,
+		unix.SYS_PERF_EVENT_OPEN, unix.SYS_QUOTACTL, unix.SYS_QUOTACTL_FD, unix.SYS_SETDOMAINNAME, unix.SYS_SETHOSTNAME,
+		unix.SYS_SETNS, unix.SYS_SYSLOG, unix.SYS_UMOUNT2, unix.SYS_UNSHARE,
 	},
 }
 
-// foreign are 32-bit programs, by the kernel's numbers for them.
+// foreign are 32-bit programs, by the kernel's numbers for them (arch/x86/entry/syscalls/syscall_32.tbl).
 var foreign = refused{
-	arch: unix.AUDIT_ARCH_I386,
+	arch:   unix.AUDIT_ARCH_I386,
+	clone:  120,
+	clone3: 435,
 	calls: []uint32{
-		51,  // acct
-		286, // add_key
-		264, // clock_settime
-		404, // clock_settime64
-		129, // delete_module
-		350, // finit_module
-		275, // get_mempolicy
-		128, // init_module
-		101, // ioperm
-		110, // iopl
-		426, // io_uring_enter
-		427, // io_uring_register
-		425, // io_uring_setup
-		283, // kexec_load
-		288, // keyctl
-		274, // mbind
-		294, // migrate_pages
-		317, // move_pages
-		169, // nfsservctl
-		342, // open_by_handle_at
-		217, // pivot_root
-		88,  // reboot
-		287, // request_key
-		276, // set_mempolicy
-		450, // set_mempolicy_home_node
-		79,  // settimeofday
-		25,  // stime
-		115, // swapoff
-		87,  // swapon
-		135, // sysfs
-		149, // _sysctl
-		86,  // uselib
-		374, // userfaultfd
-		62,  // ustat
-		111, // vhangup
-		166, // vm86
-		113, // vm86old
+		357, // bpf
+		338, // fanotify_init
+		431, // fsconfig
+		432, // fsmount
+		430, // fsopen
+		433, // fspick
+		253, // lookup_dcookie
+		21,  // mount
+		442, // mount_setattr
+		429, // move_mount
+		428, // open_tree
+		336, // perf_event_open
+		131, // quotactl
+		443, // quotactl_fd
+		121, // setdomainname
+		74,  // sethostname
+		346, // setns
+		103, // syslog
+		22,  // umount
+		52,  // umount2
+		310, // unshare
 	},
 }

@@ -48,18 +48,22 @@ func ReadCgroups(pid int) (Cgroups, error) { return read(pid, "cgroup", ParseCgr
 // ReadRealtimeTimeout reads the soft RLIMIT_RTTIME from /proc/PID/limits.
 func ReadRealtimeTimeout(pid int) (uint64, error) { return read(pid, "limits", ParseRealtimeTimeout) }
 
-// ReadCommandLine reads /proc/PID/cmdline, which is empty for a zombie and for
-// a thread of the kernel.
-func ReadCommandLine(pid int) ([]string, error) { return read(pid, "cmdline", ParseStrings) }
-
 // ReadCommandStart reads the first bytes of /proc/PID/cmdline, most at most, and
-// says whether that cut it short: a process may have megabytes of arguments.
+// says whether that cut it short: a process may have megabytes of arguments. It
+// is empty for a zombie and for a thread of the kernel.
 func ReadCommandStart(pid, most int) (words []string, cut bool, err error) {
-	file, err := os.Open(Path(pid, "cmdline"))
+	return readStrings(pid, "cmdline", most)
+}
+
+// readStrings reads the first bytes of a file of strings, most at most, and says whether that cut
+// it short.
+func readStrings(pid int, name string, most int) (words []string, cut bool, err error) {
+	file, err := os.Open(Path(pid, name))
 	if err != nil {
 		return nil, false, err
 	}
 	defer file.Close()
+
 	content, err := io.ReadAll(io.LimitReader(file, int64(most)+1))
 	if err != nil {
 		return nil, false, err
@@ -99,6 +103,9 @@ func ParseStrings(content []byte) ([]string, error) {
 	return out, nil
 }
 
-// ReadEnvironment reads /proc/PID/environ: the variables that the process was
-// started with. It needs the right to trace the process.
-func ReadEnvironment(pid int) ([]string, error) { return read(pid, "environ", ParseStrings) }
+// ReadEnvironment reads the first bytes of /proc/PID/environ, most at most, and says whether that
+// cut it short: the variables that the process was started with, as far as it has not written over
+// that memory. It needs the right to trace the process.
+func ReadEnvironment(pid, most int) (variables []string, cut bool, err error) {
+	return readStrings(pid, "environ", most)
+}

@@ -24,8 +24,8 @@ func TestOwn(t *testing.T) {
 	if err != nil || status.UIDs.Real != os.Getuid() || status.GIDs.Effective != os.Getegid() {
 		t.Errorf("ReadStatus = %+v, %v; user is %d, group %d", status, err, os.Getuid(), os.Getegid())
 	}
-	if words, err := ReadCommandLine(pid); err != nil || !slices.Equal(words, os.Args) {
-		t.Errorf("ReadCommandLine = %q, %v, want %q", words, err, os.Args)
+	if words, _, err := ReadCommandStart(pid, 1<<20); err != nil || !slices.Equal(words, os.Args) {
+		t.Errorf("ReadCommandStart = %q, %v, want %q", words, err, os.Args)
 	}
 	if words, cut, err := ReadCommandStart(pid, 3); err != nil || !cut || !slices.Equal(words, []string{os.Args[0][:3]}) {
 		t.Errorf("ReadCommandStart of 3 bytes = %q, %v, %v, want the beginning of %q", words, cut, err, os.Args[0])
@@ -39,7 +39,7 @@ func TestOwn(t *testing.T) {
 	if boot, err := BootTime(); err != nil || time.Since(boot) < 0 {
 		t.Errorf("BootTime = %v, %v", boot, err)
 	}
-	if env, err := ReadEnvironment(pid); err != nil || len(env) == 0 {
+	if env, _, err := ReadEnvironment(pid, 1<<20); err != nil || len(env) == 0 {
 		t.Errorf("ReadEnvironment = %q, %v", env, err)
 	}
 	if groups, err := ReadCgroups(pid); err != nil || len(groups) == 0 {

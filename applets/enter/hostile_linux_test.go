@@ -1,0 +1,224 @@
+package enter_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"kdiag/applets/internal/runctest"
+)
+
+// leaveMark is a program of the target's that says by a file that it was executed, and by whom.
+func leaveMark(name string) []byte {
+	return fmt.Appendf(nil, "#!/app/busybox-server ash\necho by user $(/app/busybox-server id -u) >/w/mark-%s\n", name)
+}
+
+// marks are what was executed of the target's.
+func marks(t *testing.T, root string) []string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(root, "w/mark-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// wantNoMarks fails the test if anything of the target's was executed.
+func wantNoMarks(t *testing.T, root string) {
+	t.Helper()
+	for _, mark := range marks(t, root) {
+		text, _ := os.ReadFile(mark)
+		t.Errorf("executed, %s: %s", strings.TrimSpace(string(text)), filepath.Base(mark))
+	}
+}
+
+// hostile is a target without rights that would have its shell's user execute something.
+func hostile() runctest.Spec {
+	return runctest.Spec{
+		UID: 65532, GID: 65532, Owner: 65532, NoNewPrivileges: true, Cwd: "/w",
+		Env: []string{
+			"ENV=/w/x", "HOME=/w", "SHELL=/w/x", "PATH=/w/bin:.", "IFS=/", "EXINIT=:!/w/x", "HISTFILE=/w/mark-HISTFILE", "HISTFILESIZE=9",
+			"PS1=$(>/w/mark-PS1)", "PS2=$(>/w/mark-PS2)", "PS4=$(>/w/mark-PS4)", "MAIL=/w/x", "MAILPATH=/w/x", "CDPATH=/w",
+			"LD_PRELOAD=/w/x.so", "LD_LIBRARY_PATH=/w", "BC_ENV_ARGS=/w/x", "LESS=x", "TMOUT=1", "VISUAL=/w/x", "EDITOR=/w/x", "PAGER=/w/x",
+			"BASH_ENV=/w/x", "BASH_FUNC_ls%%=() { >/w/mark-FUNC; }", "OPTIND=$(>/w/mark-OPTIND)", "RANDOM=a[$(>/w/mark-RANDOM)]", "KDIAG_ROOT=/w", "DATA=of the target",
+		},
+		Files: map[string][]byte{
+			"/w/x": leaveMark("x"), "/w/bin/ls": leaveMark("ls-in-path"), "/w/ps": leaveMark("ps-in-directory"), "/w/busybox": leaveMark("busybox"),
+			"/w/.profile": leaveMark("profile"), "/w/.ashrc": leaveMark("ashrc"), "/w/.exrc": []byte(":!/w/x\n"), "/w/.shrc": leaveMark("shrc"),
+			"/.profile": leaveMark("root-profile"), "/.ashrc": leaveMark("root-ashrc"), "/.exrc": []byte(":!/w/x\n"),
+			"/bin/sh": leaveMark("sh"), "/bin/ash": leaveMark("ash"), "/bin/ls": leaveMark("ls"), "/bin/gzip": leaveMark("gzip"), "/usr/bin/stty": leaveMark("stty"),
+			"/etc/profile": leaveMark("etc-profile"), "/etc/inputrc": leaveMark("inputrc"),
+			"/etc/passwd":                 []byte("root:x:0:0:root:/w:/w/x\n"),
+			"/usr/share/terminfo/x/xterm": leaveMark("terminfo"), "/etc/terminfo/x/xterm": leaveMark("terminfo"),
+		},
+	}
+}
+
+// entered are the ways into a target in which the shell is root in it.
+var entered = map[string][]string{"setns": setnsCaps, "chroot": chrootCaps, "baseline": runctest.DefaultCaps}
+
+// TestEnvironmentRunsNothing has everything that a shell and its tools might take from the
+// environment, the working directory and the files of a target point to a program of the target's.
+func TestEnvironmentRunsNothing(t *testing.T) {
+	for name, caps := range entered {
+		t.Run(name, func(t *testing.T) {
+			p := startPod(t, hostile(), runctest.Spec{Caps: caps})
+
+			s := p.shell()
+			for _, command := range []string{
+				"ls", "ps", "echo $DATA", "set -x; echo traced; set +x", "if true; then\necho more\nfi", "cd; cd -; cd bin; cd /w",
+				"echo 'BEGIN { system(\"echo by awk\") }' | awk -f -", "echo 1 | xargs echo by xargs", "env echo by env", "watch -n 9 -t true & sleep 0; kill $!",
+				"tar cz x | wc -c; tar cz x | tar tz", "echo 1+1 | bc", "time true", "nice true", "getopt a -- -a", "stty -a; reset",
+				"f() { local a=$RANDOM; while getopts ab o -a -b; do echo $o; done; }; f",
+			} {
+				s.run(command)
+			}
+			s.say("script -qc 'echo by scr''ipt' /dev/null\n")
+			s.expect("by script")
+			s.expect("pod/app:")
+			s.run("stty rows 24 cols 80") // else vi asks the terminal
+			s.say("vi /dev/null\n")
+			s.expect("~")
+			s.say(":!echo by v''i\n")
+			s.expect("by vi")
+			s.say("\n:q!\n")
+			s.say("echo li''ne | less\n")
+			s.expect("standard input")
+			s.say("q")
+			s.expect("pod/app:")
+			s.say("exit 7\n")
+			if code := s.ended(); code != 7 {
+				t.Errorf("exit code = %d, want 7", code)
+			}
+			if got := p.sh("echo $DATA; ls; ps >/dev/null; echo a:b c"); !strings.HasPrefix(got.stdout, "of the target\n") || !strings.HasSuffix(got.stdout, "a:b c\n") {
+				t.Errorf("a script: %+v", got)
+			}
+
+			wantNoMarks(t, p.target.Root)
+		})
+	}
+}
+
+// TestEnvironmentRewritten has a target that rewrites its own environment in memory between two
+// shells.
+func TestEnvironmentRewritten(t *testing.T) {
+	spec := hostile()
+	spec.Env = []string{"PLACE=" + strings.Repeat("x", 64)}
+	p := startPod(t, spec, runctest.Spec{Caps: chrootCaps})
+	before := p.sh("echo ${PLACE:+has a place}")
+
+	rewrite := `set -- $(cut -d')' -f2 /proc/1/stat); shift 47; printf 'ENV=/w/x\0PS1=$(>/w/mark-PS1)\0SAID=this\0' | dd of=/proc/1/mem bs=1 seek=$1 conv=notrunc 2>/dev/null; tr '\0' ' ' </proc/1/environ`
+	if got := output(t, p.target.Exec("/app/busybox-server", "ash", "-c", strings.ReplaceAll(rewrite, "cut ", "/app/busybox-server cut "))); !strings.Contains(got.stdout, "ENV=/w/x") {
+		t.Fatalf("the target did not rewrite its environment: %+v", got)
+	}
+	s := p.shell()
+	s.run("echo $SAID one")
+	s.say("exit 7\n")
+	s.ended()
+	after := p.sh("echo ${PLACE:+has a place} $SAID")
+
+	if before.stdout != "has a place\n" || after.stdout != "this\n" {
+		t.Errorf("environment before and after = %q, %q: the target did rewrite it, want that shown as data", before.stdout, after.stdout)
+	}
+	wantNoMarks(t, p.target.Root)
+}
+
+// TestOwnProgramAlone has a target that changed its root to one with programs of its own where a
+// shell would look for itself.
+func TestOwnProgramAlone(t *testing.T) {
+	for name, caps := range entered {
+		t.Run(name, func(t *testing.T) {
+			files := map[string][]byte{"/inner/app/busybox-server": server(t), "/inner/w/x": nil}
+			for _, path := range []string{"proc/self/exe", "proc/self/fd/3", "proc/self/fd/60", "proc/1/exe", "bin/sh", "bin/busybox", "busybox-kdiag", "usr/bin/ps"} {
+				files["/inner/"+path] = leaveMark(strings.ReplaceAll(path, "/", "-"))
+			}
+			p := startPod(t, runctest.Spec{
+				Caps: runctest.DefaultCaps, Cwd: "/", Files: files,
+				Args: []string{"/app/busybox-server", "chroot", "/inner", "/app/busybox-server", "sleep", "100000"},
+			}, runctest.Spec{Caps: caps})
+			if !eventually(func() bool { return p.sh("echo *").stdout == "app bin busybox-kdiag proc usr w\n" }) {
+				t.Fatal("the target did not change its root")
+			}
+
+			const script = `stat -c %n /w/x; env echo by env; echo by xargs | xargs echo; echo 'BEGIN { system("echo by awk") }' | awk -f - ` +
+				`; printf 'echo by a file\n' >/w/f; chmod 755 /w/f; /w/f; sh -c 'echo by sh'; env -i sh -c 'stat -c %n /w/x'; exec stat -c %n /w/x`
+			got := p.sh(script)
+			if want := "/w/x\nby env\nby xargs\nby awk\nby a file\nby sh\n/w/x\n/w/x\n"; got.stdout != want || got.stderr != "" {
+				t.Errorf("shell: %+v, want %q", got, want)
+			}
+
+			wantNoMarks(t, filepath.Join(p.target.Root, "inner"))
+		})
+	}
+}
+
+// TestTargetEnvIsAskedFor takes what the user names.
+func TestTargetEnvIsAskedFor(t *testing.T) {
+	p := startPod(t, hostile(), runctest.Spec{Caps: chrootCaps})
+	for _, c := range []struct {
+		args         []string
+		stdout, note string
+	}{
+		{nil, "/ .\n", "note: the target sets ENV, "},
+		{[]string{"--target-env=HOME", "--target-env=LESS"}, "/w x.\n", "note: the target sets ENV, "},
+		{[]string{"--target-env=all"}, "/w x.\n", ""},
+		{[]string{"--target-env=LESS", "--env=LESS=mine"}, "/ mine.\n", "note: the target sets ENV, "},
+	} {
+		got := p.enter(append(c.args, "--", "-c", "echo $HOME $LESS.")...)
+		if got.stdout != c.stdout || !strings.HasPrefix(got.stderr, c.note) || c.note == "" && got.stderr != "" {
+			t.Errorf("enter %q: %+v, want %q and a note %q", c.args, got, c.stdout, c.note)
+		}
+	}
+}
+
+// TestPromptDoesNotMoveTheCursor has a working directory whose name is an escape sequence.
+func TestPromptDoesNotMoveTheCursor(t *testing.T) {
+	spec := hostile()
+	spec.Env = []string{"PWD=/w/\x1b[2J\x1b]0;x\x07"}
+	spec.Cwd = "/w/\x1b[2J\x1b]0;x\x07\u009b2J"
+	p := startPod(t, spec, runctest.Spec{Caps: chrootCaps})
+	s := p.shell()
+	s.expect("~/?[2J?]0;x???2J# ") // /etc/passwd says that /w is at home
+	s.say("exit\n")
+	s.ended()
+}
+
+// TestHugeEnvironment has a target with more of an environment than is read, and a variable that
+// no execve takes.
+func TestHugeEnvironment(t *testing.T) {
+	env := []string{"FIRST=1"}
+	for i := range 20 {
+		env = append(env, fmt.Sprintf("V%d=%s", i, strings.Repeat("x", 100<<10)))
+	}
+	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Env: append(env, "LAST=1")}, runctest.Spec{Caps: chrootCaps})
+	got := p.sh("echo $FIRST$LAST ${#V3}; exit 7")
+	if got.stdout != "1 102400\n" || got.code != 7 || !strings.Contains(got.stderr, "note: the target's environment is longer than 1048576 bytes") {
+		t.Errorf("shell: %.300s %.300s code %d", got.stdout, got.stderr, got.code)
+	}
+}
+
+// TestMountsOfTheTarget compares what the shell's tools show of mounts with what the kernel tells of
+// the target's process.
+func TestMountsOfTheTarget(t *testing.T) {
+	for name, caps := range entered {
+		t.Run(name, func(t *testing.T) {
+			p := startPod(t, runctest.Spec{UID: 1000, GID: 1000, Owner: 1000}, runctest.Spec{Caps: caps})
+
+			want := p.sh("cat /proc/1/mounts").stdout
+			for _, show := range []string{"cat /proc/mounts", "cat </proc/self/mounts", "env cat /proc/mounts", "sed '' /proc/mounts", "env -i cat /proc/mounts", "cat /proc/mounts | cat"} {
+				if got := p.sh(show); got.stdout != want || !strings.Contains(want, "tmpfs /dev tmpfs") {
+					t.Errorf("%s = %q, want %q", show, got.stdout, want)
+				}
+			}
+			if got := p.sh("df -k /dev | tail -n 1; df | grep -c /dev; mount | grep 'tmpfs' | cut -d' ' -f1-5").stdout; !strings.HasPrefix(got, "tmpfs                       64") ||
+				!strings.HasSuffix(got, "tmpfs on /dev type tmpfs\n") {
+				t.Errorf("df and mount = %q, want the target's tmpfs", got)
+			}
+			if got, want := p.sh("cat /proc/self/mountinfo").stdout, p.sh("cat /proc/1/mountinfo").stdout; got != want {
+				t.Errorf("/proc/self/mountinfo = %q, want %q", got, want)
+			}
+		})
+	}
+}

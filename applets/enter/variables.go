@@ -1,0 +1,99 @@
+package enter
+
+import "strings"
+
+// actedOn are the variables that the shell and its tools act on: what they execute, open, connect to
+// or show depends on them. The target's environment is memory that the target can rewrite at any
+// time, so they are taken from it only where the user asks for one by name.
+//
+// The names under "busybox" are those that its source asks for, as scratch-shell/variables lists
+// them; TestEveryVariableIsKnown compares the two. What a program of the target's own reads is not
+// here: whoever runs one trusts the target anyway.
+var actedOn = map[string]string{
+	// busybox, ash: executed or expanded.
+	"ENV":           "a script that an interactive shell runs when it starts",
+	"PS1":           "the prompt, in which the shell runs command substitutions",
+	"PS2":           "the prompt of a further line, as PS1",
+	"PS4":           "the prompt of \"set -x\", as PS1",
+	"IFS":           "where words are split, in every command with an expansion",
+	"PATH":          "where programs are looked for that the shell does not bring",
+	"CDPATH":        "where \"cd\" looks for a directory",
+	"HOME":          "where \"cd\" goes, and whose .profile, .exrc and history are read",
+	"HISTFILE":      "a file that the shell reads at its start and writes at its end",
+	"HISTFILESIZE":  "how much of it is kept",
+	"MAIL":          "a file that is looked at before each prompt",
+	"MAILPATH":      "files as MAIL's, and the text that is shown",
+	"TMOUT":         "ends the shell, or a read",
+	"BASH_XTRACEFD": "the descriptor that \"set -x\" writes to",
+	"OPTIND":        "where getopts goes on, arithmetic when it is set",
+	"OPTERR":        "whether getopts says what is wrong",
+	"RANDOM":        "the seed of the shell's numbers",
+	"EPOCHSECONDS":  "the shell's own",
+	"EPOCHREALTIME": "the shell's own",
+	"SHLVL":         "the shell's own, a number that it adds to",
+	"HOSTNAME":      "the shell's own, and what the prompt may show",
+	"PWD":           "shown as the working directory where it leads there",
+	"OLDPWD":        "where \"cd -\" goes",
+
+	// busybox, its tools: a program, or a script in all but name.
+	"SHELL":             "the program that script and unshare execute",
+	"EXINIT":            "commands that vi runs when it starts, \":!\" among them",
+	"BC_ENV_ARGS":       "options and files for bc",
+	"LESS":              "options for less",
+	"http_proxy":        "where wget connects",
+	"ftp_proxy":         "where wget connects",
+	"TMPDIR":            "where mktemp makes files",
+	"LS_COLORS":         "escape sequences that ls writes",
+	"TIME":              "what time writes",
+	"TERM":              "what is written to the terminal; it is the user's",
+	"COLUMNS":           "the width of the terminal, the user's",
+	"LINES":             "its height",
+	"USER":              "who telnet logs in as",
+	"DC_LINE_LENGTH":    "where dc breaks lines",
+	"BC_LINE_LENGTH":    "where bc breaks lines",
+	"POSIXLY_CORRECT":   "units of df and du, options of all tools",
+	"GETOPT_COMPATIBLE": "how getopt reads a line",
+
+	"FAKE_SPARC": "what uname says",
+
+	// musl, which all of it is linked with.
+	"TZ":      "a file that is read as a time zone",
+	"LANG":    "a locale",
+	"NLSPATH": "where message catalogues are looked for",
+	"DATEMSK": "a file with forms of dates",
+	"MSGVERB": "what fmtmsg writes",
+	"LOGNAME": "who getlogin says the user is",
+}
+
+// actedOnPrefixes are the beginnings of names that stand for a whole family.
+var actedOnPrefixes = map[string]string{
+	"LD_":    "what a dynamic linker loads into every program",
+	"LC_":    "a locale, whose files musl looks for",
+	"MUSL_":  "where musl looks for locales",
+	"KDIAG_": "what kdiag tells its shell",
+}
+
+// isActedOn reports whether the shell or its tools act on a variable.
+func isActedOn(name string) bool {
+	if _, ok := actedOn[name]; ok {
+		return true
+	}
+	for prefix := range actedOnPrefixes {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// isName reports whether a text is a variable's name to a shell (POSIX.1-2017, Base Definitions,
+// 3.235). The shell passes nothing else on.
+func isName(text string) bool {
+	for i, r := range []byte(text) {
+		letter := r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		if !letter && (i == 0 || r < '0' || r > '9') {
+			return false
+		}
+	}
+	return text != ""
+}
