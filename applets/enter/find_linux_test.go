@@ -1,6 +1,11 @@
 package enter_test
 
 import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -55,6 +60,51 @@ func TestSharedPIDs(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestMonitorIsNotTheTarget has a process of the node's in a cgroup beside the container's that has
+// the container's ID in its name, as CRI-O puts the monitor of each container. It is older than the
+// target, and its root is the node's.
+func TestMonitorIsNotTheTarget(t *testing.T) {
+	runctest.Require(t)
+	for _, name := range []string{"crio-conmon-%s.scope", "crio-conmon-%s", "libpod-conmon-%s.scope"} {
+		id := runctest.NewID()
+		startMonitor(t, fmt.Sprintf(name, id))
+
+		for way, caps := range entered {
+			target := startTarget(t, runctest.Spec{ID: id, Caps: runctest.DefaultCaps, HostPIDs: true})
+			p := pod{t, target, startEphemeral(t, runctest.Spec{Caps: caps, HostPIDs: true}), runctest.NewID()[:16]}
+			if got := p.enter("--shared-pids", "--", "-c", "echo *"); got.stdout != "app dev proc\n" {
+				t.Errorf("%s, %s: shell: %.300s %s, want the target's files", name, way, got.stdout, got.stderr)
+			}
+			target.Remove(t)
+		}
+	}
+}
+
+// startMonitor starts a process in a cgroup of the test's own, in one hierarchy.
+func startMonitor(t *testing.T, name string) {
+	t.Helper()
+	root := "/sys/fs/cgroup/pids"
+	if _, err := os.Stat(root); err != nil {
+		root = "/sys/fs/cgroup"
+	}
+	parent := filepath.Join(root, "kdiag-test-"+runctest.NewID()[:8])
+	dir := filepath.Join(parent, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// It can go once nothing is in it, a moment after the process has ended.
+	t.Cleanup(func() { eventually(func() bool { return os.Remove(dir) == nil && os.Remove(parent) == nil }) })
+
+	monitor := exec.Command("sleep", "1000")
+	if err := monitor.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = monitor.Process.Kill(); _ = monitor.Wait() })
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(monitor.Process.Pid)), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 

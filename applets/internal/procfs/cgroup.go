@@ -22,10 +22,41 @@ type Cgroup struct {
 	Path string
 }
 
-// Name reports whether a path of these cgroups holds id, as one of a
-// container's cgroup holds the container's ID.
+// Name reports whether one of these cgroups is the container's of that ID, or lies in it, by how
+// runtimes name them: a whole component of the path is
+//
+//	ID                        cgroupfs driver, all runtimes
+//	PREFIX-ID.scope           systemd driver: cri-containerd, crio, docker, libpod
+//	PREFIX-ID                 cgroupfs driver of CRI-O and Podman
+//	SLICE:PREFIX:ID           a systemd path given to the cgroupfs driver
+//
+// CRI-O and Podman put the monitor of a container, which is a process of the node's, beside it:
+// crio-conmon-ID.scope, libpod-conmon-ID.scope. It is not the container's.
 func (c Cgroups) Name(id string) bool {
-	return slices.ContainsFunc(c, func(g Cgroup) bool { return strings.Contains(g.Path, id) })
+	return slices.ContainsFunc(c, func(g Cgroup) bool {
+		components := strings.Split(g.Path, "/")
+		return slices.ContainsFunc(components, func(component string) bool { return isContainerCgroup(component, id) })
+	})
+}
+
+func isContainerCgroup(component, id string) bool {
+	if component == id {
+		return true
+	}
+	if _, last, ok := cutLast(component, ":"); ok && last == id {
+		return true
+	}
+
+	prefix, ok := strings.CutSuffix(strings.TrimSuffix(component, ".scope"), "-"+id)
+	return ok && prefix != "conmon" && !strings.HasSuffix(prefix, "-conmon")
+}
+
+// cutLast is strings.Cut around the last separator.
+func cutLast(s, separator string) (before, after string, found bool) {
+	if at := strings.LastIndex(s, separator); at >= 0 {
+		return s[:at], s[at+len(separator):], true
+	}
+	return s, "", false
 }
 
 // Same reports whether two processes are in the same cgroups.

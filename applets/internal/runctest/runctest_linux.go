@@ -178,18 +178,22 @@ func Start(t *testing.T, spec Spec) *Container {
 	}
 	c.PID = readPID(t, pidFile)
 	c.wait = waiter(c.PID)
-	t.Cleanup(func() {
-		if out, err := c.runc("delete", "--force", c.ID).CombinedOutput(); err != nil {
-			t.Errorf("runc delete: %v\n%s", err, out)
-		}
-		c.wait()
-	})
+	t.Cleanup(func() { c.Remove(t) })
 	return c
 }
 
 // Wait waits for the container's first process and returns its exit code, 128
 // more than the signal's number when one ended it.
 func (c *Container) Wait() int { return c.wait() }
+
+// Remove ends the container before the test does.
+func (c *Container) Remove(t *testing.T) {
+	t.Helper()
+	if out, err := c.runc("delete", "--force", c.ID).CombinedOutput(); err != nil {
+		t.Errorf("runc delete: %v\n%s", err, out)
+	}
+	c.wait()
+}
 
 // Exec is a command in the container, without a terminal, not yet started.
 func (c *Container) Exec(args ...string) *exec.Cmd {
