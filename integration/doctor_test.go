@@ -51,7 +51,7 @@ func TestDoctorWell(t *testing.T) {
 	if got.code != 0 || strings.Count(got.stdout, "✓ ") != checks || strings.Count(got.stdout, "\n") != checks || got.stderr != "" {
 		t.Errorf("doctor: %v\nwant %d lines, each with ✓", got, checks)
 	}
-	for _, line := range []string{"✓ streams              WebSocket\n", "profile setns: in the target's namespaces\n", "a container with NET_ADMIN is admitted\n"} {
+	for _, line := range []string{"✓ streams              WebSocket\n", "profile chroot: chroot into the target\n", "a container with NET_ADMIN is admitted\n"} {
 		if !strings.Contains(got.stdout, line) {
 			t.Errorf("doctor: %v\nwant %q", got, line)
 		}
@@ -112,7 +112,7 @@ func TestDoctorPodSecurity(t *testing.T) {
 		checks, all := doctor(t, "-n", namespace, pod)
 		for _, w := range []want{
 			{"pod security: shell", "ok", "profile " + level + ": ", ""},
-			{"pod security: shell", "ok", `a better one was refused: pods "` + pod + `" is forbidden: violates PodSecurity`, ""},
+			{"pod security: shell", "ok", `chroot was refused: pods "` + pod + `" is forbidden: violates PodSecurity`, ""},
 			{"pod security: redir", "failed", "violates PodSecurity", "NET_ADMIN"},
 		} {
 			w.check(t, checks, all)
@@ -192,11 +192,11 @@ func TestVersionCluster(t *testing.T) {
 		t.Errorf("cluster = %+v, want the server and its version", info.Cluster)
 	}
 	name := kubectl(t, "get", "pod", "-n", namespace, "root", "-o", "jsonpath={.spec.ephemeralContainers[*].name}")
-	if want := []manager{{name, "shell", "app", "setns", info.Client.Version}}; !slices.Equal(info.Managers, want) {
+	if want := []manager{{name, "shell", "app", "chroot", info.Client.Version}}; !slices.Equal(info.Managers, want) {
 		t.Errorf("managers = %+v, want %+v", info.Managers, want)
 	}
 	got = kdiag(t, "version", "-n", namespace, "root")
-	if !strings.Contains(got.stdout, "\nmanager "+name+": shell for container app, profile setns, ") {
+	if !strings.Contains(got.stdout, "\nmanager "+name+": shell for container app, profile chroot, ") {
 		t.Errorf("version: %v, want the manager", got)
 	}
 	// Another user has none there.

@@ -102,13 +102,14 @@ func TestShellBaseline(t *testing.T) {
 	}
 }
 
-// TestShellChrootByPolicy is the rung between: a policy of the cluster's own
-// that forbids SYS_ADMIN alone.
-func TestShellChrootByPolicy(t *testing.T) {
-	namespace := policed(t, "no-sys-admin", "chroot")
+// TestShellBaselineByPolicy takes the next rung where a policy of the cluster's
+// own forbids SYS_PTRACE alone.
+func TestShellBaselineByPolicy(t *testing.T) {
+	namespace := policed(t, "no-sys-ptrace", "baseline")
 	got := kdiag(t, "shell", "-n", namespace, "root", "--", "-c", look)
-	if got.code != 0 || !strings.HasPrefix(got.stdout, "hello from the target\n") || !strings.Contains(got.stderr, "note: profile chroot") {
-		t.Errorf("shell: %v\nwant profile chroot", got)
+	if got.code != 0 || !strings.HasPrefix(got.stdout, "hello from the target\n") ||
+		!strings.Contains(got.stderr, "note: profile baseline: ") || !strings.Contains(got.stderr, "SYS_PTRACE is not for ephemeral containers") {
+		t.Errorf("shell: %v\nwant profile baseline, and why", got)
 	}
 }
 
@@ -132,7 +133,7 @@ func policed(t *testing.T, policy, rung string) (namespace string) {
 }
 
 // TestShellConfined looks at the shell and the manager of every rung: each is
-// under a seccomp filter, the runtime's or kdiag's own.
+// under a seccomp filter.
 func TestShellConfined(t *testing.T) {
 	namespace := pods(t)
 	const filtered = "Seccomp:\t2\n"

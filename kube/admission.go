@@ -12,11 +12,10 @@ import (
 
 // Admission is what the cluster would admit of a request for a container.
 type Admission struct {
-	// Profile is the best one of a shell container's; empty for a net
+	// Profile is the one that a shell container would have; empty for a net
 	// container, which has none.
 	Profile Profile
-	// Refused says why a better profile is not admitted; empty where none is
-	// refused.
+	// Refused says why the first choice is not admitted; empty where it is.
 	Refused string
 }
 
@@ -27,7 +26,7 @@ type RefusedError struct{ Err error }
 func (e *RefusedError) Error() string { return e.Err.Error() }
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// AdmitsShell finds the best profile that the cluster would admit a shell
+// AdmitsShell finds the first profile that the cluster would admit a shell
 // container of, by dry runs that change nothing. It returns a *RefusedError if
 // there is none.
 func (c *Cluster) AdmitsShell(ctx context.Context, r ShellRequest) (Admission, error) {
@@ -92,14 +91,14 @@ func (c *Cluster) PolicyLevel(ctx context.Context) (string, error) {
 	return namespace.Labels[enforceLabel], nil
 }
 
-// AtLevel is the best profile that a Pod Security level admits, and whether it
-// admits a net container.
-func AtLevel(level string) (best Profile, net bool) {
+// AtLevel is the profile that auto takes at a Pod Security level, and whether
+// that admits a net container.
+func AtLevel(level string) (taken Profile, net bool) {
 	switch level {
 	case "baseline":
 		return ProfileBaseline, false
 	case "restricted":
 		return ProfileRestricted, false
 	}
-	return ProfileSetns, true
+	return FirstChoice, true
 }

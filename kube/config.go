@@ -142,7 +142,3 @@ func (c *Cluster) Server() string {
 
 // DefaultTimeout bounds finding a pod and having a container started in it.
 const DefaultTimeout = 60 * time.Second
-
-// DefaultIdleTimeout is how long a container of kdiag's stays in a pod with
-// nothing to do.
-const DefaultIdleTimeout = 10 * time.Minute

@@ -1,18 +1,21 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"kdiag/mux"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/client-go/rest"
 )
 
@@ -46,8 +49,10 @@ type Injected struct {
 	Profile Profile
 	// Created is false where a live one was found.
 	Created bool
-	// Refused says why the cluster did not admit a better profile; empty when
-	// it was not asked, or had nothing against it.
+	// IdleTimeout is how long it stays with nothing to do.
+	IdleTimeout time.Duration
+	// Refused says why the cluster did not admit the first choice; empty when it
+	// was not asked, or had nothing against it.
 	Refused string
 }
 
@@ -61,7 +66,7 @@ func (r ShellRequest) injection() injection {
 	return injection{
 		pod: r.Target.Pod, target: r.Target.Container, image: r.Image, pullPolicy: r.PullPolicy,
 		manager: r.Manager, progress: r.Progress,
-		profiles: r.Manager.Profile.first(),
+		profiles: r.Manager.Profile.candidates(),
 		security: func(p Profile) *corev1.SecurityContext { return p.securityContext(r.Target) },
 		refused:  admitted,
 	}
@@ -110,8 +115,8 @@ type injection struct {
 	pullPolicy corev1.PullPolicy
 	manager    Manager
 	progress   func(string)
-	// profiles are those to try, the best first; a kind that has none has the
-	// empty one.
+	// profiles are those to try, in order; a kind that has none has the empty
+	// one.
 	profiles []Profile
 	security func(Profile) *corev1.SecurityContext
 	// refused is the hint where the cluster admits none of the profiles.
@@ -129,6 +134,9 @@ func (i injection) doing() string {
 
 func (c *Cluster) ensure(ctx context.Context, i injection) (Injected, error) {
 	if found, ok := i.existing(); ok {
+		if asked := i.manager.IdleTimeout; asked != 0 && asked != found.IdleTimeout {
+			return Injected{}, &IdleTimeoutError{found.Name, found.IdleTimeout, asked}
+		}
 		if status := statusOf(i.pod, found.Name); status != nil && status.State.Running != nil {
 			return found, nil
 		}
@@ -142,8 +150,21 @@ func (c *Cluster) ensure(ctx context.Context, i injection) (Injected, error) {
 	return made, c.awaitRunning(ctx, pod, made.Name, since, i.progress)
 }
 
-// existing is the request's own container, the best one where there are more:
-// running, or about to be.
+// IdleTimeoutError reports a container that is there and would be used again,
+// but for the idle time-out that was asked for. Nothing changes an ephemeral
+// container.
+type IdleTimeoutError struct {
+	Container  string
+	Has, Asked time.Duration
+}
+
+func (e *IdleTimeoutError) Error() string {
+	return fmt.Sprintf("container %s is there already, with an idle time-out of %s, not %s", e.Container,
+		duration.HumanDuration(e.Has), duration.HumanDuration(e.Asked))
+}
+
+// existing is the request's own container, the first choice where there are
+// more: running, or about to be.
 func (i injection) existing() (Injected, bool) {
 	best := -1
 	var found Injected
@@ -158,7 +179,7 @@ func (i injection) existing() (Injected, bool) {
 			continue
 		}
 		best = rung
-		found = Injected{Name: container.Name, Profile: m.Profile}
+		found = Injected{Name: container.Name, Profile: m.Profile, IdleTimeout: m.IdleTimeout}
 	}
 	return found, best >= 0
 }
@@ -168,7 +189,7 @@ func ended(pod *corev1.Pod, container string) bool {
 	return status != nil && status.State.Terminated != nil
 }
 
-// add adds the container of the best profile that the cluster admits. A
+// add adds the container of the first profile that the cluster admits. A
 // request that is refused makes nothing, so each is its own trial: a dry run
 // before it would only cost a round trip.
 func (c *Cluster) add(ctx context.Context, i injection) (Injected, *corev1.Pod, error) {
@@ -186,7 +207,7 @@ func (c *Cluster) add(ctx context.Context, i injection) (Injected, *corev1.Pod, 
 			}
 			return Injected{}, nil, c.injectError(ctx, i.pod, err)
 		}
-		made := Injected{Name: name, Profile: profile, Created: true}
+		made := Injected{Name: name, Profile: profile, Created: true, IdleTimeout: i.managerFor(profile).IdleTimeout}
 		if len(refused) > 0 {
 			made.Refused = oneLine(refused[0].Error())
 		}
@@ -221,7 +242,7 @@ func (c *Cluster) injectError(ctx context.Context, pod *corev1.Pod, err error) e
 // not asked for.
 func admitted(ctx context.Context, c *Cluster, i injection) string {
 	var pass []Profile
-	for _, profile := range ladder {
+	for _, profile := range everyProfile {
 		if slices.Contains(i.profiles, profile) {
 			continue
 		}
@@ -243,10 +264,17 @@ func policyHint(pod *corev1.Pod) string {
 // launcher have no use for more, and begin with a fifth less work.
 var oneProcessor = corev1.EnvVar{Name: "GOMAXPROCS", Value: "1"}
 
+// managerFor is what the container of a profile is to run.
+func (i injection) managerFor(p Profile) Manager {
+	m := i.manager
+	m.Profile = p
+	m.IdleTimeout = cmp.Or(m.IdleTimeout, p.idleTimeout())
+	return m
+}
+
 // patch is a strategic merge patch that adds the container, and its name.
 func (i injection) patch(p Profile) (patch []byte, name string, err error) {
-	manager := i.manager
-	manager.Profile = p
+	manager := i.managerFor(p)
 	container := corev1.EphemeralContainer{
 		EphemeralContainerCommon: corev1.EphemeralContainerCommon{
 			Name:                     manager.newName(),

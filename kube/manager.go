@@ -26,7 +26,8 @@ type Manager struct {
 	// Profile is a shell container's.
 	Profile Profile
 	Version string
-	// IdleTimeout is how long it stays with nothing to do.
+	// IdleTimeout is how long it stays with nothing to do; 0 in a request leaves
+	// it to the profile, and takes a container that is there as it is.
 	IdleTimeout time.Duration
 }
 
@@ -69,13 +70,15 @@ func managerOf(c *corev1.EphemeralContainer) (Manager, bool) {
 			m.Profile = Profile(value)
 		case "version":
 			m.Version = value
+		case "idle-timeout":
+			m.IdleTimeout, _ = time.ParseDuration(value)
 		}
 	}
 	return m, m.Role != ""
 }
 
 // sameOwner reports whether m and other are the same user's, for the same job
-// and of the same version; the profile may differ.
+// and of the same version; profile and idle time-out may differ.
 func (m Manager) sameOwner(other Manager) bool {
 	return m.Role == other.Role && m.Target == other.Target && m.User == other.User && m.Version == other.Version
 }

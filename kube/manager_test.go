@@ -27,7 +27,6 @@ func TestManagerArgsNet(t *testing.T) {
 		t.Errorf("args = %q, want %q", container.Args, want)
 	}
 	got, ok := managerOf(&container)
-	m.IdleTimeout = 0
 	if !ok || got != m {
 		t.Errorf("managerOf(args) = %+v, %t, want %+v", got, ok, m)
 	}
@@ -38,7 +37,6 @@ func TestManagerArgs(t *testing.T) {
 	container := corev1.EphemeralContainer{}
 	container.Args = m.args()
 	got, ok := managerOf(&container)
-	m.IdleTimeout = 0 // nobody asks a container for it
 	if !ok || got != m {
 		t.Errorf("managerOf(args) = %+v, %t, want %+v", got, ok, m)
 	}
@@ -62,7 +60,7 @@ func TestManagerName(t *testing.T) {
 func TestExisting(t *testing.T) {
 	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
 	over := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
-	mine := Manager{Role: "shell", Target: "app", User: "me", Version: "v1", Profile: ProfileSetns}
+	mine := Manager{Role: "shell", Target: "app", User: "me", Version: "v1", Profile: ProfileBaseline}
 	with := func(change func(*Manager)) Manager { m := mine; change(&m); return m }
 
 	pod := &corev1.Pod{}
@@ -75,6 +73,7 @@ func TestExisting(t *testing.T) {
 	ephemeral(pod, "another-image", "j", mine, running)
 	ephemeral(pod, "over", "i", mine, over)
 	ephemeral(pod, "unheard-of", "i", with(func(m *Manager) { m.Profile = "sudo" }), running)
+	ephemeral(pod, "setns", "i", with(func(m *Manager) { m.Profile = ProfileSetns }), running) // for those who ask for it
 	if found, ok := existing(ProfileAuto); ok {
 		t.Errorf("existing = %+v, want none", found)
 	}
@@ -82,7 +81,7 @@ func TestExisting(t *testing.T) {
 	ephemeral(pod, "chroot", "i", with(func(m *Manager) { m.Profile = ProfileChroot }), corev1.ContainerState{})
 	ephemeral(pod, "baseline", "i", with(func(m *Manager) { m.Profile = ProfileBaseline }), running)
 	for profile, want := range map[Profile]string{
-		ProfileAuto: "chroot", ProfileChroot: "chroot", ProfileBaseline: "baseline", ProfileRestricted: "look-only", ProfileSetns: "",
+		ProfileAuto: "chroot", ProfileChroot: "chroot", ProfileBaseline: "baseline", ProfileRestricted: "look-only", ProfileSetns: "setns",
 	} {
 		found, ok := existing(profile)
 		if ok != (want != "") || found.Name != want {
@@ -103,7 +102,7 @@ func TestExistingNet(t *testing.T) {
 	ephemeral(pod, "another-version", "i", with(func(m *Manager) { m.Version = "v0" }), running)
 	ephemeral(pod, "another-image", "j", mine, running)
 	ephemeral(pod, "over", "i", mine, over)
-	ephemeral(pod, "shell", "i", with(func(m *Manager) { m.Role, m.Target, m.Profile = "shell", "app", ProfileSetns }), running)
+	ephemeral(pod, "shell", "i", with(func(m *Manager) { m.Role, m.Target, m.Profile = "shell", "app", ProfileChroot }), running)
 	if found, ok := request.injection().existing(); ok {
 		t.Errorf("existing = %+v, want none", found)
 	}

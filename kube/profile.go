@@ -1,19 +1,19 @@
 package kube
 
 import (
+	"slices"
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Profile is a rung of the ladder that a shell container climbs into its
-// target by: each asks the cluster for less than the one before it.
+// Profile is how a shell container joins its target, and what it asks the
+// cluster for.
 type Profile string
 
 const (
-	// ProfileAuto is the best one that the cluster admits.
+	// ProfileAuto is the first of ladder that the cluster admits.
 	ProfileAuto Profile = "auto"
-	// ProfileSetns joins the target's namespaces: SYS_ADMIN, SYS_PTRACE and
-	// SYS_CHROOT. Pod Security level "privileged".
-	ProfileSetns Profile = "setns"
 	// ProfileChroot changes root to /proc/PID/root of any target: SYS_PTRACE
 	// and SYS_CHROOT. Pod Security level "privileged".
 	ProfileChroot Profile = "chroot"
@@ -23,14 +23,26 @@ const (
 	// ProfileRestricted stays outside, as the target's user, and looks at
 	// /proc/PID/root. Pod Security level "restricted".
 	ProfileRestricted Profile = "restricted"
+	// ProfileSetns joins the target's namespaces: SYS_ADMIN, SYS_PTRACE and
+	// SYS_CHROOT. Pod Security level "privileged". It is for those who ask for
+	// it by name: SYS_ADMIN is as good as root on the node.
+	ProfileSetns Profile = "setns"
 )
 
-// ladder is every profile, the best first.
-var ladder = []Profile{ProfileSetns, ProfileChroot, ProfileBaseline, ProfileRestricted}
+// FirstChoice is the least profile that does all of a shell's job: with less,
+// the processes of other users do not open.
+const FirstChoice = ProfileChroot
 
-// Profiles are the names of all profiles, "auto" first.
+// ladder is what ProfileAuto tries, in turn: each asks the cluster for less
+// than the one before it.
+var ladder = []Profile{FirstChoice, ProfileBaseline, ProfileRestricted}
+
+// everyProfile is ladder, and what auto never takes.
+var everyProfile = append(slices.Clone(ladder), ProfileSetns)
+
+// Profiles lists the names of all profiles, "auto" first.
 func Profiles() []string {
-	return append([]string{string(ProfileAuto)}, profileNames(ladder)...)
+	return append([]string{string(ProfileAuto)}, profileNames(everyProfile)...)
 }
 
 func profileNames(list []Profile) []string {
@@ -49,19 +61,30 @@ func (p Profile) Means() string {
 	case ProfileChroot:
 		return "chroot into the target"
 	case ProfileBaseline:
-		return "chroot into the target, without SYS_ADMIN and SYS_PTRACE"
+		return "chroot into the target, without SYS_PTRACE"
 	case ProfileRestricted:
 		return "look-only: beside the target, whose files are under /proc/PID/root"
 	}
 	return string(p)
 }
 
-// first are the profiles to try for a wish, the best first.
-func (p Profile) first() []Profile {
+// candidates lists the profiles to try for a wish, in order.
+func (p Profile) candidates() []Profile {
 	if p == ProfileAuto {
 		return ladder
 	}
 	return []Profile{p}
+}
+
+// idleTimeout is how long a container stays with nothing to do when nobody says
+// otherwise. One with capabilities that a runtime does not grant by default is
+// there for anyone who may exec in the pod, so it ends soon.
+func (p Profile) idleTimeout() time.Duration {
+	switch p {
+	case ProfileSetns, ProfileChroot:
+		return time.Minute
+	}
+	return 10 * time.Minute
 }
 
 // unknownUser is who a look-only shell runs as when nothing tells who the
@@ -114,10 +137,6 @@ func (p Profile) securityContext(t Target) *corev1.SecurityContext {
 	switch p {
 	case ProfileSetns:
 		add = append(add, "SYS_ADMIN", "SYS_PTRACE")
-		// To SYS_ADMIN the runtime's profile forbids little, and it is compiled
-		// twice before there is a shell, 20 ms each: the manager and the launcher
-		// bring a filter of their own (applets/internal/confine).
-		sc.SeccompProfile = nil
 	case ProfileChroot:
 		add = append(add, "SYS_PTRACE")
 	}

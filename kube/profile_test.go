@@ -3,9 +3,39 @@ package kube
 import (
 	"slices"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
+
+// TestAutoTakesTheLeast has auto ask for the least that does the job, and never
+// for what is as good as root on the node.
+func TestAutoTakesTheLeast(t *testing.T) {
+	want := []Profile{ProfileChroot, ProfileBaseline, ProfileRestricted}
+	if got := ProfileAuto.candidates(); !slices.Equal(got, want) {
+		t.Errorf("auto tries %v, want %v", got, want)
+	}
+	if got := ProfileSetns.candidates(); !slices.Equal(got, []Profile{ProfileSetns}) {
+		t.Errorf("setns tries %v, want itself", got)
+	}
+}
+
+// TestIdleTimeoutByProfile has what a runtime does not grant end soon, and what
+// was asked for count for every profile.
+func TestIdleTimeoutByProfile(t *testing.T) {
+	for profile, want := range map[Profile]time.Duration{
+		ProfileSetns: time.Minute, ProfileChroot: time.Minute,
+		ProfileBaseline: 10 * time.Minute, ProfileRestricted: 10 * time.Minute, "": 10 * time.Minute,
+	} {
+		if got := (injection{}).managerFor(profile).IdleTimeout; got != want {
+			t.Errorf("profile %q stays %s, want %s", profile, got, want)
+		}
+		asked := injection{manager: Manager{IdleTimeout: time.Hour}}
+		if got := asked.managerFor(profile).IdleTimeout; got != time.Hour {
+			t.Errorf("profile %q, asked for an hour, stays %s", profile, got)
+		}
+	}
+}
 
 // TestSecurityContext holds what each rung may ask for; more would be a
 // capability too many in somebody's production.
@@ -17,7 +47,7 @@ func TestSecurityContext(t *testing.T) {
 		ProfileBaseline:   {"SYS_CHROOT"},
 		ProfileRestricted: nil,
 	}
-	for _, p := range ladder {
+	for _, p := range everyProfile {
 		sc := p.securityContext(target)
 		if !slices.Equal(sc.Capabilities.Add, want[p]) {
 			t.Errorf("%s adds %v, want %v", p, sc.Capabilities.Add, want[p])
@@ -25,9 +55,8 @@ func TestSecurityContext(t *testing.T) {
 		if sc.Privileged != nil || !*sc.ReadOnlyRootFilesystem {
 			t.Errorf("%s: %+v, want unprivileged, a read-only root", p, sc)
 		}
-		// The first brings a filter of its own.
-		if filtered := sc.SeccompProfile != nil && sc.SeccompProfile.Type == corev1.SeccompProfileTypeRuntimeDefault; filtered != (p != ProfileSetns) {
-			t.Errorf("%s: the runtime's seccomp profile: %t", p, filtered)
+		if sc.SeccompProfile == nil || sc.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
+			t.Errorf("%s: seccomp profile %+v, want the runtime's", p, sc.SeccompProfile)
 		}
 		if root := *sc.RunAsUser == 0; root != (p != ProfileRestricted) {
 			t.Errorf("%s runs as uid %d", p, *sc.RunAsUser)

@@ -25,14 +25,14 @@ func TestRightsHint(t *testing.T) {
 
 func TestAtLevel(t *testing.T) {
 	for level, want := range map[string]struct {
-		best Profile
-		net  bool
+		taken Profile
+		net   bool
 	}{
-		"": {ProfileSetns, true}, "privileged": {ProfileSetns, true},
+		"": {ProfileChroot, true}, "privileged": {ProfileChroot, true},
 		"baseline": {ProfileBaseline, false}, "restricted": {ProfileRestricted, false},
 	} {
-		if best, net := AtLevel(level); best != want.best || net != want.net {
-			t.Errorf("AtLevel(%q) = %s, %v, want %s, %v", level, best, net, want.best, want.net)
+		if taken, net := AtLevel(level); taken != want.taken || net != want.net {
+			t.Errorf("AtLevel(%q) = %s, %v, want %s, %v", level, taken, net, want.taken, want.net)
 		}
 	}
 }

@@ -195,7 +195,7 @@ func (e examination) shell(ctx context.Context, target kube.Target) Check {
 	}
 	check := passed(nameShell, "profile %s: %s", admission.Profile, admission.Profile.Means())
 	if admission.Refused != "" {
-		check.Detail += "; a better one was refused: " + admission.Refused
+		check.Detail += fmt.Sprintf("; %s was refused: %s", kube.FirstChoice, admission.Refused)
 	}
 	return check
 }
@@ -226,9 +226,9 @@ func (e examination) level(ctx context.Context) []Check {
 	if level == "" {
 		where = fmt.Sprintf("unless the cluster's own default says otherwise: namespace %q has no label", e.cluster.Namespace)
 	}
-	best, net := kube.AtLevel(level)
+	taken, net := kube.AtLevel(level)
 	checks := []Check{
-		passed(nameShell, "profile %s, %s", best, where),
+		passed(nameShell, "profile %s, %s", taken, where),
 		passed(nameRedir, "a container with NET_ADMIN, %s", where),
 	}
 	if !net {

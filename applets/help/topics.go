@@ -8,7 +8,7 @@ func Topics() []applets.Topic {
 	return []applets.Topic{
 		{Name: "targets", Summary: "How a pod and a container are named", Text: targets},
 		{Name: applets.ConnectionCategory, Summary: "How the cluster is reached, and the flags for it", Text: connection},
-		{Name: "profiles", Summary: "What a shell may do, and how the best is found", Text: profiles},
+		{Name: "profiles", Summary: "What a shell may do, and which profile is taken", Text: profiles},
 		{Name: "images", Summary: "The image that runs in pods", Text: images},
 		{Name: "log-sources", Summary: "Which logs are followed, and how many at once", Text: logSources},
 		{Name: "log-lines", Summary: "Which lines are shown, and how", Text: logLines},
@@ -40,15 +40,20 @@ as with kubectl. Without -n the namespace is the context's, else "default".
 `
 
 const profiles = `
-A shell joins its target as far as the cluster admits. --profile=auto tries these in turn, and
-says so when it is not the first:
+A shell asks the cluster for no more than it needs. --profile=auto tries these in turn, and says
+so when the first was refused:
 
-  setns        in the target's namespaces; Pod Security level privileged
-  chroot       chroot into any target; privileged
+  chroot       chroot into any target: SYS_PTRACE; Pod Security level privileged
   baseline     chroot with what a runtime grants by default; baseline
   restricted   look-only: beside the target, its files under /proc/PID/root; restricted
 
-In the first three the shell is root; --as-target takes the application's own uid.
+Only when asked for by name:
+
+  setns        in the target's namespaces: SYS_ADMIN and SYS_PTRACE; privileged. Anyone who may
+               exec in the pod is as good as root on the node while the container is there.
+
+The shell is root except in restricted; --as-target takes the application's own uid. Containers
+with chroot or setns end a minute after the last session, others after ten (--idle-timeout).
 `
 
 const images = `

@@ -12,7 +12,7 @@ type container struct {
 	cluster    *kube.Cluster
 	image      string
 	pullPolicy corev1.PullPolicy
-	// manager has the version and the idle timeout.
+	// manager has the version, and the idle time-out where one is given.
 	manager kube.Manager
 	user    *user
 }
@@ -23,8 +23,8 @@ func parseContainer(inv *applets.Invocation) (c container, err error) {
 	c.pullPolicy = pullPolicy(inv)
 	c.image = Image(inv)
 	c.manager = kube.Manager{Version: inv.Build.Version, IdleTimeout: inv.Flags.Duration("idle-timeout")}
-	if inv.Flags.Duration("timeout") <= 0 || c.manager.IdleTimeout <= 0 {
-		return c, applets.Usage("--timeout and --idle-timeout are longer than 0")
+	if inv.Flags.Duration("timeout") <= 0 || inv.Flags.IsSet("idle-timeout") && c.manager.IdleTimeout <= 0 {
+		return c, applets.Usage("--timeout and --idle-timeout must be longer than 0")
 	}
 	if c.cluster, err = Connect(inv); err != nil {
 		return c, err

@@ -94,12 +94,13 @@ func Selection(inv *applets.Invocation, names []string) (pod kube.Selection, con
 	return pod, inv.Flags.String("container"), nil
 }
 
-// Injection are the flags for a container to be added to a pod.
-func Injection() []cli.Flag {
+// Injection lists the flags for a container to be added to a pod; idle is what
+// --idle-timeout is where it is left out.
+func Injection(idle string) []cli.Flag {
 	return []cli.Flag{
 		imageFlag(), pullPolicyFlag(),
 		&cli.DurationFlag{Name: "timeout", Usage: "Bound on everything before it works", Value: kube.DefaultTimeout},
-		&cli.DurationFlag{Name: "idle-timeout", Usage: "How long the container stays once it is not in use", Value: kube.DefaultIdleTimeout},
+		&cli.DurationFlag{Name: "idle-timeout", Usage: "How long the container stays after the last session", DefaultText: idle},
 	}
 }
 

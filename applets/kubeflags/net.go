@@ -14,7 +14,7 @@ import (
 
 // NetFlags are the flags that ParseNet reads.
 func NetFlags() []cli.Flag {
-	return slices.Concat(Target("Container whose ports are meant, where none is named"), Injection(), Connection())
+	return slices.Concat(Target("Container whose ports are meant, where none is named"), Injection("10m"), Connection())
 }
 
 // Net is a request for a net container, read off a command line.
@@ -71,5 +71,5 @@ func (n *Net) Shell() *Shell {
 // Ensure has the pod's net container run.
 func (n *Net) Ensure(ctx context.Context) (kube.Injected, error) {
 	injected, err := n.Cluster.EnsureNet(ctx, n.NetRequest)
-	return injected, timedOut(ctx, err)
+	return injected, explainEnsure(ctx, err)
 }

@@ -42,7 +42,7 @@ func ParseProbe(inv *applets.Invocation) (*Probe, error) {
 	if p.Look, err = ParseLook(inv); err != nil {
 		return nil, err
 	}
-	p.manager = kube.Manager{Version: inv.Build.Version, IdleTimeout: kube.DefaultIdleTimeout, User: p.User}
+	p.manager = kube.Manager{Version: inv.Build.Version, User: p.User}
 	return p, nil
 }
 

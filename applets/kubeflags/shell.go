@@ -18,7 +18,8 @@ import (
 // ShellFlags are the flags that Shell reads.
 func ShellFlags() []cli.Flag {
 	profile := applets.OneOf(&cli.StringFlag{Name: "profile", Usage: "How the target is joined", Value: string(kube.ProfileAuto)}, kube.Profiles()...)
-	return slices.Concat(Target("Container; default: the pod's default container"), []cli.Flag{profile}, Injection(), Connection())
+	return slices.Concat(Target("Container; default: the pod's default container"), []cli.Flag{profile},
+		Injection("1m with profile chroot or setns, else 10m"), Connection())
 }
 
 // Shell is a request for a shell container, read off a command line.
@@ -64,12 +65,22 @@ func (s *Shell) Ensure(ctx context.Context, notes io.Writer) (kube.Injected, err
 	s.Manager.User, s.Manager.Target = mux.PublicText(key), s.Target.Container
 	injected, err := s.Cluster.EnsureShell(ctx, s.ShellRequest)
 	s.injected = injected.Name
-	return injected, timedOut(ctx, err)
+	return injected, explainEnsure(ctx, err)
 }
 
 // Ended reports whether the container that Ensure returned, if any, has ended.
 func (s *Shell) Ended(ctx context.Context) bool {
 	return s.injected != "" && s.Cluster.Ended(ctx, s.Target.Pod.Namespace, s.Target.Pod.Name, s.injected)
+}
+
+// explainEnsure adds the flag to turn where one is why there is no container.
+func explainEnsure(ctx context.Context, err error) error {
+	var other *kube.IdleTimeoutError
+	if errors.As(err, &other) {
+		return &applets.ExitError{Code: applets.ExitUsage, Err: applets.WithHint(err,
+			"nothing changes a container that is there: leave out --idle-timeout, or wait until it has ended")}
+	}
+	return timedOut(ctx, err)
 }
 
 // timedOut adds the flag to turn when it was --timeout that ended a run.

@@ -39,6 +39,9 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	if err != nil {
 		return err
 	}
+	if note := kubeflags.GrantNote(injected); note != "" {
+		fmt.Fprintln(inv.Err, note)
+	}
 	_, err = fmt.Fprintln(inv.Out, injected.Name)
 	return err
 }

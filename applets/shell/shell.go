@@ -103,8 +103,8 @@ func (o options) shell(ctx context.Context, request *kubeflags.Shell, streams ap
 	if err != nil {
 		return err
 	}
-	if injected.Profile != kube.ProfileSetns {
-		fmt.Fprintln(o.notes, profileNote(injected))
+	if note := kubeflags.ProfileNote(request.Target, injected); note != "" {
+		fmt.Fprintln(o.notes, note)
 	}
 	session, err := newSession(request, injected, o)
 	if err != nil {
@@ -120,12 +120,4 @@ func (o options) ensure(ctx context.Context, request *kubeflags.Shell, streams a
 	defer line.End()
 	request.Progress = line.Show
 	return request.Ensure(ctx, o.notes)
-}
-
-func profileNote(injected kube.Injected) string {
-	note := fmt.Sprintf("note: profile %s, %s", injected.Profile, injected.Profile.Means())
-	if injected.Refused != "" {
-		note += "; a better one was refused: " + injected.Refused
-	}
-	return note
 }

@@ -54,6 +54,9 @@ func runOnce(ctx context.Context, shell *kubeflags.Shell, o Options, each func(k
 	if err != nil {
 		return err
 	}
+	if note := kubeflags.GrantNote(injected); note != "" {
+		fmt.Fprintln(o.Notes, note)
+	}
 	return o.exec(ctx, shell, injected, each)
 }
 

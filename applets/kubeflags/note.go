@@ -1,0 +1,42 @@
+package kubeflags
+
+import (
+	"fmt"
+	"strings"
+
+	"kdiag/kube"
+
+	"k8s.io/apimachinery/pkg/util/duration"
+)
+
+// GrantNote is the line on what a container's profile grants to others; empty
+// for all but setns.
+func GrantNote(injected kube.Injected) string {
+	if injected.Profile != kube.ProfileSetns {
+		return ""
+	}
+	return fmt.Sprintf("note: profile setns: the container has SYS_ADMIN, SYS_PTRACE and SYS_CHROOT; "+
+		"anyone who may exec in the pod is as good as root on the node until it ends, %s after the last session",
+		duration.HumanDuration(injected.IdleTimeout))
+}
+
+// ProfileNote is the line on the profile that a shell has; empty where it is
+// the first choice and the target needs no more.
+func ProfileNote(target kube.Target, injected kube.Injected) string {
+	if grants := GrantNote(injected); grants != "" {
+		return grants
+	}
+
+	said := []string{fmt.Sprintf("profile %s: %s", injected.Profile, injected.Profile.Means())}
+	if injected.Refused != "" {
+		said = append(said, fmt.Sprintf("%s was refused: %s", kube.FirstChoice, injected.Refused))
+	}
+	would, why, needs := target.Need(injected.Profile)
+	if needs {
+		said = append(said, fmt.Sprintf("%s; --profile=%s would do", why, would))
+	}
+	if injected.Profile == kube.FirstChoice && !needs {
+		return ""
+	}
+	return "note: " + strings.Join(said, "; ")
+}

@@ -1,0 +1,77 @@
+package kube
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// runtimeCapabilities are what containerd, CRI-O and Docker grant a container
+// that asks for nothing (containerd pkg/oci, defaultUnixCaps).
+var runtimeCapabilities = []corev1.Capability{
+	"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE",
+	"NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+}
+
+// Need says what a target plainly has that a shell of profile p lacks, and the
+// profile that would do. It is false where p does.
+func (t Target) Need(p Profile) (would Profile, why string, needs bool) {
+	added := addedCapabilities(t)
+	switch {
+	case p == ProfileRestricted && runsAsRoot(t):
+		return ProfileBaseline, "the target runs as root, so its files do not open", true
+	case p == ProfileBaseline && len(added) > 0:
+		// The kernel's check for /proc/PID/root: capabilities(7), CAP_SYS_PTRACE.
+		return ProfileChroot, fmt.Sprintf("the target has %s, so its files do not open without SYS_PTRACE", strings.Join(added, ", ")), true
+	case p == ProfileChroot && slices.ContainsFunc(added, hasSysAdmin):
+		return ProfileSetns, fmt.Sprintf("the target has %s, and with it SYS_ADMIN, which the shell has not", strings.Join(added, ", ")), true
+	}
+	return "", "", false
+}
+
+// allPrivileges is what a privileged container has.
+const allPrivileges = "all privileges"
+
+func hasSysAdmin(capability string) bool {
+	return slices.Contains([]string{allPrivileges, "ALL", "SYS_ADMIN"}, capability)
+}
+
+// addedCapabilities lists what a target may do beyond what a runtime grants by
+// default.
+func addedCapabilities(t Target) []string {
+	own := securityContextOf(t.Pod, t.Container)
+	switch {
+	case own == nil:
+		return nil
+	case own.Privileged != nil && *own.Privileged:
+		return []string{allPrivileges}
+	case own.Capabilities == nil:
+		return nil
+	}
+
+	var added []string
+	for _, capability := range own.Capabilities.Add {
+		if !slices.Contains(runtimeCapabilities, capability) {
+			added = append(added, string(capability))
+		}
+	}
+	return added
+}
+
+// runsAsRoot reports whether a target is known to run as uid 0: by the
+// runtime's word, else by its specification.
+func runsAsRoot(t Target) bool {
+	if status := statusOf(t.Pod, t.Container); status != nil && status.User != nil && status.User.Linux != nil {
+		return status.User.Linux.UID == 0
+	}
+	own, pod := securityContextOf(t.Pod, t.Container), t.Pod.Spec.SecurityContext
+	switch {
+	case own != nil && own.RunAsUser != nil:
+		return *own.RunAsUser == 0
+	case pod != nil && pod.RunAsUser != nil:
+		return *pod.RunAsUser == 0
+	}
+	return false
+}
