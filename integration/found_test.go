@@ -19,20 +19,11 @@ func readPod(t *testing.T, namespace, name string) *corev1.Pod {
 	return pod
 }
 
-// rootPod is a namespace of its own with the pod "root", running.
-func rootPod(t *testing.T, labels ...string) (namespace string) {
-	t.Helper()
-	namespace = newNamespace(t, labels...)
-	apply(t, namespace, manifest(t, "rootpod.yaml"))
-	waitForPods(t, namespace)
-	return namespace
-}
-
 // TestAutoTakesTheLeast adds SYS_PTRACE and SYS_CHROOT where all is admitted,
 // for a minute, and says nothing; setns is for those who ask for it, and says
 // what it grants.
 func TestAutoTakesTheLeast(t *testing.T) {
-	namespace := rootPod(t)
+	namespace := rooted(t)
 	shell := func(args ...string) result {
 		return kdiag(t, append([]string{"shell", "-n", namespace, "root"}, append(args, "--", "-c", "true")...)...)
 	}
@@ -93,7 +84,7 @@ func TestNeedIsTold(t *testing.T) {
 // TestIdleTimeoutCounts has --idle-timeout hold for a container that is found
 // again, or refuses to go on.
 func TestIdleTimeoutCounts(t *testing.T) {
-	namespace := rootPod(t)
+	namespace := rooted(t)
 	shell := func(args ...string) result {
 		return kdiag(t, append([]string{"shell", "-n", namespace, "root"}, append(args, "--", "-c", "true")...)...)
 	}

@@ -121,8 +121,7 @@ func policed(t *testing.T, policy, rung string) (namespace string) {
 	t.Helper()
 	namespace = newNamespace(t, "kdiag-test="+policy)
 	text := manifest(t, policy+".yaml")
-	apply(t, namespace, text)
-	t.Cleanup(func() { _, _ = shared.kubectl(t.Context(), text, "delete", "--ignore-not-found", "-f", "-") })
+	applyAll(t, text)
 	apply(t, namespace, manifest(t, "rootpod.yaml"))
 	waitForPods(t, namespace)
 	eventually(t, "the policy to hold", func() bool {
