@@ -145,10 +145,11 @@ func (p Profile) securityContext(t Target) *corev1.SecurityContext {
 }
 
 // targetUser is the uid and gid the target's processes have, as far as the API
-// tells: the runtime's own report (Kubernetes 1.31, KEP-3619), else the spec.
+// tells: the runtime's own report (Kubernetes 1.31, KEP-3619; containerd 2 has
+// it, 1.6 has not), else the spec. Root is no choice, for "restricted" forbids it.
 // The gid is nil where the image decides, which then gives 0 for our image.
 func targetUser(t Target) (uid, gid *int64) {
-	if status := statusOf(t.Pod, t.Container); status != nil && status.User != nil && status.User.Linux != nil {
+	if status := statusOf(t.Pod, t.Container); status != nil && status.User != nil && status.User.Linux != nil && status.User.Linux.UID != 0 {
 		return &status.User.Linux.UID, &status.User.Linux.GID
 	}
 	if pod := t.Pod.Spec.SecurityContext; pod != nil {

@@ -100,6 +100,7 @@ func TestTargetUser(t *testing.T) {
 		{"the pod", pod(id(1), nil, nil), 1},
 		{"nobody says", pod(nil, nil, nil), unknownUser},
 		{"root is no choice", pod(id(0), nil, nil), unknownUser},
+		{"root is no choice when the runtime reports it", pod(nil, nil, &corev1.LinuxContainerUser{}), unknownUser},
 	} {
 		if got, _ := targetUser(c.target); *got != c.want {
 			t.Errorf("%s: uid %d, want %d", c.name, *got, c.want)
