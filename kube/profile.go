@@ -103,6 +103,15 @@ func confined() *corev1.SecurityContext {
 	}
 }
 
+// confineAs has a container run under the AppArmor profile and the SELinux options of a target that
+// has its own: the node's security module keeps two of different ones apart, with SYS_PTRACE too.
+// What holds for the whole pod holds for kdiag's container anyway.
+func confineAs(t Target, sc *corev1.SecurityContext) {
+	if own := securityContextOf(t.Pod, t.Container); own != nil {
+		sc.AppArmorProfile, sc.SELinuxOptions = own.AppArmorProfile, own.SELinuxOptions
+	}
+}
+
 // asRoot has a container run as root. The group too: a pod's runAsGroup would
 // otherwise hold for it.
 func asRoot(sc *corev1.SecurityContext) {
@@ -124,6 +133,7 @@ func netSecurityContext() *corev1.SecurityContext {
 // securityContext is what a shell container of profile p asks for.
 func (p Profile) securityContext(t Target) *corev1.SecurityContext {
 	sc := confined()
+	confineAs(t, sc)
 	if p == ProfileRestricted {
 		yes, no := true, false
 		sc.RunAsUser, sc.RunAsGroup = targetUser(t)

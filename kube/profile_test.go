@@ -68,6 +68,26 @@ func TestSecurityContext(t *testing.T) {
 	}
 }
 
+// TestConfinedAsTheTarget has a target with an AppArmor profile and SELinux options of its own.
+func TestConfinedAsTheTarget(t *testing.T) {
+	localhost := "strict"
+	own := &corev1.SecurityContext{
+		AppArmorProfile: &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeLocalhost, LocalhostProfile: &localhost},
+		SELinuxOptions:  &corev1.SELinuxOptions{Level: "s0:c1,c2"},
+	}
+	pod := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", SecurityContext: own}, {Name: "plain"}}}}
+	for _, p := range everyProfile {
+		sc := p.securityContext(Target{Pod: pod, Container: "app"})
+		if sc.AppArmorProfile != own.AppArmorProfile || sc.SELinuxOptions != own.SELinuxOptions {
+			t.Errorf("%s beside app: AppArmor %v, SELinux %v, want app's", p, sc.AppArmorProfile, sc.SELinuxOptions)
+		}
+		sc = p.securityContext(Target{Pod: pod, Container: "plain"})
+		if sc.AppArmorProfile != nil || sc.SELinuxOptions != nil {
+			t.Errorf("%s beside plain: AppArmor %v, SELinux %v, want the pod's", p, sc.AppArmorProfile, sc.SELinuxOptions)
+		}
+	}
+}
+
 func TestNetSecurityContext(t *testing.T) {
 	sc := netSecurityContext()
 	if !slices.Equal(sc.Capabilities.Drop, []corev1.Capability{"ALL"}) || !slices.Equal(sc.Capabilities.Add, []corev1.Capability{"NET_ADMIN"}) {

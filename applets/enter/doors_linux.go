@@ -78,9 +78,14 @@ func (t *target) denied() bool {
 // noRoot explains why the target's root could not be opened.
 func (t *target) noRoot(own procfs.Status) error {
 	err := fmt.Errorf("open the root of process %d: %w", t.PID, t.rootErr)
-	if !t.denied() || own.Caps.Effective.Has(unix.CAP_SYS_PTRACE) {
+	if !t.denied() {
 		return err
 	}
-	return applets.WithHint(fmt.Errorf("%w: %s", err, credentials.WhyClosed(t.status, own)),
-		"a container with SYS_PTRACE may: kdiag shell --profile=setns or --profile=chroot")
+
+	why, ptraceHelps := credentials.WhyClosed(t.status, own, credentials.ReadLabels(t.PID))
+	err = fmt.Errorf("%w: %s", err, why)
+	if ptraceHelps {
+		return applets.WithHint(err, "a container with SYS_PTRACE may: kdiag shell --profile=chroot")
+	}
+	return applets.WithHint(err, "no profile of kdiag's changes that: the node's policy must let the two trace each other (ptrace read)")
 }

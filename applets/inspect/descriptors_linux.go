@@ -34,7 +34,8 @@ func (t *taking) addDescriptors(stat procfs.Stat, status procfs.Status) {
 		err = cmp.Or(asUser, err)
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		t.hidden[credentials.WhyClosed(status, t.own)]++
+		why, _ := credentials.WhyClosed(status, t.own, credentials.ReadLabels(stat.PID))
+		t.hidden[why]++
 	}
 }
 

@@ -1,8 +1,8 @@
 package credentials
 
 import (
+	"cmp"
 	"fmt"
-	"strings"
 
 	"kdiag/applets/internal/procfs"
 
@@ -70,10 +70,44 @@ func MayBecomeFSUser(own procfs.Status) bool {
 	return !own.Caps.Effective.Has(unix.CAP_SYS_PTRACE) && own.Caps.Effective.Has(unix.CAP_SETUID, unix.CAP_SETGID)
 }
 
-// WhyClosed is why own may not look into a target's process. It goes through the
-// kernel's conditions for a reader that has no SYS_PTRACE (kernel/ptrace.c,
-// __ptrace_may_access).
-func WhyClosed(target, own procfs.Status) string {
+// Labels are what the node's security module, AppArmor or SELinux, confines two processes by; empty
+// where there is none.
+type Labels struct{ Target, Own string }
+
+// ReadLabels reads those of a target's process and of the calling one.
+func ReadLabels(pid int) Labels {
+	return Labels{procfs.ReadSecurityLabel(pid), procfs.ReadSecurityLabel(unix.Getpid())}
+}
+
+// apart says that the module may keep the two apart; empty where it confines both alike.
+func (l Labels) apart() string {
+	if l.Target == l.Own {
+		return ""
+	}
+	return fmt.Sprintf("the node's security module (AppArmor or SELinux) refuses it: the target is confined as %q, this container as %q",
+		l.Target, l.Own)
+}
+
+// WhyClosed is why own may not look into a target's process, and whether SYS_PTRACE would change
+// that. It goes through the kernel's conditions (kernel/ptrace.c, __ptrace_may_access); the security
+// modules come last, and are asked with SYS_PTRACE, too.
+func WhyClosed(target, own procfs.Status, labels Labels) (why string, ptraceHelps bool) {
+	if own.Caps.Effective.Has(unix.CAP_SYS_PTRACE) {
+		return cmp.Or(labels.apart(), "a security module of the node's refuses it"), false
+	}
+	if why := whyClosedByUser(target, own); why != "" {
+		return why, true
+	}
+	if why := labels.apart(); why != "" {
+		return why, false
+	}
+	return "the target's process is closed to others (not dumpable): " +
+		"it changed its user or its capabilities after it was started, or asked for it", true
+}
+
+// whyClosedByUser is empty where users and capabilities are as they must be for a reader that has
+// no SYS_PTRACE.
+func whyClosedByUser(target, own procfs.Status) string {
 	uids, gids, caps := target.UIDs, target.GIDs, own.Caps
 	sameUser := uids.Effective == own.UIDs.FS && gids.Effective == own.GIDs.FS
 	switch more := target.Caps.Permitted &^ caps.Permitted; {
@@ -84,10 +118,6 @@ func WhyClosed(target, own procfs.Status) string {
 			uids.Effective, gids.Effective, own.UIDs.FS, own.GIDs.FS)
 	case more != 0:
 		return "the target has capabilities that this container has not: " + more.Names()
-	default:
-		return strings.Join([]string{
-			"the target's process is closed to others (not dumpable):",
-			"it changed its user or its capabilities after it was started, or asked for it",
-		}, " ")
 	}
+	return ""
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 )
 
 // Path is the path of a process's file, as in Path(1, "root").
@@ -85,6 +86,17 @@ func read[T any](pid int, name string, parse func([]byte) (T, error)) (T, error)
 		return value, fmt.Errorf("%s: %w", path, err)
 	}
 	return value, nil
+}
+
+// ReadSecurityLabel reads /proc/PID/attr/current: what AppArmor confines the process by, or its
+// SELinux context, which everybody may read. It is empty where the kernel has neither.
+func ReadSecurityLabel(pid int) string {
+	const most = 4096
+	label, _, err := readStrings(pid, "attr/current", most)
+	if err != nil || len(label) == 0 {
+		return ""
+	}
+	return strings.TrimSpace(label[0])
 }
 
 // ParseStrings splits the content of /proc/PID/cmdline or environ: strings
