@@ -185,8 +185,12 @@ func TestShellBytes(t *testing.T) {
 func TestShellEnvironment(t *testing.T) {
 	namespace := pods(t)
 	got := kdiag(t, "shell", "-n", namespace, "several", "-c", "two", "--", "-c", "echo $WHO $SAMPLE $PATH; pwd")
-	if got.stdout != "two distroless /usr/bin:/bin\n/home/nonroot\n" {
-		t.Errorf("shell: %v\nwant the target's environment and directory", got)
+	if got.stdout != "two distroless /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n/home/nonroot\n" {
+		t.Errorf("shell: %v\nwant the target's environment and directory, and kdiag's PATH", got)
+	}
+	got = kdiag(t, "shell", "-n", namespace, "several", "-c", "two", "--target-env=PATH", "--", "-c", "echo $PATH")
+	if got.stdout != "/usr/bin:/bin\n" {
+		t.Errorf("shell --target-env=PATH: %v\nwant the target's", got)
 	}
 	got = kdiag(t, "shell", "-n", namespace, "several", "--", "-c", "echo $WHO")
 	if got.stdout != "one\n" || !strings.Contains(got.stderr, "note: container one; there are also: two") {

@@ -13,8 +13,8 @@ import (
 )
 
 // WithoutAdmin puts the calling thread, and what it executes from now on, under a filter that
-// refuses every call that containerd's default profile allows to a container with SYS_ADMIN and not
-// to one without (contrib/seccomp, "CAP_SYS_ADMIN"). It is laid over the filter that is there, of
+// refuses every call that containerd's default profile, of 1.6 to 2.4, allows to a container with
+// SYS_ADMIN and not to one without (contrib/seccomp, "CAP_SYS_ADMIN"). It is laid over the filter that is there, of
 // which the stricter answer counts (seccomp(2)). It needs SYS_ADMIN, or no_new_privs.
 func WithoutAdmin() error {
 	program := filter(native, foreign)

@@ -1,0 +1,209 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// hostilePod is the namespace of a running pod of hostile.yaml.
+func hostilePod(t *testing.T) (namespace string) {
+	t.Helper()
+	namespace = newNamespace(t)
+	apply(t, namespace, manifest(t, "hostile.yaml"))
+	waitForPods(t, namespace)
+	return namespace
+}
+
+// TestShellRunsNothingOfTheTargets opens shells on a terminal beside an application that has no
+// rights, whose environment names a program of its own wherever a shell might look for one.
+func TestShellRunsNothingOfTheTargets(t *testing.T) {
+	namespace := hostilePod(t)
+	for _, profile := range []string{"auto", "setns", "chroot", "baseline"} {
+		x := newTerminal(t)
+		x.shell("hostile/app:", "-n", namespace, "--profile="+profile, "hostile")
+		x.line(`set -x; ps >/dev/null; set +x; if true; then`)
+		x.line(`echo "colour $COLOUR $((40+1))"; fi`)
+		x.await("colour blue 41")
+		x.line("exit 7")
+		x.awaitPrompt()
+	}
+	if got := kdiag(t, "shell", "-n", namespace, "-q", "hostile", "--", "-c", "cat /w/marks; echo a/b c"); got.stdout != "a/b c\n" {
+		t.Errorf("shell: %v\nwant nothing executed of /w/x, and IFS its own", got)
+	}
+}
+
+// process is one of kdiag's in a pod: what it is, and the profile of its container.
+type process struct{ name, profile string }
+
+// rightsFields are the columns of the table, by their names in /proc/PID/status.
+var rightsFields = []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp"}
+
+// rightsTable reads the table of docs/security.md: the rights of each process, in the form of
+// rightsOf.
+func rightsTable(t *testing.T) map[process]string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(shared.root, "docs", "security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[process]string{}
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if len(cells) != 2+len(rightsFields) {
+			continue
+		}
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		if _, err := strconv.ParseUint(cells[2], 16, 64); err == nil {
+			rows[process{cells[0], cells[1]}] = strings.Join(cells[2:], " ")
+		}
+	}
+	return rows
+}
+
+// rightsOf is what /proc/PID/status says, in the table's form.
+func rightsOf(status string) string {
+	values := map[string]string{}
+	for line := range strings.Lines(status) {
+		name, value, _ := strings.Cut(line, ":")
+		values[name] = strings.TrimSpace(value)
+	}
+	var sets []string
+	for _, name := range rightsFields {
+		sets = append(sets, strings.TrimPrefix(values[name], "00000000"))
+	}
+	return strings.Join(sets, " ")
+}
+
+// TestRightsTable reads the rights of each of kdiag's processes in a pod, of every profile, and
+// compares them with the table of docs/security.md. The application is a user's without rights.
+func TestRightsTable(t *testing.T) {
+	onNode(t)
+	namespace := hostilePod(t)
+	want := rightsTable(t)
+	got := map[process]string{}
+	for _, profile := range []string{"setns", "chroot", "baseline", "restricted"} {
+		addShellRights(t, got, namespace, profile)
+		addStandingRights(t, got, want, namespace, profile)
+	}
+	addNetRights(t, got, want, namespace)
+
+	for p, sets := range got {
+		if want[p] != sets {
+			t.Errorf("%s, %s: docs/security.md says\n%s, it is\n%s", p.name, p.profile, want[p], sets)
+		}
+	}
+	if len(want) != len(got) {
+		t.Errorf("docs/security.md has %d rows, want %d", len(want), len(got))
+	}
+}
+
+// addShellRights reads the rights of the shells of a profile.
+func addShellRights(t *testing.T, got map[process]string, namespace, profile string) {
+	t.Helper()
+	for name, flags := range map[string][]string{"shell": nil, "shell --as-target": {"--as-target"}, "shell --keep-capabilities": {"--keep-capabilities"}} {
+		line := append([]string{"shell", "-n", namespace, "--profile=" + profile, "-q", "hostile"}, flags...)
+		out := kdiag(t, append(line, "--", "-c", "cat /proc/self/status")...)
+		if out.code != 0 {
+			t.Fatalf("%s of profile %s: %v", name, profile, out)
+		}
+		got[process{name, profile}] = rightsOf(out.stdout)
+	}
+}
+
+// addStandingRights reads those of what stands by while a shell and "ps --watch" run.
+func addStandingRights(t *testing.T, got, want map[process]string, namespace, profile string) {
+	t.Helper()
+	of := []string{"-n", namespace, "--profile=" + profile, "hostile"}
+	container := strings.TrimSpace(kdiag(t, append([]string{"manage"}, of...)...).stdout)
+	defer startKdiag(t, append([]string{"shell", "-q"}, append(of, "--", "-c", "exec sleep 1000")...)...)()
+	defer startKdiag(t, append([]string{"ps", "--watch", "-o", "json"}, of...)...)()
+
+	for name, words := range map[string][2]string{
+		"manager": {"manager", "--role=shell"}, "lifeline": {"enter", "--lifeline"}, "inspect": {"inspect", "--container-id="},
+	} {
+		p := process{name, profile}
+		got[p] = awaitRights(t, namespace, container, words, want[p])
+	}
+}
+
+// addNetRights reads those of redir's manager.
+func addNetRights(t *testing.T, got, want map[process]string, namespace string) {
+	t.Helper()
+	defer startKdiag(t, "redir", "-n", namespace, "hostile", "8080:1")()
+	name := ""
+	eventually(t, "the net container", func() bool {
+		names := kubectl(t, "get", "pod", "-n", namespace, "hostile", "-o",
+			`jsonpath={range .status.ephemeralContainerStatuses[?(@.state.running)]}{.name}{"\n"}{end}`)
+		for line := range strings.Lines(names) {
+			if strings.HasPrefix(line, "kdiag-net") {
+				name = strings.TrimSpace(line)
+			}
+		}
+		return name != ""
+	})
+
+	p := process{"manager", "net (`redir`)"}
+	got[p] = awaitRights(t, namespace, name, [2]string{"manager", "--role=net"}, want[p])
+}
+
+// awaitRights waits until a process in a container has the rights that are wanted, which it gives
+// the rest up for in its first moments, and returns what it has at last.
+func awaitRights(t *testing.T, namespace, container string, words [2]string, want string) string {
+	t.Helper()
+	has := ""
+	for deadline := time.Now().Add(20 * time.Second); has != want && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if status := statusInContainer(t, namespace, container, words); status != "" {
+			has = rightsOf(status)
+		}
+	}
+	return has
+}
+
+// startKdiag starts a command that goes on until what it returns is called.
+func startKdiag(t *testing.T, args ...string) (stop func()) {
+	t.Helper()
+	cmd := exec.Command(shared.binary(), args...)
+	cmd.Env = shared.env()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+	}
+}
+
+// statusInContainer is /proc/PID/status of the process in a container of the pod "hostile" whose
+// command line has these words, or empty.
+func statusInContainer(t *testing.T, namespace, container string, words [2]string) string {
+	t.Helper()
+	id := kubectl(t, "get", "pod", "-n", namespace, "hostile", "-o",
+		fmt.Sprintf(`jsonpath={.status.ephemeralContainerStatuses[?(@.name==%q)].containerID}`, container))
+	_, id, ok := strings.Cut(id, "://")
+	if !ok {
+		return ""
+	}
+	groups, _ := filepath.Glob("/proc/[0-9]*/cgroup")
+	for _, file := range groups {
+		text, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(text), id) {
+			continue
+		}
+		line, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
+		args := strings.Split(string(line), "\x00")
+		if len(args) > 1 && args[1] == words[0] && strings.Contains(string(line), words[1]) {
+			status, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "status"))
+			return string(status)
+		}
+	}
+	return ""
+}
