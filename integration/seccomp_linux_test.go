@@ -26,9 +26,12 @@ func TestAsTargetIsConfinedAsTheTarget(t *testing.T) {
 	}
 
 	// The runtime allows these to a container with SYS_PTRACE or SYS_CHROOT. The kernel checks each
-	// against the caller's own rights, which are the application's: kcmp, pidfd_getfd,
-	// process_madvise and chroot, by their numbers in both architectures.
-	checkedAnyway := []uint32{unix.SYS_KCMP, unix.SYS_PIDFD_GETFD, unix.SYS_PROCESS_MADVISE, unix.SYS_CHROOT, 349, 61}
+	// against the caller's own rights, which are the application's: what traces, and chroot; by their
+	// numbers in both architectures.
+	checkedAnyway := []uint32{
+		unix.SYS_KCMP, unix.SYS_PIDFD_GETFD, unix.SYS_PROCESS_MADVISE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV,
+		unix.SYS_PTRACE, unix.SYS_CHROOT, 349, 347, 348, 26, 61,
+	}
 	for i, profile := range []string{"setns", "chroot", "baseline"} {
 		mark := "98765" + string(rune('0'+i))
 		stop := startKdiag(t, "shell", "-n", namespace, "--profile="+profile, "-q", "hostile", "--as-target", "--", "-c", "exec sleep "+mark)
