@@ -139,7 +139,14 @@ func addStandingRights(t *testing.T, got, want map[process]string, namespace, pr
 func addNetRights(t *testing.T, got, want map[process]string, namespace string) {
 	t.Helper()
 	defer startKdiag(t, "redir", "-n", namespace, "hostile", "8080:1")()
-	name := ""
+	name := awaitNetContainer(t, namespace)
+	p := process{"manager", "net (`redir`)"}
+	got[p] = awaitRights(t, namespace, name, [2]string{"manager", "--role=net"}, want[p])
+}
+
+// awaitNetContainer waits until the pod "hostile" has a net container, and returns its name.
+func awaitNetContainer(t *testing.T, namespace string) (name string) {
+	t.Helper()
 	eventually(t, "the net container", func() bool {
 		names := kubectl(t, "get", "pod", "-n", namespace, "hostile", "-o",
 			`jsonpath={range .status.ephemeralContainerStatuses[?(@.state.running)]}{.name}{"\n"}{end}`)
@@ -150,9 +157,7 @@ func addNetRights(t *testing.T, got, want map[process]string, namespace string) 
 		}
 		return name != ""
 	})
-
-	p := process{"manager", "net (`redir`)"}
-	got[p] = awaitRights(t, namespace, name, [2]string{"manager", "--role=net"}, want[p])
+	return name
 }
 
 // awaitRights waits until a process in a container has the rights that are wanted, which it gives
@@ -206,4 +211,43 @@ func statusInContainer(t *testing.T, namespace, container string, words [2]strin
 		}
 	}
 	return ""
+}
+
+// TestOtherContainerSeesNothing looks from one container of a pod for what kdiag added for another.
+func TestOtherContainerSeesNothing(t *testing.T) {
+	namespace := pods(t)
+	if got := kdiag(t, "manage", "-n", namespace, "several", "-c", "one"); got.code != 0 {
+		t.Fatalf("manage: %v", got)
+	}
+	got := kdiag(t, "shell", "-n", namespace, "-q", "several", "-c", "two", "--", "-c", "ps; ls /proc")
+	if got.code != 0 || !strings.Contains(got.stdout, "--target=two") || strings.Contains(got.stdout, "--target=one") {
+		t.Errorf("shell in the other container: %v\nwant its own manager in sight, and not the other one", got)
+	}
+}
+
+// TestExecIntoContainer is what someone gets who may exec in the pod, and does so in kdiag's
+// container: its rights, under the runtime's filter.
+func TestExecIntoContainer(t *testing.T) {
+	namespace := hostilePod(t)
+	id := kubectl(t, "get", "pod", "-n", namespace, "hostile", "-o", "jsonpath={.status.containerStatuses[0].containerID}")
+	_, id, _ = strings.Cut(id, "://")
+	for profile, want := range map[string]string{"setns": "a82c25fb", "chroot": "a80c25fb", "baseline": "a80425fb", "restricted": "00000000"} {
+		t.Run(profile, func(t *testing.T) {
+			container := strings.TrimSpace(kdiag(t, "manage", "-n", namespace, "--profile="+profile, "hostile").stdout)
+			status := kubectl(t, "exec", "-n", namespace, "hostile", "-c", container, "--",
+				"/kdiag", "enter", "--keep-capabilities", "--container-id="+id, "--", "-c", "cat /proc/self/status")
+			if fields := strings.Fields(rightsOf(status)); len(fields) != len(rightsFields) || fields[2] != want || fields[6] != "2" {
+				t.Errorf("rights of an exec in %s = %q, want CapEff %s and a filter", container, fields, want)
+			}
+		})
+	}
+	t.Run("net", func(t *testing.T) {
+		defer startKdiag(t, "redir", "-n", namespace, "hostile", "8080:1")()
+		container := awaitNetContainer(t, namespace)
+		out, err := shared.kubectl(t.Context(), "", "exec", "-n", namespace, "hostile", "-c", container, "--",
+			"/kdiag", "enter", "--container-id="+id, "--", "-c", "true")
+		if err == nil || !strings.Contains(err.Error(), "no process found") {
+			t.Errorf("enter from the net container: %q, %v, want no process of the target in sight", out, err)
+		}
+	})
 }
