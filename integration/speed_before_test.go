@@ -1,0 +1,88 @@
+//go:build bench
+
+package integration
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestSpeedBefore times an earlier build of kdiag, KDIAG_BEFORE with the image
+// KDIAG_BEFORE_IMAGE in the node, beside this one and kubectl, by turns.
+func TestSpeedBefore(t *testing.T) {
+	before, image := os.Getenv("KDIAG_BEFORE"), os.Getenv("KDIAG_BEFORE_IMAGE")
+	if before == "" || image == "" {
+		t.Skip("no earlier build: set KDIAG_BEFORE and KDIAG_BEFORE_IMAGE")
+	}
+	namespace := newNamespace(t)
+	debug := []string{"debug", "-it", "--image=localhost/kdiag-sample:debug", "--image-pull-policy=Never", "--target=app", "--profile=sysadmin"}
+
+	ways := []*way{
+		{label: "kdiag before", name: before, args: []string{"shell", "--image=" + image}},
+		{label: "kdiag now", name: shared.binary(), args: []string{"shell"}},
+		{label: "kdiag now, setns", name: shared.binary(), args: []string{"shell", "--profile=setns"}},
+		{label: "kdiag now, baseline", name: shared.binary(), args: []string{"shell", "--profile=baseline"}},
+		{label: "kubectl debug -it", name: "kubectl", args: debug, after: []string{"--", "sh"}},
+	}
+	timeCold(t, namespace, ways)
+	printWays("cold: from the command to a first answer on the terminal", ways)
+
+	for _, w := range ways {
+		w.times = nil
+		w.after = []string{"--", "-c", "true"}
+	}
+	ways[len(ways)-1] = &way{label: "kubectl exec", name: "kubectl", args: []string{"exec"}, after: []string{"--", "true"}}
+	for i := range speedRuns {
+		for n, w := range ways {
+			w.times = append(w.times, timed(t, w.name, w.line(namespace, podFor(n, i))...))
+		}
+	}
+	printWays("warm: a command in a container that is there, or has been there", ways)
+}
+
+// way is one of several ways to a shell.
+type way struct {
+	label, name string
+	// args come before the pod, after behind it.
+	args, after []string
+	times       []time.Duration
+}
+
+func (w *way) line(namespace, pod string) []string {
+	return slices.Concat(w.args, []string{"-n", namespace, pod}, w.after)
+}
+
+func podFor(way, run int) string { return fmt.Sprintf("way-%d-%d", way, run) }
+
+// timeCold has each way make a container in pods of its own, by turns.
+func timeCold(t *testing.T, namespace string, ways []*way) {
+	t.Helper()
+	for i := range speedRuns {
+		// A few pods at a time: the node has two cores.
+		var manifests strings.Builder
+		for n := range ways {
+			fmt.Fprintf(&manifests, "---\n{apiVersion: v1, kind: Pod, metadata: {name: %s}, spec: {terminationGracePeriodSeconds: 1, containers: [{name: app, image: 'localhost/kdiag-sample:full', imagePullPolicy: Never}]}}\n", podFor(n, i))
+		}
+		apply(t, namespace, manifests.String())
+		waitForPods(t, namespace)
+
+		for n, w := range ways {
+			w.times = append(w.times, onTerminal(t, w.name, w.line(namespace, podFor(n, i))...))
+			eventually(t, "the kubelet's word on "+podFor(n, i), func() bool {
+				return kubectl(t, "get", "pod", "-n", namespace, podFor(n, i), "-o",
+					"jsonpath={.status.ephemeralContainerStatuses[*].state.*.startedAt}") != ""
+			})
+		}
+	}
+}
+
+func printWays(what string, ways []*way) {
+	fmt.Println(what)
+	for _, w := range ways {
+		fmt.Printf("  %-26s %v\n", w.label, side{times: w.times}.median())
+	}
+}
