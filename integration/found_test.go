@@ -1,11 +1,19 @@
 package integration
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -100,5 +108,264 @@ func TestIdleTimeoutCounts(t *testing.T) {
 	failure{2, "with an idle time-out of 5m, not 60s", "leave out --idle-timeout"}.check(t, "another idle time-out", shell("--idle-timeout=1m"))
 	if containers := readPod(t, namespace, "root").Spec.EphemeralContainers; len(containers) != 1 {
 		t.Errorf("%d containers, want one", len(containers))
+	}
+}
+
+// absent is an image that no node has and no registry serves (RFC 6761).
+const absent = "registry.invalid/kdiag:v1"
+
+// mirrorAbsent is a webhook as clusters have it that pull from a mirror alone:
+// it turns absent into an image that is there.
+func mirrorAbsent() *webhook {
+	return &webhook{kind: "Mutating", answer: func(c *corev1.EphemeralContainer) *admissionv1.AdmissionResponse {
+		if c.Image == absent {
+			c.Image = shared.image
+		}
+		return nil
+	}}
+}
+
+// TestFoundAgainBehindMirror finds one container in three runs where a webhook
+// rewrites its image: containers cannot be removed.
+func TestFoundAgainBehindMirror(t *testing.T) {
+	namespace := rooted(t)
+	mirrorAbsent().start(t, namespace)
+	for range 3 {
+		if got := kdiag(t, "shell", "-n", namespace, "root", "--image="+absent, "--", "-c", "echo here"); got != (result{"here\n", "", 0}) {
+			t.Errorf("shell: %v", got)
+		}
+	}
+	if made := containersOf(t, namespace, "root"); len(made) != 1 {
+		t.Errorf("three shells made %v, want one container", made)
+	}
+
+	// The same user on another machine has the key and no record.
+	elsewhere := withKey(t)
+	if got := kdiagWith(t, "", elsewhere, "shell", "-n", namespace, "root", "--image="+absent, "--", "-c", "echo here"); got != (result{"here\n", "", 0}) {
+		t.Errorf("shell without a record: %v", got)
+	}
+	if made := containersOf(t, namespace, "root"); len(made) != 1 {
+		t.Errorf("a shell without a record made another of %v", made)
+	}
+	// Another image is another container.
+	if got := kdiag(t, "shell", "-n", namespace, "root", "--", "-c", "echo here"); got != (result{"here\n", "", 0}) {
+		t.Errorf("shell with another image: %v", got)
+	}
+	if made := containersOf(t, namespace, "root"); len(made) != 2 {
+		t.Errorf("a shell with another image: %v, want a second container", made)
+	}
+}
+
+// withKey is the environment of a user who has the key of these tests' user,
+// and nothing else of theirs.
+func withKey(t *testing.T) []string {
+	t.Helper()
+	key, err := os.ReadFile(filepath.Join(shared.home, ".config", "kdiag", "key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := t.TempDir()
+	if err = os.Mkdir(filepath.Join(config, "kdiag"), 0o700); err == nil {
+		err = os.WriteFile(filepath.Join(config, "kdiag", "key.pem"), key, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{"HOME=" + config, "XDG_CONFIG_HOME=" + config}
+}
+
+// TestDeadContainerIsReplaced adds another container where the one that is
+// there cannot start and something else is asked for.
+func TestDeadContainerIsReplaced(t *testing.T) {
+	namespace := rooted(t)
+	shell := func(policy string) result {
+		return kdiag(t, "shell", "-n", namespace, "root", "--image="+absent, "--image-pull-policy="+policy, "--", "-c", "echo alive")
+	}
+	failure{1, "is not present with pull policy of Never", "--image REF"}.check(t, "an image that is not there", shell("Never"))
+	mirrorAbsent().start(t, namespace) // and now it is
+	for range 2 {
+		if got := shell("IfNotPresent"); got != (result{"alive\n", "", 0}) {
+			t.Errorf("shell: %v, want it alive", got)
+		}
+	}
+	if made := containersOf(t, namespace, "root"); len(made) != 2 {
+		t.Errorf("containers: %v, want the dead one and the one in its place", made)
+	}
+}
+
+// TestReasonIsToldAtOnce says why a container does not start before it gives
+// the kubelet its next try, up to 16 s later.
+func TestReasonIsToldAtOnce(t *testing.T) {
+	namespace := rooted(t)
+	args := []string{"shell", "-n", namespace, "root", "--image=" + absent, "--image-pull-policy=Never", "--", "-c", "true"}
+	failure{1, "is not present with pull policy of Never", "--image REF"}.check(t, "an image that is not there", kdiag(t, args...))
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	again := exec.CommandContext(ctx, shared.binary(), args...)
+	again.Env = shared.env()
+	stderr, err := again.StderrPipe()
+	if err == nil {
+		err = again.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _ := bufio.NewReader(stderr).ReadString('\n')
+	if err = again.Process.Kill(); err != nil {
+		t.Errorf("it had ended after %q, want it to wait for the kubelet", first)
+	}
+	_ = again.Wait()
+	if !strings.HasPrefix(first, "note: container kdiag-shell-app-") || !strings.Contains(first, "is not present with pull policy of Never") {
+		t.Errorf("the first line is %q, want the reason", first)
+	}
+	if made := containersOf(t, namespace, "root"); len(made) != 1 {
+		t.Errorf("containers: %v, want the one, which the kubelet tries again", made)
+	}
+}
+
+// TestSeveralAtOnceMakeOne has several of a user's kdiag, started together, use
+// one container.
+func TestSeveralAtOnceMakeOne(t *testing.T) {
+	namespace := rooted(t)
+	var names [4]string
+	var all sync.WaitGroup
+	for i := range names {
+		all.Go(func() { names[i] = kdiag(t, "manage", "-n", namespace, "root").stdout })
+	}
+	all.Wait()
+	if made := containersOf(t, namespace, "root"); len(made) != 1 {
+		t.Errorf("%d at once made %v and took %q, want one container", len(names), made, names)
+	}
+	for _, name := range names {
+		if name == "" || name != names[0] {
+			t.Errorf("%d at once took %q, want the same", len(names), names)
+		}
+	}
+}
+
+// A container that somebody planted: like the user's own, but for one thing.
+var planted = []struct {
+	name   string
+	change func(*corev1.EphemeralContainer)
+}{
+	{"command", func(c *corev1.EphemeralContainer) { c.Command = []string{"/" + c.Command[0]} }},
+	{"arguments", func(c *corev1.EphemeralContainer) { c.Args = append(c.Args, c.Args[len(c.Args)-1]) }},
+	{"image", func(c *corev1.EphemeralContainer) { c.Image = "localhost/planted:v1" }},
+	{"env", func(c *corev1.EphemeralContainer) {
+		c.Env = append(c.Env, corev1.EnvVar{Name: "GODEBUG", Value: "panicnil=1"})
+	}},
+	{"env-from", func(c *corev1.EphemeralContainer) {
+		optional := true
+		c.EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: "planted"}, Optional: &optional}}}
+	}},
+	{"mounts", func(c *corev1.EphemeralContainer) {
+		c.VolumeMounts = []corev1.VolumeMount{{Name: "shared", MountPath: "/etc"}}
+	}},
+	{"working-directory", func(c *corev1.EphemeralContainer) { c.WorkingDir = "/proc" }},
+	{"capabilities", func(c *corev1.EphemeralContainer) {
+		c.SecurityContext.Capabilities.Add = append(c.SecurityContext.Capabilities.Add, "SYS_ADMIN")
+	}},
+	{"seccomp", func(c *corev1.EphemeralContainer) {
+		c.SecurityContext.SeccompProfile = &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeUnconfined}
+	}},
+	{"user", func(c *corev1.EphemeralContainer) { user := int64(1000); c.SecurityContext.RunAsUser = &user }},
+	{"writable-root", func(c *corev1.EphemeralContainer) { no := false; c.SecurityContext.ReadOnlyRootFilesystem = &no }},
+	{"target", func(c *corev1.EphemeralContainer) { c.TargetContainerName = "" }},
+	{"terminal", func(c *corev1.EphemeralContainer) { c.Stdin, c.TTY = true, true }},
+	{"termination-message", func(c *corev1.EphemeralContainer) { c.TerminationMessagePath = "/proc/self/environ" }},
+}
+
+// TestPlantedContainerIsNotUsed leaves a container alone that has the user's
+// arguments and is not what kdiag asked for; one that is in every field is
+// used without a record of it, too.
+func TestPlantedContainerIsNotUsed(t *testing.T) {
+	namespace := rooted(t)
+	if got := kdiag(t, "manage", "-n", namespace, "root"); got.code != 0 {
+		t.Fatalf("manage: %v", got)
+	}
+	own := readPod(t, namespace, "root").Spec.EphemeralContainers[0]
+	podNamed := func(name string) string {
+		return strings.ReplaceAll(manifest(t, "volumepod.yaml"), "NAME", name) + "---\n"
+	}
+	text := podNamed("nothing")
+	for _, p := range planted {
+		text += podNamed(p.name)
+	}
+	apply(t, namespace, text)
+	waitForPods(t, namespace)
+
+	take := func(t *testing.T, pod string, change func(*corev1.EphemeralContainer)) (taken string) {
+		t.Helper()
+		plant(t, namespace, pod, own, change)
+		got := kdiag(t, "manage", "-n", namespace, pod)
+		if got.code != 0 {
+			t.Errorf("manage: %v", got)
+		}
+		return strings.TrimSpace(got.stdout)
+	}
+	t.Run("nothing", func(t *testing.T) {
+		t.Parallel()
+		if got := take(t, "nothing", func(*corev1.EphemeralContainer) {}); got != plantedName {
+			t.Errorf("took %s, want %s, which is what it would have asked for", got, plantedName)
+		}
+	})
+	for _, p := range planted {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			if got := take(t, p.name, p.change); got == plantedName || got == "" {
+				t.Errorf("took %q, want a container of its own", got)
+			}
+		})
+	}
+}
+
+const plantedName = "planted"
+
+// plant adds a container to a pod, as whoever may patch ephemeral containers
+// can: like another one, but for a change. Where it can start, it has.
+func plant(t *testing.T, namespace, pod string, like corev1.EphemeralContainer, change func(*corev1.EphemeralContainer)) {
+	t.Helper()
+	made := like.DeepCopy()
+	made.Name = plantedName
+	change(made)
+	body, err := json.Marshal(map[string]any{"spec": map[string]any{"ephemeralContainers": []*corev1.EphemeralContainer{made}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubectl(t, "patch", "pod", pod, "-n", namespace, "--subresource=ephemeralcontainers", "--type=strategic", "-p", string(body))
+	eventually(t, "the planted container's state", func() bool {
+		for _, status := range readPod(t, namespace, pod).Status.EphemeralContainerStatuses {
+			waits := status.State.Waiting
+			if status.Name == plantedName && (waits == nil || waits.Reason != "ContainerCreating" && waits.Reason != "PodInitializing") {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// TestRecordLetsNobodyIn leaves a planted container alone in a pod that has a
+// record, beside the user's own and after that has ended.
+func TestRecordLetsNobodyIn(t *testing.T) {
+	namespace := rooted(t)
+	first := strings.TrimSpace(kdiag(t, "manage", "-n", namespace, "root", "--idle-timeout=2s").stdout)
+	own := readPod(t, namespace, "root").Spec.EphemeralContainers[0]
+	plant(t, namespace, "root", own, func(c *corev1.EphemeralContainer) {
+		c.Command = []string{"//kdiag"}
+		c.Args[len(c.Args)-1] = "--idle-timeout=10m0s"
+	})
+	eventually(t, "the idle container to end", func() bool {
+		for _, status := range readPod(t, namespace, "root").Status.EphemeralContainerStatuses {
+			if status.Name == first {
+				return status.State.Terminated != nil
+			}
+		}
+		return false
+	})
+	got := kdiag(t, "manage", "-n", namespace, "root")
+	if name := strings.TrimSpace(got.stdout); got.code != 0 || name == first || name == plantedName || name == "" {
+		t.Errorf("manage: %v, want a container that is neither %s, which has ended, nor %s", got, first, plantedName)
 	}
 }

@@ -15,7 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/client-go/rest"
 )
 
@@ -26,8 +25,12 @@ type ShellRequest struct {
 	PullPolicy corev1.PullPolicy
 	// Manager is whose container it is. Its Profile is the one wished for.
 	Manager Manager
+	// Ledger knows the containers that this user's kdiag made; may be nil.
+	Ledger *Ledger
 	// Progress is told what the kubelet is doing, in a few words; may be nil.
 	Progress func(string)
+	// Notice is told what the user is to know at once; may be nil.
+	Notice func(string)
 }
 
 // NetRequest asks for a net container in a pod: one with the right to redirect
@@ -38,8 +41,12 @@ type NetRequest struct {
 	PullPolicy corev1.PullPolicy
 	// Manager is whose container it is. It has no target and no profile.
 	Manager Manager
+	// Ledger knows the containers that this user's kdiag made; may be nil.
+	Ledger *Ledger
 	// Progress is told what the kubelet is doing, in a few words; may be nil.
 	Progress func(string)
+	// Notice is told what the user is to know at once; may be nil.
+	Notice func(string)
 }
 
 // Injected is an ephemeral container that runs.
@@ -65,7 +72,7 @@ func (c *Cluster) EnsureShell(ctx context.Context, r ShellRequest) (Injected, er
 func (r ShellRequest) injection() injection {
 	return injection{
 		pod: r.Target.Pod, target: r.Target.Container, image: r.Image, pullPolicy: r.PullPolicy,
-		manager: r.Manager, progress: r.Progress,
+		manager: r.Manager, ledger: r.Ledger, progress: r.Progress, notice: r.Notice,
 		profiles: r.Manager.Profile.candidates(),
 		security: func(p Profile) *corev1.SecurityContext { return p.securityContext(r.Target) },
 		refused:  admitted,
@@ -97,7 +104,8 @@ func (r NetRequest) injection() injection {
 	manager := r.Manager
 	manager.Role, manager.Target, manager.Profile = mux.RoleNet, "", ""
 	return injection{
-		pod: r.Pod, image: r.Image, pullPolicy: r.PullPolicy, manager: manager, progress: r.Progress,
+		pod: r.Pod, image: r.Image, pullPolicy: r.PullPolicy,
+		manager: manager, ledger: r.Ledger, progress: r.Progress, notice: r.Notice,
 		profiles: []Profile{manager.Profile},
 		security: func(Profile) *corev1.SecurityContext { return netSecurityContext() },
 		refused: func(context.Context, *Cluster, injection) string {
@@ -114,7 +122,9 @@ type injection struct {
 	image      string
 	pullPolicy corev1.PullPolicy
 	manager    Manager
+	ledger     *Ledger
 	progress   func(string)
+	notice     func(string)
 	// profiles are those to try, in order; a kind that has none has the empty
 	// one.
 	profiles []Profile
@@ -133,60 +143,28 @@ func (i injection) doing() string {
 }
 
 func (c *Cluster) ensure(ctx context.Context, i injection) (Injected, error) {
-	if found, ok := i.existing(); ok {
-		if asked := i.manager.IdleTimeout; asked != 0 && asked != found.IdleTimeout {
-			return Injected{}, &IdleTimeoutError{found.Name, found.IdleTimeout, asked}
-		}
-		if status := statusOf(i.pod, found.Name); status != nil && status.State.Running != nil {
-			return found, nil
-		}
-		return found, c.awaitRunning(ctx, i.pod, found.Name, c.eventsFromNow(ctx, i.pod.Namespace), i.progress)
+	if own, ok := c.findOwn(ctx, i); ok {
+		return c.reuse(ctx, i, own)
 	}
 	since := c.eventsFromNow(ctx, i.pod.Namespace)
+
+	unlock := i.ledger.lock(ctx, i.pod.UID)
+	if own, ok := c.findMadeMeanwhile(ctx, &i); ok {
+		unlock()
+		return c.reuse(ctx, i, own)
+	}
 	made, pod, err := c.add(ctx, i)
+	if err == nil {
+		i.ledger.add(pod.UID, i.entry(made))
+	}
+	unlock()
 	if err != nil {
 		return Injected{}, err
 	}
-	return made, c.awaitRunning(ctx, pod, made.Name, since, i.progress)
-}
 
-// IdleTimeoutError reports a container that is there and would be used again,
-// but for the idle time-out that was asked for. Nothing changes an ephemeral
-// container.
-type IdleTimeoutError struct {
-	Container  string
-	Has, Asked time.Duration
-}
-
-func (e *IdleTimeoutError) Error() string {
-	return fmt.Sprintf("container %s is there already, with an idle time-out of %s, not %s", e.Container,
-		duration.HumanDuration(e.Has), duration.HumanDuration(e.Asked))
-}
-
-// existing is the request's own container, the first choice where there are
-// more: running, or about to be.
-func (i injection) existing() (Injected, bool) {
-	best := -1
-	var found Injected
-	for n := range i.pod.Spec.EphemeralContainers {
-		container := &i.pod.Spec.EphemeralContainers[n]
-		m, ok := managerOf(container)
-		rung := slices.Index(i.profiles, m.Profile)
-		switch {
-		case !ok, rung < 0, !m.sameOwner(i.manager), container.Image != i.image:
-			continue
-		case ended(i.pod, container.Name), best >= 0 && rung >= best:
-			continue
-		}
-		best = rung
-		found = Injected{Name: container.Name, Profile: m.Profile, IdleTimeout: m.IdleTimeout}
-	}
-	return found, best >= 0
-}
-
-func ended(pod *corev1.Pod, container string) bool {
-	status := statusOf(pod, container)
-	return status != nil && status.State.Terminated != nil
+	err = c.awaitRunning(ctx, pod, ownContainer{Injected: made}, since, i.progress)
+	i.keepFailure(ctx, pod, made.Name, err)
+	return made, err
 }
 
 // add adds the container of the first profile that the cluster admits. A
@@ -272,22 +250,27 @@ func (i injection) managerFor(p Profile) Manager {
 	return m
 }
 
-// patch is a strategic merge patch that adds the container, and its name.
-func (i injection) patch(p Profile) (patch []byte, name string, err error) {
-	manager := i.managerFor(p)
-	container := corev1.EphemeralContainer{
+// container is what is asked for, under a name, to run a manager.
+func (i injection) container(name string, manager Manager) corev1.EphemeralContainer {
+	return corev1.EphemeralContainer{
 		EphemeralContainerCommon: corev1.EphemeralContainerCommon{
-			Name:                     manager.newName(),
+			Name:                     name,
 			Image:                    i.image,
 			Command:                  []string{Binary},
 			Args:                     manager.args(),
 			Env:                      []corev1.EnvVar{oneProcessor},
 			ImagePullPolicy:          i.pullPolicy,
-			SecurityContext:          i.security(p),
+			SecurityContext:          i.security(manager.Profile),
 			TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		},
 		TargetContainerName: i.target,
 	}
+}
+
+// patch is a strategic merge patch that adds the container, and its name.
+func (i injection) patch(p Profile) (patch []byte, name string, err error) {
+	manager := i.managerFor(p)
+	container := i.container(manager.newName(), manager)
 	patch, err = json.Marshal(map[string]any{
 		"spec": map[string]any{"ephemeralContainers": []corev1.EphemeralContainer{container}},
 	})

@@ -30,9 +30,10 @@ type awaiting struct {
 
 // awaitRunning watches a pod until its container runs. It fails with the
 // kubelet's own reason as soon as there is one, when the pod goes, and when
-// the node does not answer. A container that was there before, and failed to
-// start then, gets the kubelet's next try.
-func (c *Cluster) awaitRunning(ctx context.Context, pod *corev1.Pod, container string, since <-chan string, progress func(string)) error {
+// the node does not answer. A container that is stuck gets the kubelet's next
+// try.
+func (c *Cluster) awaitRunning(ctx context.Context, pod *corev1.Pod, own ownContainer, since <-chan string, progress func(string)) error {
+	container := own.Name
 	if progress == nil {
 		progress = func(string) {}
 	}
@@ -42,10 +43,10 @@ func (c *Cluster) awaitRunning(ctx context.Context, pod *corev1.Pod, container s
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if own.stuck != "" {
+		defer time.AfterFunc(nextTry, func() { cancel(&startError{"", own.stuck}) }).Stop()
+	}
 	if status := statusOf(pod, container); status != nil {
-		if _, failed := w.decided(pod); failed != nil {
-			defer time.AfterFunc(nextTry, func() { cancel(failed) }).Stop()
-		}
 		w.stale = &status.State
 	}
 	progress("waiting for the kubelet of node " + pod.Spec.NodeName)

@@ -95,8 +95,9 @@ const environment = `
   NO_COLOR          if it is set, no colours
   HTTPS_PROXY, NO_PROXY
                     how the API server is reached
-  XDG_CONFIG_HOME   where your key is kept (kdiag/key.pem), by which your containers are found
-                    again; else ~/.config, or what the system has for it
+  XDG_CONFIG_HOME   where your key (kdiag/key.pem) and the record of your containers (kdiag/pods)
+                    are kept, by which they are found again; else ~/.config, or what the system
+                    has for it
 `
 
 const shells = `

@@ -1,6 +1,9 @@
 package kubeflags
 
 import (
+	"fmt"
+	"io"
+
 	"kdiag/applets"
 	"kdiag/kube"
 
@@ -15,6 +18,9 @@ type container struct {
 	// manager has the version, and the idle time-out where one is given.
 	manager kube.Manager
 	user    *user
+	ledger  *kube.Ledger
+	// notice tells the user what is to be known at once.
+	notice func(string)
 }
 
 // parseContainer reads the flags of Injection and Connection; it asks the
@@ -30,5 +36,12 @@ func parseContainer(inv *applets.Invocation) (c container, err error) {
 		return c, err
 	}
 	c.user = readUser(inv.Err)
+	c.notice = noticeOn(inv.Err)
+	c.ledger = kube.NewLedger(ledgerDir(), c.notice)
 	return c, nil
+}
+
+// noticeOn writes each notice as a line of its own.
+func noticeOn(out io.Writer) func(string) {
+	return func(text string) { fmt.Fprintln(out, "note: "+text) }
 }

@@ -43,6 +43,7 @@ func ParseNet(inv *applets.Invocation, names []string) (*Net, error) {
 		return nil, err
 	}
 	n.Cluster, n.Image, n.PullPolicy, n.Manager, n.user = c.cluster, c.image, c.pullPolicy, c.manager, c.user
+	n.Ledger, n.Notice = c.ledger, c.notice
 	return n, nil
 }
 
@@ -64,6 +65,7 @@ func (n *Net) Find(ctx context.Context) error {
 func (n *Net) Shell() *Shell {
 	s := &Shell{Cluster: n.Cluster, container: n.Container, selection: kube.Selection{Kind: "pods", Name: n.Pod.Name}, user: n.user}
 	s.Image, s.PullPolicy, s.Manager, s.Progress = n.Image, n.PullPolicy, n.Manager, n.Progress
+	s.Ledger, s.Notice = n.Ledger, n.Notice
 	s.Manager.Role, s.Manager.Profile = mux.RoleShell, kube.ProfileAuto
 	return s
 }

@@ -44,12 +44,14 @@ func ParseShell(inv *applets.Invocation) (*Shell, error) {
 		return nil, err
 	}
 	s.Cluster, s.Image, s.PullPolicy, s.Manager, s.user = c.cluster, c.image, c.pullPolicy, c.manager, c.user
+	s.Ledger = c.ledger
 	s.Manager.Role, s.Manager.Profile = mux.RoleShell, kube.Profile(inv.Flags.String("profile"))
 	return s, nil
 }
 
 // Ensure finds the target and has a shell container run beside it. Where the
-// container was to be had by choice, notes says which one was taken.
+// container was to be had by choice, notes says which one was taken, and why one
+// does not start.
 func (s *Shell) Ensure(ctx context.Context, notes io.Writer) (kube.Injected, error) {
 	pod, key, err := s.user.find(ctx, s.Cluster, s.selection)
 	if err != nil {
@@ -61,6 +63,9 @@ func (s *Shell) Ensure(ctx context.Context, notes io.Writer) (kube.Injected, err
 	if len(s.Target.Others) > 0 {
 		fmt.Fprintf(notes, "note: container %s; there are also: %s (choose with -c)\n",
 			s.Target.Container, strings.Join(s.Target.Others, ", "))
+	}
+	if s.Notice == nil {
+		s.Notice = noticeOn(notes)
 	}
 	s.Manager.User, s.Manager.Target = mux.PublicText(key), s.Target.Container
 	injected, err := s.Cluster.EnsureShell(ctx, s.ShellRequest)

@@ -85,3 +85,13 @@ func keyFile() (string, error) {
 	dir, err := os.UserConfigDir()
 	return filepath.Join(dir, "kdiag", "key.pem"), err
 }
+
+// ledgerDir is where the record of this user's containers is kept; empty for
+// nowhere.
+func ledgerDir() string {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "kdiag", "pods")
+}

@@ -77,6 +77,8 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	if net.Container != "" && len(o.specs) > 0 {
 		return applets.Usage("-c %s is for every port of that container; a port that is named is the pod's", net.Container)
 	}
+	notice := net.Notice
+	net.Notice = func(text string) { report.line.Above(func() { notice(text) }) }
 	net.Cluster.DialAhead()
 	defer report.end()
 	link, err := connect(ctx, net, o, report)

@@ -1,0 +1,225 @@
+package kube
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
+)
+
+// ownContainer is a container in a pod that this user's kdiag made, which has
+// not ended and does a request's job.
+type ownContainer struct {
+	Injected
+	running bool
+	// stuck is why it does not start; empty where it runs or is on its way.
+	stuck string
+	// otherImage says that its image is not the one that was asked for, and the
+	// ledger does not know it.
+	otherImage bool
+}
+
+// findOwn finds a container that this user's kdiag made for the same job: by
+// the ledger, whatever admission made of it; without an entry there by every
+// field that kdiag asks for.
+func (c *Cluster) findOwn(ctx context.Context, i injection) (ownContainer, bool) {
+	for _, own := range i.ownContainers(i.ledger.entries(i.pod.UID)) {
+		if !own.otherImage || c.admitsAs(ctx, i, own) {
+			return own, true
+		}
+	}
+	return ownContainer{}, false
+}
+
+// findMadeMeanwhile looks again, where the ledger knows a container that was
+// not there when the pod was read: another kdiag of this user has just made it.
+// The injection has the newer pod then.
+func (c *Cluster) findMadeMeanwhile(ctx context.Context, i *injection) (ownContainer, bool) {
+	isNew := func(entry ledgerEntry) bool { return ephemeralContainer(i.pod, entry.Name) == nil }
+	if !slices.ContainsFunc(i.ledger.entries(i.pod.UID), isNew) {
+		return ownContainer{}, false
+	}
+	now, err := get[corev1.Pod](ctx, c.pods(i.pod.Namespace), i.pod.Name)
+	if err != nil || now.UID != i.pod.UID {
+		return ownContainer{}, false
+	}
+	i.pod = now
+	return c.findOwn(ctx, *i)
+}
+
+// ownContainers lists the containers in the pod that do, the best first: one
+// that runs or starts before one that is stuck, then by the order of profiles,
+// then one that runs already.
+func (i injection) ownContainers(made []ledgerEntry) []ownContainer {
+	var list []ownContainer
+	for n := range i.pod.Spec.EphemeralContainers {
+		container := &i.pod.Spec.EphemeralContainers[n]
+		own, ok := i.own(container, made)
+		if ok && slices.Contains(i.profiles, own.Profile) && !ended(i.pod, container.Name) {
+			list = append(list, own)
+		}
+	}
+
+	order := func(own ownContainer) int {
+		rank := 2 * slices.Index(i.profiles, own.Profile)
+		switch {
+		case own.stuck != "":
+			rank += 2 * len(i.profiles)
+		case !own.running:
+			rank++
+		}
+		return rank
+	}
+	slices.SortStableFunc(list, func(a, b ownContainer) int { return cmp.Compare(order(a), order(b)) })
+	return list
+}
+
+// own reports whether a container was made by this user's kdiag for the same
+// job. One that does not start is not for a request that asks for another image
+// policy or idle time-out: it is replaced.
+func (i injection) own(container *corev1.EphemeralContainer, made []ledgerEntry) (ownContainer, bool) {
+	asked, known := i.asked(container, made)
+	if !known || !asked.Manager.sameOwner(i.manager) {
+		return ownContainer{}, false
+	}
+
+	own := ownContainer{Injected: Injected{
+		Name: container.Name, Profile: asked.Manager.Profile, IdleTimeout: asked.Manager.IdleTimeout,
+	}}
+	own.otherImage = asked.Image != i.image
+	own.running, own.stuck = progressOf(i.pod, container.Name, asked.Failed)
+	otherIdle := i.manager.IdleTimeout != 0 && i.manager.IdleTimeout != own.IdleTimeout
+	if own.stuck != "" && (own.otherImage || asked.PullPolicy != i.pullPolicy || otherIdle) {
+		return ownContainer{}, false
+	}
+	return own, true
+}
+
+// asked is what a container was asked for as. The ledger's word is good for
+// whatever admission made of it, but not for another image; without an entry
+// the container must be what kdiag asks for, and its image is left open.
+func (i injection) asked(container *corev1.EphemeralContainer, made []ledgerEntry) (ledgerEntry, bool) {
+	for _, entry := range made {
+		if entry.Name == container.Name {
+			return entry, entry.Image == i.image
+		}
+	}
+	manager, ok := managerOf(container)
+	if !ok || !i.isAsAsked(container, manager) {
+		return ledgerEntry{}, false
+	}
+	return ledgerEntry{Name: container.Name, Manager: manager, Image: container.Image, PullPolicy: container.ImagePullPolicy}, true
+}
+
+// isAsAsked reports whether a container is, image and pull policy aside, what
+// kdiag asks for to run a manager: whoever may add containers to the pod can
+// give one the same arguments, and another command, mount or right.
+func (i injection) isAsAsked(container *corev1.EphemeralContainer, manager Manager) bool {
+	want := i.manager
+	want.Profile, want.IdleTimeout = manager.Profile, manager.IdleTimeout
+	asked := i.container(container.Name, want)
+	asked.Image, asked.ImagePullPolicy = container.Image, container.ImagePullPolicy
+
+	have := container.DeepCopy()
+	// What the API server fills in.
+	if have.TerminationMessagePath == corev1.TerminationMessagePathDefault {
+		have.TerminationMessagePath = ""
+	}
+	return equality.Semantic.DeepEqual(asked, *have)
+}
+
+// admitsAs reports whether admission would make the container's image of the
+// one that is asked for, as a webhook does that has nodes pull from a mirror.
+func (c *Cluster) admitsAs(ctx context.Context, i injection, own ownContainer) bool {
+	body, name, err := i.patch(own.Profile)
+	if err != nil {
+		return false
+	}
+	trial, err := c.patchEphemeral(ctx, c.dry, i.pod, body, metav1.DryRunAll)
+	if err != nil {
+		return false
+	}
+	tried, there := ephemeralContainer(trial, name), ephemeralContainer(i.pod, own.Name)
+	return tried != nil && there != nil && tried.Image == there.Image
+}
+
+// reuse waits until a container that was found runs. Where it has failed to
+// start before, the user is told why at once, and the kubelet gets its next
+// try.
+func (c *Cluster) reuse(ctx context.Context, i injection, own ownContainer) (Injected, error) {
+	if asked := i.manager.IdleTimeout; asked != 0 && asked != own.IdleTimeout {
+		return Injected{}, &IdleTimeoutError{own.Name, own.IdleTimeout, asked}
+	}
+	if own.running {
+		return own.Injected, nil
+	}
+	if own.stuck != "" && i.notice != nil {
+		i.notice(fmt.Sprintf("container %s has not started: %s; waiting for the kubelet's next try", own.Name, own.stuck))
+	}
+	err := c.awaitRunning(ctx, i.pod, own, c.eventsFromNow(ctx, i.pod.Namespace), i.progress)
+	i.keepFailure(ctx, i.pod, own.Name, err)
+	return own.Injected, err
+}
+
+// entry is what the ledger keeps of a container that was made.
+func (i injection) entry(made Injected) ledgerEntry {
+	return ledgerEntry{Name: made.Name, Manager: i.managerFor(made.Profile), Image: i.image, PullPolicy: i.pullPolicy}
+}
+
+// keepFailure writes down that a container did not start. The kubelet says so
+// in the pod's status 10 s later only.
+func (i injection) keepFailure(ctx context.Context, pod *corev1.Pod, container string, err error) {
+	var failed *startError
+	if errors.As(err, &failed) {
+		i.ledger.markFailed(ctx, pod.UID, container, oneLine(failed.Error()))
+	}
+}
+
+// progressOf reads how far a container has come. One that was seen to fail, by
+// the ledger's word, is stuck until it runs.
+func progressOf(pod *corev1.Pod, container, failed string) (running bool, stuck string) {
+	status := statusOf(pod, container)
+	switch {
+	case status == nil:
+		return false, failed
+	case status.State.Running != nil:
+		return true, ""
+	case status.State.Waiting != nil && !slices.Contains(startingReasons, status.State.Waiting.Reason):
+		return false, oneLine(joinReason(status.State.Waiting.Reason, status.State.Waiting.Message))
+	}
+	return false, failed
+}
+
+func ended(pod *corev1.Pod, container string) bool {
+	status := statusOf(pod, container)
+	return status != nil && status.State.Terminated != nil
+}
+
+func ephemeralContainer(pod *corev1.Pod, name string) *corev1.EphemeralContainer {
+	for n := range pod.Spec.EphemeralContainers {
+		if pod.Spec.EphemeralContainers[n].Name == name {
+			return &pod.Spec.EphemeralContainers[n]
+		}
+	}
+	return nil
+}
+
+// IdleTimeoutError reports a container that is there and would be used again,
+// but for the idle time-out that was asked for. Nothing changes an ephemeral
+// container.
+type IdleTimeoutError struct {
+	Container  string
+	Has, Asked time.Duration
+}
+
+func (e *IdleTimeoutError) Error() string {
+	return fmt.Sprintf("container %s is there already, with an idle time-out of %s, not %s", e.Container,
+		duration.HumanDuration(e.Has), duration.HumanDuration(e.Asked))
+}

@@ -1,0 +1,247 @@
+package kube
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Ledger keeps on the laptop which containers this user's kdiag has made: a
+// small file for each pod, by its UID. A pod's container keeps its name for as
+// long as the pod lives, and an ephemeral one cannot be changed, so UID and name
+// stand for one container. Without a ledger, or where it cannot be read, kdiag
+// knows its containers by what is in them. A nil *Ledger keeps nothing.
+type Ledger struct {
+	dir string
+	// notice is told of a file that is of no use, once.
+	notice func(string)
+	told   sync.Once
+}
+
+// NewLedger keeps the files in a directory, which is made when it is needed.
+func NewLedger(dir string, notice func(string)) *Ledger {
+	return &Ledger{dir: dir, notice: notice}
+}
+
+// ledgerEntry is a container that was made, as it was asked for: what admission
+// made of it does not matter.
+type ledgerEntry struct {
+	Name       string
+	Manager    Manager
+	Image      string
+	PullPolicy corev1.PullPolicy
+	// Failed is why it did not start, when that was last waited for; the
+	// kubelet tries again.
+	Failed string `json:",omitempty"`
+}
+
+// page is a file of the ledger.
+type page struct{ Containers []ledgerEntry }
+
+const (
+	// maxPage bounds the bytes of a file that are read, maxEntries the
+	// containers that it keeps: the newest.
+	maxPage    = 64 << 10
+	maxEntries = 32
+	// maxFailed bounds the reason that is kept.
+	maxFailed = 512
+	// ledgerAge is how long a file is kept that nobody writes to.
+	ledgerAge = 30 * 24 * time.Hour
+	// maxPruned bounds the files that are looked at when old ones are removed.
+	maxPruned = 1000
+)
+
+// file names a pod's file. There is none for a UID that is no plain word.
+func (l *Ledger) file(pod types.UID, suffix string) (string, bool) {
+	plain := func(r rune) bool {
+		return r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+	}
+	if l == nil || l.dir == "" || pod == "" || len(pod) > 64 {
+		return "", false
+	}
+	for _, r := range string(pod) {
+		if !plain(r) {
+			return "", false
+		}
+	}
+	return filepath.Join(l.dir, string(pod)+suffix), true
+}
+
+const (
+	tempPrefix = ".new-"
+	pageSuffix = ".json"
+	lockSuffix = ".lock"
+)
+
+// entries reads what was made in a pod. A file that is broken, or somebody
+// else's, is as good as none.
+func (l *Ledger) entries(pod types.UID) []ledgerEntry {
+	name, ok := l.file(pod, pageSuffix)
+	if !ok {
+		return nil
+	}
+	read, err := readPage(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.told.Do(func() {
+			if l.notice != nil {
+				l.notice(fmt.Sprintf("the record of your containers in this pod is ignored: %v", err))
+			}
+		})
+	}
+	return read.Containers
+}
+
+func readPage(name string) (page, error) {
+	info, err := os.Lstat(name)
+	switch {
+	case err != nil:
+		return page{}, err
+	case !info.Mode().IsRegular():
+		return page{}, fmt.Errorf("%s is no regular file", name)
+	case !onlyOwnerWrites(info):
+		return page{}, fmt.Errorf("%s can be written by another user", name)
+	}
+
+	file, err := os.Open(name)
+	if err != nil {
+		return page{}, err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxPage+1))
+	if err != nil {
+		return page{}, err
+	}
+	if len(text) > maxPage {
+		return page{}, fmt.Errorf("%s is larger than %d bytes", name, maxPage)
+	}
+
+	var read page
+	if err := json.Unmarshal(text, &read); err != nil {
+		return page{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return read, nil
+}
+
+// add writes down a container that the API server says was made in a pod. A
+// ledger that cannot be written is no failure.
+func (l *Ledger) add(pod types.UID, made ledgerEntry) {
+	if l == nil {
+		return
+	}
+	l.change(pod, func(entries []ledgerEntry) []ledgerEntry { return append(entries, made) })
+	l.prune()
+}
+
+// markFailed writes down why a container did not start.
+func (l *Ledger) markFailed(ctx context.Context, pod types.UID, container, reason string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	defer l.lock(ctx, pod)()
+	l.change(pod, func(entries []ledgerEntry) []ledgerEntry {
+		for n := range entries {
+			if entries[n].Name == container {
+				entries[n].Failed = strings.ToValidUTF8(reason[:min(len(reason), maxFailed)], "")
+			}
+		}
+		return entries
+	})
+}
+
+func (l *Ledger) change(pod types.UID, with func([]ledgerEntry) []ledgerEntry) {
+	name, ok := l.file(pod, pageSuffix)
+	if !ok {
+		return
+	}
+	changed := with(l.entries(pod))
+	if len(changed) == 0 {
+		return
+	}
+	text, err := json.Marshal(page{changed[max(0, len(changed)-maxEntries):]})
+	if err == nil {
+		_ = writeWhole(name, text)
+	}
+}
+
+// writeWhole puts a file in place of another, so that nobody reads half of it.
+func writeWhole(name string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return err
+	}
+	temp, err := os.CreateTemp(filepath.Dir(name), tempPrefix+"*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name())
+
+	_, err = temp.Write(text)
+	err = cmp.Or(err, temp.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(temp.Name(), name)
+}
+
+// prune removes what nobody has written to for a long time.
+func (l *Ledger) prune() {
+	dir, err := os.Open(l.dir)
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	files, _ := dir.ReadDir(maxPruned)
+	for _, file := range files {
+		name := file.Name()
+		ours := strings.HasSuffix(name, pageSuffix) || strings.HasSuffix(name, lockSuffix) || strings.HasPrefix(name, tempPrefix)
+		info, err := file.Info()
+		if ours && err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > ledgerAge {
+			_ = os.Remove(filepath.Join(l.dir, name))
+		}
+	}
+}
+
+// lockPatience bounds the wait for another kdiag that adds a container to the
+// same pod, lockPoll is the time between two looks.
+const (
+	lockPatience = 10 * time.Second
+	lockPoll     = 5 * time.Millisecond
+)
+
+// lock keeps other kdiags of this user from adding a container to a pod at the
+// same time. Where it is not to be had, they go on without.
+func (l *Ledger) lock(ctx context.Context, pod types.UID) (unlock func()) {
+	name, ok := l.file(pod, lockSuffix)
+	if !ok || os.MkdirAll(l.dir, 0o700) != nil {
+		return func() {}
+	}
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return func() {}
+	}
+	unlock = func() { _ = file.Close() }
+
+	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	for {
+		locked, err := tryLock(file)
+		if locked || err != nil {
+			return unlock
+		}
+		select {
+		case <-ctx.Done():
+			return unlock
+		case <-time.After(lockPoll):
+		}
+	}
+}

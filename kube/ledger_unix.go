@@ -1,0 +1,29 @@
+//go:build unix
+
+package kube
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// tryLock takes an exclusive lock on a file (flock(2)), which goes with it. It
+// is false while another process has it.
+func tryLock(file *os.File) (bool, error) {
+	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// onlyOwnerWrites reports whether a file is this user's, and no other user may
+// write to it.
+func onlyOwnerWrites(info fs.FileInfo) bool {
+	status, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(status.Uid) == os.Geteuid() && info.Mode().Perm()&0o022 == 0
+}
