@@ -1,0 +1,147 @@
+package integration
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// plantedContainer is one that somebody planted: like the user's own, but for
+// one thing.
+type plantedContainer struct {
+	name   string
+	change func(*corev1.EphemeralContainer)
+}
+
+var planted = []plantedContainer{
+	{"command", func(c *corev1.EphemeralContainer) { c.Command = []string{"/" + c.Command[0]} }},
+	{"arguments", func(c *corev1.EphemeralContainer) { c.Args = append(c.Args, c.Args[len(c.Args)-1]) }},
+	{"image", func(c *corev1.EphemeralContainer) { c.Image = "localhost/planted:v1" }},
+	{"env", func(c *corev1.EphemeralContainer) {
+		c.Env = append(c.Env, corev1.EnvVar{Name: "GODEBUG", Value: "panicnil=1"})
+	}},
+	{"env-from", func(c *corev1.EphemeralContainer) {
+		optional := true
+		c.EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: "planted"}, Optional: &optional}}}
+	}},
+	{"mounts", func(c *corev1.EphemeralContainer) {
+		c.VolumeMounts = []corev1.VolumeMount{{Name: "shared", MountPath: "/etc"}}
+	}},
+	{"working-directory", func(c *corev1.EphemeralContainer) { c.WorkingDir = "/proc" }},
+	{"capabilities", func(c *corev1.EphemeralContainer) {
+		c.SecurityContext.Capabilities.Add = append(c.SecurityContext.Capabilities.Add, "SYS_ADMIN")
+	}},
+	{"seccomp", func(c *corev1.EphemeralContainer) {
+		c.SecurityContext.SeccompProfile = &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeUnconfined}
+	}},
+	{"user", func(c *corev1.EphemeralContainer) { user := int64(1000); c.SecurityContext.RunAsUser = &user }},
+	{"writable-root", func(c *corev1.EphemeralContainer) { no := false; c.SecurityContext.ReadOnlyRootFilesystem = &no }},
+	{"target", func(c *corev1.EphemeralContainer) { c.TargetContainerName = "" }},
+	{"terminal", func(c *corev1.EphemeralContainer) { c.Stdin, c.TTY = true, true }},
+	{"termination-message", func(c *corev1.EphemeralContainer) { c.TerminationMessagePath = "/proc/self/environ" }},
+}
+
+// TestPlantedContainerIsNotUsed leaves a container alone that has the user's
+// arguments and is not what kdiag asked for; one that is in every field is
+// used without a record of it, too.
+func TestPlantedContainerIsNotUsed(t *testing.T) {
+	namespace := rooted(t)
+	if got := kdiag(t, "manage", "-n", namespace, "root"); got.code != 0 {
+		t.Fatalf("manage: %v", got)
+	}
+	var pod *corev1.Pod
+	eventually(t, "the image's name on the node", func() bool {
+		pod = readPod(t, namespace, "root")
+		return len(pod.Status.EphemeralContainerStatuses) == 1 && pod.Status.EphemeralContainerStatuses[0].ImageID != ""
+	})
+	own := pod.Spec.EphemeralContainers[0]
+	variants := append(slices.Clone(planted), plantedContainer{"image-that-runs", func(c *corev1.EphemeralContainer) {
+		c.Image = pod.Status.EphemeralContainerStatuses[0].ImageID
+	}})
+	podNamed := func(name string) string {
+		return strings.ReplaceAll(manifest(t, "volumepod.yaml"), "NAME", name) + "---\n"
+	}
+	text := podNamed("nothing")
+	for _, p := range variants {
+		text += podNamed(p.name)
+	}
+	apply(t, namespace, text)
+	waitForPods(t, namespace)
+
+	take := func(t *testing.T, pod string, change func(*corev1.EphemeralContainer)) (taken string) {
+		t.Helper()
+		plant(t, namespace, pod, own, change)
+		got := kdiag(t, "manage", "-n", namespace, pod)
+		if got.code != 0 {
+			t.Errorf("manage: %v", got)
+		}
+		return strings.TrimSpace(got.stdout)
+	}
+	t.Run("nothing", func(t *testing.T) {
+		t.Parallel()
+		if got := take(t, "nothing", func(*corev1.EphemeralContainer) {}); got != plantedName {
+			t.Errorf("took %s, want %s, which is what it would have asked for", got, plantedName)
+		}
+	})
+	for _, p := range variants {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			if got := take(t, p.name, p.change); got == plantedName || got == "" {
+				t.Errorf("took %q, want a container of its own", got)
+			}
+		})
+	}
+}
+
+const plantedName = "planted"
+
+// plant adds a container to a pod, as whoever may patch ephemeral containers
+// can: like another one, but for a change. Where it can start, it has.
+func plant(t *testing.T, namespace, pod string, like corev1.EphemeralContainer, change func(*corev1.EphemeralContainer)) {
+	t.Helper()
+	made := like.DeepCopy()
+	made.Name = plantedName
+	change(made)
+	body, err := json.Marshal(map[string]any{"spec": map[string]any{"ephemeralContainers": []*corev1.EphemeralContainer{made}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubectl(t, "patch", "pod", pod, "-n", namespace, "--subresource=ephemeralcontainers", "--type=strategic", "-p", string(body))
+	eventually(t, "the planted container's state", func() bool {
+		for _, status := range readPod(t, namespace, pod).Status.EphemeralContainerStatuses {
+			waits := status.State.Waiting
+			if status.Name == plantedName && (waits == nil || waits.Reason != "ContainerCreating" && waits.Reason != "PodInitializing") {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// TestRecordLetsNobodyIn leaves a planted container alone in a pod that has a
+// record, beside the user's own and after that has ended.
+func TestRecordLetsNobodyIn(t *testing.T) {
+	namespace := rooted(t)
+	first := strings.TrimSpace(kdiag(t, "manage", "-n", namespace, "root", "--idle-timeout=2s").stdout)
+	own := readPod(t, namespace, "root").Spec.EphemeralContainers[0]
+	plant(t, namespace, "root", own, func(c *corev1.EphemeralContainer) {
+		c.Command = []string{"//kdiag"}
+		c.Args[len(c.Args)-1] = "--idle-timeout=10m0s"
+	})
+	eventually(t, "the idle container to end", func() bool {
+		for _, status := range readPod(t, namespace, "root").Status.EphemeralContainerStatuses {
+			if status.Name == first {
+				return status.State.Terminated != nil
+			}
+		}
+		return false
+	})
+	got := kdiag(t, "manage", "-n", namespace, "root")
+	if name := strings.TrimSpace(got.stdout); got.code != 0 || name == first || name == plantedName || name == "" {
+		t.Errorf("manage: %v, want a container that is neither %s, which has ended, nor %s", got, first, plantedName)
+	}
+}
