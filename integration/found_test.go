@@ -80,7 +80,7 @@ func TestNeedIsTold(t *testing.T) {
 	apply(t, namespace, manifest(t, "privileged.yaml"))
 	waitForPods(t, namespace)
 	got := kdiag(t, "shell", "-n", namespace, "privileged", "--", "-c", "true")
-	if got.code != 0 || !strings.Contains(got.stderr, "the target has all privileges") || !strings.Contains(got.stderr, "--profile=setns would do") {
+	if got.code != 0 || !strings.Contains(got.stderr, "the target has all privileges") || !strings.Contains(got.stderr, "--profile=setns --keep-capabilities would do") {
 		t.Errorf("shell beside a privileged target: %v, want the profile that would do", got)
 	}
 	got = kdiag(t, "shell", "-n", namespace, "netadmin", "--profile=baseline", "--", "-c", "true")

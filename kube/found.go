@@ -119,12 +119,10 @@ func (i injection) asked(container *corev1.EphemeralContainer, made []ledgerEntr
 }
 
 // isAsAsked reports whether a container is, image and pull policy aside, what
-// kdiag asks for to run a manager: whoever may add containers to the pod can
+// kdiag asks for to run the manager that its arguments tell of: whoever may add containers to the pod can
 // give one the same arguments, and another command, mount or right.
 func (i injection) isAsAsked(container *corev1.EphemeralContainer, manager Manager) bool {
-	want := i.manager
-	want.Profile, want.IdleTimeout = manager.Profile, manager.IdleTimeout
-	asked := i.container(container.Name, want)
+	asked := i.container(container.Name, manager)
 	asked.Image, asked.ImagePullPolicy = container.Image, container.ImagePullPolicy
 
 	have := container.DeepCopy()

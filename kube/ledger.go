@@ -60,7 +60,7 @@ const (
 	// ledgerAge is how long a file is kept that nobody writes to.
 	ledgerAge = 30 * 24 * time.Hour
 	// maxPruned bounds the files that are looked at when old ones are removed.
-	maxPruned = 1000
+	maxPruned = 200
 )
 
 // file names a pod's file. There is none for a UID that is no plain word.

@@ -20,6 +20,15 @@ func GrantNote(injected kube.Injected) string {
 		duration.HumanDuration(injected.IdleTimeout))
 }
 
+// flagsFor is how a profile is asked for. A shell gives up what it needed for
+// joining the target unless it is told to keep that.
+func flagsFor(p kube.Profile) string {
+	if p == kube.ProfileSetns {
+		return "--profile=setns --keep-capabilities"
+	}
+	return "--profile=" + string(p)
+}
+
 // ProfileNote is the line on the profile that a shell has; empty where it is
 // the first choice and the target needs no more.
 func ProfileNote(target kube.Target, injected kube.Injected) string {
@@ -33,7 +42,7 @@ func ProfileNote(target kube.Target, injected kube.Injected) string {
 	}
 	would, why, needs := target.Need(injected.Profile)
 	if needs {
-		said = append(said, fmt.Sprintf("%s; --profile=%s would do", why, would))
+		said = append(said, fmt.Sprintf("%s; %s would do", why, flagsFor(would)))
 	}
 	if injected.Profile == kube.FirstChoice && !needs {
 		return ""
