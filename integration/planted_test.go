@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"kdiag/kube"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -143,5 +145,26 @@ func TestRecordLetsNobodyIn(t *testing.T) {
 	got := kdiag(t, "manage", "-n", namespace, "root")
 	if name := strings.TrimSpace(got.stdout); got.code != 0 || name == first || name == plantedName || name == "" {
 		t.Errorf("manage: %v, want a container that is neither %s, which has ended, nor %s", got, first, plantedName)
+	}
+}
+
+// TestPlantedNetContainerIsNotUsed leaves a container alone that would have the
+// user's redirects, and their connections, by the user's arguments.
+func TestPlantedNetContainerIsNotUsed(t *testing.T) {
+	namespace := rooted(t)
+	apply(t, namespace, strings.ReplaceAll(manifest(t, "volumepod.yaml"), "NAME", "planted"))
+	waitForPods(t, namespace)
+	c := connect(t, namespace, nil)
+	ctx, cancel := kube.WithTimeout(t.Context(), kube.DefaultTimeout)
+	defer cancel()
+	if _, err := c.EnsureNet(ctx, netRequest(findPod(t, c, "root"))); err != nil {
+		t.Fatal(err)
+	}
+	own := readPod(t, namespace, "root").Spec.EphemeralContainers[0]
+
+	plant(t, namespace, "planted", own, func(c *corev1.EphemeralContainer) { c.Command = []string{"//kdiag"} })
+	taken, err := c.EnsureNet(ctx, netRequest(findPod(t, c, "planted")))
+	if err != nil || !taken.Created || taken.Name == plantedName {
+		t.Errorf("EnsureNet = %+v, %v, want a container of its own", taken, err)
 	}
 }

@@ -120,8 +120,8 @@ func TestShellBaselineByPolicy(t *testing.T) {
 func policed(t *testing.T, policy, rung string) (namespace string) {
 	t.Helper()
 	namespace = newNamespace(t, "kdiag-test="+policy)
-	text := manifest(t, policy+".yaml")
-	applyAll(t, text)
+	// A policy is in no namespace: another run on the same cluster has its own.
+	applyAll(t, strings.ReplaceAll(manifest(t, policy+".yaml"), "kdiag-test-"+policy, namespace))
 	apply(t, namespace, manifest(t, "rootpod.yaml"))
 	waitForPods(t, namespace)
 	eventually(t, "the policy to hold", func() bool {
