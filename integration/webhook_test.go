@@ -44,6 +44,18 @@ func (w *webhook) asked() (real, dry int) {
 	return w.real, w.dry
 }
 
+// count counts a request, and returns the function to answer it with.
+func (w *webhook) count(dry bool) func(*corev1.EphemeralContainer) *admissionv1.AdmissionResponse {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if dry {
+		w.dry++
+	} else {
+		w.real++
+	}
+	return w.answer
+}
+
 func (w *webhook) ServeHTTP(out http.ResponseWriter, in *http.Request) {
 	var review admissionv1.AdmissionReview
 	err := json.NewDecoder(in.Body).Decode(&review)
@@ -57,16 +69,8 @@ func (w *webhook) ServeHTTP(out http.ResponseWriter, in *http.Request) {
 		return
 	}
 
-	w.mu.Lock()
-	if *review.Request.DryRun {
-		w.dry++
-	} else {
-		w.real++
-	}
-	w.mu.Unlock()
-
 	before := container.DeepCopy()
-	answer := w.answer(container)
+	answer := w.count(*review.Request.DryRun)(container)
 	if answer == nil {
 		answer = &admissionv1.AdmissionResponse{Allowed: true}
 	}
@@ -100,12 +104,15 @@ func newContainer(request *admissionv1.AdmissionRequest) (int, *corev1.Ephemeral
 }
 
 // replaced is the JSON patch that puts a changed container into its pod; nil
-// where nothing was changed.
+// where nothing was changed. One without a name is taken out.
 func replaced(index int, before, after *corev1.EphemeralContainer) []byte {
 	was, _ := json.Marshal(before)
 	is, _ := json.Marshal(after)
-	if slices.Equal(was, is) {
+	switch {
+	case slices.Equal(was, is):
 		return nil
+	case after.Name == "":
+		return fmt.Appendf(nil, `[{"op": "remove", "path": "/spec/ephemeralContainers/%d"}]`, index)
 	}
 	return fmt.Appendf(nil, `[{"op": "replace", "path": "/spec/ephemeralContainers/%d", "value": %s}]`, index, is)
 }
