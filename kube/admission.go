@@ -45,35 +45,46 @@ func (c *Cluster) AdmitsNet(ctx context.Context, r NetRequest) (Admission, error
 
 // admits tries all of the profiles at once.
 func (c *Cluster) admits(ctx context.Context, i injection) (Admission, error) {
-	answers := make([]error, len(i.profiles))
+	refused := make([]setback, len(i.profiles))
+	failed := make([]error, len(i.profiles))
 	var tried sync.WaitGroup
 	for n, profile := range i.profiles {
-		tried.Go(func() { answers[n] = c.try(ctx, i, profile) })
+		tried.Go(func() { refused[n], failed[n] = c.try(ctx, i, profile) })
 	}
 	tried.Wait()
-	var refused error
-	for n, err := range answers {
+
+	for n, profile := range i.profiles {
 		switch {
-		case err == nil && refused == nil:
-			return Admission{Profile: i.profiles[n]}, nil
-		case err == nil:
-			return Admission{Profile: i.profiles[n], Refused: oneLine(refused.Error())}, nil
-		case !isRefusal(err) || apierrors.IsForbidden(err) && !c.allowed(ctx, injectRight(i.pod)):
-			return Admission{}, c.injectError(ctx, i.pod, err)
-		case refused == nil:
-			refused = err
+		case failed[n] != nil:
+			return Admission{}, c.injectError(ctx, i.pod, failed[n])
+		case refused[n].by == byNobody && n == 0:
+			return Admission{Profile: profile}, nil
+		case refused[n].by == byNobody:
+			return Admission{Profile: profile, Refused: oneLine(refused[0].err.Error())}, nil
 		}
 	}
-	return Admission{}, &RefusedError{&Error{Doing: i.doing(), Err: refused, Next: i.refused(ctx, c, i)}}
+	last := refused[len(refused)-1]
+	return Admission{}, &RefusedError{&Error{Doing: i.doing(), Err: last.err, Next: i.hint(ctx, c, i, last)}}
 }
 
-// try asks by a dry run whether a container would be admitted.
-func (c *Cluster) try(ctx context.Context, i injection, profile Profile) error {
-	patch, _, err := i.patch(profile)
+// try asks by a dry run whether a container would be admitted, and left so that
+// it can do its job.
+func (c *Cluster) try(ctx context.Context, i injection, profile Profile) (setback, error) {
+	asked := i.newContainer(profile)
+	pod, err := c.patchEphemeral(ctx, c.dry, i.pod, asked, metav1.DryRunAll)
 	if err == nil {
-		_, err = c.patchEphemeral(ctx, c.dry, i.pod, patch, metav1.DryRunAll)
+		if spoilt := mutationOf(pod, asked).check(""); spoilt != nil {
+			return setback{byMutation, spoilt}, nil
+		}
+		return setback{}, nil
 	}
-	return err
+
+	by := c.refuser(ctx, i.pod, err)
+	if by == byNobody || by == byAdmission && apierrors.IsBadRequest(err) {
+		// In the same words a server says that a webhook takes no dry runs.
+		return setback{}, err
+	}
+	return setback{by, err}, nil
 }
 
 // enforceLabel is the Pod Security level that a namespace admits (KEP-2579).
@@ -81,7 +92,7 @@ const enforceLabel = "pod-security.kubernetes.io/enforce"
 
 // PolicyLevel is the Pod Security level that the cluster's namespace enforces
 // by its label; empty where it has none, and the API server's own default
-// holds, which is "privileged" where nobody changed it.
+// holds, which is "privileged" where byNobody changed it.
 func (c *Cluster) PolicyLevel(ctx context.Context) (string, error) {
 	namespace, err := get[corev1.Namespace](ctx, c.namespaces(), c.Namespace)
 	if err != nil {

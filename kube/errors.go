@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,7 @@ func (c *Cluster) explain(ctx context.Context, doing string, right access, err e
 	if apierrors.IsForbidden(err) && !isForeign(err) && !c.allowed(ctx, right) {
 		return denied(doing, right, err)
 	}
-	return &Error{Doing: doing, Err: c.plain(err), Next: c.hint(err)}
+	return &Error{Doing: doing, Err: c.plain(err), Next: cmp.Or(admissionHint(err, right.namespace), c.hint(err))}
 }
 
 // denied is the refusal of a request for want of a right.

@@ -108,7 +108,7 @@ func (i injection) own(container *corev1.EphemeralContainer, made []ledgerEntry)
 func (i injection) asked(container *corev1.EphemeralContainer, made []ledgerEntry) (ledgerEntry, bool) {
 	for _, entry := range made {
 		if entry.Name == container.Name {
-			return entry, entry.Image == i.image
+			return entry, entry.Image == i.image && !entry.Spoilt
 		}
 	}
 	manager, ok := managerOf(container)
@@ -136,15 +136,12 @@ func (i injection) isAsAsked(container *corev1.EphemeralContainer, manager Manag
 // admitsAs reports whether admission would make the container's image of the
 // one that is asked for, as a webhook does that has nodes pull from a mirror.
 func (c *Cluster) admitsAs(ctx context.Context, i injection, own ownContainer) bool {
-	body, name, err := i.patch(own.Profile)
+	asked := i.newContainer(own.Profile)
+	trial, err := c.patchEphemeral(ctx, c.dry, i.pod, asked, metav1.DryRunAll)
 	if err != nil {
 		return false
 	}
-	trial, err := c.patchEphemeral(ctx, c.dry, i.pod, body, metav1.DryRunAll)
-	if err != nil {
-		return false
-	}
-	tried, there := ephemeralContainer(trial, name), ephemeralContainer(i.pod, own.Name)
+	tried, there := ephemeralContainer(trial, asked.Name), ephemeralContainer(i.pod, own.Name)
 	return tried != nil && there != nil && tried.Image == there.Image
 }
 

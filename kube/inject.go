@@ -6,14 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"kdiag/mux"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 )
@@ -75,7 +72,7 @@ func (r ShellRequest) injection() injection {
 		manager: r.Manager, ledger: r.Ledger, progress: r.Progress, notice: r.Notice,
 		profiles: r.Manager.Profile.candidates(),
 		security: func(p Profile) *corev1.SecurityContext { return p.securityContext(r.Target) },
-		refused:  admitted,
+		hint:     shellHint,
 	}
 }
 
@@ -108,9 +105,7 @@ func (r NetRequest) injection() injection {
 		manager: manager, ledger: r.Ledger, progress: r.Progress, notice: r.Notice,
 		profiles: []Profile{manager.Profile},
 		security: func(Profile) *corev1.SecurityContext { return netSecurityContext() },
-		refused: func(context.Context, *Cluster, injection) string {
-			return "redirects need the capability NET_ADMIN, which Pod Security admits at the level privileged alone: " + policyHint(r.Pod)
-		},
+		hint:     netHint,
 	}
 }
 
@@ -129,8 +124,8 @@ type injection struct {
 	// one.
 	profiles []Profile
 	security func(Profile) *corev1.SecurityContext
-	// refused is the hint where the cluster admits none of the profiles.
-	refused func(context.Context, *Cluster, injection) string
+	// hint says what to do where the cluster admits none of the profiles.
+	hint func(context.Context, *Cluster, injection, setback) string
 }
 
 // doing is what is tried, for messages.
@@ -167,77 +162,6 @@ func (c *Cluster) ensure(ctx context.Context, i injection) (Injected, error) {
 	return made, err
 }
 
-// add adds the container of the first profile that the cluster admits. A
-// request that is refused makes nothing, so each is its own trial: a dry run
-// before it would only cost a round trip.
-func (c *Cluster) add(ctx context.Context, i injection) (Injected, *corev1.Pod, error) {
-	var refused []error
-	for _, profile := range i.profiles {
-		patch, name, err := i.patch(profile)
-		if err != nil {
-			return Injected{}, nil, err
-		}
-		pod, err := c.patchEphemeral(ctx, c.core, i.pod, patch)
-		if err != nil {
-			if isRefusal(err) && c.allowed(ctx, injectRight(i.pod)) {
-				refused = append(refused, err)
-				continue
-			}
-			return Injected{}, nil, c.injectError(ctx, i.pod, err)
-		}
-		made := Injected{Name: name, Profile: profile, Created: true, IdleTimeout: i.managerFor(profile).IdleTimeout}
-		if len(refused) > 0 {
-			made.Refused = oneLine(refused[0].Error())
-		}
-		return made, pod, nil
-	}
-	return Injected{}, nil, &Error{Doing: i.doing(), Err: refused[0], Next: i.refused(ctx, c, i)}
-}
-
-// isRefusal reports whether an admission plugin or policy said no: it answers
-// 403, or 422 where a ValidatingAdmissionPolicy gives no other reason.
-func isRefusal(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err)
-}
-
-func injectRight(pod *corev1.Pod) access {
-	return patchEphemeral.in(pod.Namespace, pod.Name)
-}
-
-func (c *Cluster) injectError(ctx context.Context, pod *corev1.Pod, err error) error {
-	doing := "add an ephemeral container to pod " + pod.Namespace + "/" + pod.Name
-	if apierrors.IsNotFound(err) {
-		// The pod was there a moment ago, so either it went or the
-		// subresource is missing (Kubernetes before 1.25, KEP-277).
-		if _, getErr := get[corev1.Pod](ctx, c.pods(pod.Namespace), pod.Name); getErr == nil {
-			return &Error{Doing: doing, Err: err, Next: "kdiag needs Kubernetes 1.25 or later"}
-		}
-	}
-	return c.explain(ctx, doing, injectRight(pod), err)
-}
-
-// admitted finds out what the cluster would admit of the profiles that were
-// not asked for.
-func admitted(ctx context.Context, c *Cluster, i injection) string {
-	var pass []Profile
-	for _, profile := range everyProfile {
-		if slices.Contains(i.profiles, profile) {
-			continue
-		}
-		if c.try(ctx, i, profile) == nil {
-			pass = append(pass, profile)
-		}
-	}
-	if len(pass) > 0 {
-		return "admitted here: --profile=" + strings.Join(profileNames(pass), ", --profile=") + " (or auto)"
-	}
-	return policyHint(i.pod)
-}
-
-func policyHint(pod *corev1.Pod) string {
-	return "ask who sets the namespace's policies: kubectl get ns " + pod.Namespace + " --show-labels"
-}
-
 // oneProcessor has Go's runtime start with a single processor: a manager and a
 // launcher have no use for more, and begin with a fifth less work.
 var oneProcessor = corev1.EnvVar{Name: "GOMAXPROCS", Value: "1"}
@@ -248,6 +172,12 @@ func (i injection) managerFor(p Profile) Manager {
 	m.Profile = p
 	m.IdleTimeout = cmp.Or(m.IdleTimeout, p.idleTimeout())
 	return m
+}
+
+// newContainer is what a profile asks for, with a new name.
+func (i injection) newContainer(p Profile) corev1.EphemeralContainer {
+	manager := i.managerFor(p)
+	return i.container(manager.newName(), manager)
 }
 
 // container is what is asked for, under a name, to run a manager.
@@ -267,17 +197,14 @@ func (i injection) container(name string, manager Manager) corev1.EphemeralConta
 	}
 }
 
-// patch is a strategic merge patch that adds the container, and its name.
-func (i injection) patch(p Profile) (patch []byte, name string, err error) {
-	manager := i.managerFor(p)
-	container := i.container(manager.newName(), manager)
-	patch, err = json.Marshal(map[string]any{
+// patchEphemeral adds a container to a pod by a strategic merge patch.
+func (c *Cluster) patchEphemeral(ctx context.Context, client rest.Interface, pod *corev1.Pod, container corev1.EphemeralContainer, dryRun ...string) (*corev1.Pod, error) {
+	body, err := json.Marshal(map[string]any{
 		"spec": map[string]any{"ephemeralContainers": []corev1.EphemeralContainer{container}},
 	})
-	return patch, container.Name, err
-}
-
-func (c *Cluster) patchEphemeral(ctx context.Context, client rest.Interface, pod *corev1.Pod, body []byte, dryRun ...string) (*corev1.Pod, error) {
+	if err != nil {
+		return nil, err
+	}
 	pods := resource{client, c.codec, "pods", pod.Namespace}
 	return patch[corev1.Pod](ctx, pods, pod.Name, "ephemeralcontainers", body, metav1.PatchOptions{DryRun: dryRun})
 }

@@ -45,6 +45,8 @@ type ledgerEntry struct {
 	// Failed is why it did not start, when that was last waited for; the
 	// kubelet tries again.
 	Failed string `json:",omitempty"`
+	// Spoilt says that admission changed it so that it is of no use.
+	Spoilt bool `json:",omitempty"`
 }
 
 // page is a file of the ledger.

@@ -98,6 +98,9 @@ func (m Manager) newName() string {
 	return fmt.Sprintf("%s-%s", name, utilrand.String(suffix))
 }
 
+// namePrefix is what the names of all containers of this role begin with.
+func (m Manager) namePrefix() string { return "kdiag-" + m.Role + "-" }
+
 // Living is a manager in a pod that has not ended.
 type Living struct {
 	// Container is the ephemeral container that it runs in.

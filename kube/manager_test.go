@@ -49,14 +49,11 @@ func TestManagerName(t *testing.T) {
 	}
 }
 
-// TestNetPatch holds what a net container is made of.
-func TestNetPatch(t *testing.T) {
+// TestNetContainer holds what a net container is made of.
+func TestNetContainer(t *testing.T) {
 	pod := &corev1.Pod{}
-	body, name, err := NetRequest{Pod: pod, Image: "i", Manager: Manager{User: "me", Target: "app"}}.injection().patch("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.HasPrefix(name, "kdiag-net-") || strings.Contains(string(body), "targetContainerName") || strings.Contains(string(body), "--target") {
-		t.Errorf("patch %s = %s, want kdiag-net-… without a target", name, body)
+	container := NetRequest{Pod: pod, Image: "i", Manager: Manager{User: "me", Target: "app"}}.injection().newContainer("")
+	if !strings.HasPrefix(container.Name, "kdiag-net-") || container.TargetContainerName != "" || strings.Contains(strings.Join(container.Args, " "), "--target") {
+		t.Errorf("container %+v, want kdiag-net-… without a target", container)
 	}
 }

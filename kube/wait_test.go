@@ -22,7 +22,7 @@ func TestEventsFromNow(t *testing.T) {
 	routes.HandleFunc("PATCH /api/v1/namespaces/ns/pods/web/ephemeralcontainers", func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
 			Spec struct {
-				EphemeralContainers []corev1.EphemeralContainer
+				EphemeralContainers []corev1.EphemeralContainer `json:"ephemeralContainers"`
 			}
 		}
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || len(body.Spec.EphemeralContainers) != 1 {
@@ -33,7 +33,8 @@ func TestEventsFromNow(t *testing.T) {
 			t.Errorf("Accept: %s, want protobuf first: JSON takes each start a few milliseconds more", accept)
 		}
 		added <- body.Spec.EphemeralContainers[0].Name
-		answerJSON(w, `{"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "web", "namespace": "ns", "uid": "1234", "resourceVersion": "5"}}`)
+		spec, _ := json.Marshal(body.Spec)
+		answerJSON(w, fmt.Sprintf(`{"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "web", "namespace": "ns", "uid": "1234", "resourceVersion": "5"}, "spec": %s}`, spec))
 	})
 	routes.HandleFunc("GET /api/v1/namespaces/ns/events", func(w http.ResponseWriter, r *http.Request) {
 		asked := r.URL.Query()

@@ -1,0 +1,119 @@
+package kube
+
+import (
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// TestMutation tells what spoils a container from what does not.
+func TestMutation(t *testing.T) {
+	yes, no, root, user, another := true, false, int64(0), int64(1000), int64(1001)
+	drop := func(names ...corev1.Capability) func(*corev1.EphemeralContainer) {
+		return func(c *corev1.EphemeralContainer) {
+			c.SecurityContext.Capabilities.Drop = append(c.SecurityContext.Capabilities.Drop, names...)
+		}
+	}
+	add := func(names ...corev1.Capability) func(*corev1.EphemeralContainer) {
+		return func(c *corev1.EphemeralContainer) {
+			c.SecurityContext.Capabilities.Add = append(c.SecurityContext.Capabilities.Add, names...)
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		profile Profile
+		change  func(*corev1.EphemeralContainer)
+		spoils  bool
+		said    []string
+	}{
+		{"nothing", ProfileChroot, func(*corev1.EphemeralContainer) {}, false, nil},
+		{"a mirror", ProfileChroot, func(c *corev1.EphemeralContainer) { c.Image = "mirror/kdiag" }, false, nil},
+		{"defaults", ProfileChroot, func(c *corev1.EphemeralContainer) {
+			mount := corev1.DefaultProcMount
+			c.SecurityContext.ProcMount, c.TerminationMessagePath = &mount, "/dev/termination-log"
+		}, false, nil},
+		{"not root", ProfileChroot, func(c *corev1.EphemeralContainer) { c.SecurityContext.RunAsNonRoot = &yes }, true, []string{"runAsNonRoot=true"}},
+		{"not root, look-only", ProfileRestricted, func(c *corev1.EphemeralContainer) { c.SecurityContext.RunAsNonRoot = nil }, false, []string{"no runAsNonRoot"}},
+		{"another user", ProfileBaseline, func(c *corev1.EphemeralContainer) { c.SecurityContext.RunAsUser = &user }, true, []string{"runAsUser=1000"}},
+		{"another user, look-only", ProfileRestricted, func(c *corev1.EphemeralContainer) { c.SecurityContext.RunAsUser = &another }, false, []string{"runAsUser=1001"}},
+		{"the pod's user", ProfileChroot, func(c *corev1.EphemeralContainer) { c.SecurityContext.RunAsUser = nil }, true, []string{"no runAsUser"}},
+		{"no security context", ProfileChroot, func(c *corev1.EphemeralContainer) { c.SecurityContext = nil }, true, []string{
+			"no runAsNonRoot", "no runAsUser", "no runAsGroup", "no readOnlyRootFilesystem", "capabilities not added: SYS_CHROOT SYS_PTRACE", "seccompProfile=none"}},
+		{"dropped by its long name", ProfileChroot, drop("CAP_SYS_PTRACE"), true, []string{"capabilities dropped: CAP_SYS_PTRACE"}},
+		{"dropped, not used", ProfileChroot, drop("NET_RAW", "MKNOD"), false, []string{"capabilities dropped: NET_RAW MKNOD"}},
+		{"dropped, relied on", ProfileBaseline, drop("SETUID"), true, []string{"capabilities dropped: SETUID"}},
+		{"all dropped", ProfileChroot, drop("ALL"), true, []string{"capabilities dropped: ALL"}},
+		{"all dropped, look-only", ProfileRestricted, func(*corev1.EphemeralContainer) {}, false, nil},
+		{"more added", ProfileChroot, add("SYS_ADMIN"), true, []string{"capabilities added: SYS_ADMIN"}},
+		{"a default added", ProfileChroot, add("CHOWN"), false, []string{"capabilities added: CHOWN"}},
+		{"privileged", ProfileChroot, func(c *corev1.EphemeralContainer) { c.SecurityContext.Privileged = &yes }, true, []string{"privileged=true"}},
+		{"no escalation", ProfileChroot, func(c *corev1.EphemeralContainer) { c.SecurityContext.AllowPrivilegeEscalation = &no }, false, []string{"allowPrivilegeEscalation=false"}},
+		{"another command", ProfileChroot, func(c *corev1.EphemeralContainer) { c.Command = []string{"/sh"} }, true, []string{`command=["/sh"]`}},
+		{"other arguments", ProfileChroot, func(c *corev1.EphemeralContainer) { c.Args = nil }, true, []string{`args=[]`}},
+		{"another target", ProfileChroot, func(c *corev1.EphemeralContainer) { c.TargetContainerName = "db" }, true, []string{`targetContainerName="db"`}},
+	} {
+		pod := &corev1.Pod{}
+		pod.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: &user}
+		request := ShellRequest{Target: Target{Pod: pod, Container: "app"}, Image: "i", Manager: Manager{Role: "shell", User: "me", Target: "app"}}
+		asked := request.injection().newContainer(c.profile)
+		got := asked.DeepCopy()
+		c.change(got)
+		pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{*got}
+		m := mutationOf(pod, asked)
+		if said := m.changes(); m.spoils() != c.spoils || !slices.Equal(said, c.said) {
+			t.Errorf("%s: changes = %q, spoils = %t, want %q, %t", c.name, said, m.spoils(), c.said, c.spoils)
+		}
+	}
+
+	pod := &corev1.Pod{}
+	net := NetRequest{Pod: pod, Image: "i", Manager: Manager{User: "me"}}.injection().newContainer("")
+	pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{*net.DeepCopy()}
+	if m := mutationOf(pod, net); m.spoils() || m.changes() != nil {
+		t.Errorf("net container: changes = %q, spoils = %t, want none", m.changes(), m.spoils())
+	}
+	pod.Spec.EphemeralContainers[0].SecurityContext.RunAsUser = &root
+	drop("NET_ADMIN")(&pod.Spec.EphemeralContainers[0])
+	if m := mutationOf(pod, net); !m.spoils() {
+		t.Errorf("net container without NET_ADMIN: changes = %q, want it spoilt", m.changes())
+	}
+	pod.Spec.EphemeralContainers = nil
+	if m := mutationOf(pod, net); !m.spoils() || len(m.changes()) != 1 {
+		t.Errorf("no container: changes = %q, spoils = %t, want it spoilt", m.changes(), m.spoils())
+	}
+}
+
+// TestSpoilt has a container that the cluster changed not used again, nor
+// another one of its profile taken for it, by whomever it was made.
+func TestSpoilt(t *testing.T) {
+	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+	mine := Manager{Role: "shell", Target: "app", User: "me", Version: "v1", Profile: ProfileChroot}
+	pod := &corev1.Pod{}
+	i := ShellRequest{Target: Target{Pod: pod, Container: "app"}, Image: "i", Manager: mine}.injection()
+	put := func(m Manager, change func(*corev1.EphemeralContainer)) {
+		ephemeral(pod, m.newName(), "i", m, running)
+		change(&pod.Spec.EphemeralContainers[len(pod.Spec.EphemeralContainers)-1])
+	}
+	whole := func(*corev1.EphemeralContainer) {}
+	nonRoot := func(c *corev1.EphemeralContainer) { yes := true; c.SecurityContext.RunAsNonRoot = &yes }
+	with := func(change func(*Manager)) Manager { m := mine; change(&m); return m }
+
+	put(with(func(m *Manager) { m.Target, m.User, m.Version = "db", "you", "v0" }), whole)
+	put(with(func(m *Manager) { m.Profile = ProfileBaseline }), nonRoot)
+	if spoilt := i.spoiltOf(ProfileChroot); spoilt != nil {
+		t.Errorf("spoiltOf = %v, want nil", spoilt)
+	}
+	put(mine, nonRoot)
+	if found := firstOwn(i); found != "" {
+		t.Errorf("own containers: %s, which was changed, want none", found)
+	}
+	if spoilt := i.spoiltOf(ProfileChroot); spoilt == nil || spoilt.Container != pod.Spec.EphemeralContainers[2].Name {
+		t.Errorf("spoiltOf = %v, want the last container", spoilt)
+	}
+
+	pod.Spec.EphemeralContainers = pod.Spec.EphemeralContainers[:2]
+	put(mine, func(c *corev1.EphemeralContainer) { c.Args = append([]string{"/kdiag"}, c.Args...) })
+	if spoilt := i.spoiltOf(ProfileChroot); spoilt == nil {
+		t.Error("spoiltOf with other arguments = nil, want the last container")
+	}
+}
