@@ -141,6 +141,9 @@ func (c *Cluster) ensure(ctx context.Context, i injection) (Injected, error) {
 	if own, ok := c.findOwn(ctx, i); ok {
 		return c.reuse(ctx, i, own)
 	}
+	if err := isUp(i.pod); err != nil {
+		return Injected{}, err
+	}
 	since := c.eventsFromNow(ctx, i.pod.Namespace)
 
 	unlock := i.ledger.lock(ctx, i.pod.UID)

@@ -164,7 +164,11 @@ func (e examination) target(ctx context.Context) [][]Check {
 	if err != nil {
 		return [][]Check{{failed(nameTarget, err)}}
 	}
-	target, err := e.probe.Pick(pod)
+	err = kube.TakesContainers(pod)
+	var target kube.Target
+	if err == nil {
+		target, err = e.probe.Pick(pod)
+	}
 	if err != nil {
 		return [][]Check{{failed(nameTarget, err)}}
 	}

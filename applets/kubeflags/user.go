@@ -54,11 +54,15 @@ func (u *user) key() (ed25519.PrivateKey, error) {
 	return u.mine, u.err
 }
 
-// find finds a pod, with the key of the user whose container it is to have. It
-// waits for both in any case: the file may be half made.
+// find finds a pod that takes containers, with the key of the user whose
+// container it is to have. It waits for both in any case: the file may be half
+// made.
 func (u *user) find(ctx context.Context, cluster *kube.Cluster, selection kube.Selection) (*corev1.Pod, ed25519.PrivateKey, error) {
 	pod, err := cluster.FindPod(ctx, selection)
 	key, keyErr := u.key()
+	if err == nil {
+		err = kube.TakesContainers(pod)
+	}
 	if err == nil {
 		err = keyErr
 	}

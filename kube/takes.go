@@ -1,0 +1,84 @@
+package kube
+
+import (
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// TakesContainers is nil for a pod that kdiag's containers can be added to. It
+// goes by what the pod says of itself, so that no request is made in vain.
+func TakesContainers(pod *corev1.Pod) error {
+	doing := "add a container to pod " + pod.Namespace + "/" + pod.Name
+	switch {
+	case isStatic(pod):
+		return &Error{Doing: doing, Err: errors.New("static pods take no ephemeral containers"),
+			Next: fmt.Sprintf("start a pod of the same specification through the API server; or work on the node itself: kubectl debug node/%s -it --image=IMAGE", pod.Spec.NodeName)}
+	case isWindows(pod):
+		return &Error{Doing: doing, Err: errors.New("it is a Windows pod, and kdiag needs Linux containers"),
+			Next: "kubectl debug takes an image for Windows"}
+	}
+	return nil
+}
+
+// isStatic reports whether a pod is the API server's mirror of a static one. By
+// the same annotation that refuses every ephemeral container
+// (ValidatePodEphemeralContainersUpdate in k8s.io/kubernetes).
+func isStatic(pod *corev1.Pod) bool {
+	_, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]
+	return mirror
+}
+
+// isWindows goes by what a pod says (KEP-2802), else by the nodes that it
+// chooses, as pods did before 1.25.
+func isWindows(pod *corev1.Pod) bool {
+	if pod.Spec.OS != nil {
+		return pod.Spec.OS.Name == corev1.Windows
+	}
+	return pod.Spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows)
+}
+
+// isUp is nil for a pod whose sandbox is there, so that a container which is
+// added to it starts: it runs, or at least one of its init containers does.
+func isUp(pod *corev1.Pod) error {
+	doing := "add a container to pod " + pod.Namespace + "/" + pod.Name
+	next := fmt.Sprintf("kubectl describe pod -n %s %s tells more", pod.Namespace, pod.Name)
+	switch {
+	case pod.DeletionTimestamp != nil:
+		return &Error{Doing: doing, Err: errors.New("it is being deleted")}
+	case pod.Status.Phase == corev1.PodSucceeded, pod.Status.Phase == corev1.PodFailed:
+		return &Error{Doing: doing, Err: fmt.Errorf("it is over: %s", whyOver(pod)), Next: next}
+	case pod.Status.Phase != corev1.PodPending:
+		return nil
+	}
+
+	for _, c := range Containers(pod) {
+		if status := statusOf(pod, c.Name); status != nil && status.State.Running != nil {
+			return nil
+		}
+	}
+	return &Error{Doing: doing, Err: fmt.Errorf("it is not running: %s", whyNotUp(pod)), Next: next}
+}
+
+// whyOver is what is known of a pod's end.
+func whyOver(pod *corev1.Pod) string {
+	for _, c := range Containers(pod) {
+		status := statusOf(pod, c.Name)
+		if status != nil && status.State.Terminated != nil && (status.State.Terminated.ExitCode != 0 || pod.Status.Phase == corev1.PodSucceeded) {
+			return "container " + c.Name + ": " + whyNotRunning(pod, status)
+		}
+	}
+	return joinReason(string(pod.Status.Phase), pod.Status.Reason, pod.Status.Message)
+}
+
+// whyNotUp is what a pod waits for that has no container running yet.
+func whyNotUp(pod *corev1.Pod) string {
+	for _, c := range Containers(pod) {
+		status := statusOf(pod, c.Name)
+		if status != nil && status.State.Waiting != nil {
+			return "container " + c.Name + ": " + whyNotRunning(pod, status)
+		}
+	}
+	return whyNotRunning(pod, nil)
+}
