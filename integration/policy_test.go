@@ -1,0 +1,292 @@
+package integration
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// TestPolicyWebhookCodes has a webhook deny SYS_PTRACE with every code that is
+// seen in clusters: each is a refusal, which leaves the next profile.
+func TestPolicyWebhookCodes(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		status *metav1.Status
+		words  string
+	}{
+		{"no code", &metav1.Status{Message: "no debugging here"}, "denied the request: no debugging here"},
+		{"no status", nil, "denied the request without explanation"},
+		{"200", &metav1.Status{Code: http.StatusOK, Message: "well, no"}, "denied the request: well, no"},
+		{"400 BadRequest", &metav1.Status{Code: http.StatusBadRequest, Reason: metav1.StatusReasonBadRequest}, "denied the request: BadRequest"},
+		{"401", &metav1.Status{Code: http.StatusUnauthorized, Reason: metav1.StatusReasonUnauthorized, Message: "not you"}, "denied the request: not you"},
+		{"403", &metav1.Status{Code: http.StatusForbidden, Message: "no debugging"}, "denied the request: no debugging"},
+		{"403 Forbidden", &metav1.Status{Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden}, "denied the request: Forbidden"},
+		{"404", &metav1.Status{Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound, Message: "no exemption found"}, "no exemption found"},
+		{"409", &metav1.Status{Code: http.StatusConflict, Reason: metav1.StatusReasonConflict, Message: "in conflict"}, "in conflict"},
+		{"422", &metav1.Status{Code: http.StatusUnprocessableEntity, Message: "no such capability"}, "no such capability"},
+		{"429", &metav1.Status{Code: http.StatusTooManyRequests, Reason: metav1.StatusReasonTooManyRequests, Message: "one a day"}, "one a day"},
+		{"500", &metav1.Status{Code: http.StatusInternalServerError, Message: "rule does not compile"}, "rule does not compile"},
+		{"503", &metav1.Status{Code: http.StatusServiceUnavailable, Message: "not at night"}, "not at night"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			namespace := rooted(t)
+			hook := webhook{kind: "Validating", answer: denies("SYS_PTRACE", c.status)}
+			hook.start(t, namespace)
+			got := kdiag(t, "shell", "-n", namespace, "root", "--", "-c", "echo here")
+			if got.code != 0 || got.stdout != "here\n" || !strings.Contains(got.stderr, "profile baseline") || !strings.Contains(got.stderr, c.words) {
+				t.Errorf("shell: %v\nwant a shell of profile baseline, and %q", got, c.words)
+			}
+			if made := containersOf(t, namespace, "root"); len(made) != 1 {
+				t.Errorf("containers: %q, want 1", made)
+			}
+			checks, all := doctor(t, "-n", namespace, "root")
+			status := "ok"
+			if c.name == "400 BadRequest" {
+				status = "unknown" // so does a webhook refuse that takes no dry runs
+			}
+			want{"pod security: shell", status, c.words, ""}.check(t, checks, all)
+		})
+	}
+}
+
+// TestPolicyReasons has a ValidatingAdmissionPolicy deny with each reason that
+// one may give.
+func TestPolicyReasons(t *testing.T) {
+	for reason, actions := range map[string]string{
+		"": "Deny", "Invalid": "Deny, Audit", "Forbidden": "Deny", "RequestEntityTooLarge": "Deny",
+	} {
+		t.Run("reason "+reason, func(t *testing.T) {
+			t.Parallel()
+			namespace := rooted(t)
+			newPolicy(t, namespace, reason, actions)
+			got := kdiag(t, "shell", "-n", namespace, "root", "--", "-c", "echo here")
+			if got.code != 0 || got.stdout != "here\n" || !strings.Contains(got.stderr, "profile baseline") || !strings.Contains(got.stderr, "not for ephemeral containers") {
+				t.Errorf("shell: %v\nwant a shell of profile baseline, and the policy's words", got)
+			}
+		})
+	}
+}
+
+// newPolicy has a ValidatingAdmissionPolicy deny SYS_PTRACE in a namespace, and
+// waits until it holds.
+func newPolicy(t *testing.T, namespace, reason, actions string) {
+	t.Helper()
+	if reason != "" {
+		reason = "reason: " + reason
+	}
+	applyAll(t, fmt.Sprintf(`
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: %[1]s}
+spec:
+  matchConstraints:
+    resourceRules:
+    - {apiGroups: [""], apiVersions: [v1], operations: [UPDATE], resources: [pods/ephemeralcontainers]}
+  validations:
+  - expression: >-
+      object.spec.ephemeralContainers.all(c, !has(c.securityContext.capabilities.add) ||
+      !c.securityContext.capabilities.add.exists(a, a == 'SYS_PTRACE'))
+    message: SYS_PTRACE is not for ephemeral containers
+    %[2]s
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: %[1]s}
+spec:
+  policyName: %[1]s
+  validationActions: [%[3]s]
+  matchResources: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %[1]s}}}
+`, namespace, reason, actions))
+	eventually(t, "the policy to hold", func() bool {
+		_, all := doctor(t, "-n", namespace, "root")
+		return strings.Contains(all.stdout, "not for ephemeral containers")
+	})
+}
+
+// TestPolicyDeniesAll has every profile refused: kdiag says in the cluster's
+// words why, which kind of thing it was, and leaves no container.
+func TestPolicyDeniesAll(t *testing.T) {
+	for name, c := range map[string]struct {
+		status *metav1.Status
+		hint   string
+	}{
+		"no code":       {&metav1.Status{Message: "not in this namespace"}, "an admission webhook refused it"},
+		"403":           {&metav1.Status{Code: http.StatusForbidden, Message: "not in this namespace"}, "an admission webhook refused it"},
+		"403 Forbidden": {&metav1.Status{Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden, Message: "not in this namespace"}, "ask who sets the cluster's admission policies"},
+		"401":           {&metav1.Status{Code: http.StatusUnauthorized, Reason: metav1.StatusReasonUnauthorized, Message: "not in this namespace"}, "an admission webhook refused it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			namespace := rooted(t)
+			hook := webhook{kind: "Validating", answer: denies("", c.status)}
+			hook.start(t, namespace)
+			const words = "denied the request: not in this namespace"
+			failure{1, words, c.hint}.check(t, "shell", kdiag(t, "shell", "-n", namespace, "root"))
+			failure{1, words, c.hint}.check(t, "shell by name", kdiag(t, "shell", "-n", namespace, "root", "--profile=restricted"))
+			failure{1, words, c.hint}.check(t, "ps", kdiag(t, "ps", "-n", namespace, "root"))
+			failure{1, words, "NET_ADMIN"}.check(t, "redir", kdiag(t, "redir", "-n", namespace, "root", "8080:1"))
+			checks, all := doctor(t, "-n", namespace, "root")
+			want{"pod security: shell", "failed", words, c.hint}.check(t, checks, all)
+			want{"pod security: redir", "failed", words, "NET_ADMIN"}.check(t, checks, all)
+			if made := containersOf(t, namespace, "root"); len(made) != 0 {
+				t.Errorf("containers: %q, want none", made)
+			}
+		})
+	}
+}
+
+// TestPolicyConnect has a policy refuse port-forwards: that is no missing right,
+// and who sets it is said.
+func TestPolicyConnect(t *testing.T) {
+	namespace := rooted(t)
+	applyAll(t, fmt.Sprintf(`
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: %[1]s}
+spec:
+  matchConstraints:
+    resourceRules:
+    - {apiGroups: [""], apiVersions: [v1], operations: [CONNECT], resources: [pods/exec, pods/portforward]}
+  validations: [{expression: "false", message: no way in}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: %[1]s}
+spec:
+  policyName: %[1]s
+  validationActions: [Deny]
+  matchResources: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %[1]s}}}
+`, namespace))
+	eventually(t, "the policy to hold", func() bool {
+		checks, _ := doctor(t, "-n", namespace, "root")
+		return checks["streams"].Status == "failed"
+	})
+	failure{1, "denied request: no way in", "an admission policy refused it"}.check(t, "redir", kdiag(t, "redir", "-n", namespace, "root", "8080:1"))
+	failure{1, "denied request: no way in", ""}.check(t, "shell", kdiag(t, "shell", "-n", namespace, "root", "--", "-c", "true"))
+	checks, all := doctor(t, "-n", namespace, "root")
+	want{"streams", "failed", "denied request: no way in", "an admission policy refused it"}.check(t, checks, all)
+}
+
+// TestPolicyLastWord has the best profiles refused by Pod Security and the last
+// one by a webhook: the webhook is in the way, whatever Pod Security says.
+func TestPolicyLastWord(t *testing.T) {
+	namespace := rooted(t)
+	hook := webhook{kind: "Validating", answer: denies("", &metav1.Status{Message: "no image from there"})}
+	hook.start(t, namespace)
+	apply(t, namespace, manifest(t, "restricted.yaml"))
+	waitForPods(t, namespace)
+	kubectl(t, "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+	failure{1, "no image from there", "an admission webhook refused it"}.check(t, "shell", kdiag(t, "shell", "-n", namespace, "nonroot"))
+}
+
+// TestPolicyHintByName names the profiles that would be admitted.
+func TestPolicyHintByName(t *testing.T) {
+	namespace := rooted(t)
+	hook := webhook{kind: "Validating", answer: denies("SYS_PTRACE", &metav1.Status{Message: "no debuggers"})}
+	hook.start(t, namespace)
+	failure{1, "denied the request: no debuggers", "admitted here: --profile=baseline, --profile=restricted (or auto)"}.check(t, "shell",
+		kdiag(t, "shell", "-n", namespace, "root", "--profile=chroot"))
+}
+
+// TestPolicyWebhookDown has a webhook that must be asked and does not answer:
+// that is said at once, and it is not asked again for each profile.
+func TestPolicyWebhookDown(t *testing.T) {
+	t.Run("gone", func(t *testing.T) {
+		t.Parallel()
+		namespace := rooted(t)
+		hook := webhook{kind: "Validating", answer: denies("SYS_PTRACE", nil)}
+		stop := hook.start(t, namespace)
+		stop()
+		for _, args := range [][]string{{"shell", "root"}, {"redir", "root", "8080:1"}} {
+			failure{1, "failed calling webhook", "ask who runs it"}.check(t, args[0], kdiag(t, append(args, "-n", namespace)...))
+		}
+		checks, all := doctor(t, "-n", namespace, "root")
+		want{"pod security: shell", "unknown", "failed calling webhook", "ask who runs it"}.check(t, checks, all)
+	})
+	t.Run("silent", func(t *testing.T) {
+		t.Parallel()
+		namespace := rooted(t)
+		silent := make(chan struct{})
+		hook := webhook{kind: "Validating", timeout: 1, answer: denies("SYS_PTRACE", nil)}
+		hook.start(t, namespace)
+		t.Cleanup(func() { close(silent) })
+		hook.mu.Lock()
+		hook.answer = func(*corev1.EphemeralContainer) *admissionv1.AdmissionResponse { <-silent; return nil }
+		hook.real = 0
+		hook.mu.Unlock()
+		failure{1, "failed calling webhook", "ask who runs it"}.check(t, "shell", kdiag(t, "shell", "-n", namespace, "root"))
+		if asked, _ := hook.asked(); asked != 1 {
+			t.Errorf("asked %d times, want 1", asked)
+		}
+	})
+}
+
+// TestPolicyMutating has a MutatingAdmissionPolicy that cannot be evaluated
+// refuse, and one that holds change a container.
+func TestPolicyMutating(t *testing.T) {
+	const policy = `
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicy
+metadata: {name: %[1]s}
+spec:
+  reinvocationPolicy: Never
+  failurePolicy: Fail
+  matchConstraints:
+    resourceRules:
+    - {apiGroups: [""], apiVersions: [v1], operations: [UPDATE], resources: [pods/ephemeralcontainers]}
+  mutations:
+  - patchType: JSONPatch
+    jsonPatch: {expression: '%[2]s'}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicyBinding
+metadata: {name: %[1]s}
+spec:
+  policyName: %[1]s
+  matchResources: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %[1]s}}}
+`
+	apply := func(t *testing.T, expression, says string) (namespace string) {
+		namespace = rooted(t)
+		applyAll(t, fmt.Sprintf(policy, namespace, expression))
+		eventually(t, "the policy to hold", func() bool {
+			_, all := doctor(t, "-n", namespace, "root")
+			return strings.Contains(all.stdout, says)
+		})
+		return namespace
+	}
+	t.Run("fails", func(t *testing.T) {
+		t.Parallel()
+		namespace := apply(t, `[JSONPatch{op: "remove", path: "/spec/nowhere/at/all"}]`, saysPolicy)
+		failure{1, namespace, "an admission policy refused it"}.check(t, "shell", kdiag(t, "shell", "-n", namespace, "root"))
+	})
+	t.Run("changes", func(t *testing.T) {
+		t.Parallel()
+		namespace := apply(t, `[JSONPatch{op: "add", path: "/spec/ephemeralContainers/0/securityContext/runAsNonRoot", value: true}]`, "runAsNonRoot=true")
+		got := kdiag(t, "shell", "-n", namespace, "root", "--", "-c", "echo here")
+		if got.code != 0 || got.stdout != "here\n" || !strings.Contains(got.stderr, "changed the container of profile chroot: runAsNonRoot=true; trying profile baseline\n") {
+			t.Errorf("shell: %v\nwant a shell of profile restricted, and why", got)
+		}
+	})
+}
+
+// saysPolicy stands in what a policy says that refuses.
+const saysPolicy = "denied request"
+
+// TestPolicyNotValid has the API server's own validation refuse: no policy is
+// blamed for it.
+func TestPolicyNotValid(t *testing.T) {
+	namespace := rooted(t)
+	for _, args := range [][]string{{"shell", "root"}, {"redir", "root", "8080:1"}} {
+		got := kdiag(t, append(args, "-n", namespace, "--image= with a space")...)
+		failure{1, "is invalid: spec.ephemeralContainers[0].image", "--image REF"}.check(t, args[0], got)
+		if strings.Contains(got.stderr, "polic") || strings.Contains(got.stderr, "webhook") {
+			t.Errorf("%s: %s\nwant no policy blamed", args[0], got.stderr)
+		}
+	}
+}
