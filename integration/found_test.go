@@ -225,9 +225,14 @@ func TestReasonIsToldAtOnce(t *testing.T) {
 }
 
 // TestSeveralAtOnceMakeOne has several of a user's kdiag, started together, use
-// one container.
+// one container, while a webhook takes its time over each.
 func TestSeveralAtOnceMakeOne(t *testing.T) {
 	namespace := rooted(t)
+	slow := webhook{kind: "Validating", answer: func(*corev1.EphemeralContainer) *admissionv1.AdmissionResponse {
+		time.Sleep(500 * time.Millisecond)
+		return nil
+	}}
+	slow.start(t, namespace)
 	var names [4]string
 	var all sync.WaitGroup
 	for i := range names {
