@@ -9,6 +9,7 @@ import (
 
 	"kdiag/applets"
 	"kdiag/applets/help"
+	"kdiag/mux/wire"
 )
 
 // topLevel answers a line that names no applet.
@@ -34,7 +35,8 @@ func topLevel(argv []string, list []applets.Applet, streams applets.Streams) int
 }
 
 // finish prints why a run failed, one line and its hints, and returns the
-// process's exit code. A code without a message is a command's own; it stands
+// process's exit code. Errors and hints quote the cluster, the pod and
+// registries: here they all become printable. A code without a message is a command's own; it stands
 // even where a signal ended the run, which the command was sent, too.
 func finish(ctx context.Context, err error, stderr io.Writer) int {
 	var caught *signalError
@@ -44,9 +46,9 @@ func finish(ctx context.Context, err error, stderr io.Writer) int {
 	if err == nil || applets.Silent(err) {
 		return applets.ExitCode(err)
 	}
-	fmt.Fprintf(stderr, "kdiag: %v\n", err)
+	fmt.Fprintf(stderr, "kdiag: %s\n", wire.Printable(err.Error()))
 	for _, hint := range applets.Hints(err) {
-		fmt.Fprintf(stderr, "hint: %s\n", hint)
+		fmt.Fprintf(stderr, "hint: %s\n", wire.Printable(hint))
 	}
 	return applets.ExitCode(err)
 }

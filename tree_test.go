@@ -8,12 +8,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
 
-// mayImport is which of our own packages each may import, by prefix. Dependencies
-// point down only.
+// forAll is what every package may import, and imports none of ours.
+const forAll = "kdiag/mux/wire"
+
+// mayImport is which of our own packages each may import beside forAll, by
+// prefix. Dependencies point down only.
 var mayImport = []struct {
 	pkg     string
 	imports []string
@@ -31,6 +35,7 @@ var mayImport = []struct {
 	{"kdiag/applets/", []string{"kdiag/applets", "kdiag/applets/kubeflags", "kdiag/applets/internal/", "kdiag/kube", "kdiag/mux", "kdiag/netfilter", "kdiag/scratch-shell"}},
 	{"kdiag/applets", nil},
 	{"kdiag/kube", []string{"kdiag/mux"}},
+	{forAll, nil},
 	{"kdiag/mux", nil},
 	{"kdiag/netfilter", nil},
 	{"kdiag/scratch-shell", nil},
@@ -55,7 +60,7 @@ func TestImports(t *testing.T) {
 			t.Errorf("package %s: not in the list of who may import what", pkg)
 		}
 		for _, imported := range words[1:] {
-			if strings.HasPrefix(imported, "kdiag/") && !matches(allowed, imported) {
+			if strings.HasPrefix(imported, "kdiag/") && (imported != forAll || pkg == forAll) && !matches(allowed, imported) {
 				t.Errorf("package %s imports %s, which it may not", pkg, imported)
 			}
 		}
@@ -80,9 +85,10 @@ func matches(allowed []string, imported string) bool {
 	return false
 }
 
-// TestPackageComments wants every package to say what it is, once.
-func TestPackageComments(t *testing.T) {
-	docs := map[string]int{}
+// sources are the files of every package but the test cluster's, without tests.
+func sources(t *testing.T) []string {
+	t.Helper()
+	var files []string
 	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -90,18 +96,26 @@ func TestPackageComments(t *testing.T) {
 		if entry.IsDir() && (strings.HasPrefix(entry.Name(), ".") && path != "." || entry.Name() == "cluster") {
 			return filepath.SkipDir
 		}
-		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return nil
+		if strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+			files = append(files, path)
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.PackageClauseOnly|parser.ParseComments)
-		if err != nil {
-			return err
-		}
-		docs[filepath.Dir(path)] += hasDoc(file)
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	return files
+}
+
+// TestPackageComments wants every package to say what it is, once.
+func TestPackageComments(t *testing.T) {
+	docs := map[string]int{}
+	for _, path := range sources(t) {
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.PackageClauseOnly|parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs[filepath.Dir(path)] += hasDoc(file)
 	}
 	for dir, count := range docs {
 		if count != 1 {
@@ -125,5 +139,28 @@ func TestArchitectureIsShort(t *testing.T) {
 	}
 	if lines := strings.Count(string(text), "\n"); lines > 100 {
 		t.Errorf("ARCHITECTURE.md: %d lines, want 100 at most", lines)
+	}
+}
+
+// TestNotesAndErrorsPassOneFunction finds what prints a line for people and does
+// not make it printable: such lines quote the cluster and the pod.
+func TestNotesAndErrorsPassOneFunction(t *testing.T) {
+	prints := regexp.MustCompile(`Fprint.*"(hint|kdiag|Warning): |"note: `)
+	for _, path := range sources(t) {
+		if strings.HasPrefix(path, "integration/") || strings.HasPrefix(path, "testdata/") {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		number := 0
+		for line := range strings.Lines(string(text)) {
+			number++
+			code := strings.TrimSpace(line)
+			if prints.MatchString(code) && !strings.HasPrefix(code, "//") && !strings.Contains(code, "wire.Printable(") {
+				t.Errorf("%s:%d prints what does not pass wire.Printable: %s", path, number, code)
+			}
+		}
 	}
 }

@@ -83,7 +83,7 @@ func Connect(o Options, warnings io.Writer) (*Cluster, error) {
 	// Enough for a burst of small requests; kdiag sends no storms.
 	config.QPS, config.Burst = 50, 100
 	config.UserAgent = "kdiag"
-	config.WarningHandler = rest.NewWarningWriter(warnings, rest.WarningWriterOptions{Deduplicate: true})
+	config.WarningHandler = &warningWriter{out: warnings}
 	config.WarningHandlerWithContext = nil
 	watchPlugin(config)
 

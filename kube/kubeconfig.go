@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"kdiag/mux/wire"
+
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	clientcmdv1 "k8s.io/client-go/tools/clientcmd/api/v1"
@@ -64,7 +66,8 @@ func checkFiles(access clientcmd.ConfigAccess, notes io.Writer) error {
 			return &Error{Doing: "read kubeconfig " + file, Err: err, Next: "is it a kubeconfig? kubectl config view reads the same file"}
 		}
 		if len(fields) > 0 {
-			fmt.Fprintf(notes, "note: kubeconfig %s: unknown, so ignored: %s\n", file, strings.Join(fields, ", "))
+			text := fmt.Sprintf("kubeconfig %s: unknown, so ignored: %s", file, strings.Join(fields, ", "))
+			fmt.Fprintf(notes, "note: %s\n", wire.Printable(text))
 		}
 	}
 	return nil

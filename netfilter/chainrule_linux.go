@@ -97,7 +97,7 @@ func (r chainRule) claim() (Redirect, bool) {
 		Direction: direction,
 		Port:      uint16(port),
 		Listener:  uint16(listener),
-		Holder:    printable(r.option("--comment")),
+		Holder:    ruleComment(r.option("--comment")),
 	}
 	if to := r.option("-d"); to != "" {
 		prefix, err := netip.ParsePrefix(to)

@@ -83,7 +83,7 @@ func FuzzRule(f *testing.F) {
 		if !ok {
 			return
 		}
-		if len(claim.Holder) > maxHolder || printable(claim.Holder) != claim.Holder || strings.Contains(claim.Holder, "\n") {
+		if len(claim.Holder) > maxHolder || ruleComment(claim.Holder) != claim.Holder || strings.Contains(claim.Holder, "\n") {
 			t.Errorf("claim of %q has holder %q", line, claim.Holder)
 		}
 	})

@@ -143,7 +143,7 @@ func (r Redirect) check() error {
 		return errors.New("an address is for outgoing redirects only")
 	case r.Address.IsValid() && (r.Address.Zone() != "" || r.Address.IsLoopback() || r.Address.IsUnspecified()):
 		return fmt.Errorf("%s is not an address outside", r.Address)
-	case len(r.Holder) > maxHolder || printable(r.Holder) != r.Holder:
+	case len(r.Holder) > maxHolder || ruleComment(r.Holder) != r.Holder:
 		return fmt.Errorf("holder %q is not printable ASCII of at most %d bytes", r.Holder, maxHolder)
 	case r.Direction == Incoming && r.Port == r.Listener:
 		return errors.New("the port is its own listener")
@@ -175,8 +175,9 @@ func validID(id string) bool {
 	return len(id) >= 1 && len(id) <= 12
 }
 
-// printable makes of another's text what can be shown on a terminal.
-func printable(text string) string {
+// ruleComment is a text as a rule's comment holds it, by which a holder is told:
+// printable ASCII of maxHolder bytes at most.
+func ruleComment(text string) string {
 	out := []byte(text[:min(len(text), maxHolder)])
 	for i, c := range out {
 		if c < ' ' || c > '~' {

@@ -98,7 +98,7 @@ func (m nftMaps) claims(from *nftables.Set, e nftables.SetElement) []Redirect {
 	r := Redirect{
 		Direction: Outgoing,
 		Listener:  binary.BigEndian.Uint16(e.Val),
-		Holder:    printable(e.Comment),
+		Holder:    ruleComment(e.Comment),
 	}
 	key := e.Key
 	switch from {

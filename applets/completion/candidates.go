@@ -7,9 +7,9 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode"
 
 	"kdiag/applets"
+	"kdiag/mux/wire"
 )
 
 // Candidates is "kdiag __complete", which kubectl calls by the name
@@ -107,8 +107,8 @@ func (a answer) starting(typed string) answer {
 func (a answer) print(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	for _, c := range a.candidates[:min(mostCandidates, len(a.candidates))] {
-		// Without its control characters it would be another word.
-		if c.word == "" || len(c.word) > longestWord || strings.ContainsFunc(c.word, unprintable) {
+		// Made printable it would be another word.
+		if c.word == "" || len(c.word) > longestWord || wire.Printable(c.word) != c.word {
 			continue
 		}
 		line := c.word
@@ -121,17 +121,9 @@ func (a answer) print(w io.Writer) error {
 	return out.Flush()
 }
 
-func unprintable(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }
-
 // short is a text for the end of a line: printable, and not long.
 func short(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if unprintable(r) {
-			return ' '
-		}
-		return r
-	}, text)
-	text = strings.Join(strings.Fields(text), " ")
+	text = strings.Join(strings.Fields(wire.Printable(text)), " ")
 	if runes := []rune(text); len(runes) > longestAbout {
 		return string(runes[:longestAbout-1]) + "…"
 	}

@@ -4,7 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode"
+
+	"kdiag/mux/wire"
 )
 
 func TestPrint(t *testing.T) {
@@ -21,7 +22,7 @@ func TestPrint(t *testing.T) {
 	if err := a.print(&out); err != nil {
 		t.Fatal(err)
 	}
-	want := "web\ta pod\nabout\twith tab, line and [31m\nlong\t" + strings.Repeat("y", longestAbout-1) + "…\n:4\n"
+	want := "web\ta pod\nabout\twith tab, line and �[31m\nlong\t" + strings.Repeat("y", longestAbout-1) + "…\n:4\n"
 	if out.String() != want {
 		t.Errorf("print = %q, want %q", out.String(), want)
 	}
@@ -73,7 +74,7 @@ func FuzzPrint(f *testing.F) {
 		if len(lines) == 3 && shown != word {
 			t.Errorf("print(%q) shows %q, another word", word, shown)
 		}
-		if strings.ContainsFunc(strings.Replace(lines[0], "\t", "", 1), func(r rune) bool { return !unicode.IsPrint(r) }) {
+		if text := strings.Replace(lines[0], "\t", "", 1); wire.Printable(text) != text {
 			t.Errorf("print(%q, %q) = %q, want what is printable alone", word, about, out.String())
 		}
 	})

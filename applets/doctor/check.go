@@ -1,12 +1,12 @@
 package doctor
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 
 	"kdiag/applets"
+	"kdiag/mux/wire"
 )
 
 // Status is how a check came out.
@@ -73,9 +73,9 @@ type textReport struct {
 const widest = len("pod security: redir")
 
 func (r textReport) add(c Check) {
-	fmt.Fprintf(r.out, "%s %-*s  %s\n", r.mark(c.Status), widest, c.Name, c.Detail)
+	fmt.Fprintf(r.out, "%s %-*s  %s\n", r.mark(c.Status), widest, c.Name, wire.Printable(c.Detail))
 	if c.Hint != "" {
-		fmt.Fprintf(r.out, "  hint: %s\n", c.Hint)
+		fmt.Fprintf(r.out, "  hint: %s\n", wire.Printable(c.Hint))
 	}
 }
 
@@ -104,10 +104,7 @@ type jsonReport struct {
 func (r *jsonReport) add(c Check) { r.Checks = append(r.Checks, c) }
 
 func (r *jsonReport) end() error {
-	encoder := json.NewEncoder(r.out)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(r)
+	return applets.WriteJSON(r.out, r, "  ")
 }
 
 // errSome ends the process with code 1; what failed was said.

@@ -22,7 +22,7 @@ func run(streams applets.Streams, opts Options) error {
 	// unlocked: no other goroutine may get it.
 	runtime.LockOSThread()
 	note := func(format string, args ...any) {
-		fmt.Fprintf(streams.Err, "note: "+format+"\n", args...)
+		applets.Note(streams.Err, format, args...)
 	}
 
 	// Before the join: afterwards paths are the target's.

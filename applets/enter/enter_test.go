@@ -92,8 +92,8 @@ func TestPrompt(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                 `\w\$ `,
 		"pod-1/app":        `pod-1/app:\w\$ `,
-		"a$(reboot)`x`\\h": `a_(reboot)_x__h:\w\$ `,
-		"a\x1b[31m\nb":     `a_[31m_b:\w\$ `,
+		"a$(reboot)`x`\\h": `a�(reboot)�x��h:\w\$ `,
+		"a\x1b[31m\nb":     `a�[31m b:\w\$ `,
 	} {
 		if got := prompt(text, `\w`); got != want {
 			t.Errorf("prompt(%q) = %q, want %q", text, got, want)

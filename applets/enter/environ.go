@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"kdiag/mux/wire"
 )
 
 // standardPath is where the shell looks for programs that it does not bring: where the containers'
@@ -101,13 +103,13 @@ func (e *environment) get(name string) string {
 // prompt is the PS1 for a text and a directory, which ash expands: \w is the
 // working directory, \$ is # for root, else $.
 func prompt(text, directory string) string {
-	// What ash would expand, and what would move the cursor, is shown as _.
+	// What ash would expand is not printable in a prompt.
 	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || strings.ContainsRune("\\$`", r) {
-			return '_'
+		if strings.ContainsRune("\\$`", r) {
+			return wire.Substitute
 		}
 		return r
-	}, text)
+	}, wire.Printable(text))
 	if text != "" {
 		text += ":"
 	}

@@ -15,7 +15,7 @@ func GrantNote(injected kube.Injected) string {
 	if injected.Profile != kube.ProfileSetns {
 		return ""
 	}
-	return fmt.Sprintf("note: profile setns: the container has SYS_ADMIN, SYS_PTRACE and SYS_CHROOT; "+
+	return fmt.Sprintf("profile setns: the container has SYS_ADMIN, SYS_PTRACE and SYS_CHROOT; "+
 		"anyone who may exec in the pod is as good as root on the node until it ends, %s after the last session",
 		duration.HumanDuration(injected.IdleTimeout))
 }
@@ -47,5 +47,5 @@ func ProfileNote(target kube.Target, injected kube.Injected) string {
 	if injected.Profile == kube.FirstChoice && !needs {
 		return ""
 	}
-	return "note: " + strings.Join(said, "; ")
+	return strings.Join(said, "; ")
 }

@@ -3,7 +3,6 @@ package kubeflags
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -61,7 +60,7 @@ func (s *Shell) Ensure(ctx context.Context, notes io.Writer) (kube.Injected, err
 		return kube.Injected{}, err
 	}
 	if len(s.Target.Others) > 0 {
-		fmt.Fprintf(notes, "note: container %s; there are also: %s (choose with -c)\n",
+		applets.Note(notes, "container %s; there are also: %s (choose with -c)",
 			s.Target.Container, strings.Join(s.Target.Others, ", "))
 	}
 	if s.Notice == nil {

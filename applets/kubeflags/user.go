@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
+	"kdiag/applets"
 	"kdiag/kube"
 	"kdiag/mux"
 
@@ -48,7 +48,7 @@ func readUser(notes io.Writer) *user {
 func (u *user) key() (ed25519.PrivateKey, error) {
 	<-u.read
 	if u.doubt != nil {
-		fmt.Fprintf(u.notes, "note: a key for this run only, so its container is not found again: %v\n", u.doubt)
+		applets.Note(u.notes, "a key for this run only, so its container is not found again: %v", u.doubt)
 		u.doubt = nil
 	}
 	return u.mine, u.err

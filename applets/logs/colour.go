@@ -6,6 +6,7 @@ import (
 	"regexp"
 
 	"kdiag/applets"
+	"kdiag/mux/wire"
 )
 
 // painter colours parts of a line; the zero painter does not.
@@ -31,18 +32,20 @@ func sgr(to []byte, codes string) []byte {
 
 // pod is a pod's name, in bold.
 func (p painter) pod(to []byte, pod string) []byte {
+	name := wire.Printable(pod)
 	if !p.on {
-		return append(to, pod...)
+		return append(to, name...)
 	}
-	return sgr(append(sgr(to, "1;"+colourOf(pod)), pod...), "0")
+	return sgr(append(sgr(to, "1;"+colourOf(pod)), name...), "0")
 }
 
 // container is a container's name, in its pod's colour.
 func (p painter) container(to []byte, container, pod string) []byte {
+	name := wire.Printable(container)
 	if !p.on {
-		return append(to, container...)
+		return append(to, name...)
 	}
-	return sgr(append(sgr(to, colourOf(pod)), container...), "0")
+	return sgr(append(sgr(to, colourOf(pod)), name...), "0")
 }
 
 // text is the line itself, with what is to be highlighted in reverse.

@@ -2,11 +2,14 @@ package logs
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"regexp"
+	"strings"
 	"text/template"
 	"time"
+
+	"kdiag/applets"
+	"kdiag/mux/wire"
 )
 
 // formatter makes a line's text for the user, newline and all, behind to.
@@ -57,12 +60,18 @@ func recordOf(l *line) record {
 	return record{l.Time, l.Namespace, l.Pod, l.Container, l.Node, "all", string(l.Text)}
 }
 
+// shown is the record for a terminal: names are made printable, the line stays
+// as it is.
+func (r record) shown() record {
+	r.Namespace, r.Pod = wire.Printable(r.Namespace), wire.Printable(r.Pod)
+	r.Container, r.Node = wire.Printable(r.Container), wire.Printable(r.Node)
+	return r
+}
+
 // jsonFormat is one object for each line. What is no UTF-8 becomes U+FFFD.
 func jsonFormat(to []byte, l *line) ([]byte, error) {
 	buffer := bytes.NewBuffer(to)
-	encoder := json.NewEncoder(buffer)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(recordOf(l))
+	err := applets.WriteJSON(buffer, recordOf(l), "")
 	return buffer.Bytes(), err
 }
 
@@ -75,7 +84,7 @@ func templateFormat(text string) (formatter, error) {
 	}
 	format := func(to []byte, l *line) ([]byte, error) {
 		buffer := bytes.NewBuffer(to)
-		err := parsed.Execute(buffer, recordOf(l))
+		err := parsed.Execute(buffer, recordOf(l).shown())
 		if text := buffer.Bytes(); len(text) == 0 || text[len(text)-1] != '\n' {
 			buffer.WriteByte('\n')
 		}
@@ -87,8 +96,9 @@ func templateFormat(text string) (formatter, error) {
 }
 
 func toJSON(v any) (string, error) {
-	text, err := json.Marshal(v)
-	return string(text), err
+	var text strings.Builder
+	err := applets.WriteJSON(&text, v, "")
+	return strings.TrimSuffix(text.String(), "\n"), err
 }
 
 // patterns compiles the values of a flag.

@@ -6,7 +6,9 @@ import (
 	"strings"
 	"sync"
 
+	"kdiag/applets"
 	"kdiag/applets/internal/statusline"
+	"kdiag/mux/wire"
 )
 
 // notes tells the user on stderr what is not a log line. Each is said once.
@@ -35,12 +37,12 @@ func (n *notes) add(format string, args ...any) {
 	}
 	n.mu.Unlock()
 	if fresh {
-		n.say("note: %s", text)
+		n.line.Above(func() { applets.Note(n.out, "%s", text) })
 	}
 }
 
 // say prints a line in any case.
 func (n *notes) say(format string, args ...any) {
-	text := fmt.Sprintf(format, args...) + "\n"
-	n.line.Above(func() { fmt.Fprint(n.out, text) })
+	text := wire.Printable(fmt.Sprintf(format, args...))
+	n.line.Above(func() { fmt.Fprintln(n.out, text) })
 }

@@ -9,6 +9,7 @@ import (
 	"kdiag/applets"
 	"kdiag/applets/kubeflags"
 	"kdiag/kube"
+	"kdiag/mux/wire"
 )
 
 // Applet is "kdiag manage".
@@ -40,8 +41,8 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 		return err
 	}
 	if note := kubeflags.GrantNote(injected); note != "" {
-		fmt.Fprintln(inv.Err, note)
+		applets.Note(inv.Err, "%s", note)
 	}
-	_, err = fmt.Fprintln(inv.Out, injected.Name)
+	_, err = fmt.Fprintln(inv.Out, wire.Printable(injected.Name))
 	return err
 }

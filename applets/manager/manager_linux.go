@@ -70,7 +70,7 @@ func wait(ctx context.Context, streams applets.Streams, opts Options, w work) er
 			switch used, err := w.inUse(); {
 			case err != nil:
 				// Not known to be idle. It may pass, as a lack of memory does.
-				fmt.Fprintf(streams.Err, "note: look for what is in use: %v\n", err)
+				applets.Note(streams.Err, "look for what is in use: %v", err)
 			case used:
 				busy = now
 			case now.Sub(busy) >= opts.IdleTimeout:

@@ -54,13 +54,13 @@ func TestTables(t *testing.T) {
 	var text strings.Builder
 	writeTables(&text, d, false, 0)
 	const want = `PID  USER  STATE  START       RSS       CPU   COMMAND
-1    app   S      02:04:05    12.0 MiB  1.3s  /bin/app --x_[2J_ é_…
+1    app   S      02:04:05    12.0 MiB  1.3s  /bin/app --x�[2J  é�…
 22   5     Z      2025-12-28  0 B       0s    [gone]
 23   5     S      ?           0 B       0s    worker
 
 PROTO  LISTENING   PROCESS
 tcp6   [::]:80     1/app 23/worker 24/? +2
-unix   @a_b        ?
+unix   @a b        ?
 udp    0.0.0.0:53  22/gone
 
 PROTO  STATE        LOCAL        REMOTE         PEER         PROCESS
@@ -165,7 +165,7 @@ func TestView(t *testing.T) {
 	show(v, "a")
 	show(v, "a")
 	show(v, "b\x1b")
-	if strings.Count(out.String(), "\n") != 3 || err.String() != "note: a\nnote: b_\n" {
+	if strings.Count(out.String(), "\n") != 3 || err.String() != "note: a\nnote: b�\n" {
 		t.Errorf("JSON with --watch: %q, %q, want 3 lines, and each note once", out, err)
 	}
 	v, out, _ = newTestView(options{output: "json"}, 0, 0)

@@ -8,15 +8,14 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"kdiag/applets/internal/snapshot"
 	"kdiag/applets/internal/units"
+	"kdiag/mux/wire"
 )
 
 // writeTables writes the processes, then the sockets. They are the pod's own
-// words, so what would move the cursor is shown as _. Command lines end at
-// columns, where that is not 0.
+// words, and made printable. Command lines end at columns, where that is not 0.
 func writeTables(w io.Writer, d document, wide bool, columns int) {
 	var processes strings.Builder
 	writeProcesses(&processes, d, wide)
@@ -147,20 +146,9 @@ func writeRows(w io.Writer, rows [][]string) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
 		for i, cell := range row {
-			row[i] = printable(cell)
+			row[i] = wire.Printable(cell)
 		}
 		fmt.Fprintln(t, strings.Join(row, "\t"))
 	}
 	_ = t.Flush()
-}
-
-// printable is text with whatever does not print, line ends and escape
-// sequences among it, shown as _.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
-			return '_'
-		}
-		return r
-	}, text)
 }

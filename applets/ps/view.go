@@ -1,7 +1,6 @@
 package ps
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"kdiag/applets"
+	"kdiag/mux/wire"
 )
 
 // view shows one document after another.
@@ -44,7 +44,7 @@ func (v *view) show(d document, notes []string) error {
 	if !slices.Equal(notes, v.notes) {
 		v.notes = notes
 		for _, note := range notes {
-			fmt.Fprintf(v.err, "note: %s\n", printable(note))
+			applets.Note(v.err, "%s", note)
 		}
 	}
 	if v.output == "json" {
@@ -74,16 +74,15 @@ func wrap(err error) error {
 
 // encode writes one document: on one line with --watch, for people without.
 func (v *view) encode(d document) error {
-	encoder := json.NewEncoder(v.out)
-	encoder.SetEscapeHTML(false)
-	if !v.watch {
-		encoder.SetIndent("", "  ")
+	indent := "  "
+	if v.watch {
+		indent = ""
 	}
-	return encoder.Encode(d)
+	return applets.WriteJSON(v.out, d, indent)
 }
 
 func heading(d document) string {
-	return fmt.Sprintf("%s  pod %s/%s, container %s", d.Time.Local().Format(time.DateTime), d.Namespace, d.Pod, d.Container)
+	return wire.Printable(fmt.Sprintf("%s  pod %s/%s, container %s", d.Time.Local().Format(time.DateTime), d.Namespace, d.Pod, d.Container))
 }
 
 // frame is a picture of the terminal, before it is fitted into it.
@@ -92,7 +91,7 @@ func (v *view) frame(d document, notes []string) string {
 	fmt.Fprintf(&text, "%s; every %s, Ctrl-C ends it\n\n", heading(d), v.interval)
 	writeTables(&text, d, v.output == "wide", 0)
 	for _, note := range notes {
-		fmt.Fprintf(&text, "note: %s\n", printable(note))
+		applets.Note(&text, "%s", note)
 	}
 	return text.String()
 }

@@ -1,7 +1,6 @@
 package redir
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
@@ -14,6 +13,7 @@ import (
 	"kdiag/applets/internal/statusline"
 	"kdiag/applets/internal/units"
 	"kdiag/mux"
+	"kdiag/mux/wire"
 )
 
 // level is how much is told of each connection.
@@ -198,35 +198,38 @@ func (c *connection) closed(result mux.Result) {
 	c.report.tell(e)
 }
 
-func writeJSON(w io.Writer, e event) { _ = json.NewEncoder(w).Encode(e) }
+func writeJSON(w io.Writer, e event) { _ = applets.WriteJSON(w, e, "") }
 
-func writeText(w io.Writer, e event) {
+// writeText writes an event as one line. Names and errors in it may be the
+// pod's own words.
+func writeText(w io.Writer, e event) { fmt.Fprintln(w, wire.Printable(eventText(e))) }
+
+func eventText(e event) string {
 	switch e.Event {
 	case "redirect":
-		fmt.Fprintf(w, "%s → %s (%s)%s\n", e.Redirect, e.Local, e.Backend, notes(e))
+		return fmt.Sprintf("%s → %s (%s)%s", e.Redirect, e.Local, e.Backend, notes(e))
 	case "open":
-		fmt.Fprintf(w, "%s → %s  begins\n", e.Source, e.Redirect)
+		return fmt.Sprintf("%s → %s  begins", e.Source, e.Redirect)
 	case "refused":
-		fmt.Fprintf(w, "%s → %s  reset: %s\n", e.Source, e.Redirect, e.Error)
+		return fmt.Sprintf("%s → %s  reset: %s", e.Source, e.Redirect, e.Error)
 	case "close":
 		ended := ""
 		if e.Error != "" {
 			ended = "  reset: " + e.Error
 		}
-		fmt.Fprintf(w, "%s → %s  %s in, %s out, %s%s\n", e.Source, e.Redirect, units.Size(*e.Received), units.Size(*e.Sent), units.Span(*e.Seconds), ended)
+		return fmt.Sprintf("%s → %s  %s in, %s out, %s%s", e.Source, e.Redirect, units.Size(*e.Received), units.Size(*e.Sent), units.Span(*e.Seconds), ended)
 	case "moved":
-		fmt.Fprintf(w, "%s is %s now\n", e.Redirect, list(e.Addresses))
-	case "error":
-		fmt.Fprintln(w, e.Error)
+		return fmt.Sprintf("%s is %s now", e.Redirect, list(e.Addresses))
 	case "draining":
-		fmt.Fprintf(w, "new connections go where they went before; up to %s for %d in flight (Ctrl-C cuts them)\n", units.Span(*e.Seconds), *e.Open)
+		return fmt.Sprintf("new connections go where they went before; up to %s for %d in flight (Ctrl-C cuts them)", units.Span(*e.Seconds), *e.Open)
 	case "summary":
 		refused := ""
 		if *e.Refused > 0 {
 			refused = fmt.Sprintf(", %d of them refused here", *e.Refused)
 		}
-		fmt.Fprintf(w, "connections: %d in %s%s; %s in, %s out\n", *e.Connections, units.Span(*e.Seconds), refused, units.Size(*e.Received), units.Size(*e.Sent))
+		return fmt.Sprintf("connections: %d in %s%s; %s in, %s out", *e.Connections, units.Span(*e.Seconds), refused, units.Size(*e.Received), units.Size(*e.Sent))
 	}
+	return e.Error
 }
 
 // notes are what there is to say of a redirect beside where it leads.

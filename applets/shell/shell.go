@@ -5,7 +5,6 @@ package shell
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -104,7 +103,7 @@ func (o options) shell(ctx context.Context, request *kubeflags.Shell, streams ap
 		return err
 	}
 	if note := kubeflags.ProfileNote(request.Target, injected); note != "" {
-		fmt.Fprintln(o.notes, note)
+		applets.Note(o.notes, "%s", note)
 	}
 	session, err := newSession(request, injected, o)
 	if err != nil {

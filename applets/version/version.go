@@ -4,7 +4,6 @@ package version
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"runtime"
@@ -12,6 +11,7 @@ import (
 
 	"kdiag/applets"
 	"kdiag/applets/kubeflags"
+	"kdiag/mux/wire"
 
 	"github.com/urfave/cli/v2"
 )
@@ -78,21 +78,18 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 
 func (i Info) print(out io.Writer, format string) error {
 	if format == "json" {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(i)
+		return applets.WriteJSON(out, i, "  ")
 	}
 	_, err := fmt.Fprintf(out, "kdiag %s %s (%s), image %s\n", i.Client.Version, i.Client.Platform, i.Client.Go, i.Client.Image)
 	switch {
 	case i.Cluster == nil:
 	case i.Cluster.Error != "":
-		fmt.Fprintf(out, "cluster: %s\n", i.Cluster.Error)
+		fmt.Fprintf(out, "cluster: %s\n", wire.Printable(i.Cluster.Error))
 	default:
-		fmt.Fprintf(out, "cluster %s at %s\n", i.Cluster.Version, i.Cluster.Server)
+		fmt.Fprintf(out, "cluster %s at %s\n", wire.Printable(i.Cluster.Version), wire.Printable(i.Cluster.Server))
 	}
 	for _, m := range i.Managers {
-		fmt.Fprintf(out, "manager %s\n", m)
+		fmt.Fprintf(out, "manager %s\n", wire.Printable(m.String()))
 	}
 	return err
 }

@@ -55,7 +55,7 @@ func runOnce(ctx context.Context, shell *kubeflags.Shell, o Options, each func(k
 		return err
 	}
 	if note := kubeflags.GrantNote(injected); note != "" {
-		fmt.Fprintln(o.Notes, note)
+		applets.Note(o.Notes, "%s", note)
 	}
 	return o.exec(ctx, shell, injected, each)
 }

@@ -27,8 +27,8 @@ func TestPrintable(t *testing.T) {
 		"a b\n\x7fä":            "a_b___",
 		strings.Repeat("x", 99): strings.Repeat("x", maxHolder),
 	} {
-		if got := printable(name); got != want {
-			t.Errorf("printable(%q) = %q, want %q", name, got, want)
+		if got := holderName(name); got != want {
+			t.Errorf("holderName(%q) = %q, want %q", name, got, want)
 		}
 	}
 }

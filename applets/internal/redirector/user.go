@@ -84,12 +84,13 @@ const maxHolder = 64
 func (u *user) hello(h mux.Hello) (mux.Welcome, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.holder = printable(h.Holder)
+	u.holder = holderName(h.Holder)
 	return mux.Welcome{Version: u.server.config.Version}, nil
 }
 
-// printable is a name as the kernel's rules can hold it: printable ASCII.
-func printable(name string) string {
+// holderName is a name as the kernel's rules can hold it: printable ASCII
+// without blanks, of maxHolder bytes at most.
+func holderName(name string) string {
 	kept := make([]byte, 0, maxHolder)
 	for _, r := range name {
 		if len(kept) == maxHolder {

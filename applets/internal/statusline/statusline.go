@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"kdiag/applets"
+	"kdiag/mux/wire"
 )
 
 // Line is the last line of a terminal. It is safe for concurrent use.
@@ -26,10 +27,11 @@ func New(out io.Writer) *Line {
 // eraseLine returns to the line's start and erases it (ECMA-48, EL).
 const eraseLine = "\r\x1b[K"
 
-// Show puts what in place of what was shown.
+// Show puts what in place of what was shown. It may quote anybody.
 func (l *Line) Show(what string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	what = wire.Printable(what)
 	// A line that wraps could not be erased.
 	const most = 76
 	if runes := []rune(what); len(runes) > most {
