@@ -104,6 +104,9 @@ func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: []corev1.Pod{a.pod}})
 	case slices.Contains(parts, "pods") && len(parts) == 6:
 		a.say(w, a.pod)
+	case parts[len(parts)-2] == "deployments":
+		a.say(w, map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "spec": map[string]any{
+			"selector": map[string]any{"matchLabels": map[string]string{"app": "web"}}}})
 	case parts[len(parts)-2] == "namespaces":
 		a.say(w, corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
 			ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"pod-security.kubernetes.io/enforce": "level" + a.words}}})

@@ -49,7 +49,7 @@ func ReadPartial(ctx context.Context, list []Applet, words []string, build Build
 		p.Known = AllFlags([]Applet{*p.Applet})
 	}
 	sorted := read(p.Known, before)
-	p.Invocation = &Invocation{Streams: streams, Build: build, Args: sorted.args, Rest: sorted.rest}
+	p.Invocation = &Invocation{Streams: streams, Build: build, Path: "kdiag __complete", Args: sorted.args, Rest: sorted.rest}
 	p.Flags, _ = parse(ctx, "", p.Known, sorted.flags)
 	p.findFlag(sorted)
 	return p, true

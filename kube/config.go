@@ -4,7 +4,11 @@
 package kube
 
 import (
+	"cmp"
+	"crypto/rand"
+	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"sync"
 	"time"
@@ -40,6 +44,9 @@ type Options struct {
 	ClientKey             string
 	InsecureSkipTLSVerify bool
 	TLSServerName         string
+
+	// UserAgent is what the API server is told of who asks; "kdiag" if empty.
+	UserAgent string
 
 	// RequestTimeout bounds one plain request, in kubectl's spelling ("5s",
 	// "0", or a number of seconds). Watches and streams are not bounded by it.
@@ -82,7 +89,8 @@ func Connect(o Options, warnings io.Writer) (*Cluster, error) {
 	}
 	// Enough for a burst of small requests; kdiag sends no storms.
 	config.QPS, config.Burst = 50, 100
-	config.UserAgent = "kdiag"
+	config.UserAgent = cmp.Or(o.UserAgent, "kdiag")
+	config.Wrap(withAuditID(newAuditID()))
 	config.WarningHandler = &warningWriter{out: warnings}
 	config.WarningHandlerWithContext = nil
 	watchPlugin(config)
@@ -97,6 +105,30 @@ func Connect(o Options, warnings io.Writer) (*Cluster, error) {
 	streams.WrapTransport = transport.Wrappers(c.webSockets, streams.WrapTransport)
 	return c, nil
 }
+
+// withAuditID has every request carry one identifier, under which the API server
+// then records it: so all that one run of kdiag does is found by it (k8s.io/apiserver,
+// pkg/endpoints/filters/audit_init.go).
+func withAuditID(id string) transport.WrapperFunc {
+	return func(base http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(request *http.Request) (*http.Response, error) {
+			request = request.Clone(request.Context())
+			request.Header.Set(auditIDHeader, id)
+			return base.RoundTrip(request)
+		})
+	}
+}
+
+// newAuditID makes a random UUID (RFC 9562, 5.4), as API servers do themselves.
+func newAuditID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
+}
+
+// auditIDHeader names a request in the API server's audit log.
+const auditIDHeader = "Audit-ID"
 
 // silenceClientGo has client-go log nothing: errors come back as values. The
 // logger is the process's, and must not change under a goroutine of client-go.

@@ -26,6 +26,9 @@ type Manager struct {
 	// Profile is a shell container's.
 	Profile Profile
 	Version string
+	// Reason is the user's own word on what they do it for; it may be empty. It
+	// is there for others to read, and not for finding the container again.
+	Reason string
 	// IdleTimeout is how long it stays with nothing to do; 0 in a request leaves
 	// it to the profile, and takes a container that is there as it is.
 	IdleTimeout time.Duration
@@ -42,6 +45,7 @@ func (m Manager) args() []string {
 		{"profile", string(m.Profile)},
 		{"version", m.Version},
 		{"idle-timeout", m.IdleTimeout.String()},
+		{"reason", m.Reason},
 	} {
 		if flag[1] != "" {
 			args = append(args, "--"+flag[0]+"="+flag[1])

@@ -37,7 +37,7 @@ func pushApplet() applets.Applet {
 			}
 			return push(ctx, inv.Streams, pushOptions{
 				Image: inv.Args[0], Platforms: inv.Flags.StringSlice("platform"), Binaries: inv.Flags.StringSlice("binary"),
-				Insecure: inv.Flags.Bool("insecure"), Version: inv.Build.Version, keychain: authn.DefaultKeychain,
+				Insecure: inv.Flags.Bool("insecure"), Version: inv.Build.Version, UserAgent: inv.UserAgent(), keychain: authn.DefaultKeychain,
 			})
 		},
 	}
@@ -52,6 +52,8 @@ type pushOptions struct {
 	Binaries []string
 	Insecure bool
 	Version  string
+	// UserAgent is what the registry is told of who asks.
+	UserAgent string
 
 	keychain authn.Keychain
 	self     *program
@@ -88,7 +90,7 @@ func push(ctx context.Context, streams applets.Streams, o pushOptions) error {
 	}
 	progress.start("pushing "+fullName(tag), layerBytes(images))
 	err = remote.Push(tag, whole, remote.WithContext(ctx),
-		remote.WithAuthFromKeychain(o.keychain), remote.WithUserAgent("kdiag/"+o.Version))
+		remote.WithAuthFromKeychain(o.keychain), remote.WithUserAgent(o.UserAgent))
 	if err != nil {
 		return fmt.Errorf("push %s: %w", fullName(tag), o.refusal(ctx, tag, err))
 	}

@@ -29,6 +29,9 @@ func parseContainer(inv *applets.Invocation) (c container, err error) {
 	c.pullPolicy = pullPolicy(inv)
 	c.image = Image(inv)
 	c.manager = kube.Manager{Version: inv.Build.Version, IdleTimeout: inv.Flags.Duration("idle-timeout")}
+	if c.manager.Reason, err = readReason(inv); err != nil {
+		return c, err
+	}
 	if inv.Flags.Duration("timeout") <= 0 || inv.Flags.IsSet("idle-timeout") && c.manager.IdleTimeout <= 0 {
 		return c, applets.Usage("--timeout and --idle-timeout must be longer than 0")
 	}

@@ -62,6 +62,7 @@ func Options(inv *applets.Invocation) kube.Options {
 		InsecureSkipTLSVerify: f.Bool("insecure-skip-tls-verify"),
 		TLSServerName:         f.String("tls-server-name"),
 		RequestTimeout:        f.String("request-timeout"),
+		UserAgent:             userAgent(inv),
 	}
 }
 
@@ -101,6 +102,7 @@ func Injection(idle string) []cli.Flag {
 		imageFlag(), pullPolicyFlag(),
 		&cli.DurationFlag{Name: "timeout", Usage: "Bound on everything before it works", Value: kube.DefaultTimeout},
 		&cli.DurationFlag{Name: "idle-timeout", Usage: "How long the container stays after the last session", DefaultText: idle},
+		applets.Takes(applets.KindText, &cli.StringFlag{Name: "reason", Usage: "Why you do it, as a `TEXT` for the cluster's audit log and the container's arguments"}),
 	}
 }
 

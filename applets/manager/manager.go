@@ -45,12 +45,13 @@ func Applet() applets.Applet {
 			&cli.StringFlag{Name: "user", Usage: "public key of the user whose container this is"},
 			&cli.StringFlag{Name: "profile", Usage: "profile by which the container was added"},
 			&cli.StringFlag{Name: "version", Usage: "version of kdiag that added the container"},
+			&cli.StringFlag{Name: "reason", Usage: "what the user added the container for"},
 		},
 		Run: func(ctx context.Context, inv *applets.Invocation) error {
 			if len(inv.Args)+len(inv.Rest) > 0 {
 				return applets.Usage("manager takes no arguments, got %q", append(inv.Args, inv.Rest...))
 			}
-			for _, name := range []string{"target", "user", "profile", "version"} {
+			for _, name := range []string{"target", "user", "profile", "version", "reason"} {
 				if length := len(inv.Flags.String(name)); length > maxCarried {
 					return applets.Usage("--%s has %d characters, of %d at most", name, length, maxCarried)
 				}

@@ -73,6 +73,7 @@ func (c *cluster) writeConfig() error {
 		"containerd.toml": "conf/containerd.toml",
 		"cni.conflist":    "conf/cni/kdiag.conflist",
 		"kubelet.yaml":    "conf/kubelet.yaml",
+		"audit.yaml":      "conf/audit.yaml",
 	} {
 		var text strings.Builder
 		if err := templates.ExecuteTemplate(&text, name, c); err != nil {

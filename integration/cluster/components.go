@@ -80,6 +80,10 @@ func (c *cluster) apiserver() []string {
 		"--kubelet-client-certificate="+c.Path("pki/apiserver-kubelet-client.crt"),
 		"--kubelet-client-key="+c.Path("pki/apiserver-kubelet-client.key"),
 		"--kubelet-preferred-address-types=InternalIP", // the node's name is not in any DNS
+		"--audit-policy-file="+c.Path("conf/audit.yaml"),
+		"--audit-log-path="+c.Path("log/audit.log"),
+		"--audit-log-maxsize=100", // MiB
+		"--audit-log-maxbackup=1",
 	)
 }
 
