@@ -22,6 +22,7 @@ import (
 	"kdiag/applets/manager"
 	"kdiag/applets/ps"
 	"kdiag/applets/redir"
+	"kdiag/applets/role"
 	"kdiag/applets/shell"
 	"kdiag/applets/version"
 )
@@ -45,6 +46,7 @@ func registry() []applets.Applet {
 		inspect.Applet(),
 		image.Applet(),
 		doctor.Applet(),
+		role.Applet(),
 		version.Applet(),
 		help.Applet(registry),
 		completion.Applet(),

@@ -13,9 +13,9 @@ func TestDoctorRights(t *testing.T) {
 	waitForPods(t, namespace)
 	nobody, all := doctor(t, "-n", namespace, "root", "--as="+namespace+"-nobody")
 	for _, w := range []want{
-		{"rights: shell", "failed", "no right to get pods, list pods, watch pods, patch pods/ephemeralcontainers, create pods/exec in namespace", `verb "create" on pods/exec`},
+		{"rights: shell", "failed", "no right to get pods, watch pods, patch pods/ephemeralcontainers, create pods/exec in namespace", `verb "create" on pods/exec`},
 		{"rights: redir", "failed", "create pods/portforward", `verb "get" on pods/log`},
-		{"rights: logs", "failed", "no right to list pods, watch pods, get pods/log", `verb "watch" on pods`},
+		{"rights: logs", "failed", "no right to get pods, list pods, watch pods, get pods/log", `verb "watch" on pods`},
 		{"target", "failed", "no right to get pods", `verb "get" on pods`},
 		{"streams", "unknown", "not asked", ""},
 	} {

@@ -18,21 +18,13 @@ var (
 	createExec     = access{verb: "create", resource: "pods", subresource: "exec"}
 	getLog         = access{verb: "get", resource: "pods", subresource: "log"}
 	// Every user has this one, by Kubernetes' own roles.
-	askRights = access{verb: "create", group: "authorization.k8s.io", resource: "selfsubjectaccessreviews"}
-	// To begin a WebSocket is a "get" to the API server. It asks for "create"
-	// besides (1.35), and SPDY for nothing else.
+	askRights     = access{verb: "create", group: "authorization.k8s.io", resource: "selfsubjectaccessreviews"}
 	createForward = access{verb: "create", resource: "pods", subresource: "portforward"}
+	// To begin a WebSocket is a "get" to the API server. It asks for "create"
+	// besides (1.35), and SPDY for nothing else: without "get" kdiag takes that.
+	getExec    = access{verb: "get", resource: "pods", subresource: "exec"}
+	getForward = access{verb: "get", resource: "pods", subresource: "portforward"}
 )
-
-// needs is which of them each command cannot do without.
-var needs = []struct {
-	command string
-	rights  []access
-}{
-	{"shell", []access{getPods, listPods, watchPods, patchEphemeral, createExec}},
-	{"redir", []access{getPods, listPods, watchPods, patchEphemeral, getLog, createForward}},
-	{"logs", []access{listPods, watchPods, getLog}},
-}
 
 // access is one right in RBAC's terms.
 type access struct {
@@ -59,6 +51,12 @@ func (a access) on() string {
 	return resource
 }
 
+// onResource is the resource with its subresource, as a Role names it.
+func (a access) onResource() string {
+	a.group = ""
+	return a.on()
+}
+
 // CommandRights is what one of kdiag's commands needs to be allowed, as "get,
 // list pods", and what of it this user is not, each as a verb and a resource:
 // "create pods/exec".
@@ -70,37 +68,66 @@ type CommandRights struct {
 
 // CommandNames are the commands that Rights tells of, in its order.
 func CommandNames() []string {
-	names := make([]string, len(needs))
-	for i, need := range needs {
-		names[i] = need.command
+	var names []string
+	for _, rights := range rightsOf {
+		if rights.reviewed {
+			names = append(names, rights.command)
+		}
 	}
 	return names
+}
+
+// neededFor are the rights that a command needs for one pod, or, without its
+// name, for whatever may be named.
+func (r commandRights) neededFor(pod string) []access {
+	var rights []access
+	for _, u := range r.required {
+		rights = append(rights, u.access)
+		if u.access == getPods && pod == "" {
+			rights = append(rights, listPods)
+		}
+	}
+	return distinct(rights)
+}
+
+// distinct are rights without those that are there already.
+func distinct(rights []access) []access {
+	var kept []access
+	for _, right := range rights {
+		if !slices.Contains(kept, right) {
+			kept = append(kept, right)
+		}
+	}
+	return kept
 }
 
 // Rights asks the API server for every right that kdiag's commands need in the
 // cluster's namespace; for one pod, where it has a name.
 func (c *Cluster) Rights(ctx context.Context, pod string) ([]CommandRights, error) {
-	var rights []access
-	for _, need := range needs {
-		for _, right := range need.rights {
-			if !slices.Contains(rights, right) {
-				rights = append(rights, right)
-			}
+	var all []access
+	for _, command := range rightsOf {
+		if command.reviewed {
+			all = append(all, command.neededFor(pod)...)
 		}
 	}
-	may, err := c.reviewAll(ctx, rights, pod)
+	may, err := c.reviewAll(ctx, distinct(all), pod)
 	if err != nil {
 		return nil, err
 	}
-	answers := make([]CommandRights, len(needs))
-	for i, need := range needs {
-		answers[i].Command = need.command
-		answers[i].Needed = grouped(need.rights)
-		for _, right := range need.rights {
+
+	var answers []CommandRights
+	for _, command := range rightsOf {
+		if !command.reviewed {
+			continue
+		}
+		needed := command.neededFor(pod)
+		answer := CommandRights{Command: command.command, Needed: grouped(needed)}
+		for _, right := range needed {
 			if !may[right] {
-				answers[i].Lacking = append(answers[i].Lacking, right.String())
+				answer.Lacking = append(answer.Lacking, right.String())
 			}
 		}
+		answers = append(answers, answer)
 	}
 	return answers, nil
 }

@@ -36,3 +36,16 @@ func TestAtLevel(t *testing.T) {
 		}
 	}
 }
+
+// TestNeededFor has a pod that is named need no list of pods.
+func TestNeededFor(t *testing.T) {
+	shell := rightsOf[0]
+	for pod, want := range map[string][]string{
+		"":    {"get, list, watch pods", "patch pods/ephemeralcontainers", "create pods/exec"},
+		"web": {"get, watch pods", "patch pods/ephemeralcontainers", "create pods/exec"},
+	} {
+		if got := grouped(shell.neededFor(pod)); !reflect.DeepEqual(got, want) {
+			t.Errorf("shell of pod %q needs %q, want %q", pod, got, want)
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package role
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"kdiag/kube"
+)
+
+// manifest is the YAML: a Role, and a RoleBinding where it has subjects.
+func (o options) manifest() string {
+	var b strings.Builder
+	b.WriteString(o.heading())
+	b.WriteString(streamsComment(o.rights.Required))
+	b.WriteString(o.object("Role"))
+	b.WriteString("rules:\n")
+	writeRules(&b, "", o.rights.Required)
+
+	if len(o.rights.Optional) > 0 {
+		prefix := "# "
+		if o.granted {
+			prefix = ""
+			b.WriteString("\n# Optional: the commands work without these, if not as well.\n")
+		} else {
+			b.WriteString("\n# Optional: the commands work without these, if not as well. role --optional grants them.\n")
+		}
+		writeRules(&b, prefix, o.rights.Optional)
+	}
+	if len(o.rights.Wider) > 0 {
+		b.WriteString("\n# Optional, and for a ClusterRole alone:\n")
+		for _, right := range o.rights.Wider {
+			writeUses(&b, "#   ", right, right.Verb+" "+right.Resource)
+		}
+	}
+
+	if len(o.subjects) > 0 {
+		b.WriteString("---\n")
+		b.WriteString(o.binding())
+	}
+	return b.String()
+}
+
+// object is the beginning of an object of RBAC's.
+func (o options) object(kind string) string {
+	text := "apiVersion: rbac.authorization.k8s.io/v1\nkind: " + kind + "\nmetadata:\n  name: " + scalar(o.name) + "\n"
+	if o.namespace != "" {
+		text += "  namespace: " + scalar(o.namespace) + "\n"
+	}
+	return text
+}
+
+// streamsComment says which verbs streams take, where there are any.
+func streamsComment(rights []kube.RoleRight) string {
+	streams := func(r kube.RoleRight) bool {
+		return r.Resource == "pods/exec" || r.Resource == "pods/portforward"
+	}
+	if !slices.ContainsFunc(rights, streams) {
+		return ""
+	}
+	return "# Streams, which are exec and portforward: one over SPDY takes create; one over a WebSocket takes get,\n" +
+		"# and since Kubernetes 1.35 create as well. With create alone kdiag uses SPDY, with both WebSockets.\n"
+}
+
+// writeRules writes a rule for each resource, with a comment on each verb.
+func writeRules(b *strings.Builder, prefix string, rights []kube.RoleRight) {
+	var written []kube.RoleRight
+	for _, first := range rights {
+		sameResource := func(r kube.RoleRight) bool { return r.Group == first.Group && r.Resource == first.Resource }
+		if slices.ContainsFunc(written, sameResource) {
+			continue
+		}
+		written = append(written, first)
+
+		var verbs []string
+		for _, right := range rights {
+			if sameResource(right) {
+				writeUses(b, "# ", right, right.Verb)
+				verbs = append(verbs, right.Verb)
+			}
+		}
+		fmt.Fprintf(b, "%s- apiGroups: [%q]\n%s  resources: [%q]\n%s  verbs: [\"%s\"]\n",
+			prefix, first.Group, prefix, first.Resource, prefix, strings.Join(verbs, `", "`))
+	}
+}
+
+// writeUses writes what a right is for, a line for each purpose, with the
+// commands that have it.
+func writeUses(b *strings.Builder, prefix string, right kube.RoleRight, name string) {
+	var written []string
+	for _, use := range right.Uses {
+		if slices.Contains(written, use.Why) {
+			continue
+		}
+		written = append(written, use.Why)
+
+		var commands []string
+		for _, other := range right.Uses {
+			if other.Why == use.Why && !slices.Contains(commands, other.Command) {
+				commands = append(commands, other.Command)
+			}
+		}
+		fmt.Fprintf(b, "%s%s: %s (%s)\n", prefix, name, use.Why, strings.Join(commands, ", "))
+	}
+}
+
+// binding is the RoleBinding.
+func (o options) binding() string {
+	var b strings.Builder
+	b.WriteString(o.object("RoleBinding"))
+	b.WriteString("roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: Role\n  name: " + scalar(o.name) + "\nsubjects:\n")
+	for _, s := range o.subjects {
+		fmt.Fprintf(&b, "- kind: %s\n  name: %s\n", s.kind, scalar(s.name))
+		if s.namespace != "" {
+			fmt.Fprintf(&b, "  namespace: %s\n", scalar(s.namespace))
+		} else {
+			b.WriteString("  apiGroup: rbac.authorization.k8s.io\n")
+		}
+	}
+	return b.String()
+}
+
+// plain are words that YAML takes for strings, but for reserved.
+var (
+	plain    = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+	reserved = []string{"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+)
+
+// scalar is a string as YAML has it: as it is, or in JSON's quotes, which YAML
+// takes, too (YAML 1.2.2, 1.3).
+func scalar(text string) string {
+	if plain.MatchString(text) && !slices.Contains(reserved, text) {
+		return text
+	}
+	quoted, _ := json.Marshal(text) // never fails for a string
+	return string(quoted)
+}

@@ -1,0 +1,207 @@
+package kube
+
+import (
+	"fmt"
+	"slices"
+)
+
+// use is a right and what a command does with it, in words for a Role's comment.
+type use struct {
+	access
+	why string
+}
+
+// commandRights are the rights that one of kdiag's commands uses in the
+// namespace of its target.
+type commandRights struct {
+	command string
+	// required are those that it does not work without, for a pod that is named.
+	required []use
+	// optional are those that it works better with.
+	optional []use
+	// wider are rights that a Role cannot give, for they are the whole cluster's.
+	wider []use
+	// reviewed says that doctor tells of them.
+	reviewed bool
+}
+
+// What several commands do with a right.
+var (
+	findPod      = use{getPods, "find a pod by its name"}
+	awaitStart   = use{watchPods, "wait until kdiag's container runs"}
+	addContainer = use{patchEphemeral, "add kdiag's container to the pod"}
+	overSocket   = use{getExec, "run it over a WebSocket, a round trip sooner than over SPDY"}
+	listEvents   = use{access{verb: "list", resource: "events"}, "watch them from now on"}
+	watchEvents  = use{access{verb: "watch", resource: "events"}, "say at once what the kubelet does, and why it fails"}
+	namePods     = use{listPods, "name the pods there are, where one is not found"}
+	askNode      = use{access{verb: "get", resource: "nodes"}, "say when the pod's node does not answer"}
+)
+
+// rightsOf is what each command needs. A test on a cluster proves it sufficient
+// and minimal, verb by verb.
+var rightsOf = []commandRights{
+	{
+		command: "shell", reviewed: true,
+		required: []use{findPod, awaitStart, addContainer, {createExec, "run the shell"}},
+		optional: []use{overSocket, listEvents, watchEvents, namePods},
+		wider:    []use{askNode},
+	},
+	{
+		command: "redir", reviewed: true,
+		required: []use{findPod, awaitStart, addContainer, {getLog, "learn where the manager listens"}, {createForward, "reach the manager"}},
+		optional: []use{
+			{getForward, "reach it over a WebSocket, a round trip sooner than over SPDY"},
+			listEvents, watchEvents, namePods, {createExec, "find the ports of one container, with -c"},
+		},
+		wider: []use{askNode},
+	},
+	{
+		command:  "ps",
+		required: []use{findPod, awaitStart, addContainer, {createExec, "look at the container"}},
+		optional: []use{
+			overSocket, listEvents, watchEvents,
+			{listPods, "name the pods that connections lead to, with --sockets"},
+			{access{verb: "list", resource: "services"}, "name the services that connections lead to, with --sockets"},
+		},
+		wider: []use{
+			askNode,
+			{listPods, "name pods of other namespaces, with --sockets"},
+			{access{verb: "list", resource: "services"}, "name services of other namespaces, with --sockets"},
+		},
+	},
+	{
+		command: "logs", reviewed: true,
+		required: []use{
+			findPod, {listPods, "find the pods"}, {watchPods, "follow them as they come, restart and go"}, {getLog, "read their logs"},
+		},
+	},
+	{
+		command:  "manage",
+		required: []use{findPod, awaitStart, addContainer},
+		optional: []use{listEvents, watchEvents, namePods},
+		wider:    []use{askNode},
+	},
+	{
+		command: "doctor",
+		required: []use{
+			findPod, {patchEphemeral, "ask by dry run what would be admitted"}, {createForward, "see how streams reach the pod"},
+		},
+		optional: []use{
+			{getForward, "see whether a WebSocket does"},
+			{getLog, "read what your manager in the pod found the kernel to have"},
+			{access{verb: "get", resource: "namespaces"}, "read the namespace's Pod Security level, where no target is named"},
+			namePods,
+		},
+		wider: []use{{access{verb: "get", resource: "nodes"}, "check the node's kernel and images"}},
+	},
+}
+
+// RoleCommands are the commands that a Role can be made for.
+func RoleCommands() []string {
+	names := make([]string, len(rightsOf))
+	for i, rights := range rightsOf {
+		names[i] = rights.command
+	}
+	return names
+}
+
+// AnyPods is the kind of target that a label selector is.
+const AnyPods = "selector"
+
+// findBy are the rights that find a target of a kind, a resource or AnyPods.
+func findBy(kind string) ([]use, error) {
+	if kind == AnyPods {
+		return []use{{listPods, "find pods by a label selector"}}, nil
+	}
+	resource, ok := Resource(kind)
+	if !ok {
+		return nil, fmt.Errorf("no kind of target is called %q", kind)
+	}
+	if resource == "pods" {
+		return nil, nil // by name, as every command can
+	}
+	group := ""
+	switch resource {
+	case "jobs":
+		group = "batch"
+	case "deployments", "statefulsets", "daemonsets", "replicasets":
+		group = "apps"
+	}
+	return []use{
+		{listPods, "find the pods of " + resource},
+		{access{verb: "get", group: group, resource: resource}, "read which pods belong to a target"},
+	}, nil
+}
+
+// RoleRight is a right in RBAC's terms, and what it is for.
+type RoleRight struct {
+	Verb, Group string
+	// Resource has its subresource: "pods/exec".
+	Resource string
+	Uses     []RightUse
+}
+
+// RightUse is what a command does with a right.
+type RightUse struct {
+	Command, Why string
+}
+
+// RoleRights are those of several commands, each right once. Of the optional ones
+// none is required.
+type RoleRights struct {
+	Required, Optional []RoleRight
+	// Wider are the whole cluster's, which a Role cannot give. All are optional.
+	Wider []RoleRight
+}
+
+// RoleRightsFor returns the rights of some commands, for targets that are pods' names
+// or of the kinds.
+func RoleRightsFor(commands, kinds []string) (RoleRights, error) {
+	var found RoleRights
+	var byKind []use
+	for _, kind := range kinds {
+		uses, err := findBy(kind)
+		if err != nil {
+			return RoleRights{}, err
+		}
+		byKind = append(byKind, uses...)
+	}
+
+	for _, command := range commands {
+		at := slices.IndexFunc(rightsOf, func(r commandRights) bool { return r.command == command })
+		if at < 0 {
+			return RoleRights{}, fmt.Errorf("there is no command %q that needs rights", command)
+		}
+		rights := rightsOf[at]
+		found.Required = addUses(found.Required, command, slices.Concat(rights.required, byKind))
+		found.Optional = addUses(found.Optional, command, rights.optional)
+		found.Wider = addUses(found.Wider, command, rights.wider)
+	}
+
+	// What one command needs is no option for another.
+	found.Optional = slices.DeleteFunc(found.Optional, func(r RoleRight) bool {
+		at := slices.IndexFunc(found.Required, r.same)
+		if at >= 0 {
+			found.Required[at].Uses = append(found.Required[at].Uses, r.Uses...)
+		}
+		return at >= 0
+	})
+	return found, nil
+}
+
+func (r RoleRight) same(other RoleRight) bool {
+	return r.Verb == other.Verb && r.Group == other.Group && r.Resource == other.Resource
+}
+
+func addUses(rights []RoleRight, command string, uses []use) []RoleRight {
+	for _, u := range uses {
+		right := RoleRight{Verb: u.verb, Group: u.group, Resource: u.onResource()}
+		at := slices.IndexFunc(rights, right.same)
+		if at < 0 {
+			at = len(rights)
+			rights = append(rights, right)
+		}
+		rights[at].Uses = append(rights[at].Uses, RightUse{command, u.why})
+	}
+	return rights
+}
