@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -30,7 +31,6 @@ func checkTerminal(t *testing.T, where, text string) {
 // as its last words, which the kubelet makes the termination message.
 func TestTerminationMessageIsPrintable(t *testing.T) {
 	namespace := newNamespace(t)
-	argument, _ := json.Marshal("EVIL" + escapes)
 	apply(t, namespace, `
 apiVersion: v1
 kind: Pod
@@ -39,7 +39,7 @@ spec:
   restartPolicy: Never
   containers:
   - {name: app, image: "localhost/kdiag-sample:scratch", imagePullPolicy: Never,
-     terminationMessagePolicy: FallbackToLogsOnError, args: [`+string(argument)+`]}`)
+     terminationMessagePolicy: FallbackToLogsOnError, args: [`+strconv.QuoteToASCII("EVIL"+escapes)+`]}`)
 	eventually(t, "the termination message", func() bool {
 		return strings.Contains(kubectl(t, "get", "pod", "-n", namespace, "ended", "-o", "jsonpath={.status.containerStatuses[0].state.terminated.message}"), escapes)
 	})

@@ -85,9 +85,14 @@ func (r *recorder) record(response *http.Response) error {
 	case verb == "get" && name == "":
 		verb = "list"
 	}
+	on, allowed := " "+resource+group+subresource, response.StatusCode != http.StatusForbidden
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.used = append(r.used, usedRight{verb + " " + resource + group + subresource, response.StatusCode != http.StatusForbidden})
+	r.used = append(r.used, usedRight{verb + on, allowed})
+	if allowed && verb == "get" && request.Header.Get("Upgrade") != "" {
+		// Since Kubernetes 1.35.
+		r.used = append(r.used, usedRight{"create" + on, allowed})
+	}
 	return nil
 }
 

@@ -52,6 +52,7 @@ var rightsOf = []commandRights{
 		optional: []use{
 			{getForward, "reach it over a WebSocket, a round trip sooner than over SPDY"},
 			listEvents, watchEvents, namePods, {createExec, "find the ports of one container, with -c"},
+			{getExec, "find them over a WebSocket, a round trip sooner than over SPDY"},
 		},
 		wider: []use{askNode},
 	},

@@ -80,8 +80,8 @@ func TestRoleGrants(t *testing.T) {
 	}
 }
 
-// TestRoleOptional has what stands in comments be what --optional grants.
-func TestRoleOptional(t *testing.T) {
+// TestRoleComments has what stands in comments be what --optional grants.
+func TestRoleComments(t *testing.T) {
 	_, text := printed(t)
 	var uncommented []string
 	optional := false
