@@ -5,6 +5,7 @@ package footprint
 import (
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 )
 
 // What bounds the memory that Go's runtime takes, in bytes: beyond it the
@@ -23,4 +24,33 @@ func Reduce(limit int64) {
 	debug.SetGCPercent(20)
 	debug.SetMemoryLimit(limit)
 	debug.FreeOSMemory()
+}
+
+// Trimmer gives memory back now and then. Its zero value is ready for use.
+type Trimmer struct {
+	allocated uint64
+	more      int
+}
+
+const (
+	// trimAfter is how much is allocated between two times, in bytes: of less,
+	// there is too little to give.
+	trimAfter = 1 << 20
+	// trims is how often memory is given back then: some of it is in use for a
+	// while yet.
+	trims = 4
+)
+
+// Trim gives back what is not in use any more, if much was allocated lately. To
+// be called every few seconds while there is little to do.
+func (t *Trimmer) Trim() {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	if allocated := sample[0].Value.Uint64(); allocated-t.allocated >= trimAfter {
+		t.allocated, t.more = allocated, trims
+	}
+	if t.more > 0 {
+		t.more--
+		debug.FreeOSMemory()
+	}
 }
