@@ -36,6 +36,7 @@ var mayImport = []struct {
 	{"kdiag/applets", nil},
 	{"kdiag/kube", []string{"kdiag/mux"}},
 	{forAll, nil},
+	{"kdiag/mux/muxtest", []string{"kdiag/mux"}},
 	{"kdiag/mux", nil},
 	{"kdiag/netfilter", nil},
 	{"kdiag/scratch-shell", nil},

@@ -1,12 +1,14 @@
 package integration
 
 import (
-	"io"
 	"net"
 	"net/url"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"kdiag/mux/muxtest"
 )
 
 // server is the address of the API server.
@@ -22,6 +24,7 @@ func server(t *testing.T) *url.URL {
 // proxy stands between kdiag and the API server, to be cut.
 type proxy struct {
 	net.Listener
+	delay   time.Duration // of what passes, each way
 	dropped atomic.Int32
 	mu      sync.Mutex
 	conns   []net.Conn
@@ -30,12 +33,18 @@ type proxy struct {
 // newProxy starts one, and returns the flags that lead through it.
 func newProxy(t *testing.T) (*proxy, []string) {
 	t.Helper()
+	return newFarProxy(t, 0)
+}
+
+// newFarProxy starts one from which the API server is a round trip away.
+func newFarProxy(t *testing.T, trip time.Duration) (*proxy, []string) {
+	t.Helper()
 	to := server(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{Listener: listener}
+	p := &proxy{Listener: listener, delay: trip / 2}
 	t.Cleanup(p.cut)
 	go func() {
 		for {
@@ -51,16 +60,11 @@ func newProxy(t *testing.T) (*proxy, []string) {
 			p.mu.Lock()
 			p.conns = append(p.conns, conn, far)
 			p.mu.Unlock()
-			go pump(far, conn)
-			go pump(conn, far)
+			go muxtest.Delay(far, conn, p.delay)
+			go muxtest.Delay(conn, far, p.delay)
 		}
 	}()
 	return p, []string{"--server=https://" + listener.Addr().String(), "--tls-server-name=" + to.Hostname()}
-}
-
-func pump(to, from net.Conn) {
-	_, _ = io.Copy(to, from)
-	_ = to.Close()
 }
 
 // cut ends every connection and takes no more: the API server is gone.

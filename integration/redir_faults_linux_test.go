@@ -1,22 +1,14 @@
 package integration
 
 import (
-	"bytes"
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"kdiag/mux"
 )
 
 // TestRedirManagerKilled ends the manager at once: the kernel takes the rules
@@ -139,101 +131,6 @@ func TestRedirApplicationRestarts(t *testing.T) {
 	wants(t, nodeNetns, app+":8080", fromLaptop)
 	r.interrupt()
 	wants(t, nodeNetns, app+":8080", fromApp)
-}
-
-// startedOf is what a pod's net manager printed.
-func startedOf(t *testing.T, namespace, pod string) mux.Started {
-	t.Helper()
-	name := kubectl(t, "get", "pod", "-n", namespace, pod, "-o", "jsonpath={.spec.ephemeralContainers[0].name}")
-	var started mux.Started
-	if err := json.Unmarshal([]byte(kubectl(t, "logs", "-n", namespace, pod, "-c", name)), &started); err != nil {
-		t.Fatal(err)
-	}
-	return started
-}
-
-// TestRedirStrangers has others in the pod dial the manager's port: without
-// the user's key nobody gets in, and the manager stays small.
-func TestRedirStrangers(t *testing.T) {
-	namespace, app, _ := redirPods(t)
-	here := newLaptop(t, answering)
-	r := redirecting(t, 1, "-n", namespace, "app", "8080:"+here.port)
-	netns, pid, started := podNetns(t, namespace, "app"), netManager(t, namespace), startedOf(t, namespace, "app")
-	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(started.Port)))
-	before := netns.Run(t, "nft", "list", "ruleset")
-
-	if _, err := dialFrom(nodeNetns, net.JoinHostPort(app, strconv.Itoa(int(started.Port)))); err == nil {
-		t.Error("the manager's port is open to others than the pod's loopback")
-	}
-	_, stranger, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := mux.ClientTLS(stranger, started.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	refused := func(what string, send func(net.Conn) error) {
-		t.Helper()
-		conn, err := dialFrom(netns, address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-		if err := send(conn); err == nil {
-			t.Errorf("%s: was let in", what)
-		}
-	}
-	ended := func(conn net.Conn) error {
-		_, err := io.Copy(io.Discard, conn)
-		if err == nil {
-			err = io.EOF
-		}
-		return err
-	}
-	refused("a wrong key", func(conn net.Conn) error {
-		session, err := mux.Client(t.Context(), conn, config, mux.Options{})
-		if err == nil {
-			_ = session.Close()
-		}
-		return err
-	})
-	refused("no key", func(conn net.Conn) error {
-		client := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
-		if err := client.Handshake(); err != nil {
-			return err
-		}
-		return ended(client)
-	})
-	refused("no TLS", func(conn net.Conn) error { _, _ = io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n"); return ended(conn) })
-	noise := make([]byte, 1<<20)
-	_, _ = rand.Read(noise)
-	refused("random bytes", func(conn net.Conn) error { _, _ = io.Copy(conn, bytes.NewReader(noise)); return ended(conn) })
-
-	// Slow ones: many that say one byte and no more, over and over.
-	quiet := anonymous(t, pid)
-	var slow []net.Conn
-	for range 500 {
-		conn, err := dialFrom(netns, address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = conn.Write([]byte{22})
-		slow = append(slow, conn)
-	}
-	if now := anonymous(t, pid); now > quiet+8<<10 {
-		t.Errorf("500 slow strangers took the manager from %d to %d KiB", quiet, now)
-	}
-	// The user still gets in among them.
-	second := redirecting(t, 1, "-n", namespace, "app", "7000:"+here.port)
-	second.interrupt()
-	for _, conn := range slow {
-		_ = conn.Close()
-	}
-	wants(t, nodeNetns, app+":8080", fromLaptop)
-	eventually(t, "the rules to be as before", func() bool { return netns.Run(t, "nft", "list", "ruleset") == before })
-	r.interrupt()
 }
 
 // TestRedirDrain cuts what is left after --drain, and at once on a second

@@ -10,10 +10,11 @@ import (
 )
 
 // Version is the protocol's: it changes when an older peer could not go on.
-const Version = 1
+const Version = 2
 
-// preface begins the control stream in both directions, before anything else,
-// so that two versions that share nothing but this can still say so.
+// preface begins a connection and the control stream, in both directions and
+// before anything else, so that two versions that share nothing but this can
+// still say so.
 var preface = []byte("kdiag\x00\x00")
 
 // prefaceSize is the preface's length in bytes, the version included.

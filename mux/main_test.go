@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/tls"
 	"net"
@@ -59,11 +60,33 @@ func configs(t testing.TB) (client, server *tls.Config) {
 	return client, server
 }
 
+// admitted is Server after a door's challenge.
+func admitted(ctx context.Context, door *Door, conn net.Conn, config *tls.Config, o Options) (*Session, error) {
+	challenge, err := door.Challenge(conn)
+	if err == nil {
+		err = door.Hear(conn, challenge)
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return Server(ctx, conn, config, o)
+}
+
 // sessions are the two ends of a session, over the connections that wrap
 // returns in place of plain ones; wrap may be nil.
 func sessions(t testing.TB, forClient, forServer Options, wrap func(client, server net.Conn) (net.Conn, net.Conn)) (client, server *Session) {
 	t.Helper()
-	clientTLS, serverTLS := configs(t)
+	user, manager := newKey(t), newKey(t)
+	public, _ := manager.Public().(ed25519.PublicKey)
+	serverTLS, err := ServerTLS(manager, PublicText(user))
+	if err != nil {
+		t.Fatal(err)
+	}
+	door, err := NewDoor(manager, PublicText(user))
+	if err != nil {
+		t.Fatal(err)
+	}
 	near, far := tcpPair(t)
 	var a, b net.Conn = near, far
 	if wrap != nil {
@@ -72,10 +95,10 @@ func sessions(t testing.TB, forClient, forServer Options, wrap func(client, serv
 	made := make(chan error, 1)
 	go func() {
 		var err error
-		server, err = Server(t.Context(), b, serverTLS, forServer)
+		server, err = admitted(t.Context(), door, b, serverTLS, forServer)
 		made <- err
 	}()
-	client, err := Client(t.Context(), a, clientTLS, forClient)
+	client, err = Client(t.Context(), a, user, KeyHash(public), forClient)
 	if serverErr := <-made; err != nil || serverErr != nil {
 		t.Fatalf("session: %v, %v", err, serverErr)
 	}

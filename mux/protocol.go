@@ -86,13 +86,28 @@ type Started struct {
 	Role    string `json:"role"` // RoleShell or RoleNet
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
-	// Port is where a net manager listens, on the pod's loopback.
-	Port uint16 `json:"port,omitempty"`
+	// Protocol is the version of the link that a net manager speaks. One of
+	// version 1 does not say so.
+	Protocol byte `json:"protocol,omitempty"`
+	// Port is where a net manager listens, on the pod's loopback. Laptops of
+	// version 1 of the protocol look for it under another name, and find OlderPort:
+	// there they learn that they are too old.
+	Port      uint16 `json:"door,omitempty"`
+	OlderPort uint16 `json:"port,omitempty"`
 	// Key is KeyHash of the manager's public key.
 	Key string `json:"key,omitempty"`
 	// Nftables is what a net manager found the kernel to have: NftOwner,
 	// NftPlain, or why there is no nftables.
 	Nftables string `json:"nftables,omitempty"`
+}
+
+// CheckVersion returns a *VersionError for a manager that speaks another version
+// of the protocol.
+func (s Started) CheckVersion() error {
+	if theirs := max(s.Protocol, 1); theirs != Version {
+		return &VersionError{theirs}
+	}
+	return nil
 }
 
 // The roles of a manager: it waits beside shells, or redirects connections.

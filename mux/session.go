@@ -2,6 +2,7 @@ package mux
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -74,14 +75,37 @@ type Session struct {
 	early   map[uint32]bool // streams that were reset before they were accepted
 }
 
-// Client makes a session of a connection on the laptop's side: TLS, yamux, the
-// control stream. The session owns conn from then on, and closes it when it
-// fails here too. ctx bounds only the making.
-func Client(ctx context.Context, conn net.Conn, config *tls.Config, o Options) (*Session, error) {
+// Client makes a session of a connection on the laptop's side: the answer to the
+// manager's challenge, TLS, yamux, the control stream. own is the user's key,
+// hash the KeyHash of the manager's. The session owns conn from then on, and
+// closes it when it fails here too. ctx bounds only the making.
+func Client(ctx context.Context, conn net.Conn, own ed25519.PrivateKey, hash string, o Options) (*Session, error) {
+	config, err := ClientTLS(own, hash)
+	var knocking *knocker
+	if err == nil {
+		knocking, err = hearChallenge(ctx, conn, own, hash)
+	}
+	if err != nil {
+		_ = conn.Close()
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return nil, err
+	}
+
+	s, err := newClient(ctx, knocking, config, o)
+	if err != nil && ctx.Err() == nil && !knocking.answered.Load() {
+		err = &TurnedAwayError{err}
+	}
+	return s, err
+}
+
+// newClient is Client without a challenge, from TLS on.
+func newClient(ctx context.Context, conn net.Conn, config *tls.Config, o Options) (*Session, error) {
 	return newSession(ctx, tls.Client(conn, config), o, yamux.Client, func(s *Session) (net.Conn, error) { return s.yamux.Open() })
 }
 
-// Server is Client on the manager's side.
+// Server is Client on the manager's side, after a Door's Challenge.
 func Server(ctx context.Context, conn net.Conn, config *tls.Config, o Options) (*Session, error) {
 	return newSession(ctx, tls.Server(conn, config), o, yamux.Server, func(s *Session) (net.Conn, error) {
 		return s.yamux.AcceptStreamWithContext(ctx)

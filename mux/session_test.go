@@ -448,7 +448,7 @@ func TestWrongPeer(t *testing.T) {
 				}
 				refused <- err
 			}()
-			s, err := Client(t.Context(), near, c.client, Options{})
+			s, err := newClient(t.Context(), near, c.client, Options{})
 			if err == nil {
 				_ = s.Close()
 			}

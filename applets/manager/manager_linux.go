@@ -31,13 +31,15 @@ func run(ctx context.Context, streams applets.Streams, opts Options) error {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, unix.SIGCHLD)
 	defer signal.Stop(ended)
+
+	if err := announce(streams, opts, mux.Started{}); err != nil {
+		return err
+	}
 	return wait(ctx, streams, opts, work{limit: footprint.Waiting, inUse: othersLive, ended: ended})
 }
 
 // work is what a manager waits beside.
 type work struct {
-	// ready is the line to print, but for what all managers say of themselves.
-	ready mux.Started
 	limit int64 // of memory, in bytes
 	inUse func() (bool, error)
 	// ended tells of dead children to be reaped; nil for a manager that waits
@@ -45,19 +47,25 @@ type work struct {
 	ended <-chan os.Signal
 }
 
-// wait says that the manager is ready, and returns when nothing has been in use
-// for the idle timeout, or ctx ends.
-func wait(ctx context.Context, streams applets.Streams, opts Options, w work) error {
-	w.ready.Role, w.ready.Version, w.ready.PID = opts.Role, opts.Version, os.Getpid()
-	if err := json.NewEncoder(streams.Out).Encode(w.ready); err != nil {
+// announce prints the line that the laptop looks for in the container's log. It
+// adds to ready what all managers say of themselves.
+func announce(streams applets.Streams, opts Options, ready mux.Started) error {
+	ready.Role, ready.Version, ready.PID = opts.Role, opts.Version, os.Getpid()
+	if err := json.NewEncoder(streams.Out).Encode(ready); err != nil {
 		return fmt.Errorf("print that the manager is ready: %w", err)
 	}
+	return nil
+}
+
+// wait returns when nothing has been in use for the idle timeout, or ctx ends.
+func wait(ctx context.Context, streams applets.Streams, opts Options, w work) error {
 	// Not at once: what this container was made for starts just now.
 	settled := time.After(settleAfter)
 
 	tick := time.NewTicker(interval(opts.IdleTimeout))
 	defer tick.Stop()
 	busy := time.Now()
+	var trimmer footprint.Trimmer
 	for {
 		select {
 		case <-ctx.Done():
@@ -75,6 +83,8 @@ func wait(ctx context.Context, streams applets.Streams, opts Options, w work) er
 				busy = now
 			case now.Sub(busy) >= opts.IdleTimeout:
 				return nil
+			default:
+				trimmer.Trim()
 			}
 		}
 	}

@@ -38,6 +38,12 @@ func command(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
 func start(t *testing.T, args ...string) (*exec.Cmd, mux.Started) {
 	t.Helper()
 	cmd, stderr := command(t, args...)
+	return cmd, begin(t, cmd, stderr)
+}
+
+// begin starts a manager and returns what it printed.
+func begin(t *testing.T, cmd *exec.Cmd, stderr *bytes.Buffer) mux.Started {
+	t.Helper()
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +63,7 @@ func start(t *testing.T, args ...string) (*exec.Cmd, mux.Started) {
 	if err := json.Unmarshal(line, &started); err != nil {
 		t.Fatalf("line %q: %v", line, err)
 	}
-	return cmd, started
+	return started
 }
 
 func TestStarts(t *testing.T) {
@@ -74,7 +80,7 @@ func TestStarts(t *testing.T) {
 }
 
 func TestNetLeaves(t *testing.T) {
-	cmd, got := start(t, "--role=net", "--user=AAAA", "--idle-timeout=200ms")
+	cmd, got := start(t, "--role=net", "--user="+mux.PublicText(newKey(t)), "--idle-timeout=200ms")
 	if got.Role != "net" || got.Port == 0 || len(got.Key) != 43 {
 		t.Errorf("line = %+v, want a port and a key's hash", got)
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"log/slog"
 	"net"
 
 	"kdiag/applets"
@@ -14,6 +13,7 @@ import (
 	"kdiag/applets/internal/lockdown"
 	"kdiag/applets/internal/procfs"
 	"kdiag/applets/internal/redirector"
+	"kdiag/applets/internal/sparselog"
 	"kdiag/mux"
 	"kdiag/netfilter"
 
@@ -36,14 +36,23 @@ func runNet(ctx context.Context, streams applets.Streams, opts Options) error {
 	if err != nil {
 		return err
 	}
-	ready.Port = uint16(listener.Addr().(*net.TCPAddr).Port) //nolint:forcetypeassert // of a TCP listener
+	older, err := listenLoopback(ctx)
+	if err != nil {
+		return err
+	}
+	ready.Port, ready.OlderPort = portOf(listener), portOf(older)
+
+	// Before it serves anybody: nothing that a stranger causes stands before it.
+	if err := announce(streams, opts, ready); err != nil {
+		return err
+	}
+
 	serving, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(serving, listener) }()
-	err = wait(ctx, streams, opts, work{
-		ready: ready, limit: footprint.Serving, inUse: func() (bool, error) { return server.Busy(), nil },
-	})
+	go func() { served <- server.Serve(serving, listener, older) }()
+	err = wait(ctx, streams, opts, work{limit: footprint.Serving, inUse: func() (bool, error) { return server.Busy(), nil }})
 	stop()
+
 	if serveErr := <-served; err == nil {
 		err = serveErr
 	}
@@ -53,10 +62,17 @@ func runNet(ctx context.Context, streams applets.Streams, opts Options) error {
 	return err
 }
 
+// portOf is the port of a TCP listener.
+func portOf(listener net.Listener) uint16 {
+	address, _ := listener.Addr().(*net.TCPAddr)
+	return uint16(address.Port)
+}
+
 // listenLoopback takes a port of the kernel's choice where a port-forward
 // comes out, and nothing from outside can.
 func listenLoopback(ctx context.Context) (net.Listener, error) {
-	var config net.ListenConfig
+	// A dead peer is found by the link's heartbeats.
+	config := net.ListenConfig{KeepAlive: -1}
 	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		listener, err = config.Listen(ctx, "tcp", "[::1]:0")
@@ -78,10 +94,10 @@ func newServer(streams applets.Streams, opts Options) (*redirector.Server, mux.S
 	}
 	server, err := redirector.New(redirector.Config{
 		Key: key, User: opts.User, Version: opts.Version, ID: hex.EncodeToString(id[:]),
-		Log: slog.New(slog.NewTextHandler(streams.Err, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Log: sparselog.New(streams.Err),
 	})
 	public, _ := key.Public().(ed25519.PublicKey)
-	return server, mux.Started{Key: mux.KeyHash(public), Nftables: probe(hex.EncodeToString(id[:]))}, err
+	return server, mux.Started{Protocol: mux.Version, Key: mux.KeyHash(public), Nftables: probe(hex.EncodeToString(id[:]))}, err
 }
 
 // probe says what the kernel has for redirects.

@@ -66,34 +66,57 @@ func readStarted(ctx context.Context, n *kubeflags.Net, container string) (mux.S
 	if err != nil {
 		return started, err
 	}
-	if err := json.Unmarshal(line, &started); err != nil || started.Port == 0 || started.Key == "" {
+	err = json.Unmarshal(line, &started)
+	if err == nil && started.Key != "" {
+		if err := started.CheckVersion(); err != nil {
+			return started, upgradeOne(fmt.Errorf("the manager in container %s: %w", container, err))
+		}
+	}
+	if err != nil || started.Port == 0 || started.Key == "" {
 		return started, applets.WithHint(fmt.Errorf("the log of container %s does not say where its manager listens: %q", container, line),
 			"is %s the image of this kdiag?", n.Image)
 	}
 	return started, nil
 }
 
+// attempts is how often the manager's port is tried, where the connection ends
+// without an answer: other processes in the pod may flood it.
+const attempts = 3
+
 // dial opens the one port-forward and the session in it.
 func (l *link) dial(ctx context.Context, started mux.Started) (*mux.Session, error) {
-	config, err := mux.ClientTLS(l.net.Key, started.Key)
-	if err != nil {
-		return nil, err
+	for try := 1; ; try++ {
+		session, err := l.dialOnce(ctx, started)
+		var away *mux.TurnedAwayError
+		if errors.As(err, &away) && try < attempts && ctx.Err() == nil {
+			continue
+		}
+		return session, err
 	}
+}
+
+// upgradeOne adds to a *mux.VersionError which side is to be upgraded, and
+// nothing to any other error.
+func upgradeOne(err error) error {
+	var version *mux.VersionError
+	if !errors.As(err, &version) {
+		return err
+	}
+	side := "kdiag here"
+	if version.PeerIsOlder() {
+		side = "the image in the pod (--image)"
+	}
+	return applets.WithHint(err, "upgrade %s", side)
+}
+
+func (l *link) dialOnce(ctx context.Context, started mux.Started) (*mux.Session, error) {
 	conn, err := l.net.Cluster.PortForward(ctx, l.net.Pod.Namespace, l.net.Pod.Name, started.Port, l.options.timeout)
 	if err != nil {
 		return nil, err
 	}
-	session, err := mux.Client(ctx, conn, config, mux.Options{Event: l.event, Window: window})
-	var version *mux.VersionError
-	if errors.As(err, &version) {
-		side := "kdiag here"
-		if version.PeerIsOlder() {
-			side = "the image in the pod (--image)"
-		}
-		return nil, applets.WithHint(err, "upgrade %s", side)
-	}
+	session, err := mux.Client(ctx, conn, l.net.Key, started.Key, mux.Options{Event: l.event, Window: window})
 	if err != nil {
-		return nil, l.explain("connect to the manager", err)
+		return nil, upgradeOne(l.explain("connect to the manager", err))
 	}
 	return session, nil
 }

@@ -22,6 +22,7 @@ type redirect struct {
 	session  *mux.Session
 	table    *table
 	proxier  *mux.Proxier
+	files    *quota
 	log      *slog.Logger
 	listener *net.TCPListener
 	holder   string
@@ -40,7 +41,8 @@ type redirect struct {
 // newRedirect opens the listener and the rules, and begins to take connections.
 func newRedirect(ctx context.Context, u *user, a mux.Attach) (*redirect, mux.Attached, error) {
 	r := &redirect{
-		attach: a, session: u.session, table: u.server.table, proxier: &u.server.proxier, holder: u.holder, conns: map[*mux.TCP]struct{}{}, closed: make(chan struct{}),
+		attach: a, session: u.session, table: u.server.table, proxier: &u.server.proxier, files: &u.server.files, holder: u.holder,
+		conns: map[*mux.TCP]struct{}{}, closed: make(chan struct{}),
 		log: u.server.config.Log.With("redirect", a.ID, "port", a.Port),
 	}
 	if a.Host != "" {
@@ -184,6 +186,10 @@ func (r *redirect) keep(conn *mux.TCP) bool {
 		r.log.Warn("too many connections at once", "most", maxConns)
 		return false
 	}
+	if !r.files.take() {
+		r.log.Warn("too many open files for one more connection")
+		return false
+	}
 	r.conns[conn] = struct{}{}
 	r.table.hold()
 	return true
@@ -193,6 +199,7 @@ func (r *redirect) forget(conn *mux.TCP) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.conns, conn)
+	r.files.give()
 	r.table.release()
 	if len(r.conns) == 0 {
 		for _, waiter := range r.settled {

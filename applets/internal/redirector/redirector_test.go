@@ -48,35 +48,6 @@ func TestNameServers(t *testing.T) {
 	}
 }
 
-// closing is a connection that tells whether it was closed.
-type closing struct {
-	net.Conn
-	closed bool
-}
-
-func (c *closing) Close() error { c.closed = true; return nil }
-
-// TestGate lets the one go that has waited longest, and only it.
-func TestGate(t *testing.T) {
-	var g gate
-	conns := make([]closing, maxWaiting+1)
-	leaves := make([]func(), len(conns))
-	for i := range conns {
-		leaves[i] = g.enter(&conns[i])
-	}
-	for i := range conns {
-		if conns[i].closed != (i == 0) {
-			t.Errorf("connection %d of %d: closed %t", i, len(conns), conns[i].closed)
-		}
-	}
-	for _, leave := range leaves {
-		leave()
-	}
-	if len(g.waiting) != 0 {
-		t.Errorf("%d wait after all have left", len(g.waiting))
-	}
-}
-
 // rules is a back end that remembers.
 type rules struct {
 	attached map[netip.Addr]bool
@@ -174,7 +145,7 @@ func TestMoved(t *testing.T) {
 // TestRequests refuses what makes no sense before it touches the kernel.
 func TestRequests(t *testing.T) {
 	table, _ := newTestTable(t, netip.Addr{})
-	server := &Server{table: table, port: 4000, config: Config{Log: slog.New(slog.DiscardHandler), Version: "v1"}}
+	server := &Server{table: table, ports: []uint16{4000}, config: Config{Log: slog.New(slog.DiscardHandler), Version: "v1"}}
 	u := &user{server: server, begun: make(chan struct{}), redirects: map[uint32]*redirect{7: {}}}
 	close(u.begun)
 	ask := func(name, body string) error {

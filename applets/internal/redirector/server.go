@@ -6,10 +6,10 @@ package redirector
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,25 +37,29 @@ const Mark = 0x6b64
 // Server serves sessions.
 type Server struct {
 	config Config
-	tls    *tls.Config
 	table  *table
-	gate   gate
+	gate   *gate
+	// files are the descriptors that redirected connections may have.
+	files quota
 	// proxier shares its buffers among all of the manager's connections.
 	proxier mux.Proxier
 
 	mu       sync.Mutex
 	sessions int
-	port     uint16 // the manager's own, which is never redirected
+	ports    []uint16 // the manager's own, which are never redirected
 }
 
 // New makes a Server. Close it when it serves no more. It is to be made before
 // the process opens anything else (see reserve).
 func New(c Config) (*Server, error) {
-	config, err := mux.ServerTLS(c.Key, c.User)
+	files := descriptorLimit()
+	gate, err := newGate(c.Key, c.User, files)
 	if err != nil {
 		return nil, err
 	}
-	return &Server{config: c, tls: config, table: newTable(c.ID, c.Log)}, nil
+	s := &Server{config: c, gate: gate, table: newTable(c.ID, c.Log)}
+	s.files.left.Store(int64(files - files/4)) // what is left is the gate's, and the rest's
+	return s, nil
 }
 
 // Close takes every rule away.
@@ -69,30 +73,45 @@ func (s *Server) Busy() bool {
 	return s.sessions > 0 || s.table.inUse()
 }
 
-// Serve takes connections from listener until ctx ends, and then until the
-// sessions have ended.
-func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	if address, ok := listener.Addr().(*net.TCPAddr); ok {
-		s.mu.Lock()
-		s.port = uint16(address.Port)
-		s.mu.Unlock()
-	}
-	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
+// Serve takes laptops' connections from listener, and those of version 1 of the
+// protocol from older, until ctx ends, and then until the sessions have ended.
+func (s *Server) Serve(ctx context.Context, listener, older net.Listener) error {
+	s.keepPorts(listener, older)
+	stop := context.AfterFunc(ctx, func() {
+		_ = listener.Close()
+		_ = older.Close()
+		s.gate.shut()
+	})
 	defer stop()
+
 	var all sync.WaitGroup
-	defer all.Wait()
+	all.Go(func() {
+		s.accept(ctx, older, func(conn net.Conn) { all.Go(func() { s.turnBack(ctx, conn) }) })
+	})
+	s.accept(ctx, listener, func(conn net.Conn) {
+		if challenge, ok := s.greet(conn); ok {
+			all.Go(func() { s.receive(ctx, conn, challenge) })
+		}
+	})
+	all.Wait()
+	return nil
+}
+
+// accept has take take each connection, until ctx has ended.
+func (s *Server) accept(ctx context.Context, listener net.Listener, take func(net.Conn)) {
 	for {
 		conn, err := listener.Accept()
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
+		switch {
+		case err == nil:
+			take(conn)
+		case ctx.Err() != nil:
+			return
+		default:
 			// What may pass, such as too many open files, must not end the manager.
 			s.config.Log.Warn("accept", "err", err)
+			s.gate.thin()
 			time.Sleep(100 * time.Millisecond)
-			continue
 		}
-		all.Go(func() { s.serve(ctx, conn) })
 	}
 }
 
@@ -100,21 +119,49 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 // are slow to take it, in bytes: part of the pod's memory.
 const budget = 8 << 20
 
-// handshakeTimeout bounds a peer's way to prove who it is.
-const handshakeTimeout = 10 * time.Second
+// maxSessions bounds the user's sessions, each of which costs the pod memory.
+const maxSessions = 32
 
-func (s *Server) serve(ctx context.Context, conn net.Conn) {
-	leave := s.gate.enter(conn)
-	ready, cancel := context.WithTimeout(ctx, handshakeTimeout)
-	defer cancel()
-	u := &user{server: s, begun: make(chan struct{}), redirects: map[uint32]*redirect{}}
-	link, err := mux.Server(ready, conn, s.tls, mux.Options{Handle: u.handle, Log: s.config.Log, Budget: budget})
-	leave()
+// turnBack tells a laptop of version 1 that it is too old.
+func (s *Server) turnBack(ctx context.Context, conn net.Conn) {
+	if err := s.gate.tellVersion(ctx, conn, mux.Options{Log: s.config.Log}); err != nil {
+		s.refused(conn, err)
+	}
+}
+
+func (s *Server) refused(conn net.Conn, err error) {
+	s.config.Log.Warn("refused", "peer", conn.RemoteAddr().String(), "err", err)
+}
+
+// greet says the challenge to whoever has connected.
+func (s *Server) greet(conn net.Conn) (challenge mux.Challenge, ok bool) {
+	challenge, err := s.gate.greet(conn)
 	if err != nil {
-		s.config.Log.Warn("refused", "peer", conn.RemoteAddr().String(), "err", err)
+		dismiss(conn)
+		s.refused(conn, err)
+	}
+	return challenge, err == nil
+}
+
+// receive serves a connection if it turns out to be a laptop's.
+func (s *Server) receive(ctx context.Context, conn net.Conn, challenge mux.Challenge) {
+	if err := s.gate.hear(conn, challenge); err != nil {
+		s.refused(conn, err)
 		return
 	}
-	s.count(1)
+	s.serve(ctx, conn)
+}
+
+// serve serves a laptop that has knocked.
+func (s *Server) serve(ctx context.Context, conn net.Conn) {
+	u := &user{server: s, begun: make(chan struct{}), redirects: map[uint32]*redirect{}}
+	link, err := s.gate.handshake(ctx, conn, &s.gate.knocked, mux.Options{Handle: u.handle, Log: s.config.Log, Budget: budget})
+	if err != nil {
+		s.refused(conn, err)
+		return
+	}
+
+	u.surplus = s.count(1) > maxSessions
 	defer s.count(-1)
 	u.begin(link)
 	select {
@@ -125,48 +172,30 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	_ = link.Close()
 }
 
-// isOwn reports whether a port is the one that the manager serves at.
+// keepPorts remembers where the manager itself listens.
+func (s *Server) keepPorts(listeners ...net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, listener := range listeners {
+		if address, ok := listener.Addr().(*net.TCPAddr); ok {
+			s.ports = append(s.ports, uint16(address.Port))
+		}
+	}
+}
+
+// isOwn reports whether a port is one that the manager serves at.
 func (s *Server) isOwn(port uint16) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return port == s.port
+	return slices.Contains(s.ports, port)
 }
 
-func (s *Server) count(n int) {
+// count adds to the number of sessions, and returns it.
+func (s *Server) count(n int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sessions += n
-}
-
-// gate bounds the peers that have yet to prove who they are. Anything in the
-// pod can dial the manager: where too many wait, the one that has waited
-// longest goes, so that nobody can hold the gate shut.
-type gate struct {
-	mu      sync.Mutex
-	waiting []net.Conn
-}
-
-const maxWaiting = 16
-
-// enter admits a connection; leave is for when it is known who it is.
-func (g *gate) enter(conn net.Conn) (leave func()) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.waiting) == maxWaiting {
-		_ = g.waiting[0].Close()
-		g.waiting = g.waiting[1:]
-	}
-	g.waiting = append(g.waiting, conn)
-	return func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		for i, other := range g.waiting {
-			if other == conn {
-				g.waiting = append(g.waiting[:i:i], g.waiting[i+1:]...)
-				return
-			}
-		}
-	}
+	return s.sessions
 }
 
 // refusal is an error for the user, with a code for the program.

@@ -19,6 +19,7 @@ type user struct {
 	server  *Server
 	begun   chan struct{} // closed by begin
 	session *mux.Session
+	surplus bool // there are too many sessions already
 
 	mu        sync.Mutex
 	holder    string
@@ -82,6 +83,9 @@ func decoded[In, Out any](body json.RawMessage, do func(In) (Out, error)) (any, 
 const maxHolder = 64
 
 func (u *user) hello(h mux.Hello) (mux.Welcome, error) {
+	if u.surplus {
+		return mux.Welcome{}, refusal("", "end one of them, or redirect several ports in one", "the manager serves %d sessions already", maxSessions)
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.holder = holderName(h.Holder)

@@ -1,0 +1,207 @@
+package manager_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"net"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"kdiag/mux"
+	"kdiag/mux/muxtest"
+	"kdiag/netfilter/netnstest"
+)
+
+// roundTrip is how far the user is from the pod.
+const roundTrip = 100 * time.Millisecond
+
+// perSecond is how many strangers dial the manager in a second.
+const perSecond = 200
+
+// building is a network namespace with a net manager in it.
+type building struct {
+	netnstest.Namespace
+	started mux.Started
+	pid     int
+	user    ed25519.PrivateKey
+
+	// heard is closed, and made anew, when a knock of the user's has arrived,
+	// which is then in knock: what somebody can read who has CAP_NET_RAW.
+	mu    sync.Mutex
+	knock []byte
+	heard chan struct{}
+}
+
+// newBuilding starts a manager of a user in a namespace of its own. The words
+// before it are a program that becomes the manager.
+func newBuilding(t *testing.T, before ...string) *building {
+	t.Helper()
+	b := &building{Namespace: netnstest.New(t), user: newKey(t), heard: make(chan struct{})}
+	err := b.Do(func() error {
+		cmd, stderr := command(t, "--role=net", "--user="+mux.PublicText(b.user))
+		if len(before) > 0 {
+			cmd.Args = append(before, cmd.Args...)
+			cmd.Path = before[0]
+		}
+		b.started = begin(t, cmd, stderr)
+		b.pid = cmd.Process.Pid
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func newKey(t *testing.T) ed25519.PrivateKey {
+	t.Helper()
+	key, err := mux.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// dial connects from inside the pod.
+func (b *building) dial(port uint16) (conn net.Conn, err error) {
+	err = b.Do(func() (err error) {
+		conn, err = net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))), 10*time.Second)
+		return err
+	})
+	return conn, err
+}
+
+// dialNear connects without a way between.
+func (b *building) dialNear() (net.Conn, error) { return b.dial(b.started.Port) }
+
+// dialFar connects as a port-forward does: half a round trip after the user has
+// asked for it, the kubelet dials; the user learns of that after the other half.
+func (b *building) dialFar() (net.Conn, error) {
+	time.Sleep(roundTrip / 2)
+	conn, err := b.dialNear()
+	if err != nil {
+		return nil, err
+	}
+	time.Sleep(roundTrip / 2)
+	return muxtest.Far(&overheard{Conn: conn, building: b}, roundTrip), nil
+}
+
+// overheard is the kubelet's connection, whose first bytes strangers listen to.
+type overheard struct {
+	net.Conn
+	building *building
+	once     sync.Once
+}
+
+func (o *overheard) Write(p []byte) (int, error) {
+	n, err := o.Conn.Write(p)
+	if len(p) >= mux.KnockSize {
+		o.once.Do(func() {
+			b := o.building
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.knock = bytes.Clone(p[:mux.KnockSize])
+			close(b.heard)
+			b.heard = make(chan struct{})
+		})
+	}
+	return n, err
+}
+
+// nextKnock is the next one that a stranger hears, or nil after a while.
+func (b *building) nextKnock() []byte {
+	b.mu.Lock()
+	heard := b.heard
+	b.mu.Unlock()
+	select {
+	case <-heard:
+	case <-time.After(time.Second):
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.knock
+}
+
+// enter opens a session of the user's and greets the manager.
+func (b *building) enter(ctx context.Context, dial func() (net.Conn, error)) (*mux.Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	conn, err := dial()
+	if err != nil {
+		return nil, err
+	}
+	session, err := mux.Client(ctx, conn, b.user, b.started.Key, mux.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if err := session.Call(ctx, mux.RequestHello, mux.Hello{Holder: "me@here"}, nil); err != nil {
+		return nil, errors.Join(err, session.Close())
+	}
+	return session, nil
+}
+
+// visit is enter, and leaves.
+func (b *building) visit(ctx context.Context) error {
+	session, err := b.enter(ctx, b.dialFar)
+	if err != nil {
+		return err
+	}
+	return session.Close()
+}
+
+// kindsOfStrangers are all that were thought of.
+func (b *building) kindsOfStrangers(t *testing.T) []muxtest.Stranger {
+	t.Helper()
+	kinds, err := muxtest.Strangers(b.started.Key, b.nextKnock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kinds
+}
+
+// flood has strangers dial from inside the pod, from now on until stop is called
+// or the test ends.
+func (b *building) flood(t *testing.T, kinds ...muxtest.Stranger) (stop func() int) {
+	stop = muxtest.Flood(perSecond, kinds, func(older bool) (net.Conn, error) {
+		if older {
+			return b.dial(b.started.OlderPort)
+		}
+		return b.dial(b.started.Port)
+	})
+	t.Cleanup(func() { stop() })
+	return stop
+}
+
+// tries is how often the user comes in.
+const tries = 10
+
+// TestUserGetsInAmongStrangers has 200 strangers a second dial from inside the
+// pod, begun before the user and kept up, of each kind and of all kinds.
+func TestUserGetsInAmongStrangers(t *testing.T) {
+	try := func(t *testing.T, b *building, kinds ...muxtest.Stranger) {
+		stop := b.flood(t, kinds...)
+		const lanes = 5
+		var all sync.WaitGroup
+		for range lanes {
+			all.Go(func() {
+				for i := range tries / lanes {
+					if err := b.visit(t.Context()); err != nil {
+						t.Errorf("try %d: %v", i, err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		t.Logf("%d strangers", stop())
+	}
+	b := newBuilding(t)
+	for _, kind := range b.kindsOfStrangers(t) {
+		t.Run(kind.Name, func(t *testing.T) { try(t, b, kind) })
+	}
+	t.Run("all kinds", func(t *testing.T) { try(t, b, b.kindsOfStrangers(t)...) })
+}
