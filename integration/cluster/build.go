@@ -13,12 +13,11 @@ import (
 // kubernetesVersion is go.mod's, which a test holds.
 const kubernetesVersion = "v1.37.2"
 
-// tools are the programs that are taken from the machine, and the Debian packages that have them.
-var tools = []struct{ name, debian string }{
-	{"containerd", "containerd"},
-	{"ctr", "containerd"},
-	{"containerd-shim-runc-v2", "containerd"},
-	{"runc", "runc"},
+// tool is a program that is taken from the machine, and the Debian package that has it.
+type tool struct{ name, debian string }
+
+// tools are those that every cluster needs.
+var tools = []tool{
 	{"ip", "iproute2"},
 	{"iptables", "iptables"},
 	{"mount", "mount"},
@@ -36,19 +35,26 @@ func cniDir() string {
 	return ""
 }
 
-// checkTools names what is missing, and what to install.
-func checkTools() error {
+// checkTools names what is missing for a cluster on that runtime, and what to install.
+func (c *cluster) checkTools(ctx context.Context, r containerRuntime) error {
 	var missing, install []string
-	for _, tool := range tools {
+	lack := func(what, debian string) {
+		missing = append(missing, what)
+		if !slices.Contains(install, debian) {
+			install = append(install, debian)
+		}
+	}
+
+	for _, tool := range slices.Concat(tools, r.tools) {
 		if _, err := exec.LookPath(tool.name); err != nil {
-			missing = append(missing, tool.name)
-			if !slices.Contains(install, tool.debian) {
-				install = append(install, tool.debian)
-			}
+			lack(tool.name, tool.debian)
 		}
 	}
 	if cniDir() == "" {
-		missing, install = append(missing, "CNI plugins"), append(install, "containernetworking-plugins")
+		lack("CNI plugins", "containernetworking-plugins")
+	}
+	if r.built && c.tool(ctx, "pkg-config", "--exists", "libseccomp").Run() != nil {
+		lack("libseccomp's headers", "libseccomp-dev")
 	}
 	if missing == nil {
 		return nil
@@ -57,11 +63,14 @@ func checkTools() error {
 }
 
 // build makes the programs in bin, or finds that they are up to date.
-func (c *cluster) build(ctx context.Context) error {
-	root, err := projectRoot()
-	if err != nil {
+func (c *cluster) build(ctx context.Context, r containerRuntime) error {
+	if err := c.buildKubernetes(ctx); err != nil {
 		return err
 	}
+	return c.buildRuntime(ctx, r)
+}
+
+func (c *cluster) buildKubernetes(ctx context.Context) error {
 	if !exists(c.Path("bin/kube")) {
 		fmt.Fprintln(c.out, "building Kubernetes: with a cold build cache this takes some minutes")
 	}
@@ -76,10 +85,19 @@ func (c *cluster) build(ctx context.Context) error {
 		"-X", pkg + ".gitMinor=" + minor,
 		"-X", pkg + ".gitTreeState=archive",
 	}
-	cmd := c.tool(ctx, "go", "build", "-trimpath", "-ldflags", strings.Join(ldflags, " "),
-		"-o", c.Path("bin")+"/", "./kube", "./kubectl", "./pause")
-	cmd.Dir = filepath.Join(root, moduleDir)
-	cmd.Env = append(cmd.Env, "CGO_ENABLED=0")
+	return c.goBuild(ctx, ".", "CGO_ENABLED=0",
+		"-ldflags", strings.Join(ldflags, " "), "-o", c.Path("bin")+"/", "./kube", "./kubectl", "./pause")
+}
+
+// goBuild runs go build in a directory of this module's, with CGO_ENABLED set as cgo says.
+func (c *cluster) goBuild(ctx context.Context, dir, cgo string, args ...string) error {
+	root, err := projectRoot()
+	if err != nil {
+		return err
+	}
+	cmd := c.tool(ctx, "go", append([]string{"build", "-trimpath"}, args...)...)
+	cmd.Dir = filepath.Join(root, moduleDir, dir)
+	cmd.Env = append(cmd.Env, cgo)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
 	}

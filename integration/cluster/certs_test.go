@@ -10,7 +10,7 @@ import (
 
 func TestCerts(t *testing.T) {
 	c := &cluster{dir: t.TempDir()}
-	if err := c.writeConfig(); err != nil {
+	if err := c.writeConfig(runtimes[0]); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.writeCerts(); err != nil {

@@ -58,22 +58,25 @@ func apiserverAddr() string { return net.JoinHostPort("127.0.0.1", apiserverPort
 //go:embed conf
 var confFiles embed.FS
 
-// writeConfig fills in the configuration files.
-func (c *cluster) writeConfig() error {
+// writeConfig fills in the configuration files, for that runtime.
+func (c *cluster) writeConfig(r containerRuntime) error {
 	for _, dir := range []string{"conf/cni", "log/pods", "kubelet", "run"} {
 		if err := os.MkdirAll(c.Path(dir), 0o755); err != nil {
 			return err
 		}
+	}
+	if err := os.WriteFile(c.Path(runtimeFile), []byte(r.name), 0o644); err != nil {
+		return err
 	}
 	templates, err := template.ParseFS(confFiles, "conf/*")
 	if err != nil {
 		return err
 	}
 	for name, file := range map[string]string{
-		"containerd.toml": "conf/containerd.toml",
-		"cni.conflist":    "conf/cni/kdiag.conflist",
-		"kubelet.yaml":    "conf/kubelet.yaml",
-		"audit.yaml":      "conf/audit.yaml",
+		r.config:       "conf/containerd.toml",
+		"cni.conflist": "conf/cni/kdiag.conflist",
+		"kubelet.yaml": "conf/kubelet.yaml",
+		"audit.yaml":   "conf/audit.yaml",
 	} {
 		var text strings.Builder
 		if err := templates.ExecuteTemplate(&text, name, c); err != nil {

@@ -58,7 +58,7 @@ func (c *cluster) etcd() []string {
 }
 
 func (c *cluster) containerd() []string {
-	return onNode("containerd", "--config="+c.Path("conf/containerd.toml"))
+	return onNode(c.runtimeProgram("containerd"), "--config="+c.Path("conf/containerd.toml"))
 }
 
 func (c *cluster) apiserver() []string {

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// status prints a line for each component, and fails when the cluster is not healthy.
+// status prints a line for each component and one for the runtime, and fails when the cluster is
+// not healthy.
 func (c *cluster) status(ctx context.Context) error {
 	for _, p := range components {
 		state := "stopped"
@@ -22,6 +23,14 @@ func (c *cluster) status(ctx context.Context) error {
 		}
 		fmt.Fprintf(c.out, "%-24s %s\n", p.name, state)
 	}
+	if exists(c.Path(runtimeFile)) {
+		runtime, err := c.describeRuntime(ctx)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(c.out, "%-24s %s\n", "runtime", runtime)
+	}
+
 	if err := c.healthy(ctx); err != nil {
 		return fmt.Errorf("not up: %w", err)
 	}

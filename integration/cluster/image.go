@@ -113,7 +113,7 @@ func (c *cluster) load(ctx context.Context, files []string) error {
 
 // ctr runs containerd's own client on the images and containers that are Kubernetes'.
 func (c *cluster) ctr(ctx context.Context, args ...string) (string, error) {
-	cmd := c.tool(ctx, "ctr", append([]string{"--address", c.Path("run/containerd.sock"), "-n", "k8s.io"}, args...)...)
+	cmd := c.tool(ctx, c.runtimeProgram("ctr"), append([]string{"--address", c.Path("run/containerd.sock"), "-n", "k8s.io"}, args...)...)
 	var out, errOut strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	if err := cmd.Run(); err != nil {

@@ -26,14 +26,18 @@ func realCluster(t *testing.T) *cluster {
 	if os.Getenv(lifecycleEnv) == "" {
 		t.Skipf("set %s=1 to start real clusters", lifecycleEnv)
 	}
-	if err := checkTools(); err != nil || os.Geteuid() != 0 {
-		t.Fatalf("uid %d: %v", os.Geteuid(), err)
+	if os.Geteuid() != 0 {
+		t.Fatalf("uid %d, want 0", os.Geteuid())
 	}
 	dir, err := os.MkdirTemp("", "kc") // t.TempDir's path is too long for sockets, and /tmp may be a file system of its own
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	// Containers with a user namespace have to get through.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	c := &cluster{dir: dir, out: t.Output()}
 	if other, err := c.neighbour(); other != "" || err != nil {
 		t.Fatalf("the cluster in %q is up: %v", other, err)
@@ -42,10 +46,12 @@ func realCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(c.Path("bin"), 0o755); err != nil {
+	if err := os.MkdirAll(c.Path("bin/containerd2"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"kube", "kubectl", "pause"} {
+	for _, name := range []string{
+		"kube", "kubectl", "pause", "containerd2/containerd", "containerd2/containerd-shim-runc-v2", "containerd2/ctr", "containerd2/runc",
+	} {
 		_ = os.Link(filepath.Join(root, ".cluster/bin", name), c.Path("bin/"+name))
 	}
 	before := traces(t, c)
@@ -121,7 +127,7 @@ func traces(t *testing.T, c *cluster) []string {
 		}
 	}
 	for _, pattern := range []string{
-		"/run/netns", "/run/netns/*", "/sys/class/net/*", "/run/containerd", "/run/containerd/*", "/run/containerd/*/*", "/run/runc", "/run/runc/*",
+		"/run/netns", "/run/netns/*", "/sys/class/net/*", "/run/containerd", "/run/containerd/*", "/run/containerd/*/*", "/run/runc", "/run/runc/*", "/run/nri", "/run/nri/*",
 		"/run/kube*", "/run/xtables.lock", "/var/lib/kubelet", "/var/lib/cni", "/var/lib/containerd", "/var/log/containers", "/var/log/pods",
 		"/etc/cni", "/opt/*", "/usr/libexec/*", "/tmp/*kube*", "/tmp/*containerd*", c.dir + "/*",
 	} {

@@ -22,10 +22,12 @@ var litter = []struct {
 	{"/var/lib/kubelet/device-plugins", "DEPRECATION", noKubelet},
 }
 
-// litterDirs were perhaps made for it; they go if nothing of anyone's is in them.
+// litterDirs were perhaps made for it; they go if nothing of anyone's is in them, the inner ones
+// first.
 var litterDirs = []string{
-	"/run/containerd/s", "/run/containerd", "/var/lib/cni/results", "/var/lib/cni", "/var/log/containers",
-	"/var/lib/kubelet/device-plugins", "/var/lib/kubelet",
+	"/run/containerd/s",
+	"/run/containerd/fifo", "/run/containerd/runc/k8s.io", "/run/containerd/runc", // "ctr run"
+	"/run/containerd", "/var/lib/cni/results", "/var/lib/cni", "/var/log/containers", "/var/lib/kubelet/device-plugins", "/var/lib/kubelet",
 }
 
 func removeLitter(stateDir string) error {

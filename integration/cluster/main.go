@@ -16,15 +16,16 @@ import (
 
 const usage = `usage: cluster [--dir DIR] COMMAND
 
-  build               build the programs, as up does first
-  up                  start the cluster; do nothing if it is up
+  build [--runtime R] build the programs, as up does first
+  up [--runtime R]    start the cluster; do nothing if it is up on that runtime
   down                stop it, and leave nothing behind
-  status              one line for each component
+  status              one line for each component, one for the runtime
   start NAME          start a component again
   stop [--kill] NAME  stop a component (SIGTERM, or SIGKILL at once)
   load FILE...        import image archives into the node
 
-DIR holds the cluster's state (default: $KDIAG_CLUSTER_DIR, else .cluster in the project's root)
+DIR holds the cluster's state (default: $KDIAG_CLUSTER_DIR, else .cluster in the project's root).
+R is debian, the default: the machine's own containerd and runc; or containerd2: ` + containerdVersion + ` and runc ` + runcVersion + `, built.
 `
 
 func main() {
@@ -69,18 +70,27 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	sub := flag.NewFlagSet("cluster "+command, flag.ContinueOnError)
 	sub.SetOutput(stderr)
 	sub.Usage = flags.Usage
-	kill := false
-	if command == "stop" {
+	kill, runtimeName := false, runtimes[0].name
+	switch command {
+	case "stop":
 		sub.BoolVar(&kill, "kill", false, "")
+	case "build", "up":
+		sub.StringVar(&runtimeName, "runtime", runtimeName, "")
 	}
 	if err := parse(sub, args[1:]); err != nil {
 		return err
 	}
+	runtime, err := runtimeNamed(runtimeName)
+	if err != nil {
+		fmt.Fprintln(stderr, "cluster:", err)
+		return errUsage
+	}
+
 	switch n := sub.NArg(); {
 	case command == "build" && n == 0:
-		return locked(ctx, c, c.build)
+		return locked(ctx, c, func(ctx context.Context) error { return c.build(ctx, runtime) })
 	case command == "up" && n == 0:
-		return locked(ctx, c, c.up)
+		return locked(ctx, c, func(ctx context.Context) error { return c.up(ctx, runtime) })
 	case command == "down" && n == 0:
 		return locked(ctx, c, c.down)
 	case command == "status" && n == 0:

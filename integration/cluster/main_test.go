@@ -42,6 +42,9 @@ func TestCommandLine(t *testing.T) {
 		{"--nonsense up", 2, "nonsense"},
 		{"fly", 2, "usage: cluster"},
 		{"up now", 2, "usage: cluster"},
+		{"up --runtime crio", 2, "cluster: no runtime \"crio\": it is one of debian, containerd2\n"},
+		{"build --runtime=", 2, "no runtime"},
+		{"status --runtime debian", 2, "runtime"},
 		{"stop", 2, "usage: cluster"},
 		{"start --kill etcd", 2, "kill"},
 		{"load", 2, "usage: cluster"},
@@ -83,21 +86,27 @@ garbage
 }
 
 func TestConfigIsFilledIn(t *testing.T) {
-	c := &cluster{dir: t.TempDir()}
-	if err := c.writeConfig(); err != nil {
-		t.Fatal(err)
-	}
-	for file, want := range map[string]string{
-		"conf/containerd.toml":    c.dir + "/run/containerd.sock",
-		"conf/cni/kdiag.conflist": podNet6,
-		"conf/kubelet.yaml":       "cgroupRoot: /" + node,
-	} {
-		text, err := os.ReadFile(c.Path(file))
-		if err != nil {
+	for _, r := range runtimes {
+		c := &cluster{dir: t.TempDir()}
+		if err := c.writeConfig(r); err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(text), want) || strings.Contains(string(text), "{{") {
-			t.Errorf("%s lacks %q, or has a gap:\n%s", file, want, text)
+		if got := c.currentRuntime(); got.name != r.name {
+			t.Errorf("currentRuntime() = %q, want %q", got.name, r.name)
+		}
+
+		for file, want := range map[string]string{
+			"conf/containerd.toml":    c.dir + "/run/containerd.sock",
+			"conf/cni/kdiag.conflist": podNet6,
+			"conf/kubelet.yaml":       "cgroupRoot: /" + node,
+		} {
+			text, err := os.ReadFile(c.Path(file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(string(text), want) || strings.Contains(string(text), "{{") {
+				t.Errorf("%s: %s lacks %q, or has a gap:\n%s", r.name, file, want, text)
+			}
 		}
 	}
 }
@@ -117,13 +126,23 @@ func TestKubernetesVersionIsThatOfGoMod(t *testing.T) {
 
 func TestMissingToolsAreNamedWithTheirPackage(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	err := checkTools()
-	if err == nil {
-		t.Fatal("checkTools() = nil with an empty PATH")
-	}
-	for _, want := range []string{"containerd", "apt-get install", "iproute2"} {
-		if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("checkTools() = %v, want one line with %q", err, want)
+	c := &cluster{dir: t.TempDir()}
+	for name, packages := range map[string][]string{
+		"debian":      {"containerd", "runc", "apt-get install", "iproute2"},
+		"containerd2": {"gcc", "pkg-config", "libseccomp-dev", "apt-get install", "iproute2"},
+	} {
+		r, err := runtimeNamed(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = c.checkTools(t.Context(), r)
+		if err == nil {
+			t.Fatal("checkTools() = nil with an empty PATH")
+		}
+		for _, want := range packages {
+			if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("checkTools() for %s = %v, want one line with %q", name, err, want)
+			}
 		}
 	}
 }

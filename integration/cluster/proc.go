@@ -186,7 +186,7 @@ func (c *cluster) spawn(name string, argv []string) error {
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = "/"
 	// Nothing else of our environment: a proxy set there would stand between the API server and the kubelet.
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), c.mark(name)}
+	cmd.Env = []string{"PATH=" + c.searchPath(), c.mark(name)}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)

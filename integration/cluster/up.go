@@ -2,15 +2,21 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
 )
 
-// up leaves a healthy cluster: the one that is there, or a new one in the place of what is left of it.
-func (c *cluster) up(ctx context.Context) error {
-	if c.settles(ctx) {
-		fmt.Fprintf(c.out, "cluster is up: KUBECONFIG=%s\n", c.Path("kubeconfig"))
+// up leaves a healthy cluster on that runtime: the one that is there, or a new one in the place of
+// what is left of it.
+func (c *cluster) up(ctx context.Context, r containerRuntime) error {
+	if current := c.currentRuntime(); current.name != r.name {
+		if _, ok := c.running("containerd"); ok {
+			fmt.Fprintf(c.out, "cluster is up on %s: starting a new one on %s, without its pods and images\n", current.name, r.name)
+		}
+	} else if c.settles(ctx) {
+		fmt.Fprintf(c.out, "cluster is up on %s: KUBECONFIG=%s\n", r.name, c.Path("kubeconfig"))
 		return nil
 	}
 	if other, err := c.neighbour(); err != nil {
@@ -23,10 +29,10 @@ func (c *cluster) up(ctx context.Context) error {
 		what string
 		do   func(context.Context) error
 	}{
-		{"tools", func(context.Context) error { return checkTools() }},
-		{"programs", c.build},
+		{"tools", func(ctx context.Context) error { return errors.Join(c.checkTools(ctx, r), c.checkWayIn(r)) }},
+		{"programs", func(ctx context.Context) error { return c.build(ctx, r) }},
 		{"clean state", c.clean},
-		{"configuration", func(context.Context) error { return c.writeConfig() }},
+		{"configuration", func(context.Context) error { return c.writeConfig(r) }},
 		{"certificates", func(context.Context) error { return c.writeCerts() }},
 		{"network", c.makeNetwork},
 		{"kernel settings", func(context.Context) error { return c.raiseSettings() }},
@@ -46,7 +52,7 @@ func (c *cluster) up(ctx context.Context) error {
 		}
 		fmt.Fprintf(c.out, "%-24s %5.1fs\n", step.what, time.Since(start).Seconds())
 	}
-	fmt.Fprintf(c.out, "cluster is up after %.1fs: KUBECONFIG=%s\n", time.Since(begin).Seconds(), c.Path("kubeconfig"))
+	fmt.Fprintf(c.out, "cluster is up on %s after %.1fs: KUBECONFIG=%s\n", r.name, time.Since(begin).Seconds(), c.Path("kubeconfig"))
 	return nil
 }
 

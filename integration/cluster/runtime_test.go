@@ -1,0 +1,205 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestRuntimeVersionsAreThoseOfGoMod holds them, and those that the documents name.
+func TestRuntimeVersionsAreThoseOfGoMod(t *testing.T) {
+	containerd, runc := "containerd "+containerdVersion, "runc "+runcVersion
+	for file, want := range map[string][]string{
+		runtimeModule + "/go.mod": {"containerd/containerd/v2 " + containerdVersion + " ", "opencontainers/" + runc + " "},
+		"README.md":               {containerd, runc},
+		"../../docs/testing.md":   {containerd, runc},
+	} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range want {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("%s lacks %q", file, want)
+			}
+		}
+	}
+}
+
+// TestClosedDirectoryIsNamed has a state directory that pods with user namespaces cannot get to.
+func TestClosedDirectoryIsNamed(t *testing.T) {
+	closed := filepath.Join(t.TempDir(), "closed")
+	if err := os.Mkdir(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{dir: filepath.Join(closed, "not/there/yet")}
+	for _, r := range runtimes {
+		err := c.checkWayIn(r)
+		if named := err != nil && strings.Contains(err.Error(), "cannot pass "+closed+" (mode 0700)"); named != r.userNamespaces {
+			t.Errorf("checkWayIn(%s) = %v, want the directory named: %t", r.name, err, r.userNamespaces)
+		}
+	}
+}
+
+// runUserNamespacePod starts a pod that is to have a user namespace, and tells whether it has.
+func (c *cluster) runUserNamespacePod(t *testing.T, name string) (own bool) {
+	t.Helper()
+	c.kubectl(t, `
+apiVersion: v1
+kind: Pod
+metadata: {name: `+name+`}
+spec:
+  hostUsers: false
+  containers:
+  - {name: main, image: "`+pauseImage+`", imagePullPolicy: Never}
+`, "apply", "-f", "-")
+	c.kubectl(t, "", "wait", "--for=condition=Ready", "pod/"+name, "--timeout=60s")
+
+	uid := c.kubectl(t, "", "get", "pod", name, "-o", "jsonpath={.metadata.uid}")
+	dirs, err := cgroupDirs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pids []int
+	for _, dir := range dirs {
+		pods, _ := filepath.Glob(dir + "/kubepods/*/pod" + uid)
+		for _, pod := range pods {
+			found, err := cgroupPids(pod)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids = append(pids, found...)
+		}
+	}
+	if len(pids) == 0 {
+		t.Fatalf("no process of pod %s", name)
+	}
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pids[0]) + "/uid_map")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := strings.Fields(string(text))
+	return len(ids) == 3 && ids[1] != "0"
+}
+
+// runtimePrograms gives the programs that the cluster's containerd and shims are, each once.
+func (c *cluster) runtimePrograms(t *testing.T) map[string]bool {
+	t.Helper()
+	all, err := processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs := map[string]bool{}
+	for _, p := range all {
+		path, err := os.Readlink("/proc/" + strconv.Itoa(p.pid) + "/exe")
+		if err == nil && p.dir == c.dir && strings.HasPrefix(filepath.Base(path), "containerd") {
+			programs[path] = true
+		}
+	}
+	return programs
+}
+
+// builtPrograms gives the second runtime's programs, as files.
+func (c *cluster) builtPrograms(t *testing.T) (files []os.FileInfo) {
+	t.Helper()
+	for _, name := range []string{"containerd", "containerd-shim-runc-v2", "ctr", "runc"} {
+		info, err := os.Stat(c.Path("bin/containerd2/" + name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, info)
+	}
+	return files
+}
+
+// TestRuntimeChanges goes to the other runtime and back, whole or killed half-way, and nothing is
+// left of either.
+func TestRuntimeChanges(t *testing.T) {
+	c := realCluster(t)
+	clean := traces(t, c)
+	c.mustRun(t, "up")
+	c.runPod(t, "web")
+	if status := c.mustRun(t, "status"); !strings.Contains(status, "debian: containerd 1.6.") {
+		t.Errorf("status = %q, want the runtime and its versions", status)
+	}
+
+	said := c.mustRun(t, "up", "--runtime", "containerd2")
+	if !strings.Contains(said, "cluster is up on debian: starting a new one on containerd2") {
+		t.Errorf("up --runtime = %q, want it to say what it does", said)
+	}
+	if status := c.mustRun(t, "status"); !strings.Contains(status, "containerd2: containerd "+containerdVersion+", runc "+strings.TrimPrefix(runcVersion, "v")) {
+		t.Errorf("status = %q, want the runtime and its versions", status)
+	}
+	if !c.runUserNamespacePod(t, "web") {
+		t.Error("a pod with hostUsers: false has the node's user namespace")
+	}
+	for program := range c.runtimePrograms(t) {
+		if filepath.Dir(program) != c.Path("bin/containerd2") {
+			t.Errorf("%s runs, want only what was built", program)
+		}
+	}
+	c.assertSecondUpDoesNothing(t)
+
+	for _, name := range []string{"containerd", "kubelet"} {
+		c.mustRun(t, "stop", name)
+		c.mustRun(t, "start", name)
+	}
+	c.runPod(t, "again")
+	c.runByHand(t)
+
+	c.mustRun(t, "down")
+	assertSame(t, clean, traces(t, c))
+	c.mustRun(t, "up", "--runtime", "containerd2")
+	c.runUserNamespacePod(t, "web")
+	c.killUp(t, "certificates", 20*time.Millisecond) // on the way back
+	c.mustRun(t, "up", "--runtime", "containerd2")
+	c.runUserNamespacePod(t, "web")
+	c.mustRun(t, "up")
+	c.runPod(t, "web")
+}
+
+// assertSecondUpDoesNothing runs up once more on the second runtime: no program is built, and the
+// pod "web" lives on.
+func (c *cluster) assertSecondUpDoesNothing(t *testing.T) {
+	t.Helper()
+	uid := c.kubectl(t, "", "get", "pod", "web", "-o", "jsonpath={.metadata.uid}")
+	built := c.builtPrograms(t)
+	c.mustRun(t, "build", "--runtime", "containerd2")
+	c.mustRun(t, "up", "--runtime", "containerd2")
+
+	for i, again := range c.builtPrograms(t) { // a file that go build writes is a new one
+		if !os.SameFile(again, built[i]) {
+			t.Errorf("%s was built again", again.Name())
+		}
+	}
+	if got := c.kubectl(t, "", "get", "pod", "web", "-o", "jsonpath={.metadata.uid}"); got != uid {
+		t.Errorf("the second up made a new cluster: pod's uid = %s, want %s", got, uid)
+	}
+}
+
+// runByHand runs a container by ctr, as one does when something is wrong, and ends it.
+func (c *cluster) runByHand(t *testing.T) {
+	t.Helper()
+	const id = "by-hand"
+	ctr := c.tool(t.Context(), c.runtimeProgram("ctr"), "--address", c.Path("run/containerd.sock"), "-n", "k8s.io", "run", "--rm", pauseImage, id)
+	if err := ctr.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer ctr.Wait()
+
+	// It is there a moment later.
+	for end := time.Now().Add(time.Minute); ; {
+		if _, err := c.ctr(t.Context(), "tasks", "kill", "--signal", strconv.Itoa(int(syscall.SIGKILL)), id); err == nil {
+			return
+		} else if time.Now().After(end) {
+			t.Fatal(err)
+		}
+		if err := sleep(t.Context(), 50*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
