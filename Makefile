@@ -18,10 +18,12 @@ MAX_BYTES := 33554432
 # What a fresh Debian machine with Go is still missing, by package.
 PACKAGES := bzip2 containerd containernetworking-plugins dpkg-dev file gcc gcc-aarch64-linux-gnu \
 	iproute2 iptables jq libc6-dev-arm64-cross make musl-tools nftables patch procps qemu-user-static \
-	runc tmux util-linux xz-utils buildah conntrack zsh fish bash-completion groff-base man-db
+	libseccomp-dev pkg-config runc tmux util-linux xz-utils buildah conntrack zsh fish bash-completion groff-base man-db
 TOXIPROXY := github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 
+# What the cluster runs containers with: debian or containerd2.
+RUNTIME  ?= debian
 CLUSTER  := .cluster/bin/cluster
 KUBECTL  := $(CURDIR)/.cluster/bin/kubectl
 # A cluster of the user's own is used as it is; nothing is started then.
@@ -31,12 +33,12 @@ CLUSTER_ENV := $(if $(OWN),,KUBECONFIG=$(CURDIR)/.cluster/kubeconfig KDIAG_TEST_
 ##@ Use
 
 help: ## Print this
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-23s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: deps build cluster-images ## Deploy a sample without a shell and show what kdiag does to it
 	@$(CLUSTER_ENV) testdata/demo.sh
 
-test: deps build build-all lint unit cluster-test integration ## Everything CI runs: checks, unit, testscript, netns and cluster tests
+test: deps build build-all lint unit cluster-test integration integration-containerd2 ## Everything CI runs: checks, unit, testscript, netns and cluster tests
 
 ##@ Build
 
@@ -70,12 +72,22 @@ cluster-test: ## Tests of the cluster itself: started twice, killed half-way, on
 ifeq ($(OWN),)
 	@cd integration/cluster && $(GO) build -o ../../$(CLUSTER) .
 	@$(CLUSTER) down
-	@$(CLUSTER) build
-	@cd integration/cluster && KDIAG_CLUSTER_TEST=1 $(GO) test -trimpath -count=1 -timeout 20m -run '^Test(UpTwiceAndDown|TwoUpsAtOnce|UpIsKilled|UpOnStaleState|StopAndStart|OneClusterOnAMachine)$$' .
+	@$(CLUSTER) build --runtime containerd2
+	@cd integration/cluster && KDIAG_CLUSTER_TEST=1 $(GO) test -trimpath -count=1 -timeout 20m -run '^Test(UpTwiceAndDown|TwoUpsAtOnce|UpIsKilled|UpOnStaleState|StopAndStart|OneClusterOnAMachine|RuntimeChanges)$$' .
 endif
 
-integration: cluster-images ## Tests on the cluster
-	@$(CLUSTER_ENV) KDIAG_TEST_ALL=1 $(GO) test -count=1 -timeout 30m ./integration
+# Pods with user namespaces are left to the runtime that has them.
+integration: ## Tests on the cluster with the default runtime
+	@$(MAKE) cluster-images RUNTIME=debian
+	@$(CLUSTER_ENV) KDIAG_TEST_ALL=1 $(GO) test -count=1 -timeout 30m -skip '^TestUserNamespace' ./integration
+
+integration-containerd2: ## Tests of shell, ps and redir with the second runtime, on pods with user namespaces too
+ifeq ($(OWN),)
+	@$(MAKE) cluster-images RUNTIME=containerd2
+	@$(CLUSTER_ENV) KDIAG_TEST_ALL=1 $(GO) test -count=1 -timeout 20m -run '^Test(Shell|Ps|Redir|UserNamespace)' ./integration
+else
+	@echo "not on a cluster of your own: it has one runtime"
+endif
 
 lint: ## Formatting, vet on every platform, golangci-lint
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not gofmt-ed: $$out"; exit 1; }
@@ -92,12 +104,12 @@ docs: ## Write docs/reference.md and docs/kdiag.1 anew, from the commands' help
 
 ##@ The cluster
 
-cluster: ## Build and start the test cluster; nothing if it is up
+cluster: ## Build and start the test cluster, on RUNTIME=debian or containerd2; nothing if it is up
 	@$(MAKE) $(if $(OWN),own-cluster,.cluster-up)
 
 .cluster-up:
 	@cd integration/cluster && $(GO) build -o ../../$(CLUSTER) .
-	@$(CLUSTER) up
+	@$(CLUSTER) up --runtime '$(RUNTIME)'
 
 own-cluster:
 	@echo "using the cluster of KUBECONFIG=$(KUBECONFIG)"
@@ -124,5 +136,5 @@ clean: ## Remove what was built; the cluster is stopped first
 	@[ ! -e .cluster ] || $(MAKE) cluster-down
 	@rm -rf bin .cluster scratch-shell/bin/busybox-linux-amd64 scratch-shell/bin/busybox-linux-arm64 scratch-shell/bin/.stamp-*
 
-.PHONY: help demo test build build-all scratch-shell image unit cluster-test integration lint bench docs cluster .cluster-up own-cluster \
+.PHONY: help demo test build build-all scratch-shell image unit cluster-test integration integration-containerd2 lint bench docs cluster .cluster-up own-cluster \
 	cluster-down cluster-images deps clean

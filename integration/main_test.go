@@ -187,28 +187,38 @@ func manifest(t *testing.T, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if wantsUserNamespaces(t) {
+		return withUserNamespaces(string(text))
+	}
 	return string(text)
 }
 
-var (
-	podsOnce sync.Once
-	podsIn   string
-)
+// sharedPods are the pods of pods.yaml, which all tests share.
+type sharedPods struct {
+	once      sync.Once
+	namespace string
+}
 
-// pods is the namespace with the pods of pods.yaml, running; all tests share
-// it.
+var nodesUsers, ownUsers sharedPods
+
+// pods is the namespace with the pods of pods.yaml, running. Tests that want
+// user namespaces have one of their own.
 func pods(t *testing.T) string {
 	t.Helper()
-	podsOnce.Do(func() {
+	which := &nodesUsers
+	if wantsUserNamespaces(t) {
+		which = &ownUsers
+	}
+	which.once.Do(func() {
 		namespace := newNamespace(t)
 		apply(t, namespace, manifest(t, "pods.yaml"))
 		waitForPods(t, namespace)
-		podsIn = namespace
+		which.namespace = namespace
 	})
-	if podsIn == "" {
+	if which.namespace == "" {
 		t.Fatal("the shared pods did not start")
 	}
-	return podsIn
+	return which.namespace
 }
 
 // waitForPods waits until every container that is meant to run does. The pod

@@ -1,0 +1,90 @@
+package integration
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// wantsUserNamespaces tells whether a test runs below one of this file, whose
+// pods have a user namespace each. The cluster's runtime must have them: make
+// integration-containerd2 runs these tests, make integration does not.
+func wantsUserNamespaces(t *testing.T) bool {
+	return strings.HasPrefix(t.Name(), "TestUserNamespace")
+}
+
+var gracePeriodLine = regexp.MustCompile(`(?m)^( *)terminationGracePeriodSeconds: 1$`)
+
+// withUserNamespaces adds "hostUsers: false" to the pods of a manifest that may
+// have it: those that do not share a namespace of the node's.
+func withUserNamespaces(manifest string) string {
+	documents := strings.Split(manifest, "\n---\n")
+	for i, document := range documents {
+		if !strings.Contains(document, "hostPID: true") && !strings.Contains(document, "hostNetwork: true") {
+			documents[i] = gracePeriodLine.ReplaceAllString(document, "$0\n${1}hostUsers: false")
+		}
+	}
+	return strings.Join(documents, "\n---\n")
+}
+
+// TestUserNamespaceIsReal looks for the user namespaces that the other tests of
+// this file rely on: a runtime may ignore "hostUsers: false" without a word.
+// Kdiag's container must be in the pod's own, where root is nobody outside.
+func TestUserNamespaceIsReal(t *testing.T) {
+	namespace := pods(t)
+	podOf := map[string]string{} // by the first of its user ids on the node
+	for _, k := range kinds {
+		if k.name == "hostPID" {
+			continue
+		}
+		args := append([]string{"shell", "-q", "-n", namespace, "--profile=chroot"}, k.target...)
+		got := kdiag(t, append(args, "--", "-c", `[ $(readlink /proc/1/ns/user) = $(readlink /proc/self/ns/user) ] && cat /proc/self/uid_map`)...)
+
+		words := strings.Fields(got.stdout)
+		if len(words) != 3 || words[0] != "0" {
+			t.Fatalf("%s: %v\nwant the target's user namespace, and a map of its ids from 0", k.name, got)
+		}
+		first, err := strconv.Atoi(words[1])
+		if err != nil || first < 1<<16 || words[2] != "65536" {
+			t.Errorf("%s: its user ids are %s from %s on the node, want none of the node's own", k.name, words[2], words[1])
+		}
+
+		pod := k.target[0]
+		if other := podOf[words[1]]; other != "" && other != pod {
+			t.Errorf("%s and %s have the same user ids", other, pod)
+		}
+		podOf[words[1]] = pod
+	}
+}
+
+// TestUserNamespace runs tests of shell, ps and redir on pods with a user
+// namespace each.
+func TestUserNamespace(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		test func(*testing.T)
+	}{
+		{"ShellKinds", TestShellKinds},
+		{"ShellLookOnly", TestShellLookOnly},
+		{"ShellLookOnlyRoot", TestShellLookOnlyRoot},
+		{"ShellBaseline", TestShellBaseline},
+		{"ShellConfined", TestShellConfined},
+		{"ShellAsTarget", TestShellAsTarget},
+		{"Terminal", TestTerminal},
+		{"TerminalClosed", TestTerminalClosed},
+		{"PsKinds", TestPsKinds},
+		{"PsNames", TestPsNames},
+		{"PsRestricted", TestPsRestricted},
+		{"PsHidden", TestPsHidden},
+		{"PsSockets", TestPsSockets},
+		{"RedirIncoming", TestRedirIncoming},
+		{"RedirWhole", TestRedirWhole},
+		{"RedirTakeOver", TestRedirTakeOver},
+		{"RedirManagerKilled", TestRedirManagerKilled},
+		{"RedirIptables", TestRedirIptables},
+		{"RedirContainerPorts", TestRedirContainerPorts},
+	} {
+		t.Run(c.name, c.test)
+	}
+}
