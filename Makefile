@@ -68,7 +68,7 @@ unit: ## Unit, testscript and netns tests
 	@KDIAG_TEST_ALL=1 $(GO) test -count=1 $$($(GO) list ./... | grep -v '^kdiag/integration')
 	@cd integration/cluster && $(GO) vet -trimpath ./... && $(GO) test -trimpath -count=1 .
 
-cluster-test: ## Tests of the cluster itself: started twice, killed half-way, on stale state; it is down after them
+cluster-test: ## Tests of the cluster itself: started twice, killed half-way, on another runtime; it is down after them
 ifeq ($(OWN),)
 	@cd integration/cluster && $(GO) build -o ../../$(CLUSTER) .
 	@$(CLUSTER) down
