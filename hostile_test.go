@@ -136,7 +136,7 @@ func TestHostileCluster(t *testing.T) {
 		{"redir, the manager's last words", "redir web 8080", "kdiag: no", func(a *fakeAPI) { a.log = "kdiag: no" + hostile + "\n" }},
 		{"redir, no port-forward", "redir web 8080", "refused", func(a *fakeAPI) {
 			failWith(500, "/portforward")(a)
-			a.log = `{"role":"net","port":1234,"key":"` + strings.Repeat("a", 64) + `"}` + "\n"
+			a.log = `{"role":"net","protocol":2,"door":1234,"key":"` + strings.Repeat("a", 64) + `"}` + "\n"
 		}},
 		{"redir -c, no such container", "redir web -c nothere", "it has: app", nil},
 		{"logs", "logs web --follow=false", "web", nil},

@@ -22,7 +22,7 @@ func TestEveryRequestSaysWho(t *testing.T) {
 		a.stdout = `{"time":"2026-01-02T03:04:05Z","processes":[],"sockets":[],"hidden":{},"cut":[]}` + "\n"
 	}
 	started := func(a *fakeAPI) {
-		a.log = `{"role":"net","port":1234,"key":"` + strings.Repeat("a", 64) + `"}` + "\n"
+		a.log = `{"role":"net","protocol":2,"door":1234,"key":"` + strings.Repeat("a", 64) + `"}` + "\n"
 	}
 	waiting := func(a *fakeAPI) {
 		a.started = corev1.ContainerState{}

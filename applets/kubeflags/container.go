@@ -1,7 +1,6 @@
 package kubeflags
 
 import (
-	"fmt"
 	"io"
 
 	"kdiag/applets"
@@ -46,5 +45,5 @@ func parseContainer(inv *applets.Invocation) (c container, err error) {
 
 // noticeOn writes each notice as a line of its own.
 func noticeOn(out io.Writer) func(string) {
-	return func(text string) { fmt.Fprintln(out, "note: "+text) }
+	return func(text string) { applets.Note(out, "%s", text) }
 }
