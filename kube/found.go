@@ -119,8 +119,9 @@ func (i injection) asked(container *corev1.EphemeralContainer, made []ledgerEntr
 }
 
 // isAsAsked reports whether a container is, image and pull policy aside, what
-// kdiag asks for to run the manager that its arguments tell of: whoever may add containers to the pod can
-// give one the same arguments, and another command, mount or right.
+// kdiag asks for to run the manager that its arguments tell of: whoever may add
+// containers to the pod can give one the same arguments, and another command,
+// mount or right.
 func (i injection) isAsAsked(container *corev1.EphemeralContainer, manager Manager) bool {
 	asked := i.container(container.Name, manager)
 	asked.Image, asked.ImagePullPolicy = container.Image, container.ImagePullPolicy

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -79,9 +80,14 @@ func TestOwnContainersNet(t *testing.T) {
 		t.Errorf("own containers: %s, want none", found)
 	}
 	ephemeral(pod, "mine", "i", mine, running)
-	ephemeral(pod, "mine-too", "i", mine, running)
+	ephemeral(pod, "mine-too", "i", with(func(m *Manager) { m.Reason = "ticket 7" }), running)
 	if found := firstOwn(request.injection()); found != "mine" {
 		t.Errorf("own container = %q, want mine", found)
+	}
+	// What somebody did it for is there to be read, and no matter here.
+	pod.Spec.EphemeralContainers = slices.DeleteFunc(pod.Spec.EphemeralContainers, func(c corev1.EphemeralContainer) bool { return c.Name == "mine" })
+	if found := firstOwn(request.injection()); found != "mine-too" {
+		t.Errorf("own container with a reason = %q, want mine-too", found)
 	}
 }
 

@@ -74,6 +74,8 @@ func managerOf(c *corev1.EphemeralContainer) (Manager, bool) {
 			m.Profile = Profile(value)
 		case "version":
 			m.Version = value
+		case "reason":
+			m.Reason = value
 		case "idle-timeout":
 			m.IdleTimeout, _ = time.ParseDuration(value)
 		}
