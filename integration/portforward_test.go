@@ -311,11 +311,15 @@ func fetchAny(t *testing.T, conn net.Conn) {
 	_, _ = io.Copy(io.Discard, response.Body)
 }
 
+// testerKey is a public key, as a net manager wants one of its user: the base
+// point of ed25519, whose private half is of no use to the tests.
+const testerKey = "WGZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY"
+
 // netRequest is a request for a net container.
 func netRequest(pod *corev1.Pod) kube.NetRequest {
 	return kube.NetRequest{
 		Pod: pod, Image: shared.image, PullPolicy: corev1.PullIfNotPresent,
-		Manager: kube.Manager{User: "tester", Version: "v0", IdleTimeout: time.Minute},
+		Manager: kube.Manager{User: testerKey, Version: "v0", IdleTimeout: time.Minute},
 	}
 }
 
