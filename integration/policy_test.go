@@ -29,6 +29,7 @@ func TestPolicyWebhookCodes(t *testing.T) {
 		{"404", &metav1.Status{Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound, Message: "no exemption found"}, "no exemption found"},
 		{"409", &metav1.Status{Code: http.StatusConflict, Reason: metav1.StatusReasonConflict, Message: "in conflict"}, "in conflict"},
 		{"422", &metav1.Status{Code: http.StatusUnprocessableEntity, Message: "no such capability"}, "no such capability"},
+		{"422 Invalid", &metav1.Status{Code: http.StatusUnprocessableEntity, Reason: metav1.StatusReasonInvalid, Message: "not this one"}, "not this one"},
 		{"429", &metav1.Status{Code: http.StatusTooManyRequests, Reason: metav1.StatusReasonTooManyRequests, Message: "one a day"}, "one a day"},
 		{"500", &metav1.Status{Code: http.StatusInternalServerError, Message: "rule does not compile"}, "rule does not compile"},
 		{"503", &metav1.Status{Code: http.StatusServiceUnavailable, Message: "not at night"}, "not at night"},
@@ -38,9 +39,13 @@ func TestPolicyWebhookCodes(t *testing.T) {
 			namespace := rooted(t)
 			hook := webhook{kind: "Validating", answer: denies("SYS_PTRACE", c.status)}
 			hook.start(t, namespace)
+			_, before := hook.asked()
 			got := kdiag(t, "shell", "-n", namespace, "root", "--", "-c", "echo here")
 			if got.code != 0 || got.stdout != "here\n" || !strings.Contains(got.stderr, "profile baseline") || !strings.Contains(got.stderr, c.words) {
 				t.Errorf("shell: %v\nwant a shell of profile baseline, and %q", got, c.words)
+			}
+			if asked, dry := hook.asked(); asked != 2 || dry != before {
+				t.Errorf("%d requests and %d dry runs, want 2 and none: each profile is its own trial", asked, dry-before)
 			}
 			if made := containersOf(t, namespace, "root"); len(made) != 1 {
 				t.Errorf("containers: %q, want 1", made)
