@@ -11,6 +11,7 @@ import (
 	"kdiag/applets"
 	"kdiag/applets/internal/confine"
 	"kdiag/applets/internal/credentials"
+	"kdiag/applets/internal/lastuse"
 	"kdiag/applets/internal/procfs"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,8 @@ func run(streams applets.Streams, opts Options) error {
 	note := func(format string, args ...any) {
 		applets.Note(streams.Err, format, args...)
 	}
+
+	lastuse.Mark()
 
 	// Before the join: afterwards paths are the target's.
 	program, err := opts.Shell()

@@ -10,6 +10,7 @@ import (
 
 	"kdiag/applets"
 	"kdiag/applets/internal/credentials"
+	"kdiag/applets/internal/lastuse"
 	"kdiag/applets/internal/lockdown"
 	"kdiag/applets/internal/procfs"
 
@@ -19,6 +20,7 @@ import (
 // run prints a snapshot a line: one, or one at each interval until stdin ends.
 // The stream of stdin is what ends with the client, however that ended.
 func run(ctx context.Context, streams applets.Streams, opts Options) error {
+	lastuse.Mark()
 	if err := giveUpRights(); err != nil {
 		return err
 	}

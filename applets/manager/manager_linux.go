@@ -10,6 +10,7 @@ import (
 
 	"kdiag/applets"
 	"kdiag/applets/internal/footprint"
+	"kdiag/applets/internal/lastuse"
 	"kdiag/applets/internal/lockdown"
 	"kdiag/applets/internal/procfs"
 	"kdiag/mux"
@@ -35,13 +36,15 @@ func run(ctx context.Context, streams applets.Streams, opts Options) error {
 	if err := announce(streams, opts, mux.Started{}); err != nil {
 		return err
 	}
-	return wait(ctx, streams, opts, work{limit: footprint.Waiting, inUse: othersLive, ended: ended})
+	return wait(ctx, streams, opts, work{limit: footprint.Waiting, inUse: othersLive, lastUse: lastuse.Since, ended: ended})
 }
 
 // work is what a manager waits beside.
 type work struct {
 	limit int64 // of memory, in bytes
 	inUse func() (bool, error)
+	// lastUse is when something last was, if it is over by now; nil where inUse tells enough.
+	lastUse func() time.Time
 	// ended tells of dead children to be reaped; nil for a manager that waits
 	// for its own.
 	ended <-chan os.Signal
@@ -75,6 +78,9 @@ func wait(ctx context.Context, streams applets.Streams, opts Options, w work) er
 		case <-w.ended:
 			reap()
 		case now := <-tick.C:
+			if w.lastUse != nil && w.lastUse().After(busy) {
+				busy = w.lastUse()
+			}
 			switch used, err := w.inUse(); {
 			case err != nil:
 				// Not known to be idle. It may pass, as a lack of memory does.

@@ -157,6 +157,42 @@ func TestStays(t *testing.T) {
 	}
 }
 
+// TestShortUseCounts has a shell in the container that ends between two looks of the manager's: it
+// stays for the idle timeout after that one, not after its own start.
+func TestShortUseCounts(t *testing.T) {
+	target := container(t, runctest.Spec{Args: []string{"/busybox", "sleep", "100000"}})
+	c := container(t, runctest.Spec{PIDsOf: target, Args: []string{"/kdiag", "manager", "--role=shell", "--idle-timeout=8s"}})
+	waitForAge(t, c.PID, 6*time.Second)
+	if out, err := c.Exec("/kdiag", "enter", "--container-id="+target.ID, "--", "-c", "true").CombinedOutput(); err != nil {
+		t.Fatalf("enter: %v: %s", err, out)
+	}
+
+	waitForAge(t, c.PID, 12*time.Second)
+	if code := c.Wait(); code != 0 {
+		t.Errorf("exit code = %d, want 0", code)
+	}
+}
+
+// waitForAge waits until a process is so old; it fails the test if the process ends before.
+func waitForAge(t *testing.T, pid int, age time.Duration) {
+	t.Helper()
+	boot, err := procfs.BootTime()
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := eventually(func() bool {
+		stat, err := procfs.ReadStat(pid)
+		if err != nil || stat.Dead() {
+			t.Fatalf("process %d ended before it was %s old", pid, age)
+		}
+		began := boot.Add(time.Duration(stat.Start) * time.Second / procfs.TicksPerSecond)
+		return time.Since(began) > age+time.Second // the time of the boot is to the second
+	})
+	if !old {
+		t.Fatalf("process %d is not %s old", pid, age)
+	}
+}
+
 // TestDeadDoNotCount has a dead process in the manager's cgroup that nobody
 // will ever reap.
 func TestDeadDoNotCount(t *testing.T) {
