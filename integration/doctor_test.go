@@ -45,6 +45,9 @@ func TestDoctorWell(t *testing.T) {
 	containers := func() string {
 		return kubectl(t, "get", "pod", "-n", namespace, "root", "-o", "jsonpath={.metadata.generation} {.spec.ephemeralContainers}")
 	}
+	eventually(t, "the node to list kdiag's image, which it does once a minute", func() bool {
+		return strings.Contains(kubectl(t, "get", "nodes", "-o", "jsonpath={.items[*].status.images[*].names}"), `"`+shared.image+`"`)
+	})
 	before := containers()
 	got := kdiag(t, "doctor", "-n", namespace, "root")
 	const checks = 13

@@ -1,33 +1,11 @@
 package integration
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 )
-
-// wantsUserNamespaces tells whether a test runs below one of this file, whose
-// pods have a user namespace each. The cluster's runtime must have them: make
-// integration-containerd2 runs these tests, make integration does not.
-func wantsUserNamespaces(t *testing.T) bool {
-	return strings.HasPrefix(t.Name(), "TestUserNamespace")
-}
-
-var gracePeriodLine = regexp.MustCompile(`(?m)^( *)terminationGracePeriodSeconds: 1$`)
-
-// withUserNamespaces adds "hostUsers: false" to the pods of a manifest that may
-// have it: those that do not share a namespace of the node's.
-func withUserNamespaces(manifest string) string {
-	documents := strings.Split(manifest, "\n---\n")
-	for i, document := range documents {
-		if !strings.Contains(document, "hostPID: true") && !strings.Contains(document, "hostNetwork: true") {
-			documents[i] = gracePeriodLine.ReplaceAllString(document, "$0\n${1}hostUsers: false")
-		}
-	}
-	return strings.Join(documents, "\n---\n")
-}
 
 // TestUserNamespaceIsReal looks for the user namespaces that the other tests of
 // this file rely on: a runtime may ignore "hostUsers: false" without a word.

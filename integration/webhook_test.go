@@ -38,7 +38,7 @@ type webhook struct {
 	dry  int
 }
 
-func (w *webhook) asked() (real, dry int) {
+func (w *webhook) asked() (made, dry int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.real, w.dry
@@ -184,9 +184,9 @@ func addedBy(c *corev1.EphemeralContainer) []corev1.Capability {
 }
 
 // rooted is a namespace with the pod "root".
-func rooted(t *testing.T, labels ...string) (namespace string) {
+func rooted(t *testing.T) (namespace string) {
 	t.Helper()
-	namespace = newNamespace(t, labels...)
+	namespace = newNamespace(t)
 	apply(t, namespace, manifest(t, "rootpod.yaml"))
 	waitForPods(t, namespace)
 	return namespace

@@ -71,8 +71,8 @@ func (c *Cluster) addOne(ctx context.Context, i injection, profile Profile, doub
 		if err == nil {
 			spoilt = mutationOf(pod, asked).check("")
 		}
-		if spoilt != nil {
-			return asked, nil, setback{byMutation, spoilt}, nil
+		if back, is := spoilt.setback(); is {
+			return asked, nil, back, nil
 		}
 	}
 
@@ -84,12 +84,12 @@ func (c *Cluster) addOne(ctx context.Context, i injection, profile Profile, doub
 		}
 		return asked, nil, setback{}, err
 	}
-	if spoilt := mutationOf(pod, asked).check(asked.Name); spoilt != nil {
+	if back, is := mutationOf(pod, asked).check(asked.Name).setback(); is {
 		// For another kdiag of this user's, which waits its turn.
 		entry := i.entry(Injected{Name: asked.Name, Profile: profile})
 		entry.Spoilt = true
 		i.ledger.add(i.pod.UID, entry)
-		return asked, pod, setback{byMutation, spoilt}, nil
+		return asked, pod, back, nil
 	}
 	return asked, pod, setback{}, nil
 }

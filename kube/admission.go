@@ -73,10 +73,8 @@ func (c *Cluster) try(ctx context.Context, i injection, profile Profile) (setbac
 	asked := i.newContainer(profile)
 	pod, err := c.patchEphemeral(ctx, c.dry, i.pod, asked, metav1.DryRunAll)
 	if err == nil {
-		if spoilt := mutationOf(pod, asked).check(""); spoilt != nil {
-			return setback{byMutation, spoilt}, nil
-		}
-		return setback{}, nil
+		back, _ := mutationOf(pod, asked).check("").setback()
+		return back, nil
 	}
 
 	by := c.refuser(ctx, i.pod, err)

@@ -49,6 +49,14 @@ func (m mutation) check(name string) *ChangedError {
 	return &ChangedError{name, m.changes()}
 }
 
+// setback is that of a profile whose container was changed; is is false where it was not.
+func (e *ChangedError) setback() (back setback, is bool) {
+	if e == nil {
+		return setback{}, false
+	}
+	return setback{byMutation, e}, true
+}
+
 // spoils reports whether the container cannot do its work: it does not run
 // kdiag as it was told to, not beside its target, not as root where it must be,
 // or without a capability that it uses. One that has more than it asked for is
