@@ -90,7 +90,7 @@ const enforceLabel = "pod-security.kubernetes.io/enforce"
 
 // PolicyLevel is the Pod Security level that the cluster's namespace enforces
 // by its label; empty where it has none, and the API server's own default
-// holds, which is "privileged" where byNobody changed it.
+// holds, which is "privileged" where nobody changed it.
 func (c *Cluster) PolicyLevel(ctx context.Context) (string, error) {
 	namespace, err := get[corev1.Namespace](ctx, c.namespaces(), c.Namespace)
 	if err != nil {

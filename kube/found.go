@@ -30,8 +30,15 @@ type ownContainer struct {
 // the ledger, whatever admission made of it; without an entry there by every
 // field that kdiag asks for.
 func (c *Cluster) findOwn(ctx context.Context, i injection) (ownContainer, bool) {
+	admitted := map[Profile]string{} // what admission makes of the image that is asked for
 	for _, own := range i.ownContainers(i.ledger.entries(i.pod.UID)) {
-		if !own.otherImage || c.admitsAs(ctx, i, own) {
+		if !own.otherImage {
+			return own, true
+		}
+		if _, known := admitted[own.Profile]; !known {
+			admitted[own.Profile] = c.admittedImage(ctx, i, own.Profile)
+		}
+		if there := ephemeralContainer(i.pod, own.Name); there != nil && there.Image == admitted[own.Profile] {
 			return own, true
 		}
 	}
@@ -134,16 +141,18 @@ func (i injection) isAsAsked(container *corev1.EphemeralContainer, manager Manag
 	return equality.Semantic.DeepEqual(asked, *have)
 }
 
-// admitsAs reports whether admission would make the container's image of the
-// one that is asked for, as a webhook does that has nodes pull from a mirror.
-func (c *Cluster) admitsAs(ctx context.Context, i injection, own ownContainer) bool {
-	asked := i.newContainer(own.Profile)
+// admittedImage asks by a dry run what admission would make of the image that is asked for, as a
+// webhook does that has nodes pull from a mirror. It is empty where that cannot be told.
+func (c *Cluster) admittedImage(ctx context.Context, i injection, profile Profile) string {
+	asked := i.newContainer(profile)
 	trial, err := c.patchEphemeral(ctx, c.dry, i.pod, asked, metav1.DryRunAll)
 	if err != nil {
-		return false
+		return ""
 	}
-	tried, there := ephemeralContainer(trial, asked.Name), ephemeralContainer(i.pod, own.Name)
-	return tried != nil && there != nil && tried.Image == there.Image
+	if tried := ephemeralContainer(trial, asked.Name); tried != nil {
+		return tried.Image
+	}
+	return ""
 }
 
 // reuse waits until a container that was found runs. Where it has failed to

@@ -121,6 +121,10 @@ func readPage(name string) (page, error) {
 		return page{}, err
 	}
 	defer file.Close()
+	if opened, err := file.Stat(); err != nil || !os.SameFile(info, opened) {
+		return page{}, fmt.Errorf("%s has just been replaced", name)
+	}
+
 	text, err := io.ReadAll(io.LimitReader(file, maxPage+1))
 	if err != nil {
 		return page{}, err
@@ -237,6 +241,11 @@ func (l *Ledger) lock(ctx context.Context, pod types.UID) (unlock func()) {
 	defer cancel()
 	for {
 		locked, err := tryLock(file)
+		if locked {
+			// Else prune would take one that is old away while it is held.
+			now := time.Now()
+			_ = os.Chtimes(name, now, now)
+		}
 		if locked || err != nil {
 			return unlock
 		}

@@ -49,8 +49,9 @@ func (m mutation) check(name string) *ChangedError {
 	return &ChangedError{name, m.changes()}
 }
 
-// setback is that of a profile whose container was changed; is is false where it was not.
-func (e *ChangedError) setback() (back setback, is bool) {
+// setback is that of a profile whose container was changed. It is false for nil, a container that
+// was not.
+func (e *ChangedError) setback() (back setback, changed bool) {
 	if e == nil {
 		return setback{}, false
 	}
@@ -69,7 +70,7 @@ func (m mutation) spoils() bool {
 
 	asked, got := orNone(m.asked.SecurityContext), orNone(m.got.SecurityContext)
 	root := asked.RunAsUser != nil && *asked.RunAsUser == 0
-	if root && (m.user() != 0 || m.nonRoot()) || is(got.Privileged) {
+	if root && (m.user() != 0 || m.nonRoot()) || is(got.Privileged) || isUnmasked(got) {
 		return true
 	}
 	had, has := capabilities(asked), capabilities(got)
@@ -79,6 +80,13 @@ func (m mutation) spoils() bool {
 	}
 	return slices.ContainsFunc(needed, func(c corev1.Capability) bool { return !effective(has, c) }) ||
 		slices.ContainsFunc(has.Add, func(c corev1.Capability) bool { return !effective(had, c) })
+}
+
+// isUnmasked reports whether a container goes without what keeps every other one from parts of
+// /proc, or from the kernel's calls.
+func isUnmasked(sc corev1.SecurityContext) bool {
+	return sc.ProcMount != nil && *sc.ProcMount != corev1.DefaultProcMount ||
+		sc.SeccompProfile != nil && sc.SeccompProfile.Type == corev1.SeccompProfileTypeUnconfined
 }
 
 // reliedOn lists what a container that drops nothing uses of a runtime's
@@ -147,6 +155,9 @@ func (m mutation) changes() []string {
 	if m.asked.TargetContainerName != m.got.TargetContainerName {
 		said = append(said, fmt.Sprintf("targetContainerName=%q", m.got.TargetContainerName))
 	}
+	for _, mount := range m.got.VolumeMounts {
+		said = append(said, shortened(fmt.Sprintf("volumeMounts: %s at %s", mount.Name, mount.MountPath)))
+	}
 	return append(said, securityChanges(orNone(m.asked.SecurityContext), orNone(m.got.SecurityContext))...)
 }
 
@@ -158,6 +169,9 @@ func securityChanges(asked, got corev1.SecurityContext) []string {
 	said = appendChange(said, "runAsGroup", asked.RunAsGroup, got.RunAsGroup)
 	said = appendChange(said, "privileged", asked.Privileged, got.Privileged)
 	said = appendChange(said, "allowPrivilegeEscalation", asked.AllowPrivilegeEscalation, got.AllowPrivilegeEscalation)
+	if got.ProcMount != nil && *got.ProcMount != corev1.DefaultProcMount {
+		said = append(said, "procMount="+string(*got.ProcMount))
+	}
 	said = appendChange(said, "readOnlyRootFilesystem", asked.ReadOnlyRootFilesystem, got.ReadOnlyRootFilesystem)
 
 	had, has := capabilities(asked), capabilities(got)

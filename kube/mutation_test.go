@@ -49,6 +49,16 @@ func TestMutation(t *testing.T) {
 		{"a default added", ProfileChroot, add("CHOWN"), false, []string{"capabilities added: CHOWN"}},
 		{"privileged", ProfileChroot, func(c *corev1.EphemeralContainer) { c.SecurityContext.Privileged = &yes }, true, []string{"privileged=true"}},
 		{"no escalation", ProfileChroot, func(c *corev1.EphemeralContainer) { c.SecurityContext.AllowPrivilegeEscalation = &no }, false, []string{"allowPrivilegeEscalation=false"}},
+		{"unmasked", ProfileChroot, func(c *corev1.EphemeralContainer) {
+			mount := corev1.UnmaskedProcMount
+			c.SecurityContext.ProcMount = &mount
+		}, true, []string{"procMount=Unmasked"}},
+		{"unconfined", ProfileChroot, func(c *corev1.EphemeralContainer) {
+			c.SecurityContext.SeccompProfile = &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeUnconfined}
+		}, true, []string{"seccompProfile=Unconfined"}},
+		{"a token", ProfileChroot, func(c *corev1.EphemeralContainer) {
+			c.VolumeMounts = []corev1.VolumeMount{{Name: "token", MountPath: "/var/run/secrets"}}
+		}, false, []string{"volumeMounts: token at /var/run/secrets"}},
 		{"another command", ProfileChroot, func(c *corev1.EphemeralContainer) { c.Command = []string{"/sh"} }, true, []string{`command=["/sh"]`}},
 		{"other arguments", ProfileChroot, func(c *corev1.EphemeralContainer) { c.Args = nil }, true, []string{`args=[]`}},
 		{"another target", ProfileChroot, func(c *corev1.EphemeralContainer) { c.TargetContainerName = "db" }, true, []string{`targetContainerName="db"`}},

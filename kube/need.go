@@ -21,12 +21,12 @@ func (t Target) Need(p Profile) (would Profile, why string, needs bool) {
 	added := addedCapabilities(t)
 	switch {
 	case p == ProfileRestricted && runsAsRoot(t):
-		return ProfileBaseline, "the target runs as root, so its files do not open", true
+		return ProfileBaseline, "the target runs as root, so its files can't be opened", true
 	case p == ProfileBaseline && len(added) > 0:
 		// The kernel's check for /proc/PID/root: capabilities(7), CAP_SYS_PTRACE.
-		return ProfileChroot, fmt.Sprintf("the target has %s, so its files do not open without SYS_PTRACE", strings.Join(added, ", ")), true
+		return ProfileChroot, fmt.Sprintf("the target has %s, so its files can't be opened without SYS_PTRACE", strings.Join(added, ", ")), true
 	case p == ProfileChroot && slices.ContainsFunc(added, hasSysAdmin):
-		return ProfileSetns, fmt.Sprintf("the target has %s, and with it SYS_ADMIN, which the shell has not", strings.Join(added, ", ")), true
+		return ProfileSetns, fmt.Sprintf("the target has %s, and with it SYS_ADMIN, which the shell lacks", strings.Join(added, ", ")), true
 	}
 	return "", "", false
 }
@@ -53,8 +53,8 @@ func addedCapabilities(t Target) []string {
 
 	var added []string
 	for _, capability := range own.Capabilities.Add {
-		if !slices.Contains(runtimeCapabilities, capability) {
-			added = append(added, string(capability))
+		if name := capabilityName(capability); !slices.Contains(runtimeCapabilities, name) {
+			added = append(added, string(name))
 		}
 	}
 	return added

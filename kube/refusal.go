@@ -159,7 +159,7 @@ func admissionHint(err error, namespace string) string {
 }
 
 // validationHint says what is at fault where validation minds a part of the
-// pod that byNobody can have got wrong on the command line.
+// pod that can have been got wrong on the command line.
 func validationHint(err error) string {
 	var answer apierrors.APIStatus
 	if !errors.As(err, &answer) || answer.Status().Details == nil {

@@ -20,8 +20,6 @@ type target struct {
 	// root and cwd are O_PATH descriptors: in whichever namespace and below
 	// whichever root the thread is, they lead to the target's directories.
 	root, cwd int
-	// process is the process's directory in /proc.
-	process int
 	// mount and cgroup are namespaces.
 	mount, cgroup int
 	// rootErr says why there is no root.
@@ -39,7 +37,7 @@ func open(p procfs.Stat, own procfs.Status) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &target{Stat: p, status: status, root: -1, cwd: -1, mount: -1, cgroup: -1, process: -1}
+	t := &target{Stat: p, status: status, root: -1, cwd: -1, mount: -1, cgroup: -1}
 	t.openAll()
 	if t.denied() && credentials.MayBecomeFSUser(own) {
 		err := credentials.AsFSUser(status.UIDs.Effective, status.GIDs.Effective, own, func() error {
@@ -63,7 +61,6 @@ const maxEnvironment = 1 << 20
 
 func (t *target) openAll() {
 	const path = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
-	t.process, _ = unix.Open(procfs.Path(t.PID, ""), path, 0)
 	t.root, t.rootErr = unix.Open(procfs.Path(t.PID, "root"), path, 0)
 	t.cwd, _ = unix.Open(procfs.Path(t.PID, "cwd"), path, 0)
 	t.mount, _ = unix.Open(procfs.Path(t.PID, "ns/mnt"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -73,6 +70,26 @@ func (t *target) openAll() {
 
 func (t *target) denied() bool {
 	return errors.Is(t.rootErr, unix.EACCES) || errors.Is(t.rootErr, unix.EPERM)
+}
+
+// openProcess opens the process's directory in the target's own /proc, once the thread is in the
+// target's root; -1 where there is none. One in kdiag's /proc would be a way into kdiag's container
+// for a target that may look into the shell: by ".." from there.
+func openProcess(t *target) int {
+	fd, err := unix.Openat2(t.root, fmt.Sprintf("proc/%d", t.PID), &unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS,
+	})
+	if err != nil {
+		return -1
+	}
+
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil || fs.Type != unix.PROC_SUPER_MAGIC {
+		_ = unix.Close(fd)
+		return -1
+	}
+	return fd
 }
 
 // noRoot explains why the target's root could not be opened.

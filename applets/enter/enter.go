@@ -26,6 +26,8 @@ type Options struct {
 	Target  podproc.Container
 	// AsTarget runs the shell with the target's user, groups and capabilities.
 	AsTarget bool
+	// Quiet has nothing noted.
+	Quiet bool
 	// KeepCapabilities leaves the shell those that only the join needed.
 	KeepCapabilities bool
 	// TargetEnv names variables that are taken from the target though the shell acts on them, or
@@ -57,6 +59,7 @@ func Applet() applets.Applet {
 			&cli.StringFlag{Name: "container-id", Usage: "ID of the target container"},
 			&cli.BoolFlag{Name: "shared-pids", Usage: "PID 1 is not the target's: the pod shares processes or has the host's"},
 			&cli.BoolFlag{Name: "as-target", Usage: "run the shell with the target's user, groups and capabilities"},
+			&cli.BoolFlag{Name: "quiet", Usage: "print no notes"},
 			&cli.BoolFlag{Name: "keep-capabilities", Usage: "leave the shell the capabilities that only the join needed"},
 			&cli.StringSliceFlag{Name: "target-env", Usage: "variable that is taken from the target though the shell acts on it; or all", KeepSpace: true},
 			&cli.StringSliceFlag{Name: "env", Usage: "variable for the shell, over the target's, NAME=VALUE", KeepSpace: true},
@@ -70,6 +73,7 @@ func Applet() applets.Applet {
 				AsTarget: inv.Flags.Bool("as-target"),
 				Env:      inv.Flags.StringSlice("env"),
 
+				Quiet:            inv.Flags.Bool("quiet"),
 				KeepCapabilities: inv.Flags.Bool("keep-capabilities"),
 				TargetEnv:        inv.Flags.StringSlice("target-env"),
 				Prompt:           inv.Flags.String("prompt"),

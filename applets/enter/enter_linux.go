@@ -23,7 +23,9 @@ func run(streams applets.Streams, opts Options) error {
 	// unlocked: no other goroutine may get it.
 	runtime.LockOSThread()
 	note := func(format string, args ...any) {
-		applets.Note(streams.Err, format, args...)
+		if !opts.Quiet {
+			applets.Note(streams.Err, format, args...)
+		}
 	}
 
 	lastuse.Mark()
@@ -88,8 +90,8 @@ func (t *target) settle(opts Options, reached rung, own procfs.Status, note func
 		directory = `$PWD`
 	}
 	env, left := shellEnvironment(t.env, opts, directory)
-	if len(left) > 0 {
-		note("%s", explainLeft(left))
+	for _, text := range explainLeft(left, t.env, opts) {
+		note("%s", text)
 	}
 
 	if reached == lookOnly {
@@ -98,7 +100,8 @@ func (t *target) settle(opts Options, reached rung, own procfs.Status, note func
 	}
 	if reached == chrooted {
 		// The shell shows the mounts of the target's process: its own mount namespace is another.
-		if err := leaveOpen(t.process, processFD); err != nil {
+		process := openProcess(t)
+		if err := leaveOpen(process, processFD); err != nil {
 			return env, err
 		}
 	}

@@ -48,7 +48,7 @@ func TestShellEnvironment(t *testing.T) {
 		{"data", []string{"A=b=c", "no variable", "B=", "_x1=$(reboot)"}, Options{},
 			slices.Concat(base, []string{"A=b=c", "B=", "_x1=$(reboot)"}, end), nil},
 		{"what the shell acts on", []string{"ENV=/w/x", "PS1=$(x)", "PS2=`x`", "IFS=/", "PATH=/w", "HOME=/w", "LD_PRELOAD=/w/x.so", "EXINIT=:!x", "A=b"}, Options{},
-			slices.Concat(base, []string{"A=b"}, end), []string{"ENV", "PS1", "PS2", "IFS", "LD_PRELOAD", "EXINIT"}},
+			slices.Concat(base, []string{"A=b"}, end), []string{"ENV", "PS1", "PS2", "IFS", "PATH", "HOME", "LD_PRELOAD", "EXINIT"}},
 		{"what is asked for", []string{"PATH=/app", "ENV=/w/x", "TZ=UTC"}, Options{TargetEnv: []string{"PATH", "TZ"}},
 			slices.Concat([]string{"HOME=/", "PATH=/app", "TZ=UTC"}, end), []string{"ENV"}},
 		{"all is asked for", []string{"PATH=", "ENV=/w/x", "HISTFILE=/w/h", "PS1=> ", "SHELL=/bin/zsh"}, Options{TargetEnv: []string{"all"}},

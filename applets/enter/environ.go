@@ -16,21 +16,24 @@ const standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 // (MAX_ARG_STRLEN, 32 pages), and would fail for it.
 const maxVariable = 128 << 10
 
+// maxVariables bounds how many are taken.
+const maxVariables = 4096
+
 // shellEnvironment returns the shell's environment: the target's variables, but for those that the
 // shell or its tools act on and the user did not ask for; kdiag's own; and the options' over both.
-// left are the names of those that were not taken, but for the commonest. directory is how the
-// prompt shows the working directory.
+// left are the names of those that were not taken. directory is how the prompt shows the working
+// directory.
 func shellEnvironment(target []string, opts Options, directory string) (env environment, left []string) {
 	env.set("HOME=/")
 	env.set("PATH=" + standardPath)
 
-	for _, variable := range target {
+	for _, variable := range target[:min(len(target), maxVariables)] {
 		name, _, _ := strings.Cut(variable, "=")
 		switch {
 		case !isName(name), len(variable) >= maxVariable:
 		case !isActedOn(name) || opts.takes(name):
 			env.set(variable)
-		case !slices.Contains(inMostImages, name) && !slices.Contains(left, name):
+		case !slices.Contains(left, name):
 			left = append(left, name)
 		}
 	}
@@ -61,43 +64,76 @@ func (o Options) takes(name string) bool {
 	return slices.Contains(o.TargetEnv, name) || slices.Contains(o.TargetEnv, takeAll)
 }
 
-// explainLeft is the note on variables of the target's that were not taken.
-func explainLeft(left []string) string {
+// explainLeft are the notes on variables of the target's that were not taken.
+func explainLeft(left, target []string, opts Options) []string {
+	var notes []string
+	if len(target) > maxVariables {
+		notes = append(notes, fmt.Sprintf("the container has more than %d variables: the rest were not taken", maxVariables))
+	}
+	if other := otherDirectories(target); len(other) > 0 && !opts.takes("PATH") {
+		notes = append(notes, fmt.Sprintf("the shell doesn't look in %s, which the container's PATH has (--target-env=PATH)", strings.Join(other, ":")))
+	}
+
+	left = slices.DeleteFunc(slices.Clone(left), func(name string) bool { return slices.Contains(inMostImages, name) })
+	if len(left) == 0 {
+		return notes
+	}
 	const most = 5
 	more := ""
 	if len(left) > most {
 		more = fmt.Sprintf(" and %d more", len(left)-most)
 		left = left[:most]
 	}
-	return fmt.Sprintf("the target sets %s%s, on which the shell or its tools act: not taken from it (--target-env=NAME takes one)",
-		strings.Join(left, ", "), more)
+	return append(notes, fmt.Sprintf("not taken from the container: %s%s (they affect the shell; --target-env=NAME takes one)",
+		strings.Join(left, ", "), more))
+}
+
+// otherDirectories are those of the target's PATH that are not in the shell's, a few at most.
+func otherDirectories(target []string) (other []string) {
+	const most = 4
+	path := environment{}
+	for _, variable := range target {
+		if strings.HasPrefix(variable, "PATH=") {
+			path.set(variable)
+		}
+	}
+	for directory := range strings.SplitSeq(path.get("PATH"), ":") {
+		if strings.HasPrefix(directory, "/") && !slices.Contains(strings.Split(standardPath, ":"), directory) && len(other) < most {
+			other = append(other, directory)
+		}
+	}
+	return other
 }
 
 // environment is a list of variables in which each name stands once.
-type environment struct{ list []string }
+type environment struct {
+	list []string
+	at   map[string]int // where in the list a name stands
+}
 
 func (e *environment) set(variable string) {
 	name, _, ok := strings.Cut(variable, "=")
 	if !ok {
 		return
 	}
-	for i, old := range e.list {
-		if strings.HasPrefix(old, name+"=") {
-			e.list[i] = variable
-			return
-		}
+	if e.at == nil {
+		e.at = map[string]int{}
 	}
+	if at, there := e.at[name]; there {
+		e.list[at] = variable
+		return
+	}
+	e.at[name] = len(e.list)
 	e.list = append(e.list, variable)
 }
 
 // get returns a variable's value, empty where there is none.
 func (e *environment) get(name string) string {
-	for _, variable := range e.list {
-		if value, ok := strings.CutPrefix(variable, name+"="); ok {
-			return value
-		}
+	at, there := e.at[name]
+	if !there {
+		return ""
 	}
-	return ""
+	return e.list[at][len(name)+1:]
 }
 
 // prompt is the PS1 for a text and a directory, which ash expands: \w is the

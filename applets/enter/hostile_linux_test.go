@@ -161,10 +161,10 @@ func TestTargetEnvIsAskedFor(t *testing.T) {
 		args         []string
 		stdout, note string
 	}{
-		{nil, "/ .\n", "note: the target sets ENV, "},
-		{[]string{"--target-env=HOME", "--target-env=LESS"}, "/w x.\n", "note: the target sets ENV, "},
+		{nil, "/ .\n", "note: the shell doesn't look in /w/bin, which the container's PATH has (--target-env=PATH)\nnote: not taken from the container: ENV, "},
+		{[]string{"--target-env=HOME", "--target-env=LESS"}, "/w x.\n", "note: the shell doesn't look in /w/bin, which the container's PATH has (--target-env=PATH)\nnote: not taken from the container: ENV, "},
 		{[]string{"--target-env=all"}, "/w x.\n", ""},
-		{[]string{"--target-env=LESS", "--env=LESS=mine"}, "/ mine.\n", "note: the target sets ENV, "},
+		{[]string{"--target-env=LESS", "--env=LESS=mine"}, "/ mine.\n", "note: the shell doesn't look in /w/bin, which the container's PATH has (--target-env=PATH)\nnote: not taken from the container: ENV, "},
 	} {
 		got := p.enter(append(c.args, "--", "-c", "echo $HOME $LESS.")...)
 		if got.stdout != c.stdout || !strings.HasPrefix(got.stderr, c.note) || c.note == "" && got.stderr != "" {
@@ -183,6 +183,19 @@ func TestPromptDoesNotMoveTheCursor(t *testing.T) {
 	s.expect("~/?[2J?]0;x???2J# ") // /etc/passwd says that /w is at home
 	s.say("exit\n")
 	s.ended()
+}
+
+// TestCountlessVariables has a target with so many variables that no execve takes them all.
+func TestCountlessVariables(t *testing.T) {
+	env := []string{"FIRST=1"}
+	for i := range 30000 {
+		env = append(env, fmt.Sprintf("V%d=", i), fmt.Sprintf("LD_%d=", i))
+	}
+	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Env: env}, runctest.Spec{Caps: chrootCaps})
+	got := p.sh("echo $FIRST; exit 7")
+	if got.stdout != "1\n" || got.code != 7 || !strings.Contains(got.stderr, "note: the container has more than 4096 variables") {
+		t.Errorf("shell: %.300s %.300s code %d", got.stdout, got.stderr, got.code)
+	}
 }
 
 // TestHugeEnvironment has a target with more of an environment than is read, and a variable that

@@ -239,3 +239,29 @@ func insidePID(t *testing.T, pid int) int {
 	}
 	return inside
 }
+
+// TestShellIsNoDoor has a target that may look into the shell, for that has no right which the
+// target has not: it finds no way into kdiag's container there.
+func TestShellIsNoDoor(t *testing.T) {
+	for name, args := range map[string][]string{"baseline": nil, "chroot, as the target": {"--as-target"}} {
+		t.Run(name, func(t *testing.T) {
+			caps := runctest.DefaultCaps
+			if args != nil {
+				caps = chrootCaps
+			}
+			p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: caps})
+			s := p.shell(args...)
+			shell := fmt.Sprintf("/proc/%d/", insidePID(t, s.PID))
+
+			look := func(path string) result { return output(t, p.target.Exec("/app/busybox-server", "ls", path)) }
+			if got := look(shell + "fd/61/"); got.code != 0 || !strings.Contains(got.stdout, "mounts") {
+				t.Fatalf("the target does not see what the shell has open: %+v", got)
+			}
+			for _, path := range []string{"fd/61/../..", "fd/61/../../..", "root", "root/..", "cwd/..", "fd/60/.."} {
+				if got := look(shell + path); strings.Contains(got.stdout, "kdiag") {
+					t.Errorf("%s leads into kdiag's container: %q", path, got.stdout)
+				}
+			}
+		})
+	}
+}

@@ -100,9 +100,9 @@ func Selection(inv *applets.Invocation, names []string) (pod kube.Selection, con
 func Injection(idle string) []cli.Flag {
 	return []cli.Flag{
 		imageFlag(), pullPolicyFlag(),
-		&cli.DurationFlag{Name: "timeout", Usage: "Bound on everything before it works", Value: kube.DefaultTimeout},
+		&cli.DurationFlag{Name: "timeout", Usage: "Maximum time to wait for the container and connection", Value: kube.DefaultTimeout},
 		&cli.DurationFlag{Name: "idle-timeout", Usage: "How long the container stays after the last session", DefaultText: idle},
-		applets.Takes(applets.KindText, &cli.StringFlag{Name: "reason", Usage: "Why you do it, as a `TEXT` for the cluster's audit log and the container's arguments"}),
+		applets.Takes(applets.KindText, &cli.StringFlag{Name: "reason", Usage: "Reason, a `TEXT` recorded in the cluster's audit log and in the container's arguments"}),
 	}
 }
 

@@ -78,9 +78,7 @@ func wait(ctx context.Context, streams applets.Streams, opts Options, w work) er
 		case <-w.ended:
 			reap()
 		case now := <-tick.C:
-			if w.lastUse != nil && w.lastUse().After(busy) {
-				busy = w.lastUse()
-			}
+			busy = w.lastUsed(busy, now)
 			switch used, err := w.inUse(); {
 			case err != nil:
 				// Not known to be idle. It may pass, as a lack of memory does.
@@ -94,6 +92,18 @@ func wait(ctx context.Context, streams applets.Streams, opts Options, w work) er
 			}
 		}
 	}
+}
+
+// lastUsed is the later of busy and the last use. One that is yet to come is none: whoever may exec
+// here may write what they like.
+func (w work) lastUsed(busy, now time.Time) time.Time {
+	if w.lastUse == nil {
+		return busy
+	}
+	if at := w.lastUse(); at.After(busy) && !at.After(now) {
+		return at
+	}
+	return busy
 }
 
 // settleAfter is when a start is over, and what it took of memory goes back.

@@ -51,6 +51,9 @@ func newSession(request *kubeflags.Shell, injected kube.Injected, o options) (*s
 	if o.asTarget {
 		s.enter = append(s.enter, "--as-target")
 	}
+	if o.quiet {
+		s.enter = append(s.enter, "--quiet")
+	}
 	if o.keepCapabilities {
 		s.enter = append(s.enter, "--keep-capabilities")
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"kdiag/applets"
@@ -36,9 +37,9 @@ func Applet() applets.Applet {
 		`,
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "as-target", Usage: "Take the application's own uid, gids and capabilities"},
-			&cli.BoolFlag{Name: "keep-capabilities", Usage: "Keep the capabilities that only joining the container needs"},
-			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "target-env", Usage: "Take variable `NAME` (or all) from the container even though the shell acts on it, as PATH"}),
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "No notes on what was chosen"},
+			&cli.BoolFlag{Name: "keep-capabilities", Usage: "Keep capabilities that are needed only to join the container"},
+			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "target-env", Usage: "Also take variable `NAME` (or all) from the container when it affects the shell, such as PATH"}),
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "Don't print notes"},
 		}, kubeflags.ShellFlags()...),
 		Run: run,
 	}
@@ -51,9 +52,24 @@ type options struct {
 	keepCapabilities bool
 	// targetEnv names variables to take from the target though the shell acts on them.
 	targetEnv []string
-	args      []string
-	timeout   time.Duration
-	notes     io.Writer
+	// quiet silences the launcher's notes, too.
+	quiet   bool
+	args    []string
+	timeout time.Duration
+	notes   io.Writer
+}
+
+// checkFlags finds flags that make no sense together, and names that are none.
+func checkFlags(inv *applets.Invocation) error {
+	if inv.Flags.Bool("as-target") && inv.Flags.Bool("keep-capabilities") {
+		return applets.Usage("either --as-target or --keep-capabilities: with the first the shell has the application's")
+	}
+	for _, name := range inv.Flags.StringSlice("target-env") {
+		if name == "" || strings.ContainsAny(name, "= ") {
+			return applets.Usage("--target-env=%s: a variable's name, or all", name)
+		}
+	}
+	return nil
 }
 
 func run(ctx context.Context, inv *applets.Invocation) error {
@@ -64,15 +80,20 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	if err != nil {
 		return err
 	}
+	if err := checkFlags(inv); err != nil {
+		return err
+	}
 	request.Cluster.DialAhead()
+
 	o := options{
 		asTarget: inv.Flags.Bool("as-target"), args: inv.Rest,
 		keepCapabilities: inv.Flags.Bool("keep-capabilities"), targetEnv: inv.Flags.StringSlice("target-env"),
-		timeout: inv.Flags.Duration("timeout"), notes: inv.Err,
+		timeout: inv.Flags.Duration("timeout"), notes: inv.Err, quiet: inv.Flags.Bool("quiet"),
 	}
-	if inv.Flags.Bool("quiet") {
+	if o.quiet {
 		o.notes = io.Discard
 	}
+
 	err = o.shell(ctx, request, inv.Streams)
 	var notStarted *kube.NotStartedError
 	var exit *kube.ExitError
