@@ -81,10 +81,10 @@ integration: ## Tests on the cluster with the default runtime
 	@$(MAKE) cluster-images RUNTIME=debian
 	@$(CLUSTER_ENV) KDIAG_TEST_ALL=1 $(GO) test -count=1 -timeout 30m -skip '^TestUserNamespace' ./integration
 
-integration-containerd2: ## Tests of shell, ps and redir with the second runtime, on pods with user namespaces too
+integration-containerd2: ## Tests of shell, ps, redir and rights with the second runtime, and user namespaces
 ifeq ($(OWN),)
 	@$(MAKE) cluster-images RUNTIME=containerd2
-	@$(CLUSTER_ENV) KDIAG_TEST_ALL=1 $(GO) test -count=1 -timeout 20m -run '^Test(Shell|Ps|Redir|UserNamespace)' ./integration
+	@$(CLUSTER_ENV) KDIAG_TEST_ALL=1 $(GO) test -count=1 -timeout 20m -run '^Test(Shell|Ps|Redir|UserNamespace|Rights|AsTarget|ExecInto)' ./integration
 else
 	@echo "not on a cluster of your own: it has one runtime"
 endif
