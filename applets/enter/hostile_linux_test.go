@@ -235,3 +235,36 @@ func TestMountsOfTheTarget(t *testing.T) {
 		})
 	}
 }
+
+// TestHostileUsers has a target whose list of users never ends, or never begins: the prompt reads it.
+func TestHostileUsers(t *testing.T) {
+	for name, command := range map[string]string{"a pipe": "mkfifo", "a device": "ln -s /dev/zero"} {
+		t.Run(name, func(t *testing.T) {
+			p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Files: map[string][]byte{"/etc/group": nil}}, runctest.Spec{Caps: chrootCaps})
+			made := output(t, p.target.Exec("/app/busybox-server", "ash", "-c", "/app/busybox-server "+command+" /etc/passwd"))
+			if made.code != 0 {
+				t.Fatalf("%s: %+v", command, made)
+			}
+			s := p.shell()
+			s.run("ls -l /app; id")
+			s.say("exit 7\n")
+			if code := s.ended(); code != 7 {
+				t.Errorf("exit code = %d, want 7", code)
+			}
+		})
+	}
+}
+
+// TestNohupFollowsNoLink has a target that laid a link where nohup writes.
+func TestNohupFollowsNoLink(t *testing.T) {
+	p := startPod(t, hostile(), runctest.Spec{Caps: chrootCaps})
+	if got := output(t, p.target.Exec("/app/busybox-server", "ln", "-s", "/etc/passwd", "/w/nohup.out")); got.code != 0 {
+		t.Fatalf("ln: %+v", got)
+	}
+	s := p.shell()
+	s.run("nohup echo evil")
+	text, err := os.ReadFile(filepath.Join(p.target.Root, "etc/passwd"))
+	if err != nil || strings.Contains(string(text), "evil") {
+		t.Errorf("/etc/passwd = %q, %v, want it as it was", text, err)
+	}
+}

@@ -8,6 +8,7 @@
  */
 //kbuild:lib-y += exec.o
 #include "libbb.h"
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #ifndef F_GET_SEALS
@@ -36,11 +37,16 @@ int kdiag_runs_from_memory(void)
 	return seals >= 0 && (seals & SEALS) == SEALS;
 }
 
-/* Programs of the container do not get it. */
+/*
+ * Programs of the container do not get it. Nor may they look into the shell and its tools, as one with the same user and
+ * capabilities may otherwise: at the user's terminal, and at what the shell has in memory (prctl(2), PR_SET_DUMPABLE).
+ */
 static void __attribute__((constructor)) keep_program(void)
 {
-	if (kdiag_runs_from_memory())
-		fcntl(PROGRAM_FD, F_SETFD, FD_CLOEXEC);
+	if (!kdiag_runs_from_memory())
+		return;
+	fcntl(PROGRAM_FD, F_SETFD, FD_CLOEXEC);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 static int exec_self(char *const argv[], char *const envp[])

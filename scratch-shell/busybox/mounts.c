@@ -3,7 +3,7 @@
  *
  * A shell that came by chroot is in another mount namespace than the container's processes, and the kernel shows it none of
  * the container's mounts under /proc/self. Those of a process in the container are the same. The linker's --wrap leads the
- * calls of open and fopen here, libc's own included: setmntent.
+ * calls of open and fopen here, libc's own included: setmntent. Lists of users are opened with care on the same way.
  */
 //kbuild:lib-y += mounts.o
 #include "libbb.h"
@@ -72,8 +72,30 @@ int __wrap_open(const char *path, int flags, ...)
 	return __real_open(path, flags, mode);
 }
 
+/*
+ * A pipe in the place of a list of users must not keep the shell waiting, nor a device fill its memory: the prompt reads it.
+ */
+#define MOST_OF_USERS (256 * 1024)
+
+static FILE *fopen_users(const char *path, const char *mode)
+{
+	struct stat st;
+	int fd = __real_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+	if (fd < 0)
+		return NULL;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= MOST_OF_USERS)
+		return fdopen(fd, mode);
+	close(fd);
+	errno = ENOENT;
+	return NULL;
+}
+
 FILE *__wrap_fopen(const char *path, const char *mode)
 {
+	if (mode[0] == 'r' && !strchr(mode, '+') && path && (strcmp(path, "/etc/passwd") == 0 || strcmp(path, "/etc/group") == 0))
+		return fopen_users(path, mode);
+
 	int fd = mode[0] == 'r' && !strchr(mode, '+') ? open_mounts(path, O_RDONLY | O_CLOEXEC) : -1;
 
 	return fd >= 0 ? fdopen(fd, mode) : __real_fopen(path, mode);

@@ -17,6 +17,8 @@ type Status struct {
 	// their default action.
 	Ignored, Caught Signals
 	Caps            Capabilities
+	// Tracer is the PID of the process that traces this one; 0 for none.
+	Tracer int
 	// NoNewPrivileges says that no execve can grant more (prctl(2),
 	// PR_SET_NO_NEW_PRIVS).
 	NoNewPrivileges bool
@@ -73,6 +75,8 @@ func ParseStatus(content []byte) (Status, error) {
 			groups = true
 		case "Groups":
 			s.Groups, err = parseInts(value)
+		case "TracerPid":
+			s.Tracer, err = strconv.Atoi(value)
 		case "NoNewPrivs":
 			s.NoNewPrivileges = value == "1"
 		case "SigIgn":
