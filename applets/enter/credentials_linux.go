@@ -27,6 +27,7 @@ func become(target, own procfs.Status) (missing procfs.CapSet, err error) {
 	if err := setIDs(target, own); err != nil {
 		return 0, err
 	}
+
 	caps := procfs.Capabilities{
 		Permitted:   target.Caps.Permitted & own.Caps.Permitted,
 		Effective:   target.Caps.Effective & own.Caps.Permitted,
@@ -42,11 +43,13 @@ func become(target, own procfs.Status) (missing procfs.CapSet, err error) {
 	if err := setAmbient(ambient); err != nil {
 		return 0, err
 	}
+
 	if target.NoNewPrivileges {
 		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 			return 0, fmt.Errorf("set no_new_privs: %w", err)
 		}
 	}
+
 	wanted := target.Caps.Ambient
 	if target.UIDs.Real == 0 || target.UIDs.Effective == 0 {
 		wanted |= target.Caps.Bounding | target.Caps.Inheritable

@@ -38,6 +38,7 @@ func open(p procfs.Stat, own procfs.Status) (*target, error) {
 		return nil, err
 	}
 	t := &target{Stat: p, status: status, root: -1, cwd: -1, mount: -1, cgroup: -1}
+
 	t.openAll()
 	if t.denied() && credentials.MayBecomeFSUser(own) {
 		err := credentials.AsFSUser(status.UIDs.Effective, status.GIDs.Effective, own, func() error {
@@ -48,6 +49,7 @@ func open(p procfs.Stat, own procfs.Status) (*target, error) {
 			return nil, err
 		}
 	}
+
 	// The PID may have become another process's since it was chosen.
 	if now, err := procfs.ReadStat(p.PID); err != nil || now.Start != p.Start {
 		return nil, fmt.Errorf("process %d has exited", p.PID)

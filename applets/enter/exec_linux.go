@@ -31,11 +31,13 @@ func inMemory(name string, content io.Reader) (fd int, err error) {
 	if err != nil {
 		return -1, fmt.Errorf("make a file in memory: %w", err)
 	}
+
 	// By way of a small buffer: fresh memory for all of it would take as long
 	// as the rest of enter's work.
 	if _, err := io.Copy(descriptor(fd), content); err != nil {
 		return -1, fmt.Errorf("write the shell into memory: %w", err)
 	}
+
 	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
 		return -1, fmt.Errorf("seal the shell in memory: %w", err)

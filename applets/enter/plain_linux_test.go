@@ -1,0 +1,50 @@
+package enter_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/runctest"
+)
+
+// TestToolsShowNamesPlainly has a target whose process and file names are escape sequences.
+func TestToolsShowNamesPlainly(t *testing.T) {
+	const hostile = "/app/busybox-\x1b[2J"
+	p := startPod(t, runctest.Spec{
+		Caps: runctest.DefaultCaps, Files: map[string][]byte{hostile: server(t)},
+		Args: []string{hostile, "nc", "-l", "-p", "8099"},
+	}, runctest.Spec{Caps: chrootCaps})
+	for _, tool := range []string{"ps", "ps -o comm,args", "top -b -n 1", "netstat -ltnp"} {
+		got := p.sh(tool)
+		if got.code != 0 || !strings.Contains(got.stdout, "[2J") || strings.Contains(got.stdout, "\x1b[2J") {
+			t.Errorf("%s = %q, %q, want the name without its escape character", tool, got.stdout, got.stderr)
+		}
+	}
+}
+
+// TestMarkOfUseIsAFile has something else in the place of the file by which a session makes itself
+// known to the manager, as whoever may exec in kdiag's container can put there.
+func TestMarkOfUseIsAFile(t *testing.T) {
+	for name, put := range map[string]func(mark, elsewhere string) error{
+		"a link": func(mark, elsewhere string) error { return os.Symlink(elsewhere, mark) },
+		"a pipe": func(mark, _ string) error { return syscall.Mkfifo(mark, 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: chrootCaps})
+			dev := procfs.Path(p.eph.PID, "root/dev")
+			if err := put(filepath.Join(dev, "kdiag-used"), "/dev/elsewhere"); err != nil {
+				t.Fatal(err)
+			}
+			if got := p.sh("exit 7"); got.code != 7 {
+				t.Errorf("shell: %+v, want code 7", got)
+			}
+			if _, err := os.Lstat(filepath.Join(dev, "elsewhere")); err == nil {
+				t.Error("a link was followed: what it leads to was made")
+			}
+		})
+	}
+}
