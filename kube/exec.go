@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
 	watchtools "k8s.io/client-go/tools/watch"
 	utilexec "k8s.io/client-go/util/exec"
@@ -21,8 +22,8 @@ import (
 type Exec struct {
 	Namespace, Pod, Container string
 	Command                   []string
-	// Stdin is read once the streams are open; Exec does not close it. Stdin
-	// must not be nil, so that Opened can be told.
+	// Stdin is read once the streams are open; Exec does not close it. It must
+	// not be nil.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	// Sizes is set for a command on a terminal of its own, whose stderr then
@@ -65,7 +66,7 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 	defer timer.Stop()
 
 	options := remotecommand.StreamOptions{
-		Stdin:             openingReader{e.Stdin, opened},
+		Stdin:             e.Stdin,
 		Stdout:            e.Stdout,
 		Tty:               e.Sizes != nil,
 		TerminalSizeQueue: e.Sizes,
@@ -73,7 +74,7 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 	if e.Sizes == nil {
 		options.Stderr = e.Stderr
 	}
-	err := c.stream(ctx, e, options)
+	err := c.stream(ctx, e, opened, options)
 	var exit utilexec.ExitError
 	switch {
 	case err == nil:
@@ -97,14 +98,16 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 }
 
 // stream opens the streams of a command and carries them to their end.
-func (c *Cluster) stream(ctx context.Context, e Exec, options remotecommand.StreamOptions) error {
+func (c *Cluster) stream(ctx context.Context, e Exec, opened *opening, options remotecommand.StreamOptions) error {
+	config := rest.CopyConfig(c.streams)
+	config.Wrap(opened.watch)
 	at := c.core.Post().Resource("pods").Namespace(e.Namespace).Name(e.Pod).SubResource("exec").
 		VersionedParams(&corev1.PodExecOptions{
 			Container: e.Container, Command: e.Command,
 			Stdin: true, Stdout: true, Stderr: e.Sizes == nil, TTY: e.Sizes != nil,
 		}, c.codec).URL()
 	// RFC 6455, 4.1: a WebSocket begins with a GET.
-	executor, err := remotecommand.NewWebSocketExecutor(c.streams, http.MethodGet, at.String())
+	executor, err := remotecommand.NewWebSocketExecutor(config, http.MethodGet, at.String())
 	if err != nil {
 		return err
 	}
@@ -112,7 +115,7 @@ func (c *Cluster) stream(ctx context.Context, e Exec, options remotecommand.Stre
 	if !noWebSocket(err) {
 		return err
 	}
-	if executor, err = remotecommand.NewSPDYExecutor(c.streams, http.MethodPost, at); err != nil {
+	if executor, err = remotecommand.NewSPDYExecutor(config, http.MethodPost, at); err != nil {
 		return err
 	}
 	return executor.StreamWithContext(ctx, options)
@@ -138,8 +141,8 @@ func (c *Cluster) Ended(ctx context.Context, namespace, pod, container string) b
 	return err == nil
 }
 
-// opening is the moment at which streams are open: remotecommand first reads
-// stdin then, and does not say so otherwise.
+// opening is the moment at which the API server opens the streams of a
+// command. From then on the command may have been started.
 type opening struct {
 	once   sync.Once
 	tell   func()
@@ -168,12 +171,28 @@ func (o *opening) done() bool {
 	}
 }
 
-type openingReader struct {
-	io.Reader
+// watch returns a round tripper that notes the server's consent to the
+// streams, an answer of 101. The first read of stdin would be too late a sign:
+// it takes place in a goroutine of its own, and an error that comes at once
+// overtakes it.
+func (o *opening) watch(next http.RoundTripper) http.RoundTripper {
+	return openingWatcher{next, o}
+}
+
+type openingWatcher struct {
+	next http.RoundTripper
 	*opening
 }
 
-func (r openingReader) Read(p []byte) (int, error) {
-	r.happened()
-	return r.Reader.Read(p)
+func (w openingWatcher) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := w.next.RoundTrip(request)
+	if err == nil && response.StatusCode == http.StatusSwitchingProtocols {
+		w.happened()
+	}
+
+	return response, err
 }
+
+// WrappedRoundTripper is what client-go looks through for a round tripper's
+// own settings.
+func (w openingWatcher) WrappedRoundTripper() http.RoundTripper { return w.next }
