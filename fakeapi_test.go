@@ -57,6 +57,7 @@ func newFakeAPI(t *testing.T, words string) *fakeAPI {
 			{Name: "app" + words, Image: "image" + words}, {Name: "other" + words, Image: "image"}}},
 		Status: corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{running, other}},
 	}
+
 	api.Server = httptest.NewServer(api)
 	t.Cleanup(api.Close)
 	return api
@@ -137,6 +138,7 @@ func (a *fakeAPI) fail(w http.ResponseWriter, code int) {
 		_, _ = io.WriteString(w, "<p>page"+a.words)
 		return
 	}
+
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	reasons := map[int]metav1.StatusReason{401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 422: "Invalid", 409: "Conflict", 429: "TooManyRequests"}
@@ -164,6 +166,7 @@ func (a *fakeAPI) patch(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
+
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	pod := a.pod.DeepCopy()
@@ -173,9 +176,11 @@ func (a *fakeAPI) patch(w http.ResponseWriter, r *http.Request) {
 			pod.Status.EphemeralContainerStatuses = append(pod.Status.EphemeralContainerStatuses, corev1.ContainerStatus{Name: container.Name, State: a.started})
 		}
 	}
+
 	if r.URL.Query().Get("dryRun") == "" {
 		a.pod = *pod
 	}
+
 	a.say(w, pod)
 }
 
@@ -200,11 +205,13 @@ func (a *fakeAPI) laterPod() []corev1.Pod {
 	if a.started == (corev1.ContainerState{}) {
 		return nil
 	}
+
 	pod := a.pod.DeepCopy()
 	pod.ResourceVersion, pod.Status.EphemeralContainerStatuses = "2", nil
 	for _, container := range pod.Spec.EphemeralContainers {
 		pod.Status.EphemeralContainerStatuses = append(pod.Status.EphemeralContainerStatuses, corev1.ContainerStatus{Name: container.Name, State: a.started})
 	}
+
 	return []corev1.Pod{*pod}
 }
 
@@ -218,9 +225,11 @@ func (a *fakeAPI) watch(w http.ResponseWriter, r *http.Request, objects any) {
 	for _, object := range list {
 		_ = encoder.Encode(map[string]any{"type": "MODIFIED", "object": object})
 	}
+
 	if flusher, ok := w.(http.Flusher); ok {
 		flusher.Flush()
 	}
+
 	select {
 	case <-r.Context().Done():
 	case <-time.After(20 * time.Second):
@@ -236,16 +245,19 @@ func (a *fakeAPI) exec(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer conn.Close()
+
 	status := &metav1.Status{Status: "Success"}
 	if a.failure != nil {
 		status = a.failure
 	}
+
 	told, _ := json.Marshal(status)
 	for channel, text := range map[byte]string{1: a.stdout, 2: a.stderr} {
 		if text != "" {
 			_ = conn.WriteMessage(gorilla.BinaryMessage, append([]byte{channel}, text...))
 		}
 	}
+
 	_ = conn.WriteMessage(gorilla.BinaryMessage, append([]byte{3}, told...))
 	_ = conn.WriteMessage(gorilla.CloseMessage, gorilla.FormatCloseMessage(gorilla.CloseNormalClosure, ""))
 	for {

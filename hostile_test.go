@@ -41,6 +41,7 @@ func TestHostileCluster(t *testing.T) {
 			}
 		}
 	}
+
 	everything := func(code int) func(*fakeAPI) { return failWith(code, "") }
 	waiting := func(a *fakeAPI) {
 		a.started = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "Err" + hostile, Message: "cannot" + hostile}}
@@ -56,6 +57,7 @@ func TestHostileCluster(t *testing.T) {
 			}}
 		}
 	}
+
 	notRunning := func(a *fakeAPI) {
 		a.pod.Status.ContainerStatuses[0].State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "r" + hostile, Message: "m" + hostile}}
 	}
@@ -65,17 +67,20 @@ func TestHostileCluster(t *testing.T) {
 			a.notKubernetes = true
 		}
 	}
+
 	deniedFor := func(path string) func(*fakeAPI) {
 		return func(a *fakeAPI) {
 			failWith(403, path)(a)
 			a.denied = true
 		}
 	}
+
 	exited := func(a *fakeAPI) {
 		a.stderr = "note: x" + hostile + "\nkdiag: said" + hostile + "\nhint: try" + hostile + "\n"
 		a.failure = &metav1.Status{Status: "Failure", Reason: "NonZeroExitCode", Message: "m" + hostile,
 			Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: "ExitCode", Message: "1"}}}}
 	}
+
 	broken := func(a *fakeAPI) {
 		a.failure = &metav1.Status{Status: "Failure", Reason: "InternalError", Message: "runtime" + hostile}
 	}
@@ -169,6 +174,7 @@ func TestHostileCluster(t *testing.T) {
 			if c.setup != nil {
 				c.setup(api)
 			}
+
 			code, stdout, stderr := api.kdiag(strings.Split(c.args, " ")...)
 			checkTerminal(t, "stdout", stdout)
 			checkTerminal(t, "stderr", stderr)

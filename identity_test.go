@@ -28,6 +28,7 @@ func TestEveryRequestSaysWho(t *testing.T) {
 		a.started = corev1.ContainerState{}
 		a.events = []corev1.Event{{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Event"}, Reason: "Failed"}}
 	}
+
 	noWebSocket := func(a *fakeAPI) {
 		a.fails = func(r *http.Request) int {
 			if r.Header.Get("Upgrade") == "websocket" {
@@ -36,6 +37,7 @@ func TestEveryRequestSaysWho(t *testing.T) {
 			return 0
 		}
 	}
+
 	everyReason := strings.Repeat("ä", 100)
 	runs := map[string]bool{}
 	for _, c := range []struct {
@@ -65,12 +67,14 @@ func TestEveryRequestSaysWho(t *testing.T) {
 		if c.setup != nil {
 			c.setup(api)
 		}
+
 		if c.args[0] == "__complete" {
 			c.args = slices.Insert(c.args, 2, api.flags()...)
 			run(append([]string{"kdiag"}, c.args...), strings.NewReader(""), new(strings.Builder), new(strings.Builder))
 		} else {
 			api.kdiag(c.args...)
 		}
+
 		api.mu.Lock()
 		requests := slices.Clone(api.requests)
 		api.mu.Unlock()
@@ -83,6 +87,7 @@ func TestEveryRequestSaysWho(t *testing.T) {
 			if r.URL.Query().Has("watch") {
 				what += " watch"
 			}
+
 			sent = append(sent, what)
 			ids[r.Header.Get("Audit-ID")] = true
 			if got := r.Header.Values("User-Agent"); len(got) != 1 || got[0] != agent {
@@ -92,12 +97,15 @@ func TestEveryRequestSaysWho(t *testing.T) {
 				t.Errorf("%q: %s has Audit-ID %q, want a UUID of this run alone", c.args, what, id)
 			}
 		}
+
 		if len(ids) != 1 {
 			t.Errorf("%q: Audit-IDs %v, want one", c.args, ids)
 		}
+
 		for id := range ids {
 			runs[id] = true
 		}
+
 		for _, want := range c.sent {
 			method, path, _ := strings.Cut(want, " ")
 			if !slices.ContainsFunc(sent, func(s string) bool { return strings.HasPrefix(s, method) && strings.HasSuffix(s, path) }) {
@@ -117,6 +125,7 @@ func TestReason(t *testing.T) {
 			t.Fatalf("shell %s: code %d, %s", reason, code, stderr)
 		}
 	}
+
 	api.mu.Lock()
 	defer api.mu.Unlock()
 	if got := len(api.pod.Spec.EphemeralContainers); got != 1 {

@@ -73,6 +73,7 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if name == "" {
 		return topLevel(argv, list, streams)
 	}
+
 	for _, a := range list {
 		if a.Is(name) {
 			build := applets.Build{Version: buildVersion, Image: buildImage}
@@ -80,6 +81,7 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			return finish(ctx, err, stderr)
 		}
 	}
+
 	err := applets.UnknownCommand(list, line, name)
 	return finish(ctx, applets.WithHint(err, "%s --help lists the commands", called), stderr)
 }
@@ -102,15 +104,18 @@ func appletName(argv []string) string {
 	if len(argv) == 0 {
 		return ""
 	}
+
 	name := baseName(argv[0])
 	if strings.HasPrefix(name, "kdiag") || strings.HasPrefix(name, "kubectl-kdiag") {
 		return ""
 	}
+
 	for _, a := range registry() {
 		if a.Is(name) {
 			return name
 		}
 	}
+
 	return ""
 }
 

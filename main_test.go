@@ -62,6 +62,7 @@ func TestAppletName(t *testing.T) {
 			t.Errorf("appletName(%q) = %q, want %q", argv0, got, want)
 		}
 	}
+
 	if got := appletName(nil); got != "" {
 		t.Errorf("appletName(nil) = %q, want none", got)
 	}
@@ -77,6 +78,7 @@ func TestRegistry(t *testing.T) {
 			}
 			seen[name] = true
 		}
+
 		if (a.Run == nil) == (len(a.Applets) == 0) {
 			t.Errorf("applet %s: has either Run or Applets", a.Name)
 		}

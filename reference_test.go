@@ -44,6 +44,7 @@ func TestManPage(t *testing.T) {
 	if err != nil || warnings.Len() > 0 {
 		t.Fatalf("groff: %v: %s", err, warnings.String())
 	}
+
 	page := string(out)
 	for _, want := range []string{"kdiag - get into running pods", "--image-pull-policy=POLICY", "source <(kdiag completion bash)", "\nEXIT CODES\n", "-c 'ps; ls'"} {
 		if !strings.Contains(plainText(page), want) {

@@ -32,6 +32,7 @@ func TestHelpFits(t *testing.T) {
 			}
 		}
 	}
+
 	everyApplet(registry(), "kubectl kdiag", func(a applets.Applet, path string) {
 		text := applets.Help(a, path)
 		fits(path, text)
@@ -42,6 +43,7 @@ func TestHelpFits(t *testing.T) {
 			t.Errorf("help %s: does not begin with two examples:\n%s", path, text)
 		}
 	})
+
 	fits("", help.Overview("kubectl kdiag", registry()))
 	for _, topic := range help.Topics() {
 		fits(topic.Name, topic.Text)
@@ -55,14 +57,17 @@ func TestEveryWordIsDeclared(t *testing.T) {
 		if (a.Run != nil) != (len(a.Args) > 0) {
 			t.Errorf("%s: Args = %v, want the kinds of its arguments", path, a.Args)
 		}
+
 		for _, kind := range a.Args {
 			if kind == applets.KindUndeclared || kind == applets.KindFixed {
 				t.Errorf("%s: an argument of kind %d, want another one", path, kind)
 			}
 		}
+
 		if a.Hidden {
 			return
 		}
+
 		for _, flag := range a.Flags {
 			checkMeaning(t, path, flag)
 		}
@@ -78,6 +83,7 @@ func checkMeaning(t *testing.T, path string, flag cli.Flag) {
 	if kind == applets.KindUndeclared {
 		t.Errorf("%s --%s: says not what its value is (applets.Takes, applets.OneOf)", path, name)
 	}
+
 	text, ok := flag.(cli.DocGenerationFlag)
 	if !ok {
 		t.Fatalf("%s --%s: no text", path, name)
@@ -99,6 +105,7 @@ func TestTopics(t *testing.T) {
 		}
 		topics[topic.Name] = true
 	}
+
 	everyApplet(registry(), "kdiag", func(a applets.Applet, path string) {
 		if topics[a.Name] || a.Name == "topics" {
 			t.Errorf("%s: the name of a topic", path)

@@ -33,6 +33,7 @@ func withSignals(stderr io.Writer) (ctx context.Context, stop func()) {
 			signal.Notify(signals, s)
 		}
 	}
+
 	go func() {
 		var caught os.Signal
 		select {
@@ -40,6 +41,7 @@ func withSignals(stderr io.Writer) (ctx context.Context, stop func()) {
 		case <-stopped:
 			return
 		}
+
 		// Back to the default action: the next one ends the process. Not so
 		// SIGHUP: a closed terminal gives one, and the shell in it another.
 		signal.Stop(signals)
@@ -52,6 +54,7 @@ func withSignals(stderr io.Writer) (ctx context.Context, stop func()) {
 		case <-stopped:
 		}
 	}()
+
 	return ctx, func() {
 		signal.Stop(signals)
 		cancel(nil)

@@ -30,6 +30,7 @@ func topLevel(argv []string, list []applets.Applet, streams applets.Streams) int
 		}
 		return 0
 	}
+
 	err := applets.WithHint(applets.Usage("no command in %q", line), "%s --help lists the commands", called)
 	return finish(context.Background(), err, streams.Err)
 }
@@ -46,9 +47,11 @@ func finish(ctx context.Context, err error, stderr io.Writer) int {
 	if err == nil || applets.Silent(err) {
 		return applets.ExitCode(err)
 	}
+
 	fmt.Fprintf(stderr, "kdiag: %s\n", wire.Printable(err.Error()))
 	for _, hint := range applets.Hints(err) {
 		fmt.Fprintf(stderr, "hint: %s\n", wire.Printable(hint))
 	}
+
 	return applets.ExitCode(err)
 }

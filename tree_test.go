@@ -50,16 +50,19 @@ func TestImports(t *testing.T) {
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
+
 	for line := range strings.Lines(string(out)) {
 		words := strings.Fields(line)
 		pkg := words[0]
 		if pkg == "kdiag" {
 			continue
 		}
+
 		allowed, known := allowedImports(pkg)
 		if !known {
 			t.Errorf("package %s: not in the list of who may import what", pkg)
 		}
+
 		for _, imported := range words[1:] {
 			if strings.HasPrefix(imported, "kdiag/") && (imported != forAll || pkg == forAll) && !matches(allowed, imported) {
 				t.Errorf("package %s imports %s, which it may not", pkg, imported)
@@ -105,6 +108,7 @@ func sources(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	return files
 }
 
@@ -118,6 +122,7 @@ func TestPackageComments(t *testing.T) {
 		}
 		docs[filepath.Dir(path)] += hasDoc(file)
 	}
+
 	for dir, count := range docs {
 		if count != 1 {
 			t.Errorf("package in %s: %d package comments, want 1", dir, count)
@@ -151,10 +156,12 @@ func TestNotesAndErrorsPassOneFunction(t *testing.T) {
 		if strings.HasPrefix(path, "integration/") || strings.HasPrefix(path, "testdata/") {
 			continue
 		}
+
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		number := 0
 		for line := range strings.Lines(string(text)) {
 			number++

@@ -56,6 +56,7 @@ func read(flags []cli.Flag, line []string) arranged {
 			i += out.short(known, word[1:], line[i+1:])
 		}
 	}
+
 	return out
 }
 
@@ -72,6 +73,7 @@ func (out *arranged) long(known map[string]cli.Flag, word string, next []string)
 		out.flags = append(out.flags, oneWord(name, value, given))
 		return 0
 	}
+
 	return out.value("--", name, next)
 }
 
@@ -97,6 +99,7 @@ func (out *arranged) short(known map[string]cli.Flag, letters string, next []str
 			return out.value("-", name, next)
 		}
 	}
+
 	return 0
 }
 
@@ -145,15 +148,18 @@ func unknownFlag(flags []cli.Flag, flag string) error {
 	if len(given) == 1 {
 		return err
 	}
+
 	var names []string
 	for _, f := range flags {
 		if visible(f) {
 			names = append(names, f.Names()...)
 		}
 	}
+
 	if near := Nearest(given, names); len(near) > 1 {
 		return WithHint(err, "did you mean --%s?", near)
 	}
+
 	return err
 }
 
@@ -188,14 +194,17 @@ func SplitName(flags []cli.Flag, line []string) (name string, left []string) {
 		if word == "--" {
 			break
 		}
+
 		if !strings.HasPrefix(word, "-") || word == "-" {
 			left = append(left, line[:i]...)
 			return word, append(left, line[i+1:]...)
 		}
+
 		bare := strings.TrimLeft(word, "-")
 		if flag, ok := known[bare]; ok && takesValue(flag) {
 			i++
 		}
 	}
+
 	return "", line
 }

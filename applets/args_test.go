@@ -84,11 +84,13 @@ func FuzzArrange(f *testing.F) {
 		if err != nil {
 			return
 		}
+
 		// What it sorted it sorts into the same again.
 		again := append(append([]string{}, got.flags...), got.args...)
 		if got.rest != nil {
 			again = append(append(again, "--"), got.rest...)
 		}
+
 		for i, word := range again[:len(got.flags)] {
 			// One-letter names are given a second dash for package flag.
 			if name, value, given := strings.Cut(strings.TrimPrefix(word, "--"), "="); len(name) == 1 {
@@ -97,6 +99,7 @@ func FuzzArrange(f *testing.F) {
 				}
 			}
 		}
+
 		if twice, err := arrange(testFlags(), again); err != nil || !reflect.DeepEqual(twice, got) {
 			t.Errorf("arrange(%q) = %+v, %v, want %+v", again, twice, err, got)
 		}
@@ -139,6 +142,7 @@ func TestExitCode(t *testing.T) {
 			t.Errorf("ExitCode(%v) = %d, want %d", test.err, got, test.want)
 		}
 	}
+
 	err := WithHint(WithHint(inner, "first"), "second")
 	if got := strings.Join(Hints(err), "|"); got != "first|second" {
 		t.Errorf("Hints = %q, want the innermost first", got)

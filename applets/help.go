@@ -26,6 +26,7 @@ func Help(a Applet, path string) string {
 	if a.ArgsUsage != "" {
 		usage += " " + a.ArgsUsage
 	}
+
 	fmt.Fprintf(&b, "\nUsage:\n%s", hang("  ", usage, helpWidth))
 	section(&b, "", a.Description)
 	if len(a.Applets) > 0 {
@@ -34,6 +35,7 @@ func Help(a Applet, path string) string {
 	if own := CategoryFlags([]Applet{{Flags: a.Flags}}, ""); len(own) > 0 {
 		fmt.Fprintf(&b, "\nFlags:\n%s", FlagTable(own))
 	}
+
 	for i, category := range Categories(a) {
 		if i == 0 {
 			b.WriteString("\n")
@@ -41,6 +43,7 @@ func Help(a Applet, path string) string {
 		names := someNames(CategoryFlags([]Applet{{Flags: a.Flags}}, category))
 		b.WriteString(hang("", fmt.Sprintf("Also %s: %s help %s", names, program(path), category), helpWidth))
 	}
+
 	return b.String()
 }
 
@@ -74,9 +77,11 @@ func someNames(flags []cli.Flag) string {
 		name, _, _ = strings.Cut(strings.TrimSpace(name), "=")
 		names = append(names, strings.ReplaceAll(name, ", ", "/"))
 	}
+
 	if more := len(flags) - most; more > 0 {
 		return fmt.Sprintf("%s and %d more", strings.Join(names, ", "), more)
 	}
+
 	return strings.Join(names, ", ")
 }
 
@@ -98,12 +103,14 @@ func section(b *strings.Builder, title, text string) {
 	if text == "" {
 		return
 	}
+
 	b.WriteString("\n")
 	indent := ""
 	if title != "" {
 		fmt.Fprintf(b, "%s:\n", title)
 		indent = "  "
 	}
+
 	for line := range strings.Lines(text + "\n") {
 		b.WriteString(indent + line)
 	}
@@ -148,6 +155,7 @@ func hang(label, text string, width int) string {
 			line += " " + word
 		}
 	}
+
 	return b.String() + line + "\n"
 }
 
@@ -196,6 +204,7 @@ func FlagUsage(f cli.Flag) string {
 	if !ok {
 		return ""
 	}
+
 	usage := strings.ReplaceAll(doc.GetUsage(), "`", "")
 	if _, fixed := Meaning(f); len(fixed) > 0 {
 		usage += ": " + Either(fixed)
@@ -203,6 +212,7 @@ func FlagUsage(f cli.Flag) string {
 	if value := doc.GetDefaultText(); !slices.Contains([]string{"", "false", `""`, "0", "0s"}, value) && takesValue(f) {
 		usage += " (default " + plain(strings.Trim(value, `"`)) + ")"
 	}
+
 	return usage
 }
 

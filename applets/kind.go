@@ -90,13 +90,16 @@ func Meaning(flag cli.Flag) (kind Kind, fixed []string) {
 	if declared, ok := flag.(interface{ means() meaning }); ok {
 		return declared.means().kind, declared.means().fixed
 	}
+
 	switch flag.(type) {
 	case *cli.StringFlag, *cli.StringSliceFlag:
 		return KindUndeclared, nil
 	}
+
 	if takesValue(flag) {
 		return KindText, nil
 	}
+
 	return KindNone, nil
 }
 
@@ -126,6 +129,7 @@ func checkFixed(c *cli.Context, flags []cli.Flag) error {
 			}
 		}
 	}
+
 	return nil
 }
 

@@ -51,6 +51,7 @@ func TestFixedValues(t *testing.T) {
 				t.Errorf("choose %s: code %d, want %d", line, ExitCode(err), ExitUsage)
 			}
 		}
+
 		if got != want {
 			t.Errorf("choose %s = %q, want %q", line, got, want)
 		}

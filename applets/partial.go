@@ -33,6 +33,7 @@ func ReadPartial(ctx context.Context, list []Applet, words []string, build Build
 	if len(words) == 0 {
 		words = []string{""}
 	}
+
 	before := words[:len(words)-1]
 	p.Word = words[len(words)-1]
 	for len(p.Commands) > 0 {
@@ -40,14 +41,17 @@ func ReadPartial(ctx context.Context, list []Applet, words []string, build Build
 		if name == "" {
 			break
 		}
+
 		at := slices.IndexFunc(p.Commands, func(a Applet) bool { return a.Is(name) })
 		if at < 0 {
 			return Partial{}, false
 		}
+
 		p.Applet, before = &p.Commands[at], left
 		p.Commands = p.Applet.Applets
 		p.Known = AllFlags([]Applet{*p.Applet})
 	}
+
 	sorted := read(p.Known, before)
 	p.Invocation = &Invocation{Streams: streams, Build: build, Path: "kdiag __complete", Args: sorted.args, Rest: sorted.rest}
 	p.Flags, _ = parse(ctx, "", p.Known, sorted.flags)
@@ -79,6 +83,7 @@ func (p *Partial) ArgKind() Kind {
 	if p.Rest != nil {
 		return max(p.Applet.RestKind, KindNone)
 	}
+
 	kinds := p.Applet.Args
 	if kinds[0] == KindTarget && p.targetByFlag() {
 		kinds = kinds[1:]
@@ -86,6 +91,7 @@ func (p *Partial) ArgKind() Kind {
 	if len(kinds) == 0 {
 		return KindNone
 	}
+
 	return kinds[min(len(p.Args), len(kinds)-1)]
 }
 
@@ -126,5 +132,6 @@ func (p *Partial) FlagWords() []FlagNamed {
 			words = append(words, FlagNamed{dashed(short), flag})
 		}
 	}
+
 	return words
 }

@@ -31,6 +31,7 @@ func atCursor(t *testing.T, line string) string {
 	case len(p.Commands) > 0:
 		return "commands " + strings.Join(Names(p.Commands), " ")
 	}
+
 	return map[Kind]string{
 		KindNone: "none", KindTarget: "target", KindPort: "port", KindFile: "file", KindCommand: "command",
 	}[p.ArgKind()] + " " + p.Word

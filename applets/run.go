@@ -16,22 +16,27 @@ func Execute(ctx context.Context, a Applet, path string, line []string, build Bu
 	if len(a.Applets) > 0 {
 		return executeSub(ctx, a, path, line, build, streams)
 	}
+
 	if a.First != nil {
 		if err := a.First(); err != nil {
 			return err
 		}
 	}
+
 	if a.Raw {
 		return a.Run(ctx, &Invocation{Streams: streams, Build: build, Path: path, Args: line})
 	}
+
 	if wantsHelp(a.Flags, line) {
 		fmt.Fprint(streams.Out, Help(a, path))
 		return nil
 	}
+
 	sorted, err := arrange(a.Flags, line)
 	if err != nil {
 		return seeHelp(err, path)
 	}
+
 	inv := &Invocation{Streams: streams, Build: build, Path: path, Args: sorted.args, Rest: sorted.rest}
 	if inv.Flags, err = parse(ctx, a.Name, a.Flags, sorted.flags); err == nil {
 		err = checkFixed(inv.Flags, a.Flags)
@@ -42,6 +47,7 @@ func Execute(ctx context.Context, a Applet, path string, line []string, build Bu
 	if ExitCode(err) == ExitUsage && !Silent(err) {
 		err = seeHelp(err, path)
 	}
+
 	return err
 }
 
@@ -62,6 +68,7 @@ func parse(ctx context.Context, name string, flags []cli.Flag, words []string) (
 		},
 		Action: func(c *cli.Context) error { parsed = c; return nil },
 	}
+
 	line := append(append([]string{name}, words...), "--")
 	return parsed, app.RunContext(ctx, line)
 }
@@ -75,11 +82,13 @@ func executeSub(ctx context.Context, a Applet, path string, line []string, build
 		fmt.Fprint(streams.Out, Help(a, path))
 		return nil
 	}
+
 	for _, sub := range a.Applets {
 		if sub.Name == name {
 			return Execute(ctx, sub, path, left, build, streams)
 		}
 	}
+
 	err := Usage("%s has no command %q; it has %s", path, name, subNames(a))
 	return seeHelp(DidYouMean(err, name, Names(a.Applets)), path)
 }

@@ -22,6 +22,7 @@ func TestColoured(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
+
 	for _, c := range []struct {
 		name        string
 		out         *os.File

@@ -45,9 +45,11 @@ func AllFlags(list []Applet) []cli.Flag {
 				}
 				flags = append(flags, flag)
 			}
+
 			add(a.Applets)
 		}
 	}
+
 	add(list)
 	return flags
 }

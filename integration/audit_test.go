@@ -25,6 +25,7 @@ func readAuditLog(t *testing.T, file, namespace string) []audited {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	var events []audited
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	lines.Buffer(nil, 4<<20)
@@ -35,9 +36,11 @@ func readAuditLog(t *testing.T, file, namespace string) []audited {
 			events = append(events, event)
 		}
 	}
+
 	if err := lines.Err(); err != nil {
 		t.Fatal(err)
 	}
+
 	return events
 }
 
@@ -51,6 +54,7 @@ func TestAuditLog(t *testing.T) {
 		}
 		t.Skip("the audit log is at hand in the project's own cluster only")
 	}
+
 	namespace := newNamespace(t)
 	apply(t, namespace, manifest(t, "rootpod.yaml"))
 	waitForPods(t, namespace)
@@ -78,13 +82,16 @@ func TestAuditLog(t *testing.T) {
 					seen[what] = seen[what] || event.Stage == "ResponseComplete"
 				}
 			}
+
 			for _, want := range wanted[i] {
 				if !seen[want] {
 					return false
 				}
 			}
+
 			return true
 		})
+
 		if len(ids) != 1 || ids[""] {
 			t.Errorf("the session with reason %q has the Audit-IDs %v, want one", reasons[i], ids)
 		}

@@ -128,6 +128,7 @@ func (c completing) startShell(t *testing.T, name string) *terminal {
 		c.write(t, ".zshrc", "PS1='laptop$ '\nautoload -U compinit\ncompinit -u\nsource <(kubectl completion zsh)\n")
 		return startTerminal(t, c.env(), "zsh", "-d", "-i")
 	}
+
 	t.Fatalf("no shell %q", name)
 	return nil
 }
@@ -163,6 +164,7 @@ func TestCompletion(t *testing.T) {
 					y.complete(c.named(tab.typed), c.named(tab.becomes))
 				})
 			}
+
 			// All there is, with what it is.
 			x.offer("kdiag ", "Tab", "Tab")
 			x.await("Get a shell in a container")
@@ -218,6 +220,7 @@ func TestCompletionThroughKubectl(t *testing.T) {
 					y.complete(c.named(tab.typed), c.named(tab.becomes))
 				})
 			}
+
 			x.offer("kubectl kdiag shell -n "+c.namespace+" ", "Tab", "Tab")
 			x.await("batch-2")
 			t.Logf("screen:\n%s", x.screen())

@@ -57,6 +57,7 @@ func TestConnectionFlags(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	write(clusters, `{apiVersion: v1, kind: Config, clusters: [{name: far, cluster: {server: "https://127.0.0.1:1"}},
 		{name: near, cluster: {server: "`+server(t).String()+`", certificate-authority: "`+authority+`"}}]}`)
 	write(users, `{apiVersion: v1, kind: Config, current-context: wrong,
@@ -84,6 +85,7 @@ func TestConnectionFlags(t *testing.T) {
 			}
 		})
 	}
+
 	failure{1, "no right to get pods", `verb "get" on pods`}.check(t, "nobody's rights",
 		kdiag(t, "shell", "-n", namespace, "root", "--as=someone", "--as-group=system:authenticated"))
 	// Which of its clocks net/http names is chance; the hint is not.
@@ -110,6 +112,7 @@ func noWebSocket(t *testing.T) (at string, refused, spdy *atomic.Int32) {
 		}
 		forward.ServeHTTP(w, r)
 	}))
+
 	t.Cleanup(old.Close)
 	return old.URL, refused, spdy
 }

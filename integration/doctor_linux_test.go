@@ -21,6 +21,7 @@ func TestDoctorRights(t *testing.T) {
 	} {
 		w.check(t, nobody, all)
 	}
+
 	if all.code != 1 || all.stderr != "" {
 		t.Errorf("doctor without rights: %v, want code 1 and no more words", all)
 	}
@@ -35,6 +36,7 @@ func TestDoctorRights(t *testing.T) {
 			kubectl(t, "create", "role", "-n", namespace, name, "--verb="+strings.ReplaceAll(rule[:at], " ", ""), "--resource="+rule[at+1:])
 			kubectl(t, "create", "rolebinding", "-n", namespace, name, "--role="+name, "--user="+user)
 		}
+
 		checks, all := doctor(t, "-n", namespace, "root", "--as="+user)
 		for _, w := range []want{
 			{"rights: " + command, "ok", "", ""},
@@ -44,9 +46,11 @@ func TestDoctorRights(t *testing.T) {
 			w.check(t, checks, all)
 		}
 	}
+
 	if got := kdiag(t, "shell", "-n", namespace, "root", "--as="+namespace+"-shell", "--", "-c", "echo there"); got.stdout != "there\n" {
 		t.Errorf("shell with the rights that doctor lists: %v", got)
 	}
+
 	redir := redirecting(t, 1, "-n", namespace, "root", "8080:"+newLaptop(t, echoing).port, "--as="+namespace+"-redir")
 	redir.interrupt()
 }

@@ -18,10 +18,12 @@ func doctor(t *testing.T, args ...string) (map[string]check, result) {
 	if err := json.Unmarshal([]byte(got.stdout), &document); err != nil {
 		t.Fatalf("doctor %q: %v: %v", args, err, got)
 	}
+
 	checks := map[string]check{}
 	for _, c := range document.Checks {
 		checks[c.Name] = c
 	}
+
 	return checks, got
 }
 
@@ -54,11 +56,13 @@ func TestDoctorWell(t *testing.T) {
 	if got.code != 0 || strings.Count(got.stdout, "✓ ") != checks || strings.Count(got.stdout, "\n") != checks || got.stderr != "" {
 		t.Errorf("doctor: %v\nwant %d lines, each with ✓", got, checks)
 	}
+
 	for _, line := range []string{"✓ streams              WebSocket\n", "profile chroot: chroot into the target\n", "a container with NET_ADMIN is admitted\n"} {
 		if !strings.Contains(got.stdout, line) {
 			t.Errorf("doctor: %v\nwant %q", got, line)
 		}
 	}
+
 	if after := containers(); after != before {
 		t.Errorf("the pod: %s, before: %s, want no change", after, before)
 	}
@@ -73,6 +77,7 @@ func TestDoctorWell(t *testing.T) {
 	} {
 		w.check(t, without, all)
 	}
+
 	if all.code != 0 {
 		t.Errorf("doctor without a target: %v, want code 0", all)
 	}
@@ -89,6 +94,7 @@ func TestDoctorImage(t *testing.T) {
 		checks, all := doctor(t, "-n", namespace, "root", "--image="+image)
 		w.check(t, checks, all)
 	}
+
 	about("localhost/nothere:1", want{"image", "unknown", "only the node knows", "kdiag shell tries it"})
 	_ = kdiag(t, "shell", "-n", namespace, "root", "--image=localhost/nothere:1", "--pull-policy=Never", "--timeout=30s")
 	eventually(t, "the kubelet's word in the pod's status", func() bool {
@@ -98,6 +104,7 @@ func TestDoctorImage(t *testing.T) {
 	if got := kdiag(t, "shell", "-n", namespace, "root", "--", "-c", "true"); got.code != 0 {
 		t.Fatalf("shell: %v", got)
 	}
+
 	// The status learns of a start a second later.
 	eventually(t, "the container's start in the pod's status", func() bool {
 		checks, _ := doctor(t, "-n", namespace, "root")
@@ -120,9 +127,11 @@ func TestDoctorPodSecurity(t *testing.T) {
 		} {
 			w.check(t, checks, all)
 		}
+
 		if all.code != 1 {
 			t.Errorf("doctor in a namespace that is %s: code %d, want 1", level, all.code)
 		}
+
 		checks, all = doctor(t, "-n", namespace)
 		for _, w := range []want{
 			{"pod security: shell", "ok", "profile " + level + `, by the label of namespace "` + namespace + `"`, ""},
@@ -131,6 +140,7 @@ func TestDoctorPodSecurity(t *testing.T) {
 			w.check(t, checks, all)
 		}
 	}
+
 	checks, all := doctor(t, "-n", pods(t), "hostnetwork")
 	want{"pod security: redir", "failed", "hostNetwork", "a network of its own"}.check(t, checks, all)
 }
@@ -161,6 +171,7 @@ func TestDoctorUnreachable(t *testing.T) {
 			t.Errorf("doctor with %s: %d checks not known, %v, want 11 and code 1", server, unknown, all)
 		}
 	}
+
 	checks, all := doctor(t, "web", "--kubeconfig=/dev/null", "--server="+server(t).String(), "--insecure-skip-tls-verify", "--token=x")
 	want{"credentials", "failed", "the credentials of this user are refused", "log in again"}.check(t, checks, all)
 }
@@ -181,12 +192,14 @@ func TestVersionCluster(t *testing.T) {
 	if got := kdiag(t, "shell", "-n", namespace, "root", "--", "-c", "true"); got.code != 0 {
 		t.Fatalf("shell: %v", got)
 	}
+
 	type manager struct{ Container, Role, Target, Profile, Version string }
 	var info struct {
 		Client   struct{ Version string }
 		Cluster  struct{ Server, Version, Error string }
 		Managers []manager
 	}
+
 	got := kdiag(t, "version", "-o", "json", "-n", namespace, "root")
 	if err := json.Unmarshal([]byte(got.stdout), &info); err != nil || got.code != 0 {
 		t.Fatalf("version: %v: %v", err, got)
@@ -194,19 +207,23 @@ func TestVersionCluster(t *testing.T) {
 	if info.Cluster.Server != server(t).String() || !strings.HasPrefix(info.Cluster.Version, "v1.") || info.Cluster.Error != "" {
 		t.Errorf("cluster = %+v, want the server and its version", info.Cluster)
 	}
+
 	name := kubectl(t, "get", "pod", "-n", namespace, "root", "-o", "jsonpath={.spec.ephemeralContainers[*].name}")
 	if want := []manager{{name, "shell", "app", "chroot", info.Client.Version}}; !slices.Equal(info.Managers, want) {
 		t.Errorf("managers = %+v, want %+v", info.Managers, want)
 	}
+
 	got = kdiag(t, "version", "-n", namespace, "root")
 	if !strings.Contains(got.stdout, "\nmanager "+name+": shell for container app, profile chroot, ") {
 		t.Errorf("version: %v, want the manager", got)
 	}
+
 	// Another user has none there.
 	got = kdiagWith(t, "", []string{"HOME=" + t.TempDir(), "XDG_CONFIG_HOME=" + t.TempDir()}, "version", "-n", namespace, "root")
 	if got.code != 0 || strings.Contains(got.stdout, "manager") {
 		t.Errorf("another user's version: %v, want no manager", got)
 	}
+
 	got = kdiag(t, "version", "-o", "json", "--server=https://127.0.0.1:"+deaf(t, "127.0.0.1:0"))
 	if got.code != 0 || !strings.Contains(got.stdout, "no answer within 2s") {
 		t.Errorf("version with a deaf server: %v, want the reason and code 0", got)

@@ -28,6 +28,7 @@ func (f failure) check(t *testing.T, what string, got result) {
 			hints += text
 		}
 	}
+
 	if got.code != f.code || lines != 1 || !strings.Contains(line, f.error) || !strings.Contains(hints, f.hint) || got.stdout != "" {
 		t.Errorf("%s: %v\nwant code %d, one line with %q and a hint with %q", what, got, f.code, f.error, f.hint)
 	}
@@ -82,6 +83,7 @@ func TestFailWhileWaiting(t *testing.T) {
 	if shared.node == "" {
 		t.Skip("a registry that does not answer is at hand in the project's own cluster only")
 	}
+
 	port := deaf(t, ":0")
 	image := "10.199.0.1:" + port + "/deaf:1"
 	namespace := newNamespace(t)
@@ -99,11 +101,13 @@ func TestFailWhileWaiting(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
+
 		eventually(t, "the container to be asked for", func() bool {
 			return strings.Contains(kubectl(t, "get", "pod", "-n", namespace, "root", "-o", "jsonpath={.spec.ephemeralContainers[*].image}"), image)
 		})
 		return cmd, &stderr
 	}
+
 	cmd, stderr := start()
 	_ = cmd.Process.Signal(syscall.SIGINT)
 	_ = cmd.Wait()
@@ -129,6 +133,7 @@ func TestFailRBAC(t *testing.T) {
 		kubectl(t, append([]string{"create", "role", "-n", namespace, user}, rules...)...)
 		kubectl(t, "create", "rolebinding", "-n", namespace, user, "--role="+user, "--user="+user)
 	}
+
 	failure{1, "no right to get deployments.apps in namespace", `verb "get" on deployments.apps`}.check(t, "no rights at all", as(name("nobody")))
 
 	reads := []string{"--verb=get,list,watch", "--resource=pods,deployments.apps"}
@@ -156,18 +161,21 @@ func TestFailNodeGone(t *testing.T) {
 	if shared.node == "" {
 		t.Skip("the kubelet is ours to stop in the project's own cluster only")
 	}
+
 	namespace := newNamespace(t)
 	apply(t, namespace, manifest(t, "rootpod.yaml"))
 	waitForPods(t, namespace)
 	if got := kdiag(t, "shell", "-n", namespace, "root", "--", "-c", "true"); got.code != 0 {
 		t.Fatalf("shell before: %v", got)
 	}
+
 	cluster := func(args ...string) {
 		t.Helper()
 		if got := run(t, "", shared.env(), filepath.Join(shared.root, ".cluster/bin/cluster"), args...); got.code != 0 {
 			t.Fatalf("cluster %q: %v", args, got)
 		}
 	}
+
 	cluster("stop", "--kill", "kubelet")
 	defer func() {
 		cluster("start", "kubelet")
@@ -175,6 +183,7 @@ func TestFailNodeGone(t *testing.T) {
 			return strings.Contains(kubectl(t, "get", "nodes", "--no-headers"), " Ready")
 		})
 	}()
+
 	failure{1, "connection refused", ""}.check(t, "a shell container on a node that is gone", kdiag(t, "shell", "-n", namespace, "root", "--", "-c", "true"))
 	eventually(t, "the node to be found gone", func() bool {
 		return strings.Contains(kubectl(t, "get", "nodes", "--no-headers"), "NotReady")
@@ -213,6 +222,7 @@ func TestFailSessionCut(t *testing.T) {
 	if _, err = stdout.Read(make([]byte, 16)); err != nil {
 		t.Fatalf("no word from the shell: %v, %s", err, stderr.String())
 	}
+
 	p.cut()
 	_ = cmd.Wait()
 	failure{1, "broke off", ""}.check(t, "the API server gone", result{"", stderr.String(), cmd.ProcessState.ExitCode()})

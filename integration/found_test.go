@@ -38,11 +38,13 @@ func TestAutoTakesTheLeast(t *testing.T) {
 	if got := shell(); got != (result{}) {
 		t.Errorf("shell: %v, want no note", got)
 	}
+
 	got := shell("--profile=setns")
 	if got.code != 0 || strings.Count(got.stderr, "\n") != 1 || !strings.Contains(got.stderr, "note: profile setns: the container has SYS_ADMIN") ||
 		!strings.Contains(got.stderr, "60s after the last session") {
 		t.Errorf("shell --profile=setns: %v, want one line on what it grants", got)
 	}
+
 	if got = shell("--profile=setns", "-q"); got != (result{}) {
 		t.Errorf("shell --profile=setns -q: %v, want no note", got)
 	}
@@ -57,6 +59,7 @@ func TestAutoTakesTheLeast(t *testing.T) {
 	if len(containers) != len(want) {
 		t.Fatalf("%d containers, want %d", len(containers), len(want))
 	}
+
 	for _, c := range containers {
 		sc := c.SecurityContext
 		for profile, capabilities := range want {
@@ -64,6 +67,7 @@ func TestAutoTakesTheLeast(t *testing.T) {
 				t.Errorf("container %s has %v, want %v for %s", c.Name, sc.Capabilities.Add, capabilities, profile)
 			}
 		}
+
 		if sc.SeccompProfile == nil || sc.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
 			t.Errorf("container %s: seccomp profile %v, want the runtime's", c.Name, sc.SeccompProfile)
 		}
@@ -83,6 +87,7 @@ func TestNeedIsTold(t *testing.T) {
 	if got.code != 0 || !strings.Contains(got.stderr, "the target has all privileges") || !strings.Contains(got.stderr, "--profile=setns --keep-capabilities would do") {
 		t.Errorf("shell beside a privileged target: %v, want the profile that would do", got)
 	}
+
 	got = kdiag(t, "shell", "-n", namespace, "netadmin", "--profile=baseline", "--", "-c", "true")
 	if !strings.Contains(got.stderr, "the target has NET_ADMIN") || !strings.Contains(got.stderr, "--profile=chroot would do") {
 		t.Errorf("shell of profile baseline beside a target with NET_ADMIN: %v, want the profile that would do", got)
@@ -105,6 +110,7 @@ func TestIdleTimeoutCounts(t *testing.T) {
 	if got := shell(); got != (result{}) {
 		t.Errorf("shell without one: %v", got)
 	}
+
 	failure{2, "with an idle time-out of 5m, not 60s", "leave out --idle-timeout"}.check(t, "another idle time-out", shell("--idle-timeout=1m"))
 	if containers := readPod(t, namespace, "root").Spec.EphemeralContainers; len(containers) != 1 {
 		t.Errorf("%d containers, want one", len(containers))
@@ -135,6 +141,7 @@ func TestFoundAgainBehindMirror(t *testing.T) {
 			t.Errorf("shell: %v", got)
 		}
 	}
+
 	if made := containersOf(t, namespace, "root"); len(made) != 1 {
 		t.Errorf("three shells made %v, want one container", made)
 	}
@@ -164,6 +171,7 @@ func withKey(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	config := t.TempDir()
 	if err = os.Mkdir(filepath.Join(config, "kdiag"), 0o700); err == nil {
 		err = os.WriteFile(filepath.Join(config, "kdiag", "key.pem"), key, 0o600)
@@ -171,6 +179,7 @@ func withKey(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	return []string{"HOME=" + config, "XDG_CONFIG_HOME=" + config}
 }
 
@@ -188,6 +197,7 @@ func TestDeadContainerIsReplaced(t *testing.T) {
 			t.Errorf("shell: %v, want it alive", got)
 		}
 	}
+
 	if made := containersOf(t, namespace, "root"); len(made) != 2 {
 		t.Errorf("containers: %v, want the dead one and the one in its place", made)
 	}
@@ -211,10 +221,12 @@ func TestReasonIsToldAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	first, _ := bufio.NewReader(stderr).ReadString('\n')
 	if err = again.Process.Kill(); err != nil {
 		t.Errorf("it had ended after %q, want it to wait for the kubelet", first)
 	}
+
 	_ = again.Wait()
 	if !strings.HasPrefix(first, "note: container kdiag-shell-app-") || !strings.Contains(first, "is not present with pull policy of Never") {
 		t.Errorf("the first line is %q, want the reason", first)
@@ -238,10 +250,12 @@ func TestSeveralAtOnceMakeOne(t *testing.T) {
 	for i := range names {
 		all.Go(func() { names[i] = kdiag(t, "manage", "-n", namespace, "root").stdout })
 	}
+
 	all.Wait()
 	if made := containersOf(t, namespace, "root"); len(made) != 1 {
 		t.Errorf("%d at once made %v and took %q, want one container", len(names), made, names)
 	}
+
 	for _, name := range names {
 		if name == "" || name != names[0] {
 			t.Errorf("%d at once took %q, want the same", len(names), names)

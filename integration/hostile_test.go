@@ -40,6 +40,7 @@ spec:
   containers:
   - {name: app, image: "localhost/kdiag-sample:scratch", imagePullPolicy: Never,
      terminationMessagePolicy: FallbackToLogsOnError, args: [`+strconv.QuoteToASCII("EVIL"+escapes)+`]}`)
+
 	eventually(t, "the termination message", func() bool {
 		return strings.Contains(kubectl(t, "get", "pod", "-n", namespace, "ended", "-o", "jsonpath={.status.containerStatuses[0].state.terminated.message}"), escapes)
 	})
@@ -70,6 +71,7 @@ func TestHostileKubelet(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
+
 		container := ""
 		eventually(t, "the container to be asked for", func() bool {
 			container = kubectl(t, "get", "pod", "-n", namespace, name, "-o", "jsonpath={.spec.ephemeralContainers[*].name}")
@@ -77,6 +79,7 @@ func TestHostileKubelet(t *testing.T) {
 		})
 		return cmd, &output, container
 	}
+
 	check := func(cmd *exec.Cmd, output *bytes.Buffer) {
 		t.Helper()
 		_ = cmd.Wait()
@@ -101,6 +104,7 @@ func TestHostileKubelet(t *testing.T) {
 			"uid": kubectl(t, "get", "pod", "-n", namespace, "events", "-o", "jsonpath={.metadata.uid}"),
 		},
 	})
+
 	apply(t, namespace, string(event))
 	check(cmd, output)
 }

@@ -66,6 +66,7 @@ func TestLogsContainers(t *testing.T) {
 	if got := kdiag(t, "shell", "-n", namespace, "many", "-q", "-c", "app", "--", "-c", "true"); got.code != 0 {
 		t.Fatalf("shell: %v", got)
 	}
+
 	for args, want := range map[string]string{
 		"many":                                "many/app many/before many/debug many/second",
 		"many --init-containers=false":        "many/app many/debug many/second",
@@ -85,11 +86,13 @@ func TestLogsContainers(t *testing.T) {
 			return got.code == 0 && shownContainers(got.stdout) == want
 		})
 	}
+
 	// The pod whose image is not there stops nobody.
 	got := kdiag(t, "logs", "-n", namespace, "-l", "app=many", "--tail=-1", "--for=2s")
 	if got.code != 0 || shownContainers(got.stdout) != "many/app many/before many/debug many/second" {
 		t.Errorf("logs with a pod that does not start: %v", got)
 	}
+
 	got = kdiag(t, "logs", "-n", namespace, "many", "-c", "no")
 	if got.code != 1 || !strings.Contains(got.stderr, "hint: it has: before, app, second, ") {
 		t.Errorf("logs -c no: %v, want the names there are", got)
@@ -115,6 +118,7 @@ for i in 1 2 3 4; do x=$x$x; done; echo $x; echo over; sleep 1000`
 			t.Errorf("a torn line: %.100q", line)
 		}
 	}
+
 	if want := []int{len("half and half"), 16 << 13, 1 << 20, len("over")}; got.code != 0 || !slices.Equal(lengths, want) {
 		t.Errorf("code %d, lines of %v bytes, want 0 and %v: %s", got.code, lengths, want, got.stderr)
 	}
@@ -136,6 +140,7 @@ func TestLogsFormats(t *testing.T) {
 		}
 		return got.stdout
 	}
+
 	var record struct {
 		Namespace, Pod, Container, Node, Stream, Line string
 		Time                                          time.Time
@@ -144,6 +149,7 @@ func TestLogsFormats(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &record); err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
+
 	when := record.Time
 	record.Time = time.Time{}
 	want := record
@@ -151,6 +157,7 @@ func TestLogsFormats(t *testing.T) {
 	if record != want || when.IsZero() || record.Node == "" {
 		t.Errorf("-o json: %s, want %+v", text, want)
 	}
+
 	stamp := when.Format("2006-01-02T15:04:05.000000000Z07:00")
 	for args, want := range map[string]string{
 		"--include quoted": "formats app a \"quoted\" <line>\n",
@@ -185,6 +192,7 @@ func TestLogsPrevious(t *testing.T) {
 	if got.code != 0 || len(rows) != 1 {
 		t.Fatalf("logs --previous: %v", got)
 	}
+
 	for of, row := range rows {
 		checkRow(t, of, row, 1, 7)
 	}
@@ -199,9 +207,11 @@ func TestLogsFile(t *testing.T) {
 	if got.code != 0 || got.stdout != "out\n" || got.stderr != "err\n" {
 		t.Errorf("logs --logs-to: %v, want the command's own output alone", got)
 	}
+
 	for of, row := range counted(t, readFile(t, file)) {
 		checkRow(t, of, row, number(row[0]), number(row[0])+len(row)-1)
 	}
+
 	got = kdiag(t, "logs", "-n", logsNamespace(t), "file", "--logs-to", "/dev/full", "--for=20s")
 	if got.code != 1 || !strings.Contains(got.stderr, "kdiag: write the logs: ") {
 		t.Errorf("logs --logs-to a full disk: %v, want code 1", got)

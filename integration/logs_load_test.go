@@ -23,6 +23,7 @@ func TestLogsLoad(t *testing.T) {
 		}
 		manifest.WriteString(logger(fmt.Sprintf("load-%d", n), "load", args...))
 	}
+
 	apply(t, namespace, manifest.String())
 	f.has(t, "load-1 app ")
 	eventually(t, "a pod in the midst of it", func() bool { return strings.Contains(f.stderr.String(), " 1500\n") })
@@ -35,6 +36,7 @@ func TestLogsLoad(t *testing.T) {
 	if got.code != 0 || len(rows) != pods+1 {
 		t.Errorf("code %d and %d instances, want 0 and %d", got.code, len(rows), pods+1)
 	}
+
 	lines := 0
 	for of, row := range rows {
 		lines += len(row)
@@ -48,6 +50,7 @@ func TestLogsLoad(t *testing.T) {
 			checkRow(t, of, row, 1, most)
 		}
 	}
+
 	t.Logf("%d lines of %d instances", lines, len(rows))
 	kubectl(t, "delete", "pod", "-n", namespace, "-l", "app=load", "--wait=false")
 }

@@ -111,6 +111,7 @@ func follow(t *testing.T, args ...string) *following {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	return f
 }
 
@@ -151,6 +152,7 @@ func counted(t *testing.T, text string) map[instance][]string {
 		of := instance{words[0], words[2]}
 		got[of] = append(got[of], words[3])
 	}
+
 	return got
 }
 
@@ -161,13 +163,16 @@ func checkRow(t *testing.T, of instance, lines []string, first, last int) {
 	for n := first; n <= last; n++ {
 		want = append(want, strconv.Itoa(n))
 	}
+
 	if slices.Equal(lines, want) {
 		return
 	}
+
 	at := 0
 	for at < len(lines) && at < len(want) && lines[at] == want[at] {
 		at++
 	}
+
 	t.Errorf("%s %s: %d lines, want %d to %d; the first that differ: %q",
 		of.pod, of.id, len(lines), first, last, lines[at:min(at+5, len(lines))])
 }
@@ -193,6 +198,7 @@ func TestLogsCommand(t *testing.T) {
 	if got.code != 5 || got.stdout != "out\n" || !strings.Contains(got.stderr, "err\n") {
 		t.Fatalf("logs -- a command that exits with 5: %v", got)
 	}
+
 	for of, row := range counted(t, withoutNotes(strings.Replace(got.stderr, "err\n", "", 1))) {
 		first := number(row[0])
 		checkRow(t, of, row, first, first+len(row)-1)
@@ -200,6 +206,7 @@ func TestLogsCommand(t *testing.T) {
 			t.Errorf("lines %s to %s, want those after %d, which were there before, for a second", row[0], row[len(row)-1], before)
 		}
 	}
+
 	for script, want := range map[string]int{"exit 0": 0, "kill -TERM $$": 143, "kill -9 $$": 137} {
 		if got := kdiag(t, "logs", "-n", logsNamespace(t), "command", "-q", "-d", "0", "--", "sh", "-c", script); got.code != want {
 			t.Errorf("logs -- sh -c %q: code %d, want %d", script, got.code, want)
@@ -218,6 +225,7 @@ func TestLogsDrain(t *testing.T) {
 	if cut.code != 0 || strings.Contains(cut.stderr, "late") {
 		t.Errorf("logs -d 0: %v, want nothing that comes after the command", cut)
 	}
+
 	eventually(t, "the first line", func() bool { return logged(t, "drain") == 1 })
 	whole := kdiag(t, append([]string{"logs", "-n", logsNamespace(t), "drain"}, touch...)...)
 	if whole.code != 0 || whole.stderr != "drain app late\n" {
@@ -234,6 +242,7 @@ func TestLogsFailOn(t *testing.T) {
 	if got.code != 3 || got.stdout != "out\n" || !strings.Contains(got.stderr, "failon app some trouble here") {
 		t.Errorf("logs --fail-on: %v, want code 3 and the line", got)
 	}
+
 	got = kdiag(t, append(base, "--fail-on", "old", "--tail", "-1", "--", "sh", "-c", "sleep 1; exit 4")...)
 	if got.code != 4 || !strings.Contains(got.stderr, "old trouble") {
 		t.Errorf("logs --fail-on a line of before: %v, want the command's code and the line", got)
@@ -279,6 +288,7 @@ func TestLogsRestart(t *testing.T) {
 	if got.code != 0 || len(rows) != 2 {
 		t.Fatalf("%d instances, want 2: %v", len(rows), got)
 	}
+
 	for of, row := range rows {
 		if last := len(row) - 1; row[last] == "end" {
 			checkRow(t, of, row[:last], 1, 300)
@@ -306,6 +316,7 @@ func TestLogsCrashLoop(t *testing.T) {
 		}
 		return done == 3
 	})
+
 	_, lines, _ := strings.Cut(f.end(t).stderr, "\n")
 	for of, row := range counted(t, lines) {
 		checkRow(t, of, row, 1, 50)
@@ -322,6 +333,7 @@ func TestLogsMaxStreams(t *testing.T) {
 	for n := range 10 {
 		manifest.WriteString(logger(fmt.Sprintf("streams-%d", n), "streams", "-rate", "100", "-count", strconv.Itoa(most)))
 	}
+
 	apply(t, logsNamespace(t), manifest.String())
 	f.has(t, "note: more logs than --max-streams 3")
 	eventually(t, "the last line of all ten", func() bool { return strings.Count(f.stderr.String(), " 400\n") == 10 })
@@ -330,6 +342,7 @@ func TestLogsMaxStreams(t *testing.T) {
 	if got.code != 0 || len(rows) != 10 {
 		t.Errorf("code %d and %d pods, want 0 and 10", got.code, len(rows))
 	}
+
 	for of, row := range rows {
 		checkRow(t, of, row, 1, most)
 	}
@@ -348,6 +361,7 @@ func TestLogsConnectionKilled(t *testing.T) {
 	for n := range 3 {
 		manifest.WriteString(logger(fmt.Sprintf("killed-%d", n), "killed", "-rate", "200"))
 	}
+
 	running(t, "killed", manifest.String())
 	proxy, through := newProxy(t)
 	f := follow(t, append(through, "-l", "app=killed", "--", "cat")...)
@@ -357,14 +371,17 @@ func TestLogsConnectionKilled(t *testing.T) {
 		proxy.drop()
 		eventually(t, "lines after a cut", func() bool { return strings.Count(f.stderr.String(), "\n") > before+500 })
 	}
+
 	got := f.end(t)
 	rows := counted(t, withoutNotes(got.stderr))
 	if got.code != 0 || len(rows) != 3 {
 		t.Errorf("code %d and %d pods, want 0 and 3", got.code, len(rows))
 	}
+
 	for of, row := range rows {
 		checkRow(t, of, row, number(row[0]), number(row[0])+len(row)-1)
 	}
+
 	if dropped := proxy.dropped.Load(); dropped < 4 {
 		t.Errorf("%d connections were cut, want 4 at least", dropped)
 	}

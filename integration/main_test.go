@@ -48,6 +48,7 @@ func (s *suite) run(m *testing.M) (int, error) {
 		fmt.Println("skipped: no cluster (run make integration)")
 		return 0, nil
 	}
+
 	var err error
 	if s.root, err = filepath.Abs(".."); err != nil {
 		return 1, err
@@ -56,13 +57,16 @@ func (s *suite) run(m *testing.M) (int, error) {
 		return 1, err
 	}
 	defer os.RemoveAll(s.home)
+
 	if strings.HasPrefix(s.kubeconfig, filepath.Join(s.root, ".cluster")) {
 		s.node = "kdiag-node"
 	}
+
 	code := m.Run()
 	for _, namespace := range s.namespaces {
 		_, _ = s.kubectl(context.Background(), "", "delete", "namespace", namespace, "--wait=false")
 	}
+
 	return code, nil
 }
 
@@ -118,6 +122,7 @@ func run(t *testing.T, stdin string, env []string, name string, args ...string) 
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("%s %q: %v", name, args, err)
 	}
+
 	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 }
 
@@ -163,6 +168,7 @@ func newNamespace(t *testing.T, labels ...string) string {
 	if len(labels) > 0 {
 		kubectl(t, append([]string{"label", "namespace", name}, labels...)...)
 	}
+
 	eventually(t, "the default service account of "+name, func() bool {
 		_, err := shared.kubectl(t.Context(), "", "get", "serviceaccount", "-n", name, "default")
 		return err == nil
@@ -210,15 +216,18 @@ func pods(t *testing.T) string {
 	if wantsUserNamespaces(t) {
 		which = &ownUsers
 	}
+
 	which.once.Do(func() {
 		namespace := newNamespace(t)
 		apply(t, namespace, manifest(t, "pods.yaml"))
 		waitForPods(t, namespace)
 		which.namespace = namespace
 	})
+
 	if which.namespace == "" {
 		t.Fatal("the shared pods did not start")
 	}
+
 	return which.namespace
 }
 
@@ -239,6 +248,7 @@ func waitForPods(t *testing.T, namespace string) {
 				return false
 			}
 		}
+
 		return states != ""
 	})
 }

@@ -86,11 +86,13 @@ func TestMutation(t *testing.T) {
 				if got.code != 0 || got.stdout != "here\n" || c.profile != "chroot" && !strings.Contains(got.stderr, "note: profile "+c.profile) {
 					t.Errorf("run %d: shell: %v\nwant a shell of profile %s", run, got, c.profile)
 				}
+
 				for _, words := range c.words {
 					if run == 0 && !strings.Contains(got.stderr, words) {
 						t.Errorf("stderr: %s\nwant %q", got.stderr, words)
 					}
 				}
+
 				if len(c.words) == 0 && strings.Contains(got.stderr, "changed") {
 					t.Errorf("stderr: %s\nwant no word of a change", got.stderr)
 				}
@@ -109,6 +111,7 @@ func TestMutationByName(t *testing.T) {
 		c.Args = append(c.Command, c.Args...)
 		c.Command = []string{"/wrapper"}
 	}
+
 	elsewhere := func(c *corev1.EphemeralContainer) { c.TargetContainerName = "" }
 	for _, c := range []struct {
 		name    string
@@ -131,6 +134,7 @@ func TestMutationByName(t *testing.T) {
 			for range 3 {
 				failure{1, c.words, c.hint}.check(t, c.name, kdiag(t, "shell", "-n", namespace, "root", "--profile="+c.profile, "--", "-c", "true"))
 			}
+
 			if made := containersOf(t, namespace, "root"); len(made) != 1 {
 				t.Errorf("containers: %q, want 1", made)
 			}
@@ -158,6 +162,7 @@ func TestMutationAtOnce(t *testing.T) {
 					}
 				})
 			}
+
 			all.Wait()
 			if made := containersOf(t, namespace, "root"); len(made) != want.made {
 				t.Errorf("containers: %q, want %d", made, want.made)
@@ -220,9 +225,11 @@ func TestMutationRedir(t *testing.T) {
 				failure{1, c.words, "redirects need a container with the capability NET_ADMIN, which runs as root"}.check(t, c.name,
 					kdiag(t, "redir", "-n", namespace, "root", "8080:1"))
 			}
+
 			if made := containersOf(t, namespace, "root"); len(made) != 1 {
 				t.Errorf("containers: %q, want 1", made)
 			}
+
 			checks, all := doctor(t, "-n", namespace, "root")
 			want{"pod security: redir", "failed", c.words, "NET_ADMIN"}.check(t, checks, all)
 		})

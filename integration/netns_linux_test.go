@@ -45,10 +45,12 @@ func pidOf(t testing.TB, namespace, pod, path string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	_, id, ok := strings.Cut(strings.TrimSpace(out), "://")
 	if !ok {
 		t.Fatalf("pod %s: no container at %s: %q", pod, path, out)
 	}
+
 	files, _ := filepath.Glob("/proc/[0-9]*/cgroup")
 	first := 0
 	for _, file := range files {
@@ -60,9 +62,11 @@ func pidOf(t testing.TB, namespace, pod, path string) int {
 			first = pid
 		}
 	}
+
 	if first == 0 {
 		t.Fatalf("no process of container %s is on this machine", id)
 	}
+
 	return first
 }
 

@@ -55,6 +55,7 @@ func TestPlantedContainerIsNotUsed(t *testing.T) {
 	if got := kdiag(t, "manage", "-n", namespace, "root"); got.code != 0 {
 		t.Fatalf("manage: %v", got)
 	}
+
 	var pod *corev1.Pod
 	eventually(t, "the image's name on the node", func() bool {
 		pod = readPod(t, namespace, "root")
@@ -71,6 +72,7 @@ func TestPlantedContainerIsNotUsed(t *testing.T) {
 	for _, p := range variants {
 		text += podNamed(p.name)
 	}
+
 	apply(t, namespace, text)
 	waitForPods(t, namespace)
 
@@ -83,12 +85,14 @@ func TestPlantedContainerIsNotUsed(t *testing.T) {
 		}
 		return strings.TrimSpace(got.stdout)
 	}
+
 	t.Run("nothing", func(t *testing.T) {
 		t.Parallel()
 		if got := take(t, "nothing", func(*corev1.EphemeralContainer) {}); got != plantedName {
 			t.Errorf("took %s, want %s, which is what it would have asked for", got, plantedName)
 		}
 	})
+
 	for _, p := range variants {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
@@ -112,6 +116,7 @@ func plant(t *testing.T, namespace, pod string, like corev1.EphemeralContainer, 
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	kubectl(t, "patch", "pod", pod, "-n", namespace, "--subresource=ephemeralcontainers", "--type=strategic", "-p", string(body))
 	eventually(t, "the planted container's state", func() bool {
 		for _, status := range readPod(t, namespace, pod).Status.EphemeralContainerStatuses {
@@ -142,6 +147,7 @@ func TestRecordLetsNobodyIn(t *testing.T) {
 		}
 		return false
 	})
+
 	got := kdiag(t, "manage", "-n", namespace, "root")
 	if name := strings.TrimSpace(got.stdout); got.code != 0 || name == first || name == plantedName || name == "" {
 		t.Errorf("manage: %v, want a container that is neither %s, which has ended, nor %s", got, first, plantedName)
@@ -160,6 +166,7 @@ func TestPlantedNetContainerIsNotUsed(t *testing.T) {
 	if _, err := c.EnsureNet(ctx, netRequest(findPod(t, c, "root"))); err != nil {
 		t.Fatal(err)
 	}
+
 	own := readPod(t, namespace, "root").Spec.EphemeralContainers[0]
 
 	plant(t, namespace, "planted", own, func(c *corev1.EphemeralContainer) { c.Command = []string{"//kdiag"} })

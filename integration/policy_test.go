@@ -50,11 +50,13 @@ func TestPolicyWebhookCodes(t *testing.T) {
 			if made := containersOf(t, namespace, "root"); len(made) != 1 {
 				t.Errorf("containers: %q, want 1", made)
 			}
+
 			checks, all := doctor(t, "-n", namespace, "root")
 			status := "ok"
 			if c.name == "400 BadRequest" {
 				status = "unknown" // so does a webhook refuse that takes no dry runs
 			}
+
 			want{"pod security: shell", status, c.words, ""}.check(t, checks, all)
 		})
 	}
@@ -85,6 +87,7 @@ func newPolicy(t *testing.T, namespace, reason, actions string) {
 	if reason != "" {
 		reason = "reason: " + reason
 	}
+
 	applyAll(t, fmt.Sprintf(`
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
@@ -108,6 +111,7 @@ spec:
   validationActions: [%[3]s]
   matchResources: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %[1]s}}}
 `, namespace, reason, actions))
+
 	eventually(t, "the policy to hold", func() bool {
 		_, all := doctor(t, "-n", namespace, "root")
 		return strings.Contains(all.stdout, "not for ephemeral containers")
@@ -168,6 +172,7 @@ spec:
   validationActions: [Deny]
   matchResources: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %[1]s}}}
 `, namespace))
+
 	eventually(t, "the policy to hold", func() bool {
 		checks, _ := doctor(t, "-n", namespace, "root")
 		return checks["streams"].Status == "failed"
@@ -214,6 +219,7 @@ func TestPolicyWebhookDown(t *testing.T) {
 		checks, all := doctor(t, "-n", namespace, "root")
 		want{"pod security: shell", "unknown", "failed calling webhook", "ask who runs it"}.check(t, checks, all)
 	})
+
 	t.Run("silent", func(t *testing.T) {
 		t.Parallel()
 		namespace := rooted(t)
@@ -256,6 +262,7 @@ spec:
   policyName: %[1]s
   matchResources: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %[1]s}}}
 `
+
 	apply := func(t *testing.T, expression, says string) (namespace string) {
 		namespace = rooted(t)
 		applyAll(t, fmt.Sprintf(policy, namespace, expression))
@@ -265,11 +272,13 @@ spec:
 		})
 		return namespace
 	}
+
 	t.Run("fails", func(t *testing.T) {
 		t.Parallel()
 		namespace := apply(t, `[JSONPatch{op: "remove", path: "/spec/nowhere/at/all"}]`, saysPolicy)
 		failure{1, namespace, "an admission policy refused it"}.check(t, "shell", kdiag(t, "shell", "-n", namespace, "root"))
 	})
+
 	t.Run("changes", func(t *testing.T) {
 		t.Parallel()
 		namespace := apply(t, `[JSONPatch{op: "add", path: "/spec/ephemeralContainers/0/securityContext/runAsNonRoot", value: true}]`, "runAsNonRoot=true")

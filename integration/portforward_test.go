@@ -92,6 +92,7 @@ func TestPortForward(t *testing.T) {
 				t.Cleanup(func() { _ = conn.Close() })
 				return conn
 			}
+
 			t.Run("HTTP", func(t *testing.T) { fetch(t, open(t, 8080)) })
 			t.Run("8 MiB", func(t *testing.T) { echo(t, open(t, 7777)) })
 			t.Run("nobody listens", func(t *testing.T) {
@@ -102,6 +103,7 @@ func TestPortForward(t *testing.T) {
 				_, err = conn.Write([]byte("x"))
 				checkError(t, "Write after it", err, "connection refused", "")
 			})
+
 			t.Run("end of stream", func(t *testing.T) {
 				conn := open(t, 8080)
 				if _, err := io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n"); err != nil {
@@ -111,12 +113,14 @@ func TestPortForward(t *testing.T) {
 					t.Errorf("ReadAll = %q, %v, want the answer and a clean end", got, err)
 				}
 			})
+
 			t.Run("read deadline", func(t *testing.T) {
 				conn := open(t, 7777)
 				_ = conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 				if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Errorf("Read after its deadline: %v", err)
 				}
+
 				_ = conn.SetReadDeadline(time.Time{})
 				_, _ = conn.Write([]byte("x"))
 				got := make([]byte, 1)
@@ -124,6 +128,7 @@ func TestPortForward(t *testing.T) {
 					t.Errorf("Read once more = %q, %v, want x", got, err)
 				}
 			})
+
 			t.Run("close", func(t *testing.T) { closing(t, func() net.Conn { return open(t, 7777) }) })
 			t.Run("write deadline", func(t *testing.T) {
 				conn := open(t, 7777)
@@ -136,6 +141,7 @@ func TestPortForward(t *testing.T) {
 			})
 		})
 	}
+
 	if refused.Load() == 0 || spdy.Load() == 0 {
 		t.Errorf("%d WebSockets refused, %d over SPDY, want some of each", refused.Load(), spdy.Load())
 	}
@@ -151,6 +157,7 @@ func fetch(t *testing.T, conn net.Conn) {
 		if err = request.Write(conn); err != nil {
 			t.Fatal(err)
 		}
+
 		response, err := http.ReadResponse(reader, request)
 		if err != nil {
 			t.Fatal(err)
@@ -158,6 +165,7 @@ func fetch(t *testing.T, conn net.Conn) {
 		if got, err := io.ReadAll(response.Body); err != nil || string(got) != "sample app on echo\n" {
 			t.Errorf("answer = %q, %v", got, err)
 		}
+
 		_ = response.Body.Close()
 	}
 }
@@ -171,12 +179,14 @@ func echo(t *testing.T, conn net.Conn) {
 		_, err := conn.Write(sent) // all at once
 		wrote <- err
 	}()
+
 	if n, err := io.ReadFull(conn, got); err != nil || !bytes.Equal(got, sent) {
 		t.Fatalf("ReadFull = %d, %v, want what was sent", n, err)
 	}
 	if err := <-wrote; err != nil {
 		t.Errorf("Write = %v", err)
 	}
+
 	t.Logf("8 MiB there and back in %s", time.Since(started))
 }
 
@@ -198,6 +208,7 @@ func closing(t *testing.T, open func() net.Conn) {
 		_, err := conn.Read(make([]byte, 1))
 		reads <- err
 	}()
+
 	time.Sleep(100 * time.Millisecond)
 	closeWithin(t, conn)
 	if err := <-reads; !errors.Is(err, net.ErrClosed) {
@@ -206,6 +217,7 @@ func closing(t *testing.T, open func() net.Conn) {
 	if _, err := conn.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Write after Close: %v", err)
 	}
+
 	conn = open()
 	go func() { writes <- flood(conn) }()
 	time.Sleep(2 * time.Second) // until it backs up
@@ -262,22 +274,27 @@ func TestPortForwardFails(t *testing.T) {
 				kubectl(t, "create", "role", "-n", namespace, user, "--verb="+c.verb, "--resource=pods/portforward")
 				kubectl(t, "create", "rolebinding", "-n", namespace, user, "--role="+user, "--user="+user)
 			}
+
 			started := time.Now()
 			conn, err := cluster.PortForward(t.Context(), namespace, c.pod, 8080, 2*time.Second)
 			if took := time.Since(started); took > 4*time.Second {
 				t.Errorf("PortForward took %s", took)
 			}
+
 			if c.words != "" {
 				checkError(t, "PortForward", err, c.words, c.hint)
 				return
 			}
+
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer conn.Close()
+
 			fetchAny(t, conn)
 		})
 	}
+
 	t.Run("the API server gone", func(t *testing.T) {
 		conn, err := connect(t, namespace, func(o *kube.Options) {
 			o.Server = strings.TrimPrefix(through[0], "--server=")
@@ -287,6 +304,7 @@ func TestPortForwardFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
+
 		fetchAny(t, conn)
 		cut.cut()
 		_, err = conn.Read(make([]byte, 1))
@@ -335,20 +353,24 @@ func TestEnsureNet(t *testing.T) {
 	if err != nil || !made.Created || !strings.HasPrefix(made.Name, "kdiag-net-") {
 		t.Fatalf("EnsureNet = %+v, %v, want a new kdiag-net-…", made, err)
 	}
+
 	line, err := c.ManagerLine(ctx, namespace, "root", made.Name)
 	var started struct{ Role string }
 	if err != nil || json.Unmarshal(line, &started) != nil || started.Role != "net" {
 		t.Errorf("ManagerLine = %q, %v, want the role net", line, err)
 	}
+
 	again, err := c.EnsureNet(ctx, netRequest(findPod(t, c, "root")))
 	if err != nil || again.Created || again.Name != made.Name {
 		t.Errorf("EnsureNet once more = %+v, %v, want %s", again, err, made.Name)
 	}
+
 	var got []corev1.EphemeralContainer
 	text := kubectl(t, "get", "pod", "-n", namespace, "root", "-o", "jsonpath={.spec.ephemeralContainers}")
 	if err = json.Unmarshal([]byte(text), &got); err != nil || len(got) != 1 || got[0].TargetContainerName != "" {
 		t.Fatalf("ephemeral containers: %s, %v, want one without a target", text, err)
 	}
+
 	confined, err := json.Marshal(got[0].SecurityContext)
 	if want := `{"capabilities":{"add":["NET_ADMIN"],"drop":["ALL"]},"runAsUser":0,"runAsGroup":0,"runAsNonRoot":false,` +
 		`"readOnlyRootFilesystem":true,"allowPrivilegeEscalation":false,"seccompProfile":{"type":"RuntimeDefault"}}`; err != nil || string(confined) != want {
@@ -377,6 +399,7 @@ func TestEnsureNetRefused(t *testing.T) {
 		} else {
 			apply(t, namespace, manifest(t, "restricted.yaml"))
 		}
+
 		c := connect(t, namespace, nil)
 		pod := map[string]string{"baseline": "root", "restricted": "nonroot"}[level]
 		waitForPods(t, namespace)
@@ -397,6 +420,7 @@ func TestManagerLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	request := kube.ShellRequest{
 		Target: target, Image: shared.image, PullPolicy: corev1.PullIfNotPresent,
 		Manager: kube.Manager{Role: "shell", Target: "app", User: "tester", Profile: kube.ProfileBaseline, Version: "v0", IdleTimeout: time.Minute},
@@ -405,6 +429,7 @@ func TestManagerLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	started := time.Now()
 	line, err := c.ManagerLine(ctx, namespace, "root", made.Name)
 	t.Logf("ManagerLine after %s", time.Since(started))
@@ -425,6 +450,7 @@ func TestManagerLine(t *testing.T) {
 	if ended.Name == "" {
 		ended.Name = kubectl(t, "get", "pod", "-n", namespace, "root", "-o", "jsonpath={.spec.ephemeralContainers[1].name}")
 	}
+
 	_, err = c.ManagerLine(ctx, namespace, "root", ended.Name)
 	checkError(t, "a manager that ends", err, "the container ended before it was ready: ", "kubectl logs")
 	checkError(t, "a manager that ends", err, "the roles are", "")

@@ -44,6 +44,7 @@ func newFarProxy(t *testing.T, trip time.Duration) (*proxy, []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	p := &proxy{Listener: listener, delay: trip / 2}
 	t.Cleanup(p.cut)
 	go func() {
@@ -52,11 +53,13 @@ func newFarProxy(t *testing.T, trip time.Duration) (*proxy, []string) {
 			if err != nil {
 				return
 			}
+
 			far, err := net.Dial("tcp", to.Host)
 			if err != nil {
 				_ = conn.Close()
 				continue
 			}
+
 			p.mu.Lock()
 			p.conns = append(p.conns, conn, far)
 			p.mu.Unlock()
@@ -64,6 +67,7 @@ func newFarProxy(t *testing.T, trip time.Duration) (*proxy, []string) {
 			go muxtest.Delay(conn, far, p.delay)
 		}
 	}()
+
 	return p, []string{"--server=https://" + listener.Addr().String(), "--tls-server-name=" + to.Hostname()}
 }
 
@@ -92,6 +96,7 @@ func deaf(t *testing.T, address string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { _ = listener.Close() })
 	go func() {
 		for {
@@ -102,6 +107,7 @@ func deaf(t *testing.T, address string) string {
 			t.Cleanup(func() { _ = conn.Close() })
 		}
 	}()
+
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	return port
 }

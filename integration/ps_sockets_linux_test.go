@@ -17,6 +17,7 @@ func connection(t *testing.T, namespace, address, port string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -24,11 +25,13 @@ func connection(t *testing.T, namespace, address, port string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() {
 		_ = stdin.Close()
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
+
 	if _, err := stdin.Write([]byte("hello\n")); err != nil {
 		t.Fatal(err)
 	}
@@ -75,6 +78,7 @@ func TestPsSockets(t *testing.T) {
 			t.Errorf("peer of %s = %s, want %s: %v", address, peer, want, got)
 		}
 	}
+
 	if got.stderr != "" {
 		t.Errorf("stderr = %q, want nothing", got.stderr)
 	}
@@ -82,6 +86,7 @@ func TestPsSockets(t *testing.T) {
 	if d, got := ps(t, "-n", namespace, "other", "--sockets"); len(d.Connected) != 1 || d.Connected[0].Peer == nil || d.Connected[0].Peer.Name != "app" {
 		t.Errorf("ps of the other: %v\nwant a connection from app, %s", got, app)
 	}
+
 	text := kdiag(t, "ps", "-n", namespace, "app", "--sockets")
 	if !strings.Contains(text.stdout, "service "+namespace+"/backend") || !strings.Contains(text.stdout, "ESTABLISHED") {
 		t.Errorf("ps: %v\nwant the service's name", text)
@@ -96,11 +101,13 @@ func TestPsSockets(t *testing.T) {
 			kubectl(t, "create", "rolebinding", "-n", namespace, user+"-"+role, "--role="+role, "--user="+namespace+"-"+user)
 		}
 	}
+
 	d, got = ps(t, "-n", namespace, "app", "--sockets", "--as="+namespace+"-one")
 	if d.peerOf(other+":7000") != "pod "+namespace+"/other" || d.peerOf(stranger+":7000") != "nothing known" || d.peerOf(service+":7001") != "service "+namespace+"/backend" ||
 		!strings.Contains(got.stderr, "note: peers are shown by address where the API did not tell: pods of other namespaces: no right to list them; services of other namespaces") {
 		t.Errorf("ps with the rights of one namespace: %v", got)
 	}
+
 	d, got = ps(t, "-n", namespace, "app", "--sockets", "--as="+namespace+"-none")
 	if d.peerOf(other+":7000") != "nothing known" || !strings.Contains(got.stderr, "pods: no right to list them; services: no right to list them") {
 		t.Errorf("ps with no right to list: %v", got)

@@ -55,10 +55,12 @@ func (d psDocument) soleProcess(t *testing.T, uid string) {
 	if len(d.Processes) != 1 || len(d.Listening) != 1 {
 		t.Fatalf("ps = %+v, want one process and one listener", d)
 	}
+
 	p, s := d.Processes[0], d.Listening[0]
 	if p.Command[0] != "/app" || strconv.Itoa(p.UID) != uid || p.State != "S" || p.RSS < 1<<20 || p.Threads < 2 || p.Start == "" {
 		t.Errorf("process = %+v, want the application's of user %s", p, uid)
 	}
+
 	port := ":8080"
 	if len(p.Command) > 1 {
 		port = p.Command[1]
@@ -121,11 +123,13 @@ func TestPsHidden(t *testing.T) {
 	if len(d.Hidden.Processes) != 1 || d.Hidden.Processes[0].Count != 1 || d.Hidden.Sockets != 1 {
 		t.Errorf("hidden = %+v, want one process and one socket", d.Hidden)
 	}
+
 	const note = "note: hidden with profile restricted: the sockets of 1 of 1 processes (the target runs as user 0, group 0, this container as 65532, 65532); " +
 		"1 sockets of the pod have no process that is known\n"
 	if got.stderr != note {
 		t.Errorf("stderr = %q, want %q", got.stderr, note)
 	}
+
 	text := kdiag(t, "ps", "-n", namespace, "deploy/web", "--profile=restricted")
 	if text.code != 0 || text.stderr != note || !slices.Contains(fields(text.stdout), "tcp6 [::]:8080 ?") {
 		t.Errorf("ps: %v\nwant the note, and the listener with a question mark", text)
@@ -150,9 +154,11 @@ func TestPsTables(t *testing.T) {
 		!slices.Equal(lines[2:], []string{"", "PROTO LISTENING PROCESS", "tcp6 [::]:8081 1/app"}) {
 		t.Errorf("ps: %v", got)
 	}
+
 	if got.stderr != "note: container one; there are also: two (choose with -c)\n" {
 		t.Errorf("stderr = %q, want the choice of the container", got.stderr)
 	}
+
 	got = kdiag(t, "ps", "-n", namespace, "distroless", "-owide", "--sockets")
 	lines = fields(got.stdout)
 	if got.code != 0 || got.stderr != "" || lines[0] != "PID PPID USER UID STATE START RSS CPU THREADS COMMAND" || !strings.HasPrefix(lines[1], "1 0 nonroot 65532 S 2") ||
@@ -196,6 +202,7 @@ func TestPsWatch(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	lines := bufio.NewScanner(stdout)
 	for range 3 {
@@ -205,6 +212,7 @@ func TestPsWatch(t *testing.T) {
 		}
 		d.soleProcess(t, "0")
 	}
+
 	_ = cmd.Process.Signal(syscall.SIGINT)
 	for lines.Scan() {
 	}
@@ -212,6 +220,7 @@ func TestPsWatch(t *testing.T) {
 	if code := cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("code after Ctrl-C = %d, want 0", code)
 	}
+
 	eventually(t, "the end of inspect in the pod", func() bool {
 		return !strings.Contains(kdiag(t, "shell", "-n", namespace, "root", "--", "-c", "ps -o args").stdout, "kdiag inspect")
 	})
@@ -233,11 +242,13 @@ func TestPsWatchTargetEnds(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	lines := bufio.NewScanner(stdout)
 	if !lines.Scan() {
 		t.Fatalf("no line: %v", lines.Err())
 	}
+
 	kubectl(t, "delete", "pod", "-n", namespace, "root", "--wait=false", "--grace-period=1")
 	for lines.Scan() {
 	}
@@ -260,6 +271,7 @@ func TestPsOnTerminal(t *testing.T) {
 	if n := strings.Count(x.screen(), "LISTENING"); n != 1 {
 		t.Errorf("%d pictures on the screen, want one:\n%s", n, x.screen())
 	}
+
 	x.keys("C-c")
 	x.awaitPrompt()
 	x.line("echo code $?")

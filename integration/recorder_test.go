@@ -33,12 +33,14 @@ func newRecorder(t *testing.T) *recorder {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	// An upgrade of a connection is none of HTTP/2's.
 	config.NextProtos = []string{"http/1.1"}
 	transport, err := rest.TransportFor(config)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	r := &recorder{}
 	to := server(t)
 	r.Server = httptest.NewServer(&httputil.ReverseProxy{
@@ -47,6 +49,7 @@ func newRecorder(t *testing.T) *recorder {
 		FlushInterval:  -1,
 		ModifyResponse: r.record,
 	})
+
 	t.Cleanup(r.Close)
 	return r
 }
@@ -67,6 +70,7 @@ func (r *recorder) record(response *http.Response) error {
 	if len(parts) < 4 || parts[2] != "namespaces" {
 		return nil // not of a namespace
 	}
+
 	resource, name, subresource := "namespaces", parts[3], ""
 	if len(parts) > 4 {
 		resource, name = parts[4], ""
@@ -85,6 +89,7 @@ func (r *recorder) record(response *http.Response) error {
 	case verb == "get" && name == "":
 		verb = "list"
 	}
+
 	on, allowed := " "+resource+group+subresource, response.StatusCode != http.StatusForbidden
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -93,6 +98,7 @@ func (r *recorder) record(response *http.Response) error {
 		// Since Kubernetes 1.35.
 		r.used = append(r.used, usedRight{"create" + on, allowed})
 	}
+
 	return nil
 }
 
@@ -107,6 +113,7 @@ func (r *recorder) rights() (allowed, refused []string) {
 			refused = append(refused, used.right)
 		}
 	}
+
 	slices.Sort(allowed)
 	slices.Sort(refused)
 	return slices.Compact(allowed), slices.Compact(refused)

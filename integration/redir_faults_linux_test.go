@@ -31,9 +31,11 @@ func TestRedirManagerKilled(t *testing.T) {
 		_, _ = io.WriteString(conn, "GET / HTTP/1.0\r\n")
 		waiting[i] = conn
 	}
+
 	if err := syscall.Kill(netManager(t, namespace), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
+
 	killed := time.Now()
 	eventually(t, "the application to serve again", func() bool {
 		got, err := get(nodeNetns, app+":8080")
@@ -46,10 +48,12 @@ func TestRedirManagerKilled(t *testing.T) {
 			t.Errorf("connection %d that was open: %v, want a reset", i, err)
 		}
 	}
+
 	r.awaitEnd()
 	if r.code != 1 || !strings.Contains(r.stderr.String(), "the session with pod "+namespace+"/app ended") {
 		t.Errorf("code %d, %s, want 1 and why", r.code, r.stderr)
 	}
+
 	// The next one gets a new container.
 	r = redirecting(t, 1, "-n", namespace, "app", "8080:"+here.port)
 	wants(t, nodeNetns, app+":8080", fromLaptop)
@@ -87,6 +91,7 @@ func TestRedirIptables(t *testing.T) {
 	if e := r.await("redirect"); e.Backend != "iptables" {
 		t.Errorf("event = %+v, want iptables", e)
 	}
+
 	r.await("redirect")
 	wants(t, nodeNetns, app+":8080", fromLaptop)
 	wants(t, netns, other+":8080", fromLaptop)
@@ -96,10 +101,12 @@ func TestRedirIptables(t *testing.T) {
 	if err := syscall.Kill(netManager(t, namespace), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
+
 	r.awaitEnd()
 	if rules := netns.Run(t, "iptables-save"); !strings.Contains(rules, "KDIAG-") {
 		t.Errorf("rules after kill -9: %s\nwant them to be there: it is what the next start is for", rules)
 	}
+
 	r = redirecting(t, 2, args...)
 	wants(t, nodeNetns, app+":8080", fromLaptop)
 	r.interrupt()
@@ -125,6 +132,7 @@ func TestRedirApplicationRestarts(t *testing.T) {
 	if err := syscall.Kill(pidOf(t, namespace, "app", ".status.containerStatuses[0].containerID"), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
+
 	eventually(t, "the application to have restarted", func() bool {
 		return kubectl(t, "get", "pod", "-n", namespace, "app", "-o", "jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}") == "1 true"
 	})
@@ -150,6 +158,7 @@ func TestRedirDrain(t *testing.T) {
 				}
 				_ = r.cmd.Process.Signal(syscall.SIGINT)
 			}
+
 			r.awaitEnd()
 			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 			if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) || os.IsTimeout(err) {

@@ -34,6 +34,7 @@ func newLaptop(t *testing.T, handle func(*net.TCPConn)) *laptop {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { _ = listener.Close() })
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	go func() {
@@ -46,6 +47,7 @@ func newLaptop(t *testing.T, handle func(*net.TCPConn)) *laptop {
 			go handle(tcp)
 		}
 	}()
+
 	return &laptop{listener, port}
 }
 
@@ -113,6 +115,7 @@ func startRedir(t *testing.T, env []string, args ...string) *redir {
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+
 	go func() {
 		lines := bufio.NewScanner(stdout)
 		for lines.Scan() {
@@ -121,11 +124,13 @@ func startRedir(t *testing.T, env []string, args ...string) *redir {
 				r.events <- e
 			}
 		}
+
 		close(r.events)
 		_ = r.cmd.Wait()
 		r.code = r.cmd.ProcessState.ExitCode()
 		close(r.ended)
 	}()
+
 	t.Cleanup(func() {
 		_ = r.cmd.Process.Kill()
 		<-r.ended
@@ -201,15 +206,18 @@ func get(netns netnstest.Namespace, address string) (string, error) {
 		return "", err
 	}
 	defer conn.Close()
+
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	if _, err := io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n"); err != nil {
 		return "", err
 	}
+
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		return "", err
 	}
 	defer response.Body.Close()
+
 	body, err := io.ReadAll(response.Body)
 	return string(body), err
 }
@@ -254,6 +262,7 @@ func TestRedirIncoming(t *testing.T) {
 	if e.Redirect != "8080" || e.Destination != app+":8080" || e.Received == 0 || e.Sent == 0 {
 		t.Errorf("event = %+v", e)
 	}
+
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", netManager(t, namespace)))
 	// CAP_NET_ADMIN is bit 12 (capabilities(7)).
 	if err != nil || !strings.Contains(string(status), "CapEff:\t0000000000001000\n") {
@@ -262,6 +271,7 @@ func TestRedirIncoming(t *testing.T) {
 	if rules := netns.Run(t, "nft", "list", "ruleset"); !strings.Contains(rules, "table inet kdiag_") {
 		t.Errorf("rules while redirecting: %s", rules)
 	}
+
 	r.interrupt()
 	if r.code != 0 {
 		t.Errorf("after Ctrl-C: code %d, %s", r.code, r.stderr)
@@ -269,6 +279,7 @@ func TestRedirIncoming(t *testing.T) {
 	if e := r.await("summary"); e.Connections != 4 {
 		t.Errorf("summary = %+v, want 4 connections", e)
 	}
+
 	wants(t, nodeNetns, app+":8080", fromApp)
 	wants(t, netns, "127.0.0.1:8080", fromApp)
 	eventually(t, "the rules to go", func() bool { return netns.Run(t, "nft", "list", "ruleset") == before })
@@ -294,6 +305,7 @@ func TestRedirOutgoing(t *testing.T) {
 		r.interrupt()
 		wants(t, netns, other+":8080", "sample app on other")
 	})
+
 	t.Run("by name", func(t *testing.T) {
 		r := startRedir(t, nil, "-n", namespace, "app", "--outgoing", "db.prod.svc:8080=localhost:"+here.port)
 		if e := r.await("redirect"); len(e.Addresses) != 1 || e.Addresses[0] != "192.0.2.7" {
@@ -303,6 +315,7 @@ func TestRedirOutgoing(t *testing.T) {
 		wants(t, netns, other+":8080", "sample app on other")
 		r.interrupt()
 	})
+
 	t.Run("a name that moves", func(t *testing.T) {
 		// The kubelet's file behind the pod's /etc/hosts.
 		uid := kubectl(t, "get", "pod", "-n", namespace, "app", "-o", "jsonpath={.metadata.uid}")
@@ -311,6 +324,7 @@ func TestRedirOutgoing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		r := redirecting(t, 1, "-n", namespace, "app", "--outgoing", "db.prod.svc:8080=localhost:"+here.port)
 		if err := os.WriteFile(hosts, bytes.ReplaceAll(text, []byte("192.0.2.7"), []byte("192.0.2.8")), 0o644); err != nil {
 			t.Fatal(err)
@@ -318,9 +332,11 @@ func TestRedirOutgoing(t *testing.T) {
 		if e := r.await("moved"); len(e.Addresses) != 1 || e.Addresses[0] != "192.0.2.8" {
 			t.Errorf("event = %+v, want the new address", e)
 		}
+
 		wants(t, netns, "192.0.2.8:8080", fromLaptop)
 		r.interrupt()
 	})
+
 	t.Run("a name nobody has", func(t *testing.T) {
 		r := startRedir(t, nil, "-n", namespace, "app", "--outgoing", "nobody.invalid:8080")
 		r.awaitEnd()
@@ -328,6 +344,7 @@ func TestRedirOutgoing(t *testing.T) {
 			t.Errorf("code %d, %s", r.code, r.stderr)
 		}
 	})
+
 	t.Run("not the API server", func(t *testing.T) {
 		service := kubectl(t, "get", "service", "-n", "default", "kubernetes", "-o", "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}")
 		_, port, _ := strings.Cut(service, ":")
@@ -336,6 +353,7 @@ func TestRedirOutgoing(t *testing.T) {
 		if got, err := get(netns, service); err == nil && strings.Contains(got, fromLaptop) {
 			t.Errorf("the API server's traffic was taken: %q", got)
 		}
+
 		r.interrupt()
 		r = redirecting(t, 1, "-n", namespace, "app", "--outgoing", service+"="+here.port)
 		wants(t, netns, service, fromLaptop)
@@ -349,6 +367,7 @@ func exchange(conn *net.TCPConn, words string) error {
 	if _, err := io.WriteString(conn, words); err != nil {
 		return err
 	}
+
 	got := make([]byte, len(words))
 	if _, err := io.ReadFull(conn, got); err != nil {
 		return err
@@ -356,6 +375,7 @@ func exchange(conn *net.TCPConn, words string) error {
 	if string(got) != words {
 		return fmt.Errorf("got %q, want %q", got, words)
 	}
+
 	return nil
 }
 
@@ -374,6 +394,7 @@ func live(t *testing.T, n int, address string) []*net.TCPConn {
 			t.Fatal(err)
 		}
 	}
+
 	return conns
 }
 
@@ -394,17 +415,20 @@ func TestRedirLiveConnections(t *testing.T) {
 			_, _ = conn.Write(bytes.ToUpper(buffer[:n]))
 		}
 	})
+
 	const many = 100
 	old := live(t, many, address)
 	r := startRedir(t, nil, "-n", namespace, "app", "7000:"+here.port, "--drain=30s")
 	if e := r.await("redirect"); e.Established != many {
 		t.Errorf("%d established connections were told, want %d", e.Established, many)
 	}
+
 	for i, conn := range old {
 		if err := exchange(conn, "still the app"); err != nil {
 			t.Fatalf("established connection %d after attach: %v", i, err)
 		}
 	}
+
 	redirected := make([]*net.TCPConn, many)
 	for i := range redirected {
 		conn, err := dialFrom(nodeNetns, address)
@@ -417,6 +441,7 @@ func TestRedirLiveConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	_ = r.cmd.Process.Signal(syscall.SIGINT)
 	r.await("draining")
 	eventually(t, "new connections to reach the application", func() bool {
@@ -427,6 +452,7 @@ func TestRedirLiveConnections(t *testing.T) {
 		defer conn.Close()
 		return exchange(conn, "the app") == nil
 	})
+
 	for i, conn := range redirected {
 		if err := exchange(conn, "STILL THE LAPTOP"); err != nil {
 			t.Fatalf("redirected connection %d after detach: %v", i, err)
@@ -436,10 +462,12 @@ func TestRedirLiveConnections(t *testing.T) {
 			t.Fatalf("end of redirected connection %d: %v", i, err)
 		}
 	}
+
 	r.awaitEnd()
 	if r.code != 0 {
 		t.Errorf("code %d, %s", r.code, r.stderr)
 	}
+
 	for i, conn := range old {
 		if err := exchange(conn, "still the app"); err != nil {
 			t.Fatalf("established connection %d in the end: %v", i, err)
@@ -456,12 +484,14 @@ func TestRedirTakeOver(t *testing.T) {
 	if e := r.await("redirect"); e.TakenOver != 10 || e.Established != 0 {
 		t.Errorf("event = %+v, want 10 taken over", e)
 	}
+
 	for _, conn := range old {
 		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("read of a connection that was taken over: %v, want a reset", err)
 		}
 	}
+
 	r.interrupt()
 }
 
@@ -476,6 +506,7 @@ func TestRedirWhole(t *testing.T) {
 		}
 		_, _ = conn.Write(bytes.Repeat([]byte("r"), down))
 	})
+
 	for name, c := range map[string]struct {
 		args    []string
 		netns   netnstest.Namespace
@@ -491,9 +522,11 @@ func TestRedirWhole(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
+
 			if _, err := conn.Write(make([]byte, up)); err != nil {
 				t.Fatal(err)
 			}
+
 			_ = conn.CloseWrite()
 			got, err := io.ReadAll(conn)
 			if err != nil || len(got) != down {
@@ -502,6 +535,7 @@ func TestRedirWhole(t *testing.T) {
 			if e := r.await("close"); e.Received != up || e.Sent != down || e.Error != "" {
 				t.Errorf("event = %+v", e)
 			}
+
 			r.interrupt()
 		})
 	}
@@ -523,17 +557,20 @@ func TestRedirReset(t *testing.T) {
 		_, err := io.Copy(io.Discard, conn)
 		seen <- err
 	})
+
 	r := redirecting(t, 1, "-n", namespace, "app", "7000:"+here.port)
 	for range 20 {
 		conn, err := dialFrom(nodeNetns, app+":7000")
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		_, _ = io.WriteString(conn, "reset")
 		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 		if _, err := io.ReadAll(conn); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("the laptop's reset came as %v", err)
 		}
+
 		_ = conn.Close()
 
 		if conn, err = dialFrom(nodeNetns, app+":7000"); err != nil {
@@ -542,6 +579,7 @@ func TestRedirReset(t *testing.T) {
 		if err := exchange(conn, "hello"); err != nil {
 			t.Fatal(err)
 		}
+
 		_ = conn.SetLinger(0)
 		_ = conn.Close()
 		select {
@@ -553,6 +591,7 @@ func TestRedirReset(t *testing.T) {
 			t.Fatal("the caller's reset did not come")
 		}
 	}
+
 	r.interrupt()
 }
 
@@ -569,6 +608,7 @@ func TestRedirRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("read = %v, want a reset", err)
@@ -576,6 +616,7 @@ func TestRedirRefused(t *testing.T) {
 	if e := r.await("refused"); e.Redirect != "7000" || e.Error != "nothing listens on localhost:"+gone.port {
 		t.Errorf("event = %+v", e)
 	}
+
 	wants(t, nodeNetns, app+":8080", fromLaptop)
 	r.interrupt()
 }
@@ -590,12 +631,14 @@ func TestRedirProxyProtocol(t *testing.T) {
 		_, _ = io.ReadFull(conn, got)
 		header <- got
 	})
+
 	r := redirecting(t, 1, "-n", namespace, "app", "7000:"+here.port, "--proxy-protocol=v2")
 	conn, err := dialFrom(nodeNetns, app+":7000")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+
 	from, _ := conn.LocalAddr().(*net.TCPAddr)
 	// haproxy.org, doc/proxy-protocol.txt, 2.2: signature, 2.1, TCP over IPv4, 12 bytes.
 	want := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + string(from.IP.To4()) + string(net.ParseIP(app).To4()) +
@@ -603,6 +646,7 @@ func TestRedirProxyProtocol(t *testing.T) {
 	if got := <-header; string(got) != want {
 		t.Errorf("header = %q, want %q", got, want)
 	}
+
 	_ = conn.Close()
 	r.interrupt()
 }
@@ -639,6 +683,7 @@ func TestRedirHeld(t *testing.T) {
 			t.Errorf("%s: code %d, %s", name, second.code, second.stderr)
 		}
 	}
+
 	wants(t, nodeNetns, app+":8080", fromLaptop)
 	// Another port of the same pod is free.
 	second := startRedir(t, []string{"XDG_CONFIG_HOME=" + t.TempDir()}, "-n", namespace, "app", "7000:"+here.port)

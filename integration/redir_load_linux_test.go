@@ -27,12 +27,14 @@ func anonymous(t *testing.T, pid int) int {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for line := range strings.Lines(string(status)) {
 		if words := strings.Fields(line); words[0] == "RssAnon:" {
 			size, _ := strconv.Atoi(words[1])
 			return size
 		}
 	}
+
 	t.Fatalf("no RssAnon of process %d", pid)
 	return 0
 }
@@ -59,6 +61,7 @@ func peak(t *testing.T, pid int) (stop func() int) {
 			}
 		}
 	}()
+
 	return func() int { close(done); return <-most }
 }
 
@@ -87,6 +90,7 @@ func TestRedirThousand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	want := bytes.Repeat([]byte("0123456789abcdef"), 4<<10)
 	var all sync.WaitGroup
 	for i, conn := range conns {
@@ -99,12 +103,14 @@ func TestRedirThousand(t *testing.T) {
 			}
 		})
 	}
+
 	all.Wait()
 	if most := stop(); most > maxManager {
 		t.Errorf("the manager took %d KiB of anonymous memory, over %d", most, maxManager)
 	} else {
 		t.Logf("the manager's anonymous memory: %d KiB at most", most)
 	}
+
 	r.interrupt()
 	if r.code != 0 {
 		t.Errorf("code %d, %s", r.code, r.stderr)
@@ -130,6 +136,7 @@ func TestRedirTenThousand(t *testing.T) {
 						if err != nil {
 							return err
 						}
+
 						_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 						got, err := io.ReadAll(conn)
 						// A reset, so that no TIME-WAIT holds the caller's port.
@@ -139,6 +146,7 @@ func TestRedirTenThousand(t *testing.T) {
 							return fmt.Errorf("got %q, %w", got, err)
 						}
 					}
+
 					return nil
 				})
 				if err != nil {
@@ -146,8 +154,10 @@ func TestRedirTenThousand(t *testing.T) {
 				}
 			})
 		}
+
 		all.Wait()
 	}
+
 	short(400)
 	eventually(t, "the first connections to be gone", func() bool { return open(pid) == 0 })
 	files := descriptors(pid)
@@ -156,6 +166,7 @@ func TestRedirTenThousand(t *testing.T) {
 	if most := anonymous(t, pid); most > maxManager {
 		t.Errorf("the manager has %d KiB of anonymous memory after them, over %d", most, maxManager)
 	}
+
 	r.interrupt()
 	// The redirected connections' entries go with the connections: none is
 	// established once they have ended.
@@ -177,5 +188,6 @@ func open(pid int) int {
 			}
 		}
 	}
+
 	return count
 }

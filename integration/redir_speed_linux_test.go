@@ -32,6 +32,7 @@ func newToxiproxy(t *testing.T) *toxiproxy {
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("toxiproxy: %v (make bench installs it)", err)
 	}
+
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	x := &toxiproxy{"http://127.0.0.1:" + port}
 	eventually(t, "toxiproxy", func() bool {
@@ -41,6 +42,7 @@ func newToxiproxy(t *testing.T) *toxiproxy {
 		}
 		return err == nil
 	})
+
 	return x
 }
 
@@ -63,6 +65,7 @@ func (x *toxiproxy) post(t *testing.T, path string, body any) {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
+
 	if response.StatusCode/100 != 2 {
 		said, _ := io.ReadAll(response.Body)
 		t.Fatalf("toxiproxy %s: %s", path, said)
@@ -106,6 +109,7 @@ func TestSpeedRedir(t *testing.T) {
 		fmt.Printf("a new connection, a byte there and back, %d at a time without a pause: median %s, %.2f round trips (of %d; %.0f a second)\n",
 			many, median.Round(100*time.Microsecond), float64(median)/float64(trip), len(times), rate)
 	}
+
 	fmt.Printf("the manager's anonymous memory: %d KiB\n", anonymous(t, netManager(t, namespace)))
 	r.interrupt()
 	_ = os.Stdout.Sync()
@@ -127,6 +131,7 @@ func callers(t *testing.T, address string, many, each int) []time.Duration {
 					if err != nil {
 						return err
 					}
+
 					tcp, _ := conn.(*net.TCPConn)
 					err = exchange(tcp, "x")
 					took := time.Since(began)
@@ -134,10 +139,12 @@ func callers(t *testing.T, address string, many, each int) []time.Duration {
 					if err != nil {
 						return err
 					}
+
 					mu.Lock()
 					times = append(times, took)
 					mu.Unlock()
 				}
+
 				return nil
 			})
 			if err != nil {
@@ -145,6 +152,7 @@ func callers(t *testing.T, address string, many, each int) []time.Duration {
 			}
 		})
 	}
+
 	all.Wait()
 	return times
 }
@@ -156,6 +164,7 @@ func roundTrip(t *testing.T, address string) time.Duration {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	conn, _ := dialled.(*net.TCPConn)
 	defer conn.Close()
 	var times []time.Duration
@@ -166,6 +175,7 @@ func roundTrip(t *testing.T, address string) time.Duration {
 		}
 		times = append(times, time.Since(began))
 	}
+
 	slices.Sort(times)
 	return times[len(times)/2]
 }

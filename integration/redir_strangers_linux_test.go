@@ -44,10 +44,12 @@ func TestRedirStrangers(t *testing.T) {
 			t.Errorf("the manager's port %d is open to others than the pod's loopback", port)
 		}
 	}
+
 	_, stranger, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	refused := func(what string, send func(net.Conn) error) {
 		t.Helper()
 		conn, err := dialFrom(netns, address)
@@ -60,6 +62,7 @@ func TestRedirStrangers(t *testing.T) {
 			t.Errorf("%s: was let in", what)
 		}
 	}
+
 	ended := func(conn net.Conn) error {
 		_, err := io.Copy(io.Discard, conn)
 		if err == nil {
@@ -67,6 +70,7 @@ func TestRedirStrangers(t *testing.T) {
 		}
 		return err
 	}
+
 	refused("a wrong key", func(conn net.Conn) error {
 		session, err := mux.Client(t.Context(), conn, stranger, started.Key, mux.Options{})
 		if err == nil {
@@ -74,6 +78,7 @@ func TestRedirStrangers(t *testing.T) {
 		}
 		return err
 	})
+
 	refused("no key", func(conn net.Conn) error {
 		client := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 		if err := client.Handshake(); err != nil {
@@ -81,6 +86,7 @@ func TestRedirStrangers(t *testing.T) {
 		}
 		return ended(client)
 	})
+
 	refused("no TLS", func(conn net.Conn) error { _, _ = io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n"); return ended(conn) })
 	noise := make([]byte, 1<<20)
 	_, _ = rand.Read(noise)
@@ -97,15 +103,18 @@ func TestRedirStrangers(t *testing.T) {
 		_, _ = conn.Write([]byte("k"))
 		slow = append(slow, conn)
 	}
+
 	if now := anonymous(t, pid); now > quiet+8<<10 {
 		t.Errorf("500 slow strangers took the manager from %d to %d KiB", quiet, now)
 	}
+
 	// The user still gets in among them.
 	second := redirecting(t, 1, "-n", namespace, "app", "7000:"+here.port)
 	second.interrupt()
 	for _, conn := range slow {
 		_ = conn.Close()
 	}
+
 	wants(t, nodeNetns, app+":8080", fromLaptop)
 	eventually(t, "the rules to be as before", func() bool { return netns.Run(t, "nft", "list", "ruleset") == before })
 	r.interrupt()
@@ -126,6 +135,7 @@ func TestRedirAmongStrangers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	quiet, highest := anonymous(t, pid), peak(t, pid)
 	stop := muxtest.Flood(200, kinds, func(older bool) (net.Conn, error) {
 		port := started.Port
@@ -138,6 +148,7 @@ func TestRedirAmongStrangers(t *testing.T) {
 		}
 		return conn, nil
 	})
+
 	t.Cleanup(func() { stop() })
 
 	for range 10 {
@@ -156,6 +167,7 @@ func TestRedirAmongStrangers(t *testing.T) {
 	if pidNow := netManager(t, namespace); pidNow != pid {
 		t.Errorf("the manager is process %d, was %d", pidNow, pid)
 	}
+
 	name := kubectl(t, "get", "pod", "-n", namespace, "app", "-o", "jsonpath={.spec.ephemeralContainers[0].name}")
 	if log := kubectl(t, "logs", "-n", namespace, "app", "-c", name); len(log) > 64<<10 || startedOf(t, namespace, "app") != started {
 		t.Errorf("the log has %d bytes, and begins %.200q", len(log), log)

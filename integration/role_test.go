@@ -46,6 +46,7 @@ func grantedBy(rules []rule) []string {
 			rights = append(rights, verb+" "+resource)
 		}
 	}
+
 	return rights
 }
 
@@ -63,6 +64,7 @@ func without(rules []rule, right string) []rule {
 			left = append(left, rule{r.APIGroups, r.Resources, verbs})
 		}
 	}
+
 	return left
 }
 
@@ -78,6 +80,7 @@ func bind(t *testing.T, namespace, user string, rules []rule) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	apply(t, namespace, string(text))
 	awaitRight(t, namespace, user, grantedBy(rules)[0])
 }
@@ -114,6 +117,7 @@ func untilLine(t *testing.T, env []string, args ...string) result {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+
 	lines := bufio.NewScanner(stdout)
 	first := ""
 	for lines.Scan() {
@@ -122,6 +126,7 @@ func untilLine(t *testing.T, env []string, args ...string) result {
 			_ = cmd.Process.Signal(syscall.SIGINT)
 		}
 	}
+
 	_ = cmd.Wait()
 	return result{first, stderr.String(), cmd.ProcessState.ExitCode()}
 }
@@ -149,9 +154,11 @@ func runLine(t *testing.T, env []string, line, pod string, flags ...string) resu
 	} else {
 		args = append(args, flags...)
 	}
+
 	if lasting {
 		return untilLine(t, env, args...)
 	}
+
 	return kdiagWith(t, "", env, args...)
 }
 
@@ -166,12 +173,14 @@ func doctorWorks(got result) bool {
 	if json.Unmarshal([]byte(got.stdout), &document) != nil {
 		return false
 	}
+
 	well := 0
 	for _, c := range document.Checks {
 		if c.Status == "ok" && slices.Contains([]string{"target", "streams", "pod security: shell", "pod security: redir"}, c.Name) {
 			well++
 		}
 	}
+
 	return well == 4
 }
 
@@ -253,6 +262,7 @@ func TestRoleIsSufficientAndMinimal(t *testing.T) {
 					// Every Role is for pods by name, whatever other kinds there are.
 					line = byName.Replace(line)
 				}
+
 				got := runLine(t, newUser(t), line, pod, "-n", namespace, "--as="+user)
 				if c.works(got) || !strings.Contains(got.stdout+got.stderr, "no right to "+right) {
 					t.Errorf("%s without the right to %s: %v, want it not to work, and to say so", c.command, right, got)
@@ -286,6 +296,7 @@ func TestRoleOptional(t *testing.T) {
 				if got := runLine(t, env, c.line, pod, flags...); !c.works(got) {
 					t.Errorf("%s with the rights %q: %v, want it to work", c.command, grantedBy(rules), got)
 				}
+
 				for _, line := range c.more {
 					if line, asAdmin := strings.CutPrefix(line, "!"); asAdmin {
 						runLine(t, env, line, pod, "-n", namespace)
@@ -293,6 +304,7 @@ func TestRoleOptional(t *testing.T) {
 					}
 					runLine(t, env, line, pod, flags...)
 				}
+
 				return through.rights()
 			}
 
@@ -305,6 +317,7 @@ func TestRoleOptional(t *testing.T) {
 						c.command, right, slices.Contains(used, right), slices.Contains(without, right))
 				}
 			}
+
 			for _, right := range slices.Concat(used, missed) {
 				if !slices.Contains(required, right) && !slices.Contains(optional, right) {
 					t.Errorf("%s uses the right to %s, which its Role does not name", c.command, right)

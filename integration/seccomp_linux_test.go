@@ -43,6 +43,7 @@ func TestAsTargetIsConfinedAsTheTarget(t *testing.T) {
 		if len(shell) == 0 {
 			t.Errorf("profile %s: the shell has no filter", profile)
 		}
+
 		for _, call := range sampleCalls() {
 			theirs, ours := application.answer(t, call), shell.answer(t, call)
 			if theirs != unix.SECCOMP_RET_ALLOW && ours == unix.SECCOMP_RET_ALLOW && !slices.Contains(checkedAnyway, call.number) {
@@ -65,6 +66,7 @@ func findProcess(words ...string) int {
 			return pid
 		}
 	}
+
 	return 0
 }
 
@@ -81,9 +83,11 @@ func sampleCalls() []systemCall {
 	for bit := range 32 {
 		arguments = append(arguments, 1<<bit)
 	}
+
 	for family := range uint64(48) {
 		arguments = append(arguments, family)
 	}
+
 	architectures := []uint32{unix.AUDIT_ARCH_X86_64, unix.AUDIT_ARCH_I386}
 	if runtime.GOARCH == "arm64" {
 		architectures = []uint32{unix.AUDIT_ARCH_AARCH64, unix.AUDIT_ARCH_ARM}
@@ -97,6 +101,7 @@ func sampleCalls() []systemCall {
 			}
 		}
 	}
+
 	return calls
 }
 
@@ -112,6 +117,7 @@ func filtersOf(t *testing.T, pid int) filters {
 		t.Fatalf("attach to process %d: %v", pid, err)
 	}
 	defer unix.PtraceDetach(pid) //nolint:errcheck // it may have ended
+
 	var status syscall.WaitStatus
 	if _, err := syscall.Wait4(pid, &status, syscall.WALL, nil); err != nil {
 		t.Fatalf("wait for process %d: %v", pid, err)
@@ -130,6 +136,7 @@ func filtersOf(t *testing.T, pid int) filters {
 		}
 		list = append(list, program[:n])
 	}
+
 	t.Fatalf("process %d has more than %d filters", pid, most)
 	return nil
 }
@@ -198,12 +205,14 @@ func runProgram(t *testing.T, program []unix.SockFilter, c systemCall) uint32 {
 		default:
 			t.Fatalf("instruction %d: code %#x", pc, i.Code)
 		}
+
 		if jump {
 			pc += int(i.Jt)
 		} else {
 			pc += int(i.Jf)
 		}
 	}
+
 	t.Fatal("the program has no end")
 	return 0
 }

@@ -34,6 +34,7 @@ func TestShellRunsNothingOfTheTargets(t *testing.T) {
 		x.line("exit 7")
 		x.awaitPrompt()
 	}
+
 	if got := kdiag(t, "shell", "-n", namespace, "-q", "hostile", "--", "-c", "cat /w/marks; echo a/b c"); got.stdout != "a/b c\n" {
 		t.Errorf("shell: %v\nwant nothing executed of /w/x, and IFS its own", got)
 	}
@@ -53,6 +54,7 @@ func rightsTable(t *testing.T) map[process]string {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	rows := map[process]string{}
 	for line := range strings.Lines(string(text)) {
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
@@ -66,6 +68,7 @@ func rightsTable(t *testing.T) map[process]string {
 			rows[process{cells[0], cells[1]}] = strings.Join(cells[2:], " ")
 		}
 	}
+
 	return rows
 }
 
@@ -94,6 +97,7 @@ func TestRightsTable(t *testing.T) {
 		addShellRights(t, got, namespace, profile)
 		addStandingRights(t, got, want, namespace, profile)
 	}
+
 	addNetRights(t, got, want, namespace)
 
 	for p, sets := range got {
@@ -101,6 +105,7 @@ func TestRightsTable(t *testing.T) {
 			t.Errorf("%s, %s: docs/security.md says\n%s, it is\n%s", p.name, p.profile, want[p], sets)
 		}
 	}
+
 	if len(want) != len(got) {
 		t.Errorf("docs/security.md has %d rows, want %d", len(want), len(got))
 	}
@@ -157,6 +162,7 @@ func awaitNetContainer(t *testing.T, namespace string) (name string) {
 		}
 		return name != ""
 	})
+
 	return name
 }
 
@@ -197,6 +203,7 @@ func statusInContainer(t *testing.T, namespace, container string, words [2]strin
 	if !ok {
 		return ""
 	}
+
 	groups, _ := filepath.Glob("/proc/[0-9]*/cgroup")
 	for _, file := range groups {
 		text, err := os.ReadFile(file)
@@ -210,6 +217,7 @@ func statusInContainer(t *testing.T, namespace, container string, words [2]strin
 			return string(status)
 		}
 	}
+
 	return ""
 }
 
@@ -241,6 +249,7 @@ func TestExecIntoContainer(t *testing.T) {
 			}
 		})
 	}
+
 	t.Run("net", func(t *testing.T) {
 		defer startKdiag(t, "redir", "-n", namespace, "hostile", "8080:1")()
 		container := awaitNetContainer(t, namespace)

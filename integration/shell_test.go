@@ -153,14 +153,17 @@ func TestShellExitCodeAndStreams(t *testing.T) {
 	if got != (result{"o\n", "e\n", 7}) {
 		t.Errorf("shell: %v\nwant o and e apart, code 7", got)
 	}
+
 	got = kdiag(t, "shell", "deploy/web", "-n", namespace, "--", "-c", "kill -TERM $$")
 	if got.code != 128+15 {
 		t.Errorf("shell killed by SIGTERM: %v\nwant code 143", got)
 	}
+
 	got = kdiagWith(t, "one\ntwo\n", nil, "-n", namespace, "shell", "svc/web", "--", "-c", "wc -l")
 	if got.code != 0 || strings.TrimSpace(got.stdout) != "2" {
 		t.Errorf("shell with stdin: %v\nwant 2 lines", got)
 	}
+
 	// A script on stdin, as with any shell.
 	got = kdiagWith(t, "echo $((6*7))\nexit 3\n", nil, "shell", "-n", namespace, "-lapp=web")
 	if got.code != 3 || got.stdout != "42\n" {
@@ -188,10 +191,12 @@ func TestShellEnvironment(t *testing.T) {
 	if got.stdout != "two distroless /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n/home/nonroot\n" {
 		t.Errorf("shell: %v\nwant the target's environment and directory, and kdiag's PATH", got)
 	}
+
 	got = kdiag(t, "shell", "-n", namespace, "several", "-c", "two", "--target-env=PATH", "--", "-c", "echo $PATH")
 	if got.stdout != "/usr/bin:/bin\n" {
 		t.Errorf("shell --target-env=PATH: %v\nwant the target's", got)
 	}
+
 	got = kdiag(t, "shell", "-n", namespace, "several", "--", "-c", "echo $WHO")
 	if got.stdout != "one\n" || !strings.Contains(got.stderr, "note: container one; there are also: two") {
 		t.Errorf("shell without -c: %v\nwant the first container and a note", got)
@@ -235,10 +240,12 @@ func TestShellReused(t *testing.T) {
 	if first.code != 0 || first.stdout == "" || again != first {
 		t.Errorf("manage twice: %v\nand %v\nwant the same container", first, again)
 	}
+
 	other := kdiagWith(t, "", []string{"XDG_CONFIG_HOME=" + t.TempDir()}, "manage", "-n", namespace, "readonly")
 	if other.code != 0 || other.stdout == first.stdout {
 		t.Errorf("manage by another user: %v\nwant a container of their own", other)
 	}
+
 	key, err := os.Stat(filepath.Join(shared.home, ".config", "kdiag", "key.pem"))
 	if err != nil || key.Mode().Perm() != 0o600 {
 		t.Errorf("the user's key: %v, %v, want a file of mode 0600", key, err)
@@ -256,6 +263,7 @@ func TestShellReplaced(t *testing.T) {
 	if got.code == 0 {
 		t.Errorf("shell whose container was killed: %v\nwant a failure", got)
 	}
+
 	// The API may still say that it runs; then the hint says what to do.
 	got = kdiag(t, "shell", "-n", namespace, "root", "--", "-c", "echo alive")
 	if got.code != 0 {
@@ -264,9 +272,11 @@ func TestShellReplaced(t *testing.T) {
 		}
 		got = kdiag(t, "shell", "-n", namespace, "root", "--", "-c", "echo alive")
 	}
+
 	if got.code != 0 || got.stdout != "alive\n" {
 		t.Errorf("shell after that: %v\nwant a new container", got)
 	}
+
 	second := kdiag(t, "manage", "-n", namespace, "root")
 	if second.stdout == first.stdout || second.code != 0 {
 		t.Errorf("manage: %v, want another container than %q", second, first.stdout)
@@ -300,6 +310,7 @@ func TestPlugin(t *testing.T) {
 	if err = os.WriteFile(filepath.Join(dir, "kubectl-kdiag"), binary, 0o755); err != nil {
 		t.Fatal(err)
 	}
+
 	got := run(t, "", shared.env("PATH="+dir+":"+os.Getenv("PATH")), "kubectl", "kdiag", "shell", "deploy/web", "-n", namespace, "--", "-c", "echo from the plugin; exit 9")
 	if got.stdout != "from the plugin\n" || got.code == 0 {
 		t.Errorf("kubectl kdiag: %v", got)

@@ -18,6 +18,7 @@ func TestSpeedBefore(t *testing.T) {
 	if before == "" || image == "" {
 		t.Skip("no earlier build: set KDIAG_BEFORE and KDIAG_BEFORE_IMAGE")
 	}
+
 	namespace := newNamespace(t)
 	debug := []string{"debug", "-it", "--image=localhost/kdiag-sample:debug", "--image-pull-policy=Never", "--target=app", "--profile=sysadmin"}
 
@@ -28,6 +29,7 @@ func TestSpeedBefore(t *testing.T) {
 		{label: "kdiag now, baseline", name: shared.binary(), args: []string{"shell", "--profile=baseline"}},
 		{label: "kubectl debug -it", name: "kubectl", args: debug, after: []string{"--", "sh"}},
 	}
+
 	timeCold(t, namespace, ways)
 	printWays("cold: from the command to a first answer on the terminal", ways)
 
@@ -35,12 +37,14 @@ func TestSpeedBefore(t *testing.T) {
 		w.times = nil
 		w.after = []string{"--", "-c", "true"}
 	}
+
 	ways[len(ways)-1] = &way{label: "kubectl exec", name: "kubectl", args: []string{"exec"}, after: []string{"--", "true"}}
 	for i := range speedRuns {
 		for n, w := range ways {
 			w.times = append(w.times, timed(t, w.name, w.line(namespace, podFor(n, i))...))
 		}
 	}
+
 	printWays("warm: a command in a container that is there, or has been there", ways)
 }
 
@@ -67,6 +71,7 @@ func timeCold(t *testing.T, namespace string, ways []*way) {
 		for n := range ways {
 			fmt.Fprintf(&manifests, "---\n{apiVersion: v1, kind: Pod, metadata: {name: %s}, spec: {terminationGracePeriodSeconds: 1, containers: [{name: app, image: 'localhost/kdiag-sample:full', imagePullPolicy: Never}]}}\n", podFor(n, i))
 		}
+
 		apply(t, namespace, manifests.String())
 		waitForPods(t, namespace)
 

@@ -59,10 +59,12 @@ func keepEvents(t *testing.T, namespace string, many int) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	create := func(i int) error {
 		event := fmt.Sprintf(`{"metadata": {"name": "gone.%d"}, "reason": "Started", "message": "Container started", "type": "Normal",
 			"involvedObject": {"kind": "Pod", "namespace": %q, "name": "gone-%d", "uid": "%d", "fieldPath": "spec.containers{app}"}}`, i, namespace, i, i)
@@ -71,12 +73,15 @@ func keepEvents(t *testing.T, namespace string, many int) {
 			return err
 		}
 		defer response.Body.Close()
+
 		_, _ = io.Copy(io.Discard, response.Body)
 		if response.StatusCode != http.StatusCreated {
 			return fmt.Errorf("create an event: %s", response.Status)
 		}
+
 		return nil
 	}
+
 	const workers = 16
 	var all sync.WaitGroup
 	for first := range workers {
@@ -89,6 +94,7 @@ func keepEvents(t *testing.T, namespace string, many int) {
 			}
 		})
 	}
+
 	all.Wait()
 }
 
@@ -122,6 +128,7 @@ func cold(t *testing.T, namespace, what string, connection []string) (mine []str
 			fmt.Fprintf(&manifests, "---\n{apiVersion: v1, kind: Pod, metadata: {name: %s}, spec: {terminationGracePeriodSeconds: 1, containers: [{name: app, image: 'localhost/kdiag-sample:full', imagePullPolicy: Never}]}}\n", name)
 		}
 	}
+
 	apply(t, namespace, manifests.String())
 	waitForPods(t, namespace)
 	// What one leaves the kubelet to do must not slow the other.
@@ -131,6 +138,7 @@ func cold(t *testing.T, namespace, what string, connection []string) (mine []str
 				"jsonpath={.status.ephemeralContainerStatuses[*].state."+state+".startedAt}") != ""
 		})
 	}
+
 	shell, debug := side{name: "kdiag shell"}, side{name: "kubectl debug -it"}
 	for i := range speedRuns {
 		shell.times = append(shell.times, onTerminal(t, shared.binary(), slices.Concat(connection, []string{"shell", "-n", namespace, mine[i]})...))
@@ -139,6 +147,7 @@ func cold(t *testing.T, namespace, what string, connection []string) (mine []str
 			"--image=localhost/kdiag-sample:debug", "--image-pull-policy=Never", "--target=app", "--profile=sysadmin", "--", "sh"})...))
 		settled(others[i], "terminated")
 	}
+
 	compare(what, shell, debug)
 	return mine
 }
@@ -180,6 +189,7 @@ func onTerminal(t *testing.T, name string, args ...string) time.Duration {
 		t.Fatal(err)
 	}
 	defer terminal.Close()
+
 	fmt.Fprintln(terminal, "echo sum $((40+2)); exit")
 	var took time.Duration
 	screen := bufio.NewScanner(terminal)
@@ -188,8 +198,10 @@ func onTerminal(t *testing.T, name string, args ...string) time.Duration {
 			took = time.Since(start)
 		}
 	}
+
 	if err := cmd.Wait(); err != nil || took == 0 {
 		t.Fatalf("%s %q: no answer, %v", name, args, err)
 	}
+
 	return took
 }

@@ -25,10 +25,12 @@ func TestQuota(t *testing.T) {
 	if limits := kubectl(t, "get", "pod", "-n", namespace, "limited", "-o", "jsonpath={.spec.containers[*].resources.limits}"); !strings.Contains(limits, `"memory":"32Mi"`) {
 		t.Fatalf("limits: %s, want those of the LimitRange", limits)
 	}
+
 	got := kdiag(t, "shell", "-n", namespace, "limited", "--", "-c", "echo here")
 	if got.code != 0 || got.stdout != "here\n" || strings.Contains(got.stderr, "refused") {
 		t.Errorf("shell: %v\nwant one of the first choice", got)
 	}
+
 	redirecting(t, 1, "-n", namespace, "limited", "8080:1").interrupt()
 	if got := kdiag(t, "ps", "-n", namespace, "limited"); got.code != 0 {
 		t.Errorf("ps: %v", got)

@@ -27,10 +27,12 @@ func refusedAtOnce(t *testing.T, namespace, pod string, f failure) {
 		args = append([]string{args[0], "--timeout=20s"}, args[1:]...)
 		f.check(t, strings.Join(args, " "), kdiag(t, args...))
 	}
+
 	checks, all := doctor(t, "-n", namespace, pod)
 	if f.hint == "" {
 		f.hint = "kubectl"
 	}
+
 	want{"target", "failed", f.error, f.hint}.check(t, checks, all)
 	if made := containersOf(t, namespace, pod); len(made) != 0 {
 		t.Errorf("containers of %s: %q, want none", pod, made)
@@ -54,6 +56,7 @@ spec:
   containers:
   - {name: app, image: "localhost/kdiag-sample:scratch"}
 `, node))
+
 	status := `{"status": {"phase": "Running", "containerStatuses": [{"name": "app", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
 		"containerID": "containerd://0123", "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]}}`
 	kubectl(t, "patch", "pod", "-n", namespace, "static", "--subresource=status", "--type=merge", "-p", status)
@@ -90,6 +93,7 @@ func TestNotRunning(t *testing.T) {
 			return kubectl(t, "get", "pod", "-n", namespace, pod, "-o", "jsonpath={.status.phase}") == phase
 		})
 	}
+
 	eventually(t, "the pods to be looked at", func() bool {
 		return strings.Contains(kubectl(t, "get", "pod", "-n", namespace, "pending", "-o", "jsonpath={.status.conditions}"), "Unschedulable") &&
 			strings.Contains(kubectl(t, "get", "pod", "-n", namespace, "imageless", "-o", "jsonpath={.status.containerStatuses}"), "ErrImageNeverPull")

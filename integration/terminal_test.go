@@ -35,6 +35,7 @@ func startTerminal(t *testing.T, env []string, shell ...string) *terminal {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("tmux: %v: %s", err, out)
 	}
+
 	t.Cleanup(x.close)
 	x.awaitPrompt()
 	return x
@@ -86,6 +87,7 @@ func (x *terminal) await(text string) {
 			x.t.Logf("screen:\n%s", last)
 		}
 	}()
+
 	eventually(x.t, fmt.Sprintf("%q on the screen", text), func() bool {
 		last = x.screen()
 		return strings.Contains(last, text)
@@ -239,6 +241,7 @@ func TestTerminalClosed(t *testing.T) {
 					return strings.Contains(kdiag(t, "shell", "-n", namespace, "root", "--", "-c", "ps -o args").stdout, "--lifeline")
 				})
 			}
+
 			end(x)
 			var left string
 			eventually(t, "the processes to go", func() bool {
@@ -265,6 +268,7 @@ func strangers(ps string) string {
 			left.WriteString(line)
 		}
 	}
+
 	return left.String()
 }
 
@@ -273,6 +277,7 @@ func TestProgress(t *testing.T) {
 	if shared.node == "" {
 		t.Skip("a registry that does not answer is at hand in the project's own cluster only")
 	}
+
 	namespace := newNamespace(t)
 	apply(t, namespace, manifest(t, "rootpod.yaml"))
 	waitForPods(t, namespace)

@@ -17,6 +17,7 @@ func TestUserNamespaceIsReal(t *testing.T) {
 		if k.name == "hostPID" {
 			continue
 		}
+
 		args := append([]string{"shell", "-q", "-n", namespace, "--profile=chroot"}, k.target...)
 		got := kdiag(t, append(args, "--", "-c", `cat /proc/self/uid_map /proc/1/uid_map`)...)
 
@@ -24,6 +25,7 @@ func TestUserNamespaceIsReal(t *testing.T) {
 		if len(words) != 6 || words[0] != "0" || !slices.Equal(words[:3], words[3:]) {
 			t.Fatalf("%s: %v\nwant a map of user ids from 0, that of the pod's first process too", k.name, got)
 		}
+
 		first, err := strconv.Atoi(words[1])
 		if err != nil || first < 1<<16 || words[2] != "65536" {
 			t.Errorf("%s: its user ids are %s from %s on the node, want none of the node's own", k.name, words[2], words[1])
@@ -33,6 +35,7 @@ func TestUserNamespaceIsReal(t *testing.T) {
 		if other := podOf[words[1]]; other != "" && other != pod {
 			t.Errorf("%s and %s have the same user ids", other, pod)
 		}
+
 		podOf[words[1]] = pod
 	}
 }

@@ -64,6 +64,7 @@ func (w *webhook) ServeHTTP(out http.ResponseWriter, in *http.Request) {
 	if err == nil {
 		index, container, err = newContainer(review.Request)
 	}
+
 	if err != nil {
 		http.Error(out, err.Error(), http.StatusBadRequest)
 		return
@@ -74,10 +75,12 @@ func (w *webhook) ServeHTTP(out http.ResponseWriter, in *http.Request) {
 	if answer == nil {
 		answer = &admissionv1.AdmissionResponse{Allowed: true}
 	}
+
 	if patch := replaced(index, before, container); patch != nil && answer.Allowed {
 		kind := admissionv1.PatchTypeJSONPatch
 		answer.Patch, answer.PatchType = patch, &kind
 	}
+
 	answer.UID = review.Request.UID
 	review.Request, review.Response = nil, answer
 	_ = json.NewEncoder(out).Encode(review)
@@ -100,6 +103,7 @@ func newContainer(request *admissionv1.AdmissionRequest) (int, *corev1.Ephemeral
 			return i, container, nil
 		}
 	}
+
 	return 0, nil, errors.New("no new ephemeral container")
 }
 
@@ -129,6 +133,7 @@ func (w *webhook) start(t *testing.T, namespace string) (stop func()) {
 		}
 		t.Skip("the API server is not on this machine, so it cannot ask a webhook here")
 	}
+
 	server := httptest.NewTLSServer(w)
 	t.Cleanup(server.Close)
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
@@ -147,12 +152,14 @@ webhooks:
   rules:
   - {apiGroups: [""], apiVersions: [v1], operations: [UPDATE], resources: [pods/ephemeralcontainers]}
 `, w.kind, namespace, cmp.Or(w.timeout, 10), server.URL, base64.StdEncoding.EncodeToString(ca))
+
 	applyAll(t, text)
 	eventually(t, "the API server to ask the webhook", func() bool {
 		_, _ = doctor(t, "-n", namespace, "root")
 		_, dry := w.asked()
 		return dry > 0
 	})
+
 	return server.Close
 }
 

@@ -35,8 +35,10 @@ func (c *Cluster) add(ctx context.Context, i injection) (Injected, *corev1.Pod, 
 		case n == 0:
 			made.Refused = oneLine(refused.err.Error())
 		}
+
 		last = refused
 	}
+
 	return Injected{}, nil, &Error{Doing: i.doing(), Err: last.err, Next: i.hint(ctx, c, i, last)}
 }
 
@@ -51,10 +53,12 @@ func (i injection) tellChange(profile Profile, changes []string, next ...Profile
 	if profile != "" {
 		note += " of profile " + string(profile)
 	}
+
 	note += ": " + strings.Join(changes, ", ")
 	if len(next) > 0 {
 		note += "; trying profile " + string(next[0])
 	}
+
 	i.notice(oneLine(note))
 }
 
@@ -85,6 +89,7 @@ func (c *Cluster) addOne(ctx context.Context, i injection, profile Profile, doub
 		}
 		return asked, nil, setback{}, err
 	}
+
 	if back, is := mutationOf(pod, asked).check(asked.Name).setback(); is {
 		// For another kdiag of this user's, which waits its turn.
 		entry := i.entry(Injected{Name: asked.Name, Profile: profile})
@@ -92,6 +97,7 @@ func (c *Cluster) addOne(ctx context.Context, i injection, profile Profile, doub
 		i.ledger.add(i.pod.UID, entry)
 		return asked, pod, back, nil
 	}
+
 	return asked, pod, setback{}, nil
 }
 
@@ -107,10 +113,12 @@ func (i injection) spoiltOf(profile Profile) *ChangedError {
 		case !ok, m.Role != i.manager.Role, m.Profile != profile:
 			continue
 		}
+
 		if spoilt := i.spoilt(container, m); spoilt != nil {
 			return spoilt
 		}
 	}
+
 	return nil
 }
 
@@ -143,6 +151,7 @@ func (c *Cluster) injectError(ctx context.Context, pod *corev1.Pod, err error) e
 		return &Error{Doing: doing, Err: err, Next: "if it names an admission webhook, that does not answer: ask who runs it " +
 			"(kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations)"}
 	}
+
 	return c.explain(ctx, doing, injectRight(pod), err)
 }
 
@@ -162,13 +171,16 @@ func shellHint(ctx context.Context, c *Cluster, i injection, why setback) string
 			pass = append(pass, profile)
 		}
 	}
+
 	if len(pass) == 0 {
 		return why.whom(i.pod.Namespace)
 	}
+
 	hint := "admitted here: --profile=" + strings.Join(profileNames(pass), ", --profile=")
 	if slices.Contains(ladder, pass[0]) {
 		hint += " (or auto)"
 	}
+
 	return hint
 }
 

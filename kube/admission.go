@@ -51,6 +51,7 @@ func (c *Cluster) admits(ctx context.Context, i injection) (Admission, error) {
 	for n, profile := range i.profiles {
 		tried.Go(func() { refused[n], failed[n] = c.try(ctx, i, profile) })
 	}
+
 	tried.Wait()
 
 	for n, profile := range i.profiles {
@@ -63,6 +64,7 @@ func (c *Cluster) admits(ctx context.Context, i injection) (Admission, error) {
 			return Admission{Profile: profile, Refused: oneLine(refused[0].err.Error())}, nil
 		}
 	}
+
 	last := refused[len(refused)-1]
 	return Admission{}, &RefusedError{&Error{Doing: i.doing(), Err: last.err, Next: i.hint(ctx, c, i, last)}}
 }
@@ -82,6 +84,7 @@ func (c *Cluster) try(ctx context.Context, i injection, profile Profile) (setbac
 		// In the same words a server says that a webhook takes no dry runs.
 		return setback{}, err
 	}
+
 	return setback{by, err}, nil
 }
 

@@ -37,6 +37,7 @@ func newClients(config *rest.Config) (clients, error) {
 			return clients{}, err
 		}
 	}
+
 	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
 	codecs := serializer.NewCodecFactory(scheme)
 
@@ -45,12 +46,14 @@ func newClients(config *rest.Config) (clients, error) {
 	if err != nil {
 		return clients{}, err
 	}
+
 	lasting := rest.CopyConfig(config)
 	lasting.Timeout, lasting.QPS = 0, -1
 	lastingClient, err := httpClientFor(lasting)
 	if err != nil {
 		return clients{}, err
 	}
+
 	over := func(config *rest.Config, transport *http.Client, group schema.GroupVersion, apiPath string) rest.Interface {
 		own := rest.CopyConfig(config)
 		own.GroupVersion = &group
@@ -62,8 +65,10 @@ func newClients(config *rest.Config) (clients, error) {
 		if clientErr != nil {
 			err = clientErr
 		}
+
 		return made
 	}
+
 	client := func(group schema.GroupVersion, apiPath string) rest.Interface {
 		return over(config, httpClient, group, apiPath)
 	}
@@ -78,6 +83,7 @@ func newClients(config *rest.Config) (clients, error) {
 		authorization: client(authorizationv1.SchemeGroupVersion, "/apis"),
 		codec:         runtime.NewParameterCodec(scheme),
 	}
+
 	return made, err
 }
 

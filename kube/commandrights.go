@@ -114,6 +114,7 @@ func findBy(kind string) ([]use, error) {
 	if kind == AnyPods {
 		return []use{{listPods, "find pods by a label selector"}}, nil
 	}
+
 	resource, ok := Resource(kind)
 	if !ok {
 		return nil, fmt.Errorf("no kind of target is called %q", kind)
@@ -121,6 +122,7 @@ func findBy(kind string) ([]use, error) {
 	if resource == "pods" {
 		return nil, nil // by name, as every command can
 	}
+
 	group := ""
 	switch resource {
 	case "jobs":
@@ -128,6 +130,7 @@ func findBy(kind string) ([]use, error) {
 	case "deployments", "statefulsets", "daemonsets", "replicasets":
 		group = "apps"
 	}
+
 	return []use{
 		{listPods, "find the pods of " + resource},
 		{access{verb: "get", group: group, resource: resource}, "read which pods belong to a target"},
@@ -187,6 +190,7 @@ func RoleRightsFor(commands, kinds []string) (RoleRights, error) {
 		}
 		return at >= 0
 	})
+
 	return found, nil
 }
 

@@ -71,22 +71,27 @@ func Connect(o Options, warnings io.Writer) (*Cluster, error) {
 	if err := checkFiles(loader.ConfigAccess(), warnings); err != nil {
 		return nil, err
 	}
+
 	raw, err := loader.RawConfig()
 	if err != nil {
 		return nil, configError(err)
 	}
+
 	from := o.originIn(raw)
 	if err := o.missingEntry(raw, from); err != nil {
 		return nil, err
 	}
+
 	namespace, _, err := loader.Namespace()
 	if err != nil {
 		return nil, configError(err)
 	}
+
 	config, err := loader.ClientConfig()
 	if err != nil {
 		return nil, configError(err)
 	}
+
 	// Enough for a burst of small requests; kdiag sends no storms.
 	config.QPS, config.Burst = 50, 100
 	config.UserAgent = cmp.Or(o.UserAgent, "kdiag")
@@ -101,6 +106,7 @@ func Connect(o Options, warnings io.Writer) (*Cluster, error) {
 	if err != nil {
 		return nil, configError(err)
 	}
+
 	c := &Cluster{Namespace: namespace, clients: clients, streams: streams, origin: from}
 	streams.WrapTransport = transport.Wrappers(c.webSockets, streams.WrapTransport)
 	return c, nil
@@ -160,6 +166,7 @@ func (o Options) loader() clientcmd.ClientConfig {
 		// As kubectl: with no kubeconfig at all, a local API proxy.
 		ClusterDefaults: clientcmd.ClusterDefaults,
 	}
+
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
 }
 

@@ -41,15 +41,18 @@ func PickContainer(pod *corev1.Pod, name string) (Target, error) {
 	if name == "" {
 		target.Container, target.Others = defaultContainer(pod)
 	}
+
 	doing := "enter " + target.String()
 	if err := hasContainer(doing, pod, target.Container); err != nil {
 		return Target{}, err
 	}
+
 	status := statusOf(pod, target.Container)
 	if status == nil || status.State.Running == nil {
 		return Target{}, &Error{Doing: doing, Err: fmt.Errorf("it is not running: %s", whyNotRunning(pod, status)),
 			Next: runningHint(pod, target.Container)}
 	}
+
 	_, id, _ := strings.Cut(status.ContainerID, "://")
 	target.ID = id
 	return target, nil
@@ -74,12 +77,14 @@ func defaultContainer(pod *corev1.Pod) (name string, others []string) {
 	for i := range pod.Spec.Containers {
 		names = append(names, pod.Spec.Containers[i].Name)
 	}
+
 	if annotated := pod.Annotations[defaultContainerAnnotation]; slices.Contains(names, annotated) {
 		return annotated, nil
 	}
 	if len(names) == 0 {
 		return "", nil
 	}
+
 	return names[0], names[1:]
 }
 
@@ -133,12 +138,14 @@ func whyNotRunning(pod *corev1.Pod, status *corev1.ContainerStatus) string {
 	case status != nil && status.State.Waiting != nil:
 		return joinReason("it waits", status.State.Waiting.Reason, status.State.Waiting.Message)
 	}
+
 	for i := range pod.Status.Conditions {
 		condition := &pod.Status.Conditions[i]
 		if condition.Type == corev1.PodScheduled && condition.Status != corev1.ConditionTrue {
 			return joinReason("the pod is not scheduled", condition.Reason, condition.Message)
 		}
 	}
+
 	return fmt.Sprintf("the pod is %s", joinReason(string(pod.Status.Phase), pod.Status.Reason, pod.Status.Message))
 }
 

@@ -24,10 +24,12 @@ func (c *Cluster) refusedCredentials(doing string, err error) *Error {
 	if what, at, known := expiry(c.streams); known && at.Before(time.Now()) {
 		return &Error{Doing: doing, Err: fmt.Errorf("the %s of %s expired on %s: %w", what, who, at.UTC().Format("2006-01-02 15:04 MST"), err), Next: again}
 	}
+
 	if !hasCredentials(c.streams) {
 		return &Error{Doing: doing, Err: fmt.Errorf("%s has no credentials: %w", who, err),
 			Next: "the kubeconfig's user needs a token, a certificate or a credential command; or give --token"}
 	}
+
 	return &Error{Doing: doing, Err: fmt.Errorf("the credentials of %s are refused: %w", who, err),
 		Next: "the credentials are wrong or have expired: " + again}
 }
@@ -76,13 +78,16 @@ func certificateExpiry(text []byte) (time.Time, bool) {
 	for block != nil && block.Type != "CERTIFICATE" {
 		block, text = pem.Decode(text)
 	}
+
 	if block == nil {
 		return time.Time{}, false
 	}
+
 	certificate, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
 		return time.Time{}, false
 	}
+
 	return certificate.NotAfter, true
 }
 
@@ -96,10 +101,12 @@ func tokenExpiry(token string) (time.Time, bool) {
 	if len(token) > maxToken || len(parts) != 3 {
 		return time.Time{}, false
 	}
+
 	claims, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil || !bytes.HasPrefix(claims, []byte("{")) {
 		return time.Time{}, false
 	}
+
 	var said struct {
 		Expiry float64 `json:"exp"`
 	}
@@ -107,5 +114,6 @@ func tokenExpiry(token string) (time.Time, bool) {
 	if json.Unmarshal(claims, &said) != nil || said.Expiry <= 0 || said.Expiry >= year10000 {
 		return time.Time{}, false
 	}
+
 	return time.Unix(int64(said.Expiry), 0), true
 }

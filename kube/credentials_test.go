@@ -23,15 +23,18 @@ func certificate(t *testing.T, expires time.Time) (certFile, keyFile string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: expires.Add(-time.Hour), NotAfter: expires}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	private, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	inFile := func(kind string, der []byte) string {
 		return writeFile(t, string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})))
 	}
@@ -122,10 +125,12 @@ func TestCredentialCommandHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.Remove(waits)
+
 	connection, err := Connect(Options{Kubeconfig: configFile(t, cluster, plugin("while [ -e "+waits+" ]; do sleep 0.1; done"))}, os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	ctx, cancel := WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	_, err = connection.FindPod(ctx, Selection{Kind: "pods", Name: "web"})

@@ -36,6 +36,7 @@ func (c *Cluster) explain(ctx context.Context, doing string, right access, err e
 	if err == nil {
 		return nil
 	}
+
 	var plugin *PluginError
 	if errors.As(err, &plugin) {
 		return &Error{Doing: doing, Err: fmt.Errorf("%s: %w", c.who(), plugin)}
@@ -49,6 +50,7 @@ func (c *Cluster) explain(ctx context.Context, doing string, right access, err e
 	if apierrors.IsForbidden(err) && !isForeign(err) && !c.allowed(ctx, right) {
 		return denied(doing, right, err)
 	}
+
 	return &Error{Doing: doing, Err: c.plain(err), Next: cmp.Or(admissionHint(err, right.namespace), c.hint(err))}
 }
 
@@ -79,10 +81,12 @@ func (c *Cluster) review(ctx context.Context, right access) (bool, error) {
 			Resource: right.resource, Subresource: right.subresource, Name: right.name,
 		},
 	}}
+
 	answer, err := create(ctx, resource{client: c.authorization, codec: c.codec, name: "selfsubjectaccessreviews"}, review)
 	if err != nil {
 		return false, err
 	}
+
 	return answer.Status.Allowed, nil
 }
 

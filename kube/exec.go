@@ -74,6 +74,7 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 	if e.Sizes == nil {
 		options.Stderr = e.Stderr
 	}
+
 	err := c.stream(ctx, e, opened, options)
 	var exit utilexec.ExitError
 	switch {
@@ -82,6 +83,7 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 	case errors.As(err, &exit) && exit.Exited():
 		return &ExitError{exit.ExitStatus()}
 	}
+
 	right := createExec.in(e.Namespace, e.Pod)
 	failure := c.explain(ctx, doing, right, err)
 	if !opened.done() {
@@ -91,9 +93,11 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 		}
 		return &NotStartedError{failure}
 	}
+
 	if context.Cause(ctx) == nil {
 		failure = &Error{Doing: doing, Err: fmt.Errorf("broke off: %w", c.plain(err))}
 	}
+
 	return failure
 }
 
@@ -111,6 +115,7 @@ func (c *Cluster) stream(ctx context.Context, e Exec, opened *opening, options r
 	if err != nil {
 		return err
 	}
+
 	err = executor.StreamWithContext(ctx, options)
 	if !noWebSocket(err) {
 		return err
@@ -118,6 +123,7 @@ func (c *Cluster) stream(ctx context.Context, e Exec, opened *opening, options r
 	if executor, err = remotecommand.NewSPDYExecutor(config, http.MethodPost, at); err != nil {
 		return err
 	}
+
 	return executor.StreamWithContext(ctx, options)
 }
 
@@ -134,6 +140,7 @@ func (c *Cluster) Ended(ctx context.Context, namespace, pod, container string) b
 	if ended(got, container) {
 		return true
 	}
+
 	_, err = watchtools.Until(ctx, got.ResourceVersion, c.podWatcher(got), func(event watch.Event) (bool, error) {
 		now, ok := event.Object.(*corev1.Pod)
 		return event.Type == watch.Deleted || ok && ended(now, container), nil

@@ -42,6 +42,7 @@ func (c *Cluster) findOwn(ctx context.Context, i injection) (ownContainer, bool)
 			return own, true
 		}
 	}
+
 	return ownContainer{}, false
 }
 
@@ -84,6 +85,7 @@ func (i injection) ownContainers(made []ledgerEntry) []ownContainer {
 		}
 		return rank
 	}
+
 	slices.SortStableFunc(list, func(a, b ownContainer) int { return cmp.Compare(order(a), order(b)) })
 	return list
 }
@@ -106,6 +108,7 @@ func (i injection) own(container *corev1.EphemeralContainer, made []ledgerEntry)
 	if own.stuck != "" && (own.otherImage || asked.PullPolicy != i.pullPolicy || otherIdle) {
 		return ownContainer{}, false
 	}
+
 	return own, true
 }
 
@@ -168,6 +171,7 @@ func (c *Cluster) reuse(ctx context.Context, i injection, own ownContainer) (Inj
 	if own.stuck != "" && i.notice != nil {
 		i.notice(fmt.Sprintf("container %s has not started: %s; waiting for the kubelet's next try", own.Name, own.stuck))
 	}
+
 	err := c.awaitRunning(ctx, i.pod, own, c.eventsFromNow(ctx, i.pod.Namespace), i.progress)
 	i.keepFailure(ctx, i.pod, own.Name, err)
 	return own.Injected, err

@@ -51,6 +51,7 @@ func TestOwnContainers(t *testing.T) {
 	if found := existing(ProfileAuto); found != "" {
 		t.Errorf("own containers: %s, want none", found)
 	}
+
 	ephemeral(pod, "look-only", "i", with(func(m *Manager) { m.Profile = ProfileRestricted }), running)
 	ephemeral(pod, "chroot", "i", with(func(m *Manager) { m.Profile = ProfileChroot }), corev1.ContainerState{})
 	ephemeral(pod, "baseline", "i", with(func(m *Manager) { m.Profile = ProfileBaseline }), running)
@@ -79,11 +80,13 @@ func TestOwnContainersNet(t *testing.T) {
 	if found := firstOwn(request.injection()); found != "" {
 		t.Errorf("own containers: %s, want none", found)
 	}
+
 	ephemeral(pod, "mine", "i", mine, running)
 	ephemeral(pod, "mine-too", "i", with(func(m *Manager) { m.Reason = "ticket 7" }), running)
 	if found := firstOwn(request.injection()); found != "mine" {
 		t.Errorf("own container = %q, want mine", found)
 	}
+
 	// What somebody did it for is there to be read, and no matter here.
 	pod.Spec.EphemeralContainers = slices.DeleteFunc(pod.Spec.EphemeralContainers, func(c corev1.EphemeralContainer) bool { return c.Name == "mine" })
 	if found := firstOwn(request.injection()); found != "mine-too" {
@@ -141,6 +144,7 @@ func TestStuckIsReplaced(t *testing.T) {
 		change(&r)
 		return r.injection()
 	}
+
 	ephemeral(pod, "stuck", "i", mine, waiting("ErrImageNeverPull"))
 	pod.Spec.EphemeralContainers[0].ImagePullPolicy = "Never"
 	same := func(*ShellRequest) {}

@@ -24,6 +24,7 @@ func ImageSeen(pod *corev1.Pod, image string) (container string, err error) {
 				oneLine(joinReason(status.State.Waiting.Reason, status.State.Waiting.Message)))
 		}
 	}
+
 	return "", err
 }
 
@@ -50,8 +51,10 @@ func fullImageName(image string) string {
 	case !strings.ContainsAny(host, ".:") && host != "localhost":
 		image = "docker.io/" + image
 	}
+
 	if last := image[strings.LastIndex(image, "/"):]; !strings.ContainsAny(last, ":@") {
 		image += ":latest"
 	}
+
 	return image
 }

@@ -144,6 +144,7 @@ func (c *Cluster) ensure(ctx context.Context, i injection) (Injected, error) {
 	if err := isUp(i.pod); err != nil {
 		return Injected{}, err
 	}
+
 	since := c.eventsFromNow(ctx, i.pod.Namespace)
 
 	unlock := i.ledger.lock(ctx, i.pod.UID)
@@ -151,10 +152,12 @@ func (c *Cluster) ensure(ctx context.Context, i injection) (Injected, error) {
 		unlock()
 		return c.reuse(ctx, i, own)
 	}
+
 	made, pod, err := c.add(ctx, i)
 	if err == nil {
 		i.ledger.add(pod.UID, i.entry(made))
 	}
+
 	unlock()
 	if err != nil {
 		return Injected{}, err

@@ -52,24 +52,29 @@ func checkFiles(access clientcmd.ConfigAccess, notes io.Writer) error {
 	if access.IsExplicitFile() {
 		files = []string{access.GetExplicitFile()}
 	}
+
 	for _, file := range files {
 		// What is no file on disk, as a pipe, can be read once only.
 		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() || info.Size() > maxConfig {
 			continue
 		}
+
 		text, err := os.ReadFile(file)
 		if err != nil {
 			continue // client-go says it
 		}
+
 		fields, err := unknownFields(text)
 		if err != nil {
 			return &Error{Doing: "read kubeconfig " + file, Err: err, Next: "is it a kubeconfig? kubectl config view reads the same file"}
 		}
+
 		if len(fields) > 0 {
 			text := fmt.Sprintf("kubeconfig %s: unknown, so ignored: %s", file, strings.Join(fields, ", "))
 			fmt.Fprintf(notes, "note: %s\n", wire.Printable(text))
 		}
 	}
+
 	return nil
 }
 
@@ -83,11 +88,13 @@ func unknownFields(text []byte) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	var config clientcmdv1.Config
 	strict, err := json.UnmarshalStrict(asJSON, &config, json.DisallowUnknownFields)
 	if err != nil {
 		return nil, err
 	}
+
 	var fields []string
 	for _, err := range strict {
 		var at json.FieldError
@@ -95,6 +102,7 @@ func unknownFields(text []byte) ([]string, error) {
 			fields = append(fields, at.FieldPath())
 		}
 	}
+
 	return fields, nil
 }
 
@@ -105,6 +113,7 @@ func (o Options) missingEntry(raw clientcmdapi.Config, from origin) error {
 	if wanted := cmp.Or(o.Context, raw.CurrentContext); wanted != "" && from.context == "" {
 		return noSuchEntry("context", wanted, raw.Contexts, "")
 	}
+
 	of := ""
 	if from.context != "" {
 		of = fmt.Sprintf(" of context %q", from.context)
@@ -115,6 +124,7 @@ func (o Options) missingEntry(raw clientcmdapi.Config, from origin) error {
 	if from.user != "" && cmp.Or(o.Token, o.ClientCertificate) == "" && raw.AuthInfos[from.user] == nil {
 		return noSuchEntry("user", from.user, raw.AuthInfos, of)
 	}
+
 	return nil
 }
 

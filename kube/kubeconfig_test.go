@@ -22,6 +22,7 @@ func TestUnknownFields(t *testing.T) {
 			t.Errorf("unknownFields(%q) = %q, %v, want %q", text, got, err, want)
 		}
 	}
+
 	if _, err := unknownFields([]byte("a: b\n\tc: d\n")); err == nil || !strings.Contains(err.Error(), "line 2") {
 		t.Errorf("unknownFields of no YAML: %v, want the line", err)
 	}
@@ -71,6 +72,7 @@ func TestConfigEntries(t *testing.T) {
 			t.Errorf("Connect(%+v): %q, hint %q, want %q and %q", test.options, line, hint, test.line, test.hint)
 		}
 	}
+
 	_, err := Connect(Options{Kubeconfig: writeFile(t, "current-context: one")}, io.Discard)
 	if line, hint := said(err); !strings.Contains(line, `there is no context "one"`) || !strings.Contains(hint, "there are no contexts") {
 		t.Errorf("Connect without contexts: %q, hint %q", line, hint)

@@ -73,11 +73,13 @@ func (l *Ledger) file(pod types.UID, suffix string) (string, bool) {
 	if l == nil || l.dir == "" || pod == "" || len(pod) > 64 {
 		return "", false
 	}
+
 	for _, r := range string(pod) {
 		if !plain(r) {
 			return "", false
 		}
 	}
+
 	return filepath.Join(l.dir, string(pod)+suffix), true
 }
 
@@ -94,6 +96,7 @@ func (l *Ledger) entries(pod types.UID) []ledgerEntry {
 	if !ok {
 		return nil
 	}
+
 	read, err := readPage(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		l.told.Do(func() {
@@ -102,6 +105,7 @@ func (l *Ledger) entries(pod types.UID) []ledgerEntry {
 			}
 		})
 	}
+
 	return read.Containers
 }
 
@@ -121,6 +125,7 @@ func readPage(name string) (page, error) {
 		return page{}, err
 	}
 	defer file.Close()
+
 	if opened, err := file.Stat(); err != nil || !os.SameFile(info, opened) {
 		return page{}, fmt.Errorf("%s has just been replaced", name)
 	}
@@ -137,6 +142,7 @@ func readPage(name string) (page, error) {
 	if err := json.Unmarshal(text, &read); err != nil {
 		return page{}, fmt.Errorf("%s: %w", name, err)
 	}
+
 	return read, nil
 }
 
@@ -170,10 +176,12 @@ func (l *Ledger) change(pod types.UID, with func([]ledgerEntry) []ledgerEntry) {
 	if !ok {
 		return
 	}
+
 	changed := with(l.entries(pod))
 	if len(changed) == 0 {
 		return
 	}
+
 	text, err := json.Marshal(page{changed[max(0, len(changed)-maxEntries):]})
 	if err == nil {
 		_ = writeWhole(name, text)
@@ -185,6 +193,7 @@ func writeWhole(name string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
 	}
+
 	temp, err := os.CreateTemp(filepath.Dir(name), tempPrefix+"*") // mode 0600
 	if err != nil {
 		return err
@@ -196,6 +205,7 @@ func writeWhole(name string, text []byte) error {
 	if err != nil {
 		return err
 	}
+
 	return os.Rename(temp.Name(), name)
 }
 
@@ -206,6 +216,7 @@ func (l *Ledger) prune() {
 		return
 	}
 	defer dir.Close()
+
 	files, _ := dir.ReadDir(maxPruned)
 	for _, file := range files {
 		name := file.Name()
@@ -231,10 +242,12 @@ func (l *Ledger) lock(ctx context.Context, pod types.UID) (unlock func()) {
 	if !ok || os.MkdirAll(l.dir, 0o700) != nil {
 		return func() {}
 	}
+
 	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return func() {}
 	}
+
 	unlock = func() { _ = file.Close() }
 
 	ctx, cancel := context.WithTimeout(ctx, lockPatience)
@@ -246,9 +259,11 @@ func (l *Ledger) lock(ctx context.Context, pod types.UID) (unlock func()) {
 			now := time.Now()
 			_ = os.Chtimes(name, now, now)
 		}
+
 		if locked || err != nil {
 			return unlock
 		}
+
 		select {
 		case <-ctx.Done():
 			return unlock

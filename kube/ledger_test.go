@@ -34,16 +34,19 @@ func TestLedgerKeeps(t *testing.T) {
 	if got := ledger.entries("pod-2"); len(got) != 0 {
 		t.Errorf("entries of another pod = %+v, want none", got)
 	}
+
 	want.Failed = strings.Repeat("x", maxFailed)
 	ledger.markFailed(t.Context(), "pod-1", want.Name, want.Failed+"y")
 	if got := ledger.entries("pod-1"); len(got) != 1 || got[0] != want {
 		t.Errorf("entries = %+v, want %+v", got, want)
 	}
+
 	for name, want := range map[string]os.FileMode{dir: 0o700 | os.ModeDir, filepath.Join(dir, "pod-1.json"): 0o600} {
 		if info, err := os.Stat(name); err != nil || info.Mode() != want {
 			t.Errorf("%s: %v, %v, want mode %v", name, info.Mode(), err, want)
 		}
 	}
+
 	if len(*told) > 0 {
 		t.Errorf("told %q, want nothing", *told)
 	}
@@ -55,6 +58,7 @@ func TestLedgerBounded(t *testing.T) {
 	for n := range maxEntries + 3 {
 		ledger.add("pod", ledgerEntry{Name: fmt.Sprint(n)})
 	}
+
 	if got := ledger.entries("pod"); len(got) != maxEntries || got[0].Name != "3" {
 		t.Errorf("%d entries from %v on, want the newest %d", len(got), got[0], maxEntries)
 	}
@@ -71,12 +75,14 @@ func TestLedgerBounded(t *testing.T) {
 			}
 		}
 	}
+
 	ledger.add("pod", ledgerEntry{Name: "one more"})
 	var left []string
 	files, _ := os.ReadDir(dir)
 	for _, file := range files {
 		left = append(left, file.Name())
 	}
+
 	if got := strings.Join(left, " "); got != "mine.txt pod.json young.json" {
 		t.Errorf("left: %s, want what is young or not the ledger's", got)
 	}
@@ -106,14 +112,17 @@ func TestLedgerIgnores(t *testing.T) {
 		if err := firstError(os.MkdirAll(dir, 0o700), spoil(filepath.Join(dir, "pod.json"))); err != nil {
 			t.Fatal(err)
 		}
+
 		for range 2 {
 			if got := ledger.entries("pod"); len(got) != 0 {
 				t.Errorf("%s: entries = %+v, want none", what, got)
 			}
 		}
+
 		if len(*told) != 1 {
 			t.Errorf("%s: told %q, want one note", what, *told)
 		}
+
 		ledger.add("pod", ledgerEntry{Name: "made"})
 		if got := ledger.entries("pod"); what != "a directory" && (len(got) != 1 || got[0].Name != "made") {
 			t.Errorf("%s: entries after one more = %+v, want that", what, got)
@@ -141,6 +150,7 @@ func TestLedgerNoPlace(t *testing.T) {
 			t.Errorf("entries of %q = %+v, want none", pod, got)
 		}
 	}
+
 	if _, err := os.Stat(dir); err == nil {
 		t.Errorf("%s was made, want nothing written", dir)
 	}
@@ -149,6 +159,7 @@ func TestLedgerNoPlace(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, nowhere := range []*Ledger{nil, NewLedger("", nil), NewLedger(filepath.Join(file, "below"), nil)} {
 		nowhere.add("pod", ledgerEntry{Name: "made"})
 		nowhere.markFailed(t.Context(), "pod", "made", "why")
@@ -157,6 +168,7 @@ func TestLedgerNoPlace(t *testing.T) {
 			t.Errorf("entries = %+v, want none", got)
 		}
 	}
+
 	if len(*told) > 0 {
 		t.Errorf("told %q, want nothing", *told)
 	}
@@ -176,6 +188,7 @@ func TestLedgerTogether(t *testing.T) {
 			own.add("pod", ledgerEntry{Name: fmt.Sprint(n)})
 		})
 	}
+
 	all.Wait()
 	if got := NewLedger(dir, nil).entries("pod"); len(got) != many {
 		t.Errorf("%d entries of %d: %+v", len(got), many, got)

@@ -81,16 +81,19 @@ func (c *Cluster) dialWebSocket(ctx context.Context, at *url.URL) (*link, error)
 	if err != nil {
 		return nil, err
 	}
+
 	// RFC 6455, 4.1: a WebSocket begins with a GET.
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
 	if err != nil {
 		return nil, err
 	}
+
 	conn, err := websocket.Negotiate(transport, holder, request,
 		constants.WebsocketsSPDYTunnelingPrefix+portforward.PortForwardProtocolV1Name)
 	if err != nil {
 		return nil, err
 	}
+
 	return newLink(portforward.NewTunnelingConnectionWithLogger(logr.Discard(), conn), conn.NetConn())
 }
 
@@ -99,29 +102,35 @@ func (c *Cluster) dialSPDY(ctx context.Context, at *url.URL) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	dialer, err := spdy.NewRoundTripperWithConfig(spdy.RoundTripperConfig{TLS: tlsConfig, Proxier: c.streams.Proxy})
 	if err != nil {
 		return nil, err
 	}
+
 	upgraded := &upgrade{dial: dialer.Dial}
 	transport, err := rest.HTTPWrappersForConfig(c.streams, upgraded)
 	if err != nil {
 		return nil, err
 	}
+
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, at.String(), nil)
 	if err != nil {
 		return nil, err
 	}
+
 	request.Header.Set(httpstream.HeaderProtocolVersion, portforward.PortForwardProtocolV1Name)
 	response, err := transport.RoundTrip(request) //nolint:bodyclose // of the connection, which is closed
 	if err != nil {
 		return nil, err
 	}
+
 	if response.StatusCode != http.StatusSwitchingProtocols ||
 		!strings.EqualFold(response.Header.Get(httpstream.HeaderUpgrade), spdy.HeaderSpdy31) {
 		defer upgraded.conn.Close()
 		return nil, refusal(response, spdy.HeaderSpdy31)
 	}
+
 	return newLink(upgraded.conn, upgraded.conn.Conn)
 }
 
@@ -151,11 +160,13 @@ func (u *upgrade) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	defer context.AfterFunc(request.Context(), func() { _ = conn.Close() })()
+
 	u.conn = &buffered{conn, bufio.NewReader(conn)}
 	response, err := http.ReadResponse(u.conn.reader, request)
 	if err != nil {
 		_ = conn.Close()
 	}
+
 	return response, err
 }
 
@@ -190,11 +201,13 @@ func (t *tunnel) Write(p []byte) (int, error) {
 	if rest := int(t.frame[5])<<16 | int(t.frame[6])<<8 | int(t.frame[7]); len(t.frame) < frameHeader+rest {
 		return len(p), nil
 	}
+
 	_, err := t.Conn.Write(t.frame)
 	t.frame = t.frame[:0]
 	if err != nil {
 		return 0, err
 	}
+
 	return len(p), nil
 }
 

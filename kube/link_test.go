@@ -42,6 +42,7 @@ func TestTunnel(t *testing.T) {
 			t.Errorf("Write(%d bytes) = %d, %v", len(piece), n, err)
 		}
 	}
+
 	want := []string{
 		"\x00\x00\x00\x03\x00\x00\x00\x05hello", "\x00\x00\x00\x03\x01\x00\x00\x00", "\x80\x03\x00\x06\x00\x00\x00\x04ping",
 		"\x00\x00\x00\x03\x00\x01\x00\x00" + strings.Repeat("x", 1<<16),
@@ -49,6 +50,7 @@ func TestTunnel(t *testing.T) {
 	if !slices.Equal(below.wrote, want) {
 		t.Errorf("%d writes: %.100q, want %d: %.100q", len(below.wrote), below.wrote, len(want), want)
 	}
+
 	for range 2 {
 		if err := through.Close(); err != nil || below.closed != 1 {
 			t.Errorf("Close = %v, closed %d times below, want once", err, below.closed)
@@ -64,6 +66,7 @@ func TestRefusal(t *testing.T) {
 	if err := answer(status); !apierrors.IsForbidden(err) || err.Error() != "no" {
 		t.Errorf("refusal = %v, want a Status", err)
 	}
+
 	for _, body := range []string{"", "<html>go away</html>", "{}"} {
 		if err := answer(body); apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "403 Forbidden: "+body) {
 			t.Errorf("refusal of %q = %v, want the answer", body, err)

@@ -34,6 +34,7 @@ func (l LogContainers) Of(pod *corev1.Pod) []string {
 	if len(l.Names) > 0 {
 		return slices.DeleteFunc(all, func(name string) bool { return !slices.Contains(l.Names, name) })
 	}
+
 	first, _ := defaultContainer(pod)
 	annotated := first != "" && pod.Annotations[defaultContainerAnnotation] == first
 	switch {
@@ -42,6 +43,7 @@ func (l LogContainers) Of(pod *corev1.Pod) []string {
 	case l.Which == OneContainer, l.Which == DefaultElseAll && annotated:
 		return []string{first}
 	}
+
 	return logContainers(pod, l.Init, l.Ephemeral, false)
 }
 
@@ -57,17 +59,21 @@ func logContainers(pod *corev1.Pod, initial, ephemeral, managers bool) []string 
 			names = append(names, pod.Spec.InitContainers[i].Name)
 		}
 	}
+
 	for i := range pod.Spec.Containers {
 		names = append(names, pod.Spec.Containers[i].Name)
 	}
+
 	if !ephemeral {
 		return names
 	}
+
 	for i := range pod.Spec.EphemeralContainers {
 		if _, ours := managerOf(&pod.Spec.EphemeralContainers[i]); !ours || managers {
 			names = append(names, pod.Spec.EphemeralContainers[i].Name)
 		}
 	}
+
 	return names
 }
 

@@ -47,6 +47,7 @@ func (r *LogReader) Next() (LogLine, error) {
 		if room := MaxLogLine + 64 - len(r.line); len(piece) > room {
 			piece, cut = piece[:room], true
 		}
+
 		r.line = append(r.line, piece...)
 		switch {
 		case err == nil:
@@ -56,6 +57,7 @@ func (r *LogReader) Next() (LogLine, error) {
 		case len(r.line) > 0:
 			return parseLogLine(r.line, cut, true), nil
 		}
+
 		return LogLine{}, err
 	}
 }
@@ -74,8 +76,10 @@ func parseLogLine(line []byte, cut, open bool) LogLine {
 			parsed.Time, parsed.Text = stamp, text[at+1:]
 		}
 	}
+
 	if len(parsed.Text) > MaxLogLine {
 		parsed.Text, parsed.Cut = parsed.Text[:MaxLogLine], true
 	}
+
 	return parsed
 }

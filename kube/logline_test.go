@@ -34,6 +34,7 @@ func TestLogReader(t *testing.T) {
 					i, test.log, got.Time, got.Text, got.Cut, got.Open, err, want.Text, want.Cut, want.Open)
 			}
 		}
+
 		if got, err := reader.Next(); !errors.Is(err, io.EOF) {
 			t.Errorf("after the last line of %.60q: %.60q, %v, want EOF", test.log, got.Text, err)
 		}
@@ -50,6 +51,7 @@ func FuzzLogReader(f *testing.F) {
 			if err != nil {
 				break
 			}
+
 			lines++
 			if line.Open {
 				open++
@@ -58,6 +60,7 @@ func FuzzLogReader(f *testing.F) {
 				t.Errorf("a line of %d bytes, or of several lines", len(line.Text))
 			}
 		}
+
 		if want := strings.Count(log, "\n"); lines-open != want || open > 1 {
 			t.Errorf("%d lines and %d open, want %d and 1 at most", lines-open, open, want)
 		}

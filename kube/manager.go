@@ -51,6 +51,7 @@ func (m Manager) args() []string {
 			args = append(args, "--"+flag[0]+"="+flag[1])
 		}
 	}
+
 	return args
 }
 
@@ -60,6 +61,7 @@ func managerOf(c *corev1.EphemeralContainer) (Manager, bool) {
 	if len(c.Args) == 0 || c.Args[0] != "manager" {
 		return Manager{}, false
 	}
+
 	var m Manager
 	for _, arg := range c.Args[1:] {
 		name, value, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
@@ -80,6 +82,7 @@ func managerOf(c *corev1.EphemeralContainer) (Manager, bool) {
 			m.IdleTimeout, _ = time.ParseDuration(value)
 		}
 	}
+
 	return m, m.Role != ""
 }
 

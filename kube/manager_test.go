@@ -18,6 +18,7 @@ func TestManagerArgsNet(t *testing.T) {
 	if !slices.Equal(container.Args, want) {
 		t.Errorf("args = %q, want %q", container.Args, want)
 	}
+
 	got, ok := managerOf(&container)
 	if !ok || got != m {
 		t.Errorf("managerOf(args) = %+v, %t, want %+v", got, ok, m)
@@ -32,6 +33,7 @@ func TestManagerArgs(t *testing.T) {
 	if !ok || got != m {
 		t.Errorf("managerOf(args) = %+v, %t, want %+v", got, ok, m)
 	}
+
 	for _, args := range [][]string{nil, {"sh"}, {"manager"}, {"manager", "--target=app"}} {
 		container.Args = args
 		if got, ok := managerOf(&container); ok {

@@ -22,6 +22,7 @@ func (c *Cluster) ManagerLine(ctx context.Context, namespace, pod, container str
 		return nil, err
 	}
 	defer log.Close()
+
 	line, last, err := firstObject(log)
 	switch {
 	case err == nil:
@@ -33,6 +34,7 @@ func (c *Cluster) ManagerLine(ctx context.Context, namespace, pod, container str
 	case errors.Is(err, io.EOF):
 		err = errors.New(joinReason("it ended before the container was ready", last))
 	}
+
 	return nil, &Error{Doing: request.doing(), Err: err, Next: fmt.Sprintf("kubectl logs -n %s %s -c %s tells more", namespace, pod, container)}
 }
 
@@ -86,6 +88,7 @@ func firstObject(log io.Reader) (line []byte, last string, err error) {
 		if len(line) > 0 {
 			before, last = last, string(line)
 		}
+
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
 			return nil, "", fmt.Errorf("a line of more than %d bytes", maxLogLine)
@@ -95,5 +98,6 @@ func firstObject(log io.Reader) (line []byte, last string, err error) {
 			return bytes.Clone(bytes.TrimSuffix(line, []byte("\n"))), "", nil
 		}
 	}
+
 	return nil, before + last, fmt.Errorf("%d lines, none of which a manager prints when it is ready", maxLogLines)
 }

@@ -22,6 +22,7 @@ func TestFirstObject(t *testing.T) {
 			t.Errorf("%s: firstObject = %q, %q, %v, want %q, %q", c.name, line, last, err, c.want, c.last)
 		}
 	}
+
 	for name, log := range map[string]string{
 		"too many lines": strings.Repeat("x\n", maxLogLines) + "{}\n",
 		"too long":       "{" + strings.Repeat("x", maxLogLine-1) + "\n",

@@ -73,11 +73,13 @@ func (m mutation) spoils() bool {
 	if root && (m.user() != 0 || m.nonRoot()) || is(got.Privileged) || isUnmasked(got) {
 		return true
 	}
+
 	had, has := capabilities(asked), capabilities(got)
 	needed := had.Add
 	if len(had.Drop) == 0 {
 		needed = slices.Concat(needed, reliedOn)
 	}
+
 	return slices.ContainsFunc(needed, func(c corev1.Capability) bool { return !effective(has, c) }) ||
 		slices.ContainsFunc(has.Add, func(c corev1.Capability) bool { return !effective(had, c) })
 }
@@ -128,6 +130,7 @@ func effective(c corev1.Capabilities, one corev1.Capability) bool {
 	case has(c.Add, one, "ALL"):
 		return true
 	}
+
 	return slices.Contains(runtimeCapabilities, one) && !has(c.Drop, "ALL")
 }
 
@@ -155,9 +158,11 @@ func (m mutation) changes() []string {
 	if m.asked.TargetContainerName != m.got.TargetContainerName {
 		said = append(said, fmt.Sprintf("targetContainerName=%q", m.got.TargetContainerName))
 	}
+
 	for _, mount := range m.got.VolumeMounts {
 		said = append(said, shortened(fmt.Sprintf("volumeMounts: %s at %s", mount.Name, mount.MountPath)))
 	}
+
 	return append(said, securityChanges(orNone(m.asked.SecurityContext), orNone(m.got.SecurityContext))...)
 }
 
@@ -172,6 +177,7 @@ func securityChanges(asked, got corev1.SecurityContext) []string {
 	if got.ProcMount != nil && *got.ProcMount != corev1.DefaultProcMount {
 		said = append(said, "procMount="+string(*got.ProcMount))
 	}
+
 	said = appendChange(said, "readOnlyRootFilesystem", asked.ReadOnlyRootFilesystem, got.ReadOnlyRootFilesystem)
 
 	had, has := capabilities(asked), capabilities(got)
@@ -191,12 +197,14 @@ func securityChanges(asked, got corev1.SecurityContext) []string {
 		}
 		said = append(said, "seccompProfile="+kind)
 	}
+
 	if got.AppArmorProfile != nil && asked.AppArmorProfile == nil {
 		said = append(said, "appArmorProfile="+string(got.AppArmorProfile.Type))
 	}
 	if got.SELinuxOptions != nil && asked.SELinuxOptions == nil {
 		said = append(said, "seLinuxOptions="+joinReason(got.SELinuxOptions.Type, got.SELinuxOptions.Level))
 	}
+
 	return said
 }
 

@@ -15,11 +15,13 @@ func TestMutation(t *testing.T) {
 			c.SecurityContext.Capabilities.Drop = append(c.SecurityContext.Capabilities.Drop, names...)
 		}
 	}
+
 	add := func(names ...corev1.Capability) func(*corev1.EphemeralContainer) {
 		return func(c *corev1.EphemeralContainer) {
 			c.SecurityContext.Capabilities.Add = append(c.SecurityContext.Capabilities.Add, names...)
 		}
 	}
+
 	for _, c := range []struct {
 		name    string
 		profile Profile
@@ -82,11 +84,13 @@ func TestMutation(t *testing.T) {
 	if m := mutationOf(pod, net); m.spoils() || m.changes() != nil {
 		t.Errorf("net container: changes = %q, spoils = %t, want none", m.changes(), m.spoils())
 	}
+
 	pod.Spec.EphemeralContainers[0].SecurityContext.RunAsUser = &root
 	drop("NET_ADMIN")(&pod.Spec.EphemeralContainers[0])
 	if m := mutationOf(pod, net); !m.spoils() {
 		t.Errorf("net container without NET_ADMIN: changes = %q, want it spoilt", m.changes())
 	}
+
 	pod.Spec.EphemeralContainers = nil
 	if m := mutationOf(pod, net); !m.spoils() || len(m.changes()) != 1 {
 		t.Errorf("no container: changes = %q, spoils = %t, want it spoilt", m.changes(), m.spoils())
@@ -104,6 +108,7 @@ func TestSpoilt(t *testing.T) {
 		ephemeral(pod, m.newName(), "i", m, running)
 		change(&pod.Spec.EphemeralContainers[len(pod.Spec.EphemeralContainers)-1])
 	}
+
 	whole := func(*corev1.EphemeralContainer) {}
 	nonRoot := func(c *corev1.EphemeralContainer) { yes := true; c.SecurityContext.RunAsNonRoot = &yes }
 	with := func(change func(*Manager)) Manager { m := mine; change(&m); return m }
@@ -113,6 +118,7 @@ func TestSpoilt(t *testing.T) {
 	if spoilt := i.spoiltOf(ProfileChroot); spoilt != nil {
 		t.Errorf("spoiltOf = %v, want nil", spoilt)
 	}
+
 	put(mine, nonRoot)
 	if found := firstOwn(i); found != "" {
 		t.Errorf("own containers: %s, which was changed, want none", found)

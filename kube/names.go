@@ -37,6 +37,7 @@ func (c *Cluster) Names(ctx context.Context, resource string) ([]Named, error) {
 	if err != nil {
 		return nil, &Error{Doing: doing, Err: err}
 	}
+
 	// The API's conventions for "Receiving resources as Tables", in
 	// kubernetes.io/docs/reference/using-api/api-concepts; a server that does
 	// not know the type sends whole objects, whose metadata is the same.
@@ -49,10 +50,12 @@ func (c *Cluster) Names(ctx context.Context, resource string) ([]Named, error) {
 		return nil, c.explain(ctx, doing, right, err)
 	}
 	defer answer.Close() //nolint:errcheck // read to its end, or not wanted
+
 	names, err := decodeNames(io.LimitReader(answer, mostNameBytes))
 	if err != nil {
 		return nil, &Error{Doing: doing, Err: err}
 	}
+
 	return names, nil
 }
 
@@ -67,9 +70,11 @@ func decodeNames(r io.Reader) ([]Named, error) {
 			} `json:"metadata"`
 		} `json:"items"`
 	}
+
 	if err := json.NewDecoder(r).Decode(&list); err != nil {
 		return nil, fmt.Errorf("decode: %w", err)
 	}
+
 	var names []Named
 	for _, item := range list.Items {
 		m := item.Metadata
@@ -77,6 +82,7 @@ func decodeNames(r io.Reader) ([]Named, error) {
 			names = append(names, Named{m.Name, m.Labels, m.DeletionTimestamp != ""})
 		}
 	}
+
 	return names, nil
 }
 
@@ -92,5 +98,6 @@ func (c *Cluster) resourceOf(name string) (resource, error) {
 	case "deployments", "statefulsets", "daemonsets", "replicasets":
 		return resource{c.apps, c.codec, name, c.Namespace}, nil
 	}
+
 	return resource{}, fmt.Errorf("no resource %q", name)
 }

@@ -19,6 +19,7 @@ func TestNames(t *testing.T) {
 			{"metadata": {"name": %q, "labels": {"app": "web"}}},
 			{"metadata": {"name": "old", "deletionTimestamp": "2026-01-01T00:00:00Z"}}]}`, r.URL.Path)
 	}))
+
 	for resource, path := range map[string]string{
 		Namespaces: "/api/v1/namespaces", "pods": "/api/v1/namespaces/ns/pods",
 		"deployments": "/apis/apps/v1/namespaces/ns/deployments", "jobs": "/apis/batch/v1/namespaces/ns/jobs",
@@ -28,6 +29,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("Names(%s) = %+v, %v, want those of %s", resource, names, err, path)
 		}
 	}
+
 	if _, err := cluster.Names(t.Context(), "secrets"); err == nil {
 		t.Error("Names(secrets): no error, want one: nobody completes them")
 	}

@@ -28,6 +28,7 @@ func (t Target) Need(p Profile) (would Profile, why string, needs bool) {
 	case p == ProfileChroot && slices.ContainsFunc(added, hasSysAdmin):
 		return ProfileSetns, fmt.Sprintf("the target has %s, and with it SYS_ADMIN, which the shell lacks", strings.Join(added, ", ")), true
 	}
+
 	return "", "", false
 }
 
@@ -57,6 +58,7 @@ func addedCapabilities(t Target) []string {
 			added = append(added, string(name))
 		}
 	}
+
 	return added
 }
 
@@ -66,6 +68,7 @@ func runsAsRoot(t Target) bool {
 	if status := statusOf(t.Pod, t.Container); status != nil && status.User != nil && status.User.Linux != nil {
 		return status.User.Linux.UID == 0
 	}
+
 	own, pod := securityContextOf(t.Pod, t.Container), t.Pod.Spec.SecurityContext
 	switch {
 	case own != nil && own.RunAsUser != nil:
@@ -73,5 +76,6 @@ func runsAsRoot(t Target) bool {
 	case pod != nil && pod.RunAsUser != nil:
 		return *pod.RunAsUser == 0
 	}
+
 	return false
 }

@@ -14,6 +14,7 @@ func TestParseKernel(t *testing.T) {
 			t.Errorf("ParseKernel(%q) = %v, %v, want %v", release, got, err, want)
 		}
 	}
+
 	for _, release := range []string{"", "5", "five.three", "5.", ".3", "99999999999999999999.1"} {
 		if got, err := ParseKernel(release); err == nil {
 			t.Errorf("ParseKernel(%q) = %v, want an error", release, got)
@@ -53,6 +54,7 @@ func TestFullImageName(t *testing.T) {
 			t.Errorf("fullImageName(%q) = %q, want %q", image, got, want)
 		}
 	}
+
 	node := &corev1.Node{Status: corev1.NodeStatus{Images: []corev1.ContainerImage{{Names: []string{"docker.io/library/a:1"}}}}}
 	if !HasImage(node, "a:1") || HasImage(node, "a:2") {
 		t.Errorf("HasImage(a:1), (a:2) = %v, %v, want true, false", HasImage(node, "a:1"), HasImage(node, "a:2"))
@@ -67,6 +69,7 @@ func TestImageSeen(t *testing.T) {
 		pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers, c)
 		pod.Status.EphemeralContainerStatuses = append(pod.Status.EphemeralContainerStatuses, corev1.ContainerStatus{Name: name, State: state})
 	}
+
 	add("ran", "kdiag:1", corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}})
 	add("stuck", "kdiag:2", corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "no such image"}})
 	add("starts", "kdiag:3", corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}})

@@ -46,6 +46,7 @@ func (c *Cluster) Peers(ctx context.Context) (peers Peers, missing []string) {
 			missing = append(missing, text)
 		}
 	}
+
 	peers = Peers{}
 	if pods != nil {
 		peers.addPods(pods.Items)
@@ -53,6 +54,7 @@ func (c *Cluster) Peers(ctx context.Context) (peers Peers, missing []string) {
 	if services != nil {
 		peers.addServices(services.Items)
 	}
+
 	return peers, missing
 }
 
@@ -65,6 +67,7 @@ func listWidely[T any, P pointer[T]](ctx context.Context, c *Cluster, of func(na
 	if err == nil {
 		return found, ""
 	}
+
 	name := of("").name
 	if !apierrors.IsForbidden(err) {
 		return nil, name + ": " + oneLine(c.plain(err).Error())
@@ -72,6 +75,7 @@ func listWidely[T any, P pointer[T]](ctx context.Context, c *Cluster, of func(na
 	if found, err = list[T, P](ctx, of(c.Namespace), cached); err != nil {
 		return nil, name + ": no right to list them"
 	}
+
 	return found, name + " of other namespaces: no right to list them"
 }
 
@@ -82,12 +86,15 @@ func (p Peers) addPods(pods []corev1.Pod) {
 		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 			continue
 		}
+
 		for _, host := range append(pod.Status.HostIPs, corev1.HostIP{IP: pod.Status.HostIP}) {
 			p.add(host.IP, Peer{Kind: "node", Name: pod.Spec.NodeName})
 		}
+
 		if pod.Spec.HostNetwork {
 			continue // its addresses are the node's
 		}
+
 		for _, own := range append(pod.Status.PodIPs, corev1.PodIP{IP: pod.Status.PodIP}) {
 			p.add(own.IP, Peer{"pod", pod.Namespace, pod.Name})
 		}

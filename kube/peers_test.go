@@ -17,6 +17,7 @@ func TestPeers(t *testing.T) {
 			Status:     corev1.PodStatus{Phase: phase, PodIP: ip, PodIPs: []corev1.PodIP{{IP: ip}, {IP: "fd00::" + ip[len(ip)-1:]}}, HostIP: "192.0.2.1"},
 		}
 	}
+
 	service := corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "web"}}
 	service.Spec.ClusterIP, service.Spec.ClusterIPs, service.Spec.ExternalIPs = "10.96.0.1", []string{"10.96.0.1", "fd01::1"}, []string{"198.51.100.1"}
 	service.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "203.0.113.1"}, {Hostname: "lb.example"}}
@@ -37,6 +38,7 @@ func TestPeers(t *testing.T) {
 	} {
 		want[netip.MustParseAddr(address)] = peer
 	}
+
 	if !maps.Equal(got, want) {
 		t.Errorf("peers = %v, want %v", got, want)
 	}

@@ -62,6 +62,7 @@ func watchPlugin(config *rest.Config) {
 	if config.ExecProvider == nil {
 		return
 	}
+
 	config.Wrap(func(base http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(request *http.Request) (*http.Response, error) {
 			if passed, ok := request.Context().Value(passedKey{}).(*atomic.Bool); ok {

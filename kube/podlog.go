@@ -53,14 +53,17 @@ func (c *Cluster) OpenLog(ctx context.Context, r LogRequest) (io.ReadCloser, err
 		since := metav1.NewTime(r.Since)
 		options.SinceTime = &since
 	}
+
 	if r.SinceSeconds > 0 {
 		options.SinceSeconds = &r.SinceSeconds
 	}
+
 	log, err := c.pods(r.Namespace).of(c.lasting.Get()).Name(r.Pod).SubResource("log").
 		VersionedParams(options, c.codec).Stream(ctx)
 	if err == nil {
 		return log, nil
 	}
+
 	doing := r.doing()
 	switch {
 	case context.Cause(ctx) != nil:
@@ -74,5 +77,6 @@ func (c *Cluster) OpenLog(ctx context.Context, r LogRequest) (io.ReadCloser, err
 	default:
 		err = c.explain(ctx, doing, getLog.in(r.Namespace, r.Pod), err)
 	}
+
 	return nil, err
 }

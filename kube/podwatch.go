@@ -37,6 +37,7 @@ func (c *Cluster) WatchPods(ctx context.Context, s Selection, w PodWatch) error 
 	if err != nil {
 		return err
 	}
+
 	doing := "list the pods of " + s.String()
 	known, listed, broken := map[types.UID]bool{}, false, false
 	for {
@@ -51,16 +52,19 @@ func (c *Cluster) WatchPods(ctx context.Context, s Selection, w PodWatch) error 
 			broken = false
 			w.Broken(nil)
 		}
+
 		if err == nil {
 			err = c.followPods(ctx, options, version, known, w)
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+
 		if err != nil && !broken && !apierrors.IsGone(err) && !apierrors.IsResourceExpired(err) {
 			broken = true
 			w.Broken(c.explain(ctx, "watch the pods of "+s.String(), watchPods.in(c.Namespace, ""), err))
 		}
+
 		select {
 		case <-time.After(rewatch):
 		case <-ctx.Done():
@@ -89,20 +93,24 @@ func (c *Cluster) listPods(ctx context.Context, options metav1.ListOptions, know
 	if err != nil {
 		return "", err
 	}
+
 	there := map[types.UID]bool{}
 	for i := range got.Items {
 		there[got.Items[i].UID] = true
 	}
+
 	for uid := range known {
 		if !there[uid] {
 			delete(known, uid)
 			w.Gone(uid)
 		}
 	}
+
 	for i := range got.Items {
 		known[got.Items[i].UID] = true
 		w.Changed(&got.Items[i])
 	}
+
 	return got.ResourceVersion, nil
 }
 
@@ -115,21 +123,26 @@ func (c *Cluster) followPods(ctx context.Context, options metav1.ListOptions, ve
 		return err
 	}
 	defer changes.Stop()
+
 	for event := range changes.ResultChan() {
 		if event.Type == watch.Error {
 			return apierrors.FromObject(event.Object)
 		}
+
 		pod, ok := event.Object.(*corev1.Pod)
 		if !ok {
 			continue
 		}
+
 		if event.Type == watch.Deleted {
 			delete(known, pod.UID)
 			w.Gone(pod.UID)
 			continue
 		}
+
 		known[pod.UID] = true
 		w.Changed(pod)
 	}
+
 	return nil
 }

@@ -47,15 +47,18 @@ func (c *Cluster) openForward(ctx context.Context, namespace, pod string, port u
 		return nil, err
 	}
 	defer context.AfterFunc(ctx, link.cut)()
+
 	failure, data, err := link.streamPair(port)
 	if err == nil {
 		// The protocol has nothing to be said on it from this side.
 		err = failure.Close()
 	}
+
 	if err != nil {
 		link.close()
 		return nil, err
 	}
+
 	return newForwarded(link, data, failure, doing, port), nil
 }
 
@@ -67,6 +70,7 @@ func (l *link) streamPair(port uint16) (failure, data httpstream.Stream, err err
 		stream httpstream.Stream
 		err    error
 	}
+
 	answers := make(chan made, 2)
 	for _, kind := range []string{corev1.StreamTypeError, corev1.StreamTypeData} {
 		headers := http.Header{}
@@ -79,6 +83,7 @@ func (l *link) streamPair(port uint16) (failure, data httpstream.Stream, err err
 			answers <- made{kind, stream, err}
 		}()
 	}
+
 	for range 2 {
 		select {
 		case answer := <-answers:
@@ -94,6 +99,7 @@ func (l *link) streamPair(port uint16) (failure, data httpstream.Stream, err err
 			return nil, nil, errLinkLost
 		}
 	}
+
 	return failure, data, nil
 }
 
@@ -168,6 +174,7 @@ func (f *forwarded) why() error {
 	case <-time.After(failureWait):
 	case <-f.closed:
 	}
+
 	switch {
 	case done(f.closed):
 		return net.ErrClosed
@@ -176,6 +183,7 @@ func (f *forwarded) why() error {
 	case lost:
 		return &Error{Doing: f.doing, Err: errLinkLost}
 	}
+
 	return io.EOF
 }
 
@@ -208,6 +216,7 @@ func (f *forwarded) Write(p []byte) (int, error) {
 			return written, err
 		}
 	}
+
 	return written, nil
 }
 
@@ -222,6 +231,7 @@ func (f *forwarded) beginWrite() error {
 	case f.overdue():
 		return os.ErrDeadlineExceeded
 	}
+
 	f.busy = true
 	return nil
 }
@@ -240,6 +250,7 @@ func (f *forwarded) endWrite(err error) error {
 	case errors.Is(err, io.EOF): // spdystream's word for a connection that is gone
 		err = errLinkLost
 	}
+
 	return &Error{Doing: f.doing, Err: err}
 }
 
@@ -253,10 +264,12 @@ func (f *forwarded) SetWriteDeadline(t time.Time) error {
 	if f.timer != nil {
 		f.timer.Stop()
 	}
+
 	f.due, f.timer = time.Time{}, nil
 	if t.IsZero() || done(f.closed) {
 		return nil
 	}
+
 	left := time.Until(t)
 	f.due = time.Now().Add(left) // by the clock that a timer goes by
 	f.timer = time.AfterFunc(left, func() {
@@ -266,6 +279,7 @@ func (f *forwarded) SetWriteDeadline(t time.Time) error {
 			f.link.cut()
 		}
 	})
+
 	return nil
 }
 

@@ -20,5 +20,6 @@ func DeclaredPorts(pod *corev1.Pod, container string) []uint16 {
 			}
 		}
 	}
+
 	return ports
 }

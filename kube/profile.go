@@ -65,6 +65,7 @@ func (p Profile) Means() string {
 	case ProfileRestricted:
 		return "look-only: beside the target, whose files are under /proc/PID/root"
 	}
+
 	return string(p)
 }
 
@@ -142,6 +143,7 @@ func (p Profile) securityContext(t Target) *corev1.SecurityContext {
 		sc.Capabilities = &corev1.Capabilities{Drop: noCapabilities}
 		return sc
 	}
+
 	asRoot(sc)
 	add := []corev1.Capability{"SYS_CHROOT"}
 	switch p {
@@ -150,6 +152,7 @@ func (p Profile) securityContext(t Target) *corev1.SecurityContext {
 	case ProfileChroot:
 		add = append(add, "SYS_PTRACE")
 	}
+
 	sc.Capabilities = &corev1.Capabilities{Add: add}
 	return sc
 }
@@ -165,6 +168,7 @@ func targetUser(t Target) (uid, gid *int64) {
 	if pod := t.Pod.Spec.SecurityContext; pod != nil {
 		uid, gid = pod.RunAsUser, pod.RunAsGroup
 	}
+
 	if own := securityContextOf(t.Pod, t.Container); own != nil {
 		if own.RunAsUser != nil {
 			uid = own.RunAsUser
@@ -173,10 +177,12 @@ func targetUser(t Target) (uid, gid *int64) {
 			gid = own.RunAsGroup
 		}
 	}
+
 	if uid == nil || *uid == 0 {
 		user := unknownUser
 		return &user, &user
 	}
+
 	return uid, gid
 }
 

@@ -47,6 +47,7 @@ func TestSecurityContext(t *testing.T) {
 		ProfileBaseline:   {"SYS_CHROOT"},
 		ProfileRestricted: nil,
 	}
+
 	for _, p := range everyProfile {
 		sc := p.securityContext(target)
 		if !slices.Equal(sc.Capabilities.Add, want[p]) {
@@ -62,6 +63,7 @@ func TestSecurityContext(t *testing.T) {
 			t.Errorf("%s runs as uid %d", p, *sc.RunAsUser)
 		}
 	}
+
 	drop := ProfileRestricted.securityContext(target)
 	if !slices.Equal(drop.Capabilities.Drop, []corev1.Capability{"ALL"}) || *drop.AllowPrivilegeEscalation || !*drop.RunAsNonRoot {
 		t.Errorf("restricted: %+v, want no privileges at all", drop)
@@ -110,6 +112,7 @@ func TestTargetUser(t *testing.T) {
 		}
 		return Target{Pod: p, Container: "app"}
 	}
+
 	for _, c := range []struct {
 		name   string
 		target Target

@@ -50,6 +50,7 @@ func refuserOf(err error) refuser {
 	if status.Details != nil {
 		about = *status.Details
 	}
+
 	switch {
 	case slices.ContainsFunc(about.Causes, isFieldError):
 		return byValidation
@@ -65,6 +66,7 @@ func refuserOf(err error) refuser {
 		// for a code of at least 400. Most have no reason.
 		return byWebhook
 	}
+
 	return refuserByCode(status.Code, about)
 }
 
@@ -106,6 +108,7 @@ func refuserByCode(code int32, about metav1.StatusDetails) refuser {
 			return byWebhook
 		}
 	}
+
 	return byNobody
 }
 
@@ -144,6 +147,7 @@ func (r setback) whom(namespace string) string {
 	case byValidation:
 		return validationHint(r.err)
 	}
+
 	return "ask who sets the cluster's admission policies; Pod Security's level is a label: kubectl get ns " +
 		namespace + " --show-labels"
 }
@@ -177,5 +181,6 @@ func validationHint(err error) string {
 				"(kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies)"
 		}
 	}
+
 	return ""
 }

@@ -110,6 +110,7 @@ func (c *Cluster) Rights(ctx context.Context, pod string) ([]CommandRights, erro
 			all = append(all, command.neededFor(pod)...)
 		}
 	}
+
 	may, err := c.reviewAll(ctx, distinct(all), pod)
 	if err != nil {
 		return nil, err
@@ -120,6 +121,7 @@ func (c *Cluster) Rights(ctx context.Context, pod string) ([]CommandRights, erro
 		if !command.reviewed {
 			continue
 		}
+
 		needed := command.neededFor(pod)
 		answer := CommandRights{Command: command.command, Needed: grouped(needed)}
 		for _, right := range needed {
@@ -127,8 +129,10 @@ func (c *Cluster) Rights(ctx context.Context, pod string) ([]CommandRights, erro
 				answer.Lacking = append(answer.Lacking, right.String())
 			}
 		}
+
 		answers = append(answers, answer)
 	}
+
 	return answers, nil
 }
 
@@ -145,6 +149,7 @@ func grouped(rights []access) []string {
 		groups = append(groups, verbs+" "+right.on())
 		verbs = ""
 	}
+
 	return groups
 }
 
@@ -159,6 +164,7 @@ func (c *Cluster) reviewAll(ctx context.Context, rights []access, pod string) (m
 			if right == listPods {
 				name = "" // a list is of all
 			}
+
 			answer, err := c.review(ctx, right.in(c.Namespace, name))
 			mu.Lock()
 			defer mu.Unlock()
@@ -168,6 +174,7 @@ func (c *Cluster) reviewAll(ctx context.Context, rights []access, pod string) (m
 			}
 		})
 	}
+
 	asked.Wait()
 	return may, first
 }

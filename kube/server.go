@@ -26,6 +26,7 @@ func (c *Cluster) ServerVersion(ctx context.Context) (git string, minor int, err
 	if err != nil {
 		return "", 0, c.explain(ctx, doing, access{verb: "get", resource: "/version"}, err)
 	}
+
 	var said version.Info
 	err = json.Unmarshal(text, &said)
 	if err == nil && said.GitVersion == "" {
@@ -37,6 +38,7 @@ func (c *Cluster) ServerVersion(ctx context.Context) (git string, minor int, err
 	if said.Major != "1" {
 		return said.GitVersion, 0, &Error{Doing: doing, Err: fmt.Errorf("it says %q, which is no version kdiag knows", said.GitVersion)}
 	}
+
 	minor, err = leadingNumber(said.Minor)
 	return said.GitVersion, minor, err
 }
@@ -66,6 +68,7 @@ func (c *Cluster) WhoAmI(ctx context.Context) (string, error) {
 	if !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
 		return "", c.explain(ctx, doing, access{}, err)
 	}
+
 	_, err = c.review(ctx, getPods.in(c.Namespace, ""))
 	return "", c.explain(ctx, doing, askRights, err)
 }
@@ -77,6 +80,7 @@ func (c *Cluster) selfReview(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+
 	text, err := c.authorization.Post().AbsPath("/apis", review.APIVersion, "selfsubjectreviews").
 		SetHeader("Content-Type", runtime.ContentTypeJSON).SetHeader("Accept", runtime.ContentTypeJSON).
 		Body(body).DoRaw(ctx)
@@ -86,5 +90,6 @@ func (c *Cluster) selfReview(ctx context.Context) (string, error) {
 	if err := json.Unmarshal(text, &review); err != nil {
 		return "", err
 	}
+
 	return review.Status.UserInfo.Username, nil
 }

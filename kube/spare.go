@@ -53,11 +53,13 @@ func (c *Cluster) dialAhead() {
 	if err != nil || at.Scheme != "https" || c.proxy() != nil {
 		return
 	}
+
 	c.spare.mu.Lock()
 	defer c.spare.mu.Unlock()
 	if c.spare.dialed != nil {
 		return
 	}
+
 	ctx, cancel := context.WithTimeout(context.Background(), spareLife)
 	d := &dialed{made: make(chan struct{}), end: cancel, idle: make(chan error, 1)}
 	d.unused = time.AfterFunc(spareLife, func() { c.spare.drop(d) })
@@ -78,14 +80,17 @@ func (c *Cluster) dialTLS(ctx context.Context, at *url.URL) net.Conn {
 	if err != nil {
 		return nil
 	}
+
 	port := at.Port()
 	if port == "" {
 		port = "443"
 	}
+
 	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", net.JoinHostPort(at.Hostname(), port))
 	if err != nil {
 		return nil
 	}
+
 	return conn
 }
 
@@ -99,6 +104,7 @@ func (s *spare) take(ctx context.Context) net.Conn {
 	if d == nil {
 		return nil
 	}
+
 	d.unused.Stop()
 	defer d.end()
 	select {
@@ -107,15 +113,18 @@ func (s *spare) take(ctx context.Context) net.Conn {
 		d.discard()
 		return nil
 	}
+
 	if d.conn == nil {
 		return nil
 	}
+
 	// crypto/tls goes on after a Read that timed out.
 	_ = d.conn.SetReadDeadline(time.Unix(1, 0))
 	if err := <-d.idle; !errors.Is(err, os.ErrDeadlineExceeded) {
 		_ = d.conn.Close()
 		return nil
 	}
+
 	_ = d.conn.SetReadDeadline(time.Time{})
 	return d.conn
 }

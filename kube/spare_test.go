@@ -39,17 +39,20 @@ func newExecServer(t *testing.T, protocols ...string) *execServer {
 			fmt.Fprint(w, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no thanks", "reason": "Forbidden", "code": 403}`)
 			return
 		}
+
 		conn, err := (&websocket.Upgrader{Subprotocols: protocols}).Upgrade(w, r, nil)
 		if err != nil {
 			return // told by the client
 		}
 		defer conn.Close()
+
 		// Channels 1 and 3 are stdout and the command's end (KEP-4006).
 		_ = conn.WriteMessage(websocket.BinaryMessage, []byte("\x01done"))
 		_ = conn.WriteMessage(websocket.BinaryMessage, []byte("\x03"+`{"status": "Success"}`))
 		_ = conn.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""))
 		_, _, _ = conn.ReadMessage()
 	}))
+
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.Config.ConnState = func(conn net.Conn, state http.ConnState) {
 		if state == http.StateNew {
@@ -58,6 +61,7 @@ func newExecServer(t *testing.T, protocols ...string) *execServer {
 			s.mu.Unlock()
 		}
 	}
+
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	return s
@@ -125,11 +129,13 @@ func TestDialAhead(t *testing.T) {
 	if conn == nil {
 		t.Fatal("no connection was made")
 	}
+
 	for range 2 {
 		if out, err := cluster.execDone(t); out != "done" || err != nil {
 			t.Errorf("exec = %q, %v", out, err)
 		}
 	}
+
 	clients, used := server.seen()
 	if len(clients) != 2 || clients[0] != conn.LocalAddr().String() || !slices.Equal(used, clients) {
 		t.Errorf("connections from %q, execs from %q, want two, the first from %s", clients, used, conn.LocalAddr())
@@ -151,6 +157,7 @@ func TestDialAheadUnused(t *testing.T) {
 	if out, err := cluster.execDone(t); out != "done" || err != nil {
 		t.Errorf("exec = %q, %v", out, err)
 	}
+
 	cluster.DialAhead()
 	next := cluster.ahead()
 	cluster.spare.drop(d)
@@ -171,6 +178,7 @@ func TestDialAheadClosed(t *testing.T) {
 	if cluster.ahead() == nil {
 		t.Fatal("no connection was made")
 	}
+
 	d := cluster.spare.dialed
 	server.hangUp()
 	d.idle <- <-d.idle // the close has come
@@ -194,6 +202,7 @@ func TestDialAheadNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	proxied.DialAhead()
 	if clients, _ := server.seen(); plugin.spare.dialed != nil || proxied.spare.dialed != nil || len(clients) > 0 {
 		t.Errorf("connections from %q, want none", clients)

@@ -23,6 +23,7 @@ func (c *Cluster) Streams(ctx context.Context, namespace, pod string) (string, e
 		doing := fmt.Sprintf("open a port-forward to pod %s/%s", namespace, pod)
 		return "", c.explain(ctx, doing, createForward.in(namespace, pod), err)
 	}
+
 	opened.close()
 	return protocol, nil
 }
@@ -39,6 +40,7 @@ func unlessDone[T any](ctx context.Context, open func() (T, error), discard func
 		it, err := open()
 		opening <- opened{it, err}
 	}()
+
 	select {
 	case got := <-opening:
 		return got.it, got.err

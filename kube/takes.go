@@ -58,6 +58,7 @@ func isUp(pod *corev1.Pod) error {
 			return nil
 		}
 	}
+
 	return &Error{Doing: doing, Err: fmt.Errorf("it is not running: %s", whyNotUp(pod)), Next: next}
 }
 

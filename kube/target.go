@@ -75,14 +75,17 @@ func ParseSelection(target, labelSelector string) (Selection, error) {
 		}
 		return Selection{Kind: "pods", Labels: labelSelector}, nil
 	}
+
 	kind, name, typed := strings.Cut(target, "/")
 	if !typed {
 		return Selection{Kind: "pods", Name: target}, nil
 	}
+
 	resource, ok := Resource(kind)
 	if !ok || name == "" || strings.Contains(name, "/") {
 		return Selection{}, fmt.Errorf("%s: a target is POD or TYPE/NAME with a type of pod, deploy, sts, ds, rs, job, svc", target)
 	}
+
 	return Selection{Kind: resource, Name: name}, nil
 }
 
@@ -105,6 +108,7 @@ func (c *Cluster) FindPod(ctx context.Context, s Selection) (*corev1.Pod, error)
 	if s.Kind == "pods" && s.Name != "" {
 		return c.namedPod(ctx, s.Name)
 	}
+
 	selector := s.Labels
 	if s.Name != "" {
 		var err error
@@ -112,16 +116,19 @@ func (c *Cluster) FindPod(ctx context.Context, s Selection) (*corev1.Pod, error)
 			return nil, err
 		}
 	}
+
 	doing := "find a pod of " + s.String()
 	list, err := list[corev1.PodList](ctx, c.pods(c.Namespace), metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return nil, c.explain(ctx, doing, listPods.in(c.Namespace, ""), err)
 	}
+
 	best := bestPod(list.Items)
 	if best == nil {
 		return nil, &Error{Doing: doing, Err: fmt.Errorf("%s in namespace %q", noneOf(list.Items), c.Namespace),
 			Next: fmt.Sprintf("kubectl get pods -n %s -l %q", c.Namespace, selector)}
 	}
+
 	return best, nil
 }
 
@@ -137,6 +144,7 @@ func bestPod(pods []corev1.Pod) *corev1.Pod {
 	if len(live) == 0 {
 		return nil
 	}
+
 	slices.SortFunc(live, func(a, b corev1.Pod) int {
 		if d := podRank(&a) - podRank(&b); d != 0 {
 			return d
@@ -146,6 +154,7 @@ func bestPod(pods []corev1.Pod) *corev1.Pod {
 		}
 		return strings.Compare(a.Name, b.Name)
 	})
+
 	return &live[0]
 }
 
@@ -172,6 +181,7 @@ func (c *Cluster) namedPod(ctx context.Context, name string) (*corev1.Pod, error
 	case pod.DeletionTimestamp != nil:
 		return nil, &Error{Doing: doing, Err: fmt.Errorf("it is being deleted"), Next: c.podsThereAre(ctx)}
 	}
+
 	return pod, nil
 }
 
@@ -182,21 +192,25 @@ func (c *Cluster) podsThereAre(ctx context.Context) string {
 	if err != nil {
 		return fmt.Sprintf("kubectl get pods -n %s", c.Namespace)
 	}
+
 	var names []string
 	for i := range list.Items {
 		if list.Items[i].DeletionTimestamp == nil {
 			names = append(names, list.Items[i].Name)
 		}
 	}
+
 	if len(names) == 0 {
 		return fmt.Sprintf("namespace %q has no pods; another one? -n NAMESPACE", c.Namespace)
 	}
+
 	sort.Strings(names)
 	more := ""
 	if len(names) > most {
 		more = fmt.Sprintf(" and %d more", len(names)-most)
 		names = names[:most]
 	}
+
 	return fmt.Sprintf("namespace %q has: %s%s", c.Namespace, strings.Join(names, ", "), more)
 }
 
@@ -224,6 +238,7 @@ func (c *Cluster) selectorOf(ctx context.Context, s Selection) (string, error) {
 				return &metav1.LabelSelector{MatchLabels: d.Spec.Selector}
 			})
 	}
+
 	return "", fmt.Errorf("%s has no pods", s)
 }
 
@@ -233,10 +248,12 @@ func ownerSelector[T any, P pointer[T]](ctx context.Context, c *Cluster, client 
 	if isNotFound(err) {
 		return "", &Error{Doing: doing, Err: err, Next: fmt.Sprintf("kubectl get %s -n %s", s.Kind, c.Namespace)}
 	}
+
 	if err != nil {
 		right := access{verb: "get", group: client.APIVersion().Group, resource: s.Kind, namespace: c.Namespace, name: s.Name}
 		return "", c.explain(ctx, doing, right, err)
 	}
+
 	parsed, err := metav1.LabelSelectorAsSelector(selector(owner))
 	if err != nil {
 		return "", &Error{Doing: doing, Err: err}
@@ -244,5 +261,6 @@ func ownerSelector[T any, P pointer[T]](ctx context.Context, c *Cluster, client 
 	if parsed.Empty() {
 		return "", &Error{Doing: doing, Err: fmt.Errorf("it has no selector, so no pods of its own")}
 	}
+
 	return parsed.String(), nil
 }

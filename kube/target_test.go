@@ -22,11 +22,13 @@ func TestParseSelection(t *testing.T) {
 		{"svc/x", ""}:                  {Kind: "services", Name: "x"},
 		{"", "app=web,tier!=db"}:       {Kind: "pods", Labels: "app=web,tier!=db"},
 	}
+
 	for in, want := range good {
 		if got, err := ParseSelection(in[0], in[1]); err != nil || got != want {
 			t.Errorf("ParseSelection(%q, %q) = %+v, %v, want %+v", in[0], in[1], got, err, want)
 		}
 	}
+
 	for _, in := range [][2]string{{"", ""}, {"web", "app=web"}, {"node/x", ""}, {"deploy/", ""}, {"deploy/a/b", ""}, {"", "a in"}} {
 		if got, err := ParseSelection(in[0], in[1]); err == nil {
 			t.Errorf("ParseSelection(%q, %q) = %+v, want an error", in[0], in[1], got)
@@ -57,6 +59,7 @@ func TestBestPod(t *testing.T) {
 		pending = candidate("pending", corev1.PodPending, false, 0, false)
 		done    = candidate("done", corev1.PodSucceeded, false, 0, false)
 	)
+
 	for _, c := range []struct {
 		of   []corev1.Pod
 		want string

@@ -31,6 +31,7 @@ func (c *Cluster) plain(err error) error {
 	case errors.As(err, &asked):
 		return fmt.Errorf("API server %s: %w", c.whereTo(), asked.Err)
 	}
+
 	return err
 }
 
@@ -57,14 +58,17 @@ func (c *Cluster) proxy() *url.URL {
 	if choose == nil {
 		choose = http.ProxyFromEnvironment // net/http's default, and client-go's
 	}
+
 	at, err := url.Parse(c.streams.Host)
 	if err != nil {
 		return nil
 	}
+
 	proxy, err := choose(&http.Request{URL: at})
 	if err != nil {
 		return nil
 	}
+
 	return proxy
 }
 
@@ -92,6 +96,7 @@ func foreignAnswer(err error) error {
 	if !errors.As(err, &status) || status.Status().Details == nil {
 		return err
 	}
+
 	code := int(status.Status().Code)
 	said := ""
 	for _, cause := range status.Status().Details.Causes {
@@ -99,6 +104,7 @@ func foreignAnswer(err error) error {
 			said = shortened(oneLine(cause.Message))
 		}
 	}
+
 	return errors.New(joinReason(fmt.Sprintf("it answered %d %s, and not as Kubernetes does", code, http.StatusText(code)), said))
 }
 
@@ -125,6 +131,7 @@ func (c *Cluster) hint(err error) string {
 		dial      *net.OpError
 		asked     *url.Error
 	)
+
 	switch {
 	case isForeign(err) && apierrors.IsBadRequest(err) && strings.HasPrefix(c.Server(), "http://"):
 		return "does it speak TLS? then its address begins with https://"
@@ -156,5 +163,6 @@ func (c *Cluster) hint(err error) string {
 	case apierrors.IsTooManyRequests(err), apierrors.IsServerTimeout(err), apierrors.IsServiceUnavailable(err):
 		return "the API server is busy or restarting: try again"
 	}
+
 	return ""
 }

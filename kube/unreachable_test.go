@@ -72,6 +72,7 @@ func answering(t *testing.T, overTLS bool, code int, contentType, body string) *
 	} else {
 		server.Start()
 	}
+
 	t.Cleanup(server.Close)
 	return server
 }
@@ -135,6 +136,7 @@ func TestUnreachableHints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for _, test := range []struct {
 		inner      error
 		line, hint string

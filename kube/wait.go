@@ -37,6 +37,7 @@ func (c *Cluster) awaitRunning(ctx context.Context, pod *corev1.Pod, own ownCont
 	if progress == nil {
 		progress = func(string) {}
 	}
+
 	w := awaiting{
 		Cluster: c, container: container, progress: progress,
 		doing: fmt.Sprintf("start container %s in pod %s/%s", container, pod.Namespace, pod.Name),
@@ -49,6 +50,7 @@ func (c *Cluster) awaitRunning(ctx context.Context, pod *corev1.Pod, own ownCont
 	if status := statusOf(pod, container); status != nil {
 		w.stale = &status.State
 	}
+
 	progress("waiting for the kubelet of node " + pod.Spec.NodeName)
 	go w.followEvents(ctx, pod, since, cancel)
 	defer time.AfterFunc(nodeAskedAfter, func() {
@@ -56,6 +58,7 @@ func (c *Cluster) awaitRunning(ctx context.Context, pod *corev1.Pod, own ownCont
 			cancel(err)
 		}
 	}).Stop()
+
 	for {
 		done, err := w.decided(pod)
 		if err != nil {
@@ -64,6 +67,7 @@ func (c *Cluster) awaitRunning(ctx context.Context, pod *corev1.Pod, own ownCont
 		if done {
 			return nil
 		}
+
 		if pod, err = w.next(ctx, pod); err != nil {
 			if errors.Is(err, errStarted) {
 				return nil
@@ -97,6 +101,7 @@ func (w *awaiting) next(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, erro
 		return nil, &Error{Doing: w.doing, Err: fmt.Errorf("%w: %s", late, w.lastWord(pod)),
 			Next: fmt.Sprintf("kubectl describe pod -n %s %s, kubectl describe node %s", pod.Namespace, pod.Name, pod.Spec.NodeName)}
 	}
+
 	right := watchPods.in(pod.Namespace, pod.Name)
 	return nil, w.explain(ctx, w.doing, right, err)
 }
@@ -134,6 +139,7 @@ func (w *awaiting) changed(was *corev1.Pod) watchtools.ConditionFunc {
 		case watch.Error:
 			return false, apierrors.FromObject(event.Object)
 		}
+
 		now, ok := event.Object.(*corev1.Pod)
 		if !ok {
 			return false, nil
@@ -141,6 +147,7 @@ func (w *awaiting) changed(was *corev1.Pod) watchtools.ConditionFunc {
 		if now.UID != was.UID {
 			return false, errPodDeleted
 		}
+
 		done, err := w.decided(now)
 		return done || err != nil, nil
 	}
@@ -152,6 +159,7 @@ func (w *awaiting) decided(pod *corev1.Pod) (bool, error) {
 	if pod.DeletionTimestamp != nil {
 		return false, errPodDeleted
 	}
+
 	status := statusOf(pod, w.container)
 	switch {
 	case status == nil:
@@ -166,6 +174,7 @@ func (w *awaiting) decided(pod *corev1.Pod) (bool, error) {
 	case status.State.Waiting != nil && !slices.Contains(startingReasons, status.State.Waiting.Reason):
 		return false, &startError{status.State.Waiting.Reason, status.State.Waiting.Message}
 	}
+
 	return false, nil
 }
 
@@ -187,12 +196,14 @@ func (c *Cluster) nodeReady(ctx context.Context, name string) error {
 	if err != nil {
 		node = &corev1.Node{}
 	}
+
 	for i := range node.Status.Conditions {
 		condition := &node.Status.Conditions[i]
 		if condition.Type == corev1.NodeReady && condition.Status != corev1.ConditionTrue {
 			return fmt.Errorf("node %s is not ready: %s", name, joinReason(condition.Reason, condition.Message))
 		}
 	}
+
 	return nil
 }
 
@@ -225,6 +236,7 @@ func (w *awaiting) followEvents(ctx context.Context, pod *corev1.Pod, since <-ch
 	if !ok {
 		return
 	}
+
 	options := metav1.ListOptions{
 		FieldSelector:   fields.Set{"involvedObject.uid": string(pod.UID)}.String(),
 		ResourceVersion: version,
@@ -234,6 +246,7 @@ func (w *awaiting) followEvents(ctx context.Context, pod *corev1.Pod, since <-ch
 		return
 	}
 	defer watcher.Stop()
+
 	ours := fmt.Sprintf("spec.ephemeralContainers{%s}", w.container)
 	for {
 		select {
@@ -243,6 +256,7 @@ func (w *awaiting) followEvents(ctx context.Context, pod *corev1.Pod, since <-ch
 			if !open {
 				return
 			}
+
 			said, ok := event.Object.(*corev1.Event)
 			switch {
 			case !ok || said.InvolvedObject.FieldPath != ours:
@@ -268,11 +282,13 @@ func startHint(pod *corev1.Pod, container string, err error) string {
 	if !errors.As(err, &failed) {
 		return ""
 	}
+
 	for i := range pod.Spec.EphemeralContainers {
 		if c := &pod.Spec.EphemeralContainers[i]; c.Name == container {
 			return fmt.Sprintf("is %s a kdiag image, and can node %s pull it? --image REF names another; kdiag image save and push make one",
 				c.Image, pod.Spec.NodeName)
 		}
 	}
+
 	return ""
 }

@@ -25,17 +25,21 @@ func TestEventsFromNow(t *testing.T) {
 				EphemeralContainers []corev1.EphemeralContainer `json:"ephemeralContainers"`
 			}
 		}
+
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || len(body.Spec.EphemeralContainers) != 1 {
 			t.Errorf("PATCH with %+v, %v, want one container", body, err)
 			return
 		}
+
 		if accept := r.Header.Get("Accept"); !strings.HasPrefix(accept, "application/vnd.kubernetes.protobuf,") {
 			t.Errorf("Accept: %s, want protobuf first: JSON takes each start a few milliseconds more", accept)
 		}
+
 		added <- body.Spec.EphemeralContainers[0].Name
 		spec, _ := json.Marshal(body.Spec)
 		answerJSON(w, fmt.Sprintf(`{"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "web", "namespace": "ns", "uid": "1234", "resourceVersion": "5"}, "spec": %s}`, spec))
 	})
+
 	routes.HandleFunc("GET /api/v1/namespaces/ns/events", func(w http.ResponseWriter, r *http.Request) {
 		asked := r.URL.Query()
 		if asked.Get("watch") == "" {
@@ -45,16 +49,20 @@ func TestEventsFromNow(t *testing.T) {
 			answerJSON(w, `{"kind": "EventList", "apiVersion": "v1", "metadata": {"resourceVersion": "77"}, "items": []}`)
 			return
 		}
+
 		if asked.Get("resourceVersion") != "77" || asked.Get("fieldSelector") != "involvedObject.uid=1234" {
 			t.Errorf("GET %s, want the pod's events from version 77 on", r.URL)
 		}
+
 		name := <-added
 		for _, reason := range []string{"Pulled", "Started"} {
 			answerJSON(w, fmt.Sprintf(`{"type": "ADDED", "object": {"kind": "Event", "apiVersion": "v1", "reason": %q,
 				"involvedObject": {"uid": "1234", "fieldPath": "spec.ephemeralContainers{%s}"}}}`, reason, name))
 		}
+
 		<-r.Context().Done()
 	})
+
 	routes.HandleFunc("GET /api/v1/namespaces/ns/pods", func(w http.ResponseWriter, r *http.Request) {
 		answerJSON(w, "")
 		<-r.Context().Done()

@@ -25,6 +25,7 @@ func (w *warningWriter) HandleWarningHeader(code int, _, text string) {
 	if code != 299 || text == "" {
 		return
 	}
+
 	w.mu.Lock()
 	defer w.mu.Unlock()
 
@@ -34,6 +35,7 @@ func (w *warningWriter) HandleWarningHeader(code int, _, text string) {
 	if w.said == nil {
 		w.said = map[string]bool{}
 	}
+
 	w.said[text] = true
 	fmt.Fprintf(w.out, "Warning: %s\n", wire.Printable(text))
 }

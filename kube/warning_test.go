@@ -14,6 +14,7 @@ func TestWarningWriter(t *testing.T) {
 		w.HandleWarningHeader(199, "-", "not the API server's")
 		w.HandleWarningHeader(299, "-", "")
 	}
+
 	if got, want := out.String(), "Warning: careful�[2J �there\n"; got != want {
 		t.Errorf("warnings = %q, want %q", got, want)
 	}
@@ -21,6 +22,7 @@ func TestWarningWriter(t *testing.T) {
 	for i := range 2 * mostWarnings {
 		w.HandleWarningHeader(299, "-", fmt.Sprint(i))
 	}
+
 	if got := strings.Count(out.String(), "\n"); got != mostWarnings {
 		t.Errorf("%d lines of warnings, want %d", got, mostWarnings)
 	}

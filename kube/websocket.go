@@ -37,6 +37,7 @@ func (w *webSocket) RoundTrip(request *http.Request) (*http.Response, error) {
 		// A byte of each message says which channel it is for.
 		ReadBufferSize: w.DataBufferSize() + 1<<10, WriteBufferSize: w.DataBufferSize() + 1<<10,
 	}
+
 	headers := request.Header.Clone()
 	delete(headers, wsstream.WebSocketProtocolHeader)
 	at := *request.URL
@@ -46,22 +47,27 @@ func (w *webSocket) RoundTrip(request *http.Request) (*http.Response, error) {
 	case "http":
 		at.Scheme = "ws"
 	}
+
 	if conn := w.spare.take(request.Context()); conn != nil {
 		dialer.NetDialTLSContext = func(context.Context, string, string) (net.Conn, error) { return conn, nil }
 	}
+
 	conn, response, err := dialer.DialContext(request.Context(), at.String(), headers)
 	if errors.Is(err, gorilla.ErrBadHandshake) && response != nil {
 		defer response.Body.Close()
 		return nil, &httpstream.UpgradeFailureError{Cause: refusal(response, "a WebSocket")}
 	}
+
 	if err != nil {
 		return nil, err
 	}
+
 	if !slices.Contains(dialer.Subprotocols, conn.Subprotocol()) {
 		_ = conn.Close()
 		return nil, &httpstream.UpgradeFailureError{Cause: fmt.Errorf(
 			"the server chose protocol %q, of %q", conn.Subprotocol(), dialer.Subprotocols)}
 	}
+
 	w.Conn = conn
 	return response, nil
 }

@@ -48,18 +48,21 @@ func (b *budget) received(p []byte) {
 			p = p[n:]
 			continue
 		}
+
 		n := copy(b.header[b.have:], p)
 		b.have += n
 		p = p[n:]
 		if b.have < frameHeaderSize {
 			break
 		}
+
 		b.have = 0
 		if b.header[1] == frameTypeData {
 			b.body = int64(binary.BigEndian.Uint32(b.header[8:]))
 			sum += b.body
 		}
 	}
+
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.unread += sum
@@ -89,6 +92,7 @@ func (b *budget) wait(ended <-chan struct{}) {
 		if !spent {
 			return
 		}
+
 		select {
 		case <-freed:
 		case <-ended:

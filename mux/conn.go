@@ -90,6 +90,7 @@ func (s *Session) keep(stream *yamux.Stream) *Conn {
 	if early {
 		c.peerReset()
 	}
+
 	return c
 }
 
@@ -111,11 +112,13 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if c.reset.Load() {
 		return 0, c.broken()
 	}
+
 	n, err := c.read(p)
 	err = c.meaning(err)
 	if errors.Is(err, io.EOF) {
 		c.ended.Store(true)
 	}
+
 	return n, err
 }
 
@@ -215,6 +218,7 @@ func (c *Conn) Reset() {
 	if c.reset.Swap(true) {
 		return
 	}
+
 	c.wake()
 	c.session.run(c.drain) // at once: what it holds counts towards the budget
 	c.session.run(func() {

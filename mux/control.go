@@ -49,6 +49,7 @@ func readPreface(r io.Reader) error {
 	if theirs := got[len(preface)]; theirs != Version {
 		return &VersionError{theirs}
 	}
+
 	return nil
 }
 
@@ -104,18 +105,22 @@ func readMessage(r io.Reader) (message, error) {
 	if _, err := io.ReadFull(r, size[:]); err != nil {
 		return message{}, err
 	}
+
 	length := binary.BigEndian.Uint32(size[:])
 	if length == 0 || length > maxMessage {
 		return message{}, fmt.Errorf("a control message of %d bytes", length)
 	}
+
 	body := make([]byte, length)
 	if _, err := io.ReadFull(r, body); err != nil {
 		return message{}, fmt.Errorf("a control message cut off: %w", noEOF(err))
 	}
+
 	var m message
 	if err := json.Unmarshal(body, &m); err != nil {
 		return message{}, fmt.Errorf("decode a control message: %w", err)
 	}
+
 	return m, nil
 }
 

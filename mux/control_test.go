@@ -17,6 +17,7 @@ func TestPreface(t *testing.T) {
 	if err := readPreface(bytes.NewReader(wire.Bytes())); err != nil {
 		t.Errorf("readPreface = %v", err)
 	}
+
 	for theirs, older := range map[byte]bool{Version - 1: true, Version + 1: false} {
 		other := bytes.Clone(wire.Bytes())
 		other[prefaceSize-1] = theirs
@@ -25,6 +26,7 @@ func TestPreface(t *testing.T) {
 			t.Errorf("readPreface of version %d = %v, want a VersionError, older: %t", theirs, err, older)
 		}
 	}
+
 	for _, bad := range []string{"", "kdiag", "HTTP/1.1 400"} {
 		if err := readPreface(bytes.NewReader([]byte(bad))); err == nil {
 			t.Errorf("readPreface(%q) = nil", bad)
@@ -53,16 +55,19 @@ func FuzzMessage(f *testing.F) {
 		}
 		f.Add(wire.Bytes())
 	}
+
 	f.Add([]byte{0, 0, 0, 2, '{', '}'})
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		m, err := readMessage(bytes.NewReader(wire))
 		if err != nil {
 			return
 		}
+
 		var again bytes.Buffer
 		if err := writeMessage(&again, m); err != nil {
 			t.Fatalf("what was read cannot be written: %v", err)
 		}
+
 		got, err := readMessage(&again)
 		if err != nil || !sameMessage(got, m) {
 			t.Errorf("read(write(m)) = %+v, %v, want %+v", got, err, m)

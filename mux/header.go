@@ -34,6 +34,7 @@ func (h Header) Encode() []byte {
 		b = append(b, address[:]...)
 		b = binary.BigEndian.AppendUint16(b, end.Port())
 	}
+
 	return b
 }
 

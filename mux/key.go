@@ -50,18 +50,22 @@ func readKey(file string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	block, _ := pem.Decode(text)
 	if block == nil || block.Type != pemType {
 		return nil, fmt.Errorf("key file %s: no PEM block %q", file, pemType)
 	}
+
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
 		return nil, fmt.Errorf("key file %s: %w", file, err)
 	}
+
 	key, ok := parsed.(ed25519.PrivateKey)
 	if !ok {
 		return nil, fmt.Errorf("key file %s: a %T, not an ed25519 key", file, parsed)
 	}
+
 	return key, nil
 }
 
@@ -72,6 +76,7 @@ func writeNewKey(file string) error {
 	if err != nil {
 		return err
 	}
+
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return err
@@ -79,11 +84,13 @@ func writeNewKey(file string) error {
 	if err = os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
+
 	temp, err := os.CreateTemp(filepath.Dir(file), ".key-*") // mode 0600
 	if err != nil {
 		return err
 	}
 	defer os.Remove(temp.Name())
+
 	err = pem.Encode(temp, &pem.Block{Type: pemType, Bytes: der})
 	if closeErr := temp.Close(); err == nil {
 		err = closeErr
@@ -91,9 +98,11 @@ func writeNewKey(file string) error {
 	if err != nil {
 		return err
 	}
+
 	if err = os.Link(temp.Name(), file); err != nil && !errors.Is(err, fs.ErrExist) {
 		// No hard links here: a rename may replace another's key, once.
 		return os.Rename(temp.Name(), file)
 	}
+
 	return nil
 }

@@ -23,12 +23,14 @@ func TestLoadKey(t *testing.T) {
 			keys[i] = PublicText(key)
 		})
 	}
+
 	all.Wait()
 	for _, key := range keys {
 		if key != keys[0] || len(key) != 43 {
 			t.Fatalf("keys = %q, want one and the same", keys)
 		}
 	}
+
 	info, err := os.Stat(file)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode = %v, %v, want 0600", info.Mode(), err)

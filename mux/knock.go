@@ -99,6 +99,7 @@ func (d *Door) Hear(conn io.Reader, challenge Challenge) error {
 	if !ed25519.Verify(d.user, signedPart(challenge, d.manager), knock[prefaceSize:]) {
 		return ErrWrongKey
 	}
+
 	return nil
 }
 
@@ -135,6 +136,7 @@ func hearChallenge(ctx context.Context, conn net.Conn, own ed25519.PrivateKey, h
 	if err != nil {
 		return nil, fmt.Errorf("read the manager's challenge: %w", noEOF(err))
 	}
+
 	return &knocker{Conn: conn, knock: newKnock(own, manager, challenge)}, nil
 }
 

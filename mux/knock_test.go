@@ -35,6 +35,7 @@ func challenged(t testing.TB, door *Door, answer func(Challenge) []byte) (far ne
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	go func() { judged <- door.Hear(far, said) }()
 
 	var challenge Challenge
@@ -44,6 +45,7 @@ func challenged(t testing.TB, door *Door, answer func(Challenge) []byte) (far ne
 	if _, err := near.Write(answer(challenge)); err != nil {
 		t.Fatal(err)
 	}
+
 	return far, <-judged
 }
 
@@ -59,6 +61,7 @@ func TestKnock(t *testing.T) {
 	if err != nil {
 		t.Fatalf("Challenge = %v", err)
 	}
+
 	rest := make([]byte, len("and on"))
 	if _, err := io.ReadFull(far, rest); err != nil || string(rest) != "and on" {
 		t.Errorf("after the knock: %q, %v", rest, err)
@@ -77,6 +80,7 @@ func TestKnock(t *testing.T) {
 			t.Errorf("%s: %v, want ErrWrongKey", what, err)
 		}
 	}
+
 	for _, said := range []string{"GET / HTTP/1.0\r\n\r\n", "k8s", "kdiag\x00\x00\x03", "\x16\x03\x01", strings.Repeat("\x00", KnockSize)} {
 		if _, err := challenged(t, door, func(Challenge) []byte { return []byte(said) }); !errors.Is(err, ErrNoKnock) {
 			t.Errorf("%q: %v, want ErrNoKnock at once", said, err)
@@ -107,6 +111,7 @@ func TestKnockGoesWithTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	_, _ = far.Write(challenge[:])
 	got := make([]byte, KnockSize+1)
 	const tlsHandshake = 22 // RFC 8446, 5.1
@@ -116,6 +121,7 @@ func TestKnockGoesWithTLS(t *testing.T) {
 	if n := counted.n.Load(); n != 1 {
 		t.Errorf("they took %d writes, want 1", n)
 	}
+
 	_ = far.Close()
 	var away *TurnedAwayError
 	if err := <-made; !errors.As(err, &away) {
@@ -135,16 +141,19 @@ func TestBadChallenges(t *testing.T) {
 		_, err := Client(ctx, near, user, hash, Options{})
 		return err
 	}
+
 	var version *VersionError
 	if err := client(t.Context(), "kdiag\x00\x00\x09 and what that one says"); !errors.As(err, &version) || version.PeerIsOlder() {
 		t.Errorf("a newer manager: %v, want a VersionError", err)
 	}
+
 	for _, said := range []string{"kdiag\x00\x00\x02 too short", "kdi", "SSH-2.0-OpenSSH_9.2\r\n" + strings.Repeat("x", 99)} {
 		var away *TurnedAwayError
 		if err := client(t.Context(), said); err == nil || errors.As(err, &away) {
 			t.Errorf("%q: %v, want an error that says so", said, err)
 		}
 	}
+
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := client(ctx, ""); !errors.Is(err, context.DeadlineExceeded) {
@@ -186,6 +195,7 @@ func FuzzKnock(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+
 	knock := newKnock(user, door.manager, challenge)
 	f.Add(knock)
 	f.Add(knock[:40])

@@ -54,6 +54,7 @@ func (l *link) Read(p []byte) (int, error) {
 	if l.budget != nil {
 		l.budget.wait(l.ended)
 	}
+
 	n, err := l.Conn.Read(p)
 	if n > 0 {
 		l.heard.Store(time.Now().UnixNano())
@@ -61,6 +62,7 @@ func (l *link) Read(p []byte) (int, error) {
 			l.budget.received(p[:n])
 		}
 	}
+
 	return n, err
 }
 
@@ -76,12 +78,14 @@ func (l *link) Write(p []byte) (int, error) {
 	for len(l.pending) > maxPending && l.err == nil && !l.closing {
 		l.changed.Wait()
 	}
+
 	if l.err != nil {
 		return 0, l.err
 	}
 	if l.closing {
 		return 0, net.ErrClosed
 	}
+
 	l.pending = append(l.pending, p...)
 	l.note(p)
 	return len(p), nil
@@ -94,6 +98,7 @@ func (l *link) note(p []byte) {
 	if !l.inBody {
 		how = urgency(p)
 	}
+
 	l.inBody = how == bodyFollows
 	switch how {
 	case now:
@@ -136,6 +141,7 @@ func urgency(p []byte) int {
 	if len(p) != frameHeaderSize {
 		return now
 	}
+
 	flags := binary.BigEndian.Uint16(p[2:])
 	switch {
 	case p[1] == frameTypeData && binary.BigEndian.Uint32(p[8:]) > 0:
@@ -145,6 +151,7 @@ func urgency(p []byte) int {
 	case p[1] == typeWindowUpdate && flags == flagACK:
 		return mayWait
 	}
+
 	return now
 }
 
@@ -156,16 +163,19 @@ func (l *link) writeLoop() {
 		for (!l.urgent || len(l.pending) == 0) && !l.closing && l.err == nil {
 			l.changed.Wait()
 		}
+
 		if l.urgent && !l.closing {
 			// Others that are about to write go along.
 			l.mu.Unlock()
 			runtime.Gosched()
 			l.mu.Lock()
 		}
+
 		if len(l.pending) == 0 || l.err != nil {
 			l.mu.Unlock()
 			return
 		}
+
 		batch, l.pending = l.pending, batch[:0]
 		l.urgent, l.delayed = false, false
 		l.changed.Broadcast()
@@ -178,6 +188,7 @@ func (l *link) writeLoop() {
 			l.mu.Unlock()
 			return
 		}
+
 		if cap(batch) > 2*maxBatch {
 			batch = nil
 		}
@@ -203,6 +214,7 @@ func (l *link) Close() error {
 		l.mu.Unlock()
 		return nil
 	}
+
 	l.closing = true
 	l.changed.Broadcast()
 	l.mu.Unlock()
@@ -210,9 +222,11 @@ func (l *link) Close() error {
 	case <-l.flushed:
 	case <-time.After(closeTimeout):
 	}
+
 	err := l.Conn.Close()
 	if errors.Is(err, net.ErrClosed) {
 		return nil
 	}
+
 	return err
 }

@@ -33,14 +33,17 @@ func tcpPair(t testing.TB) (near, far *net.TCPConn) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
+
 	dialled, err := net.Dial("tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	accepted, err := listener.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { _ = dialled.Close(); _ = accepted.Close() })
 	return dialled.(*net.TCPConn), accepted.(*net.TCPConn)
 }
@@ -57,6 +60,7 @@ func configs(t testing.TB) (client, server *tls.Config) {
 	if server, err = ServerTLS(manager, PublicText(user)); err != nil {
 		t.Fatal(err)
 	}
+
 	return client, server
 }
 
@@ -83,25 +87,30 @@ func sessions(t testing.TB, forClient, forServer Options, wrap func(client, serv
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	door, err := NewDoor(manager, PublicText(user))
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	near, far := tcpPair(t)
 	var a, b net.Conn = near, far
 	if wrap != nil {
 		a, b = wrap(a, b)
 	}
+
 	made := make(chan error, 1)
 	go func() {
 		var err error
 		server, err = admitted(t.Context(), door, b, serverTLS, forServer)
 		made <- err
 	}()
+
 	client, err = Client(t.Context(), a, user, KeyHash(public), forClient)
 	if serverErr := <-made; err != nil || serverErr != nil {
 		t.Fatalf("session: %v, %v", err, serverErr)
 	}
+
 	t.Cleanup(func() { _ = client.Close(); _ = server.Close() })
 	return client, server
 }
@@ -119,6 +128,7 @@ func streams(t testing.TB, client, server *Session) (near, far *Conn) {
 	if _, err = near.ReadHeader(); err != nil {
 		t.Fatal(err)
 	}
+
 	return near, far
 }
 

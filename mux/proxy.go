@@ -67,6 +67,7 @@ func (x *Proxier) Proxy(a, b Endpoint, moved func(sent, received int)) Result {
 	if moved == nil {
 		moved = func(int, int) {}
 	}
+
 	var result Result
 	var back error
 	done := make(chan struct{})
@@ -74,6 +75,7 @@ func (x *Proxier) Proxy(a, b Endpoint, moved func(sent, received int)) Result {
 		defer close(done)
 		result.Received, back = x.pass(a, b, func(n int) { moved(0, n) })
 	}()
+
 	var forth error
 	result.Sent, forth = x.pass(b, a, func(n int) { moved(n, 0) })
 	<-done
@@ -91,10 +93,12 @@ func (x *Proxier) pass(to, from Endpoint, moved func(int)) (int64, error) {
 	if err == nil {
 		err = to.CloseWrite()
 	}
+
 	if err != nil {
 		from.Reset()
 		to.Reset()
 	}
+
 	return n, err
 }
 
@@ -106,6 +110,7 @@ func (x *Proxier) copyAll(to, from Endpoint, moved func(int)) (total int64, err 
 		if err := from.WaitReadable(); err != nil {
 			return total, err
 		}
+
 		n, err := x.copySome(to, from, moved)
 		total += n
 		if errors.Is(err, io.EOF) {
@@ -131,6 +136,7 @@ func (x *Proxier) copySome(to, from Endpoint, moved func(int)) (total int64, err
 			total += int64(n)
 			moved(n)
 		}
+
 		if err != nil || n < len(*buffer) {
 			return total, err
 		}

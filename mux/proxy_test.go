@@ -39,6 +39,7 @@ func TestProxyHalfClose(t *testing.T) {
 		if reverse {
 			from, to = to, from
 		}
+
 		go func() {
 			got, err := io.ReadAll(to)
 			if err != nil || len(got) != len(upload) {
@@ -47,13 +48,16 @@ func TestProxyHalfClose(t *testing.T) {
 			_, _ = to.Write(reply)
 			_ = to.CloseWrite()
 		}()
+
 		if _, err := from.Write(upload); err != nil {
 			t.Fatal(err)
 		}
+
 		_ = from.CloseWrite()
 		if got, err := io.ReadAll(from); err != nil || !bytes.Equal(got, reply) {
 			t.Errorf("reply: %d bytes, %v, want %d", len(got), err, len(reply))
 		}
+
 		for range 2 {
 			r := <-c.results
 			if r.Err != nil || r.Sent+r.Received != int64(len(upload)+len(reply)) {
@@ -79,11 +83,13 @@ func TestProxyReset(t *testing.T) {
 		if i%4 < 2 {
 			_, _ = io.ReadFull(to, make([]byte, 1000))
 		}
+
 		_ = from.SetLinger(0)
 		_ = from.Close()
 		if _, err := io.ReadAll(to); !errors.Is(err, syscall.ECONNRESET) {
 			t.Fatalf("round %d: read = %v, want a connection reset", i, err)
 		}
+
 		for range 2 {
 			if r := <-c.results; r.Err == nil || errors.Is(r.Err, errAborted) {
 				t.Errorf("round %d: result = %+v, want the reset for its error", i, r)
@@ -110,6 +116,7 @@ func TestProxyMany(t *testing.T) {
 			}
 		})
 	}
+
 	all.Wait()
 	allGone(t, client, server)
 }
@@ -128,6 +135,7 @@ func TestProxyMoved(t *testing.T) {
 			sent, received = sent+s, received+r
 		})
 	}()
+
 	_, _ = caller.Write([]byte("four"))
 	_ = caller.CloseWrite()
 	_, _ = io.ReadAll(app)

@@ -36,6 +36,7 @@ func (s *Session) Call(ctx context.Context, name string, body, result any) error
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", name, err)
 	}
+
 	id, answer := s.lastID.Add(1), make(chan message, 1)
 	s.mu.Lock()
 	s.waiting[id] = answer
@@ -45,9 +46,11 @@ func (s *Session) Call(ctx context.Context, name string, body, result any) error
 		delete(s.waiting, id)
 		s.mu.Unlock()
 	}()
+
 	if err := s.send(message{Kind: kindRequest, ID: id, Name: name, Body: encoded}); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
+
 	select {
 	case <-ctx.Done():
 		return fmt.Errorf("%s: %w", name, context.Cause(ctx))
@@ -123,6 +126,7 @@ func (s *Session) takeReset(id uint32) {
 	if early {
 		s.early[id] = true
 	}
+
 	s.mu.Unlock()
 	switch {
 	case conn != nil:
@@ -138,11 +142,13 @@ func (s *Session) answer(m message) {
 	if err == nil {
 		response.Body, err = json.Marshal(result)
 	}
+
 	if err != nil {
 		if !errors.As(err, &response.Error) {
 			response.Error = &RemoteError{Message: err.Error()}
 		}
 	}
+
 	if err := s.send(response); err != nil {
 		s.options.Log.Debug("answer", "request", m.Name, "err", err)
 	}

@@ -85,6 +85,7 @@ func Client(ctx context.Context, conn net.Conn, own ed25519.PrivateKey, hash str
 	if err == nil {
 		knocking, err = hearChallenge(ctx, conn, own, hash)
 	}
+
 	if err != nil {
 		_ = conn.Close()
 		if cause := context.Cause(ctx); cause != nil {
@@ -97,6 +98,7 @@ func Client(ctx context.Context, conn net.Conn, own ed25519.PrivateKey, hash str
 	if err != nil && ctx.Err() == nil && !knocking.answered.Load() {
 		err = &TurnedAwayError{err}
 	}
+
 	return s, err
 }
 
@@ -127,10 +129,12 @@ func newSession(ctx context.Context, conn *tls.Conn, o Options, start side, cont
 	if s != nil {
 		_ = s.Close()
 	}
+
 	_ = conn.NetConn().Close()
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
+
 	return nil, err
 }
 
@@ -138,25 +142,30 @@ func begin(ctx context.Context, conn *tls.Conn, o Options, start side, control o
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
+
 	s := &Session{options: o, waiting: map[uint64]chan message{}, conns: map[uint32]*Conn{}, early: map[uint32]bool{}}
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	if o.Budget > 0 {
 		s.budget = newBudget(o.Budget, s.resetSlowest)
 	}
+
 	s.link = newLink(conn, s.budget, s.ctx.Done())
 	var err error
 	if s.yamux, err = start(s.link, yamuxConfig(o)); err != nil {
 		_ = s.link.Close()
 		return nil, err
 	}
+
 	if s.control, err = control(s); err == nil {
 		s.control = counted{s.control, s.budget}
 		err = s.handshake()
 	}
+
 	if err != nil {
 		_ = s.yamux.Close()
 		return nil, err
 	}
+
 	s.ended.Go(s.readControl)
 	s.ended.Go(s.beat)
 	s.ended.Go(s.watch)
@@ -176,11 +185,13 @@ func (o Options) withDefaults() Options {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+
 	if o.Handle == nil {
 		o.Handle = func(_ context.Context, name string, _ json.RawMessage) (any, error) {
 			return nil, fmt.Errorf("no requests are taken here: %s", name)
 		}
 	}
+
 	if o.Event == nil {
 		o.Event = func(string, json.RawMessage) {}
 	}
@@ -190,6 +201,7 @@ func (o Options) withDefaults() Options {
 	if o.Dead == 0 {
 		o.Dead = DefaultDead
 	}
+
 	o.Window = max(o.Window, DefaultWindow)
 	return o
 }
@@ -283,6 +295,7 @@ func (s *Session) resetSlowest() {
 			slowest, longest = conn, d
 		}
 	}
+
 	s.mu.Unlock()
 	if slowest != nil {
 		s.options.Log.Warn("a stream is reset that nobody reads from", "for", longest)

@@ -35,6 +35,7 @@ func TestCall(t *testing.T) {
 			return nil, ctx.Err()
 		},
 	}, nil)
+
 	var all sync.WaitGroup
 	for i := range 50 {
 		all.Go(func() {
@@ -44,6 +45,7 @@ func TestCall(t *testing.T) {
 			}
 		})
 	}
+
 	all.Wait()
 	var refusal *RemoteError
 	if err := client.Call(t.Context(), "refuse", nil, nil); !errors.As(err, &refusal) || *refusal != (RemoteError{CodeHeld, "no", "ask"}) {
@@ -58,11 +60,13 @@ func TestCall(t *testing.T) {
 	if got := <-events; got != "happened7" {
 		t.Errorf("event = %q", got)
 	}
+
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := client.Call(ctx, "wait", nil, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("a call that was given up = %v", err)
 	}
+
 	ended := make(chan error)
 	go func() { ended <- client.Call(t.Context(), "wait", nil, nil) }()
 	go func() { _ = server.Close() }()
@@ -81,6 +85,7 @@ func TestStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	near, err := client.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -88,6 +93,7 @@ func TestStreams(t *testing.T) {
 	if got, err := near.ReadHeader(); err != nil || got != want {
 		t.Fatalf("header = %+v, %v, want %+v", got, err, want)
 	}
+
 	// An upload, its end, and a reply that comes only after that.
 	upload, reply := bytes.Repeat([]byte("up"), 1<<20), bytes.Repeat([]byte("down"), 1<<18)
 	go func() {
@@ -99,16 +105,19 @@ func TestStreams(t *testing.T) {
 		_ = near.CloseWrite()
 		_ = near.Close()
 	}()
+
 	if _, err = far.Write(upload); err != nil {
 		t.Fatal(err)
 	}
 	if err = far.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
+
 	got, err := io.ReadAll(far)
 	if err != nil || !bytes.Equal(got, reply) {
 		t.Errorf("reply after the half-close: %d bytes, %v, want %d", len(got), err, len(reply))
 	}
+
 	_ = far.Close()
 	allGone(t, client, server)
 }
@@ -140,6 +149,7 @@ func TestReset(t *testing.T) {
 		if _, err := near.Write([]byte("half a message")); err != nil {
 			t.Fatal(err)
 		}
+
 		near.Reset()
 		if _, err := io.ReadAll(far); !errors.Is(err, ErrReset) {
 			t.Fatalf("round %d: read after the peer's reset: %v, want ErrReset", i, err)
@@ -147,8 +157,10 @@ func TestReset(t *testing.T) {
 		if _, err := far.Write([]byte("x")); !errors.Is(err, ErrReset) {
 			t.Fatalf("round %d: write after the peer's reset: %v, want ErrReset", i, err)
 		}
+
 		_ = far.Close()
 	}
+
 	allGone(t, client, server)
 }
 
@@ -164,12 +176,15 @@ func TestResetAfterHalfClose(t *testing.T) {
 		if _, err := io.ReadAll(near); err != nil {
 			t.Fatal(err)
 		}
+
 		near.Reset()
 		if _, err := io.ReadAll(far); !errors.Is(err, ErrReset) {
 			t.Fatalf("round %d: read after the peer's reset: %v, want ErrReset", i, err)
 		}
+
 		_ = far.Close()
 	}
+
 	allGone(t, client, server)
 }
 
@@ -196,11 +211,13 @@ func TestResetEarly(t *testing.T) {
 		}
 		far.Reset()
 	}
+
 	eventually(t, "the resets to have come", func() bool {
 		client.mu.Lock()
 		defer client.mu.Unlock()
 		return len(client.early) == 20
 	})
+
 	for i := range 20 {
 		near, err := client.Accept()
 		if err != nil {
@@ -210,6 +227,7 @@ func TestResetEarly(t *testing.T) {
 			t.Errorf("stream %d: header: %v, want ErrReset", i, err)
 		}
 	}
+
 	allGone(t, client, server)
 }
 
@@ -239,6 +257,7 @@ func TestResetUnblocks(t *testing.T) {
 		otherFar.Reset()
 		all.Wait()
 	}()
+
 	within(t, "blocked reads and writes to end", done)
 	allGone(t, client, server)
 }
@@ -259,6 +278,7 @@ func TestSessionDeathIsNoEnd(t *testing.T) {
 			t.Errorf("%s: read after the connection went: %v, want ErrReset", name, err)
 		}
 	}
+
 	within(t, "both sessions to end", client.Done())
 	within(t, "both sessions to end", server.Done())
 	if !errors.Is(server.Err(), errLinkLost) {
@@ -307,6 +327,7 @@ func TestHeartbeat(t *testing.T) {
 			t.Errorf("read = %v, want ErrReset", err)
 		}
 	})
+
 	t.Run("an idle one", func(t *testing.T) {
 		client, server := sessions(t, quick, quick, nil)
 		time.Sleep(3 * quick.Dead) // this is what it is about: nothing else happens
@@ -314,6 +335,7 @@ func TestHeartbeat(t *testing.T) {
 			t.Errorf("an idle session ended: %v, %v", client.Err(), server.Err())
 		}
 	})
+
 	t.Run("a saturated one", func(t *testing.T) {
 		// Slow both ways, so that a heartbeat waits for longer than Dead.
 		client, server := sessions(t, quick, quick, func(a, b net.Conn) (net.Conn, net.Conn) { return &slow{Conn: a}, &slow{Conn: b} })
@@ -325,6 +347,7 @@ func TestHeartbeat(t *testing.T) {
 			all.Go(func() { _, _ = io.Copy(conn, zeros{}) })
 			all.Go(func() { _, _ = io.Copy(io.Discard, conn) })
 		}
+
 		all.Wait()
 		if client.Err() != nil || server.Err() != nil {
 			t.Errorf("a saturated session ended: %v, %v", client.Err(), server.Err())
@@ -367,6 +390,7 @@ func TestOneRecord(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	if got := counted.n.Load() - before; got > pieces+2 {
 		t.Errorf("%d pieces took %d writes, want one each", pieces, got)
 	}
@@ -399,6 +423,7 @@ func TestWindow(t *testing.T) {
 		defer close(written)
 		_, _ = far.Write(make([]byte, window-HeaderSize))
 	}()
+
 	within(t, "a window to be written", written)
 	if _, err := io.ReadFull(near, make([]byte, window-HeaderSize)); err != nil {
 		t.Error(err)
@@ -448,6 +473,7 @@ func TestWrongPeer(t *testing.T) {
 				}
 				refused <- err
 			}()
+
 			s, err := newClient(t.Context(), near, c.client, Options{})
 			if err == nil {
 				_ = s.Close()
@@ -457,6 +483,7 @@ func TestWrongPeer(t *testing.T) {
 			}
 		})
 	}
+
 	for name, bytes := range map[string]string{"no TLS": "GET / HTTP/1.0\r\n\r\n", "nothing": "", "random": strings.Repeat("\x16\x03\x01\xff\xff", 99)} {
 		t.Run(name, func(t *testing.T) {
 			near, far := tcpPair(t)
@@ -467,6 +494,7 @@ func TestWrongPeer(t *testing.T) {
 			}
 		})
 	}
+
 	t.Run("a peer that says nothing", func(t *testing.T) {
 		_, far := tcpPair(t)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -489,21 +517,25 @@ func TestBudget(t *testing.T) {
 		idle = append(idle, pair{near, far})
 		go func() { _, _ = near.Write(make([]byte, DefaultWindow)) }()
 	}
+
 	near, far := streams(t, client, server)
 	go func() { _, _ = near.Write(make([]byte, 4<<20)); _ = near.CloseWrite() }()
 	if n, err := io.Copy(io.Discard, struct{ io.Reader }{far}); err != nil || n != 4<<20 {
 		t.Errorf("the stream that is read from: %d bytes, %v", n, err)
 	}
+
 	reset := 0
 	for _, p := range idle {
 		if p.far.reset.Load() {
 			reset++
 		}
 	}
+
 	// 8 windows are 2 budgets: half of them had to go.
 	if reset < 3 || reset == len(idle) {
 		t.Errorf("%d of %d unread streams were reset, want most and not all", reset, len(idle))
 	}
+
 	server.budget.mu.Lock()
 	defer server.budget.mu.Unlock()
 	if server.budget.unread > limit+DefaultWindow {

@@ -16,6 +16,7 @@ func (t *TCP) WaitReadable() error {
 	if err != nil {
 		return t.meaning(err)
 	}
+
 	var one [1]byte
 	var peeked error
 	err = raw.Read(func(fd uintptr) bool {
@@ -28,5 +29,6 @@ func (t *TCP) WaitReadable() error {
 	if err == nil && peeked != nil {
 		err = fmt.Errorf("read %s: %w", t.RemoteAddr(), peeked)
 	}
+
 	return t.meaning(err)
 }

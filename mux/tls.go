@@ -56,6 +56,7 @@ func pinned(own ed25519.PrivateKey, isPeer func(ed25519.PublicKey) bool) (*tls.C
 	if err != nil {
 		return nil, fmt.Errorf("make a certificate: %w", err)
 	}
+
 	return &tls.Config{
 		MinVersion:                  tls.VersionTLS13,
 		Certificates:                []tls.Certificate{certificate},

@@ -24,14 +24,17 @@ func claimID(id string) (alive, error) {
 	if err != nil {
 		return alive{}, fmt.Errorf("socket: %w", err)
 	}
+
 	err = unix.Bind(fd, &unix.SockaddrUnix{Name: "@kdiag-netfilter-" + id})
 	if err == nil {
 		return alive{fd}, nil
 	}
+
 	unix.Close(fd)
 	if errors.Is(err, unix.EADDRINUSE) {
 		err = errAlive
 	}
+
 	return alive{}, fmt.Errorf("id %s: %w", id, err)
 }
 

@@ -60,11 +60,13 @@ func (b testBackend) open(t *testing.T, c Config) Backend {
 	if err != nil {
 		t.Fatalf("openAs(%q, %+v) = %v", b.backend, c, err)
 	}
+
 	t.Cleanup(func() {
 		if err := got.Close(); err != nil {
 			t.Errorf("Close = %v", err)
 		}
 	})
+
 	return got
 }
 
@@ -110,6 +112,7 @@ func TestListing(t *testing.T) {
 		if got := backend.Name(); got != b.backend {
 			t.Errorf("Name() = %q, want %q", got, b.backend)
 		}
+
 		attach(t, backend, in(appPort), out(53, ""), out(53, other4), out(53, other6))
 		listing := b.list(t, pod)
 		for _, want := range wantListed(b) {
@@ -117,6 +120,7 @@ func TestListing(t *testing.T) {
 				t.Errorf("listing has no %q:\n%s", want, listing)
 			}
 		}
+
 		if err := backend.Close(); err != nil {
 			t.Errorf("Close = %v", err)
 		}
@@ -142,6 +146,7 @@ func wantListed(b testBackend) []string {
 			"-A KDIAG-abc1-OUT -d fd00:1::1/128 -p tcp -m tcp --dport 53 -j RETURN",
 		}
 	}
+
 	want := []string{
 		"table inet kdiag_abc1 {",
 		`elements = { 8080 comment "it's "me" \o/" : 15001 }`,
@@ -163,6 +168,7 @@ func wantListed(b testBackend) []string {
 	if b.options.tableFlags == tableOwner {
 		want = append(want, "flags owner")
 	}
+
 	return want
 }
 
@@ -177,17 +183,21 @@ func TestIncoming(t *testing.T) {
 			expect(t, pod, 0, to, "redirected from "+to)
 			expect(t, pod, testMark, to, "app")
 		}
+
 		for _, to := range []string{"127.0.0.1:8080", "[::1]:8080"} {
 			expect(t, pod, 0, to, "redirected from "+to)
 			expect(t, pod, testMark, to, "app")
 		}
+
 		for _, to := range []string{"10.1.0.2:15001", "[fd00:1::2]:15001"} {
 			expect(t, outside, 0, to, "not redirected")
 		}
+
 		expect(t, pod, 0, "127.0.0.1:15001", "not redirected")
 		if err := backend.Detach(in(appPort)); err != nil {
 			t.Fatalf("Detach = %v", err)
 		}
+
 		expect(t, outside, 0, "10.1.0.2:8080", "app")
 		expect(t, pod, 0, "[::1]:8080", "app")
 		if err := backend.Detach(in(appPort)); !errors.Is(err, errNotAttached) {
@@ -224,6 +234,7 @@ func TestOutgoing(t *testing.T) {
 		} {
 			expect(t, pod, 0, to, want)
 		}
+
 		expect(t, outside, 0, "10.1.0.2:5432", "app")
 		expect(t, pod, testMark, "10.1.0.3:5432", "outside")
 		expect(t, pod, testMark, "[fd00:1::3]:5433", "outside")
@@ -252,6 +263,7 @@ func TestLiveConnections(t *testing.T) {
 		if err := backend.Detach(in(appPort)); err != nil {
 			t.Fatalf("Detach = %v", err)
 		}
+
 		allLive(t, "after Detach", redirected)
 		allLive(t, "after Detach", before)
 		expect(t, outside, 0, "10.1.0.2:8080", "app")
@@ -263,6 +275,7 @@ func TestHeld(t *testing.T) {
 		if second.name == "nft without owner" {
 			continue
 		}
+
 		eachBackend(t, func(t *testing.T, b testBackend, _, _ namespace) {
 			needTools(t, second.dump)
 			one, two := b.open(t, testConfig("one")), second.open(t, testConfig("two"))
@@ -271,6 +284,7 @@ func TestHeld(t *testing.T) {
 				wantHeld(t, one, r)
 				wantHeld(t, two, r)
 			}
+
 			attach(t, two, in(appPort+1), out(54, ""), out(53, outside4), out(appPort, ""))
 			for _, r := range []Redirect{
 				{Direction: Incoming, Port: listener, Listener: listener + 1, Holder: "a listener's port"},
@@ -280,9 +294,11 @@ func TestHeld(t *testing.T) {
 					t.Errorf("Attach(%+v) succeeded, want an error", r)
 				}
 			}
+
 			if err := one.Detach(in(appPort)); err != nil {
 				t.Errorf("Detach = %v", err)
 			}
+
 			attach(t, two, in(appPort))
 		})
 	}
@@ -337,6 +353,7 @@ func TestNoIPTables(t *testing.T) {
 	if _, err := Open("iptables", Config{ID: "a", Mark: 1}); err == nil || !strings.Contains(err.Error(), "no iptables program") {
 		t.Errorf("Open(iptables) without the program = %v, want that there is none", err)
 	}
+
 	b, err := Open("auto", Config{ID: "a", Mark: 1})
 	if err != nil || b.Name() != "nft" {
 		t.Fatalf("Open(auto) = %v, %v, want nft", b, err)

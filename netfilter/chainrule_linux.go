@@ -24,6 +24,7 @@ func chainID(chain string) (id string, d Direction, ok bool) {
 	case suffix == "OUT":
 		return id, Outgoing, true
 	}
+
 	return "", 0, false
 }
 
@@ -70,9 +71,11 @@ func splitWords(line string) (words []string, ok bool) {
 			inWord = true
 		}
 	}
+
 	if inWord {
 		words = append(words, word.String())
 	}
+
 	return words, !quoted
 }
 
@@ -93,6 +96,7 @@ func (r chainRule) claim() (Redirect, bool) {
 	if !ours || portErr != nil || listenerErr != nil {
 		return Redirect{}, false
 	}
+
 	out := Redirect{
 		Direction: direction,
 		Port:      uint16(port),
@@ -106,5 +110,6 @@ func (r chainRule) claim() (Redirect, bool) {
 		}
 		out.Address = prefix.Addr()
 	}
+
 	return out, true
 }

@@ -19,6 +19,7 @@ func TestSplitWords(t *testing.T) {
 			t.Errorf("splitWords(%q) = %q, %v, want %q", line, got, ok, want)
 		}
 	}
+
 	for _, line := range []string{`"`, `a "b`, `"a\"`} {
 		if got, ok := splitWords(line); ok {
 			t.Errorf("splitWords(%q) = %q, want that the quote is open", line, got)
@@ -43,6 +44,7 @@ func TestClaim(t *testing.T) {
 			t.Errorf("claim of %q = %+v, %v, want %+v", line, got, ok, want)
 		}
 	}
+
 	for _, line := range []string{
 		"", "-A", "-N KDIAG-a1-IN", "-A KDIAG-a1-IN", "-A PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 9",
 		"-A KDIAG-a1-IN --dport 80", "-A KDIAG-a1-IN --to-ports 80 --dport", "-A KDIAG-a1-IN --dport 80:90 --to-ports 9",
@@ -62,6 +64,7 @@ func TestChainID(t *testing.T) {
 			t.Errorf("chainID(%q) = %q, %v, %v, want abcdefghi012 and %v, in 28 bytes", name, id, got, ok, d)
 		}
 	}
+
 	for _, name := range []string{"", "KDIAG-", "KDIAG-a", "KDIAG-a-", "KDIAG-a-X", "KDIAG--IN", "KDIAG-A-IN", "KDIAG-a-b-IN", "OUTPUT"} {
 		if id, d, ok := chainID(name); ok {
 			t.Errorf("chainID(%q) = %q, %v, want none", name, id, d)
@@ -79,6 +82,7 @@ func FuzzRule(f *testing.F) {
 		if !ok {
 			return
 		}
+
 		claim, ok := r.claim()
 		if !ok {
 			return

@@ -34,6 +34,7 @@ func attached(t *testing.T, pod namespace, r Redirect, backends ...Backend) int3
 			}
 		})
 	}
+
 	all.Wait()
 	return count.Load()
 }

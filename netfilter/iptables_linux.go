@@ -33,6 +33,7 @@ func openIPTables(c Config, l *ledger, variant string) (*ipt, error) {
 	if variant == "" {
 		variant = l.others.tools[0].variant
 	}
+
 	var failed error
 	for _, t := range l.others.tools {
 		if t.variant != variant {
@@ -42,9 +43,11 @@ func openIPTables(c Config, l *ledger, variant string) (*ipt, error) {
 			failed = errors.Join(failed, err)
 		}
 	}
+
 	if len(b.tools) == 0 {
 		return nil, errors.Join(fmt.Errorf("no family has a working iptables-%s", variant), failed, b.removeChains())
 	}
+
 	return b, nil
 }
 
@@ -54,17 +57,20 @@ func (b *ipt) fill(t tool, c Config) error {
 	if err != nil {
 		return err
 	}
+
 	for _, command := range b.commands(t, c) {
 		if err = command(); err != nil {
 			break
 		}
 	}
+
 	if !there && t.variant == "nft" {
 		b.made = append(b.made, t.family)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("%s: %w", t, err), t.removeChains(c.ID))
 	}
+
 	b.tools = append(b.tools, t)
 	return nil
 }
@@ -82,9 +88,11 @@ func (b *ipt) commands(t tool, c Config) []func() error {
 			list = append(list, func() error { return t.Append("nat", out, sparing(spare)...) })
 		}
 	}
+
 	for _, j := range jumps(c) {
 		list = append(list, func() error { return t.Insert("nat", j.chain, 1, j.spec...) })
 	}
+
 	return list
 }
 
@@ -139,10 +147,12 @@ func (b *ipt) spec(r Redirect) (chain string, spec []string) {
 	if r.Address.IsValid() {
 		spec = []string{"-d", r.Address.Unmap().String()}
 	}
+
 	spec = append(spec, "-p", "tcp", "-m", "tcp", "--dport", decimal(r.Port), "--syn")
 	if r.Holder != "" {
 		spec = append(spec, "-m", "comment", "--comment", r.Holder)
 	}
+
 	return chain, append(spec, "-j", "REDIRECT", "--to-ports", decimal(r.Listener))
 }
 
@@ -163,12 +173,14 @@ func (b *ipt) add(r Redirect) error {
 	if len(tools) == 0 {
 		return fmt.Errorf("no iptables program for the family of %s", r.Address)
 	}
+
 	chain, spec := b.spec(r)
 	for _, t := range tools {
 		if err := t.addRule(chain, spec, r.Address.IsValid()); err != nil {
 			return errors.Join(err, b.delete(r))
 		}
 	}
+
 	return nil
 }
 
@@ -213,15 +225,18 @@ func (n *neighbours) removeEmptyNAT(family nftables.TableFamily) error {
 	if err != nil {
 		return err
 	}
+
 	var batch []request
 	for _, name := range names {
 		batch = append(batch, deletion(unix.NFT_MSG_DELCHAIN, family, unix.NFTA_CHAIN_TABLE, "nat", unix.NFTA_CHAIN_NAME, name))
 	}
+
 	batch = append(batch, deletion(unix.NFT_MSG_DELTABLE, family, unix.NFTA_TABLE_NAME, "nat"))
 	err = n.nft.send(batch...)
 	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.ENOENT) {
 		return nil
 	}
+
 	return err
 }
 

@@ -37,6 +37,7 @@ func (l *ledger) attach(r Redirect, add, remove func(Redirect) error) error {
 	if err := l.conflict(r); err != nil {
 		return errors.Join(err, remove(r))
 	}
+
 	l.entries[r.key()] = r
 	return nil
 }
@@ -59,9 +60,11 @@ func (l *ledger) conflict(r Redirect) error {
 	if err != nil {
 		return fmt.Errorf("redirect %s: other managers' redirects: %w", r.what(), err)
 	}
+
 	for _, own := range l.entries {
 		claims = append(claims, own)
 	}
+
 	for _, c := range claims {
 		switch {
 		case c.key() == r.key():
@@ -72,6 +75,7 @@ func (l *ledger) conflict(r Redirect) error {
 			return fmt.Errorf("redirect %s: listener %d is redirected by %q", r.what(), r.Listener, c.Holder)
 		}
 	}
+
 	return nil
 }
 
@@ -82,6 +86,7 @@ func (l *ledger) detach(r Redirect, remove func(Redirect) error) error {
 	if l.closed {
 		return fail(errClosed)
 	}
+
 	attached, ok := l.entries[r.key()]
 	if !ok {
 		return fail(errNotAttached)
@@ -89,6 +94,7 @@ func (l *ledger) detach(r Redirect, remove func(Redirect) error) error {
 	if err := remove(attached); err != nil {
 		return fail(err)
 	}
+
 	delete(l.entries, r.key())
 	return nil
 }

@@ -80,11 +80,13 @@ func (l legacy) entries() (entries []byte, err error) {
 		return nil, os.NewSyscallError("socket", err)
 	}
 	defer unix.Close(fd)
+
 	for range 10 {
 		if entries, err = l.readEntries(fd); !errors.Is(err, unix.EAGAIN) {
 			break
 		}
 	}
+
 	return entries, err
 }
 
@@ -93,15 +95,18 @@ func (l legacy) readEntries(fd int) ([]byte, error) {
 	if err := getsockopt(fd, l.level, soGetInfo, info); err != nil {
 		return nil, os.NewSyscallError("getsockopt IPT_SO_GET_INFO", err)
 	}
+
 	size := binary.NativeEndian.Uint32(info[infoSizeOffset:])
 	if size > maxEntries {
 		return nil, fmt.Errorf("%d bytes of entries, want %d at most", size, maxEntries)
 	}
+
 	table := append([]byte("nat"), make([]byte, entriesSize-3+int(size))...)
 	binary.NativeEndian.PutUint32(table[entriesOffset:], size)
 	if err := getsockopt(fd, l.level, soGetEntries, table); err != nil {
 		return nil, os.NewSyscallError("getsockopt IPT_SO_GET_ENTRIES", err)
 	}
+
 	return table[entriesSize:], nil
 }
 
@@ -126,14 +131,17 @@ func (l legacy) chainNames(entries []byte) []string {
 		if next == 0 || next > len(entries) || target > next {
 			break
 		}
+
 		body := entries[target:next]
 		if len(body) >= errorName+nameSize && text(body[targetName:errorName]) == "ERROR" {
 			if name := text(body[errorName:][:nameSize]); name != "ERROR" {
 				out = append(out, name)
 			}
 		}
+
 		entries = entries[next:]
 	}
+
 	return out
 }
 

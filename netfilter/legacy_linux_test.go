@@ -24,11 +24,13 @@ func TestLegacyChains(t *testing.T) {
 			if there, err := l.hasNAT(); err != nil || there {
 				t.Errorf("hasNAT() after chains() = %v, %v, want that asking made none", there, err)
 			}
+
 			want := []string{"ISTIO_INBOUND", "KDIAG-abcdefghijkl-OUT"}
 			for _, chain := range want {
 				ns.Run(t, program, "-t", "nat", "-N", chain)
 				ns.Run(t, program, "-t", "nat", "-A", chain, "-p", "tcp", "--dport", "80", "-j", "REDIRECT", "--to-ports", "81")
 			}
+
 			if got, err := l.chains(); err != nil || !slices.Equal(got, want) {
 				t.Errorf("chains() = %q, %v, want %q", got, err, want)
 			}

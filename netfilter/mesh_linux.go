@@ -18,6 +18,7 @@ func Mesh() (name string, err error) {
 	if err != nil {
 		return "", err
 	}
+
 	chains, err := n.chains()
 	err = errors.Join(err, n.close())
 	for _, chain := range chains {
@@ -25,6 +26,7 @@ func Mesh() (name string, err error) {
 			return name, nil
 		}
 	}
+
 	return "", err
 }
 
@@ -55,6 +57,7 @@ func (n *neighbours) nftChains(want func(*nftables.Chain) bool) ([]string, error
 	if n.nft == nil {
 		return nil, nil
 	}
+
 	var chains []*nftables.Chain
 	err := n.nft.within(func() (err error) {
 		chains, err = n.nft.ListChains()
@@ -63,11 +66,13 @@ func (n *neighbours) nftChains(want func(*nftables.Chain) bool) ([]string, error
 	if err != nil {
 		return nil, fmt.Errorf("list chains: %w", err)
 	}
+
 	var out []string
 	for _, c := range chains {
 		if want(c) {
 			out = append(out, c.Name)
 		}
 	}
+
 	return out, nil
 }

@@ -61,6 +61,7 @@ func TestBesideMesh(t *testing.T) {
 			if err := backend.Close(); err != nil {
 				t.Errorf("Close = %v", err)
 			}
+
 			expect(t, outside, 0, "10.1.0.2:8080", "sidecar, app")
 			if got := b.list(t, pod); got != first {
 				t.Errorf("listing after Close =\n%s\nwant\n%s", got, first)

@@ -24,13 +24,16 @@ func findNeighbours() (*neighbours, error) {
 		n.nft = &conn
 		_, err = n.listTables(nftables.TableFamilyUnspecified)
 	}
+
 	if err == nil {
 		return n, nil
 	}
+
 	err = errors.Join(err, n.close())
 	if noNFTables(err) {
 		return &neighbours{tools: n.tools}, nil
 	}
+
 	return nil, err
 }
 
@@ -53,11 +56,13 @@ func (n *neighbours) claims(but string) ([]Redirect, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	for _, t := range n.tools {
 		rules, err := n.rules(t)
 		if err != nil {
 			return nil, err
 		}
+
 		for _, r := range rules {
 			if id, _, ok := chainID(r.chain); !ok || id == but {
 				continue
@@ -67,6 +72,7 @@ func (n *neighbours) claims(but string) ([]Redirect, error) {
 			}
 		}
 	}
+
 	return out, nil
 }
 
@@ -90,6 +96,7 @@ func ifDead(id, own string, remove func() error) error {
 	if id == own {
 		return remove()
 	}
+
 	claimed, err := claimID(id)
 	if errors.Is(err, errAlive) {
 		return nil
@@ -98,6 +105,7 @@ func ifDead(id, own string, remove func() error) error {
 		return err
 	}
 	defer claimed.release()
+
 	return remove()
 }
 

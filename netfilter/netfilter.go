@@ -148,6 +148,7 @@ func (r Redirect) check() error {
 	case r.Direction == Incoming && r.Port == r.Listener:
 		return errors.New("the port is its own listener")
 	}
+
 	return nil
 }
 
@@ -158,11 +159,13 @@ func (c Config) check() error {
 	if c.Mark == 0 {
 		return errors.New("mark 0, which all connections have")
 	}
+
 	for _, spare := range c.Spare {
 		if !spare.IsValid() || spare.Addr().Zone() != "" {
 			return fmt.Errorf("spare destination %s is not an address and port", spare)
 		}
 	}
+
 	return nil
 }
 

@@ -28,12 +28,14 @@ func openNFT(c Config, l *ledger, flags uint32) (*nft, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	n := &nft{conn: conn, ledger: l}
 	n.table = &nftables.Table{Name: tablePrefix + c.ID, Family: nftables.TableFamilyINet}
 	n.close = sync.OnceValue(n.remove)
 	if err := n.fill(c, flags); err != nil {
 		return nil, errors.Join(err, conn.CloseLasting())
 	}
+
 	return n, nil
 }
 
@@ -45,6 +47,7 @@ func (n *nft) fill(c Config, flags uint32) error {
 	if err != nil {
 		return fmt.Errorf("table %s: %w", n.table.Name, err)
 	}
+
 	n.maps, err = addRules(n.conn, n.table, c)
 	if err == nil {
 		err = n.conn.flush()
@@ -52,6 +55,7 @@ func (n *nft) fill(c Config, flags uint32) error {
 	if err == nil {
 		return nil
 	}
+
 	n.conn.DelTable(n.table)
 	return errors.Join(fmt.Errorf("rules of table %s: %w", n.table.Name, err), n.conn.flush())
 }
@@ -109,6 +113,7 @@ func newMaps(t *nftables.Table) nftMaps {
 			KeyType: key, DataType: nftables.TypeInetService, Concatenation: key.Bytes > 4,
 		}
 	}
+
 	return nftMaps{
 		incoming:  set(1, "incoming", nftables.TypeInetService),
 		outgoing:  set(2, "outgoing", nftables.TypeInetService),
@@ -139,5 +144,6 @@ func (m nftMaps) place(r Redirect) (*nftables.Set, nftables.SetElement) {
 		element.Key = destinationKey(address, r.Port)
 		return m.outgoing6, element
 	}
+
 	return m.outgoing, element
 }

@@ -32,10 +32,12 @@ func dialNFT() (nftConn, error) {
 		c.socket = socket
 		return nil
 	}
+
 	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(keep))
 	if err != nil {
 		return nftConn{}, fmt.Errorf("netlink: %w", err)
 	}
+
 	c.Conn = conn
 	return c, nil
 }
@@ -66,6 +68,7 @@ func (c nftConn) send(requests ...request) error {
 		if err != nil {
 			return err
 		}
+
 		batch = append(batch, netlink.Message{
 			Header: netlink.Header{
 				Type:  netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | r.operation),
@@ -74,6 +77,7 @@ func (c nftConn) send(requests ...request) error {
 			Data: append(nfgenmsg(r.family, 0), attrs...),
 		})
 	}
+
 	batch = append(batch, batchMark(unix.NFNL_MSG_BATCH_END))
 	return c.within(func() error { return c.exchange(batch, len(requests)) })
 }
@@ -84,6 +88,7 @@ func (c nftConn) exchange(batch []netlink.Message, answers int) error {
 	if _, err := c.socket.SendMessages(batch); err != nil {
 		return err
 	}
+
 	var failed error
 	for range answers {
 		_, err := c.socket.Receive()
@@ -94,6 +99,7 @@ func (c nftConn) exchange(batch []netlink.Message, answers int) error {
 			break
 		}
 	}
+
 	return failed
 }
 

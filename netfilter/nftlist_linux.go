@@ -23,6 +23,7 @@ func (n *neighbours) listTables(family nftables.TableFamily) (tables []*nftables
 	if n.nft == nil {
 		return nil, nil
 	}
+
 	err = n.nft.within(func() error {
 		tables, err = n.nft.ListTablesOfFamily(family)
 		return err
@@ -30,6 +31,7 @@ func (n *neighbours) listTables(family nftables.TableFamily) (tables []*nftables
 	if err != nil {
 		return nil, fmt.Errorf("list tables: %w", err)
 	}
+
 	return tables, nil
 }
 
@@ -43,6 +45,7 @@ func (n *neighbours) tableClaims(but string) ([]Redirect, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	var out []Redirect
 	for _, t := range tables {
 		if id, _ := tableID(t.Name); id == but {
@@ -54,6 +57,7 @@ func (n *neighbours) tableClaims(but string) ([]Redirect, error) {
 		}
 		out = append(out, claims...)
 	}
+
 	return out, nil
 }
 
@@ -71,10 +75,12 @@ func (n *neighbours) claimsOf(t *nftables.Table) ([]Redirect, error) {
 			}
 			return nil, nil
 		}
+
 		for _, e := range elements {
 			out = append(out, maps.claims(m, e)...)
 		}
 	}
+
 	return out, nil
 }
 
@@ -95,6 +101,7 @@ func (m nftMaps) claims(from *nftables.Set, e nftables.SetElement) []Redirect {
 	if uint32(len(e.Key)) != from.KeyType.Bytes || len(e.Val) < 2 {
 		return nil
 	}
+
 	r := Redirect{
 		Direction: Outgoing,
 		Listener:  binary.BigEndian.Uint16(e.Val),
@@ -109,6 +116,7 @@ func (m nftMaps) claims(from *nftables.Set, e nftables.SetElement) []Redirect {
 		r.Address, _ = netip.AddrFromSlice(key[:length])
 		key = key[length:]
 	}
+
 	r.Port = binary.BigEndian.Uint16(key)
 	return []Redirect{r}
 }
@@ -121,6 +129,7 @@ func (n *neighbours) sweepTables(own string) error {
 		if owned(t) {
 			continue
 		}
+
 		id, _ := tableID(t.Name)
 		err = errors.Join(err, ifDead(id, own, func() error {
 			n.nft.DelTable(t)
@@ -130,5 +139,6 @@ func (n *neighbours) sweepTables(own string) error {
 			return nil
 		}))
 	}
+
 	return err
 }

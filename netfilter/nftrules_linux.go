@@ -37,6 +37,7 @@ func addRules(c nftConn, t *nftables.Table, config Config) (nftMaps, error) {
 			return maps, err
 		}
 	}
+
 	spare4, spare6, err := addSpare(c, t, config.Spare)
 	if err != nil {
 		return maps, err
@@ -44,6 +45,7 @@ func addRules(c nftConn, t *nftables.Table, config Config) (nftMaps, error) {
 	if !config.LoopbackOnly {
 		addChain(c, t, nftables.ChainHookPrerouting, "prerouting", prerouting(maps))
 	}
+
 	addChain(c, t, nftables.ChainHookOutput, "output", output(config.Mark, maps, spare4, spare6))
 	return maps, nil
 }
@@ -95,9 +97,11 @@ func addSpare(c nftConn, t *nftables.Table, spare []netip.AddrPort) (v4, v6 *nft
 			elements6 = append(elements6, element)
 		}
 	}
+
 	if err := c.AddSet(v4, elements4); err != nil {
 		return nil, nil, err
 	}
+
 	return v4, v6, c.AddSet(v6, elements6)
 }
 

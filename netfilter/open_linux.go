@@ -40,14 +40,17 @@ func openAs(name string, c Config, o options) (Backend, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+
 	l, err := openLedger(c.ID)
 	if err != nil {
 		return nil, err
 	}
+
 	b, err := openBackend(name, c, o, l)
 	if err != nil {
 		return nil, l.end(func() error { return err })
 	}
+
 	return b, nil
 }
 
@@ -56,15 +59,18 @@ func openLedger(id string) (*ledger, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	others, err := findNeighbours()
 	if err != nil {
 		claimed.release()
 		return nil, err
 	}
+
 	l := &ledger{id: id, alive: claimed, others: others, entries: map[key]Redirect{}}
 	if err := others.sweep(id); err != nil {
 		return nil, l.end(func() error { return fmt.Errorf("sweep: %w", err) })
 	}
+
 	return l, nil
 }
 
@@ -77,6 +83,7 @@ func openBackend(name string, c Config, o options, l *ledger) (Backend, error) {
 		}
 		nftErr = fmt.Errorf("nft: %w", err)
 	}
+
 	if name != "nft" {
 		b, err := openIPTables(c, l, o.variant)
 		if err == nil {
@@ -84,5 +91,6 @@ func openBackend(name string, c Config, o options, l *ledger) (Backend, error) {
 		}
 		iptablesErr = fmt.Errorf("iptables: %w", err)
 	}
+
 	return nil, errors.Join(nftErr, iptablesErr)
 }

@@ -18,6 +18,7 @@ func Probe(id string) (owner bool, err error) {
 		return false, err
 	}
 	defer conn.CloseLasting() //nolint:errcheck // nothing is left on it
+
 	table := &nftables.Table{Name: tablePrefix + id, Family: nftables.TableFamilyINet}
 	err = conn.tryTable(table, tableOwner)
 	if err == nil {
@@ -29,6 +30,7 @@ func Probe(id string) (owner bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("nft: %w", err)
 	}
+
 	return false, nil
 }
 

@@ -23,15 +23,18 @@ func TestProbe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	release, err := exec.Command("uname", "-r").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	// Kernels of 4 and of 5 below 12 know no owner.
 	old := strings.HasPrefix(string(release), "4.")
 	for minor := range strings.SplitSeq("0 1 2 3 4 5 6 7 8 9 10 11", " ") {
 		old = old || strings.HasPrefix(string(release), "5."+minor+".")
 	}
+
 	if owner == old {
 		t.Errorf("Probe on Linux %s: owner = %t, want %t", release, owner, !old)
 	}
@@ -49,11 +52,13 @@ func TestProbeDenied(t *testing.T) {
 		if err := unix.Capget(&none, &old[0]); err != nil {
 			return err
 		}
+
 		sets = old
 		sets[0].Effective &^= 1 << unix.CAP_NET_ADMIN
 		if err := unix.Capset(&none, &sets[0]); err != nil {
 			return err
 		}
+
 		_, err := Probe("0a1b2c3d")
 		return errors.Join(errNotThat(err), unix.Capset(&none, &old[0]))
 	})

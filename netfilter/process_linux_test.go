@@ -29,17 +29,21 @@ func hold(name string) int {
 		if b.name != name {
 			continue
 		}
+
 		backend, err := openAs(b.backend, testConfig("dead"), b.options)
 		if err == nil {
 			err = backend.Attach(in(appPort))
 		}
+
 		if err != nil {
 			fmt.Println(err)
 			return 1
 		}
+
 		fmt.Println("ready")
 		_, _ = io.Copy(io.Discard, os.Stdin)
 	}
+
 	return 0
 }
 
@@ -56,6 +60,7 @@ func startHolder(t *testing.T, b testBackend) *exec.Cmd {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() {
 		stdin.Close()
 		_ = cmd.Wait()
@@ -63,6 +68,7 @@ func startHolder(t *testing.T, b testBackend) *exec.Cmd {
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
 		t.Fatalf("holder printed %q, %v, want ready", line, err)
 	}
+
 	return cmd
 }
 
@@ -90,20 +96,24 @@ func TestKilled(t *testing.T) {
 		if err := holder.Process.Signal(unix.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
+
 		_ = holder.Wait()
 		if b.options.tableFlags == tableOwner {
 			eventually(t, "table gone", func() bool { return b.list(t, pod) == first })
 			expect(t, outside, 0, "10.1.0.2:8080", "app")
 		}
+
 		// Whichever back end comes next sweeps.
 		next, err := openAs("nft", testConfig("next"), options{tableFlags: tableOwner})
 		if err != nil {
 			t.Fatalf("open after kill -9 = %v", err)
 		}
+
 		expect(t, outside, 0, "10.1.0.2:8080", "app")
 		if list := b.list(t, pod); strings.Contains(strings.ToLower(list), "dead") {
 			t.Errorf("listing still has the dead manager's:\n%s", list)
 		}
+
 		attach(t, next, in(appPort))
 		if err := next.Close(); err != nil {
 			t.Errorf("Close = %v", err)

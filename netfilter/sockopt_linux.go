@@ -25,6 +25,7 @@ func OriginalDestination(c syscall.Conn) (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("original destination: %w", err)
 	}
+
 	var out netip.AddrPort
 	var failed error
 	if err := raw.Control(func(fd uintptr) { out, failed = originalDestination(int(fd)) }); err != nil {
@@ -33,6 +34,7 @@ func OriginalDestination(c syscall.Conn) (netip.AddrPort, error) {
 	if failed != nil {
 		return netip.AddrPort{}, fmt.Errorf("original destination: %w", failed)
 	}
+
 	return out, nil
 }
 
@@ -41,14 +43,17 @@ func originalDestination(fd int) (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
+
 	get := originalDestination6
 	if local.Addr().Is4() {
 		get = originalDestination4
 	}
+
 	original, err := get(fd)
 	if errors.Is(err, unix.ENOENT) || err == nil && original == local {
 		return netip.AddrPort{}, ErrNotRedirected
 	}
+
 	return original, err
 }
 
@@ -59,12 +64,14 @@ func localAddress(fd int) (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, os.NewSyscallError("getsockname", err)
 	}
+
 	switch a := name.(type) {
 	case *unix.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)), nil
 	case *unix.SockaddrInet6:
 		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port)), nil
 	}
+
 	return netip.AddrPort{}, errors.New("not an IP socket")
 }
 

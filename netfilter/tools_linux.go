@@ -39,14 +39,17 @@ func appendTool(to []tool, name string, protocol iptables.Protocol, family nftab
 	if err != nil {
 		return to
 	}
+
 	t := tool{family: family, variant: variant(path)}
 	if slices.ContainsFunc(to, func(o tool) bool { return o.family == t.family && o.variant == t.variant }) {
 		return to
 	}
+
 	t.IPTables, err = iptables.New(iptables.Path(path), iptables.IPFamily(protocol), iptables.Timeout(lockTimeout))
 	if err != nil {
 		return to
 	}
+
 	return append(to, t)
 }
 
@@ -108,12 +111,14 @@ func (t tool) rules(chains ...string) ([]chainRule, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: list chain %s: %w", t, chain, err)
 		}
+
 		for _, line := range lines {
 			if r, ok := parseRule(line); ok {
 				out = append(out, r)
 			}
 		}
 	}
+
 	return out, nil
 }
 
@@ -123,16 +128,20 @@ func (t tool) removeChains(id string) error {
 	if err != nil {
 		return err
 	}
+
 	for _, r := range rules {
 		if target, _, ours := chainID(r.option("-j")); ours && target == id {
 			err = errors.Join(err, t.Delete("nat", r.chain, r.spec...))
 		}
 	}
+
 	for _, chain := range []string{chainIn(id), chainOut(id)} {
 		err = errors.Join(err, t.ClearAndDeleteChain("nat", chain))
 	}
+
 	if err != nil {
 		return fmt.Errorf("%s: remove chains of %s: %w", t, id, err)
 	}
+
 	return nil
 }

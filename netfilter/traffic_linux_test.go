@@ -32,6 +32,7 @@ func serve(t *testing.T, ns namespace, port int, greet func(net.Conn) string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { l.Close() })
 	go func() {
 		for {
@@ -74,6 +75,7 @@ func dial(ns namespace, mark uint32, to string) (c conn, err error) {
 	if mark != 0 {
 		dialer.Control = ControlMark(mark)
 	}
+
 	err = ns.Do(func() (err error) {
 		c.Conn, err = dialer.Dial("tcp", to)
 		return err
@@ -81,6 +83,7 @@ func dial(ns namespace, mark uint32, to string) (c conn, err error) {
 	if err != nil {
 		return conn{}, err
 	}
+
 	_ = c.SetDeadline(time.Now().Add(patience))
 	c.read = bufio.NewReader(c)
 	c.greeting, err = c.read.ReadString('\n')
@@ -110,6 +113,7 @@ func expect(t *testing.T, ns namespace, mark uint32, to, want string) {
 		return
 	}
 	defer c.Close()
+
 	if c.greeting != want {
 		t.Errorf("dial %s: greeted with %q, want %q", to, c.greeting, want)
 	}
@@ -131,6 +135,7 @@ func many(t *testing.T, ns namespace, want string) []conn {
 		t.Cleanup(func() { c.Close() })
 		out = append(out, c)
 	}
+
 	return out
 }
 

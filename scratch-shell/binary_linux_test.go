@@ -45,11 +45,13 @@ func TestStatic(t *testing.T) {
 			if f.Machine != want.machine || f.Type != elf.ET_EXEC {
 				t.Errorf("the file is %v for %v, want %v for %v", f.Type, f.Machine, elf.ET_EXEC, want.machine)
 			}
+
 			for _, p := range f.Progs {
 				if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
 					t.Errorf("the file has a %v segment, want a static program", p.Type)
 				}
 			}
+
 			if got, limit := len(data), 2<<20; got > limit {
 				t.Errorf("the file has %d bytes, want at most %d", got, limit)
 			}
@@ -82,15 +84,18 @@ func TestOtherArchitecture(t *testing.T) {
 		{[]string{"awk", "{ print length($0) * 1.5 }"}, result{"3\n", "", 0}},
 		{[]string{"sha256sum"}, result{"e65e57cd580d50b5773636697fa5230e967c2d1ec7f4d13f2794a42401d9b1cf  -\n", "", 0}},
 	}
+
 	for arch, a := range architectures {
 		if arch == runtime.GOARCH {
 			continue
 		}
+
 		path, _ := file(t, arch)
 		qemu, err := exec.LookPath(a.qemu)
 		if err != nil {
 			skip(t, "%s is missing: run 'apt-get install qemu-user-static'", a.qemu)
 		}
+
 		run := func(args ...string) result {
 			cmd := exec.Command(qemu, append([]string{"-0", argv0, path}, args...)...)
 			cmd.Env = []string{"PATH="}
@@ -101,11 +106,13 @@ func TestOtherArchitecture(t *testing.T) {
 			}
 			return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 		}
+
 		for _, test := range tests {
 			if got := run(test.args...); got != test.want {
 				t.Errorf("%s: %q = %+v, want %+v", arch, test.args, got, test.want)
 			}
 		}
+
 		ours, _ := file(t, runtime.GOARCH)
 		want, err := exec.Command(ours, "--list").Output()
 		if err != nil {

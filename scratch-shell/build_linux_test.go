@@ -19,6 +19,7 @@ func TestBuildRefuses(t *testing.T) {
 		{"other content", map[string]string{orig: "something else\n"}, []string{"SHA-256", "BUSYBOX_ORIG_SHA256"}},
 		{"gone", nil, []string{"is on no mirror", "update BUSYBOX_ORIG"}},
 	}
+
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			mirror, dir := t.TempDir(), t.TempDir()
@@ -31,6 +32,7 @@ func TestBuildRefuses(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+
 			for _, name := range []string{"build.sh", "config", "busybox"} {
 				path, err := filepath.Abs(name)
 				if err != nil {
@@ -54,11 +56,13 @@ func TestBuildRefuses(t *testing.T) {
 			if strings.Contains(got, "\n") {
 				t.Errorf("build.sh said:\n%s\nwant one line", got)
 			}
+
 			for _, want := range test.want {
 				if !strings.Contains(got, want) {
 					t.Errorf("build.sh said %q, want it to mention %q", got, want)
 				}
 			}
+
 			if files, _ := filepath.Glob(filepath.Join(dir, "bin/busybox*")); len(files) > 0 {
 				t.Errorf("build.sh wrote %v, want nothing", files)
 			}

@@ -45,15 +45,18 @@ func becomeShell(root string, args []string) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make / private: %w", err)
 	}
+
 	proc := filepath.Join(root, "proc")
 	if err := unix.Mount("proc", proc, "proc", 0, ""); err != nil {
 		return fmt.Errorf("mount %s: %w", proc, err)
 	}
+
 	for _, dev := range devices {
 		if err := unix.Mount(dev, filepath.Join(root, dev), "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("mount %s: %w", dev, err)
 		}
 	}
+
 	fd, err := unix.MemfdCreate("kdiag", unix.MFD_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("memfd_create: %w", err)
@@ -67,6 +70,7 @@ func becomeShell(root string, args []string) error {
 	if err := unix.Chdir("/"); err != nil {
 		return fmt.Errorf("chdir /: %w", err)
 	}
+
 	argv := append([]string{argv0, "ash"}, args...)
 	return unix.Exec(fmt.Sprintf("/proc/self/fd/%d", fd), argv, os.Environ())
 }
@@ -92,11 +96,13 @@ func newRoot(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
+
 	for _, dev := range devices {
 		if err := os.WriteFile(filepath.Join(root, dev), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	return root
 }
 
@@ -109,6 +115,7 @@ func command(t *testing.T, root string, args ...string) *exec.Cmd {
 	if os.Getuid() != 0 {
 		skip(t, "needs root: run 'sudo go test ./scratch-shell'")
 	}
+
 	// The shell is PID 1 of its namespace: all that it started dies with it.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
@@ -133,9 +140,11 @@ func runScript(t *testing.T, script string) result {
 	if cmd.ProcessState == nil {
 		skip(t, "new namespaces: %v", err)
 	}
+
 	r := result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 	if r.code == noRoot {
 		skip(t, "empty root: %s", r.stderr)
 	}
+
 	return r
 }

@@ -43,6 +43,7 @@ func open(fsys fs.FS, name string) (io.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	start := make([]byte, len(elf.ELFMAG))
 	_, err = io.ReadFull(file, start)
 	short := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
@@ -52,5 +53,6 @@ func open(fsys fs.FS, name string) (io.Reader, error) {
 	if string(start) != elf.ELFMAG {
 		return nil, ErrMissing
 	}
+
 	return io.MultiReader(bytes.NewReader(start), file), nil
 }

@@ -18,6 +18,7 @@ func TestOpen(t *testing.T) {
 		"program":  {Data: []byte("\x7fELF\x02\x01\x01")},
 		"dir/file": {},
 	}
+
 	tests := []struct {
 		name string
 		want error
@@ -29,6 +30,7 @@ func TestOpen(t *testing.T) {
 		{"program", nil},
 		{"dir", fs.ErrInvalid},
 	}
+
 	for _, test := range tests {
 		program, err := open(files, test.name)
 		if !errors.Is(err, test.want) {

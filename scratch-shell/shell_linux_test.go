@@ -62,6 +62,7 @@ func TestScripts(t *testing.T) {
 		{"ls colour", "ls --color=always -d /tmp | od -An -c | head -1", result{" 033   [   1   ;   3   4   m   /   t   m   p 033   [   m  \\n\n", "", 0}},
 		{"nc", "nc --help 2>&1 | grep -oE -e '-(e PROG|l|p PORT|u|z)' | awk '!seen[$0]++' | tr '\\n' ,", result{"-l,-p PORT,-e PROG,-u,-z,", "", 0}},
 	}
+
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			if got := runScript(t, test.script); got != test.want {
@@ -77,6 +78,7 @@ func TestApplets(t *testing.T) {
 	if got, want := len(applets), 250; got < want {
 		t.Errorf("%d applets, want at least %d", got, want)
 	}
+
 	for _, want := range strings.Fields(`
 		[ [[ ash awk base64 bc cal cat chroot clear date dc dd df diff du echo env find free ftpget grep gzip hexdump httpd
 		id iostat ip less ls lsof md5sum mount nc netstat nohup nsenter nslookup patch pgrep ping printf ps pstree reset
@@ -86,6 +88,7 @@ func TestApplets(t *testing.T) {
 			t.Errorf("applet %s is not there, want it", want)
 		}
 	}
+
 	for _, bad := range strings.Fields(`
 		adduser crond dpkg fdisk getty halt init insmod killall5 login mkfs.ext2 mkswap modprobe passwd pivot_root poweroff
 		reboot resume rmmod rpm runsv sendmail su swapoff switch_root syslogd bash hush`) {
@@ -115,6 +118,7 @@ func TestNetcatAndNetstat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	port := l.Addr().(*net.TCPAddr).Port
 	l.Close()
 

@@ -37,6 +37,7 @@ func TestTerminal(t *testing.T) {
 		skip(t, "new namespaces: %v", err)
 	}
 	defer func() { _ = cmd.Process.Kill() }()
+
 	slave.Close()
 
 	steps := []struct{ send, expect string }{
@@ -67,6 +68,7 @@ func TestTerminal(t *testing.T) {
 		{"reset\r", "/home> "},
 		{"exit 3\r", ""},
 	}
+
 	var seen strings.Builder
 	for _, step := range steps {
 		// A program takes a moment to come to the foreground, and to set the terminal to raw and back.
@@ -81,6 +83,7 @@ func TestTerminal(t *testing.T) {
 		if err := master.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
+
 		buf := make([]byte, 4096)
 		for !strings.Contains(seen.String(), step.expect) {
 			n, err := master.Read(buf)
@@ -90,6 +93,7 @@ func TestTerminal(t *testing.T) {
 			seen.Write(buf[:n])
 		}
 	}
+
 	_ = cmd.Wait()
 	if got, want := cmd.ProcessState.ExitCode(), 3; got != want {
 		t.Errorf("exit code = %d, want %d", got, want)

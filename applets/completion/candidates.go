@@ -41,6 +41,7 @@ func Candidates(registry func() []applets.Applet, topics func() []applets.Topic)
 			case found = <-answers:
 			case <-late:
 			}
+
 			return found.print(inv.Out)
 		},
 	}
@@ -98,9 +99,11 @@ func (a answer) starting(typed string) answer {
 			open++
 		}
 	}
+
 	if open > 0 && open == len(kept.candidates) {
 		kept.directive |= noSpace
 	}
+
 	return kept
 }
 
@@ -117,6 +120,7 @@ func (a answer) print(w io.Writer) error {
 		}
 		fmt.Fprintln(out, line)
 	}
+
 	fmt.Fprintf(out, ":%d\n", a.directive)
 	return out.Flush()
 }

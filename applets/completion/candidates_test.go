@@ -18,10 +18,12 @@ func TestPrint(t *testing.T) {
 		{"about", "with\ttab,\nline and \x1b[31m"},
 		{"long", strings.Repeat("y", 200)},
 	}}
+
 	var out strings.Builder
 	if err := a.print(&out); err != nil {
 		t.Fatal(err)
 	}
+
 	want := "web\ta pod\nabout\twith tab, line and �[31m\nlong\t" + strings.Repeat("y", longestAbout-1) + "…\n:4\n"
 	if out.String() != want {
 		t.Errorf("print = %q, want %q", out.String(), want)
@@ -66,10 +68,12 @@ func FuzzPrint(f *testing.F) {
 		if err := (answer{candidates: []candidate{{word, about}}}).print(&out); err != nil {
 			t.Fatal(err)
 		}
+
 		lines := strings.Split(out.String(), "\n")
 		if len(lines) > 3 || lines[len(lines)-1] != "" || lines[len(lines)-2] != ":0" {
 			t.Fatalf("print(%q, %q) = %q, want at most a line and the directive", word, about, out.String())
 		}
+
 		shown, _, _ := strings.Cut(lines[0], "\t")
 		if len(lines) == 3 && shown != word {
 			t.Errorf("print(%q) shows %q, another word", word, shown)

@@ -30,10 +30,12 @@ func (l *look) targets() answer {
 		}
 		return l.names(resource, spelled+"/")
 	}
+
 	found := l.names("pods", "")
 	for _, t := range kube.Types() {
 		found.candidates = append(found.candidates, candidate{t.Short + "/", t.Resource})
 	}
+
 	return found
 }
 
@@ -57,11 +59,13 @@ func (l *look) selectors() answer {
 	if at := strings.LastIndex(last, ","); at >= 0 {
 		before, last = last[:at+1], last[at+1:]
 	}
+
 	key, operator, valued := last, "", false
 	if at := strings.IndexAny(last, "!="); at >= 0 {
 		key, valued = last[:at], true
 		operator = last[at : len(last)-len(strings.TrimLeft(last[at:], "!="))]
 	}
+
 	pods, _ := l.cluster.Names(l.ctx, "pods")
 	seen := map[string]int{}
 	for _, pod := range pods {
@@ -74,9 +78,11 @@ func (l *look) selectors() answer {
 			}
 		}
 	}
+
 	for word, count := range seen {
 		found.candidates = append(found.candidates, candidate{word, fmt.Sprintf("%d pods", count)})
 	}
+
 	slices.SortFunc(found.candidates, func(a, b candidate) int { return cmp.Compare(a.word, b.word) })
 	return found
 }
@@ -93,10 +99,12 @@ func (l *look) pod() (*corev1.Pod, error) {
 	if target == "" && selector == "" && len(l.line.Args) > 0 {
 		target = l.line.Args[0]
 	}
+
 	selection, err := kube.ParseSelection(target, selector)
 	if err != nil {
 		return nil, err
 	}
+
 	return l.cluster.FindPod(l.ctx, selection)
 }
 
@@ -106,6 +114,7 @@ func (l *look) containers() answer {
 	if err != nil {
 		return found
 	}
+
 	for _, c := range kube.Containers(pod) {
 		about := c.Image
 		if c.Init {
@@ -113,6 +122,7 @@ func (l *look) containers() answer {
 		}
 		found.candidates = append(found.candidates, candidate{c.Name, about})
 	}
+
 	return found
 }
 
@@ -123,6 +133,7 @@ func (l *look) ports() answer {
 	if err != nil {
 		return found
 	}
+
 	for _, c := range kube.Containers(pod) {
 		for _, port := range kube.DeclaredPorts(pod, c.Name) {
 			word := strconv.Itoa(int(port))
@@ -131,5 +142,6 @@ func (l *look) ports() answer {
 			}
 		}
 	}
+
 	return found
 }

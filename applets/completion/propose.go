@@ -24,6 +24,7 @@ func (k known) propose(ctx context.Context, words []string, build applets.Build,
 	if !ok {
 		return answer{directive: noFiles}
 	}
+
 	switch {
 	case line.Flag != nil:
 		kind, fixed := applets.Meaning(line.Flag)
@@ -33,6 +34,7 @@ func (k known) propose(ctx context.Context, words []string, build applets.Build,
 	case len(line.Commands) > 0 && line.Rest == nil:
 		return commands(line.Commands).starting(line.Word)
 	}
+
 	return k.ofKind(ctx, &line, line.ArgKind(), nil)
 }
 
@@ -50,6 +52,7 @@ func (k known) ofKind(ctx context.Context, line *applets.Partial, kind applets.K
 	case applets.KindTarget, applets.KindPod, applets.KindContainer, applets.KindPort, applets.KindSelector, applets.KindNamespace:
 		return inCluster(ctx, line, kind).starting(line.Word)
 	}
+
 	return answer{directive: noFiles}
 }
 
@@ -89,10 +92,12 @@ func flags(line *applets.Partial) answer {
 		}
 		found.candidates = append(found.candidates, candidate{flag.Name, about})
 	}
+
 	found.candidates = append(found.candidates, candidate{"--help", "Tell about this command"})
 	if line.Applet == nil {
 		found.candidates = append(found.candidates, candidate{"--version", "Say which kdiag this is"})
 	}
+
 	return found
 }
 
@@ -101,6 +106,7 @@ func configured(line *applets.Partial, kind applets.Kind) answer {
 	if line.Flags == nil {
 		return answer{directive: noFiles}
 	}
+
 	names, err := kubeflags.Options(line.Invocation).Names()
 	switch {
 	case err != nil:
@@ -110,6 +116,7 @@ func configured(line *applets.Partial, kind applets.Kind) answer {
 	case kind == applets.KindCluster:
 		return words(names.Clusters)
 	}
+
 	return words(names.Users)
 }
 
@@ -119,10 +126,12 @@ func inCluster(ctx context.Context, line *applets.Partial, kind applets.Kind) an
 	if line.Flags == nil {
 		return none
 	}
+
 	cluster, err := kubeflags.Connect(line.Invocation)
 	if err != nil {
 		return none
 	}
+
 	look := &look{ctx, cluster, line}
 	switch kind {
 	case applets.KindTarget:
@@ -138,5 +147,6 @@ func inCluster(ctx context.Context, line *applets.Partial, kind applets.Kind) an
 	case applets.KindPort:
 		return look.ports()
 	}
+
 	return none
 }

@@ -33,6 +33,7 @@ func TestPluginThatHangs(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	config := `{"apiVersion": "v1", "kind": "Config", "current-context": "c",
 		"contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
 		"clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
@@ -45,11 +46,13 @@ func TestPluginThatHangs(t *testing.T) {
 	if got, want := answered(t, "shell", "--kubeconfig", file, "d"), "deploy/\tdeployments\nds/\tdaemonsets\n:6\n"; got != want {
 		t.Errorf("answer = %q, want %q", got, want)
 	}
+
 	// The plugin has its end of the pipe open, or will; this ends it.
 	end, err := os.OpenFile(pipe, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	_, _ = io.WriteString(end, "no credential")
 	end.Close()
 }

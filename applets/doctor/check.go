@@ -89,9 +89,11 @@ func (r textReport) mark(s Status) string {
 	case Failed:
 		mark, colour = "✗", "\x1b[31m" // red
 	}
+
 	if !r.colour || colour == "" {
 		return mark
 	}
+
 	return colour + mark + "\x1b[0m"
 }
 

@@ -45,11 +45,13 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	if len(inv.Rest) > 0 {
 		return applets.Usage("doctor runs no command, got %q", inv.Rest)
 	}
+
 	out := newReport(inv.Flags.String("output"), inv.Out)
 	probe, err := kubeflags.ParseProbe(inv)
 	if applets.ExitCode(err) == applets.ExitUsage {
 		return err
 	}
+
 	bounded, cancel := kube.WithTimeout(ctx, inv.Flags.Duration("timeout"))
 	defer cancel()
 	well := true
@@ -60,6 +62,7 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 			well = well && check.Status != Failed
 		}
 	})
+
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -69,5 +72,6 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	if !well {
 		return errSome
 	}
+
 	return nil
 }

@@ -42,6 +42,7 @@ func TestOldServer(t *testing.T) {
 			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","message":"not here","code":404}`)
 		}
 	}))
+
 	defer old.Close()
 	out, err := doctor(t, old.URL)
 	for _, line := range []string{
@@ -54,6 +55,7 @@ func TestOldServer(t *testing.T) {
 			t.Errorf("doctor = %s\nwant %q", out, line)
 		}
 	}
+
 	if applets.ExitCode(err) != 1 || !applets.Silent(err) {
 		t.Errorf("doctor: %v, want code 1 and no more words", err)
 	}
@@ -82,6 +84,7 @@ func TestInterrupted(t *testing.T) {
 		case <-r.Context().Done():
 		}
 	}))
+
 	defer server.Close()
 	defer close(release)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -89,6 +92,7 @@ func TestInterrupted(t *testing.T) {
 		<-asked
 		cancel()
 	}()
+
 	var out strings.Builder
 	err := applets.Execute(ctx, Applet(), "kdiag", []string{"--server=" + server.URL}, applets.Build{}, applets.Streams{Out: &out, Err: &out})
 	if !errors.Is(err, context.Canceled) || strings.Contains(out.String(), "✗") {
@@ -115,6 +119,7 @@ func TestKernel(t *testing.T) {
 			t.Errorf("kernel(%q) = %+v, want %s", release, got, want)
 		}
 	}
+
 	if got := kernel(nil, errors.New("no right")); got.Status != Unknown {
 		t.Errorf("kernel of a node that may not be read = %+v, want unknown", got)
 	}

@@ -51,6 +51,7 @@ func examine(ctx context.Context, probe *kubeflags.Probe, configErr error, add f
 		}
 		return true
 	}
+
 	stages(ctx, probe, configErr, tell)
 	for _, name := range left {
 		add(unknown(name, "not asked: see above"))
@@ -65,22 +66,26 @@ func stages(ctx context.Context, probe *kubeflags.Probe, configErr error, tell f
 		tell(failed(nameConfig, configErr))
 		return
 	}
+
 	e := examination{probe, probe.Cluster}
 	if !tell(passed(nameConfig, "%s", e.cluster.Origin())) {
 		return
 	}
+
 	// The first request runs a credential plugin, if there is one; alone, so
 	// that it runs once.
 	git, minor, err := e.cluster.ServerVersion(ctx)
 	if !tell(serverChecks(e.cluster, git, minor, err)...) {
 		return
 	}
+
 	user := start(func() []Check { return e.user(ctx) })
 	rights := start(func() []Check { return e.rights(ctx) })
 	rest := start(func() [][]Check { return e.target(ctx) })
 	if !tell(<-user...) || !tell(<-rights...) {
 		return
 	}
+
 	for _, checks := range <-rest {
 		if !tell(checks...) {
 			return
@@ -109,6 +114,7 @@ func serverChecks(cluster *kube.Cluster, git string, minor int, err error) []Che
 	case git == "":
 		return []Check{failed(nameServer, err)}
 	}
+
 	server := passed(nameServer, "%s answers", cluster.Server())
 	switch {
 	case err != nil:
@@ -117,6 +123,7 @@ func serverChecks(cluster *kube.Cluster, git string, minor int, err error) []Che
 		return []Check{server, {nameVersion, Failed, git + ", which has no ephemeral containers",
 			fmt.Sprintf("kdiag needs Kubernetes 1.%d or later", kube.OldestMinor)}}
 	}
+
 	return []Check{server, passed(nameVersion, "%s, 1.%d or later is needed", git, kube.OldestMinor)}
 }
 
@@ -140,6 +147,7 @@ func (e examination) rights(ctx context.Context) []Check {
 		}
 		return checks
 	}
+
 	checks := make([]Check, len(commands))
 	for i, command := range commands {
 		checks[i] = passed(nameRights+command.Command, "%s", strings.Join(command.Needed, "; "))
@@ -148,6 +156,7 @@ func (e examination) rights(ctx context.Context) []Check {
 				fmt.Sprintf("no right to %s in namespace %q", strings.Join(command.Lacking, ", "), e.cluster.Namespace), command.Hint()}
 		}
 	}
+
 	return checks
 }
 
@@ -160,10 +169,12 @@ func (e examination) target(ctx context.Context) [][]Check {
 		return [][]Check{{unknown(nameTarget, "none given"), unknown(nameStreams, give)}, level,
 			{unknown(nameImage, give), unknown(nameKernel, give)}}
 	}
+
 	pod, err := e.probe.Find(ctx)
 	if err != nil {
 		return [][]Check{{failed(nameTarget, err)}}
 	}
+
 	err = kube.TakesContainers(pod)
 	var target kube.Target
 	if err == nil {
@@ -172,6 +183,7 @@ func (e examination) target(ctx context.Context) [][]Check {
 	if err != nil {
 		return [][]Check{{failed(nameTarget, err)}}
 	}
+
 	streams := start(func() []Check { return e.streams(ctx, pod) })
 	shell := start(func() []Check { return []Check{e.shell(ctx, target)} })
 	redir := start(func() []Check { return []Check{e.redir(ctx, pod)} })
@@ -226,10 +238,12 @@ func (e examination) level(ctx context.Context) []Check {
 	if err != nil {
 		return []Check{notKnown(nameShell, err), notKnown(nameRedir, err)}
 	}
+
 	where := fmt.Sprintf("by the label of namespace %q (%s)", e.cluster.Namespace, level)
 	if level == "" {
 		where = fmt.Sprintf("unless the cluster's own default says otherwise: namespace %q has no label", e.cluster.Namespace)
 	}
+
 	taken, net := kube.AtLevel(level)
 	checks := []Check{
 		passed(nameShell, "profile %s, %s", taken, where),
@@ -239,6 +253,7 @@ func (e examination) level(ctx context.Context) []Check {
 		checks[1] = Check{nameRedir, Failed, "no container with NET_ADMIN, " + where,
 			"redirects need the level privileged; ask who sets the namespace's policies"}
 	}
+
 	return checks
 }
 
@@ -267,6 +282,7 @@ func (e examination) image(pod *corev1.Pod, node *corev1.Node, nodeErr error) Ch
 	case nodeErr != nil:
 		return notKnown(nameImage, fmt.Errorf("%s: only the node knows: %w", e.probe.Image, nodeErr))
 	}
+
 	check := unknown(nameImage, "%s is not among the images that node %s lists; whether it can pull it, only the node knows", e.probe.Image, node.Name)
 	check.Hint = "kubectl kdiag shell tries it; --image REF names another"
 	return check
@@ -276,6 +292,7 @@ func kernel(node *corev1.Node, nodeErr error) Check {
 	if nodeErr != nil {
 		return notKnown(nameKernel, nodeErr)
 	}
+
 	release := node.Status.NodeInfo.KernelVersion
 	version, err := kube.ParseKernel(release)
 	switch {
@@ -286,5 +303,6 @@ func kernel(node *corev1.Node, nodeErr error) Check {
 	case !version.OwnsTables():
 		return passed(nameKernel, "%s, as node %s says: nftables without the owner flag (5.12), so a killed manager's rules stay until the next one starts", release, node.Name)
 	}
+
 	return passed(nameKernel, "%s, as node %s says: nftables with the owner flag (5.12 or later)", release, node.Name)
 }

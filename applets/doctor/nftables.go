@@ -22,6 +22,7 @@ func (e examination) nftables(ctx context.Context, pod *corev1.Pod) *Check {
 		if living.Role != mux.RoleNet {
 			continue
 		}
+
 		ctx, cancel := kube.WithTimeout(ctx, managerTimeout)
 		defer cancel()
 		line, err := e.cluster.ManagerLine(ctx, pod.Namespace, pod.Name, living.Container)
@@ -29,9 +30,11 @@ func (e examination) nftables(ctx context.Context, pod *corev1.Pod) *Check {
 		if err != nil || json.Unmarshal(line, &started) != nil || started.Nftables == "" {
 			return nil
 		}
+
 		check := found(started.Nftables, living.Container)
 		return &check
 	}
+
 	return nil
 }
 

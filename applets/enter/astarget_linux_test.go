@@ -20,6 +20,7 @@ func TestAsTarget(t *testing.T) {
 		"other user, closed":     {UID: 65532, GID: 65532, NoNewPrivileges: true},
 		"other user, ambient":    {Caps: runctest.DefaultCaps, UID: 1000, GID: 2000, Ambient: []string{"NET_BIND_SERVICE", "CHOWN"}},
 	}
+
 	ways := map[string][]string{"setns": setnsCaps, "chroot": chrootCaps, "baseline": runctest.DefaultCaps}
 	for who, spec := range targets {
 		t.Run(who, func(t *testing.T) {

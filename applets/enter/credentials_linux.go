@@ -54,6 +54,7 @@ func become(target, own procfs.Status) (missing procfs.CapSet, err error) {
 	if target.UIDs.Real == 0 || target.UIDs.Effective == 0 {
 		wanted |= target.Caps.Bounding | target.Caps.Inheritable
 	}
+
 	return wanted &^ own.Caps.Permitted, nil
 }
 
@@ -81,6 +82,7 @@ func giveUp(drop procfs.CapSet, own procfs.Status) error {
 	if err := credentials.SetCaps(caps); err != nil {
 		return fmt.Errorf("give up %s: %w", (own.Caps.Permitted & drop).Names(), err)
 	}
+
 	return nil
 }
 
@@ -119,17 +121,20 @@ func setIDs(target, own procfs.Status) error {
 	if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("keep capabilities: %w", err)
 	}
+
 	if !slices.Equal(target.Groups, own.Groups) {
 		if err := setGroups(target.Groups); err != nil {
 			return fmt.Errorf("take the target's groups %v: %w", target.Groups, err)
 		}
 	}
+
 	if err := setResIDs(unix.SYS_SETRESGID, target.GIDs); err != nil {
 		return fmt.Errorf("become the target's group %d: %w", target.GIDs.Effective, err)
 	}
 	if err := setResIDs(unix.SYS_SETRESUID, target.UIDs); err != nil {
 		return fmt.Errorf("become the target's user %d: %w", target.UIDs.Effective, err)
 	}
+
 	return nil
 }
 
@@ -158,6 +163,7 @@ func setAmbient(set procfs.CapSet) error {
 	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
 		return fmt.Errorf("clear ambient capabilities: %w", err)
 	}
+
 	for n := range 64 {
 		if set.Has(n) {
 			if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, uintptr(n), 0, 0); err != nil {
@@ -165,5 +171,6 @@ func setAmbient(set procfs.CapSet) error {
 			}
 		}
 	}
+
 	return nil
 }

@@ -37,6 +37,7 @@ func open(p procfs.Stat, own procfs.Status) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	t := &target{Stat: p, status: status, root: -1, cwd: -1, mount: -1, cgroup: -1}
 
 	t.openAll()
@@ -54,6 +55,7 @@ func open(p procfs.Stat, own procfs.Status) (*target, error) {
 	if now, err := procfs.ReadStat(p.PID); err != nil || now.Start != p.Start {
 		return nil, fmt.Errorf("process %d has exited", p.PID)
 	}
+
 	return t, nil
 }
 
@@ -91,6 +93,7 @@ func openProcess(t *target) int {
 		_ = unix.Close(fd)
 		return -1
 	}
+
 	return fd
 }
 
@@ -106,5 +109,6 @@ func (t *target) noRoot(own procfs.Status) error {
 	if ptraceHelps {
 		return applets.WithHint(err, "a container with SYS_PTRACE may: kdiag shell --profile=chroot")
 	}
+
 	return applets.WithHint(err, "no profile of kdiag's changes that: the node's policy must let the two trace each other (ptrace read)")
 }

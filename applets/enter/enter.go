@@ -83,15 +83,18 @@ func Applet() applets.Applet {
 			if len(inv.Args) > 0 {
 				return applets.Usage("enter: arguments of the shell go after \"--\", got %q", inv.Args)
 			}
+
 			if inv.Flags.Bool("lifeline") {
 				if !isSession(opts.Session) {
 					return applets.Usage("--lifeline needs --session=ID in hexadecimal digits")
 				}
 				return lifeline(ctx, inv.In, opts.Session)
 			}
+
 			if err := opts.check(); err != nil {
 				return &applets.ExitError{Code: applets.ExitUsage, Err: err}
 			}
+
 			return run(inv.Streams, opts)
 		},
 	}
@@ -109,11 +112,13 @@ func (o Options) check() error {
 	if err := o.Target.Check(); err != nil {
 		return err
 	}
+
 	for _, variable := range o.Env {
 		if name, _, ok := strings.Cut(variable, "="); !ok || name == "" {
 			return fmt.Errorf("--env %q is not NAME=VALUE", variable)
 		}
 	}
+
 	return nil
 }
 

@@ -35,18 +35,22 @@ func run(streams applets.Streams, opts Options) error {
 	if err != nil {
 		return err
 	}
+
 	shell, err := inMemory(shellName(opts.Session), program)
 	if err != nil {
 		return err
 	}
+
 	own, err := credentials.Own()
 	if err != nil {
 		return err
 	}
+
 	process, err := opts.Target.First()
 	if err != nil {
 		return err
 	}
+
 	t, err := open(process, own)
 	if err != nil {
 		return fmt.Errorf("enter process %d: %w", process.PID, err)
@@ -56,6 +60,7 @@ func run(streams applets.Streams, opts Options) error {
 	if err != nil {
 		return err
 	}
+
 	env, err := t.settle(opts, reached, own, note)
 	if err != nil {
 		return err
@@ -69,6 +74,7 @@ func run(streams applets.Streams, opts Options) error {
 	if err := leaveOpen(shell, programFD); err != nil {
 		return err
 	}
+
 	return execute(programFD, append([]string{shellName(opts.Session), "ash"}, opts.Args...), env.list)
 }
 
@@ -79,6 +85,7 @@ func (t *target) settle(opts Options, reached rung, own procfs.Status, note func
 		// Our own, but for what the manager was given for itself.
 		t.env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GOMAXPROCS=") })
 	}
+
 	if t.envCut {
 		note("the target's environment is longer than %d bytes: the rest was not taken", maxEnvironment)
 		// The last one may be cut, too.
@@ -89,6 +96,7 @@ func (t *target) settle(opts Options, reached rung, own procfs.Status, note func
 	if reached == lookOnly {
 		directory = `$PWD`
 	}
+
 	env, left := shellEnvironment(t.env, opts, directory)
 	for _, text := range explainLeft(left, t.env, opts) {
 		note("%s", text)
@@ -98,6 +106,7 @@ func (t *target) settle(opts Options, reached rung, own procfs.Status, note func
 		look(t, own, &env, note)
 		return env, nil
 	}
+
 	if reached == chrooted {
 		// The shell shows the mounts of the target's process: its own mount namespace is another.
 		process := openProcess(t)
@@ -105,6 +114,7 @@ func (t *target) settle(opts Options, reached rung, own procfs.Status, note func
 			return env, err
 		}
 	}
+
 	return env, changeDirectory(t)
 }
 
@@ -124,14 +134,17 @@ func takeRights(t *target, own procfs.Status, opts Options, note func(format str
 			return fmt.Errorf("--as-target: %w", err)
 		}
 	}
+
 	missing, err := become(t.status, own)
 	if err != nil {
 		return applets.WithHint(fmt.Errorf("--as-target: %w", err),
 			"without --as-target the shell runs as user %d", own.UIDs.Effective)
 	}
+
 	if missing != 0 {
 		note("the shell lacks capabilities of the target's: this container has no %s", missing.Names())
 	}
+
 	return nil
 }
 
@@ -160,6 +173,7 @@ func lead(session string) error {
 	if session == "" {
 		return nil
 	}
+
 	return mark(session)
 }
 

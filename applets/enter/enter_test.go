@@ -72,15 +72,18 @@ func TestEveryVariableIsKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	names := strings.Fields(string(text))
 	if len(names) < 20 {
 		t.Fatalf("scratch-shell/variables has %d names: %q", len(names), names)
 	}
+
 	for _, name := range names {
 		if !isActedOn(name) {
 			t.Errorf("the shell's source asks for %s, of which actedOn knows nothing", name)
 		}
 	}
+
 	for name, reason := range actedOn {
 		if reason == "" {
 			t.Errorf("actedOn[%s] gives no reason", name)

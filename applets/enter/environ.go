@@ -46,9 +46,11 @@ func shellEnvironment(target []string, opts Options, directory string) (env envi
 	if !opts.takes("PS1") || env.get("PS1") == "" {
 		env.set("PS1=" + prompt(opts.Prompt, directory))
 	}
+
 	for _, variable := range opts.Env {
 		env.set(variable)
 	}
+
 	return env, left
 }
 
@@ -78,12 +80,14 @@ func explainLeft(left, target []string, opts Options) []string {
 	if len(left) == 0 {
 		return notes
 	}
+
 	const most = 5
 	more := ""
 	if len(left) > most {
 		more = fmt.Sprintf(" and %d more", len(left)-most)
 		left = left[:most]
 	}
+
 	return append(notes, fmt.Sprintf("not taken from the container: %s%s (they affect the shell; --target-env=NAME takes one)",
 		strings.Join(left, ", "), more))
 }
@@ -97,11 +101,13 @@ func otherDirectories(target []string) (other []string) {
 			path.set(variable)
 		}
 	}
+
 	for directory := range strings.SplitSeq(path.get("PATH"), ":") {
 		if strings.HasPrefix(directory, "/") && !slices.Contains(strings.Split(standardPath, ":"), directory) && len(other) < most {
 			other = append(other, directory)
 		}
 	}
+
 	return other
 }
 
@@ -119,10 +125,12 @@ func (e *environment) set(variable string) {
 	if e.at == nil {
 		e.at = map[string]int{}
 	}
+
 	if at, there := e.at[name]; there {
 		e.list[at] = variable
 		return
 	}
+
 	e.at[name] = len(e.list)
 	e.list = append(e.list, variable)
 }
@@ -149,5 +157,6 @@ func prompt(text, directory string) string {
 	if text != "" {
 		text += ":"
 	}
+
 	return text + directory + `\$ `
 }

@@ -42,6 +42,7 @@ func inMemory(name string, content io.Reader) (fd int, err error) {
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
 		return -1, fmt.Errorf("seal the shell in memory: %w", err)
 	}
+
 	return fd, nil
 }
 
@@ -60,13 +61,16 @@ func leaveOpen(fd, at int) error {
 	if fd < 0 {
 		return nil
 	}
+
 	if fd == at {
 		_, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
 		return err
 	}
+
 	if err := unix.Dup3(fd, at, 0); err != nil {
 		return fmt.Errorf("leave a file open for the shell at number %d: %w", at, err)
 	}
+
 	return nil
 }
 
@@ -89,10 +93,12 @@ func execute(fd int, argv, env []string) error {
 	if err != nil {
 		return fmt.Errorf("arguments of the shell: %w", err)
 	}
+
 	envp, err := syscall.SlicePtrFromStrings(env)
 	if err != nil {
 		return fmt.Errorf("environment of the shell: %w", err)
 	}
+
 	// Package os raised the limit on open files. Exec puts it back before it
 	// finds that there is no file of an empty name.
 	_ = syscall.Exec("", nil, nil)
@@ -110,5 +116,6 @@ func execute(fd int, argv, env []string) error {
 	if errno == unix.ENOSYS || errno == unix.EPERM {
 		err = applets.WithHint(err, "the node's kernel or its seccomp profile does not know execveat (Linux 3.19), without which a path of the target's would be executed")
 	}
+
 	return err
 }

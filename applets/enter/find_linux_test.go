@@ -26,6 +26,7 @@ func TestSharedPIDs(t *testing.T) {
 						Files: map[string][]byte{"/" + colour: nil}, Env: []string{"COLOUR=" + colour},
 					}
 				}
+
 				red, blue := startTarget(t, spec("red")), startTarget(t, spec("blue"))
 				eph := startEphemeral(t, runctest.Spec{Caps: caps, PIDsOf: pause, HostPIDs: host})
 				for colour, target := range map[string]*runctest.Container{"red": red, "blue": blue} {
@@ -39,16 +40,20 @@ func TestSharedPIDs(t *testing.T) {
 					if err := other.Start(); err != nil {
 						t.Fatal(err)
 					}
+
 					got := p.enter("--shared-pids", "--", "-c", "echo $COLOUR; ls /$COLOUR")
 					if want := colour + "\n/" + colour + "\n"; got.stdout != want {
 						t.Errorf("shell in %s: %+v, want %q", colour, got, want)
 					}
+
 					_ = stdin.Close()
 					_ = other.Wait()
 				}
+
 				if err := syscall.Kill(red.PID, syscall.SIGKILL); err != nil {
 					t.Fatal(err)
 				}
+
 				red.Wait()
 				p := pod{t, red, eph, runctest.NewID()[:16]}
 				// Without --shared-pids as well: the cgroups tell.
@@ -90,11 +95,13 @@ func startMonitor(t *testing.T, name string) {
 	if _, err := os.Stat(root); err != nil {
 		root = "/sys/fs/cgroup"
 	}
+
 	parent := filepath.Join(root, "kdiag-test-"+runctest.NewID()[:8])
 	dir := filepath.Join(parent, name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+
 	// It can go once nothing is in it, a moment after the process has ended.
 	t.Cleanup(func() { eventually(func() bool { return os.Remove(dir) == nil && os.Remove(parent) == nil }) })
 
@@ -102,6 +109,7 @@ func startMonitor(t *testing.T, name string) {
 	if err := monitor.Start(); err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { _ = monitor.Process.Kill(); _ = monitor.Wait() })
 	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(monitor.Process.Pid)), 0o644); err != nil {
 		t.Fatal(err)
@@ -114,6 +122,7 @@ func TestFirstProcess(t *testing.T) {
 	if got := output(t, p.eph.Exec("/kdiag", "enter", "--", "-c", "echo *")); got.stdout != "app dev proc\n" {
 		t.Errorf("enter without an ID: %+v, want the files of PID 1", got)
 	}
+
 	alone := startEphemeral(t, runctest.Spec{Caps: setnsCaps})
 	for _, flags := range [][]string{nil, {"--container-id=" + p.target.ID}} {
 		got := output(t, alone.Exec(append([]string{"/kdiag", "enter"}, flags...)...))

@@ -36,23 +36,28 @@ func hangUp(id string) error {
 	if err != nil {
 		return err
 	}
+
 	h := &hangup{id: id, self: self, cgroup: cgroup}
 	processes, err := h.processes()
 	if err != nil {
 		return err
 	}
+
 	at := slices.IndexFunc(processes, h.leads)
 	if at < 0 {
 		return nil
 	}
+
 	h.leader = processes[at]
 	if !h.endMembers(forHangup, syscall.SIGHUP, syscall.SIGCONT) {
 		h.endMembers(forReaping, syscall.SIGKILL)
 	}
+
 	if h.endLeader() {
 		// What it may have started meanwhile.
 		h.endMembers(forReaping, syscall.SIGKILL)
 	}
+
 	return nil
 }
 
@@ -76,12 +81,14 @@ func (h *hangup) processes() ([]procfs.Stat, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	var found []procfs.Stat
 	for _, pid := range pids {
 		if stat, err := procfs.ReadStat(pid); err == nil && pid != h.self {
 			found = append(found, stat)
 		}
 	}
+
 	return found, nil
 }
 
@@ -134,6 +141,7 @@ func (h *hangup) members() (living []procfs.Stat, ending int) {
 			living = append(living, p)
 		}
 	}
+
 	return living, ending
 }
 
@@ -149,18 +157,22 @@ func (h *hangup) endMembers(most time.Duration, signals ...syscall.Signal) bool 
 		if !h.leaderLives() && len(living) == 0 || len(living)+ending == 0 && h.halt() {
 			return true
 		}
+
 		for _, p := range living {
 			if name := (process{p.PID, p.Start}); !told[name] {
 				told[name] = true
 				send(p, signals...)
 			}
 		}
+
 		if time.Since(nudged) > nudgeEvery {
 			nudged = time.Now()
 			h.nudge()
 		}
+
 		time.Sleep(lookEvery)
 	}
+
 	return false
 }
 
@@ -174,9 +186,11 @@ func (h *hangup) halt() bool {
 			break
 		}
 	}
+
 	if living, ending := h.members(); len(living)+ending == 0 {
 		return true
 	}
+
 	send(h.leader, syscall.SIGCONT)
 	return false
 }
@@ -198,12 +212,14 @@ func (h *hangup) endLeader() bool {
 		send(h.leader, syscall.SIGCONT)
 		return false
 	}
+
 	for _, signals := range [][]syscall.Signal{{syscall.SIGHUP, syscall.SIGCONT}, {syscall.SIGKILL}} {
 		send(h.leader, signals...)
 		for began := time.Now(); h.leaderLives() && time.Since(began) < forLeader; {
 			time.Sleep(lookEvery)
 		}
 	}
+
 	return true
 }
 
@@ -225,9 +241,11 @@ func send(p procfs.Stat, signals ...syscall.Signal) {
 		return
 	}
 	defer found.Release() //nolint:errcheck // nothing is left to release
+
 	if now, err := procfs.ReadStat(p.PID); err != nil || now.Start != p.Start {
 		return
 	}
+
 	for _, s := range signals {
 		_ = found.Signal(s) // it has ended, or is not ours to end
 	}

@@ -45,6 +45,7 @@ func (p pod) awaitLifeline() {
 			return slices.Contains(words, "--lifeline") && slices.Contains(words, "--session="+p.session) && words[0] == "/kdiag"
 		})
 	}
+
 	if !eventually(there) {
 		p.t.Fatal("no lifeline has started")
 	}
@@ -153,10 +154,12 @@ func TestHangUpCommand(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
+
 			ready := make([]byte, len("ready\n"))
 			if _, err := io.ReadFull(stdout, ready); err != nil {
 				t.Fatal(err)
 			}
+
 			l := p.lifeline()
 			l.drop()
 			_ = cmd.Wait()
@@ -183,6 +186,7 @@ func TestHangUpSpares(t *testing.T) {
 	}) {
 		t.Fatal(p.left())
 	}
+
 	l.drop()
 	s.ended()
 	p.wantLeft("sleep 1001", "sleep 1002")
@@ -200,6 +204,7 @@ func TestHangUpOfNohup(t *testing.T) {
 	if !eventually(func() bool { return slices.Equal(commands(p), []string{"sleep 1001"}) }) {
 		t.Fatal(p.left())
 	}
+
 	p.lifeline().drop()
 	p.wantLeft("sleep 1001")
 	if stat, err := procfs.ReadStat(s.PID); err != nil || stat.State == 'T' {
@@ -217,6 +222,7 @@ func TestHangUpAfterEnd(t *testing.T) {
 	if err := cmd.Run(); cmd.ProcessState.ExitCode() != 5 {
 		t.Fatalf("exit code of the shell = %v, want 5", err)
 	}
+
 	p.wantLeft("sleep 1001")
 	l.drop()
 	p.wantLeft("sleep 1001")
@@ -258,6 +264,7 @@ func commands(p pod) []string {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+
 	for _, pid := range pids {
 		groups, err := procfs.ReadCgroups(pid)
 		if err != nil || pid == p.eph.PID || !groups.Name(p.eph.ID) {
@@ -269,6 +276,7 @@ func commands(p pod) []string {
 			out = append(out, strings.Join(words, " "))
 		}
 	}
+
 	slices.Sort(out)
 	return out
 }

@@ -75,6 +75,7 @@ func TestEnvironmentRunsNothing(t *testing.T) {
 			} {
 				s.run(command)
 			}
+
 			s.say("script -qc 'echo by scr''ipt' /dev/null\n")
 			s.expect("by script")
 			s.expect("pod/app:")
@@ -113,6 +114,7 @@ func TestEnvironmentRewritten(t *testing.T) {
 	if got := output(t, p.target.Exec("/app/busybox-server", "ash", "-c", strings.ReplaceAll(rewrite, "cut ", "/app/busybox-server cut "))); !strings.Contains(got.stdout, "ENV=/w/x") {
 		t.Fatalf("the target did not rewrite its environment: %+v", got)
 	}
+
 	s := p.shell()
 	s.run("echo $SAID one")
 	s.say("exit 7\n")
@@ -122,6 +124,7 @@ func TestEnvironmentRewritten(t *testing.T) {
 	if before.stdout != "has a place\n" || after.stdout != "this\n" {
 		t.Errorf("environment before and after = %q, %q: the target did rewrite it, want that shown as data", before.stdout, after.stdout)
 	}
+
 	wantNoMarks(t, p.target.Root)
 }
 
@@ -134,6 +137,7 @@ func TestOwnProgramAlone(t *testing.T) {
 			for _, path := range []string{"proc/self/exe", "proc/self/fd/3", "proc/self/fd/60", "proc/1/exe", "bin/sh", "bin/busybox", "busybox-kdiag", "usr/bin/ps"} {
 				files["/inner/"+path] = leaveMark(strings.ReplaceAll(path, "/", "-"))
 			}
+
 			p := startPod(t, runctest.Spec{
 				Caps: runctest.DefaultCaps, Cwd: "/", Files: files,
 				Args: []string{"/app/busybox-server", "chroot", "/inner", "/app/busybox-server", "sleep", "100000"},
@@ -225,10 +229,12 @@ func TestMountsOfTheTarget(t *testing.T) {
 					t.Errorf("%s = %q, want %q", show, got.stdout, want)
 				}
 			}
+
 			if got := p.sh("df -k /dev | tail -n 1; df | grep -c /dev; mount | grep 'tmpfs' | cut -d' ' -f1-5").stdout; !strings.HasPrefix(got, "tmpfs                       64") ||
 				!strings.HasSuffix(got, "tmpfs on /dev type tmpfs\n") {
 				t.Errorf("df and mount = %q, want the target's tmpfs", got)
 			}
+
 			if got, want := p.sh("cat /proc/self/mountinfo").stdout, p.sh("cat /proc/1/mountinfo").stdout; got != want {
 				t.Errorf("/proc/self/mountinfo = %q, want %q", got, want)
 			}
@@ -245,6 +251,7 @@ func TestHostileUsers(t *testing.T) {
 			if made.code != 0 {
 				t.Fatalf("%s: %+v", command, made)
 			}
+
 			s := p.shell()
 			s.run("ls -l /app; id")
 			s.say("exit 7\n")

@@ -33,6 +33,7 @@ func join(t *target, own procfs.Status, note func(format string, args ...any)) (
 	if t.root < 0 {
 		return lookOnly, t.noRoot(own)
 	}
+
 	reached := chrooted
 	if caps.Has(unix.CAP_SYS_ADMIN) {
 		if err := enterNamespaces(t); err == nil {
@@ -41,6 +42,7 @@ func join(t *target, own procfs.Status, note func(format string, args ...any)) (
 			note("%v; the shell has the target's files by chroot, not its mount namespace", err)
 		}
 	}
+
 	// In the namespace too: the target may have changed its root in it.
 	if err := unix.Fchdir(t.root); err != nil {
 		return lookOnly, fmt.Errorf("enter the root of process %d: %w", t.PID, err)
@@ -48,6 +50,7 @@ func join(t *target, own procfs.Status, note func(format string, args ...any)) (
 	if err := unix.Chroot("."); err != nil {
 		return lookOnly, fmt.Errorf("chroot to the root of process %d: %w", t.PID, err)
 	}
+
 	return reached, nil
 }
 
@@ -63,14 +66,17 @@ func enterNamespaces(t *target) error {
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return fmt.Errorf("unshare the file system attributes: %w", err)
 	}
+
 	if t.cgroup >= 0 {
 		// Only for how /proc/self/cgroup looks; kernels without these
 		// namespaces live on.
 		_ = unix.Setns(t.cgroup, unix.CLONE_NEWCGROUP)
 	}
+
 	if err := unix.Setns(t.mount, unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("setns to the target's mount namespace: %w", err)
 	}
+
 	return nil
 }
 
@@ -84,9 +90,11 @@ func changeDirectory(t *target) error {
 			return nil
 		}
 	}
+
 	if err := unix.Chdir("/"); err != nil {
 		return fmt.Errorf("change to the target's root directory: %w", err)
 	}
+
 	return nil
 }
 
@@ -105,9 +113,11 @@ func look(t *target, own procfs.Status, env *environment, note func(format strin
 		note("look-only: the shell is beside the target, without SYS_CHROOT; the target's files are under $KDIAG_ROOT (%s)", root)
 		directory = root
 	}
+
 	if directory == "/" {
 		_ = unix.Chdir("/")
 	}
+
 	// The kernel has no path for a directory outside the own mount namespace;
 	// ash takes $PWD when it leads to the working directory.
 	env.set("PWD=" + directory)

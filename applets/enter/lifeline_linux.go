@@ -27,12 +27,15 @@ func lifeline(ctx context.Context, stdin io.Reader, session string) error {
 		// An error is an end as well.
 		_, _ = io.Copy(io.Discard, stdin)
 	}()
+
 	select {
 	case <-ended:
 	case <-ctx.Done():
 	}
+
 	if err := hangUp(session); err != nil {
 		return fmt.Errorf("hang up session %s: %w", session, err)
 	}
+
 	return nil
 }

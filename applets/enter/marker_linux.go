@@ -28,6 +28,7 @@ func mark(session string) error {
 	if err := unix.Getrlimit(unix.RLIMIT_RTTIME, &limit); err != nil {
 		return fmt.Errorf("mark the session: %w", err)
 	}
+
 	limit.Cur = marker(session, os.Getpid())
 	if limit.Max < limit.Cur {
 		return nil // the runtime set a limit of its own: it stays
@@ -35,5 +36,6 @@ func mark(session string) error {
 	if err := unix.Setrlimit(unix.RLIMIT_RTTIME, &limit); err != nil {
 		return fmt.Errorf("mark the session: %w", err)
 	}
+
 	return nil
 }

@@ -223,6 +223,7 @@ func (p pod) left() []string {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+
 	var out []string
 	for _, pid := range pids {
 		groups, err := procfs.ReadCgroups(pid)
@@ -233,6 +234,7 @@ func (p pod) left() []string {
 			out = append(out, text)
 		}
 	}
+
 	return out
 }
 

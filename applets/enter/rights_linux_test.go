@@ -55,6 +55,7 @@ func capabilities(t *testing.T, words string) procfs.CapSet {
 			set &^= numbered(t, word[1:])
 		}
 	}
+
 	return set
 }
 
@@ -82,16 +83,19 @@ func TestShellGivesUpRights(t *testing.T) {
 			if got.code != 0 || len(parts) != 3 {
 				t.Fatalf("shell: %+v", got)
 			}
+
 			for i, part := range parts {
 				status, err := procfs.ParseStatus([]byte(part))
 				if err != nil {
 					t.Fatal(err)
 				}
+
 				caps := status.Caps
 				if caps.Permitted != want || caps.Effective != want || caps.Inheritable|caps.Ambient != 0 {
 					t.Errorf("process %d: permitted %s, effective %s, inheritable or ambient %s; want %s",
 						i, caps.Permitted.Names(), caps.Effective.Names(), (caps.Inheritable | caps.Ambient).Names(), want.Names())
 				}
+
 				if caps.Bounding != want && !status.NoNewPrivileges {
 					t.Errorf("process %d: bounding set %s without no_new_privs, want %s", i, caps.Bounding.Names(), want.Names())
 				}
@@ -120,6 +124,7 @@ func TestNobodyUsesTheManager(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+
 			p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Files: map[string][]byte{"/tracer": tracer}}, runctest.Spec{Caps: caps})
 
 			for _, s := range standing {
@@ -150,6 +155,7 @@ func (p pod) stand(t *testing.T, line []string) int {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() {
 		_ = stdin.Close()
 		_ = cmd.Wait()
@@ -162,6 +168,7 @@ func (p pod) stand(t *testing.T, line []string) int {
 	if !found {
 		t.Fatalf("%q is not there", line)
 	}
+
 	waitLocked(t, pid)
 	return pid
 }
@@ -178,6 +185,7 @@ func (p pod) findByWords(words ...string) int {
 			return pid
 		}
 	}
+
 	return 0
 }
 
@@ -201,10 +209,12 @@ func checkLocked(t *testing.T, what string, pid int, keeps procfs.CapSet, profil
 	if err != nil || len(threads) == 0 {
 		t.Fatal(threads, err)
 	}
+
 	if what == "inspect" && profile == "baseline" {
 		// Without SYS_PTRACE the kernel wants a reader to have all that the target has.
 		keeps = capabilities(t, "DEFAULT")
 	}
+
 	// Capabilities go last, a moment after no_new_privs.
 	var status procfs.Status
 	for _, thread := range threads {
@@ -230,6 +240,7 @@ func insidePID(t *testing.T, pid int) int {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	_, rest, _ := strings.Cut(string(text), "NSpid:")
 	line, _, _ := strings.Cut(rest, "\n")
 	fields := strings.Fields(line)
@@ -237,6 +248,7 @@ func insidePID(t *testing.T, pid int) int {
 	if _, err := fmt.Sscan(fields[len(fields)-1], &inside); err != nil {
 		t.Fatal(err)
 	}
+
 	return inside
 }
 
@@ -248,6 +260,7 @@ func TestShellIsNoDoor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for name, c := range map[string]struct {
 		caps []string
 		args []string
@@ -283,5 +296,6 @@ func (p pod) findByName(name string) int {
 			return pid
 		}
 	}
+
 	return 0
 }

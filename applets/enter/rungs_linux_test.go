@@ -66,6 +66,7 @@ func TestRungs(t *testing.T) {
 			if got := p.sh("ps | grep -v grep | grep -c 'busybox-server sleep'"); got.stdout != "1\n" {
 				t.Errorf("ps | grep: %+v, want 1", got)
 			}
+
 			testTerminal(t, p)
 			if after := snapshot(t, p.target.Root); !slices.Equal(before, after) {
 				t.Errorf("the target's files changed from\n%s\nto\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
@@ -143,6 +144,7 @@ func TestLeavesNothingOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer log.Close()
+
 	// As the container's first process: runc itself raises the limit for what
 	// it execs (before 1.1.7).
 	script := `ulimit -n; echo /proc/self/fd/*; /app/busybox-server ls /proc/self/fd; grep -E "^Sig(Blk|Ign)" /proc/self/status; grep Threads /proc/$$/status`
@@ -153,15 +155,18 @@ func TestLeavesNothingOpen(t *testing.T) {
 	if code := c.Wait(); code != 0 {
 		t.Errorf("exit code = %d, want 0", code)
 	}
+
 	got, err := os.ReadFile(log.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	// libc's own signals, 32 to 34, are nobody's business: Go leaves them as they are.
 	own, err := procfs.ReadStatus(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	ignored := uint64(own.Ignored) & (7 << 31)
 	want := "512\n" +
 		"/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3 /proc/self/fd/60\n" + // 3 is the shell's own, which lists them, 60 the shell
@@ -261,6 +266,7 @@ func TestDenied(t *testing.T) {
 			}
 		})
 	}
+
 	t.Run("not dumpable, with SYS_PTRACE", func(t *testing.T) {
 		p := startPod(t, closed, runctest.Spec{Caps: chrootCaps})
 		if got := p.sh("echo *"); got.stdout != "app dev proc\n" {
@@ -298,12 +304,14 @@ func TestNoExecutableMemory(t *testing.T) {
 	if _, err := os.Stat("/proc/sys/vm/memfd_noexec"); err != nil {
 		runctest.Unmet(t, err.Error())
 	}
+
 	for _, value := range []string{"1", "2"} {
 		set := "echo " + value + " >/proc/sys/vm/memfd_noexec; echo >/ready; while :; do sleep 1; done"
 		p := startPod(t, runctest.Spec{Caps: setnsCaps, Args: []string{"/app/busybox-server", "ash", "-c", set}}, runctest.Spec{Caps: setnsCaps})
 		if !eventually(func() bool { _, err := os.Stat(filepath.Join(p.target.Root, "ready")); return err == nil }) {
 			t.Fatal("the target is not ready")
 		}
+
 		got := p.sh("exit 7")
 		if value == "1" && got.code != 7 {
 			t.Errorf("vm.memfd_noexec=1: %+v, want a shell", got)
@@ -327,6 +335,7 @@ func TestLookOnly(t *testing.T) {
 	if got := p.enter("--as-target", "--", "-c", "id -u; id -g"); got.stdout != "1000\n2000\n" || got.code != 0 {
 		t.Errorf("look-only shell as the target, which it is: %+v", got)
 	}
+
 	s := p.shell()
 	s.expect("/proc/1/root$ ")
 	s.run("vi --help | head -n 1")
@@ -365,6 +374,7 @@ func snapshot(t *testing.T, root string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	return out
 }
 

@@ -22,6 +22,7 @@ func traceProcess(word string) int {
 		fmt.Println(err)
 		return 2
 	}
+
 	if _, err := procfs.ReadStat(pid); err != nil {
 		fmt.Println("no such process:", err)
 		return 2
@@ -40,6 +41,7 @@ func traceProcess(word string) int {
 		}
 		_ = file.Close()
 	}
+
 	if err := syscall.PtraceAttach(pid); err == nil {
 		fmt.Println("open: PTRACE_ATTACH")
 		open = true
@@ -49,5 +51,6 @@ func traceProcess(word string) int {
 	if !open {
 		fmt.Println("closed")
 	}
+
 	return 0
 }

@@ -40,6 +40,7 @@ func page(program string, list []applets.Applet, names []string) (string, error)
 	if slices.Equal(names, []string{"topics"}) {
 		return topicList(), nil
 	}
+
 	path := program
 	for i, name := range names {
 		at := slices.IndexFunc(list, func(a applets.Applet) bool { return a.Is(name) })
@@ -49,12 +50,15 @@ func page(program string, list []applets.Applet, names []string) (string, error)
 		case at < 0:
 			return "", unknown(fmt.Errorf("%s has no command %q", path, name), name, applets.Names(list), path)
 		}
+
 		path += " " + list[at].Name
 		if i == len(names)-1 {
 			return applets.Help(list[at], path), nil
 		}
+
 		list = list[at].Applets
 	}
+
 	return "", nil
 }
 

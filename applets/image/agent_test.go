@@ -23,6 +23,7 @@ func TestPushSaysWho(t *testing.T) {
 	if _, _, err := run("push", host+"/kdiag:v1", "--platform=linux/amd64", "--binary", kdiagFor("amd64").path(t)); err != nil {
 		t.Fatal(err)
 	}
+
 	mu.Lock()
 	defer mu.Unlock()
 	for agent := range agents {
@@ -31,6 +32,7 @@ func TestPushSaysWho(t *testing.T) {
 			t.Errorf("a request has User-Agent %q, want kdiag/VERSION (os/arch) image push", agent)
 		}
 	}
+
 	if len(agents) == 0 {
 		t.Error("no request was sent")
 	}

@@ -31,18 +31,22 @@ func writeArchive(w io.Writer, fullName string, img v1.Image) error {
 	if err != nil {
 		return err
 	}
+
 	config, err := img.RawConfigFile()
 	if err != nil {
 		return err
 	}
+
 	out := archiveWriter{tar.NewWriter(w)}
 	if err := out.file(blobPath(manifest.Config.Digest), config); err != nil {
 		return err
 	}
+
 	layers, err := img.Layers()
 	if err != nil {
 		return err
 	}
+
 	paths := make([]string, 0, len(layers))
 	for i, layer := range layers {
 		described := manifest.Layers[i]
@@ -51,21 +55,25 @@ func writeArchive(w io.Writer, fullName string, img v1.Image) error {
 		if err != nil {
 			return err
 		}
+
 		err = out.copy(blobPath(described.Digest), described.Size, blob)
 		blob.Close()
 		if err != nil {
 			return err
 		}
 	}
+
 	if err := out.layout(fullName, img); err != nil {
 		return err
 	}
+
 	err = out.json("manifest.json", []dockerImage{{
 		Config: blobPath(manifest.Config.Digest), RepoTags: []string{fullName}, Layers: paths,
 	}})
 	if err != nil {
 		return err
 	}
+
 	return out.Close()
 }
 
@@ -89,14 +97,17 @@ func (w archiveWriter) layout(fullName string, img v1.Image) error {
 	if err != nil {
 		return err
 	}
+
 	digest, err := img.Digest()
 	if err != nil {
 		return err
 	}
+
 	described, err := descriptor(img)
 	if err != nil {
 		return err
 	}
+
 	described.Annotations = map[string]string{
 		"io.containerd.image.name": fullName,
 		// The whole name here as well, not docker's tag alone: podman up to
@@ -109,6 +120,7 @@ func (w archiveWriter) layout(fullName string, img v1.Image) error {
 	if err := w.file("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
 		return err
 	}
+
 	return w.json("index.json", v1.IndexManifest{
 		SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{described},
 	})
@@ -151,17 +163,21 @@ func descriptor(img v1.Image) (v1.Descriptor, error) {
 	if err != nil {
 		return none, err
 	}
+
 	size, err := img.Size()
 	if err != nil {
 		return none, err
 	}
+
 	media, err := img.MediaType()
 	if err != nil {
 		return none, err
 	}
+
 	config, err := img.ConfigFile()
 	if err != nil {
 		return none, err
 	}
+
 	return v1.Descriptor{MediaType: media, Digest: digest, Size: size, Platform: config.Platform()}, nil
 }

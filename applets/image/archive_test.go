@@ -22,11 +22,13 @@ func TestArchiveAsDocker(t *testing.T) {
 	if err := WriteArchive(&archive, "localhost/kdiag:dev", img); err != nil {
 		t.Fatal(err)
 	}
+
 	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(archive.Bytes())), nil }
 	tag, err := name.NewTag("localhost/kdiag:dev")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	loaded, err := tarball.Image(open, &tag)
 	if err != nil {
 		t.Fatal(err)
@@ -34,6 +36,7 @@ func TestArchiveAsDocker(t *testing.T) {
 	if err := validate.Image(loaded); err != nil {
 		t.Error(err)
 	}
+
 	got, err := loaded.ConfigName()
 	if err != nil {
 		t.Fatal(err)
@@ -41,6 +44,7 @@ func TestArchiveAsDocker(t *testing.T) {
 	if want, err := img.ConfigName(); err != nil || got != want {
 		t.Errorf("image ID %s, want %s (%v)", got, want, err)
 	}
+
 	wantOnlyKdiag(t, loaded, kdiagFor("arm64").path(t))
 }
 
@@ -51,6 +55,7 @@ func TestArchiveAsLayout(t *testing.T) {
 	if err := WriteArchive(&archive, "kdiag", img); err != nil {
 		t.Fatal(err)
 	}
+
 	dir := t.TempDir()
 	unpack(t, &archive, dir)
 	index, err := layout.ImageIndexFromPath(dir)
@@ -60,10 +65,12 @@ func TestArchiveAsLayout(t *testing.T) {
 	if err := validate.Index(index); err != nil {
 		t.Error(err)
 	}
+
 	manifest, err := index.IndexManifest()
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	digest, err := img.Digest()
 	if err != nil {
 		t.Fatal(err)
@@ -71,10 +78,12 @@ func TestArchiveAsLayout(t *testing.T) {
 	if len(manifest.Manifests) != 1 || manifest.Manifests[0].Digest != digest {
 		t.Fatalf("index %+v, want one image, %s", manifest, digest)
 	}
+
 	entry := manifest.Manifests[0]
 	if got := entry.Platform.String(); got != "linux/arm64" {
 		t.Errorf("platform %s", got)
 	}
+
 	for _, key := range []string{"io.containerd.image.name", "org.opencontainers.image.ref.name"} {
 		if got := entry.Annotations[key]; got != "docker.io/library/kdiag:latest" {
 			t.Errorf("%s is %q", key, got)
@@ -93,10 +102,12 @@ func unpack(t *testing.T, archive io.Reader, dir string) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		content, err := io.ReadAll(files)
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		path := filepath.Join(dir, filepath.FromSlash(entry.Name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)

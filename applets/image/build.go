@@ -43,20 +43,24 @@ func Build(ctx context.Context, o Options) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	file, err := o.open(target)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
+
 	info, err := file.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("pack %s: %w", file.Name(), err)
 	}
+
 	source := &meteredReader{ctx: ctx, from: file, total: info.Size(), report: o.Packed}
 	packed, err := pack(source, info.Size())
 	if err != nil {
 		return nil, fmt.Errorf("pack %s: %w", file.Name(), err)
 	}
+
 	packed.read = o.Read
 	return assemble(packed, target, o.Version)
 }
@@ -68,18 +72,22 @@ func (o Options) open(target platform) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	file, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("binary for %s: %w", target, err)
 	}
+
 	found, err := inspect(file)
 	if err == nil {
 		err = found.check(target)
 	}
+
 	if err != nil {
 		file.Close()
 		return nil, fmt.Errorf("binary %s: %w", o.shown(name), err)
 	}
+
 	return file, nil
 }
 
@@ -112,6 +120,7 @@ func assemble(binary v1.Layer, target platform, version string) (v1.Image, error
 	if err != nil {
 		return nil, fmt.Errorf("image config: %w", err)
 	}
+
 	built, err := mutate.Append(base, mutate.Addendum{
 		Layer:   binary,
 		History: v1.History{Created: v1.Time{Time: epoch}, CreatedBy: "kdiag image"},
@@ -119,6 +128,7 @@ func assemble(binary v1.Layer, target platform, version string) (v1.Image, error
 	if err != nil {
 		return nil, fmt.Errorf("image: %w", err)
 	}
+
 	return built, nil
 }
 

@@ -41,6 +41,7 @@ func TestBuild(t *testing.T) {
 		if media, err := img.MediaType(); err != nil || media != types.OCIManifestSchema1 {
 			t.Errorf("%s: media type %s, %v", arch, media, err)
 		}
+
 		config, err := img.ConfigFile()
 		if err != nil {
 			t.Fatal(err)
@@ -48,6 +49,7 @@ func TestBuild(t *testing.T) {
 		if got := config.Platform().String(); got != "linux/"+arch {
 			t.Errorf("platform %s, want linux/%s", got, arch)
 		}
+
 		want := v1.Config{
 			Entrypoint: []string{"/kdiag"}, WorkingDir: "/",
 			Labels: map[string]string{
@@ -59,6 +61,7 @@ func TestBuild(t *testing.T) {
 		if !reflect.DeepEqual(config.Config, want) {
 			t.Errorf("config %+v, want %+v", config.Config, want)
 		}
+
 		wantOnlyKdiag(t, img, kdiagFor(arch).path(t))
 	}
 }
@@ -70,6 +73,7 @@ func wantOnlyKdiag(t *testing.T, img v1.Image, binary string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	flat := mutate.Extract(img)
 	defer flat.Close()
 	files := tar.NewReader(flat)
@@ -100,12 +104,14 @@ func TestBuildIsReproducible(t *testing.T) {
 	if err := os.WriteFile(copied, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	var first []byte
 	for _, file := range []string{binary, binary, copied} {
 		img, err := Build(context.Background(), Options{Platform: "linux/amd64", Binary: file})
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		var archive bytes.Buffer
 		if err := WriteArchive(&archive, "localhost/kdiag:dev", img); err != nil {
 			t.Fatal(err)
@@ -129,6 +135,7 @@ func TestBuildRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	cut := filepath.Join(dir, "cut")
 	writeText(t, cut, string(whole[:3000]))
 	for _, test := range []struct {
@@ -212,6 +219,7 @@ func TestFind(t *testing.T) {
 			t.Errorf("%s: find = %q, %v, want %q", test.name, got, err, test.want)
 		}
 	}
+
 	missing := Options{self: on("windows", "amd64")}
 	_, err := missing.find(platform{"linux", "amd64"})
 	wantError(t, err, "no kdiag for linux/amd64: this one is for windows/amd64, and there is no "+filepath.Join(dir, "kdiag-linux-amd64"))
@@ -225,10 +233,12 @@ func TestRunning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	named, err := os.Stat(self.name)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	read, err := os.Stat(self.file)
 	if err != nil || !os.SameFile(named, read) {
 		t.Errorf("running() = %+v: two files (%v)", self, err)

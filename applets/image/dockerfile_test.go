@@ -28,9 +28,11 @@ func TestDockerfile(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(source, "bin"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, name := range []string{"Dockerfile", ".dockerignore"} {
 		copyFile(t, filepath.Join("..", "..", name), filepath.Join(source, name), 0o644)
 	}
+
 	for _, arch := range []string{"amd64", "arm64"} {
 		binary := kdiagFor(arch).path(t)
 		copyFile(t, binary, filepath.Join(source, "bin", "kdiag-linux-"+arch), 0o700)
@@ -53,10 +55,12 @@ func sameImage(t *testing.T, got, want v1.Image) {
 	if got, want := fileSystem(t, got), fileSystem(t, want); !slices.Equal(got, want) {
 		t.Errorf("files of the Dockerfile's image: %q, want %q", got, want)
 	}
+
 	gotFile, err := got.ConfigFile()
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	wantFile, err := want.ConfigFile()
 	if err != nil {
 		t.Fatal(err)
@@ -64,11 +68,13 @@ func sameImage(t *testing.T, got, want v1.Image) {
 	if gotFile.OS != wantFile.OS || gotFile.Architecture != wantFile.Architecture {
 		t.Errorf("the Dockerfile's image is for %s, want %s", gotFile.Platform(), wantFile.Platform())
 	}
+
 	config := gotFile.Config
 	config.Env = slices.DeleteFunc(config.Env, func(v string) bool { return strings.HasPrefix(v, "PATH=") })
 	if len(config.Env) == 0 {
 		config.Env = nil
 	}
+
 	maps.DeleteFunc(config.Labels, func(key, _ string) bool { return strings.HasPrefix(key, "io.buildah.") })
 	if !reflect.DeepEqual(config, wantFile.Config) {
 		t.Errorf("config of the Dockerfile's image: %+v, want %+v", config, wantFile.Config)
@@ -90,10 +96,12 @@ func fileSystem(t *testing.T, img v1.Image) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		sum := sha256.New()
 		if _, err := io.Copy(sum, files); err != nil {
 			t.Fatal(err)
 		}
+
 		list = append(list, fmt.Sprintf("%c %04o %d:%d %s %x", entry.Typeflag, entry.Mode&0o7777, entry.Uid, entry.Gid, entry.Name, sum.Sum(nil)))
 	}
 }
@@ -138,14 +146,17 @@ func (b buildah) build(args ...string) v1.Image {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+
 	manifest, err := index.IndexManifest()
 	if err != nil || len(manifest.Manifests) != 1 {
 		b.t.Fatalf("buildah's image: %+v, %v", manifest, err)
 	}
+
 	img, err := index.Image(manifest.Manifests[0].Digest)
 	if err != nil {
 		b.t.Fatal(err)
 	}
+
 	return img
 }
 
@@ -158,6 +169,7 @@ func TestArchiveInContainersStorage(t *testing.T) {
 	if _, err := writeFile(file, func(w io.Writer) error { return WriteArchive(w, "localhost/kdiag:v1", img) }); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, form := range []string{"docker-archive:", "oci-archive:"} {
 		tool.run("pull", "--arch=amd64", form+file)
 		tool.run("inspect", "--type=image", "localhost/kdiag:v1")

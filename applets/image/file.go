@@ -32,23 +32,27 @@ func writeFile(path string, write func(io.Writer) error) (size int64, err error)
 			return 0, err
 		}
 	}
+
 	// Not os.CreateTemp: its files are 0600 whatever the umask.
 	name := filepath.Join(filepath.Dir(path), ".kdiag-image-"+rand.Text()+".tmp")
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return 0, fmt.Errorf("write %s: %w", path, cause(err))
 	}
+
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, ignoreMissing(os.Remove(name)))
 		}
 	}()
+
 	if size, err = fill(file, write); err != nil {
 		return 0, fmt.Errorf("write %s: %w", path, cause(err))
 	}
 	if err = os.Rename(name, path); err != nil {
 		return 0, fmt.Errorf("write %s: %w", path, cause(err))
 	}
+
 	return size, nil
 }
 

@@ -38,6 +38,7 @@ func inspect(file io.ReaderAt) (executable, error) {
 		}
 		return executable{}, err
 	}
+
 	found := executable{
 		platform: platform{"linux", elfArch(headers.FileHeader)},
 		runs:     headers.Type == elf.ET_EXEC || headers.Type == elf.ET_DYN && headers.Entry != 0,
@@ -51,6 +52,7 @@ func inspect(file io.ReaderAt) (executable, error) {
 			found.loader = strings.TrimRight(string(path), "\x00")
 		}
 	}
+
 	// An error here only says that Go did not build the file.
 	if info, err := buildinfo.Read(file); err == nil {
 		found.module = info.Main.Path
@@ -60,6 +62,7 @@ func inspect(file io.ReaderAt) (executable, error) {
 			}
 		}
 	}
+
 	return found, nil
 }
 
@@ -80,5 +83,6 @@ func (e executable) check(target platform) error {
 		return applets.WithHint(fmt.Errorf("dynamically linked, and the image has no %s", e.loader),
 			"build it with CGO_ENABLED=0")
 	}
+
 	return nil
 }

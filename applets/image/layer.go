@@ -47,6 +47,7 @@ func pack(binary io.Reader, size int64) (*layer, error) {
 	if err := zipped.Close(); err != nil {
 		return nil, err
 	}
+
 	compressed := sha256.New()
 	compressed.Write(blob.Bytes())
 	return &layer{blob: blob.Bytes(), digest: digestOf(compressed), diffID: digestOf(plain)}, nil

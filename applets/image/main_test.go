@@ -43,10 +43,12 @@ func (f fixture) path(t testing.TB) string {
 	if file, ok := fixtures.built[f]; ok {
 		return file
 	}
+
 	dir, err := os.MkdirTemp(fixtures.dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	writeText(t, filepath.Join(dir, "go.mod"), "module "+f.module+"\n")
 	writeText(t, filepath.Join(dir, "main.go"), "package main\n\nfunc main() {}\n")
 	build := exec.Command("go", "build", "-buildvcs=false", "-buildmode="+f.mode, "-o", "out", ".")
@@ -55,6 +57,7 @@ func (f fixture) path(t testing.TB) string {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build %+v: %v\n%s", f, err, out)
 	}
+
 	fixtures.built[f] = filepath.Join(dir, "out")
 	return fixtures.built[f]
 }
@@ -83,11 +86,13 @@ func wantError(t *testing.T, err error, parts ...string) {
 		t.Errorf("no error, want one with %q", parts)
 		return
 	}
+
 	for _, part := range parts {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("error %q, want %q in it", err, part)
 		}
 	}
+
 	if strings.Contains(err.Error(), "\n") {
 		t.Errorf("error %q: more than one line", err)
 	}
@@ -100,10 +105,12 @@ func wantFiles(t *testing.T, dir string, want ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	var got []string
 	for _, entry := range entries {
 		got = append(got, entry.Name())
 	}
+
 	if strings.Join(got, " ") != strings.Join(want, " ") {
 		t.Errorf("files in the directory: %q, want %q", got, want)
 	}

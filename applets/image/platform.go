@@ -20,15 +20,18 @@ func parsePlatform(text string) (platform, error) {
 	if text == "" {
 		return platform{"linux", runtime.GOARCH}, nil
 	}
+
 	system, arch, ok := strings.Cut(strings.ToLower(text), "/")
 	// v8 is the one arm64 there is: image tools write it or leave it out.
 	if arch == "arm64/v8" {
 		arch = "arm64"
 	}
+
 	if !ok || system != "linux" || arch == "" || strings.ContainsAny(arch, `/\.`) {
 		return platform{}, applets.WithHint(
 			applets.Usage("platform %q: images are for linux/ARCH", text), "such as --platform=linux/arm64")
 	}
+
 	return platform{system, arch}, nil
 }
 
@@ -42,6 +45,7 @@ func parsePlatforms(lists []string) ([]platform, error) {
 		if text == "" && list != "" {
 			return nil, applets.Usage("platforms %q: one of them is empty", list)
 		}
+
 		p, err := parsePlatform(text)
 		if err != nil {
 			return nil, err
@@ -50,6 +54,7 @@ func parsePlatforms(lists []string) ([]platform, error) {
 			all = append(all, p)
 		}
 	}
+
 	return all, nil
 }
 

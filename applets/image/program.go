@@ -29,11 +29,13 @@ func running() (program, error) {
 	if resolved, err := filepath.EvalSymlinks(name); err == nil {
 		name = resolved
 	}
+
 	p := program{name: name, file: name, platform: platform{runtime.GOOS, runtime.GOARCH}}
 	if runtime.GOOS == "linux" {
 		// Still there when the file was replaced or removed (proc(5)).
 		p.file = "/proc/self/exe"
 	}
+
 	return p, nil
 }
 
@@ -42,6 +44,7 @@ func (o Options) find(target platform) (string, error) {
 	if o.Binary != "" {
 		return o.Binary, nil
 	}
+
 	self, err := o.program()
 	if err != nil {
 		return "", err
@@ -49,12 +52,14 @@ func (o Options) find(target platform) (string, error) {
 	if self.platform == target {
 		return self.file, nil
 	}
+
 	sibling := filepath.Join(filepath.Dir(self.name), "kdiag-"+target.os+"-"+target.arch)
 	if _, err := os.Stat(sibling); errors.Is(err, fs.ErrNotExist) {
 		return "", applets.WithHint(
 			fmt.Errorf("no kdiag for %s: this one is for %s, and there is no %s", target, self.platform, sibling),
 			"name one with --binary; make build-all builds them all")
 	}
+
 	return sibling, nil
 }
 

@@ -70,10 +70,12 @@ func push(ctx context.Context, streams applets.Streams, o pushOptions) error {
 	if err != nil {
 		return err
 	}
+
 	platforms, err := parsePlatforms(o.Platforms)
 	if err != nil {
 		return err
 	}
+
 	progress := newMeter(streams.Err)
 	defer progress.clear()
 	var images []v1.Image
@@ -84,21 +86,25 @@ func push(ctx context.Context, streams applets.Streams, o pushOptions) error {
 		}
 		images = append(images, img)
 	}
+
 	whole, err := join(images)
 	if err != nil {
 		return fmt.Errorf("push %s: %w", fullName(tag), err)
 	}
+
 	progress.start("pushing "+fullName(tag), layerBytes(images))
 	err = remote.Push(tag, whole, remote.WithContext(ctx),
 		remote.WithAuthFromKeychain(o.keychain), remote.WithUserAgent(o.UserAgent))
 	if err != nil {
 		return fmt.Errorf("push %s: %w", fullName(tag), o.refusal(ctx, tag, err))
 	}
+
 	progress.clear()
 	digest, err := whole.Digest()
 	if err != nil {
 		return err
 	}
+
 	_, err = fmt.Fprintf(streams.Out, "%s@%s\n", fullName(tag), digest)
 	return err
 }
@@ -143,9 +149,11 @@ func (o pushOptions) binaryFor(target platform) (string, error) {
 			return "", err
 		}
 	}
+
 	if len(o.Binaries) > 0 {
 		return "", fmt.Errorf("none of the files named with --binary is a static kdiag for %s", target)
 	}
+
 	return "", nil
 }
 
@@ -154,6 +162,7 @@ func join(images []v1.Image) (pushable, error) {
 	if len(images) == 1 {
 		return images[0], nil
 	}
+
 	var index v1.ImageIndex = empty.Index
 	for _, img := range images {
 		described, err := descriptor(img)
@@ -162,5 +171,6 @@ func join(images []v1.Image) (pushable, error) {
 		}
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: described})
 	}
+
 	return index, nil
 }

@@ -72,6 +72,7 @@ func TestPush(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	want := buildFixture(t, "arm64")
 	digest, err := want.Digest()
 	if err != nil {
@@ -80,6 +81,7 @@ func TestPush(t *testing.T) {
 	if stdout != ref+"@"+digest.String()+"\n" || stderr != "" {
 		t.Errorf("stdout %q, want %s@%s; stderr %q, want none", stdout, ref, digest, stderr)
 	}
+
 	got, err := pushed(t, ref).Image()
 	if err != nil {
 		t.Fatal(err)
@@ -87,6 +89,7 @@ func TestPush(t *testing.T) {
 	if err := validate.Image(got); err != nil {
 		t.Error(err)
 	}
+
 	wantOnlyKdiag(t, got, kdiagFor("arm64").path(t))
 	// A second time there is nothing to send.
 	if again, _, err := run("push", ref, "--platform=linux/arm64", "--binary", kdiagFor("arm64").path(t)); again != stdout || err != nil {
@@ -109,6 +112,7 @@ func TestPushIndex(t *testing.T) {
 				unmet(t, "no symbolic links: "+err.Error())
 			}
 		}
+
 		var stdout strings.Builder
 		err := push(t.Context(), applets.Streams{Out: &stdout, Err: io.Discard}, pushOptions{
 			Image: ref, Platforms: []string{"linux/amd64,linux/arm64"}, Binaries: binaries, Version: "v1.2.3",
@@ -117,6 +121,7 @@ func TestPushIndex(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		index, err := pushed(t, ref).ImageIndex()
 		if err != nil {
 			t.Fatal(err)
@@ -124,10 +129,12 @@ func TestPushIndex(t *testing.T) {
 		if err := validate.Index(index); err != nil {
 			t.Error(err)
 		}
+
 		digest, err := index.Digest()
 		if err != nil || stdout.String() != ref+"@"+digest.String()+"\n" {
 			t.Errorf("stdout %q, want %s@%s (%v)", stdout.String(), ref, digest, err)
 		}
+
 		wantIndexed(t, index, "amd64", "arm64")
 	}
 }
@@ -142,6 +149,7 @@ func wantIndexed(t *testing.T, index v1.ImageIndex, arches ...string) {
 	if len(manifest.Manifests) != len(arches) {
 		t.Fatalf("index of %d images, want %d", len(manifest.Manifests), len(arches))
 	}
+
 	for i, arch := range arches {
 		digest, err := buildFixture(t, arch).Digest()
 		if err != nil {
@@ -192,6 +200,7 @@ func TestPushCredentials(t *testing.T) {
 		auth := base64.StdEncoding.EncodeToString([]byte("ann:" + password))
 		writeText(t, config, fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, host, auth))
 	}
+
 	for _, test := range []struct {
 		name  string
 		setup func()
@@ -207,10 +216,12 @@ func TestPushCredentials(t *testing.T) {
 			t.Errorf("%s: hints %q, want %q; stdout %q", test.name, hints, test.hint, stdout)
 		}
 	}
+
 	login("secret")
 	if _, _, err := run(line...); err != nil {
 		t.Fatal(err)
 	}
+
 	pushed(t, host+"/kdiag:v1")
 }
 
@@ -227,12 +238,14 @@ func TestPushRefused(t *testing.T) {
 			})
 		}
 	}
+
 	page := func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusTeapot)
 			fmt.Fprint(w, "<html>\n", strings.Repeat("<p>a long page</p>\n", 1000))
 		})
 	}
+
 	for _, test := range []struct {
 		name       string
 		guard      func(http.Handler) http.Handler
@@ -275,6 +288,7 @@ func TestPushInsecure(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs all of 127.0.0.0/8 on the loopback interface")
 	}
+
 	noCredentials(t)
 	server := httptest.NewUnstartedServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	server.Listener.Close()
@@ -282,6 +296,7 @@ func TestPushInsecure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	server.Listener = listener
 	server.Start()
 	defer server.Close()
@@ -295,6 +310,7 @@ func TestPushInsecure(t *testing.T) {
 	if _, _, err := run(append(line, "--insecure")...); err != nil {
 		t.Fatal(err)
 	}
+
 	pushed(t, ref, name.Insecure)
 }
 
@@ -332,6 +348,7 @@ func TestPushCancelled(t *testing.T) {
 			next.ServeHTTP(w, r)
 		})
 	})
+
 	err := push(ctx, applets.Streams{Out: io.Discard, Err: io.Discard}, pushOptions{
 		Image: host + "/kdiag:v1", Platforms: []string{"linux/amd64"}, Binaries: []string{kdiagFor("amd64").path(t)}, keychain: authn.DefaultKeychain,
 	})

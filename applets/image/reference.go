@@ -15,15 +15,18 @@ func parseTag(text string, insecure bool) (name.Tag, error) {
 	if strings.Contains(text, "@") {
 		return name.Tag{}, applets.Usage("image %q: a name with a tag is needed, not one with a digest", text)
 	}
+
 	var opts []name.Option
 	// The library tries plain HTTP on localhost:PORT, not on localhost alone.
 	if insecure || strings.HasPrefix(text, "localhost/") {
 		opts = append(opts, name.Insecure)
 	}
+
 	tag, err := name.NewTag(text, opts...)
 	if err != nil {
 		return name.Tag{}, applets.Usage("image %q: %w", text, err)
 	}
+
 	return tag, nil
 }
 

@@ -26,6 +26,7 @@ func (o pushOptions) refusal(ctx context.Context, tag name.Tag, err error) error
 		answer      *transport.Error
 		dial        *net.OpError
 	)
+
 	switch {
 	case ctx.Err() != nil:
 		return err
@@ -40,6 +41,7 @@ func (o pushOptions) refusal(ctx context.Context, tag name.Tag, err error) error
 	case errors.As(err, &dial):
 		return reword(err, dial.Error())
 	}
+
 	return reword(err, err.Error())
 }
 
@@ -70,6 +72,7 @@ func reasons(answer *transport.Error) string {
 	if len(answer.Errors) == 0 {
 		return answer.Error()
 	}
+
 	var said []string
 	for _, reason := range answer.Errors {
 		text := reason.Message
@@ -78,6 +81,7 @@ func reasons(answer *transport.Error) string {
 		}
 		said = append(said, text)
 	}
+
 	return fmt.Sprintf("%d %s: %s", answer.StatusCode, http.StatusText(answer.StatusCode), strings.Join(said, "; "))
 }
 
@@ -95,6 +99,7 @@ func (o pushOptions) statusHint(tag name.Tag, status int, err error) error {
 	case http.StatusNotFound:
 		return applets.WithHint(err, "is the name right? If so, %s wants %s to be created before the first push", registry, repository)
 	}
+
 	return err
 }
 

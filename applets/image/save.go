@@ -54,10 +54,12 @@ func save(ctx context.Context, streams applets.Streams, o saveOptions) error {
 	if err != nil {
 		return err
 	}
+
 	if o.File == "-" && applets.IsTerminal(streams.Out) {
 		return applets.WithHint(applets.Usage("image save -: stdout is a terminal, and the archive is binary"),
 			"name a file, or pipe it to docker load")
 	}
+
 	progress := newMeter(streams.Err)
 	progress.start("packing "+fullName(tag), 0)
 	o.Packed = progress.set
@@ -66,6 +68,7 @@ func save(ctx context.Context, streams applets.Streams, o saveOptions) error {
 	if err != nil {
 		return err
 	}
+
 	write := func(w io.Writer) error { return writeArchive(&meteredWriter{ctx, w}, fullName(tag), img) }
 	var size int64
 	if o.File == "-" {
@@ -74,17 +77,21 @@ func save(ctx context.Context, streams applets.Streams, o saveOptions) error {
 	} else {
 		size, err = writeFile(o.File, write)
 	}
+
 	if err != nil {
 		return fmt.Errorf("image save: %w", err)
 	}
+
 	digest, err := img.Digest()
 	if err != nil {
 		return err
 	}
+
 	described, err := descriptor(img)
 	if err != nil {
 		return err
 	}
+
 	fmt.Fprintf(streams.Err, "wrote %s: %s %s, %s, %s\n", destination(o.File), fullName(tag), described.Platform, bytesText(size), digest)
 	return nil
 }

@@ -34,11 +34,13 @@ func TestSave(t *testing.T) {
 	if err != nil || stdout != "" {
 		t.Fatalf("save: stdout %q, %v", stdout, err)
 	}
+
 	wantFiles(t, dir, "kdiag.tar")
 	img, err := tarball.ImageFromPath(file, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	wantOnlyKdiag(t, img, binary)
 	line := regexp.MustCompile(`^wrote (.*): localhost/kdiag:build linux/arm64, ([\d.]+ (?:B|MiB)), sha256:[0-9a-f]{64}\n$`)
 	if m := line.FindStringSubmatch(stderr); m == nil || m[1] != file {
@@ -55,10 +57,12 @@ func TestSave(t *testing.T) {
 	if _, _, err := run("save", "--platform=linux/arm64", "--binary", binary, file); err != nil {
 		t.Fatal(err)
 	}
+
 	wantFiles(t, dir, "kdiag.tar")
 	if again, err := os.ReadFile(file); err != nil || !bytes.Equal(first, again) {
 		t.Errorf("the second file differs (%v)", err)
 	}
+
 	stdout, stderr, err = run("save", "-", "--platform=linux/arm64", "--binary", binary)
 	if err != nil || stdout != string(first) {
 		t.Errorf("save -: differs from the file (%v)", err)
@@ -120,6 +124,7 @@ func TestSaveLeavesNothing(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, test := range []struct {
 		name string
 		o    Options
@@ -157,6 +162,7 @@ func TestSaveUnwritable(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs a directory that nobody can write to")
 	}
+
 	_, _, err := run("save", filepath.Join(dir, "kdiag.tar"), "--platform=linux/amd64", "--binary", kdiagFor("amd64").path(t))
 	wantError(t, err, "image save: write "+dir+"/kdiag.tar: ")
 }
@@ -177,6 +183,7 @@ func TestWriteFile(t *testing.T) {
 	if !errors.Is(err, failure) {
 		t.Errorf("writeFile = %v, want %v", err, failure)
 	}
+
 	wantFiles(t, dir, "file")
 	if got, _ := os.ReadFile(file); string(got) != "old" {
 		t.Errorf("after a failure the file holds %d bytes, want the old ones", len(got))
@@ -187,6 +194,7 @@ func TestWriteFile(t *testing.T) {
 	if err := os.Symlink("file", link); err != nil {
 		unmet(t, "no symbolic links: "+err.Error())
 	}
+
 	size, err := writeFile(link, func(w io.Writer) error {
 		if got, _ := os.ReadFile(file); string(got) != "old" {
 			t.Errorf("while writing the file holds %q", got)
@@ -203,6 +211,7 @@ func TestWriteFile(t *testing.T) {
 	if target, err := os.Readlink(link); target != "file" {
 		t.Errorf("the link is gone: %q, %v", target, err)
 	}
+
 	wantFiles(t, dir, "file", "link")
 }
 
@@ -217,6 +226,7 @@ func TestMeter(t *testing.T) {
 	if shown.Len() > 0 {
 		t.Errorf("shown without a terminal: %q", shown.String())
 	}
+
 	m = &meter{out: &shown, now: func() time.Time { return clock }}
 	m.start("packing for linux/amd64", 0)
 	m.set(1<<20, 4<<20)

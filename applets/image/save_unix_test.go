@@ -19,11 +19,13 @@ func TestWriteFilePipe(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	read := make(chan string)
 	go func() {
 		content, _ := os.ReadFile(pipe)
 		read <- string(content)
 	}()
+
 	size, err := writeFile(pipe, func(w io.Writer) error {
 		_, err := io.WriteString(w, "text")
 		return err
@@ -55,6 +57,7 @@ func TestSaveToTerminal(t *testing.T) {
 		unmet(t, fmt.Sprint("no pseudo-terminals here: ", err))
 	}
 	defer terminal.Close()
+
 	err = save(t.Context(), applets.Streams{Out: terminal, Err: io.Discard}, saveOptions{
 		Options: Options{Platform: "linux/amd64", Binary: kdiagFor("amd64").path(t)}, File: "-", Image: "kdiag",
 	})

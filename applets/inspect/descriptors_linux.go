@@ -19,12 +19,14 @@ func (t *taking) addDescriptors(stat procfs.Stat, status procfs.Status) {
 	if stat.Dead() {
 		return
 	}
+
 	look := func() error {
 		if t.userNames == nil {
 			t.userNames = readUserNames(stat.PID)
 		}
 		return t.readDescriptors(stat.PID)
 	}
+
 	err := look()
 	if errors.Is(err, fs.ErrPermission) && credentials.MayBecomeFSUser(t.own) {
 		asUser := credentials.AsFSUser(status.UIDs.Effective, status.GIDs.Effective, t.own, func() error {
@@ -33,6 +35,7 @@ func (t *taking) addDescriptors(stat procfs.Stat, status procfs.Status) {
 		})
 		err = cmp.Or(asUser, err)
 	}
+
 	if errors.Is(err, fs.ErrPermission) {
 		why, _ := credentials.WhyClosed(status, t.own, credentials.ReadLabels(stat.PID))
 		t.hidden[why]++
@@ -47,12 +50,14 @@ func (t *taking) readDescriptors(pid int) error {
 	if cut {
 		t.cut("more than %d descriptors of sockets", t.limits.descriptors)
 	}
+
 	t.descriptors += len(inodes)
 	for _, inode := range inodes {
 		if !slices.Contains(t.owners[inode], pid) {
 			t.owners[inode] = append(t.owners[inode], pid)
 		}
 	}
+
 	return nil
 }
 
@@ -76,6 +81,7 @@ func readUserNames(pid int) map[int]string {
 		return nil
 	}
 	defer unix.Close(root)
+
 	// Nonblocking: it may be a pipe.
 	fd, err := unix.Openat2(root, "etc/passwd", &unix.OpenHow{
 		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOATIME | unix.O_NONBLOCK | unix.O_NOCTTY,
@@ -85,14 +91,17 @@ func readUserNames(pid int) map[int]string {
 		return map[int]string{}
 	}
 	defer unix.Close(fd)
+
 	var stat unix.Stat_t
 	if unix.Fstat(fd, &stat) != nil || stat.Mode&unix.S_IFMT != unix.S_IFREG {
 		return map[int]string{}
 	}
+
 	content := make([]byte, mostPasswd)
 	n, err := unix.Pread(fd, content, 0)
 	if err != nil {
 		return map[int]string{}
 	}
+
 	return parsePasswd(content[:n])
 }

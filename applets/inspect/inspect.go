@@ -53,6 +53,7 @@ func Applet() applets.Applet {
 			if err := opts.Target.Check(); err != nil {
 				return &applets.ExitError{Code: applets.ExitUsage, Err: err}
 			}
+
 			return run(ctx, inv.Streams, opts)
 		},
 	}

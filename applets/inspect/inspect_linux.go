@@ -31,12 +31,14 @@ func run(ctx context.Context, streams applets.Streams, opts Options) error {
 	if opts.Interval == 0 {
 		return printOne(out, opts)
 	}
+
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
 		defer cancel()
 		_, _ = io.Copy(io.Discard, streams.In)
 	}()
+
 	tick := time.NewTicker(opts.Interval)
 	defer tick.Stop()
 	for {

@@ -58,10 +58,12 @@ func inspect(t *testing.T, eph, target *runctest.Container, flags ...string) sna
 	if err != nil || stderr.Len() > 0 {
 		t.Fatalf("inspect: %v: %s", err, &stderr)
 	}
+
 	s, err := snapshot.Decode(out)
 	if err != nil {
 		t.Fatalf("inspect printed %q: %v", out, err)
 	}
+
 	return s
 }
 
@@ -88,6 +90,7 @@ func owned(s snapshot.Snapshot) []string {
 			}
 		}
 	}
+
 	slices.Sort(out)
 	return out
 }
@@ -137,6 +140,7 @@ func TestRungs(t *testing.T) {
 			if want := []string{"httpd", "nc", "sleep", "udpsvd"}; !slices.Equal(programs(got), want) {
 				t.Errorf("processes = %v, want %v", programs(got), want)
 			}
+
 			want := []string{"tcp 127.0.0.1:7000 nc", "tcp6 [::]:8080 httpd", "udp 0.0.0.0:5353 udpsvd"}
 			if !slices.Equal(owned(got), want) || len(got.Sockets) != len(want) {
 				t.Errorf("sockets = %+v, want %v", got.Sockets, want)
@@ -147,6 +151,7 @@ func TestRungs(t *testing.T) {
 			if len(got.Hidden.Processes) > 0 || got.Hidden.Sockets > 0 || len(got.Cut) > 0 {
 				t.Errorf("hidden %+v, cut %v, want nothing", got.Hidden, got.Cut)
 			}
+
 			checkProcess(t, got.Processes[0], c.target.UID, name)
 			if after := files(t, target.Root); !slices.Equal(before, after) {
 				t.Errorf("the target's files changed from\n%s\nto\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
@@ -195,6 +200,7 @@ func TestHidden(t *testing.T) {
 	if want := []string{"httpd", "nc", "sleep", "udpsvd"}; !slices.Equal(programs(got), want) {
 		t.Errorf("processes = %v, want %v", programs(got), want)
 	}
+
 	want := []snapshot.HiddenProcesses{{Reason: "the target runs as user 0, group 0, this container as 65532, 65532", Count: 4}}
 	if !slices.Equal(got.Hidden.Processes, want) || got.Hidden.Sockets != 3 {
 		t.Errorf("hidden = %+v, want %+v and 3 sockets", got.Hidden, want)
@@ -218,6 +224,7 @@ func TestSeveral(t *testing.T) {
 			for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && len(owned(got)) < 1; time.Sleep(10 * time.Millisecond) {
 				got = inspect(t, eph, blue, "--shared-pids")
 			}
+
 			if want := []string{"nc", "sleep"}; !slices.Equal(programs(got), want) {
 				t.Errorf("processes = %v, want %v", programs(got), want)
 			}
@@ -239,6 +246,7 @@ func TestConnected(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	stdout, err := client.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -247,23 +255,27 @@ func TestConnected(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = stdin.Close(); _ = client.Wait() }()
+
 	if _, err := stdin.Write([]byte("hello\n")); err != nil {
 		t.Fatal(err)
 	}
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "hello\n" {
 		t.Fatalf("echo = %q, %v", line, err)
 	}
+
 	for _, s := range inspect(t, eph, target).Sockets {
 		if !s.Listening() {
 			t.Errorf("socket %+v, which was not asked for", s)
 		}
 	}
+
 	ends := 0
 	for _, s := range inspect(t, eph, target, "--connected").Sockets {
 		if s.State == "ESTABLISHED" && (s.Local == "127.0.0.1:7000" || s.Remote == "127.0.0.1:7000") && len(s.PIDs) > 0 {
 			ends++
 		}
 	}
+
 	if ends != 2 {
 		t.Errorf("%d ends of the connection, want 2", ends)
 	}
@@ -279,6 +291,7 @@ func TestInterval(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -286,6 +299,7 @@ func TestInterval(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+
 	lines := bufio.NewScanner(stdout)
 	for range 3 {
 		if !lines.Scan() {
@@ -295,6 +309,7 @@ func TestInterval(t *testing.T) {
 			t.Errorf("line %q: %v", lines.Text(), err)
 		}
 	}
+
 	_ = stdin.Close()
 	for lines.Scan() {
 	}
@@ -320,6 +335,7 @@ func TestPasswd(t *testing.T) {
 			if err := put(file); err != nil {
 				t.Fatal(err)
 			}
+
 			eph := startEphemeral(t, runctest.Spec{Caps: setnsCaps, PIDsOf: target})
 			if err := os.MkdirAll(filepath.Join(eph.Root, "etc"), fs.ModePerm); err != nil {
 				t.Fatal(err)
@@ -327,6 +343,7 @@ func TestPasswd(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(eph.Root, "etc", "passwd"), []byte("ours:x:0:0::/:\n"), 0o644); err != nil {
 				t.Fatal(err)
 			}
+
 			for _, p := range inspect(t, eph, target).Processes {
 				if p.User != "" {
 					t.Errorf("user = %q, want none", p.User)
@@ -346,6 +363,7 @@ func TestWithoutID(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	got, err := snapshot.Decode(out)
 	if want := []string{"httpd", "nc", "sleep", "udpsvd"}; err != nil || !slices.Equal(programs(got), want) {
 		t.Errorf("processes = %v, %v, want %v", programs(got), err, want)

@@ -24,5 +24,6 @@ func parsePasswd(content []byte) map[int]string {
 			names[int(uid)] = fields[0]
 		}
 	}
+
 	return names
 }

@@ -25,6 +25,7 @@ func (t *taking) addSockets() error {
 			return fmt.Errorf("read the sockets: %w", err)
 		}
 	}
+
 	err := procfs.EachUnixSocket("/proc/net/unix", func(s procfs.UnixSocket) bool {
 		if s.Listening {
 			t.add(snapshot.Socket{Protocol: "unix", State: snapshot.Listen, Local: s.Path, UID: -1, Inode: s.Inode})
@@ -34,6 +35,7 @@ func (t *taking) addSockets() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read the sockets: %w", err)
 	}
+
 	return nil
 }
 
@@ -42,14 +44,17 @@ func (t *taking) addSocket(protocol string, s procfs.Socket) {
 	if s.Inode == 0 {
 		return
 	}
+
 	state := s.State.String()
 	if s.State == procfs.TCPClose && (protocol == "udp" || protocol == "udp6") {
 		state = snapshot.Unconnected
 	}
+
 	one := snapshot.Socket{Protocol: protocol, State: state, Local: text(s.Local), UID: int(s.UID), Inode: s.Inode}
 	if !one.Listening() {
 		one.Remote = text(s.Remote)
 	}
+
 	t.add(one)
 }
 
@@ -66,10 +71,12 @@ func (t *taking) add(s snapshot.Socket) {
 		}
 		s.PIDs = []int{}
 	}
+
 	kind, count := "listening", &t.listeners
 	if !s.Listening() {
 		kind, count = "connected", &t.connected
 	}
+
 	switch {
 	case !s.Listening() && !t.opts.Connected:
 	case *count == t.limits.sockets:

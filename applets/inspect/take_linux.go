@@ -35,14 +35,17 @@ func take(opts Options, l limits) (snapshot.Snapshot, error) {
 	if err != nil {
 		return snapshot.Snapshot{}, err
 	}
+
 	found, cut, err := opts.Target.All(l.processes)
 	if err != nil {
 		return snapshot.Snapshot{}, err
 	}
+
 	t := newTaking(opts, l, own)
 	if cut {
 		t.cut("more than %d processes", l.processes)
 	}
+
 	return t.of(found)
 }
 
@@ -61,13 +64,16 @@ func (t *taking) of(found []procfs.Stat) (snapshot.Snapshot, error) {
 	for _, stat := range found {
 		t.addProcess(stat)
 	}
+
 	for i := range t.Processes {
 		t.Processes[i].User = t.userNames[t.Processes[i].UID]
 	}
+
 	t.tellHidden()
 	if err := t.addSockets(); err != nil {
 		return snapshot.Snapshot{}, err
 	}
+
 	return t.Snapshot, nil
 }
 
@@ -85,6 +91,7 @@ func (t *taking) addProcess(stat procfs.Stat) {
 	if err != nil {
 		return
 	}
+
 	words, commandCut := t.command(stat.PID)
 	t.addDescriptors(stat, status)
 	t.Processes = append(t.Processes, snapshot.Process{
@@ -102,14 +109,17 @@ func (t *taking) command(pid int) (words []string, cut bool) {
 	if err != nil || words == nil {
 		words = []string{}
 	}
+
 	size := 0
 	for _, word := range words {
 		size += len(word) + 1
 	}
+
 	t.commands += min(size, most)
 	if cut && most < t.limits.command {
 		t.cut("command lines beyond %d bytes in all", t.limits.commands)
 	}
+
 	return words, cut
 }
 

@@ -29,10 +29,12 @@ func TestBounds(t *testing.T) {
 		}
 		defer conn.Close()
 	}
+
 	stat, err := procfs.ReadStat(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	look := func(l limits) snapshot.Snapshot {
 		t.Helper()
 		own, err := credentials.Own()
@@ -45,25 +47,30 @@ func TestBounds(t *testing.T) {
 		}
 		return got
 	}
+
 	whole := look(bounds)
 	if len(whole.Cut) > 0 || len(whole.Sockets) < 6 || !slices.Equal(whole.Processes[0].Command, os.Args) || whole.Processes[0].CommandCut {
 		t.Errorf("snapshot = %+v, want all of it", whole)
 	}
+
 	small := bounds
 	small.command = 5
 	if got := look(small); got.Processes[0].Command[0] != os.Args[0][:5] || !got.Processes[0].CommandCut || len(got.Cut) > 0 {
 		t.Errorf("snapshot = %+v, want 5 bytes of the command line", got)
 	}
+
 	small = bounds
 	small.commands = 5
 	if got := look(small); len(got.Processes[1].Command) > 0 || !cuts(got, "command lines beyond 5 bytes") {
 		t.Errorf("snapshot = %+v, want no second command line", got)
 	}
+
 	small = bounds
 	small.descriptors = 2
 	if got := look(small); len(got.Sockets) > 2 || !cuts(got, "more than 2 descriptors") {
 		t.Errorf("snapshot = %+v, want 2 sockets at most", got)
 	}
+
 	small = bounds
 	small.sockets = 1
 	if got := look(small); len(got.Sockets) != 2 || !cuts(got, "more than 1 listening") || !cuts(got, "more than 1 connected") {

@@ -37,6 +37,7 @@ func parseContainer(inv *applets.Invocation) (c container, err error) {
 	if c.cluster, err = Connect(inv); err != nil {
 		return c, err
 	}
+
 	c.user = readUser(inv.Err)
 	c.notice = noticeOn(inv.Err)
 	c.ledger = kube.NewLedger(ledgerDir(), c.notice)

@@ -20,6 +20,7 @@ func Connection() []cli.Flag {
 			Name: name, Aliases: aliases, Usage: usage, Category: applets.ConnectionCategory,
 		})
 	}
+
 	return []cli.Flag{
 		text(applets.KindNamespace, "Namespace of the pod", "namespace", "n"),
 		text(applets.KindContext, "Context of the kubeconfig", "context"),
@@ -84,14 +85,17 @@ func Selection(inv *applets.Invocation, names []string) (pod kube.Selection, con
 	if len(names) > 1 {
 		return pod, "", applets.Usage("one target at a time, got %q", names)
 	}
+
 	target := ""
 	if len(names) == 1 {
 		target = names[0]
 	}
+
 	pod, err = kube.ParseSelection(target, inv.Flags.String("selector"))
 	if err != nil {
 		return pod, "", applets.Usage("%w", err)
 	}
+
 	return pod, inv.Flags.String("container"), nil
 }
 

@@ -42,9 +42,11 @@ func ParseLook(inv *applets.Invocation) (*Look, error) {
 			return nil, err
 		}
 	}
+
 	if l.User, err = knownUser(); err != nil {
 		return nil, err
 	}
+
 	l.Cluster, err = Connect(inv)
 	return l, err
 }

@@ -38,10 +38,12 @@ func ParseNet(inv *applets.Invocation, names []string) (*Net, error) {
 	if n.selection, n.Container, err = Selection(inv, names); err != nil {
 		return nil, err
 	}
+
 	c, err := parseContainer(inv)
 	if err != nil {
 		return nil, err
 	}
+
 	n.Cluster, n.Image, n.PullPolicy, n.Manager, n.user = c.cluster, c.image, c.pullPolicy, c.manager, c.user
 	n.Ledger, n.Notice = c.ledger, c.notice
 	return n, nil

@@ -40,6 +40,7 @@ func ProfileNote(target kube.Target, injected kube.Injected) string {
 	if injected.Refused != "" {
 		said = append(said, fmt.Sprintf("%s was refused: %s", kube.FirstChoice, injected.Refused))
 	}
+
 	would, why, needs := target.Need(injected.Profile)
 	if needs {
 		said = append(said, fmt.Sprintf("%s; %s would do", why, flagsFor(would)))
@@ -47,5 +48,6 @@ func ProfileNote(target kube.Target, injected kube.Injected) string {
 	if injected.Profile == kube.FirstChoice && !needs {
 		return ""
 	}
+
 	return strings.Join(said, "; ")
 }

@@ -38,10 +38,12 @@ func ParseShell(inv *applets.Invocation) (*Shell, error) {
 	if s.selection, s.container, err = Selection(inv, inv.Args); err != nil {
 		return nil, err
 	}
+
 	c, err := parseContainer(inv)
 	if err != nil {
 		return nil, err
 	}
+
 	s.Cluster, s.Image, s.PullPolicy, s.Manager, s.user = c.cluster, c.image, c.pullPolicy, c.manager, c.user
 	s.Ledger = c.ledger
 	s.Manager.Role, s.Manager.Profile = mux.RoleShell, kube.Profile(inv.Flags.String("profile"))
@@ -59,13 +61,16 @@ func (s *Shell) Ensure(ctx context.Context, notes io.Writer) (kube.Injected, err
 	if s.Target, err = kube.PickContainer(pod, s.container); err != nil {
 		return kube.Injected{}, err
 	}
+
 	if len(s.Target.Others) > 0 {
 		applets.Note(notes, "container %s; there are also: %s (choose with -c)",
 			s.Target.Container, strings.Join(s.Target.Others, ", "))
 	}
+
 	if s.Notice == nil {
 		s.Notice = noticeOn(notes)
 	}
+
 	s.Manager.User, s.Manager.Target = mux.PublicText(key), s.Target.Container
 	injected, err := s.Cluster.EnsureShell(ctx, s.ShellRequest)
 	s.injected = injected.Name

@@ -40,6 +40,7 @@ func readUser(notes io.Writer) *user {
 			u.mine, u.err = mux.NewKey()
 		}
 	}()
+
 	return u
 }
 
@@ -78,10 +79,12 @@ func knownUser() (string, error) {
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
+
 	key, err := mux.LoadKey(file)
 	if err != nil {
 		return "", err
 	}
+
 	return mux.PublicText(key), nil
 }
 

@@ -53,6 +53,7 @@ func (p painter) text(to, text []byte) []byte {
 	if !p.on || p.highlight == nil {
 		return append(to, text...)
 	}
+
 	at := 0
 	for _, found := range p.highlight.FindAllIndex(text, -1) {
 		if found[0] == found[1] {
@@ -62,6 +63,7 @@ func (p painter) text(to, text []byte) []byte {
 		to = sgr(append(sgr(to, "7"), text[found[0]:found[1]]...), "27")
 		at = found[1]
 	}
+
 	return append(to, text[at:]...)
 }
 

@@ -31,6 +31,7 @@ func TestNamesArePrintable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for want, format := range map[string]formatter{
 		"pod�[2J app� \x1b[31mred\x1b[0m\n":           textFormat(false, painter{}),
 		"ns� pod�[2J app� node  \x1b[31mred\x1b[0m\n": byTemplate,
@@ -40,6 +41,7 @@ func TestNamesArePrintable(t *testing.T) {
 			t.Errorf("format = %q, %v, want %q", got, err, want)
 		}
 	}
+
 	coloured, _ := textFormat(false, painter{on: true})(nil, l)
 	if want := "\x1b[1;" + colourOf(l.Pod) + "mpod�[2J\x1b[0m \x1b[" + colourOf(l.Pod) + "mapp�\x1b[0m "; !strings.HasPrefix(string(coloured), want) {
 		t.Errorf("in colour: %q, want %q before the line", coloured, want)

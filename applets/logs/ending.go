@@ -80,6 +80,7 @@ func (s *source) lastLine(ctx context.Context, previous bool) (last kube.LogLine
 		return last, err
 	}
 	defer log.Close()
+
 	for reader := kube.NewLogReader(log); ; {
 		next, err := reader.Next()
 		switch {

@@ -123,12 +123,14 @@ func (f *follower) changed(ctx context.Context, i int, pod *corev1.Pod, initial 
 	if f.pods[pod.UID] == nil {
 		f.pods[pod.UID] = map[int]bool{}
 	}
+
 	if !f.pods[pod.UID][i] {
 		f.pods[pod.UID][i] = true
 		if missing := chosen.missing(pod); missing != nil {
 			f.missing(chosen, missing)
 		}
 	}
+
 	for _, container := range chosen.containers.Of(pod) {
 		key := sourceKey{pod.UID, container}
 		s := f.sources[key]
@@ -137,6 +139,7 @@ func (f *follower) changed(ctx context.Context, i int, pod *corev1.Pod, initial 
 			f.run(ctx, s)
 			continue
 		}
+
 		s = &source{
 			f: f, namespace: pod.Namespace, pod: pod.Name, uid: pod.UID, container: container,
 			node: pod.Spec.NodeName, initial: initial, changed: make(chan struct{}, 1),
@@ -146,6 +149,7 @@ func (f *follower) changed(ctx context.Context, i int, pod *corev1.Pod, initial 
 			s.restarts = s.now.Restarts
 			f.settled.Add(1)
 		}
+
 		f.sources[key] = s
 		f.run(ctx, s)
 	}
@@ -166,6 +170,7 @@ func (f *follower) run(ctx context.Context, s *source) {
 	if s.running {
 		return
 	}
+
 	s.running = true
 	f.running.Go(func() {
 		for {
@@ -193,9 +198,11 @@ func (f *follower) read(ctx context.Context, s *source) {
 		}
 		f.settled.Done()
 	}
+
 	if f.only != nil {
 		return
 	}
+
 	select {
 	case <-f.ready:
 		s.run(ctx)
@@ -210,6 +217,7 @@ func (f *follower) gone(i int, uid types.UID) {
 	if len(f.pods[uid]) > 0 {
 		return
 	}
+
 	delete(f.pods, uid)
 	for key, s := range f.sources {
 		if key.pod == uid {
@@ -246,10 +254,12 @@ func (s *source) readOnly(ctx context.Context) {
 		return
 	}
 	defer s.f.turns.give()
+
 	_, open, err := s.stream(ctx, *s.f.only, nil)
 	if open != nil {
 		s.passOpen(open)
 	}
+
 	switch {
 	case err == nil || ctx.Err() != nil:
 	case errors.Is(err, kube.ErrNoLog), errors.Is(err, kube.ErrNoPod):

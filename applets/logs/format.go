@@ -82,6 +82,7 @@ func templateFormat(text string) (formatter, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	format := func(to []byte, l *line) ([]byte, error) {
 		buffer := bytes.NewBuffer(to)
 		err := parsed.Execute(buffer, recordOf(l).shown())
@@ -90,6 +91,7 @@ func templateFormat(text string) (formatter, error) {
 		}
 		return buffer.Bytes(), err
 	}
+
 	// What it does not know is to be said before the first line comes.
 	_, err = format(nil, &line{})
 	return format, err

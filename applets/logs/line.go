@@ -43,6 +43,7 @@ func (d *delivery) deliver(l *line) {
 	if !d.shown(l.Text) {
 		return
 	}
+
 	buffer, _ := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
 	text, err := d.format((*buffer)[:0], l)
@@ -75,6 +76,7 @@ func (d *delivery) watch(l *line) {
 	if !fails && !ends {
 		return
 	}
+
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if fails {
@@ -83,6 +85,7 @@ func (d *delivery) watch(l *line) {
 			close(d.failed)
 		}
 	}
+
 	if ends {
 		select {
 		case <-d.reached:

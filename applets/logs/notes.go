@@ -35,6 +35,7 @@ func (n *notes) add(format string, args ...any) {
 		}
 		n.said[text] = true
 	}
+
 	n.mu.Unlock()
 	if fresh {
 		n.line.Above(func() { applets.Note(n.out, "%s", text) })

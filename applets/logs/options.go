@@ -53,11 +53,13 @@ func parse(inv *applets.Invocation) (*options, error) {
 	if o.once && !f.IsSet("tail") {
 		o.tail = -1
 	}
+
 	for _, read := range []func(*applets.Invocation) error{o.parseSelections, o.parsePatterns, o.check, o.parseCommand} {
 		if err := read(inv); err != nil {
 			return nil, err
 		}
 	}
+
 	return o, nil
 }
 
@@ -70,19 +72,23 @@ func (o *options) parseSelections(inv *applets.Invocation) error {
 			Init:  f.Bool("init-containers"), Ephemeral: f.Bool("ephemeral-containers"),
 		},
 	}
+
 	switch {
 	case f.Bool("all-containers"):
 		r.containers.Which = kube.AllContainers
 	case f.IsSet("all-containers"):
 		r.containers.Which = kube.OneContainer
 	}
+
 	if r.containers.Names != nil && f.Bool("all-containers") {
 		return applets.Usage("either -c or --all-containers")
 	}
+
 	var err error
 	if o.selections, err = r.selections(); err != nil {
 		return applets.Usage("%w", err)
 	}
+
 	return nil
 }
 
@@ -96,12 +102,14 @@ func (o *options) parsePatterns(inv *applets.Invocation) error {
 		}
 		return err
 	}
+
 	given := func(flag string) []string {
 		if text := f.String(flag); text != "" {
 			return []string{text}
 		}
 		return nil
 	}
+
 	var errs [2]error
 	o.include, errs[0] = patterns("include", f.StringSlice("include"))
 	o.exclude, errs[1] = patterns("exclude", f.StringSlice("exclude"))
@@ -112,6 +120,7 @@ func (o *options) parsePatterns(inv *applets.Invocation) error {
 	if err != nil {
 		return applets.Usage("%w", err)
 	}
+
 	return nil
 }
 
@@ -133,11 +142,13 @@ func (o *options) check(inv *applets.Invocation) error {
 	case o.once && (o.until != nil || o.lasting > 0):
 		return applets.Usage("--until and --for end the following of logs: not with --previous or --follow=false")
 	}
+
 	if o.template != "" {
 		if _, err := templateFormat(o.template); err != nil {
 			return applets.Usage("--template: %w", err)
 		}
 	}
+
 	return nil
 }
 

@@ -33,6 +33,7 @@ func (o *options) run(ctx context.Context, c *kube.Cluster, streams applets.Stre
 		return err
 	}
 	defer closeOut()
+
 	r := &following{
 		options: o, failed: make(chan error, 1), notes: &notes{out: streams.Err, quiet: o.quiet},
 		terminal: isTerminal(streams.In) || applets.IsTerminal(streams.Err),
@@ -40,6 +41,7 @@ func (o *options) run(ctx context.Context, c *kube.Cluster, streams applets.Stre
 	if r.delivery, err = o.newDelivery(out, r.fail); err != nil {
 		return err
 	}
+
 	r.follower = &follower{
 		cluster: c, selections: o.selections, from: o.from,
 		turns:   newTurns(o.streams, r.crowding),
@@ -48,6 +50,7 @@ func (o *options) run(ctx context.Context, c *kube.Cluster, streams applets.Stre
 	if o.once {
 		r.only = o.onlyRequest()
 	}
+
 	// Logs are read on after Ctrl-C, until the command has ended.
 	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer r.end(stop)
@@ -64,6 +67,7 @@ func (o *options) run(ctx context.Context, c *kube.Cluster, streams applets.Stre
 	case o.command != nil:
 		return r.verdict(r.withCommand(ctx))
 	}
+
 	return r.verdict(r.alone(ctx))
 }
 
@@ -90,6 +94,7 @@ func (o *options) logsTo(streams applets.Streams) (io.Writer, func(), error) {
 	case o.command == nil || applets.IsTerminal(streams.Out):
 		return streams.Out, func() {}, nil
 	}
+
 	return streams.Err, func() {}, nil
 }
 
@@ -111,6 +116,7 @@ func (o *options) newDelivery(out io.Writer, broken func(error)) (*delivery, err
 	default:
 		d.format = textFormat(o.timestamps, paint)
 	}
+
 	return d, err
 }
 
@@ -136,6 +142,7 @@ func (r *following) awaitReady(ctx context.Context, line *statusline.Line) error
 	if r.once {
 		bound = nil
 	}
+
 	for {
 		select {
 		case <-r.ready:
@@ -170,6 +177,7 @@ func (r *following) alone(ctx context.Context) error {
 	case <-r.after():
 		return r.tooLate()
 	}
+
 	return nil
 }
 
@@ -195,6 +203,7 @@ func (r *following) withCommand(ctx context.Context) error {
 	if err := r.command.start(); err != nil {
 		return err
 	}
+
 	var late, failed error
 	select {
 	case <-r.command.ended:
@@ -209,9 +218,11 @@ func (r *following) withCommand(ctx context.Context) error {
 		r.command.pass(ctx, r.terminal)
 		<-r.command.ended
 	}
+
 	if failed != nil {
 		return failed
 	}
+
 	r.drainLogs(ctx)
 	code := r.command.exitCode()
 	switch {
@@ -223,6 +234,7 @@ func (r *following) withCommand(ctx context.Context) error {
 	case code != 0:
 		return &applets.ExitError{Code: code}
 	}
+
 	return nil
 }
 
@@ -232,10 +244,12 @@ func (r *following) drainLogs(ctx context.Context) {
 	if r.drain == 0 {
 		return
 	}
+
 	interrupted := ctx.Done()
 	if ctx.Err() != nil {
 		interrupted = nil
 	}
+
 	began, most := time.Now(), time.NewTimer(r.drainMax)
 	defer most.Stop()
 	for {
@@ -243,10 +257,12 @@ func (r *following) drainLogs(ctx context.Context) {
 		if last.Before(began) {
 			last = began
 		}
+
 		wait := r.drain - time.Since(last)
 		if wait <= 0 && !r.behind(began) {
 			return
 		}
+
 		select {
 		case <-time.After(max(wait, 50*time.Millisecond)):
 		case <-most.C:

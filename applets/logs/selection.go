@@ -37,6 +37,7 @@ func (r request) selections() ([]selection, error) {
 		chosen = append(chosen, s)
 		return err
 	}
+
 	for _, target := range slices.Concat(r.args, r.pods) {
 		name, container, err := splitContainer(target)
 		if err == nil {
@@ -46,6 +47,7 @@ func (r request) selections() ([]selection, error) {
 			return nil, err
 		}
 	}
+
 	for _, selector := range r.selectors {
 		labels, container, err := splitContainer(selector)
 		if err == nil {
@@ -55,6 +57,7 @@ func (r request) selections() ([]selection, error) {
 			return nil, err
 		}
 	}
+
 	switch {
 	case r.all && len(chosen) > 0:
 		return nil, fmt.Errorf("--all is every pod: no other one can be named")
@@ -63,6 +66,7 @@ func (r request) selections() ([]selection, error) {
 	case len(chosen) == 0:
 		return nil, fmt.Errorf("name pods: POD, TYPE/NAME, -l selector or --all")
 	}
+
 	return chosen, nil
 }
 

@@ -27,6 +27,7 @@ func (s *source) settleFirst(ctx context.Context) {
 		return
 	}
 	defer s.f.turns.give()
+
 	ctx, cancel := kube.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	for range settleTries {
@@ -44,6 +45,7 @@ func (s *source) settle(ctx context.Context) bool {
 	if s.initial {
 		err = s.begin(ctx)
 	}
+
 	switch {
 	case err == nil, errors.Is(err, kube.ErrNoLog), errors.Is(err, kube.ErrNoPod):
 		// One that has no log yet is read from its beginning.
@@ -56,6 +58,7 @@ func (s *source) settle(ctx context.Context) bool {
 			s.f.note("%s/%s: %v; trying again", s.pod, s.container, err)
 		}
 	}
+
 	return s.settled
 }
 
@@ -72,23 +75,28 @@ func (s *source) begin(ctx context.Context) error {
 			return nil
 		}
 	}
+
 	last, err := s.lastLine(ctx, false)
 	if err == nil && last.Time.IsZero() {
 		// The present instance is silent so far; all of the one before is old.
 		last, err = s.lastLine(ctx, true)
 	}
+
 	if err != nil || last.Time.IsZero() {
 		return err
 	}
+
 	at := last.Time
 	if last.Open {
 		// That line is new, once it is all there.
 		at = at.Add(-1)
 	}
+
 	if s.f.since > 0 || s.f.tail < 0 {
 		s.old = at.UnixNano()
 	} else {
 		s.at.skipTo(at)
 	}
+
 	return nil
 }

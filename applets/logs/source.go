@@ -168,18 +168,22 @@ func (s *source) visit(ctx context.Context) time.Duration {
 		return 0
 	}
 	defer s.f.turns.give()
+
 	if !s.settled && !s.settle(ctx) {
 		return s.retry()
 	}
+
 	now := s.instance()
 	if err := s.readPrevious(ctx, now); err != nil {
 		return s.failed(ctx, now, err)
 	}
+
 	yield := s.f.turns.yield()
 	follow := now.Running && !closed(yield)
 	if !follow {
 		yield = nil
 	}
+
 	began := time.Now()
 	streaming, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -189,27 +193,32 @@ func (s *source) visit(ctx context.Context) time.Duration {
 	if lines > 0 {
 		s.failures = 0
 	}
+
 	switch {
 	case err != nil && ctx.Err() == nil && (follow && closed(yield) || s.instance().Restarts != now.Restarts):
 		return 0
 	case err != nil:
 		return s.failed(ctx, now, err)
 	}
+
 	if !now.Running {
 		if err := s.complete(ctx, false, open); err != nil {
 			return s.failed(ctx, now, err)
 		}
 	}
+
 	s.mu.Lock()
 	s.read = began
 	if !now.Running {
 		s.finished = now
 	}
+
 	s.mu.Unlock()
 	if !follow {
 		s.failures = 0
 		return pollEvery
 	}
+
 	// The container has ended, which the API will say in a moment, or
 	// something between here and there has ended the stream in good order.
 	s.suspect = true
@@ -254,6 +263,7 @@ func (s *source) failed(ctx context.Context, now kube.Instance, err error) time.
 	if ctx.Err() != nil {
 		return 0
 	}
+
 	wait := s.retry()
 	switch {
 	case errors.Is(err, kube.ErrNoPod):
@@ -269,10 +279,12 @@ func (s *source) failed(ctx context.Context, now kube.Instance, err error) time.
 		}
 		return wait
 	}
+
 	s.suspect = true
 	if s.failures == notedFailure {
 		s.f.note("%s/%s: %v; trying again", s.pod, s.container, err)
 	}
+
 	return wait
 }
 
@@ -283,6 +295,7 @@ func (s *source) readPrevious(ctx context.Context, now kube.Instance) error {
 	if !restarted && (!s.suspect || s.at.empty()) {
 		return nil
 	}
+
 	_, open, err := s.stream(ctx, kube.LogRequest{Previous: true}, nil)
 	if err == nil {
 		err = s.complete(ctx, true, open)
@@ -290,6 +303,7 @@ func (s *source) readPrevious(ctx context.Context, now kube.Instance) error {
 	if err != nil && !errors.Is(err, kube.ErrNoLog) {
 		return err
 	}
+
 	// The API has two instances at most, and while a container waits for its
 	// restart they are the same one.
 	missed := now.Restarts - s.restarts - 2
@@ -299,6 +313,7 @@ func (s *source) readPrevious(ctx context.Context, now kube.Instance) error {
 	if restarted && missed > 0 {
 		s.f.note("%s/%s restarted %d times in a row; what it logged in between is lost", s.pod, s.container, now.Restarts-s.restarts)
 	}
+
 	s.restarts, s.suspect = now.Restarts, false
 	return nil
 }

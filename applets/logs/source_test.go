@@ -86,6 +86,7 @@ func (k *kubelet) pod() *corev1.Pod {
 	if k.running {
 		status.State.Running = &corev1.ContainerStateRunning{}
 	}
+
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "ns", UID: types.UID("1")},
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app"}}},
@@ -107,6 +108,7 @@ func (k *kubelet) OpenLog(ctx context.Context, r kube.LogRequest) (io.ReadCloser
 	if k.opening != nil && r.Follow {
 		k.opening()
 	}
+
 	k.status.RLock()
 	defer k.status.RUnlock()
 	k.mu.Lock()
@@ -118,6 +120,7 @@ func (k *kubelet) OpenLog(ctx context.Context, r kube.LogRequest) (io.ReadCloser
 			return nil, fmt.Errorf("previous: %w", kube.ErrNoLog)
 		}
 	}
+
 	stream := &fakeStream{k: k, ctx: ctx, r: r, instance: which, breaks: -1}
 	if r.Tail != nil {
 		stream.next = max(0, len(k.instances[which])-int(*r.Tail))
@@ -125,6 +128,7 @@ func (k *kubelet) OpenLog(ctx context.Context, r kube.LogRequest) (io.ReadCloser
 		stream.breaks = k.random.IntN(4000)
 		stream.clean = k.random.IntN(2) == 0
 	}
+
 	return stream, nil
 }
 
@@ -157,24 +161,29 @@ func (s *fakeStream) Read(p []byte) (int, error) {
 			s.next++
 			continue
 		}
+
 		if !live {
 			return 0, io.EOF
 		}
+
 		select {
 		case <-changed:
 		case <-s.ctx.Done():
 			return 0, s.ctx.Err()
 		}
 	}
+
 	if s.breaks == 0 {
 		if s.clean {
 			return 0, io.EOF
 		}
 		return 0, errCut
 	}
+
 	if s.breaks > 0 && len(p) > s.breaks {
 		p = p[:s.breaks]
 	}
+
 	n, err := s.left.Read(p)
 	s.breaks = max(s.breaks-n, min(s.breaks, 0))
 	return n, err
@@ -212,6 +221,7 @@ func read(t *testing.T, k *kubelet, begin from) *reading {
 		},
 		fail: func(err error) { t.Error(err) },
 	}
+
 	ctx, cancel := context.WithCancel(t.Context())
 	f.start(ctx)
 	r.ready = f.ready
@@ -219,6 +229,7 @@ func read(t *testing.T, k *kubelet, begin from) *reading {
 		cancel()
 		f.running.Wait()
 	}
+
 	t.Cleanup(r.stop)
 	<-f.ready
 	return r
@@ -257,9 +268,11 @@ func (c *clock) lines(count int) []stamped {
 		default:
 			c.now = c.now.Add(20 * time.Microsecond)
 		}
+
 		c.number++
 		lines = append(lines, stamped{c.now, fmt.Sprint("line ", c.number)})
 	}
+
 	return lines
 }
 
@@ -284,6 +297,7 @@ func TestSourceOnce(t *testing.T) {
 					k.restart(1)
 				}
 			}
+
 			k.stop()
 			r.stop()
 			if got := r.await(len(want)); !slices.Equal(got, want) {
@@ -314,11 +328,13 @@ func TestSourceRestart(t *testing.T) {
 				k.restart(1)
 				time.Sleep(10 * time.Second)
 			}
+
 			for i, text := range r.await(count) {
 				if want := fmt.Sprint("line ", i+1); text != want {
 					t.Fatalf("seed %d: line %d is %q, want %q", seed, i+1, text, want)
 				}
 			}
+
 			k.restart(3)
 			synctest.Wait()
 			time.Sleep(10 * time.Second)
@@ -326,6 +342,7 @@ func TestSourceRestart(t *testing.T) {
 			if got := r.await(count); len(got) != count {
 				t.Errorf("seed %d: %d lines, want %d", seed, len(got), count)
 			}
+
 			told := slices.DeleteFunc(r.notes, func(note string) bool { return !strings.Contains(note, "restarted 3 times in a row") })
 			if len(told) != 1 {
 				t.Errorf("seed %d: %d notes on the instances that were missed, want 1", seed, len(told))

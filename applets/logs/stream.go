@@ -17,6 +17,7 @@ func (s *source) stream(ctx context.Context, r kube.LogRequest, yield <-chan str
 	if r.Since = s.at.since(); s.at.empty() && s.initial {
 		r.SinceSeconds = s.f.sinceNow()
 	}
+
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if yield != nil {
@@ -28,11 +29,13 @@ func (s *source) stream(ctx context.Context, r kube.LogRequest, yield <-chan str
 			}
 		}()
 	}
+
 	log, err := s.f.cluster.OpenLog(ctx, r)
 	if err != nil {
 		return 0, nil, err
 	}
 	defer log.Close()
+
 	return s.readAll(log)
 }
 
@@ -44,6 +47,7 @@ func (s *source) readAll(log io.Reader) (lines int, open *kube.LogLine, err erro
 		if err == nil && !next.Open && !next.Time.IsZero() {
 			s.ending.set(next)
 		}
+
 		switch {
 		case errors.Is(err, io.EOF):
 			return lines, open, nil

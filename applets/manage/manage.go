@@ -30,10 +30,12 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	if len(inv.Rest) > 0 {
 		return applets.Usage("manage runs no command, got %q", inv.Rest)
 	}
+
 	shell, err := kubeflags.ParseShell(inv)
 	if err != nil {
 		return err
 	}
+
 	ctx, cancel := kube.WithTimeout(ctx, inv.Flags.Duration("timeout"))
 	defer cancel()
 	injected, err := shell.Ensure(ctx, inv.Err)
@@ -43,6 +45,7 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	if note := kubeflags.GrantNote(injected); note != "" {
 		applets.Note(inv.Err, "%s", note)
 	}
+
 	_, err = fmt.Fprintln(inv.Out, wire.Printable(injected.Name))
 	return err
 }

@@ -54,6 +54,7 @@ func newBuilding(t *testing.T, before ...string) *building {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	return b
 }
 
@@ -109,6 +110,7 @@ func (o *overheard) Write(p []byte) (int, error) {
 			b.heard = make(chan struct{})
 		})
 	}
+
 	return n, err
 }
 
@@ -122,6 +124,7 @@ func (b *building) nextKnock() []byte {
 	case <-time.After(time.Second):
 		return nil
 	}
+
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.knock
@@ -135,6 +138,7 @@ func (b *building) enter(ctx context.Context, dial func() (net.Conn, error)) (*m
 	if err != nil {
 		return nil, err
 	}
+
 	session, err := mux.Client(ctx, conn, b.user, b.started.Key, mux.Options{})
 	if err != nil {
 		return nil, err
@@ -142,6 +146,7 @@ func (b *building) enter(ctx context.Context, dial func() (net.Conn, error)) (*m
 	if err := session.Call(ctx, mux.RequestHello, mux.Hello{Holder: "me@here"}, nil); err != nil {
 		return nil, errors.Join(err, session.Close())
 	}
+
 	return session, nil
 }
 
@@ -196,12 +201,15 @@ func TestUserGetsInAmongStrangers(t *testing.T) {
 				}
 			})
 		}
+
 		all.Wait()
 		t.Logf("%d strangers", stop())
 	}
+
 	b := newBuilding(t)
 	for _, kind := range b.kindsOfStrangers(t) {
 		t.Run(kind.Name, func(t *testing.T) { try(t, b, kind) })
 	}
+
 	t.Run("all kinds", func(t *testing.T) { try(t, b, b.kindsOfStrangers(t)...) })
 }

@@ -33,6 +33,7 @@ func cpu(t *testing.T, pid int) time.Duration {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	// proc_pid_stat(5): utime and stime are the 14th and 15th field, in ticks of
 	// 10 ms; the second one may hold spaces.
 	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
@@ -40,6 +41,7 @@ func cpu(t *testing.T, pid int) time.Duration {
 	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
 		t.Fatal(err)
 	}
+
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
@@ -51,12 +53,14 @@ func TestStrangersCostLittle(t *testing.T) {
 		after     = 5 << 10  // and after them
 		mostFiles = 512 + 64 + 4 + 64
 	)
+
 	for _, flood := range []string{"each", "silent"} {
 		t.Run(flood, func(t *testing.T) {
 			b := newBuilding(t)
 			if err := b.visit(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+
 			atRest := 0
 			if !eventually(func() bool { atRest = anonymous(t, b.pid); return atRest <= after }) {
 				t.Fatalf("anonymous memory at rest = %d KiB, want %d at most", atRest, after)
@@ -66,6 +70,7 @@ func TestStrangersCostLittle(t *testing.T) {
 			if flood == "silent" {
 				kinds = kinds[:1]
 			}
+
 			used, began := cpu(t, b.pid), time.Now()
 			stop := b.flood(t, kinds...)
 			highest, files := 0, 0
@@ -74,6 +79,7 @@ func TestStrangersCostLittle(t *testing.T) {
 				files = max(files, descriptors(t, b.pid))
 				time.Sleep(10 * time.Millisecond)
 			}
+
 			took := time.Since(began)
 			used = cpu(t, b.pid) - used
 			many := stop()
@@ -104,6 +110,7 @@ func TestUserGetsInWhenFilesRunOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer session.Close()
+
 	if err := session.Call(t.Context(), mux.RequestAttach, mux.Attach{ID: 1, Port: 7000}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -117,6 +124,7 @@ func TestUserGetsInWhenFilesRunOut(t *testing.T) {
 		}
 		defer conn.Close()
 	}
+
 	full := eventually(func() bool { return descriptors(t, b.pid) > 380 })
 	t.Logf("%d files are open of 512, %d of 700 connections were refused", descriptors(t, b.pid), refused)
 	if !full {
@@ -142,6 +150,7 @@ func TestUsersSessionsAreBounded(t *testing.T) {
 		}
 		defer session.Close()
 	}
+
 	t.Logf("%d sessions: %d KiB of anonymous memory", most, anonymous(t, b.pid))
 
 	_, err := b.enter(t.Context(), b.dialNear)
@@ -160,11 +169,13 @@ func TestOlderLaptopLearnsVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	config, err := mux.ClientTLS(b.user, b.started.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	yamuxConfig := yamux.DefaultConfig()
 	yamuxConfig.LogOutput = io.Discard
 	session, err := yamux.Client(tls.Client(conn, config), yamuxConfig)
@@ -172,6 +183,7 @@ func TestOlderLaptopLearnsVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer session.Close()
+
 	control, err := session.Open()
 	if err != nil {
 		t.Fatal(err)

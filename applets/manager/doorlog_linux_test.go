@@ -33,6 +33,7 @@ func TestRefusalsDoNotFillLog(t *testing.T) {
 	if err := ns.Do(cmd.Start); err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
@@ -43,6 +44,7 @@ func TestRefusalsDoNotFillLog(t *testing.T) {
 		line, _, _ := bytes.Cut(text, []byte("\n"))
 		return line
 	}
+
 	if !eventually(func() bool { return json.Unmarshal(first(), &started) == nil }) {
 		t.Fatalf("first line of the log: %q", first())
 	}
@@ -65,12 +67,14 @@ func TestRefusalsDoNotFillLog(t *testing.T) {
 			}
 		})
 	}
+
 	lanes.Wait()
 
 	info, err := os.Stat(log.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Logf("%d refusals: %d bytes of log, %s of CPU", refusalsFor20MiB, info.Size(), cpu(t, cmd.Process.Pid))
 	if info.Size() > maxLog {
 		t.Errorf("%d refusals made %d bytes of log, want %d at most", refusalsFor20MiB, info.Size(), maxLog)
@@ -90,6 +94,7 @@ func beRefused(port uint16) error {
 		return err
 	}
 	defer conn.Close()
+
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	_, _ = conn.Write([]byte("GET / HTTP/1.0\r\n\r\n"))
 	_, err = conn.Read(make([]byte, 1))
@@ -100,5 +105,6 @@ func beRefused(port uint16) error {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
+
 	return nil
 }

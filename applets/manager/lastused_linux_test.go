@@ -24,6 +24,7 @@ func TestLastUsed(t *testing.T) {
 			t.Errorf("%s: lastUsed = %v, want %v", c.name, got, c.want)
 		}
 	}
+
 	if got := (work{}).lastUsed(busy, now); !got.Equal(busy) {
 		t.Errorf("without a mark: lastUsed = %v, want %v", got, busy)
 	}

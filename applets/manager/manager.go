@@ -51,11 +51,13 @@ func Applet() applets.Applet {
 			if len(inv.Args)+len(inv.Rest) > 0 {
 				return applets.Usage("manager takes no arguments, got %q", append(inv.Args, inv.Rest...))
 			}
+
 			for _, name := range []string{"target", "user", "profile", "version", "reason"} {
 				if length := len(inv.Flags.String(name)); length > maxCarried {
 					return applets.Usage("--%s has %d characters, of %d at most", name, length, maxCarried)
 				}
 			}
+
 			opts := Options{
 				Role:        inv.Flags.String("role"),
 				User:        inv.Flags.String("user"),
@@ -65,6 +67,7 @@ func Applet() applets.Applet {
 			if err := opts.check(); err != nil {
 				return &applets.ExitError{Code: applets.ExitUsage, Err: err}
 			}
+
 			return run(ctx, inv.Streams, opts)
 		},
 	}

@@ -36,6 +36,7 @@ func run(ctx context.Context, streams applets.Streams, opts Options) error {
 	if err := announce(streams, opts, mux.Started{}); err != nil {
 		return err
 	}
+
 	return wait(ctx, streams, opts, work{limit: footprint.Waiting, inUse: othersLive, lastUse: lastuse.Since, ended: ended})
 }
 
@@ -123,14 +124,17 @@ func othersLive() (bool, error) {
 	if err != nil {
 		return false, err
 	}
+
 	pids, err := procfs.List()
 	if err != nil {
 		return false, err
 	}
+
 	for _, pid := range pids {
 		if pid == self {
 			continue
 		}
+
 		// A process that ends meanwhile fails here, and lives no longer.
 		groups, err := procfs.ReadCgroups(pid)
 		if err != nil || !groups.Same(own) {
@@ -141,6 +145,7 @@ func othersLive() (bool, error) {
 			return true, nil
 		}
 	}
+
 	return false, nil
 }
 

@@ -51,6 +51,7 @@ func begin(t *testing.T, cmd *exec.Cmd, stderr *bytes.Buffer) mux.Started {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
@@ -59,10 +60,12 @@ func begin(t *testing.T, cmd *exec.Cmd, stderr *bytes.Buffer) mux.Started {
 	if err != nil {
 		t.Fatalf("no line on stdout: %v; stderr %q", err, stderr)
 	}
+
 	var started mux.Started
 	if err := json.Unmarshal(line, &started); err != nil {
 		t.Fatalf("line %q: %v", line, err)
 	}
+
 	return started
 }
 
@@ -121,11 +124,13 @@ func TestHasNoRights(t *testing.T) {
 	if err != nil || len(threads) == 0 {
 		t.Fatal(threads, err)
 	}
+
 	for _, thread := range threads {
 		tid, err := strconv.Atoi(filepath.Base(thread))
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		status, err := procfs.ReadStatus(tid)
 		if err != nil {
 			t.Fatal(err)
@@ -180,6 +185,7 @@ func waitForAge(t *testing.T, pid int, age time.Duration) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	old := eventually(func() bool {
 		stat, err := procfs.ReadStat(pid)
 		if err != nil || stat.Dead() {
@@ -211,6 +217,7 @@ func TestReaps(t *testing.T) {
 	if out, err := c.Exec("/busybox", "ash", "-c", "(sleep 0.1 &) ; (sleep 0 &)").CombinedOutput(); err != nil {
 		t.Fatalf("exec: %v\n%s", err, out)
 	}
+
 	var children []string
 	if !eventually(func() bool { children = childrenOf(t, c.PID); return len(children) == 0 }) {
 		t.Errorf("children of the manager: %q, want none", children)
@@ -264,11 +271,13 @@ func anonymous(t *testing.T, pid int) int {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	_, rest, _ := strings.Cut(string(status), "RssAnon:")
 	var kib int
 	if _, err := fmt.Sscan(rest, &kib); err != nil {
 		t.Fatal(err)
 	}
+
 	return kib
 }
 
@@ -278,12 +287,14 @@ func childrenOf(t *testing.T, parent int) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	var out []string
 	for _, pid := range pids {
 		if stat, err := procfs.ReadStat(pid); err == nil && stat.Parent == parent {
 			out = append(out, fmt.Sprintf("%d %c (%s)", pid, stat.State, stat.Command))
 		}
 	}
+
 	return out
 }
 

@@ -32,14 +32,17 @@ func runNet(ctx context.Context, streams applets.Streams, opts Options) error {
 	if err != nil {
 		return err
 	}
+
 	listener, err := listenLoopback(ctx)
 	if err != nil {
 		return err
 	}
+
 	older, err := listenLoopback(ctx)
 	if err != nil {
 		return err
 	}
+
 	ready.Port, ready.OlderPort = portOf(listener), portOf(older)
 
 	// Before it serves anybody: nothing that a stranger causes stands before it.
@@ -59,6 +62,7 @@ func runNet(ctx context.Context, streams applets.Streams, opts Options) error {
 	if closeErr := server.Close(); err == nil {
 		err = closeErr
 	}
+
 	return err
 }
 
@@ -88,10 +92,12 @@ func newServer(streams applets.Streams, opts Options) (*redirector.Server, mux.S
 	if err != nil {
 		return nil, mux.Started{}, err
 	}
+
 	var id [4]byte
 	if _, err := rand.Read(id[:]); err != nil {
 		return nil, mux.Started{}, err
 	}
+
 	server, err := redirector.New(redirector.Config{
 		Key: key, User: opts.User, Version: opts.Version, ID: hex.EncodeToString(id[:]),
 		Log: sparselog.New(streams.Err),

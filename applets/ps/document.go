@@ -58,15 +58,18 @@ func (d *document) addConnected(ctx context.Context, taken snapshot.Snapshot, kn
 			addresses = append(addresses, remote(socket))
 		}
 	}
+
 	peers, missing := known.find(ctx, addresses)
 	for i := range d.Connected {
 		if peer, ok := peers[addresses[i]]; ok {
 			d.Connected[i].Peer = &peer
 		}
 	}
+
 	if len(missing) == 0 || len(d.Connected) == 0 {
 		return nil
 	}
+
 	return []string{"peers are shown by address where the API did not tell: " + strings.Join(missing, "; ")}
 }
 

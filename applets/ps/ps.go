@@ -77,6 +77,7 @@ func parseOptions(inv *applets.Invocation) (options, error) {
 	case o.interval < shortest:
 		return o, applets.Usage("--interval %s: it is %s or longer", o.interval, shortest)
 	}
+
 	return o, nil
 }
 
@@ -92,10 +93,12 @@ func (o options) show(ctx context.Context, shell *kubeflags.Shell, streams apple
 	if o.watch {
 		look.Interval = o.interval
 	}
+
 	known := newResolver(shell.Cluster)
 	if o.sockets {
 		known.begin(ctx)
 	}
+
 	view := o.newView(streams)
 	err := inspection.Run(ctx, shell, look, func(injected kube.Injected, taken snapshot.Snapshot) error {
 		d := newDocument(shell.Target, injected, taken)
@@ -106,10 +109,12 @@ func (o options) show(ctx context.Context, shell *kubeflags.Shell, streams apple
 		line.End()
 		return view.show(d, append(notes, d.notes()...))
 	})
+
 	view.end()
 	if o.watch && ctx.Err() != nil && view.shown() {
 		return nil
 	}
+
 	return err
 }
 

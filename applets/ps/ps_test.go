@@ -40,6 +40,7 @@ func sample(t *testing.T) (document, []string) {
 		Hidden: snapshot.Hidden{Processes: []snapshot.HiddenProcesses{{Reason: "a", Count: 2}, {Reason: "b", Count: 1}}, Sockets: 4},
 		Cut:    []string{"more than 2 processes"},
 	}
+
 	target := kube.Target{Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "pod"}}, Container: "c"}
 	d := newDocument(target, kube.Injected{Profile: kube.ProfileBaseline}, taken)
 	known := &resolver{now: func() time.Time { return now }, list: func(context.Context) (kube.Peers, []string) {
@@ -67,9 +68,11 @@ PROTO  STATE        LOCAL        REMOTE         PEER         PROCESS
 tcp    ESTABLISHED  10.0.0.1:80  10.0.0.2:1234  pod ns/peer  1/app
 tcp    SYN_SENT     10.0.0.1:81  192.0.2.1:5    -            1/app
 `
+
 	if text.String() != want {
 		t.Errorf("tables:\n%s\nwant\n%s", text.String(), want)
 	}
+
 	text.Reset()
 	writeTables(&text, d, true, 0)
 	for _, part := range []string{"PID  PPID  USER  UID   STATE", "22   1     5     5     Z      2025-12-28 23:04:05", "INODE\n", "pod ns/peer  1/app    10\n"} {
@@ -77,11 +80,13 @@ tcp    SYN_SENT     10.0.0.1:81  192.0.2.1:5    -            1/app
 			t.Errorf("wide tables:\n%s\nwant %q", text.String(), part)
 		}
 	}
+
 	text.Reset()
 	writeTables(&text, document{Time: now, Connected: []connected{}}, false, 0)
 	if !strings.HasSuffix(text.String(), "\nno listening sockets\n\nno connected sockets\n") {
 		t.Errorf("tables of nothing: %q", text.String())
 	}
+
 	text.Reset()
 	writeTables(&text, d, false, 45)
 	if lines := strings.Split(text.String(), "\n"); lines[1] != "1    app   S      02:04:05    12.0 MiB  1.3s…" || !strings.HasSuffix(lines[len(lines)-2], "1/app") {
@@ -95,6 +100,7 @@ func TestNotes(t *testing.T) {
 	if !slices.Equal(peers, want) {
 		t.Errorf("notes on peers = %q, want %q", peers, want)
 	}
+
 	want = []string{
 		"hidden with profile baseline: the sockets of 3 of 3 processes (a; b); 4 sockets of the pod have no process that is known",
 		"left out: more than 2 processes",
@@ -115,30 +121,37 @@ func TestJSON(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		var fields map[string]any
 		if err := json.Unmarshal(text, &fields); err != nil {
 			t.Fatal(err)
 		}
+
 		var names []string
 		for name := range fields {
 			names = append(names, name)
 		}
+
 		slices.Sort(names)
 		return names
 	}
+
 	want := strings.Fields("connected container cut hidden listening namespace pod processes profile time")
 	if got := keys(d); !slices.Equal(got, want) {
 		t.Errorf("fields = %v, want %v", got, want)
 	}
+
 	// Without --sockets there is no field, with it an empty list is one.
 	d.Connected = nil
 	if got := keys(d); slices.Contains(got, "connected") {
 		t.Errorf("fields without --sockets = %v", got)
 	}
+
 	d.Connected = []connected{}
 	if got := keys(d); !slices.Contains(got, "connected") {
 		t.Errorf("fields with --sockets and no connection = %v", got)
 	}
+
 	peer := &kube.Peer{Kind: "node", Name: "n"}
 	text, _ := json.Marshal(connected{snapshot.Socket{Protocol: "tcp", PIDs: []int{}}, peer})
 	if want := `{"protocol":"tcp","state":"","local":"","uid":0,"inode":0,"pids":[],"peer":{"kind":"node","name":"n"}}`; string(text) != want {
@@ -161,6 +174,7 @@ func TestView(t *testing.T) {
 			t.Errorf("show: %v", err)
 		}
 	}
+
 	v, out, err := newTestView(options{output: "json", watch: true}, 80, 24)
 	show(v, "a")
 	show(v, "a")
@@ -168,11 +182,13 @@ func TestView(t *testing.T) {
 	if strings.Count(out.String(), "\n") != 3 || err.String() != "note: a\nnote: b�\n" {
 		t.Errorf("JSON with --watch: %q, %q, want 3 lines, and each note once", out, err)
 	}
+
 	v, out, _ = newTestView(options{output: "json"}, 0, 0)
 	show(v)
 	if !strings.HasPrefix(out.String(), "{\n  \"time\"") {
 		t.Errorf("JSON: %q, want it indented", out)
 	}
+
 	v, out, err = newTestView(options{output: "text", watch: true}, 0, 0)
 	show(v, "a")
 	show(v, "a")
@@ -190,17 +206,21 @@ func TestRedrawn(t *testing.T) {
 			t.Errorf("show: %v", err)
 		}
 	}
+
 	if err.Len() > 0 {
 		t.Errorf("stderr = %q, want nothing in the middle of the picture", err)
 	}
+
 	pictures := strings.Split(out.String(), home)
 	if len(pictures) != 3 || !strings.HasPrefix(pictures[1], clearRest) || strings.HasPrefix(pictures[2], clearRest) {
 		t.Fatalf("pictures = %q, want two, the first on an empty screen", pictures)
 	}
+
 	lines := strings.Split(pictures[2], clearLine+"\n")
 	if len(lines) != 6 || lines[4] != "… 12 more lines" || lines[5] != clearRest {
 		t.Errorf("lines = %q, want 5 and the rest cleared", lines)
 	}
+
 	for _, line := range lines {
 		if n := len([]rune(line)); n > 40 {
 			t.Errorf("line of %d columns: %q", n, line)
@@ -219,6 +239,7 @@ func TestResolver(t *testing.T) {
 		}
 		return peers, nil
 	}}
+
 	r.begin(t.Context())
 	for _, c := range []struct {
 		after time.Duration

@@ -27,9 +27,11 @@ func writeTables(w io.Writer, d document, wide bool, columns int) {
 	} else {
 		writeRows(w, rows)
 	}
+
 	if d.Connected == nil {
 		return
 	}
+
 	fmt.Fprintln(w)
 	if rows := connectedRows(d, wide); len(rows) > 1 {
 		writeRows(w, rows)
@@ -43,20 +45,24 @@ func writeProcesses(w io.Writer, d document, wide bool) {
 	if wide {
 		heading = []string{"PID", "PPID", "USER", "UID", "STATE", "START", "RSS", "CPU", "THREADS"}
 	}
+
 	rows := [][]string{append(heading, "COMMAND")}
 	for _, p := range d.Processes {
 		user := p.User
 		if user == "" {
 			user = strconv.Itoa(p.UID)
 		}
+
 		size, cpu := units.Size(int64(p.RSS)), units.Span(p.CPU)
 		row := []string{strconv.Itoa(p.PID), user, p.State, start(p.Start, d.Time, wide), size, cpu}
 		if wide {
 			row = []string{strconv.Itoa(p.PID), strconv.Itoa(p.PPID), user, strconv.Itoa(p.UID), p.State,
 				start(p.Start, d.Time, wide), size, cpu, strconv.Itoa(p.Threads)}
 		}
+
 		rows = append(rows, append(row, command(p)))
 	}
+
 	writeRows(w, rows)
 }
 
@@ -119,13 +125,16 @@ func (d document) holders(s snapshot.Socket) string {
 	if len(s.PIDs) == 0 {
 		return "?"
 	}
+
 	var names []string
 	for _, pid := range s.PIDs[:min(len(s.PIDs), most)] {
 		names = append(names, strconv.Itoa(pid)+"/"+d.name(pid))
 	}
+
 	if more := len(s.PIDs) - most; more > 0 {
 		names = append(names, fmt.Sprintf("+%d", more))
 	}
+
 	return strings.Join(names, " ")
 }
 

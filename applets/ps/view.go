@@ -41,15 +41,18 @@ func (v *view) show(d document, notes []string) error {
 		_, err := io.WriteString(v.out, v.redrawn(v.frame(d, notes), columns, lines))
 		return wrap(err)
 	}
+
 	if !slices.Equal(notes, v.notes) {
 		v.notes = notes
 		for _, note := range notes {
 			applets.Note(v.err, "%s", note)
 		}
 	}
+
 	if v.output == "json" {
 		return wrap(v.encode(d))
 	}
+
 	var text strings.Builder
 	if v.watch && v.count > 1 {
 		fmt.Fprintln(&text)
@@ -60,6 +63,7 @@ func (v *view) show(d document, notes []string) error {
 	if !terminal || v.output == "wide" {
 		columns = 0
 	}
+
 	writeTables(&text, d, v.output == "wide", columns)
 	_, err := io.WriteString(v.out, text.String())
 	return wrap(err)
@@ -112,10 +116,12 @@ func (v *view) redrawn(frame string, columns, lines int) string {
 		left := len(rows) - most + 1
 		rows = append(rows[:most-1], clipped(fmt.Sprintf("… %d more lines", left), columns))
 	}
+
 	start := home
 	if v.count == 1 {
 		start = home + clearRest
 	}
+
 	return start + strings.Join(rows, clearLine+"\n") + clearLine + "\n" + clearRest
 }
 
@@ -131,6 +137,7 @@ func clipped(text string, columns int) string {
 	if columns == 0 {
 		return text
 	}
+
 	var out strings.Builder
 	for line := range strings.Lines(text) {
 		body := strings.TrimSuffix(line, "\n")
@@ -142,5 +149,6 @@ func clipped(text string, columns int) string {
 			out.WriteByte('\n')
 		}
 	}
+
 	return out.String()
 }

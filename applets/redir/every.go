@@ -22,14 +22,17 @@ func (l *link) everyPort(ctx context.Context) ([]spec, error) {
 	if l.net.Container != "" {
 		find = l.portsOfContainer
 	}
+
 	ports, err := find(ctx)
 	if err != nil {
 		return nil, err
 	}
+
 	specs := make([]spec, len(ports))
 	for i, port := range ports {
 		specs[i] = spec{port: port, local: net.JoinHostPort(localhost, strconv.Itoa(int(port)))}
 	}
+
 	return specs, nil
 }
 
@@ -44,10 +47,12 @@ func (l *link) portsOfPod(ctx context.Context) ([]uint16, error) {
 	if err := l.session.Call(ctx, mux.RequestListeners, nil, &found); err != nil {
 		return nil, l.explain("list the listening ports", err)
 	}
+
 	if len(found.Ports) == 0 {
 		err := fmt.Errorf("redirect every port of pod %s: %w", l.where, errNothingListens)
 		return nil, applets.WithHint(err, nameAPort)
 	}
+
 	return found.Ports, nil
 }
 
@@ -67,6 +72,7 @@ func (l *link) portsOfContainer(ctx context.Context) ([]uint16, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	doing := "redirect every port of container " + l.net.Container
 	if hidden.Count() > 0 {
 		err := fmt.Errorf("%s: the sockets of some processes are hidden: %s", doing, hidden.Reasons())
@@ -75,8 +81,10 @@ func (l *link) portsOfContainer(ctx context.Context) ([]uint16, error) {
 		}
 		l.report.failed(err)
 	}
+
 	if len(ports) == 0 {
 		return nil, applets.WithHint(fmt.Errorf("%s: none of its processes listens outside loopback", doing), nameAPort)
 	}
+
 	return ports, nil
 }

@@ -38,23 +38,28 @@ func connect(ctx context.Context, n *kubeflags.Net, o options, r *report) (*link
 	if err := n.Find(ctx); err != nil {
 		return nil, err
 	}
+
 	injected, err := n.Ensure(ctx)
 	if err != nil {
 		return nil, err
 	}
+
 	started, err := readStarted(ctx, n, injected.Name)
 	if err != nil {
 		return nil, err
 	}
+
 	l := &link{net: n, report: r, where: n.Pod.Namespace + "/" + n.Pod.Name, redirects: map[uint32]*redirect{}, options: o}
 	if l.session, err = l.dial(ctx, started); err != nil {
 		return nil, err
 	}
+
 	hello := mux.Hello{Version: n.Manager.Version, Holder: holder()}
 	if err := l.session.Call(ctx, mux.RequestHello, hello, nil); err != nil {
 		l.close()
 		return nil, l.explain("greet the manager", err)
 	}
+
 	return l, nil
 }
 
@@ -66,16 +71,19 @@ func readStarted(ctx context.Context, n *kubeflags.Net, container string) (mux.S
 	if err != nil {
 		return started, err
 	}
+
 	err = json.Unmarshal(line, &started)
 	if err == nil && started.Key != "" {
 		if err := started.CheckVersion(); err != nil {
 			return started, upgradeOne(fmt.Errorf("the manager in container %s: %w", container, err))
 		}
 	}
+
 	if err != nil || started.Port == 0 || started.Key == "" {
 		return started, applets.WithHint(fmt.Errorf("the log of container %s does not say where its manager listens: %q", container, line),
 			"is %s the image of this kdiag?", n.Image)
 	}
+
 	return started, nil
 }
 
@@ -164,27 +172,32 @@ func (l *link) redirect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+
 	// Before the first redirect, whose connections may come at once.
 	accepting := make(chan struct{})
 	go func() {
 		defer close(accepting)
 		l.accept()
 	}()
+
 	finish := func() {
 		l.close()
 		<-accepting
 		l.proxied.Wait()
 	}
+
 	if err := l.attachAll(ctx, every); err != nil {
 		finish()
 		return err
 	}
+
 	l.report.begin()
 	select {
 	case <-ctx.Done():
 		l.detachAll(ctx)
 	case <-l.session.Done():
 	}
+
 	lost := l.session.Err()
 	finish()
 	l.report.summary()
@@ -192,6 +205,7 @@ func (l *link) redirect(ctx context.Context) error {
 		return applets.WithHint(fmt.Errorf("the session with pod %s ended: %w", l.where, lost),
 			"the connections go to where they went before; run it again to redirect them")
 	}
+
 	return nil
 }
 
@@ -204,10 +218,12 @@ func (l *link) prepare(ctx context.Context) (every bool, err error) {
 			return every, err
 		}
 	}
+
 	for i, s := range specs {
 		r := &redirect{spec: s, id: uint32(i + 1)}
 		l.redirects[r.id] = r
 	}
+
 	return every, nil
 }
 
@@ -230,9 +246,11 @@ func (l *link) attachAll(ctx context.Context, every bool) error {
 			l.report.failed(err)
 		}
 	}
+
 	if made == 0 {
 		return failed
 	}
+
 	return nil
 }
 

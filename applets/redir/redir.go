@@ -58,18 +58,22 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	if len(inv.Rest) > 0 {
 		return applets.Usage("redir runs no command, got %q", inv.Rest)
 	}
+
 	names, ports, err := split(inv)
 	if err != nil {
 		return err
 	}
+
 	o, err := parseOptions(inv, ports)
 	if err != nil {
 		return err
 	}
+
 	report, err := newReport(inv)
 	if err != nil {
 		return err
 	}
+
 	net, err := kubeflags.ParseNet(inv, names)
 	if err != nil {
 		return err
@@ -77,6 +81,7 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	if net.Container != "" && len(o.specs) > 0 {
 		return applets.Usage("-c %s is for every port of that container; a port that is named is the pod's", net.Container)
 	}
+
 	notice := net.Notice
 	net.Notice = func(text string) { report.line.Above(func() { notice(text) }) }
 	net.Cluster.DialAhead()
@@ -86,6 +91,7 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 		return err
 	}
 	defer link.close()
+
 	return link.redirect(ctx)
 }
 
@@ -115,6 +121,7 @@ func parseOptions(inv *applets.Invocation, ports []string) (options, error) {
 	if o.drain < 0 {
 		return o, applets.Usage("--drain %s is less than nothing", o.drain)
 	}
+
 	return o, nil
 }
 
@@ -123,6 +130,7 @@ func newReport(inv *applets.Invocation) (*report, error) {
 	if quiet && verbose {
 		return nil, applets.Usage("either --quiet or --verbose")
 	}
+
 	level := levelConnections
 	switch {
 	case quiet:
@@ -130,9 +138,11 @@ func newReport(inv *applets.Invocation) (*report, error) {
 	case verbose:
 		level = levelAll
 	}
+
 	write := writeText
 	if inv.Flags.String("output") == "json" {
 		write = writeJSON
 	}
+
 	return startReport(inv.Streams, level, write), nil
 }

@@ -189,12 +189,14 @@ func (c *connection) closed(result mux.Result) {
 	if c.report.level < levelConnections {
 		return
 	}
+
 	seconds := time.Since(c.began).Seconds()
 	e := c.event
 	e.Event, e.Received, e.Sent, e.Seconds = "close", &result.Sent, &result.Received, &seconds
 	if result.Err != nil {
 		e.Error = result.Err.Error()
 	}
+
 	c.report.tell(e)
 }
 
@@ -229,6 +231,7 @@ func eventText(e event) string {
 		}
 		return fmt.Sprintf("connections: %d in %s%s; %s in, %s out", *e.Connections, units.Span(*e.Seconds), refused, units.Size(*e.Received), units.Size(*e.Sent))
 	}
+
 	return e.Error
 }
 
@@ -250,6 +253,7 @@ func notes(e event) string {
 	if len(notes) == 0 {
 		return ""
 	}
+
 	return "; " + strings.Join(notes, "; ")
 }
 

@@ -26,6 +26,7 @@ func TestReportIsPrintable(t *testing.T) {
 				t.Errorf("event %s is written as %q, want one printable line", name, got)
 			}
 		}
+
 		var again event
 		if err := json.Unmarshal([]byte(document.String()), &again); err != nil || !reflect.DeepEqual(again, e) {
 			t.Errorf("event %s as JSON is %q, which says %+v (%v), want %+v", name, document.String(), again, err, e)

@@ -45,12 +45,14 @@ func (l *link) serve(stream *mux.Conn) {
 		stream.Reset()
 		return
 	}
+
 	r := l.redirects[header.Redirect]
 	if r == nil {
 		stream.Reset()
 		l.report.failed(fmt.Errorf("a connection from %s came by no redirect of ours", header.Source))
 		return
 	}
+
 	c := l.report.opened(r, header)
 	local, err := l.dialLocal(r, header)
 	if err != nil {
@@ -58,6 +60,7 @@ func (l *link) serve(stream *mux.Conn) {
 		c.refused(err)
 		return
 	}
+
 	c.closed(l.proxier.Proxy(stream, local, c.moved))
 }
 
@@ -68,16 +71,19 @@ func (l *link) dialLocal(r *redirect, header mux.Header) (*mux.TCP, error) {
 	if err != nil {
 		return nil, refusal(r.local, err)
 	}
+
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		return nil, fmt.Errorf("connect to %s: a %T", r.local, conn)
 	}
+
 	if l.options.proxyProtocol {
 		if _, err := proxyHeader(header).WriteTo(tcp); err != nil {
 			_ = tcp.Close()
 			return nil, fmt.Errorf("send the PROXY header to %s: %w", r.local, err)
 		}
 	}
+
 	return mux.NewTCP(tcp), nil
 }
 
@@ -88,11 +94,13 @@ func (r *redirect) dial(ctx context.Context) (net.Conn, error) {
 			return conn, nil
 		}
 	}
+
 	conn, err := dialer.DialContext(ctx, "tcp", r.local)
 	if err == nil {
 		address := conn.RemoteAddr().String()
 		r.reached.Store(&address)
 	}
+
 	return conn, err
 }
 

@@ -46,6 +46,7 @@ func parseIncoming(text string) (spec, error) {
 	if s.local, err = parseLocal(rest); err != nil {
 		return spec{}, fmt.Errorf("%q: %w; a redirect is PORT[:[HOST:]LOCALPORT]", text, err)
 	}
+
 	return s, nil
 }
 
@@ -59,10 +60,12 @@ func parseOutgoing(text string) (spec, error) {
 			return s, nil
 		}
 	}
+
 	host, port, err := net.SplitHostPort(remote)
 	if err != nil || host == "" {
 		return spec{}, fmt.Errorf("%q: %s", text, form)
 	}
+
 	s := spec{outgoing: true, host: host}
 	if s.port, err = parsePort(port); err != nil {
 		return spec{}, fmt.Errorf("%q: %w; %s", text, err, form)
@@ -73,6 +76,7 @@ func parseOutgoing(text string) (spec, error) {
 	if s.local, err = parseLocal(local); err != nil {
 		return spec{}, fmt.Errorf("%q: %w; %s", text, err, form)
 	}
+
 	return s, nil
 }
 
@@ -88,9 +92,11 @@ func parseLocal(text string) (string, error) {
 			host = localhost
 		}
 	}
+
 	if _, err := parsePort(port); err != nil {
 		return "", err
 	}
+
 	return net.JoinHostPort(host, port), nil
 }
 
@@ -118,10 +124,13 @@ func parseSpecs(incoming, outgoing []string) ([]spec, error) {
 			seen[s.String()] = true
 			specs = append(specs, s)
 		}
+
 		return nil
 	}
+
 	if err := add(incoming, parseIncoming); err != nil {
 		return nil, err
 	}
+
 	return specs, add(outgoing, parseOutgoing)
 }

@@ -15,6 +15,7 @@ func TestParseIncoming(t *testing.T) {
 			t.Errorf("parseIncoming(%q) = %+v, %v, want %+v", text, got, err, want)
 		}
 	}
+
 	for _, text := range []string{"", "0", "65536", "http", "80:", "80:x", "80:host:0", "80:a:b:1", "-1", "80=90"} {
 		if got, err := parseIncoming(text); err == nil {
 			t.Errorf("parseIncoming(%q) = %+v, want an error", text, got)
@@ -36,6 +37,7 @@ func TestParseOutgoing(t *testing.T) {
 			t.Errorf("parseOutgoing(%q) = %+v, %v, want %+v", text, got, err, want)
 		}
 	}
+
 	for _, text := range []string{"", "db", "db:", "db:0", ":5432=1", "db:5432=", "db:5432=x:y", "5432=15432"} {
 		if got, err := parseOutgoing(text); err == nil {
 			t.Errorf("parseOutgoing(%q) = %+v, want an error", text, got)

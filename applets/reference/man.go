@@ -31,6 +31,7 @@ func (s Source) Man() string {
 	for _, c := range s.commands() {
 		r.command(c)
 	}
+
 	for _, t := range s.Topics {
 		r.section(strings.ToUpper(strings.ReplaceAll(t.Name, "-", " ")))
 		r.text(t.Summary + ".")
@@ -39,6 +40,7 @@ func (s Source) Man() string {
 		}
 		r.flags(applets.CategoryFlags(s.visible(), t.Name))
 	}
+
 	r.section("SEE ALSO")
 	r.text("kubectl(1)")
 	return r.String()

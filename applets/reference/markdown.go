@@ -23,11 +23,13 @@ func (s Source) Markdown() string {
 		if text := applets.Dedent(c.Examples); text != "" {
 			fence(&b, text)
 		}
+
 		flagList(&b, c.flags())
 		for _, category := range applets.Categories(c.Applet) {
 			fmt.Fprintf(&b, "\nFurther flags: [%s](#%s).\n", category, category)
 		}
 	}
+
 	for _, t := range s.Topics {
 		fmt.Fprintf(&b, "\n## %s\n\n%s.\n", t.Name, t.Summary)
 		for _, part := range blocks(t.Text) {
@@ -39,6 +41,7 @@ func (s Source) Markdown() string {
 		}
 		flagList(&b, applets.CategoryFlags(s.visible(), t.Name))
 	}
+
 	return b.String()
 }
 

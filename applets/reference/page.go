@@ -43,6 +43,7 @@ func (s Source) commands() []command {
 			add(a.Applets, path+" "+a.Name)
 		}
 	}
+
 	add(s.Applets, "kdiag")
 	return found
 }

@@ -29,6 +29,7 @@ func (o options) manifest() string {
 		}
 		writeRules(&b, prefix, o.rights.Optional)
 	}
+
 	if len(o.rights.Wider) > 0 {
 		b.WriteString("\n# Optional, and for a ClusterRole alone:\n")
 		for _, right := range o.rights.Wider {
@@ -40,6 +41,7 @@ func (o options) manifest() string {
 		b.WriteString("---\n")
 		b.WriteString(o.binding())
 	}
+
 	return b.String()
 }
 
@@ -72,6 +74,7 @@ func writeRules(b *strings.Builder, prefix string, rights []kube.RoleRight) {
 		if slices.ContainsFunc(written, sameResource) {
 			continue
 		}
+
 		written = append(written, first)
 
 		var verbs []string
@@ -81,6 +84,7 @@ func writeRules(b *strings.Builder, prefix string, rights []kube.RoleRight) {
 				verbs = append(verbs, right.Verb)
 			}
 		}
+
 		fmt.Fprintf(b, "%s- apiGroups: [%q]\n%s  resources: [%q]\n%s  verbs: [\"%s\"]\n",
 			prefix, first.Group, prefix, first.Resource, prefix, strings.Join(verbs, `", "`))
 	}
@@ -94,6 +98,7 @@ func writeUses(b *strings.Builder, prefix string, right kube.RoleRight, name str
 		if slices.Contains(written, use.Why) {
 			continue
 		}
+
 		written = append(written, use.Why)
 
 		var commands []string
@@ -102,6 +107,7 @@ func writeUses(b *strings.Builder, prefix string, right kube.RoleRight, name str
 				commands = append(commands, other.Command)
 			}
 		}
+
 		fmt.Fprintf(b, "%s%s: %s (%s)\n", prefix, name, use.Why, strings.Join(commands, ", "))
 	}
 }
@@ -119,6 +125,7 @@ func (o options) binding() string {
 			b.WriteString("  apiGroup: rbac.authorization.k8s.io\n")
 		}
 	}
+
 	return b.String()
 }
 

@@ -83,6 +83,7 @@ func parseOptions(inv *applets.Invocation) (options, error) {
 	if o.commands, err = chooseCommands(inv.Args); err != nil {
 		return o, err
 	}
+
 	kinds, err := readKinds(f.StringSlice("kinds"))
 	if err != nil {
 		return o, err
@@ -90,6 +91,7 @@ func parseOptions(inv *applets.Invocation) (options, error) {
 	if o.rights, err = kube.RoleRightsFor(o.commands, kinds); err != nil {
 		return o, applets.Usage("%w", err)
 	}
+
 	o.subjects, err = readSubjects(f.StringSlice("user"), f.StringSlice("group"), f.StringSlice("serviceaccount"))
 	return o, err
 }
@@ -101,12 +103,14 @@ func chooseCommands(named []string) ([]string, error) {
 	if len(named) == 0 {
 		return all, nil
 	}
+
 	for _, name := range named {
 		if !slices.Contains(all, name) {
 			err := applets.Usage("%q is no command that needs rights: those are %s", name, strings.Join(all, ", "))
 			return nil, applets.DidYouMean(err, name, all)
 		}
 	}
+
 	return slices.DeleteFunc(all, func(name string) bool { return !slices.Contains(named, name) }), nil
 }
 
@@ -122,6 +126,7 @@ func readKinds(lists []string) ([]string, error) {
 		}
 		kinds = append(kinds, kind)
 	}
+
 	return kinds, nil
 }
 
@@ -133,9 +138,11 @@ func readSubjects(users, groups, accounts []string) ([]subject, error) {
 	for _, user := range users {
 		subjects = append(subjects, subject{kind: "User", name: user})
 	}
+
 	for _, group := range groups {
 		subjects = append(subjects, subject{kind: "Group", name: group})
 	}
+
 	for _, account := range accounts {
 		namespace, name, _ := strings.Cut(account, ":")
 		if namespace == "" || name == "" {
@@ -143,11 +150,13 @@ func readSubjects(users, groups, accounts []string) ([]subject, error) {
 		}
 		subjects = append(subjects, subject{"ServiceAccount", name, namespace})
 	}
+
 	for _, s := range subjects {
 		if s.name == "" {
 			return nil, applets.Usage("a %s without a name", strings.ToLower(s.kind))
 		}
 	}
+
 	return subjects, nil
 }
 

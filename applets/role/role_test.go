@@ -30,6 +30,7 @@ func printed(t *testing.T, args ...string) (objects []object, text string) {
 	if err := applets.Execute(context.Background(), Applet(), "kdiag", args, applets.Build{}, streams); err != nil {
 		t.Fatalf("role %q: %v", args, err)
 	}
+
 	for document := range strings.SplitSeq(out.String(), "---\n") {
 		var read object
 		if err := yaml.UnmarshalStrict([]byte(document), &read); err != nil {
@@ -37,6 +38,7 @@ func printed(t *testing.T, args ...string) (objects []object, text string) {
 		}
 		objects = append(objects, read)
 	}
+
 	return objects, out.String()
 }
 
@@ -92,6 +94,7 @@ func TestRoleComments(t *testing.T) {
 		}
 		uncommented = append(uncommented, line)
 	}
+
 	var role object
 	if err := yaml.UnmarshalStrict([]byte(strings.Join(uncommented, "")), &role); err != nil {
 		t.Fatalf("with the comments taken away: %v\n%s", err, uncommented)
@@ -106,19 +109,23 @@ func TestRoleBinding(t *testing.T) {
 	if len(objects) != 2 {
 		t.Fatalf("%d objects, want a Role and a RoleBinding\n%s", len(objects), text)
 	}
+
 	role, binding := objects[0], objects[1]
 	if role.Kind != "Role" || binding.Kind != "RoleBinding" || binding.RoleRef.Kind != "Role" || binding.RoleRef.Name != role.Metadata.Name {
 		t.Errorf("objects are %+v and %+v, want a Role and what binds it", role, binding)
 	}
+
 	for _, o := range objects {
 		if o.Metadata.Name != "y" || o.Metadata.Namespace != "prod" || o.APIVersion != "rbac.authorization.k8s.io/v1" {
 			t.Errorf("%s is %+v of %s, want y in prod", o.Kind, o.Metadata, o.APIVersion)
 		}
 	}
+
 	var subjects []string
 	for _, s := range binding.Subjects {
 		subjects = append(subjects, strings.Join([]string{s.Kind, s.Namespace, s.Name, s.APIGroup}, "|"))
 	}
+
 	want := []string{
 		`User||jane "x": #|rbac.authorization.k8s.io`, "User||true|rbac.authorization.k8s.io",
 		"Group||system:masters|rbac.authorization.k8s.io", "ServiceAccount|ci|runner|",

@@ -51,6 +51,7 @@ func (l *lifeline) open(ctx context.Context) {
 	if l.ended != nil {
 		return
 	}
+
 	ctx, l.cancel = context.WithCancel(ctx)
 	var stdin *io.PipeReader
 	stdin, l.stdin = io.Pipe()

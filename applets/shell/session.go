@@ -31,6 +31,7 @@ func newSession(request *kubeflags.Shell, injected kube.Injected, o options) (*s
 	if _, err := rand.Read(random[:]); err != nil {
 		return nil, err
 	}
+
 	target := request.Target
 	s := &session{
 		args:    o.args,
@@ -41,6 +42,7 @@ func newSession(request *kubeflags.Shell, injected kube.Injected, o options) (*s
 			OpenTimeout: o.timeout,
 		},
 	}
+
 	s.enter = []string{
 		kube.Binary, "enter", "--session=" + s.id, "--container-id=" + target.ID,
 		"--prompt=" + target.Pod.Name + "/" + target.Container,
@@ -57,9 +59,11 @@ func newSession(request *kubeflags.Shell, injected kube.Injected, o options) (*s
 	if o.keepCapabilities {
 		s.enter = append(s.enter, "--keep-capabilities")
 	}
+
 	for _, name := range o.targetEnv {
 		s.enter = append(s.enter, "--target-env="+name)
 	}
+
 	return s, nil
 }
 
@@ -75,6 +79,7 @@ func (s *session) run(ctx context.Context, streams applets.Streams) error {
 		s.enter = append(s.enter, "--env=TERM="+terminalType())
 		shell.Stdout = &firstWrite{Writer: streams.Out, tell: func() { life.start(ctx, afterFirstWords) }}
 	}
+
 	shell.Command = slices.Concat(s.enter, []string{"--"}, s.args)
 	shell.Opened = func() { life.start(ctx, lifelineDelay) }
 	err := terminal.run(&shell, func() error { return s.cluster.Exec(ctx, shell) })
@@ -87,10 +92,12 @@ func (s *session) run(ctx context.Context, streams applets.Streams) error {
 	case !errors.As(err, &notStarted):
 		life.hangUp(ctx)
 	}
+
 	if terminal.interactive() && err != nil && (exit == nil || exit.Code > killedBySignal) {
 		// Cut off in mid-line, most likely.
 		fmt.Fprintln(streams.Err)
 	}
+
 	return err
 }
 

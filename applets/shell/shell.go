@@ -83,6 +83,7 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	if err := checkFlags(inv); err != nil {
 		return err
 	}
+
 	request.Cluster.DialAhead()
 
 	o := options{
@@ -108,12 +109,14 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 		// It may have run, so it is not for us to run it twice.
 		return applets.WithHint(err, "the container it ran in has ended; run it again, and a new one is started")
 	}
+
 	// The container ended between our look at it and the exec, as an idle one
 	// does. It is replaced.
 	err = o.shell(ctx, request, inv.Streams)
 	if errors.As(err, &exit) {
 		return &applets.ExitError{Code: exit.Code}
 	}
+
 	return err
 }
 
@@ -126,10 +129,12 @@ func (o options) shell(ctx context.Context, request *kubeflags.Shell, streams ap
 	if note := kubeflags.ProfileNote(request.Target, injected); note != "" {
 		applets.Note(o.notes, "%s", note)
 	}
+
 	session, err := newSession(request, injected, o)
 	if err != nil {
 		return err
 	}
+
 	return session.run(ctx, streams)
 }
 

@@ -46,11 +46,13 @@ func (i *Info) look(ctx context.Context, inv *applets.Invocation) error {
 	if applets.ExitCode(err) == applets.ExitUsage {
 		return err
 	}
+
 	i.Cluster = &Cluster{}
 	if err != nil {
 		i.Cluster.Error = err.Error()
 		return nil
 	}
+
 	ctx, cancel := kube.WithTimeout(ctx, patience)
 	defer cancel()
 	i.Cluster.Server = look.Cluster.Server()
@@ -58,16 +60,20 @@ func (i *Info) look(ctx context.Context, inv *applets.Invocation) error {
 		i.Cluster.Error = err.Error()
 		return nil
 	}
+
 	if !kubeflags.HasTarget(inv) {
 		return nil
 	}
+
 	pod, err := look.Find(ctx)
 	if err != nil {
 		return err
 	}
+
 	i.Managers = []Manager{}
 	for _, m := range kube.Managers(pod, look.User) {
 		i.Managers = append(i.Managers, Manager{m.Container, m.Role, m.Target, string(m.Profile), m.Version})
 	}
+
 	return nil
 }

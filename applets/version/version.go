@@ -57,6 +57,7 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	if len(inv.Rest) > 0 {
 		return applets.Usage("version runs no command, got %q", inv.Rest)
 	}
+
 	format := inv.Flags.String("output")
 	info := Info{Client: Client{
 		Version:  inv.Build.Version,
@@ -64,15 +65,18 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 		Go:       runtime.Version(),
 		Image:    inv.Build.Image,
 	}}
+
 	var err error
 	if format == "json" || inv.Flags.Bool("cluster-version") || kubeflags.HasTarget(inv) {
 		if err = info.look(ctx, inv); applets.ExitCode(err) == applets.ExitUsage {
 			return err
 		}
 	}
+
 	if printErr := info.print(inv.Out, format); printErr != nil {
 		return printErr
 	}
+
 	return err
 }
 
@@ -80,6 +84,7 @@ func (i Info) print(out io.Writer, format string) error {
 	if format == "json" {
 		return applets.WriteJSON(out, i, "  ")
 	}
+
 	_, err := fmt.Fprintf(out, "kdiag %s %s (%s), image %s\n", i.Client.Version, i.Client.Platform, i.Client.Go, i.Client.Image)
 	switch {
 	case i.Cluster == nil:
@@ -88,8 +93,10 @@ func (i Info) print(out io.Writer, format string) error {
 	default:
 		fmt.Fprintf(out, "cluster %s at %s\n", wire.Printable(i.Cluster.Version), wire.Printable(i.Cluster.Server))
 	}
+
 	for _, m := range i.Managers {
 		fmt.Fprintf(out, "manager %s\n", wire.Printable(m.String()))
 	}
+
 	return err
 }

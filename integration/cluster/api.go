@@ -21,10 +21,12 @@ func (c *cluster) get(ctx context.Context, url string, v any) error {
 	if err != nil {
 		return err
 	}
+
 	cert, err := tls.LoadX509KeyPair(c.Path("pki/admin.crt"), c.Path("pki/admin.key"))
 	if err != nil {
 		return err
 	}
+
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{cert}}}
@@ -36,22 +38,27 @@ func (c *cluster) get(ctx context.Context, url string, v any) error {
 	if err != nil {
 		return err
 	}
+
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
+
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return err
 	}
+
 	if resp.StatusCode != http.StatusOK {
 		line, _, _ := strings.Cut(string(body), "\n")
 		return fmt.Errorf("%s: %s: %s", url, resp.Status, line)
 	}
+
 	if v == nil {
 		return nil
 	}
+
 	return json.Unmarshal(body, v)
 }
 
@@ -74,6 +81,7 @@ func kubeletReady(ctx context.Context, c *cluster) error {
 	if err := c.get(ctx, "http://"+net.JoinHostPort(nodeIP4, kubeletHealthPort)+"/healthz", nil); err != nil {
 		return err
 	}
+
 	var n struct {
 		Spec struct {
 			Taints []struct{ Key string }
@@ -82,12 +90,14 @@ func kubeletReady(ctx context.Context, c *cluster) error {
 			Conditions []struct{ Type, Status, Message string }
 		}
 	}
+
 	if err := c.get(ctx, "https://"+apiserverAddr()+"/api/v1/nodes/"+node, &n); err != nil {
 		return err
 	}
 	if len(n.Spec.Taints) > 0 {
 		return fmt.Errorf("node has taint %s", n.Spec.Taints[0].Key)
 	}
+
 	for _, condition := range n.Status.Conditions {
 		if condition.Type != "Ready" {
 			continue
@@ -97,6 +107,7 @@ func kubeletReady(ctx context.Context, c *cluster) error {
 		}
 		return errors.New(condition.Message)
 	}
+
 	return errors.New("node has no Ready condition")
 }
 

@@ -50,6 +50,7 @@ func (c *cluster) checkTools(ctx context.Context, r containerRuntime) error {
 			lack(tool.name, tool.debian)
 		}
 	}
+
 	if cniDir() == "" {
 		lack("CNI plugins", "containernetworking-plugins")
 	}
@@ -59,6 +60,7 @@ func (c *cluster) checkTools(ctx context.Context, r containerRuntime) error {
 	if missing == nil {
 		return nil
 	}
+
 	return fmt.Errorf("not found: %s (on Debian: apt-get install %s)", strings.Join(missing, ", "), strings.Join(install, " "))
 }
 
@@ -74,6 +76,7 @@ func (c *cluster) buildKubernetes(ctx context.Context) error {
 	if !exists(c.Path("bin/kube")) {
 		fmt.Fprintln(c.out, "building Kubernetes: with a cold build cache this takes some minutes")
 	}
+
 	// Servers and kubectl report what they are built as, and kubectl warns when the two are far apart.
 	const pkg = "k8s.io/component-base/version"
 	_, minor, _ := strings.Cut(kubernetesVersion, ".")
@@ -85,6 +88,7 @@ func (c *cluster) buildKubernetes(ctx context.Context) error {
 		"-X", pkg + ".gitMinor=" + minor,
 		"-X", pkg + ".gitTreeState=archive",
 	}
+
 	return c.goBuild(ctx, ".", "CGO_ENABLED=0",
 		"-ldflags", strings.Join(ldflags, " "), "-o", c.Path("bin")+"/", "./kube", "./kubectl", "./pause")
 }
@@ -95,11 +99,13 @@ func (c *cluster) goBuild(ctx context.Context, dir, cgo string, args ...string) 
 	if err != nil {
 		return err
 	}
+
 	cmd := c.tool(ctx, "go", append([]string{"build", "-trimpath"}, args...)...)
 	cmd.Dir = filepath.Join(root, moduleDir, dir)
 	cmd.Env = append(cmd.Env, cgo)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
 	}
+
 	return nil
 }

@@ -54,24 +54,29 @@ func (c *cluster) writeCerts() error {
 	if err := os.MkdirAll(c.Path("pki"), 0o700); err != nil {
 		return err
 	}
+
 	ca, err := c.issue(identity{file: "ca", name: "kdiag test cluster"}, nil)
 	if err != nil {
 		return err
 	}
+
 	for _, id := range identities() {
 		if _, err := c.issue(id, ca); err != nil {
 			return fmt.Errorf("certificate of %s: %w", id.name, err)
 		}
 	}
+
 	for user, file := range kubeconfigs {
 		if err := c.writeKubeconfig(user, file); err != nil {
 			return err
 		}
 	}
+
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
 	}
+
 	return writeKey(c.Path("pki/service-account.key"), key)
 }
 
@@ -87,10 +92,12 @@ func (c *cluster) issue(id identity, ca *authority) (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return nil, err
 	}
+
 	now := time.Now()
 	cert := &x509.Certificate{
 		SerialNumber:          serial,
@@ -103,6 +110,7 @@ func (c *cluster) issue(id identity, ca *authority) (*authority, error) {
 	if id.group != "" {
 		cert.Subject.Organization = []string{id.group}
 	}
+
 	switch {
 	case ca == nil:
 		cert.IsCA = true
@@ -113,6 +121,7 @@ func (c *cluster) issue(id identity, ca *authority) (*authority, error) {
 	default:
 		cert.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	}
+
 	for _, host := range id.hosts {
 		if ip := net.ParseIP(host); ip != nil {
 			cert.IPAddresses = append(cert.IPAddresses, ip)
@@ -120,6 +129,7 @@ func (c *cluster) issue(id identity, ca *authority) (*authority, error) {
 			cert.DNSNames = append(cert.DNSNames, host)
 		}
 	}
+
 	der, err := x509.CreateCertificate(rand.Reader, cert, ca.cert, key.Public(), ca.key)
 	if err != nil {
 		return nil, err
@@ -133,6 +143,7 @@ func (c *cluster) issue(id identity, ca *authority) (*authority, error) {
 	if cert, err = x509.ParseCertificate(der); err != nil {
 		return nil, err
 	}
+
 	return &authority{cert, key}, nil
 }
 
@@ -175,6 +186,7 @@ contexts:
   context: {cluster: kdiag, user: %[3]s}
 current-context: kdiag
 `
+
 	var data [3]string
 	for i, name := range []string{"ca.crt", user + ".crt", user + ".key"} {
 		raw, err := os.ReadFile(c.Path("pki/" + name))
@@ -183,6 +195,7 @@ current-context: kdiag
 		}
 		data[i] = base64.StdEncoding.EncodeToString(raw)
 	}
+
 	text := fmt.Sprintf(format, serverFor(user), data[0], user, data[1], data[2])
 	return os.WriteFile(c.Path(file), []byte(text), 0o600)
 }

@@ -16,10 +16,12 @@ func TestCerts(t *testing.T) {
 	if err := c.writeCerts(); err != nil {
 		t.Fatal(err)
 	}
+
 	ca, err := os.ReadFile(c.Path("pki/ca.crt"))
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
 	for _, test := range []struct {
@@ -38,6 +40,7 @@ func TestCerts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		options := x509.VerifyOptions{Roots: roots, DNSName: test.host, KeyUsages: []x509.ExtKeyUsage{test.usage}}
 		if _, err := pair.Leaf.Verify(options); err != nil {
 			t.Errorf("%s for %q: %v", test.file, test.host, err)
@@ -46,6 +49,7 @@ func TestCerts(t *testing.T) {
 			t.Errorf("%s is %q's, want %q's", test.file, pair.Leaf.Subject.CommonName, test.name)
 		}
 	}
+
 	for user, file := range kubeconfigs {
 		text, err := os.ReadFile(c.Path(file))
 		if err != nil {

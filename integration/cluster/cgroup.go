@@ -20,12 +20,14 @@ func cgroupDirs() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	var dirs []string
 	for _, m := range all {
 		if m.fstype == "cgroup" || m.fstype == "cgroup2" {
 			dirs = append(dirs, filepath.Join(m.point, node))
 		}
 	}
+
 	return dirs, nil
 }
 
@@ -35,6 +37,7 @@ func makeCgroups() error {
 	if err != nil {
 		return err
 	}
+
 	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
@@ -44,6 +47,7 @@ func makeCgroups() error {
 			_ = os.WriteFile(filepath.Join(filepath.Dir(dir), "cgroup.subtree_control"), []byte("+"+controller), 0)
 		}
 	}
+
 	return nil
 }
 
@@ -53,6 +57,7 @@ func killPods(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+
 	return killAll(ctx, "the pods' processes", func() ([]func() error, error) {
 		var kills []func() error
 		for _, root := range roots {
@@ -64,6 +69,7 @@ func killPods(ctx context.Context) error {
 				kills = append(kills, func() error { return syscall.Kill(pid, syscall.SIGKILL) })
 			}
 		}
+
 		return kills, nil
 	})
 }
@@ -78,12 +84,14 @@ func cgroupPids(root string) ([]int, error) {
 		if err != nil || !entry.IsDir() {
 			return err
 		}
+
 		_ = os.WriteFile(filepath.Join(path, "freezer.state"), []byte("THAWED"), 0)
 		_ = os.WriteFile(filepath.Join(path, "cgroup.freeze"), []byte("0"), 0)
 		text, err := os.ReadFile(filepath.Join(path, "cgroup.procs"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENODEV) {
 			return err
 		}
+
 		for field := range strings.FieldsSeq(string(text)) {
 			pid, err := strconv.Atoi(field)
 			if err != nil {
@@ -91,8 +99,10 @@ func cgroupPids(root string) ([]int, error) {
 			}
 			pids = append(pids, pid)
 		}
+
 		return nil
 	})
+
 	return pids, err
 }
 
@@ -102,6 +112,7 @@ func removeCgroups(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+
 	for _, root := range roots {
 		for end := time.Now().Add(5 * time.Second); ; {
 			err := removeDirs(root)
@@ -116,6 +127,7 @@ func removeCgroups(ctx context.Context) error {
 			}
 		}
 	}
+
 	return nil
 }
 
@@ -131,10 +143,12 @@ func removeDirs(root string) error {
 		}
 		return err
 	})
+
 	for _, dir := range slices.Backward(dirs) {
 		if e := syscall.Rmdir(dir); e != nil && !errors.Is(e, syscall.ENOENT) {
 			err = errors.Join(err, fmt.Errorf("rmdir %s: %w", dir, e))
 		}
 	}
+
 	return err
 }

@@ -65,13 +65,16 @@ func (c *cluster) writeConfig(r containerRuntime) error {
 			return err
 		}
 	}
+
 	if err := os.WriteFile(c.Path(runtimeFile), []byte(r.name), 0o644); err != nil {
 		return err
 	}
+
 	templates, err := template.ParseFS(confFiles, "conf/*")
 	if err != nil {
 		return err
 	}
+
 	for name, file := range map[string]string{
 		r.config:       "conf/containerd.toml",
 		"cni.conflist": "conf/cni/kdiag.conflist",
@@ -86,6 +89,7 @@ func (c *cluster) writeConfig(r containerRuntime) error {
 			return err
 		}
 	}
+
 	return nil
 }
 
@@ -98,6 +102,7 @@ func projectRoot() (string, error) {
 	if err != nil {
 		return "", err
 	}
+
 	for {
 		if _, err := os.Stat(filepath.Join(dir, moduleDir, "go.mod")); err == nil {
 			return dir, nil

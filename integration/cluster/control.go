@@ -23,6 +23,7 @@ func (c *cluster) status(ctx context.Context) error {
 		}
 		fmt.Fprintf(c.out, "%-24s %s\n", p.name, state)
 	}
+
 	if exists(c.Path(runtimeFile)) {
 		runtime, err := c.describeRuntime(ctx)
 		if err != nil {
@@ -34,6 +35,7 @@ func (c *cluster) status(ctx context.Context) error {
 	if err := c.healthy(ctx); err != nil {
 		return fmt.Errorf("not up: %w", err)
 	}
+
 	return nil
 }
 
@@ -53,10 +55,12 @@ func (c *cluster) stop(ctx context.Context, name string, kill bool) error {
 	if _, err := componentNamed(name); err != nil {
 		return err
 	}
+
 	p, ok := c.running(name)
 	if !ok {
 		return nil
 	}
+
 	if !kill {
 		if err := p.signal(syscall.SIGTERM); err != nil {
 			return err
@@ -65,8 +69,10 @@ func (c *cluster) stop(ctx context.Context, name string, kill bool) error {
 			return nil
 		}
 	}
+
 	if err := p.signal(syscall.SIGKILL); err != nil {
 		return err
 	}
+
 	return p.gone(ctx, 5*time.Second)
 }

@@ -28,6 +28,7 @@ func (c *cluster) clean(ctx context.Context) error {
 	if err := c.killComponents(ctx); err != nil {
 		return err
 	}
+
 	if other == "" { // else these are the other's
 		if err := killPods(ctx); err != nil {
 			return err
@@ -39,6 +40,7 @@ func (c *cluster) clean(ctx context.Context) error {
 			return err
 		}
 	}
+
 	if err := c.unmountAll(ctx); err != nil {
 		return err
 	}
@@ -48,6 +50,7 @@ func (c *cluster) clean(ctx context.Context) error {
 	if err := c.removeFiles(); err != nil {
 		return err
 	}
+
 	return removeLitter(c.dir)
 }
 
@@ -78,9 +81,11 @@ func (c *cluster) killComponents(ctx context.Context) error {
 		}
 		return kills, err
 	})
+
 	for _, p := range killed {
 		err = errors.Join(err, p.gone(ctx, 10*time.Second))
 	}
+
 	return err
 }
 
@@ -94,11 +99,13 @@ func killAll(ctx context.Context, what string, find func() ([]func() error, erro
 		if time.Now().After(end) {
 			return fmt.Errorf("%s: %d do not die", what, len(kills))
 		}
+
 		for _, kill := range kills {
 			if err := kill(); err != nil && !errors.Is(err, syscall.ESRCH) {
 				return err
 			}
 		}
+
 		if err := sleep(ctx, 10*time.Millisecond); err != nil {
 			return err
 		}
@@ -114,6 +121,7 @@ func (c *cluster) removeFiles() error {
 	if err != nil {
 		return err
 	}
+
 	for _, entry := range entries {
 		if entry.Name() == "bin" {
 			continue
@@ -122,5 +130,6 @@ func (c *cluster) removeFiles() error {
 			return err
 		}
 	}
+
 	return nil
 }

@@ -21,6 +21,7 @@ func pauseArchive(w io.Writer, program []byte) error {
 	if err := writeTar(&layer, file{"pause", 0o755, program}); err != nil {
 		return err
 	}
+
 	config, err := json.Marshal(map[string]any{
 		"architecture": runtime.GOARCH,
 		"os":           "linux",
@@ -30,6 +31,7 @@ func pauseArchive(w io.Writer, program []byte) error {
 	if err != nil {
 		return err
 	}
+
 	configName := strings.TrimPrefix(digest(config), "sha256:") + ".json"
 	manifest, err := json.Marshal([]map[string]any{{
 		"Config": configName, "RepoTags": []string{pauseImage}, "Layers": []string{"layer.tar"},
@@ -37,6 +39,7 @@ func pauseArchive(w io.Writer, program []byte) error {
 	if err != nil {
 		return err
 	}
+
 	return writeTar(w, file{configName, 0o644, config}, file{"layer.tar", 0o644, layer.Bytes()}, file{"manifest.json", 0o644, manifest})
 }
 
@@ -58,6 +61,7 @@ func writeTar(w io.Writer, files ...file) error {
 			return err
 		}
 	}
+
 	return out.Close()
 }
 
@@ -69,6 +73,7 @@ func (c *cluster) loadPause(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+
 	archive, err := os.Create(c.Path("run/pause.tar"))
 	if err != nil {
 		return err
@@ -78,6 +83,7 @@ func (c *cluster) loadPause(ctx context.Context) error {
 	if err := pauseArchive(archive, program); err != nil {
 		return err
 	}
+
 	return c.load(ctx, []string{archive.Name()})
 }
 
@@ -86,11 +92,13 @@ func (c *cluster) load(ctx context.Context, files []string) error {
 	if _, ok := c.running("containerd"); !ok {
 		return fmt.Errorf("containerd does not run: is the cluster up?")
 	}
+
 	for _, file := range files {
 		if _, err := c.ctr(ctx, "images", "import", file); err != nil {
 			return fmt.Errorf("load %s: %w", file, err)
 		}
 	}
+
 	// The kubelet sees an image when containerd's CRI part has taken note of it, which it does by a label. A pod started
 	// before that would fail, and be tried again only seconds later.
 	for {
@@ -98,6 +106,7 @@ func (c *cluster) load(ctx context.Context, files []string) error {
 		if err != nil {
 			return err
 		}
+
 		seen, err := c.ctr(ctx, "images", "ls", "-q", `labels."io.cri-containerd.image"==managed`)
 		if err != nil {
 			return err

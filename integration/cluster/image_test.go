@@ -46,10 +46,12 @@ func TestPauseArchive(t *testing.T) {
 	if err := json.Unmarshal(files["manifest.json"], &manifest); err != nil || len(manifest) != 1 {
 		t.Fatalf("manifest.json = %s: %v", files["manifest.json"], err)
 	}
+
 	m := manifest[0]
 	if len(m.RepoTags) != 1 || m.RepoTags[0] != pauseImage {
 		t.Errorf("RepoTags = %q, want %q", m.RepoTags, pauseImage)
 	}
+
 	var config struct {
 		OS     string
 		Config struct{ Entrypoint []string }
@@ -57,6 +59,7 @@ func TestPauseArchive(t *testing.T) {
 			DiffIDs []string `json:"diff_ids"`
 		}
 	}
+
 	if err := json.Unmarshal(files[m.Config], &config); err != nil {
 		t.Fatalf("config %q: %v", m.Config, err)
 	}
@@ -66,6 +69,7 @@ func TestPauseArchive(t *testing.T) {
 	if len(m.Layers) != 1 || len(config.RootFS.DiffIDs) != 1 {
 		t.Fatalf("layers = %q, diff_ids = %q, want one of each", m.Layers, config.RootFS.DiffIDs)
 	}
+
 	layer := files[m.Layers[0]]
 	if got := digest(layer); got != config.RootFS.DiffIDs[0] {
 		t.Errorf("layer's digest = %s, want %s", got, config.RootFS.DiffIDs[0])

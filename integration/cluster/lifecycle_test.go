@@ -29,19 +29,23 @@ func realCluster(t *testing.T) *cluster {
 	if os.Geteuid() != 0 {
 		t.Fatalf("uid %d, want 0", os.Geteuid())
 	}
+
 	dir, err := os.MkdirTemp("", "kc") // t.TempDir's path is too long for sockets, and /tmp may be a file system of its own
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	// Containers with a user namespace have to get through.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+
 	c := &cluster{dir: dir, out: t.Output()}
 	if other, err := c.neighbour(); other != "" || err != nil {
 		t.Fatalf("the cluster in %q is up: %v", other, err)
 	}
+
 	root, err := projectRoot()
 	if err != nil {
 		t.Fatal(err)
@@ -49,17 +53,20 @@ func realCluster(t *testing.T) *cluster {
 	if err := os.MkdirAll(c.Path("bin/containerd2"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, name := range []string{
 		"kube", "kubectl", "pause", "containerd2/containerd", "containerd2/containerd-shim-runc-v2", "containerd2/ctr", "containerd2/runc",
 	} {
 		_ = os.Link(filepath.Join(root, ".cluster/bin", name), c.Path("bin/"+name))
 	}
+
 	before := traces(t, c)
 	t.Cleanup(func() {
 		c.mustRun(t, "down")
 		c.mustRun(t, "down")
 		assertSame(t, before, traces(t, c))
 	})
+
 	return c
 }
 
@@ -116,6 +123,7 @@ func traces(t *testing.T, c *cluster) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for _, m := range all {
 		add("mount", m.point)
 		if m.fstype == "cgroup" || m.fstype == "cgroup2" {
@@ -126,6 +134,7 @@ func traces(t *testing.T, c *cluster) []string {
 			}
 		}
 	}
+
 	for _, pattern := range []string{
 		"/run/netns", "/run/netns/*", "/sys/class/net/*", "/run/containerd", "/run/containerd/*", "/run/containerd/*/*", "/run/runc", "/run/runc/*", "/run/nri", "/run/nri/*",
 		"/run/kube*", "/run/xtables.lock", "/var/lib/kubelet", "/var/lib/cni", "/var/lib/containerd", "/var/log/containers", "/var/log/pods",
@@ -139,6 +148,7 @@ func traces(t *testing.T, c *cluster) []string {
 			add("file", path)
 		}
 	}
+
 	for _, command := range []string{"iptables-save", "ip6tables-save", "iptables-legacy-save", "ip rule", "ip route", "ip -6 route"} {
 		out, err := exec.Command("sh", "-c", command+" | sed 's/ expires [0-9]*sec//; /^#/d; s/\\[[0-9:]*\\]//'").Output()
 		if err != nil {
@@ -148,19 +158,23 @@ func traces(t *testing.T, c *cluster) []string {
 			add(command, strings.TrimSpace(line))
 		}
 	}
+
 	for path := range settings {
 		text, _ := os.ReadFile(path)
 		add(path, strings.TrimSpace(string(text)))
 	}
+
 	procs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for _, dir := range procs {
 		// One that is dead has no command line any more: it is PID 1's to wait for.
 		if line, err := os.ReadFile(dir + "/cmdline"); err != nil || len(line) == 0 {
 			continue
 		}
+
 		name, _ := os.ReadFile(dir + "/comm")
 		for _, file := range []string{"cmdline", "environ", "cgroup"} {
 			text, _ := os.ReadFile(dir + "/" + file)
@@ -170,6 +184,7 @@ func traces(t *testing.T, c *cluster) []string {
 			}
 		}
 	}
+
 	slices.Sort(found)
 	return found
 }
@@ -181,6 +196,7 @@ func assertSame(t *testing.T, before, after []string) {
 			t.Errorf("left behind: %s", trace)
 		}
 	}
+
 	for _, trace := range before {
 		if !slices.Contains(after, trace) {
 			t.Errorf("taken away: %s", trace)
@@ -216,22 +232,26 @@ func TestTwoUpsAtOnce(t *testing.T) {
 			}
 		})
 	}
+
 	both.Wait()
 	all, err := processes()
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	counts := map[string]int{}
 	for _, p := range all {
 		if p.dir == c.dir && p.main {
 			counts[p.part]++
 		}
 	}
+
 	for _, p := range components {
 		if counts[p.name] != 1 {
 			t.Errorf("%d processes of %s, want 1", counts[p.name], p.name)
 		}
 	}
+
 	if err := c.healthy(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -248,12 +268,14 @@ func (c *cluster) killUp(t *testing.T, step string, after time.Duration) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+
 	for lines := bufio.NewScanner(out); lines.Scan() && !strings.HasPrefix(lines.Text(), step); {
 	}
 	time.Sleep(after)
 	if err := cmd.Process.Kill(); err != nil {
 		t.Errorf("up ended before it was killed after %q: %v", step, err)
 	}
+
 	cmd.Wait()
 }
 
@@ -280,6 +302,7 @@ func TestUpIsKilled(t *testing.T) {
 		t.Logf("after %s and %v", at.step, at.after)
 		assertSame(t, clean, traces(t, c))
 	}
+
 	c.killUp(t, "API server", 200*time.Millisecond)
 	c.mustRun(t, "up")
 	c.runPod(t, "web")
@@ -294,6 +317,7 @@ func TestUpOnStaleState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for _, p := range all {
 		if p.dir == c.dir {
 			if err := p.signal(syscall.SIGKILL); err != nil {
@@ -301,9 +325,11 @@ func TestUpOnStaleState(t *testing.T) {
 			}
 		}
 	}
+
 	if err := os.WriteFile(c.Path("etcd/member/snap/db"), []byte("torn"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	c.mustRun(t, "up")
 	c.runPod(t, "web")
 
@@ -319,10 +345,12 @@ func TestUpOnStaleState(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dirs[0], "kubepods/burstable"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+
 	mountPoint := c.Path("run/a b")
 	if err := os.MkdirAll(mountPoint, 0o755); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, command := range [][]string{
 		{"mount", "-t", "tmpfs", "none", mountPoint},
 		{"ip", "netns", "add", node},                      // a namespace without a link
@@ -332,6 +360,7 @@ func TestUpOnStaleState(t *testing.T) {
 			t.Fatalf("%s: %v: %s", command, err, out)
 		}
 	}
+
 	c.mustRun(t, "up")
 	c.runPod(t, "web")
 }
@@ -353,6 +382,7 @@ func TestStopAndStart(t *testing.T) {
 		}
 		c.mustRun(t, "start", p.name)
 	}
+
 	if !c.settles(t.Context()) {
 		t.Error(c.healthy(t.Context()))
 	}
@@ -378,6 +408,7 @@ func TestOneClusterOnAMachine(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), fmt.Sprintf("--dir %s down", c.dir)) {
 		t.Errorf("up beside another: %v: %s", err, out)
 	}
+
 	other.mustRun(t, "down") // its own is down; the other stays
 	if err := c.healthy(t.Context()); err != nil {
 		t.Error(err)

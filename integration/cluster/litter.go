@@ -36,6 +36,7 @@ func removeLitter(stateDir string) error {
 		if err != nil {
 			return err
 		}
+
 		for _, path := range paths {
 			if !l.ours(path, stateDir) {
 				continue
@@ -45,6 +46,7 @@ func removeLitter(stateDir string) error {
 			}
 		}
 	}
+
 	for _, dir := range litterDirs {
 		_ = syscall.Rmdir(dir)
 	}

@@ -21,6 +21,7 @@ func lock(ctx context.Context, name string, waiting func()) (unlock func(), err 
 		if !errors.Is(err, syscall.EADDRINUSE) {
 			return nil, fmt.Errorf("lock: %w", err)
 		}
+
 		waiting()
 		waiting = func() {}
 		if err := sleep(ctx, 200*time.Millisecond); err != nil {

@@ -20,6 +20,7 @@ func TestLockWaitsItsTurn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	waited, second := make(chan struct{}), make(chan error)
 	go func() {
 		unlock, err := lock(t.Context(), name, func() { close(waited) })
@@ -28,12 +29,14 @@ func TestLockWaitsItsTurn(t *testing.T) {
 		}
 		second <- err
 	}()
+
 	<-waited
 	select {
 	case err := <-second:
 		t.Fatalf("the second did not wait: %v", err)
 	case <-time.After(300 * time.Millisecond):
 	}
+
 	unlock()
 	if err := <-second; err != nil {
 		t.Error(err)
@@ -47,6 +50,7 @@ func TestLockGivesUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unlock()
+
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := lock(ctx, name, func() {}); !errors.Is(err, context.DeadlineExceeded) {
@@ -61,16 +65,19 @@ func TestLockIsNotInherited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	child := exec.Command("sleep", "60")
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer child.Process.Kill()
+
 	unlock()
 	again, err := lock(t.Context(), name, func() { t.Error("a child holds the lock") })
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	again()
 }
 
@@ -88,15 +95,18 @@ func TestLockGoesWithItsHolder(t *testing.T) {
 	if _, err := out.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
+
 	waited := false
 	time.AfterFunc(100*time.Millisecond, func() { holder.Process.Kill() })
 	unlock, err := lock(t.Context(), name, func() { waited = true })
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	unlock()
 	if !waited {
 		t.Error("the holder did not hold it")
 	}
+
 	holder.Wait()
 }

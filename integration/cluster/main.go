@@ -57,11 +57,13 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	if err := parse(flags, args); err != nil {
 		return err
 	}
+
 	command, args := flags.Arg(0), flags.Args()
 	if command == "" {
 		flags.Usage()
 		return errUsage
 	}
+
 	c, err := newCluster(*dir, stdout)
 	if err != nil {
 		return err
@@ -77,9 +79,11 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	case "build", "up":
 		sub.StringVar(&runtimeName, "runtime", runtimeName, "")
 	}
+
 	if err := parse(sub, args[1:]); err != nil {
 		return err
 	}
+
 	runtime, err := runtimeNamed(runtimeName)
 	if err != nil {
 		fmt.Fprintln(stderr, "cluster:", err)
@@ -102,6 +106,7 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	case command == "load" && n > 0:
 		return c.load(ctx, sub.Args())
 	}
+
 	flags.Usage()
 	return errUsage
 }
@@ -136,6 +141,7 @@ func newCluster(dir string, out io.Writer) (*cluster, error) {
 		}
 		dir = filepath.Join(root, ".cluster")
 	}
+
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -144,5 +150,6 @@ func newCluster(dir string, out io.Writer) (*cluster, error) {
 	if n := len(filepath.Join(dir, "kubelet/pod-resources/kubelet.sock")); n > 107 {
 		return nil, fmt.Errorf("--dir %s: too long a path for the sockets in it by %d bytes", dir, n-107)
 	}
+
 	return &cluster{dir: dir, out: out}, nil
 }

@@ -19,6 +19,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asClusterEnv) != "" {
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 	}
+
 	if name := os.Getenv(holdEnv); name != "" {
 		if _, err := lock(context.Background(), name, func() {}); err != nil {
 			os.Exit(1)
@@ -26,6 +27,7 @@ func TestMain(m *testing.M) {
 		fmt.Println("held")
 		time.Sleep(time.Minute)
 	}
+
 	os.Exit(m.Run())
 }
 
@@ -135,10 +137,12 @@ func TestMissingToolsAreNamedWithTheirPackage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		err = c.checkTools(t.Context(), r)
 		if err == nil {
 			t.Fatal("checkTools() = nil with an empty PATH")
 		}
+
 		for _, want := range packages {
 			if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("checkTools() for %s = %v, want one line with %q", name, err, want)

@@ -42,6 +42,7 @@ func (c *cluster) unmountAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+
 		left := 0
 		for _, m := range slices.Backward(all) {
 			if !strings.HasPrefix(m.point, c.dir+"/") {
@@ -52,6 +53,7 @@ func (c *cluster) unmountAll(ctx context.Context) error {
 				return fmt.Errorf("unmount %s: %w", m.point, err)
 			}
 		}
+
 		if left == 0 {
 			return nil
 		}

@@ -35,6 +35,7 @@ link set `+hostLink+` up
 	if err != nil {
 		return err
 	}
+
 	err = c.ip(ctx, node, `
 link set lo up
 addr add `+nodeIP4+`/30 dev eth0
@@ -51,6 +52,7 @@ route add default via `+hostIP6+`
 	if err := c.masquerade(ctx, "iptables", podNet4); err != nil {
 		return err
 	}
+
 	return c.masquerade(ctx, "ip6tables", podNet6)
 }
 
@@ -69,18 +71,21 @@ func (c *cluster) removeNetwork(ctx context.Context) error {
 			return err
 		}
 	}
+
 	// The first `ip netns add` on a machine makes a mount of the directory; the last to leave takes it away. It is busy, and
 	// stays, when another's namespace is in it.
 	if left, err := filepath.Glob(netnsDir + "/*"); err == nil && len(left) == 0 {
 		_ = syscall.Unmount(netnsDir, 0)
 		_ = syscall.Rmdir(netnsDir)
 	}
+
 	// The kernel dismantles a namespace some time after; the pair must be gone when we say so. It may be there alone, too.
 	if exists(linkDir + hostLink) {
 		if err := c.ip(ctx, "", "link del "+hostLink+"\n"); err != nil && exists(linkDir+hostLink) {
 			return err
 		}
 	}
+
 	return nil
 }
 

@@ -31,6 +31,7 @@ func processes() ([]process, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	var found []process
 	for _, dir := range dirs {
 		pid, err := strconv.Atoi(filepath.Base(dir))
@@ -41,6 +42,7 @@ func processes() ([]process, error) {
 			found = append(found, p)
 		}
 	}
+
 	return found, nil
 }
 
@@ -50,6 +52,7 @@ func inspect(pid int) (process, bool) {
 	if err != nil {
 		return process{}, false
 	}
+
 	for entry := range bytes.SplitSeq(environ, []byte{0}) {
 		value, ok := strings.CutPrefix(string(entry), marker+"=")
 		if !ok {
@@ -59,6 +62,7 @@ func inspect(pid int) (process, bool) {
 		// What spawn started leads a session; what that started does not.
 		return process{pid: pid, part: part, dir: dir, main: readStat(pid).session == pid}, ok
 	}
+
 	return process{}, false
 }
 
@@ -71,6 +75,7 @@ func environment(pid int) ([]byte, error) {
 		if err != nil || len(environ) > 0 {
 			return environ, err
 		}
+
 		switch now := readStat(pid); {
 		case now.bare():
 			return nil, nil
@@ -84,6 +89,7 @@ func environment(pid int) ([]byte, error) {
 			}
 		}
 	}
+
 	return nil, nil
 }
 
@@ -135,12 +141,14 @@ func (p process) signal(sig syscall.Signal) error {
 		return err
 	}
 	defer handle.Release()
+
 	if !p.alive() {
 		return nil
 	}
 	if err := handle.Signal(sig); err != nil && p.alive() {
 		return fmt.Errorf("signal %s (pid %d): %w", p.part, p.pid, err)
 	}
+
 	return nil
 }
 
@@ -177,11 +185,13 @@ func (c *cluster) spawn(name string, argv []string) error {
 	if err := os.MkdirAll(c.Path("log"), 0o755); err != nil {
 		return err
 	}
+
 	log, err := os.OpenFile(c.logFile(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
+
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = "/"
@@ -191,6 +201,7 @@ func (c *cluster) spawn(name string, argv []string) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
+
 	go cmd.Wait() // it may end before we do
 	return nil
 }

@@ -66,6 +66,7 @@ func TestChildIsNoComponent(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+
 	if child.pid == 0 || child.main || child.part != "parent" {
 		t.Fatalf("child = %+v, want one of parent's that is not main", child)
 	}
@@ -93,6 +94,7 @@ func TestSignalSparesStranger(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stranger.Process.Kill()
+
 	stale := process{pid: stranger.Process.Pid, part: "one", dir: t.TempDir(), main: true}
 	if stale.alive() {
 		t.Error("alive() = true for a stranger")
@@ -116,6 +118,7 @@ func TestZombieIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cmd.Wait()
+
 	p := process{pid: cmd.Process.Pid, part: "one", dir: c.dir}
 	if err := p.gone(t.Context(), 5*time.Second); err != nil {
 		t.Error(err)
@@ -142,10 +145,12 @@ func TestRunningInExec(t *testing.T) {
 	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec \"$0\"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { c.killComponents(context.Background()) })
 	if err := c.spawn("one", []string{script}); err != nil {
 		t.Fatal(err)
 	}
+
 	p := eventually(t, c, "one")
 	for i := range 2000 {
 		if !p.alive() {

@@ -127,15 +127,18 @@ func (c *cluster) checkWayIn(r containerRuntime) error {
 	if !r.userNamespaces {
 		return nil
 	}
+
 	for dir := c.dir; ; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+
 		if err == nil && info.Mode()&0o001 == 0 {
 			return fmt.Errorf("pods with user namespaces cannot pass %s (mode %#o): chmod o+x it, or take another --dir",
 				dir, info.Mode().Perm())
 		}
+
 		if dir == filepath.Dir(dir) {
 			return nil
 		}

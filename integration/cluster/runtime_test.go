@@ -36,6 +36,7 @@ func TestClosedDirectoryIsNamed(t *testing.T) {
 	if err := os.Mkdir(closed, 0o700); err != nil {
 		t.Fatal(err)
 	}
+
 	c := &cluster{dir: filepath.Join(closed, "not/there/yet")}
 	for _, r := range runtimes {
 		err := c.checkWayIn(r)
@@ -57,6 +58,7 @@ spec:
   containers:
   - {name: main, image: "`+pauseImage+`", imagePullPolicy: Never}
 `, "apply", "-f", "-")
+
 	c.kubectl(t, "", "wait", "--for=condition=Ready", "pod/"+name, "--timeout=60s")
 
 	uid := c.kubectl(t, "", "get", "pod", name, "-o", "jsonpath={.metadata.uid}")
@@ -64,6 +66,7 @@ spec:
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	var pids []int
 	for _, dir := range dirs {
 		pods, _ := filepath.Glob(dir + "/kubepods/*/pod" + uid)
@@ -75,13 +78,16 @@ spec:
 			pids = append(pids, found...)
 		}
 	}
+
 	if len(pids) == 0 {
 		t.Fatalf("no process of pod %s", name)
 	}
+
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pids[0]) + "/uid_map")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	ids := strings.Fields(string(text))
 	return len(ids) == 3 && ids[1] != "0"
 }
@@ -93,6 +99,7 @@ func (c *cluster) runtimePrograms(t *testing.T) map[string]bool {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	programs := map[string]bool{}
 	for _, p := range all {
 		path, err := os.Readlink("/proc/" + strconv.Itoa(p.pid) + "/exe")
@@ -100,6 +107,7 @@ func (c *cluster) runtimePrograms(t *testing.T) map[string]bool {
 			programs[path] = true
 		}
 	}
+
 	return programs
 }
 
@@ -137,17 +145,20 @@ func TestRuntimeChanges(t *testing.T) {
 	if !c.runUserNamespacePod(t, "web") {
 		t.Error("a pod with hostUsers: false has the node's user namespace")
 	}
+
 	for program := range c.runtimePrograms(t) {
 		if filepath.Dir(program) != c.Path("bin/containerd2") {
 			t.Errorf("%s runs, want only what was built", program)
 		}
 	}
+
 	c.assertSecondUpDoesNothing(t)
 
 	for _, name := range []string{"containerd", "kubelet"} {
 		c.mustRun(t, "stop", name)
 		c.mustRun(t, "start", name)
 	}
+
 	c.runPod(t, "again")
 	c.runByHand(t)
 
@@ -176,6 +187,7 @@ func (c *cluster) assertSecondUpDoesNothing(t *testing.T) {
 			t.Errorf("%s was built again", again.Name())
 		}
 	}
+
 	if got := c.kubectl(t, "", "get", "pod", "web", "-o", "jsonpath={.metadata.uid}"); got != uid {
 		t.Errorf("the second up made a new cluster: pod's uid = %s, want %s", got, uid)
 	}

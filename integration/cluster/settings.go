@@ -22,11 +22,13 @@ func (c *cluster) raiseSettings() error {
 	if err := os.MkdirAll(c.Path("settings"), 0o755); err != nil {
 		return err
 	}
+
 	for path, want := range settings {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			return err
 		}
+
 		have, err := strconv.Atoi(strings.TrimSpace(string(text)))
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
@@ -41,6 +43,7 @@ func (c *cluster) raiseSettings() error {
 			return err
 		}
 	}
+
 	return nil
 }
 
@@ -57,5 +60,6 @@ func (c *cluster) restoreSettings() error {
 			return err
 		}
 	}
+
 	return nil
 }

@@ -19,11 +19,13 @@ func (c *cluster) up(ctx context.Context, r containerRuntime) error {
 		fmt.Fprintf(c.out, "cluster is up on %s: KUBECONFIG=%s\n", r.name, c.Path("kubeconfig"))
 		return nil
 	}
+
 	if other, err := c.neighbour(); err != nil {
 		return err
 	} else if other != "" {
 		return fmt.Errorf("there is another cluster: take it down first (cluster --dir %s down)", other)
 	}
+
 	begin := time.Now()
 	steps := []struct {
 		what string
@@ -45,6 +47,7 @@ func (c *cluster) up(ctx context.Context, r containerRuntime) error {
 		}},
 		{"default service account", c.awaitServiceAccount},
 	}
+
 	for _, step := range steps {
 		start := time.Now()
 		if err := step.do(ctx); err != nil {
@@ -52,6 +55,7 @@ func (c *cluster) up(ctx context.Context, r containerRuntime) error {
 		}
 		fmt.Fprintf(c.out, "%-24s %5.1fs\n", step.what, time.Since(start).Seconds())
 	}
+
 	fmt.Fprintf(c.out, "cluster is up on %s after %.1fs: KUBECONFIG=%s\n", r.name, time.Since(begin).Seconds(), c.Path("kubeconfig"))
 	return nil
 }
@@ -61,6 +65,7 @@ func (c *cluster) healthy(ctx context.Context) error {
 	if _, err := os.Stat(c.Path("kubeconfig")); err != nil {
 		return err
 	}
+
 	for _, p := range components {
 		if _, ok := c.running(p.name); !ok {
 			return fmt.Errorf("%s does not run", p.name)
@@ -69,6 +74,7 @@ func (c *cluster) healthy(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
+
 	return hasServiceAccount(ctx, c)
 }
 
@@ -79,15 +85,18 @@ func (c *cluster) settles(ctx context.Context) bool {
 		if c.healthy(ctx) == nil {
 			return true
 		}
+
 		for _, p := range components {
 			if _, ok := c.running(p.name); !ok {
 				return false
 			}
 		}
+
 		if sleep(ctx, 200*time.Millisecond) != nil {
 			return false
 		}
 	}
+
 	return false
 }
 
@@ -106,11 +115,13 @@ func (c *cluster) launch(ctx context.Context, names ...string) error {
 		}
 		started = append(started, p)
 	}
+
 	for _, p := range started {
 		if err := c.await(ctx, p); err != nil {
 			return err
 		}
 	}
+
 	return nil
 }
 

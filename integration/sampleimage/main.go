@@ -45,27 +45,33 @@ func write(out string) error {
 	if err != nil {
 		return err
 	}
+
 	logger, err := buildProgram("./testdata/logger")
 	if err != nil {
 		return err
 	}
+
 	busybox, err := scratchshell.Binary()
 	if err != nil {
 		return err
 	}
+
 	kdiag, err := os.ReadFile(filepath.Join("bin", "kdiag"))
 	if err != nil {
 		return err
 	}
+
 	scratch := []file{{path: "app", mode: 0o755, data: app}, {path: "data/hello.txt", mode: 0o644, data: []byte("hello from the target\n")}}
 	shell := []file{{path: "bin/busybox", mode: 0o755, data: busybox}}
 	for _, tool := range []string{"sh", "sleep", "true", "cat", "echo"} {
 		shell = append(shell, file{path: "bin/" + tool, link: "busybox"})
 	}
+
 	withIptables, err := iptables()
 	if err != nil {
 		return err
 	}
+
 	images := map[name.Tag]v1.Image{}
 	for _, image := range []struct {
 		tag    string
@@ -102,6 +108,7 @@ func write(out string) error {
 			return err
 		}
 	}
+
 	return tarball.MultiWriteToFile(out, images)
 }
 
@@ -111,6 +118,7 @@ func buildProgram(pkg string) ([]byte, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
+
 	out := filepath.Join(dir, "app")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, pkg)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -118,6 +126,7 @@ func buildProgram(pkg string) ([]byte, error) {
 	if err := build.Run(); err != nil {
 		return nil, fmt.Errorf("build %s: %w", pkg, err)
 	}
+
 	return os.ReadFile(out)
 }
 
@@ -134,6 +143,7 @@ func build(files []file, config v1.Config) (v1.Image, error) {
 				return nil, err
 			}
 		}
+
 		header := &tar.Header{Typeflag: tar.TypeReg, Name: f.path, Mode: f.mode, Size: int64(len(f.data))}
 		if f.link != "" {
 			header = &tar.Header{Typeflag: tar.TypeSymlink, Name: f.path, Linkname: f.link}
@@ -145,23 +155,28 @@ func build(files []file, config v1.Config) (v1.Image, error) {
 			return nil, err
 		}
 	}
+
 	if err := w.Close(); err != nil {
 		return nil, err
 	}
+
 	made, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(layer.Bytes())), nil
 	})
 	if err != nil {
 		return nil, err
 	}
+
 	image, err := mutate.AppendLayers(empty.Image, made)
 	if err != nil {
 		return nil, err
 	}
+
 	configFile, err := image.ConfigFile()
 	if err != nil {
 		return nil, err
 	}
+
 	configFile = configFile.DeepCopy()
 	configFile.OS, configFile.Architecture = "linux", runtime.GOARCH
 	configFile.Config = config

@@ -53,6 +53,7 @@ func Delay(to io.WriteCloser, from io.ReadCloser, by time.Duration) {
 			break
 		}
 	}
+
 	_ = to.Close()
 
 	// Nobody takes it any more: the reader must not wait for that.

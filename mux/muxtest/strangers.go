@@ -30,6 +30,7 @@ func Strangers(hash string, nextKnock func() []byte) ([]Stranger, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	another, err := mux.ClientTLS(key, hash)
 	if err != nil {
 		return nil, err
@@ -45,6 +46,7 @@ func Strangers(hash string, nextKnock func() []byte) ([]Stranger, error) {
 			hold(conn)
 		}
 	}
+
 	handshake := func(conn net.Conn) {
 		client := tls.Client(conn, another)
 		_ = client.Handshake()

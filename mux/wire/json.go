@@ -29,8 +29,10 @@ func PrintableJSON(text []byte) []byte {
 		default:
 			out = fmt.Appendf(out, `\u%04x`, r)
 		}
+
 		text = text[size:]
 	}
+
 	return out
 }
 

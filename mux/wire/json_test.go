@@ -27,19 +27,23 @@ func FuzzPrintableJSON(f *testing.F) {
 	for _, seed := range []string{"", "plain", "\x1b[2J", "\u009b", "\xc2", "\u202e", "\\", `"`, "\U000e0001", "\ufffd"} {
 		f.Add(seed)
 	}
+
 	f.Fuzz(func(t *testing.T, text string) {
 		encoded, err := json.Marshal(text)
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		var want, got string
 		if err := json.Unmarshal(encoded, &want); err != nil {
 			t.Fatal(err)
 		}
+
 		printable := PrintableJSON(encoded)
 		if err := json.Unmarshal(printable, &got); err != nil || got != want {
 			t.Errorf("PrintableJSON(%q) = %q, which says %q (%v), want %q", encoded, printable, got, err, want)
 		}
+
 		for _, r := range string(printable) {
 			if !utf8.ValidString(string(printable)) || mustEscape(r) || r < ' ' {
 				t.Errorf("PrintableJSON(%q) = %q, with %U in it", encoded, printable, r)

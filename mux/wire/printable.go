@@ -31,11 +31,14 @@ func Printable(text string) string {
 			}
 			continue
 		}
+
 		if !isPrintable(r) {
 			r = Substitute
 		}
+
 		out.WriteRune(r)
 	}
+
 	return out.String()
 }
 

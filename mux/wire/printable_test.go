@@ -40,16 +40,19 @@ func FuzzPrintable(f *testing.F) {
 	for _, seed := range []string{"", "plain", "\x1b[2J", "\u009b", "\xc2", "\u202e", "a\r\nb", "\U000e0001", "👩\u200d👩\u200d👧"} {
 		f.Add(seed)
 	}
+
 	f.Fuzz(func(t *testing.T, text string) {
 		got := Printable(text)
 		if !utf8.ValidString(got) {
 			t.Errorf("Printable(%q) = %q, which is no UTF-8", text, got)
 		}
+
 		for _, r := range got {
 			if r < ' ' || r >= 0x7f && r <= 0x9f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x2028 || r == 0x2029 {
 				t.Errorf("Printable(%q) = %q, with %U in it", text, got, r)
 			}
 		}
+
 		if again := Printable(got); again != got {
 			t.Errorf("Printable(%q) = %q, and of that %q, want no change", text, got, again)
 		}

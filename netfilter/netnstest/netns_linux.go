@@ -54,6 +54,7 @@ func New(t testing.TB) Namespace {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { file.Close() })
 	ns := Namespace(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), file.Fd()))
 	ns.Run(t, "ip", "link", "set", "lo", "up")
@@ -121,6 +122,7 @@ func leave() (back func(), err error) {
 		runtime.UnlockOSThread()
 		return nil, err
 	}
+
 	return func() {
 		defer old.Close()
 		if unix.Setns(int(old.Fd()), unix.CLONE_NEWNET) == nil {

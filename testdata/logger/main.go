@@ -29,6 +29,7 @@ func main() {
 			*count, *exit = *first, true
 		}
 	}
+
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
 	write(lines{instance: time.Now().UnixNano(), count: *count, tail: strings.Repeat("x", *long)}, *rate, stop, *exit)

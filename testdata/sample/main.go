@@ -20,6 +20,7 @@ func main() {
 	if len(os.Args) > 1 {
 		address = os.Args[1]
 	}
+
 	log.SetFlags(0)
 	log.SetOutput(os.Stdout)
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -27,6 +28,7 @@ func main() {
 		host, _ := os.Hostname()
 		fmt.Fprintf(w, "sample app on %s\n", host)
 	})
+
 	server := &http.Server{Addr: address, ReadHeaderTimeout: 5 * time.Second}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
@@ -34,9 +36,11 @@ func main() {
 		<-stop
 		_ = server.Close()
 	}()
+
 	if len(os.Args) > 2 {
 		go serveEcho(os.Args[2])
 	}
+
 	log.Printf("listening on %s", address)
 	if err := server.ListenAndServe(); err != http.ErrServerClosed {
 		log.Fatal(err)
@@ -49,6 +53,7 @@ func serveEcho(address string) {
 	if err != nil {
 		log.Fatal(err)
 	}
+
 	for {
 		conn, err := listener.Accept()
 		if err != nil {

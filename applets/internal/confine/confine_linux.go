@@ -80,9 +80,11 @@ func (r refused) body() []unix.SockFilter {
 	if r.from != 0 {
 		body = append(body, unix.SockFilter{Code: atLeast, K: r.from, Jf: 1}, unix.SockFilter{Code: answer, K: noSuchCall})
 	}
+
 	for _, number := range r.calls {
 		body = append(body, unix.SockFilter{Code: equal, K: number, Jf: 1}, unix.SockFilter{Code: answer, K: notPermitted})
 	}
+
 	body = append(body,
 		unix.SockFilter{Code: equal, K: r.clone3, Jf: 1}, unix.SockFilter{Code: answer, K: noSuchCall},
 		unix.SockFilter{Code: equal, K: r.clone, Jf: 3}, unix.SockFilter{Code: load, K: atFirstArgument},

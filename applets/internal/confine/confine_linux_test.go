@@ -38,6 +38,7 @@ func confined() int {
 	if exec.Command("/bin/true").Run() != nil {
 		return 5
 	}
+
 	return 0
 }
 
@@ -81,12 +82,14 @@ func runFilter(t *testing.T, program []unix.SockFilter, c call) uint32 {
 		default:
 			t.Fatalf("instruction %d: code %#x", pc, i.Code)
 		}
+
 		if taken {
 			pc += int(i.Jt)
 		} else {
 			pc += int(i.Jf)
 		}
 	}
+
 	t.Fatal("the program has no end")
 	return 0
 }
@@ -107,6 +110,7 @@ func TestFilter(t *testing.T) {
 				t.Errorf("call %d of %#x = %#x, want %#x", number, r.arch, got, want)
 			}
 		}
+
 		for flag := uint32(1); flag != 0; flag <<= 1 {
 			want := uint32(unix.SECCOMP_RET_ALLOW)
 			if flag&newNamespaces != 0 {
@@ -116,12 +120,14 @@ func TestFilter(t *testing.T) {
 				t.Errorf("clone of %#x with flag %#x = %#x, want %#x", r.arch, flag, got, want)
 			}
 		}
+
 		if r.from != 0 {
 			if got := runFilter(t, program, call{r.arch, r.from + 1, 0}); got != noSuchCall {
 				t.Errorf("call of the second ABI = %#x, want %#x", got, noSuchCall)
 			}
 		}
 	}
+
 	if got := runFilter(t, program, call{unix.AUDIT_ARCH_S390X, 1, 0}); got != noSuchCall {
 		t.Errorf("call of another architecture = %#x, want %#x", got, noSuchCall)
 	}

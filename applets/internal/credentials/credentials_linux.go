@@ -21,17 +21,20 @@ func AsFSUser(uid, gid int, own procfs.Status, f func() error) error {
 		return fmt.Errorf("setfsgid %d: %w", gid, err)
 	}
 	defer setFSID(unix.SYS_SETFSGID, own.GIDs.FS) //nolint:errcheck // back to what it was
+
 	if err := setFSID(unix.SYS_SETFSUID, uid); err != nil {
 		return fmt.Errorf("setfsuid %d: %w", uid, err)
 	}
 	// Back from another user to 0, the kernel raises the capabilities that it
 	// dropped on the way out (capabilities(7), "Effect of user ID changes").
 	defer setFSID(unix.SYS_SETFSUID, own.UIDs.FS) //nolint:errcheck // back to what it was
+
 	caps := own.Caps
 	caps.Effective = caps.Permitted
 	if err := SetCaps(caps); err != nil {
 		return fmt.Errorf("raise capabilities: %w", err)
 	}
+
 	return f()
 }
 
@@ -60,6 +63,7 @@ func SetCaps(caps procfs.Capabilities) error {
 			Inheritable: uint32(caps.Inheritable >> shift),
 		}
 	}
+
 	return unix.Capset(&header, &data[0])
 }
 
@@ -101,6 +105,7 @@ func WhyClosed(target, own procfs.Status, labels Labels) (why string, ptraceHelp
 	if why := labels.apart(); why != "" {
 		return why, false
 	}
+
 	return "the target's process is closed to others (not dumpable): " +
 		"it changed its user or its capabilities after it was started, or asked for it", true
 }
@@ -119,5 +124,6 @@ func whyClosedByUser(target, own procfs.Status) string {
 	case more != 0:
 		return "the target has capabilities that this container has not: " + more.Names()
 	}
+
 	return ""
 }

@@ -39,11 +39,13 @@ func Run(ctx context.Context, shell *kubeflags.Shell, o Options, each func(kube.
 		seen = true
 		return each(injected, s)
 	}
+
 	err := runOnce(ctx, shell, o, tell)
 	var said *saidError
 	if err == nil || ctx.Err() != nil || seen || errors.As(err, &said) || !shell.Ended(ctx) {
 		return err
 	}
+
 	return runOnce(ctx, shell, o, tell)
 }
 
@@ -74,12 +76,14 @@ func (o Options) exec(ctx context.Context, shell *kubeflags.Shell, injected kube
 		}
 		return each(injected, taken)
 	}}
+
 	// In the pod its end is the client's.
 	stdin, open := io.Pipe()
 	defer open.Close()
 	if o.Interval == 0 {
 		_ = open.Close()
 	}
+
 	stderr := &beginning{most: 4096}
 	err := shell.Cluster.Exec(ctx, kube.Exec{
 		Namespace: shell.Target.Pod.Namespace, Pod: shell.Target.Pod.Name, Container: injected.Name,
@@ -92,6 +96,7 @@ func (o Options) exec(ctx context.Context, shell *kubeflags.Shell, injected kube
 	case errors.As(err, &exit):
 		return explain(shell, exit, string(stderr.text))
 	}
+
 	return err
 }
 
@@ -106,6 +111,7 @@ func (o Options) command(target kube.Target) []string {
 	if o.Interval > 0 {
 		command = append(command, "--interval="+o.Interval.String())
 	}
+
 	return command
 }
 
@@ -132,8 +138,10 @@ func explain(shell *kubeflags.Shell, exit *kube.ExitError, stderr string) error 
 			said.hint = text
 		}
 	}
+
 	if exit.Code == applets.ExitUnknown || exit.Code == applets.ExitUsage {
 		said.hint = fmt.Sprintf("is %s the image of this kdiag?", shell.Image)
 	}
+
 	return said
 }

@@ -26,18 +26,22 @@ func (l *lines) Write(p []byte) (int, error) {
 		if end >= 0 {
 			part = rest[:end]
 		}
+
 		if len(l.buffer)+len(part) > l.most {
 			l.err = fmt.Errorf("a line of more than %d bytes came from the pod", l.most)
 			break
 		}
+
 		l.buffer = append(l.buffer, part...)
 		if end < 0 {
 			return len(p), nil
 		}
+
 		rest = rest[end+1:]
 		l.err = l.each(l.buffer)
 		l.buffer = l.buffer[:0]
 	}
+
 	l.stop(l.err)
 	return 0, l.err
 }

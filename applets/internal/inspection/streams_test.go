@@ -27,12 +27,14 @@ func TestLines(t *testing.T) {
 			got = append(got, string(line))
 			return nil
 		}}
+
 		var err error
 		for _, text := range c.writes {
 			if _, err = l.Write([]byte(text)); err != nil {
 				break
 			}
 		}
+
 		if !slices.Equal(got, c.want) || (err != nil) != c.fails || !errors.Is(stopped, err) || !errors.Is(l.err, err) {
 			t.Errorf("lines of %q = %q, %v, stopped by %v, want %q and a failure: %v", c.writes, got, err, stopped, c.want, c.fails)
 		}

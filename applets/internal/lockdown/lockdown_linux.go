@@ -28,6 +28,7 @@ func Close() error {
 	if status.Tracer != 0 {
 		return fmt.Errorf("process %d traces this one: it is not to be trusted", status.Tracer)
 	}
+
 	return nil
 }
 
@@ -48,6 +49,7 @@ func Keep(own, children procfs.CapSet) error {
 	if err := onAllThreads(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL); err != nil {
 		return fmt.Errorf("clear the ambient capabilities: %w", err)
 	}
+
 	if status.Caps.Effective.Has(unix.CAP_SETPCAP) {
 		if err := dropBounding(status.Caps.Bounding &^ children); err != nil {
 			return err
@@ -84,6 +86,7 @@ func setCapabilities(keep procfs.CapSet) error {
 	if errno != 0 {
 		return fmt.Errorf("give up capabilities: %w", errno)
 	}
+
 	return nil
 }
 

@@ -59,6 +59,7 @@ func (c Container) First() (procfs.Stat, error) {
 	if err := c.mayBeFirst(); err != nil {
 		return procfs.Stat{}, err
 	}
+
 	return procfs.ReadStat(1)
 }
 
@@ -69,6 +70,7 @@ func (c Container) All(most int) (found []procfs.Stat, cut bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
+
 	if _, ok := firstOf(found); !ok {
 		if err := c.mayBeFirst(); err != nil {
 			return nil, false, err
@@ -77,6 +79,7 @@ func (c Container) All(most int) (found []procfs.Stat, cut bool, err error) {
 			return nil, false, err
 		}
 	}
+
 	slices.SortFunc(found, func(a, b procfs.Stat) int { return cmp.Compare(a.PID, b.PID) })
 	return found[:min(len(found), most)], len(found) > most, nil
 }
@@ -113,6 +116,7 @@ func processes(belongs func(pid int, groups procfs.Cgroups) bool) ([]procfs.Stat
 	if err != nil {
 		return nil, err
 	}
+
 	var found []procfs.Stat
 	for _, pid := range pids {
 		// A process that ends meanwhile fails here, and is none. A runtime that
@@ -125,6 +129,7 @@ func processes(belongs func(pid int, groups procfs.Cgroups) bool) ([]procfs.Stat
 			found = append(found, stat)
 		}
 	}
+
 	return found, nil
 }
 
@@ -137,10 +142,12 @@ func firstOf(found []procfs.Stat) (procfs.Stat, bool) {
 	for _, p := range found {
 		members[p.PID] = true
 	}
+
 	roots := slices.DeleteFunc(found, func(p procfs.Stat) bool { return members[p.Parent] })
 	if len(roots) == 0 {
 		return procfs.Stat{}, false
 	}
+
 	return slices.MinFunc(roots, func(a, b procfs.Stat) int {
 		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.PID, b.PID))
 	}), true

@@ -43,6 +43,7 @@ func TestDoubt(t *testing.T) {
 		}
 		return out
 	}
+
 	for _, c := range []struct {
 		name  string
 		facts facts

@@ -36,5 +36,6 @@ func parseBootTime(r io.Reader) (time.Time, error) {
 			return time.Unix(int64(seconds), 0), nil
 		}
 	}
+
 	return time.Time{}, errors.Join(errors.New("/proc/stat: no btime"), lines.Err())
 }

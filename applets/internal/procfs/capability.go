@@ -24,5 +24,6 @@ func (c CapSet) Names() string {
 			names = append(names, fmt.Sprintf("capability %d", n))
 		}
 	}
+
 	return strings.Join(names, ", ")
 }

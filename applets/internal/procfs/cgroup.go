@@ -80,5 +80,6 @@ func ParseCgroups(content []byte) (Cgroups, error) {
 		}
 		out = append(out, Cgroup{Hierarchy: hierarchy, Controllers: controllers, Path: path})
 	}
+
 	return out, nil
 }

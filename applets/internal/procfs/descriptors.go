@@ -20,6 +20,7 @@ func SocketInodes(pid, most int) (inodes []uint64, cut bool, err error) {
 		return nil, false, err
 	}
 	defer dir.Close()
+
 	for {
 		const batch = 512
 		names, err := dir.Readdirnames(batch)
@@ -31,6 +32,7 @@ func SocketInodes(pid, most int) (inodes []uint64, cut bool, err error) {
 			if err != nil {
 				return nil, false, err
 			}
+
 			inode, ok := parseSocketLink(link)
 			if !ok {
 				continue
@@ -38,8 +40,10 @@ func SocketInodes(pid, most int) (inodes []uint64, cut bool, err error) {
 			if len(inodes) == most {
 				return inodes, true, nil
 			}
+
 			inodes = append(inodes, inode)
 		}
+
 		if errors.Is(err, io.EOF) {
 			return inodes, false, nil
 		}

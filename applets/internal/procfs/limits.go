@@ -18,6 +18,7 @@ func ParseRealtimeTimeout(content []byte) (uint64, error) {
 		if !ok {
 			continue
 		}
+
 		fields := bytes.Fields(rest)
 		if len(fields) == 0 {
 			break
@@ -25,7 +26,9 @@ func ParseRealtimeTimeout(content []byte) (uint64, error) {
 		if string(fields[0]) == "unlimited" {
 			return Unlimited, nil
 		}
+
 		return strconv.ParseUint(string(fields[0]), 10, 64)
 	}
+
 	return 0, errors.New("no realtime timeout")
 }

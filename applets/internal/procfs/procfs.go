@@ -24,16 +24,19 @@ func List() ([]int, error) {
 		return nil, err
 	}
 	defer dir.Close()
+
 	names, err := dir.Readdirnames(-1)
 	if err != nil {
 		return nil, err
 	}
+
 	pids := make([]int, 0, len(names))
 	for _, name := range names {
 		if pid, err := strconv.Atoi(name); err == nil {
 			pids = append(pids, pid)
 		}
 	}
+
 	return pids, nil
 }
 
@@ -69,6 +72,7 @@ func readStrings(pid int, name string, most int) (words []string, cut bool, err 
 	if err != nil {
 		return nil, false, err
 	}
+
 	cut = len(content) > most
 	words, err = ParseStrings(content[:min(len(content), most)])
 	return words, cut, err
@@ -81,10 +85,12 @@ func read[T any](pid int, name string, parse func([]byte) (T, error)) (T, error)
 		var none T
 		return none, err
 	}
+
 	value, err := parse(content)
 	if err != nil {
 		return value, fmt.Errorf("%s: %w", path, err)
 	}
+
 	return value, nil
 }
 

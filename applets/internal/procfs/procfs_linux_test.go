@@ -16,10 +16,12 @@ func TestOwn(t *testing.T) {
 	if err != nil || !slices.Contains(pids, pid) || !slices.Contains(pids, 1) {
 		t.Errorf("List = %v, %v, want 1 and %d among them", pids, err, pid)
 	}
+
 	stat, err := ReadStat(pid)
 	if err != nil || stat.PID != pid || stat.Parent != os.Getppid() || stat.Group != syscall.Getpgrp() || stat.Dead() {
 		t.Errorf("ReadStat = %+v, %v; parent is %d, group %d", stat, err, os.Getppid(), syscall.Getpgrp())
 	}
+
 	status, err := ReadStatus(pid)
 	if err != nil || status.UIDs.Real != os.Getuid() || status.GIDs.Effective != os.Getegid() {
 		t.Errorf("ReadStatus = %+v, %v; user is %d, group %d", status, err, os.Getuid(), os.Getegid())

@@ -29,6 +29,7 @@ func TestParseStat(t *testing.T) {
 			t.Errorf("ParseStat(%q) = %+v, %v, want %+v", line, got, err, want)
 		}
 	}
+
 	for _, line := range []string{
 		"", "1", "1 (init", "1 init) S 0", ")(", "1 (init) S 0 1 1",
 		strings.Replace(statLine(init), "1 (", "x (", 1),
@@ -85,12 +86,14 @@ func TestParseStatus(t *testing.T) {
 	if got, err := ParseStatus([]byte(status)); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("ParseStatus = %+v, %v, want %+v", got, err, want)
 	}
+
 	// What kernels before 4.3 and 4.10 do not have stays zero.
 	old := strings.NewReplacer("CapAmb:\t0000000000000401\n", "", "NoNewPrivs:\t1\n", "", "3000 4000 ", "").Replace(status)
 	want.Caps.Ambient, want.NoNewPrivileges, want.Groups = 0, false, nil
 	if got, err := ParseStatus([]byte(old)); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("ParseStatus of an old kernel's = %+v, %v, want %+v", got, err, want)
 	}
+
 	for _, bad := range []string{
 		"", "Name:\tx\n", "Uid:\t0 0 0 0\n",
 		strings.Replace(status, "1003", "", 1), strings.Replace(status, "1003", "x", 1), strings.Replace(status, "1003", "-1", 1),
@@ -110,6 +113,7 @@ func TestSets(t *testing.T) {
 	if c := CapSet(1<<21 | 1<<18); !c.Has(18, 21) || !c.Has() || c.Has(18, 19) {
 		t.Errorf("CapSet(%x) has not just 18 and 21", uint64(c))
 	}
+
 	for ids, want := range map[IDs]bool{{1, 1, 1, 7}: true, {1, 2, 1, 1}: false, {1, 1, 2, 1}: false} {
 		if got := ids.One(); got != want {
 			t.Errorf("One of %+v = %v, want %v", ids, got, want)
@@ -150,6 +154,7 @@ func TestParseCgroups(t *testing.T) {
 			t.Errorf("%s: %+v: Name = %v, Root = %v, want %v, %v", c.name, got, got.Name(id), got.Root(), c.names, c.root)
 		}
 	}
+
 	got, err := ParseCgroups([]byte("4:cpu,cpuacct:/a:b/c d\n0::/"))
 	if want := (Cgroups{{"4", "cpu,cpuacct", "/a:b/c d"}, {"0", "", "/"}}); err != nil || !got.Same(want) {
 		t.Errorf("ParseCgroups = %+v, %v, want %+v", got, err, want)
@@ -157,6 +162,7 @@ func TestParseCgroups(t *testing.T) {
 	if got.Same(got[:1]) || got.Same(Cgroups{{"4", "cpu,cpuacct", "/a"}, {"0", "", "/"}}) {
 		t.Errorf("%+v is the same as others", got)
 	}
+
 	for _, bad := range []string{"x", "1:x", "1:x:y", "1:x:", "\n", "1:name=x:y:/a:b"} {
 		if got, err := ParseCgroups([]byte(bad)); err == nil {
 			t.Errorf("ParseCgroups(%q) = %+v, want an error", bad, got)
@@ -186,6 +192,7 @@ func TestParseRealtimeTimeout(t *testing.T) {
 			t.Errorf("ParseRealtimeTimeout(%q) = %d, %v, want %d", line, got, err, want)
 		}
 	}
+
 	for _, bad := range []string{"", head, "Max realtime timeout", "Max realtime timeout  x y us\n"} {
 		if got, err := ParseRealtimeTimeout([]byte(bad)); err == nil {
 			t.Errorf("ParseRealtimeTimeout(%q) = %d, want an error", bad, got)
@@ -205,6 +212,7 @@ func FuzzParseStat(f *testing.F) {
 			}
 			return
 		}
+
 		line := statLine(got)
 		if again, err := ParseStat([]byte(line)); err != nil || again != got {
 			t.Errorf("ParseStat(%q) = %+v, but of the same written again %+v, %v", content, got, again, err)
@@ -223,10 +231,12 @@ func FuzzParseStatus(f *testing.F) {
 			}
 			return
 		}
+
 		noNewPrivileges := 0
 		if got.NoNewPrivileges {
 			noNewPrivileges = 1
 		}
+
 		u, g, c := got.UIDs, got.GIDs, got.Caps
 		text := fmt.Sprintf("Uid:\t%d %d %d %d\nGid:\t%d %d %d %d\nGroups:\t%s\nSigIgn:\t%x\nSigCgt:\t%x\n"+
 			"CapInh:\t%x\nCapPrm:\t%x\nCapEff:\t%x\nCapBnd:\t%x\nCapAmb:\t%x\nNoNewPrivs:\t%d\n",
@@ -249,10 +259,12 @@ func FuzzParseCgroups(f *testing.F) {
 			}
 			return
 		}
+
 		var text strings.Builder
 		for _, g := range got {
 			fmt.Fprintf(&text, "%s:%s:%s\n", g.Hierarchy, g.Controllers, g.Path)
 		}
+
 		if written := strings.TrimSuffix(text.String(), "\n"); written != strings.TrimSuffix(string(content), "\n") {
 			t.Errorf("ParseCgroups(%q) loses something: %q", content, written)
 		}
@@ -276,6 +288,7 @@ func FuzzParseRealtimeTimeout(f *testing.F) {
 		if err != nil {
 			return
 		}
+
 		text := "Max realtime timeout      unlimited"
 		if got != Unlimited {
 			text = fmt.Sprintf("Max realtime timeout      %d", got)

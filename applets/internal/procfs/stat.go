@@ -56,6 +56,7 @@ func ParseStat(content []byte) (Stat, error) {
 	if open < 0 || end < open {
 		return Stat{}, errors.New("no command in parentheses")
 	}
+
 	fields := bytes.Fields(content[end+1:])
 	if len(fields) <= statRSS {
 		return Stat{}, fmt.Errorf("%d fields after the command, want more than %d", len(fields), statRSS)
@@ -63,6 +64,7 @@ func ParseStat(content []byte) (Stat, error) {
 	if len(fields[statState]) != 1 {
 		return Stat{}, fmt.Errorf("state %q", fields[statState])
 	}
+
 	s := Stat{Command: string(content[open+1 : end]), State: fields[statState][0]}
 	for _, f := range []struct {
 		to   *int
@@ -80,6 +82,7 @@ func ParseStat(content []byte) (Stat, error) {
 		}
 		*f.to = n
 	}
+
 	var system uint64
 	for _, f := range []struct {
 		to   *uint64
@@ -96,6 +99,7 @@ func ParseStat(content []byte) (Stat, error) {
 		}
 		*f.to = n
 	}
+
 	s.CPU += system
 	return s, nil
 }

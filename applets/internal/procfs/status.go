@@ -64,6 +64,7 @@ func ParseStatus(content []byte) (Status, error) {
 		if !ok {
 			continue
 		}
+
 		value = strings.TrimSpace(value)
 		var err error
 		switch key {
@@ -94,13 +95,16 @@ func ParseStatus(content []byte) (Status, error) {
 		case "CapAmb":
 			err = parseMask(value, (*uint64)(&s.Caps.Ambient))
 		}
+
 		if err != nil {
 			return Status{}, fmt.Errorf("%s: %w", key, err)
 		}
 	}
+
 	if !users || !groups {
 		return Status{}, errors.New("no user or group IDs")
 	}
+
 	return s, nil
 }
 

@@ -105,12 +105,14 @@ func inState(state TCPState) ([]Socket, error) {
 		if err != nil {
 			return nil, err
 		}
+
 		for _, s := range sockets {
 			if s.State == state {
 				out = append(out, s)
 			}
 		}
 	}
+
 	return out, nil
 }
 
@@ -129,6 +131,7 @@ func parseTCP(r io.Reader) ([]Socket, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	return out, nil
 }
 
@@ -138,6 +141,7 @@ func eachSocket(r io.Reader, f func(Socket) bool) error {
 	if !lines.Scan() || !strings.HasPrefix(strings.TrimSpace(lines.Text()), "sl ") {
 		return errors.Join(errors.New("no heading"), lines.Err())
 	}
+
 	for number := 2; lines.Scan(); number++ {
 		s, err := parseSocket(strings.Fields(lines.Text()))
 		if err != nil {
@@ -147,6 +151,7 @@ func eachSocket(r io.Reader, f func(Socket) bool) error {
 			return nil
 		}
 	}
+
 	return lines.Err()
 }
 
@@ -155,6 +160,7 @@ func parseSocket(fields []string) (s Socket, err error) {
 	if len(fields) < 10 {
 		return Socket{}, fmt.Errorf("%d fields, want 10 or more", len(fields))
 	}
+
 	state, stateErr := strconv.ParseUint(fields[3], 16, 8)
 	uid, uidErr := strconv.ParseUint(fields[7], 10, 32)
 	inode, inodeErr := strconv.ParseUint(fields[9], 10, 64)
@@ -163,6 +169,7 @@ func parseSocket(fields []string) (s Socket, err error) {
 	if err := errors.Join(stateErr, uidErr, inodeErr, localErr, remoteErr); err != nil {
 		return Socket{}, err
 	}
+
 	return Socket{Local: local, Remote: remote, State: TCPState(state), UID: uint32(uid), Inode: inode}, nil
 }
 
@@ -175,9 +182,11 @@ func parseAddress(text string) (netip.AddrPort, error) {
 	if err != nil || portErr != nil || len(words) != 4 && len(words) != 16 {
 		return netip.AddrPort{}, fmt.Errorf("address %q is not hex:port", text)
 	}
+
 	for i := 0; i < len(words); i += 4 {
 		binary.NativeEndian.PutUint32(words[i:], binary.BigEndian.Uint32(words[i:]))
 	}
+
 	address, _ := netip.AddrFromSlice(words)
 	return netip.AddrPortFrom(address, uint16(port)), nil
 }

@@ -17,6 +17,7 @@ func TestListening(t *testing.T) {
 			continue
 		}
 		defer l.Close()
+
 		want := l.Addr().(*net.TCPAddr).AddrPort()
 		got, err := Listening()
 		if err != nil || !has(got, want) {
@@ -41,15 +42,18 @@ func TestSocketInodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+
 	second, err := net.Listen("unix", t.TempDir()+"/s")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer second.Close()
+
 	inodes, cut, err := SocketInodes(os.Getpid(), 1000)
 	if err != nil || cut {
 		t.Fatalf("SocketInodes = %v, %v, %v", inodes, cut, err)
 	}
+
 	want := l.Addr().(*net.TCPAddr).AddrPort()
 	found := false
 	err = EachSocket("/proc/net/tcp", func(s Socket) bool {
@@ -59,6 +63,7 @@ func TestSocketInodes(t *testing.T) {
 	if err != nil || !found {
 		t.Errorf("EachSocket: %v, want %v with one of the inodes %v", err, want, inodes)
 	}
+
 	foundUnix := false
 	err = EachUnixSocket("/proc/net/unix", func(s UnixSocket) bool {
 		foundUnix = foundUnix || s.Path == second.Addr().String() && s.Listening && slices.Contains(inodes, s.Inode)

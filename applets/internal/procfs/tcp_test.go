@@ -29,6 +29,7 @@ func TestParseTCP(t *testing.T) {
 	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
 		t.Skip("the captured text is of a little-endian machine")
 	}
+
 	for text, want := range map[string][]Socket{
 		tcpHeading: nil,
 		tcpText: {
@@ -54,6 +55,7 @@ func TestParseTCPRefuses(t *testing.T) {
 	if _, err := parseTCP(strings.NewReader(tcpHeading + line)); err != nil {
 		t.Fatalf("parseTCP(%q) = %v", line, err)
 	}
+
 	for _, text := range []string{
 		"", "garbage", line,
 		tcpHeading + "\n",

@@ -42,11 +42,13 @@ func eachUnixSocket(r io.Reader, f func(UnixSocket) bool) error {
 	if !lines.Scan() || !strings.HasPrefix(lines.Text(), "Num ") {
 		return fmt.Errorf("no heading: %w", orEOF(lines.Err()))
 	}
+
 	for lines.Scan() {
 		if s, ok := parseUnixSocket(lines.Text()); ok && !f(s) {
 			return nil
 		}
 	}
+
 	return lines.Err()
 }
 
@@ -73,10 +75,12 @@ func parseUnixSocket(line string) (UnixSocket, bool) {
 		}
 		fields[i], line = line[:end], line[end:]
 	}
+
 	flags, flagsErr := strconv.ParseUint(fields[3], 16, 32)
 	inode, inodeErr := strconv.ParseUint(fields[6], 10, 64)
 	if !strings.HasSuffix(fields[0], ":") || flagsErr != nil || inodeErr != nil {
 		return UnixSocket{}, false
 	}
+
 	return UnixSocket{Listening: flags&acceptCon != 0, Inode: inode, Path: strings.TrimPrefix(line, " ")}, true
 }

@@ -45,10 +45,12 @@ func newGate(own ed25519.PrivateKey, user string, files int) (*gate, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	config, err := mux.ServerTLS(own, user)
 	if err != nil {
 		return nil, err
 	}
+
 	return &gate{
 		door: door, tls: config,
 		unknown:   room{size: max(min(maxUnknown, files/8), 1)},
@@ -146,6 +148,7 @@ func (r *room) enter(conn net.Conn) (leave func()) {
 		dismiss(conn)
 		return func() {}
 	}
+
 	if r.waiting.Len() >= r.size {
 		r.dismissOldest()
 	}
@@ -203,6 +206,7 @@ func (r *rate) allows() bool {
 	if r.used >= r.most {
 		return false
 	}
+
 	r.used++
 	return true
 }

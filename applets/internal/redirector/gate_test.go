@@ -23,6 +23,7 @@ func TestRoom(t *testing.T) {
 	for i := range conns {
 		leaves[i] = r.enter(&conns[i])
 	}
+
 	for i := range conns {
 		if conns[i].closed != (i == 0) {
 			t.Errorf("connection %d of %d: closed %t", i, len(conns), conns[i].closed)
@@ -34,6 +35,7 @@ func TestRoom(t *testing.T) {
 			leave()
 		}
 	}
+
 	r.evict(3)
 	for i := range conns {
 		// Of the 8 that wait, the odd ones, the first 5 go.
@@ -83,9 +85,11 @@ func TestQuota(t *testing.T) {
 		}
 		return n
 	}
+
 	if got := had(); got != 2 {
 		t.Errorf("of 2 there were %d", got)
 	}
+
 	q.give()
 	if got := had(); got != 1 {
 		t.Errorf("of 1 that was given back there were %d", got)

@@ -51,24 +51,29 @@ func newRedirect(ctx context.Context, u *user, a mux.Attach) (*redirect, mux.Att
 			return nil, mux.Attached{}, err
 		}
 	}
+
 	if err := r.listen(ctx); err != nil {
 		return nil, mux.Attached{}, err
 	}
+
 	for _, address := range r.destinations() {
 		r.rules = append(r.rules, r.rule(address))
 	}
+
 	done := mux.Attached{Addresses: r.addresses}
 	var err error
 	if done.Backend, done.Mesh, err = r.table.attach(a.Backend, r.rules); err != nil {
 		r.unlisten()
 		return nil, mux.Attached{}, err
 	}
+
 	r.accepted.Go(r.accept)
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.stop = stop
 	if len(r.addresses) > 0 {
 		r.accepted.Go(func() { r.follow(following) })
 	}
+
 	return r, done, nil
 }
 
@@ -80,10 +85,12 @@ func (r *redirect) listen(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen for redirected connections: %w", err)
 	}
+
 	tcp, ok := listener.(*net.TCPListener)
 	if !ok {
 		return fmt.Errorf("listen for redirected connections: a %T", listener)
 	}
+
 	r.listener = tcp
 	r.table.listens(r.port(), true)
 	return nil
@@ -147,10 +154,12 @@ func (r *redirect) take(conn *mux.TCP) {
 		conn.Reset()
 		return
 	}
+
 	if !r.keep(conn) {
 		conn.Reset()
 		return
 	}
+
 	r.accepted.Go(func() {
 		defer r.forget(conn)
 		r.serve(conn, to)
@@ -186,10 +195,12 @@ func (r *redirect) keep(conn *mux.TCP) bool {
 		r.log.Warn("too many connections at once", "most", maxConns)
 		return false
 	}
+
 	if !r.files.take() {
 		r.log.Warn("too many open files for one more connection")
 		return false
 	}
+
 	r.conns[conn] = struct{}{}
 	r.table.hold()
 	return true
@@ -233,6 +244,7 @@ func (r *redirect) detach() error {
 		r.mu.Unlock()
 		return nil
 	}
+
 	r.detached = true
 	rules := r.rules
 	r.mu.Unlock()
@@ -282,15 +294,18 @@ func (r *redirect) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.detached {
 		return nil
 	}
+
 	kept, added, removed := r.difference(now)
 	if len(added)+len(removed) == 0 {
 		return nil
 	}
+
 	added, err = r.table.change(added, removed)
 	r.rules, r.addresses = append(kept, added...), now
 	return errors.Join(err, r.session.Notify(mux.EventMoved, mux.Moved{ID: r.attach.ID, Addresses: now}))
@@ -301,6 +316,7 @@ func (r *redirect) difference(now []netip.Addr) (kept, added, removed []netfilte
 	for _, address := range now {
 		wanted[address] = true
 	}
+
 	for _, rule := range r.rules {
 		if wanted[rule.Address] {
 			kept = append(kept, rule)
@@ -309,10 +325,12 @@ func (r *redirect) difference(now []netip.Addr) (kept, added, removed []netfilte
 			removed = append(removed, rule)
 		}
 	}
+
 	for _, address := range now {
 		if wanted[address] {
 			added = append(added, r.rule(address))
 		}
 	}
+
 	return kept, added, removed
 }

@@ -39,6 +39,7 @@ func TestNameServers(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	want := []netip.Addr{netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("fe80::1")}
 	if got := nameServers(file); !reflect.DeepEqual(got, want) {
 		t.Errorf("nameServers = %v, want %v", got, want)
@@ -125,14 +126,17 @@ func TestMoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
+
 	r.listener = listener
 	if _, _, err := table.attach("auto", r.rules); err != nil {
 		t.Fatal(err)
 	}
+
 	kept, added, removed := r.difference([]netip.Addr{two, three})
 	if len(kept) != 1 || kept[0].Address != two || len(added) != 1 || added[0].Address != three || len(removed) != 1 || removed[0].Address != one {
 		t.Errorf("difference = %v, %v, %v", kept, added, removed)
 	}
+
 	added, err = table.change(added, removed)
 	if err == nil || len(added) != 0 {
 		t.Errorf("change = %v, %v, want the refusal and no rule", added, err)
@@ -152,12 +156,14 @@ func TestRequests(t *testing.T) {
 		_, err := u.handle(t.Context(), name, json.RawMessage(body))
 		return err
 	}
+
 	if err := ask(mux.RequestAttach, `{"id":1,"port":80}`); err == nil || !strings.Contains(err.Error(), "hello comes before") {
 		t.Errorf("attach before hello = %v", err)
 	}
 	if err := ask(mux.RequestHello, `{"holder":"me@here"}`); err != nil || u.holder != "me@here" {
 		t.Errorf("hello = %v, holder %q", err, u.holder)
 	}
+
 	for body, want := range map[string]string{
 		`{"id":1}`:                       "port 0",
 		`{"id":1,"port":4000}`:           "the manager's own",
@@ -170,9 +176,11 @@ func TestRequests(t *testing.T) {
 			t.Errorf("attach %s = %v, want %q", body, err, want)
 		}
 	}
+
 	if err := ask(mux.RequestDetach, `{"id":9}`); err == nil || !strings.Contains(err.Error(), "no redirect 9") {
 		t.Errorf("detach of none = %v", err)
 	}
+
 	var refused *mux.RemoteError
 	if err := ask("dance", `null`); !errors.As(err, &refused) || refused.Code != mux.CodeUnsupported {
 		t.Errorf("an unknown request = %v", err)

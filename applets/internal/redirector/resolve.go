@@ -21,6 +21,7 @@ func nameServers(file string) []netip.Addr {
 		return nil
 	}
 	defer f.Close()
+
 	var servers []netip.Addr
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
@@ -32,6 +33,7 @@ func nameServers(file string) []netip.Addr {
 			servers = append(servers, server.WithZone(""))
 		}
 	}
+
 	return servers
 }
 
@@ -47,13 +49,16 @@ func resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	if address, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{address.Unmap()}, nil
 	}
+
 	found, err := newResolver().LookupNetIP(ctx, "ip", host)
 	if err != nil {
 		return nil, fmt.Errorf("resolve %s in the pod: %w", host, err)
 	}
+
 	for i := range found {
 		found[i] = found[i].Unmap()
 	}
+
 	slices.SortFunc(found, netip.Addr.Compare)
 	return slices.Compact(found), nil
 }

@@ -93,6 +93,7 @@ func (s *Server) Serve(ctx context.Context, listener, older net.Listener) error 
 			all.Go(func() { s.receive(ctx, conn, challenge) })
 		}
 	})
+
 	all.Wait()
 	return nil
 }
@@ -168,6 +169,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	case <-link.Done():
 	case <-ctx.Done():
 	}
+
 	u.end()
 	_ = link.Close()
 }

@@ -67,6 +67,7 @@ func (t *table) attach(name string, rules []netfilter.Redirect) (backend, mesh s
 	if err := t.ready(name); err != nil {
 		return "", "", err
 	}
+
 	for i, rule := range rules {
 		if err := t.backend.Attach(rule); err != nil {
 			for _, made := range rules[:i] {
@@ -76,6 +77,7 @@ func (t *table) attach(name string, rules []netfilter.Redirect) (backend, mesh s
 			return "", "", explain(rule, err)
 		}
 	}
+
 	t.users++
 	return t.backend.Name(), t.mesh, nil
 }
@@ -85,6 +87,7 @@ func (t *table) ready(name string) error {
 	if t.closed {
 		return errors.New("the manager is ending")
 	}
+
 	if t.backend != nil {
 		if name != "auto" && name != t.backend.Name() {
 			return refusal(mux.CodeUnsupported, "leave --netfilter out, or wait until the others have ended",
@@ -92,10 +95,12 @@ func (t *table) ready(name string) error {
 		}
 		return nil
 	}
+
 	mesh, err := netfilter.Mesh()
 	if err != nil {
 		t.log.Warn("look for a service mesh", "err", err)
 	}
+
 	t.reserve.give()
 	t.backend, err = t.open(name, netfilter.Config{ID: t.id, Mark: Mark, Spare: spared(), LoopbackOnly: mesh != ""})
 	if err != nil {
@@ -103,6 +108,7 @@ func (t *table) ready(name string) error {
 		t.reserve.take()
 		return refusal(mux.CodeUnsupported, "redirects need nftables in the node's kernel, or an image with iptables in it", "%v", err)
 	}
+
 	t.mesh = mesh
 	return nil
 }
@@ -124,9 +130,11 @@ func (t *table) change(add, remove []netfilter.Redirect) (added []netfilter.Redi
 	if t.backend == nil {
 		return nil, nil
 	}
+
 	for _, rule := range remove {
 		err = errors.Join(err, t.backend.Detach(rule))
 	}
+
 	for _, rule := range add {
 		if attachErr := t.backend.Attach(rule); attachErr != nil {
 			err = errors.Join(err, explain(rule, attachErr))
@@ -134,6 +142,7 @@ func (t *table) change(add, remove []netfilter.Redirect) (added []netfilter.Redi
 		}
 		added = append(added, rule)
 	}
+
 	return added, err
 }
 
@@ -166,6 +175,7 @@ func (t *table) settle() {
 	if t.timer != nil {
 		t.timer.Stop()
 	}
+
 	t.timer = time.AfterFunc(linger, func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -213,8 +223,10 @@ func spared() []netip.AddrPort {
 			spare = append(spare, netip.AddrPortFrom(host, uint16(port)))
 		}
 	}
+
 	for _, server := range nameServers("/etc/resolv.conf") {
 		spare = append(spare, netip.AddrPortFrom(server, 53), netip.AddrPortFrom(server, 853))
 	}
+
 	return spare
 }

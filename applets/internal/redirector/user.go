@@ -54,6 +54,7 @@ func (u *user) handle(ctx context.Context, name string, body json.RawMessage) (a
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+
 	switch name {
 	case mux.RequestHello:
 		return decoded(body, u.hello)
@@ -66,6 +67,7 @@ func (u *user) handle(ctx context.Context, name string, body json.RawMessage) (a
 	case mux.RequestBye:
 		return struct{}{}, u.settle(ctx)
 	}
+
 	return nil, refusal(mux.CodeUnsupported, "the manager in the pod is of another version than this kdiag", "no request %q is known", name)
 }
 
@@ -105,9 +107,11 @@ func holderName(name string) string {
 		}
 		kept = append(kept, byte(r))
 	}
+
 	if len(kept) == 0 {
 		return "unknown"
 	}
+
 	return string(kept)
 }
 
@@ -118,6 +122,7 @@ func (u *user) listeners() (mux.Listeners, error) {
 	if err != nil {
 		return mux.Listeners{}, fmt.Errorf("list the listening sockets: %w", err)
 	}
+
 	seen := map[uint16]bool{}
 	var found mux.Listeners
 	for _, socket := range sockets {
@@ -128,6 +133,7 @@ func (u *user) listeners() (mux.Listeners, error) {
 		seen[port] = true
 		found.Ports = append(found.Ports, port)
 	}
+
 	return found, nil
 }
 
@@ -138,6 +144,7 @@ func (u *user) attach(ctx context.Context, a mux.Attach) (mux.Attached, error) {
 	if err := u.check(a); err != nil {
 		return mux.Attached{}, err
 	}
+
 	r, done, err := newRedirect(ctx, u, a)
 	if err != nil {
 		return mux.Attached{}, err
@@ -145,12 +152,14 @@ func (u *user) attach(ctx context.Context, a mux.Attach) (mux.Attached, error) {
 	if !u.keep(r) {
 		return mux.Attached{}, errors.Join(errors.New("the session is ending"), r.end())
 	}
+
 	if !a.Outgoing {
 		done.Established, done.TakenOver, err = u.established(ctx, a)
 		if err != nil {
 			r.log.Warn("established connections", "err", err)
 		}
 	}
+
 	return done, nil
 }
 
@@ -169,6 +178,7 @@ func (u *user) check(a mux.Attach) error {
 	case u.redirects[a.ID] != nil:
 		return fmt.Errorf("redirect %d is there already", a.ID)
 	}
+
 	return nil
 }
 
@@ -189,12 +199,14 @@ func (u *user) established(ctx context.Context, a mux.Attach) (stay, closed int,
 		// Where the kernel cannot, those that stay are counted.
 		closed, err = sockdiag.Destroy(ctx, a.Port, nil)
 	}
+
 	sockets, countErr := procfs.Established()
 	for _, socket := range sockets {
 		if socket.Local.Port() == a.Port {
 			stay++
 		}
 	}
+
 	return stay, closed, errors.Join(err, countErr)
 }
 
@@ -217,6 +229,7 @@ func (u *user) settle(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+
 	return nil
 }
 

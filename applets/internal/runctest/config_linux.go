@@ -16,14 +16,17 @@ func config(s Spec) object {
 		// As execve leaves them for other users than root.
 		effective = ambient
 	}
+
 	noFile := s.NoFile
 	if noFile == 0 {
 		noFile = 1024
 	}
+
 	cwd := s.Cwd
 	if cwd == "" {
 		cwd = "/"
 	}
+
 	return object{
 		"ociVersion": "1.0.2",
 		"process": object{
@@ -66,6 +69,7 @@ func namespaces(s Spec) []object {
 	if !s.HostPIDs {
 		pod = append(pod, "pid")
 	}
+
 	file := map[string]string{"network": "net"}
 	for _, kind := range pod {
 		namespace := object{"type": kind}
@@ -78,9 +82,11 @@ func namespaces(s Spec) []object {
 		}
 		list = append(list, namespace)
 	}
+
 	if s.PrivateCgroups {
 		list = append(list, object{"type": "cgroup"})
 	}
+
 	return list
 }
 
@@ -97,6 +103,7 @@ func seccomp(s Spec) object {
 	if !slices.Contains(s.Caps, "SYS_PTRACE") {
 		forbidden = append(forbidden, "kcmp", "pidfd_getfd")
 	}
+
 	forbidden = append(append(forbidden, "userfaultfd", "keyctl"), s.Forbidden...)
 	return object{
 		"defaultAction": "SCMP_ACT_ALLOW",

@@ -58,20 +58,24 @@ func (c *Container) Terminal(t *testing.T, args ...string) *Terminal {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
+
 	socket, pidFile := filepath.Join(dir, "s"), filepath.Join(dir, "pid")
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer listener.Close()
+
 	line := []string{"exec", "--tty", "--detach", "--console-socket=" + socket, "--pid-file=" + pidFile, c.ID}
 	if out, err := c.runc(append(line, args...)...).CombinedOutput(); err != nil {
 		t.Fatalf("runc exec: %v\n%s", err, out)
 	}
+
 	master, err := receive(listener)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	pid := readPID(t, pidFile)
 	terminal := &Terminal{File: master, PID: pid, wait: waiter(pid)}
 	t.Cleanup(func() {
@@ -79,6 +83,7 @@ func (c *Container) Terminal(t *testing.T, args ...string) *Terminal {
 		terminal.wait()
 		_ = master.Close()
 	})
+
 	return terminal
 }
 
@@ -89,15 +94,18 @@ func receive(listener *net.UnixListener) (*os.File, error) {
 		return nil, err
 	}
 	defer conn.Close()
+
 	name, rights := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
 	_, n, _, _, err := conn.ReadMsgUnix(name, rights)
 	if err != nil {
 		return nil, err
 	}
+
 	messages, err := unix.ParseSocketControlMessage(rights[:n])
 	if err != nil || len(messages) != 1 {
 		return nil, fmt.Errorf("%d control messages: %w", len(messages), err)
 	}
+
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil {
 		return nil, err
@@ -105,5 +113,6 @@ func receive(listener *net.UnixListener) (*os.File, error) {
 	if err := unix.SetNonblock(fds[0], true); err != nil {
 		return nil, err
 	}
+
 	return os.NewFile(uintptr(fds[0]), "terminal"), nil
 }

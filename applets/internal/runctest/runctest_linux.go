@@ -56,6 +56,7 @@ var binary = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("KDIAG_BINARY"); path != "" {
 		return filepath.Abs(path)
 	}
+
 	// Of a fixed name, so that it is not built into ever more directories.
 	path := filepath.Join(os.TempDir(), "kdiag-runctest-"+strconv.Itoa(os.Getpid()))
 	cmd := exec.Command("go", "build", "-o", path, "kdiag")
@@ -63,6 +64,7 @@ var binary = sync.OnceValues(func() (string, error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", &buildError{string(out), err}
 	}
+
 	return path, nil
 })
 
@@ -152,6 +154,7 @@ func Start(t *testing.T, spec Spec) *Container {
 	if c.ID == "" {
 		c.ID = NewID()
 	}
+
 	writeRoot(t, c.Root, spec)
 	config, err := json.Marshal(config(spec))
 	if err != nil {
@@ -160,6 +163,7 @@ func Start(t *testing.T, spec Spec) *Container {
 	if err := os.WriteFile(filepath.Join(bundle, "config.json"), config, 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	pidFile := filepath.Join(bundle, "pid")
 	cmd := c.runc("run", "--detach", "--bundle="+bundle, "--pid-file="+pidFile, c.ID)
 	// A file, not a pipe: the container has it as long as it lives.
@@ -168,14 +172,17 @@ func Start(t *testing.T, spec Spec) *Container {
 		t.Fatal(err)
 	}
 	defer log.Close()
+
 	cmd.Stdout, cmd.Stderr = log, log
 	if spec.Stdout != nil {
 		cmd.Stdout = spec.Stdout
 	}
+
 	if err := cmd.Run(); err != nil {
 		said, _ := os.ReadFile(log.Name())
 		t.Fatalf("runc run: %v\n%s", err, said)
 	}
+
 	c.PID = readPID(t, pidFile)
 	c.wait = waiter(c.PID)
 	t.Cleanup(func() { c.Remove(t) })
@@ -213,6 +220,7 @@ func writeRoot(t *testing.T, root string, spec Spec) {
 			t.Fatal(err)
 		}
 	}
+
 	mkdir := func(dir string) {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -221,6 +229,7 @@ func writeRoot(t *testing.T, root string, spec Spec) {
 			t.Fatal(err)
 		}
 	}
+
 	mkdir(root)
 	if spec.Cwd != "" {
 		mkdir(filepath.Join(root, spec.Cwd))
@@ -228,12 +237,14 @@ func writeRoot(t *testing.T, root string, spec Spec) {
 	if spec.Binary {
 		link(t, Binary(t), filepath.Join(root, "kdiag"))
 	}
+
 	for name, content := range spec.Files {
 		file := filepath.Join(root, name)
 		mkdir(filepath.Dir(file))
 		if err := os.WriteFile(file, content, 0o755); err != nil {
 			t.Fatal(err)
 		}
+
 		owner := spec.Owner
 		if name == spec.ExecuteOnly {
 			owner = 0
@@ -241,6 +252,7 @@ func writeRoot(t *testing.T, root string, spec Spec) {
 				t.Fatal(err)
 			}
 		}
+
 		if err := os.Chown(file, owner, owner); err != nil {
 			t.Fatal(err)
 		}
@@ -253,6 +265,7 @@ func link(t *testing.T, from, to string) {
 	if os.Link(from, to) == nil {
 		return
 	}
+
 	content, err := os.ReadFile(from)
 	if err == nil {
 		err = os.WriteFile(to, content, 0o755)

@@ -125,6 +125,7 @@ func (s Snapshot) Ports() []uint16 {
 		}
 		ports = append(ports, address.Port())
 	}
+
 	slices.Sort(ports)
 	return slices.Compact(ports)
 }
@@ -134,6 +135,7 @@ func Decode(line []byte) (Snapshot, error) {
 	if len(line) > Most {
 		return Snapshot{}, fmt.Errorf("%d bytes, over the bound of %d", len(line), Most)
 	}
+
 	var s Snapshot
 	if err := json.Unmarshal(line, &s); err != nil {
 		return Snapshot{}, err
@@ -141,5 +143,6 @@ func Decode(line []byte) (Snapshot, error) {
 	if s.Time.IsZero() {
 		return Snapshot{}, fmt.Errorf("it has no time, so it is no snapshot")
 	}
+
 	return s, nil
 }

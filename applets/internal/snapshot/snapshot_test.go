@@ -29,6 +29,7 @@ func TestDecode(t *testing.T) {
 	if got, err := Decode(line); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("Decode(%s) = %+v, %v, want %+v", line, got, err, want)
 	}
+
 	for _, bad := range []string{"", "{}", "null", "kdiag v1", `{"time":1}`, string(line) + "x", strings.Repeat(" ", Most+1)} {
 		if got, err := Decode([]byte(bad)); err == nil || !reflect.DeepEqual(got, Snapshot{}) {
 			t.Errorf("Decode(%.40q) = %+v, %v, want an error", bad, got, err)
@@ -76,11 +77,13 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			return
 		}
+
 		written, err := json.Marshal(got)
 		if err != nil {
 			// A year that RFC 3339 cannot write.
 			return
 		}
+
 		if again, err := Decode(written); err != nil || !reflect.DeepEqual(again.Ports(), got.Ports()) || len(again.Processes) != len(got.Processes) {
 			t.Errorf("Decode(%q) = %+v, but of the same written again %+v, %v", line, got, again, err)
 		}

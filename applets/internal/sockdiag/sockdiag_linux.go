@@ -32,11 +32,13 @@ func destroy(ctx context.Context, port uint16, match func(Connection) bool) (cou
 		return 0, unsupported(err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
+
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := conn.SetDeadline(deadline); err != nil {
 			return 0, err
 		}
 	}
+
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		n, err := destroyFamily(ctx, conn, family, port, match)
 		count += n
@@ -44,6 +46,7 @@ func destroy(ctx context.Context, port uint16, match func(Connection) bool) (cou
 			return count, err
 		}
 	}
+
 	return count, nil
 }
 
@@ -52,6 +55,7 @@ func destroyFamily(ctx context.Context, conn *netlink.Conn, family uint8, port u
 	if err != nil {
 		return 0, unsupported(err)
 	}
+
 	count := 0
 	for _, m := range messages {
 		id, c, ok := parse(m.Data)
@@ -61,6 +65,7 @@ func destroyFamily(ctx context.Context, conn *netlink.Conn, family uint8, port u
 		if err := ctx.Err(); err != nil {
 			return count, err
 		}
+
 		_, err := conn.Execute(message(sockDestroy, netlink.Acknowledge, family, id))
 		if errors.Is(err, unix.ENOENT) {
 			continue // it ended meanwhile
@@ -68,8 +73,10 @@ func destroyFamily(ctx context.Context, conn *netlink.Conn, family uint8, port u
 		if err != nil {
 			return count, unsupported(err)
 		}
+
 		count++
 	}
+
 	return count, nil
 }
 
@@ -125,6 +132,7 @@ func parse(data []byte) (id []byte, c Connection, ok bool) {
 	if len(data) < messageSize {
 		return nil, Connection{}, false
 	}
+
 	id = data[sockidOffset:][:sockidSize]
 	c = Connection{
 		Local:  addrPort(data[0], id[4:20], id[0:2]),
@@ -132,6 +140,7 @@ func parse(data []byte) (id []byte, c Connection, ok bool) {
 		UID:    binary.NativeEndian.Uint32(data[uidOffset:]),
 		Inode:  binary.NativeEndian.Uint32(data[inodeOffset:]),
 	}
+
 	return id, c, true
 }
 

@@ -23,6 +23,7 @@ func echo(t *testing.T, address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { l.Close() })
 	go func() {
 		for {
@@ -71,27 +72,33 @@ func TestDestroy(t *testing.T) {
 			of8080 = append(of8080, dial(t, address))
 		}
 	}
+
 	for _, address := range []string{"127.0.0.1:8081", "[::1]:8081"} {
 		others = append(others, dial(t, address))
 	}
+
 	spared := of8080[0].LocalAddr().(*net.TCPAddr).AddrPort()
 	n, err := Destroy(t.Context(), 8080, func(c Connection) bool { return c.Remote != spared })
 	if err != nil || n != len(of8080)-1 {
 		t.Fatalf("Destroy = %d, %v, want %d", n, err, len(of8080)-1)
 	}
+
 	for _, c := range of8080[1:] {
 		if err := carries(c); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
 			t.Errorf("connection to %s after Destroy = %v, want a reset", c.RemoteAddr(), err)
 		}
 	}
+
 	for _, c := range append(others, of8080[0]) {
 		if err := carries(c); err != nil {
 			t.Errorf("connection to %s after Destroy = %v, want that it lives", c.RemoteAddr(), err)
 		}
 	}
+
 	if n, err := Destroy(t.Context(), 8080, nil); err != nil || n != 1 {
 		t.Errorf("second Destroy = %d, %v, want 1", n, err)
 	}
+
 	dial(t, "127.0.0.1:8080") // the listener lives
 }
 

@@ -110,6 +110,7 @@ func (k *kinds) count(text string, summarize func(leftOut int)) bool {
 	} else {
 		own.seen = now
 	}
+
 	if own.written < first {
 		own.written++
 		return true
@@ -122,6 +123,7 @@ func (k *kinds) count(text string, summarize func(leftOut int)) bool {
 		time.AfterFunc(own.wait, func() { k.summarize(own) })
 		own.wait = min(2*own.wait, longest)
 	}
+
 	return false
 }
 
@@ -133,11 +135,13 @@ func (k *kinds) of(text string) *kind {
 	if len(k.known) >= maxKinds {
 		text = ""
 	}
+
 	own := k.known[text]
 	if own == nil {
 		own = &kind{}
 		k.known[text] = own
 	}
+
 	return own
 }
 

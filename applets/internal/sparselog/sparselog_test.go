@@ -38,18 +38,21 @@ func TestDaysUnderAttack(t *testing.T) {
 			log.With("redirect", 1).Warn("refused", "peer", "127.0.0.1:40000", "err", err)
 			time.Sleep(time.Second / perSecond)
 		}
+
 		time.Sleep(longest)
 
 		text := out.String()
 		if len(text) > 64<<10 {
 			t.Errorf("%d bytes after %d days", len(text), days)
 		}
+
 		counted := first
 		for line := range strings.Lines(text) {
 			if _, after, ok := strings.Cut(line, "leftOut="); ok {
 				counted += number(t, strings.TrimSpace(after))
 			}
 		}
+
 		if want := days * 24 * 3600 * perSecond; counted != want {
 			t.Errorf("the log tells of %d refusals, want %d", counted, want)
 		}
@@ -76,6 +79,7 @@ func TestKindsAreApart(t *testing.T) {
 		for range 1000 {
 			log.Warn("refused")
 		}
+
 		log.Error("end the redirect", "err", errors.New("no such table"))
 		log.Debug("not even a warning")
 		if text := out.String(); strings.Count(text, "\n") != first+1 || !strings.Contains(text, "no such table") {

@@ -40,6 +40,7 @@ func (l *Line) Show(what string) {
 	if l.ended || what == l.text {
 		return
 	}
+
 	fmt.Fprint(l.out, eraseLine, what)
 	l.text = what
 }

@@ -46,10 +46,12 @@ func run(args []string) int {
 			}
 		}
 	}
+
 	fmt.Fprint(os.Stderr, "usage: kube SERVER [FLAG...], where SERVER is one of")
 	for _, s := range servers {
 		fmt.Fprint(os.Stderr, " ", s.name)
 	}
+
 	fmt.Fprintln(os.Stderr)
 	return 2
 }
