@@ -22,17 +22,21 @@ var mayImport = []struct {
 	pkg     string
 	imports []string
 }{
-	{"kdiag/applets/internal/redirector", []string{"kdiag/applets/internal/", "kdiag/mux", "kdiag/netfilter"}},
-	// What one applet does in the pod and another one too: built on what reads /proc.
-	{"kdiag/applets/internal/credentials", []string{"kdiag/applets/internal/procfs"}},
-	{"kdiag/applets/internal/lockdown", []string{"kdiag/applets/internal/procfs"}},
-	{"kdiag/applets/internal/podproc", []string{"kdiag/applets", "kdiag/applets/internal/procfs"}},
-	// The laptop's side of what runs in a shell container, for more than one applet.
-	{"kdiag/applets/internal/inspection", []string{"kdiag/applets", "kdiag/applets/kubeflags", "kdiag/applets/internal/snapshot", "kdiag/kube"}},
-	{"kdiag/applets/internal/", []string{"kdiag/applets"}},
+	// What runs in the pod. It knows no Kubernetes.
+	{"kdiag/applets/internal/pod/redirectserver", []string{"kdiag/applets/internal/pod/", "kdiag/mux", "kdiag/netfilter"}},
+	{"kdiag/applets/internal/pod/podproc", []string{"kdiag/applets", "kdiag/applets/internal/pod/procfs"}},
+	{"kdiag/applets/internal/pod/", []string{"kdiag/applets/internal/pod/procfs"}},
+	{"kdiag/applets/enter", []string{"kdiag/applets", "kdiag/applets/internal/pod/", "kdiag/scratch-shell"}},
+	{"kdiag/applets/inspect", []string{"kdiag/applets", "kdiag/applets/internal/pod/", "kdiag/applets/internal/snapshot"}},
+	{"kdiag/applets/manager", []string{"kdiag/applets", "kdiag/applets/internal/pod/", "kdiag/mux", "kdiag/netfilter"}},
+	// What runs on the laptop. It knows nothing of the kernel's tables.
+	{"kdiag/applets/internal/laptop/", []string{"kdiag/applets", "kdiag/applets/kubeflags", "kdiag/applets/internal/laptop/", "kdiag/applets/internal/snapshot", "kdiag/kube", "kdiag/mux"}},
+	{"kdiag/applets/internal/testkit/", nil},
+	{"kdiag/applets/internal/snapshot", nil},
 	{"kdiag/applets/reference", []string{"kdiag/applets"}},
 	{"kdiag/applets/kubeflags", []string{"kdiag/applets", "kdiag/kube", "kdiag/mux"}},
-	{"kdiag/applets/", []string{"kdiag/applets", "kdiag/applets/kubeflags", "kdiag/applets/internal/", "kdiag/kube", "kdiag/mux", "kdiag/netfilter", "kdiag/scratch-shell"}},
+	{"kdiag/applets/image", []string{"kdiag/applets", "kdiag/applets/internal/laptop/"}},
+	{"kdiag/applets/", []string{"kdiag/applets", "kdiag/applets/kubeflags", "kdiag/applets/internal/laptop/", "kdiag/applets/internal/snapshot", "kdiag/kube", "kdiag/mux"}},
 	{"kdiag/applets", nil},
 	{"kdiag/kube", []string{"kdiag/mux"}},
 	{forAll, nil},

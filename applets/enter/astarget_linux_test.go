@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"kdiag/applets/internal/runctest"
+	"kdiag/applets/internal/testkit/runctest"
 )
 
 // rights is what /proc/self/status tells about users, groups and capabilities.

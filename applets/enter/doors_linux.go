@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/credentials"
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/credentials"
+	"kdiag/applets/internal/pod/procfs"
 
 	"golang.org/x/sys/unix"
 )

@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/lockdown"
-	"kdiag/applets/internal/podproc"
+	"kdiag/applets/internal/pod/lockdown"
+	"kdiag/applets/internal/pod/podproc"
 	scratchshell "kdiag/scratch-shell"
 
 	"github.com/urfave/cli/v2"

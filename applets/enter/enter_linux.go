@@ -9,10 +9,10 @@ import (
 	"strings"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/confine"
-	"kdiag/applets/internal/credentials"
-	"kdiag/applets/internal/lastuse"
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/confine"
+	"kdiag/applets/internal/pod/credentials"
+	"kdiag/applets/internal/pod/lastuse"
+	"kdiag/applets/internal/pod/procfs"
 
 	"golang.org/x/sys/unix"
 )

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"kdiag/applets/internal/podproc"
+	"kdiag/applets/internal/pod/podproc"
 )
 
 func TestCheck(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"kdiag/applets/internal/runctest"
+	"kdiag/applets/internal/testkit/runctest"
 )
 
 // TestSharedPIDs has a pod whose containers share a PID namespace, or have

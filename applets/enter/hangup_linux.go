@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"time"
 
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/procfs"
 )
 
 // The bounds on how long a hang-up waits.

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"kdiag/applets/internal/procfs"
-	"kdiag/applets/internal/runctest"
+	"kdiag/applets/internal/pod/procfs"
+	"kdiag/applets/internal/testkit/runctest"
 )
 
 // line is a lifeline, held by its stdin.

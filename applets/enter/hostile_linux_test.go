@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"kdiag/applets/internal/runctest"
+	"kdiag/applets/internal/testkit/runctest"
 )
 
 // leaveMark is a program of the target's that says by a file that it was executed, and by whom.

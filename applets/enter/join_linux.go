@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/procfs"
 
 	"golang.org/x/sys/unix"
 )

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 
-	"kdiag/applets/internal/footprint"
-	"kdiag/applets/internal/lockdown"
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/footprint"
+	"kdiag/applets/internal/pod/lockdown"
+	"kdiag/applets/internal/pod/procfs"
 
 	"golang.org/x/sys/unix"
 )

@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/procfs"
 )
 
 func TestMarker(t *testing.T) {

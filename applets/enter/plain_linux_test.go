@@ -7,8 +7,8 @@ import (
 	"syscall"
 	"testing"
 
-	"kdiag/applets/internal/procfs"
-	"kdiag/applets/internal/runctest"
+	"kdiag/applets/internal/pod/procfs"
+	"kdiag/applets/internal/testkit/runctest"
 )
 
 // TestToolsShowNamesPlainly has a target whose process and file names are escape sequences.

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"kdiag/applets/internal/procfs"
-	"kdiag/applets/internal/runctest"
+	"kdiag/applets/internal/pod/procfs"
+	"kdiag/applets/internal/testkit/runctest"
 	scratchshell "kdiag/scratch-shell"
 )
 

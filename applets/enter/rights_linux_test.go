@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"kdiag/applets/internal/procfs"
-	"kdiag/applets/internal/runctest"
+	"kdiag/applets/internal/pod/procfs"
+	"kdiag/applets/internal/testkit/runctest"
 )
 
 // shellRights are the capabilities of the shell of each profile, as docs/security.md has them.

@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"testing"
 
-	"kdiag/applets/internal/procfs"
-	"kdiag/applets/internal/runctest"
+	"kdiag/applets/internal/pod/procfs"
+	"kdiag/applets/internal/testkit/runctest"
 )
 
 // rungs are the ways into a target, each by exactly its capabilities.

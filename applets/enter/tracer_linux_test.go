@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"syscall"
 
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/procfs"
 )
 
 // traceArgument makes the test binary a program that tries to get hold of a process.

@@ -6,8 +6,8 @@ import (
 	"io/fs"
 	"slices"
 
-	"kdiag/applets/internal/credentials"
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/credentials"
+	"kdiag/applets/internal/pod/procfs"
 	"kdiag/applets/internal/snapshot"
 
 	"golang.org/x/sys/unix"

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/lockdown"
-	"kdiag/applets/internal/podproc"
+	"kdiag/applets/internal/pod/lockdown"
+	"kdiag/applets/internal/pod/podproc"
 
 	"github.com/urfave/cli/v2"
 )

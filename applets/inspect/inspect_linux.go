@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/credentials"
-	"kdiag/applets/internal/lastuse"
-	"kdiag/applets/internal/lockdown"
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/credentials"
+	"kdiag/applets/internal/pod/lastuse"
+	"kdiag/applets/internal/pod/lockdown"
+	"kdiag/applets/internal/pod/procfs"
 
 	"golang.org/x/sys/unix"
 )

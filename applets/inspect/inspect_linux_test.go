@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"kdiag/applets/internal/runctest"
 	"kdiag/applets/internal/snapshot"
+	"kdiag/applets/internal/testkit/runctest"
 	scratchshell "kdiag/scratch-shell"
 )
 

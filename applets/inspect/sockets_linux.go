@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/procfs"
 	"kdiag/applets/internal/snapshot"
 )
 

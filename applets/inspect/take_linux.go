@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"kdiag/applets/internal/credentials"
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/credentials"
+	"kdiag/applets/internal/pod/procfs"
 	"kdiag/applets/internal/snapshot"
 )
 

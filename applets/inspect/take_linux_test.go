@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"kdiag/applets/internal/credentials"
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/credentials"
+	"kdiag/applets/internal/pod/procfs"
 	"kdiag/applets/internal/snapshot"
 )
 

@@ -7,7 +7,7 @@ import (
 	"sync"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/statusline"
+	"kdiag/applets/internal/laptop/statusline"
 	"kdiag/mux/wire"
 )
 

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/statusline"
+	"kdiag/applets/internal/laptop/statusline"
 	"kdiag/kube"
 )
 

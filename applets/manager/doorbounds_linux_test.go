@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/procfs"
 	"kdiag/mux"
 
 	"github.com/hashicorp/yamux"

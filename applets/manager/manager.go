@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/lockdown"
+	"kdiag/applets/internal/pod/lockdown"
 	"kdiag/mux"
 
 	"github.com/urfave/cli/v2"

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/footprint"
-	"kdiag/applets/internal/lastuse"
-	"kdiag/applets/internal/lockdown"
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/footprint"
+	"kdiag/applets/internal/pod/lastuse"
+	"kdiag/applets/internal/pod/lockdown"
+	"kdiag/applets/internal/pod/procfs"
 	"kdiag/mux"
 
 	"golang.org/x/sys/unix"

@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"kdiag/applets/internal/procfs"
-	"kdiag/applets/internal/runctest"
+	"kdiag/applets/internal/pod/procfs"
+	"kdiag/applets/internal/testkit/runctest"
 	"kdiag/mux"
 	scratchshell "kdiag/scratch-shell"
 )

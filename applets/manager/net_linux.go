@@ -9,11 +9,11 @@ import (
 	"net"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/footprint"
-	"kdiag/applets/internal/lockdown"
-	"kdiag/applets/internal/procfs"
-	"kdiag/applets/internal/redirector"
-	"kdiag/applets/internal/sparselog"
+	"kdiag/applets/internal/pod/footprint"
+	"kdiag/applets/internal/pod/lockdown"
+	"kdiag/applets/internal/pod/procfs"
+	"kdiag/applets/internal/pod/redirectserver"
+	"kdiag/applets/internal/pod/sparselog"
 	"kdiag/mux"
 	"kdiag/netfilter"
 
@@ -87,7 +87,7 @@ func listenLoopback(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
-func newServer(streams applets.Streams, opts Options) (*redirector.Server, mux.Started, error) {
+func newServer(streams applets.Streams, opts Options) (*redirectserver.Server, mux.Started, error) {
 	key, err := mux.NewKey()
 	if err != nil {
 		return nil, mux.Started{}, err
@@ -98,7 +98,7 @@ func newServer(streams applets.Streams, opts Options) (*redirector.Server, mux.S
 		return nil, mux.Started{}, err
 	}
 
-	server, err := redirector.New(redirector.Config{
+	server, err := redirectserver.New(redirectserver.Config{
 		Key: key, User: opts.User, Version: opts.Version, ID: hex.EncodeToString(id[:]),
 		Log: sparselog.New(streams.Err),
 	})

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/inspection"
+	"kdiag/applets/internal/laptop/inspection"
+	"kdiag/applets/internal/laptop/statusline"
 	"kdiag/applets/internal/snapshot"
-	"kdiag/applets/internal/statusline"
 	"kdiag/applets/kubeflags"
 	"kdiag/kube"
 

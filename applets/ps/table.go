@@ -9,8 +9,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"kdiag/applets/internal/laptop/units"
 	"kdiag/applets/internal/snapshot"
-	"kdiag/applets/internal/units"
 	"kdiag/mux/wire"
 )
 

@@ -9,7 +9,7 @@ import (
 	"strconv"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/inspection"
+	"kdiag/applets/internal/laptop/inspection"
 	"kdiag/applets/internal/snapshot"
 	"kdiag/kube"
 	"kdiag/mux"

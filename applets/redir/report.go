@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/statusline"
-	"kdiag/applets/internal/units"
+	"kdiag/applets/internal/laptop/statusline"
+	"kdiag/applets/internal/laptop/units"
 	"kdiag/mux"
 	"kdiag/mux/wire"
 )

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/statusline"
+	"kdiag/applets/internal/laptop/statusline"
 	"kdiag/applets/kubeflags"
 	"kdiag/kube"
 

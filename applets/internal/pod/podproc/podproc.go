@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/procfs"
 )
 
 // Container is the container whose processes are meant.

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"fmt"
 
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/procfs"
 
 	"golang.org/x/sys/unix"
 )

@@ -1,4 +1,4 @@
-package redirector
+package redirectserver
 
 import (
 	"net"

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/procfs"
 
 	"golang.org/x/sys/unix"
 )

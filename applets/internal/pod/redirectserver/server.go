@@ -1,7 +1,7 @@
-// Package redirector is the manager's work in the pod: it serves its user's
+// Package redirectserver is the manager's work in the pod: it serves its user's
 // sessions, puts their redirects into the kernel, and sends each redirected
 // connection to the laptop as a stream.
-package redirector
+package redirectserver
 
 import (
 	"context"

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package redirector
+package redirectserver
 
 // descriptorLimit is for the pod alone.
 func descriptorLimit() int { return 1024 }

@@ -1,4 +1,4 @@
-package redirector
+package redirectserver
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 	"slices"
 	"sync"
 
-	"kdiag/applets/internal/procfs"
-	"kdiag/applets/internal/sockdiag"
+	"kdiag/applets/internal/pod/procfs"
+	"kdiag/applets/internal/pod/sockdiag"
 	"kdiag/mux"
 )
 

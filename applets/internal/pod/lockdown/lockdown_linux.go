@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"unsafe"
 
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/procfs"
 
 	"golang.org/x/sys/unix"
 )

@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"testing"
 
-	"kdiag/applets/internal/procfs"
+	"kdiag/applets/internal/pod/procfs"
 )
 
 func TestFirstOf(t *testing.T) {
