@@ -23,6 +23,10 @@ func Execute(ctx context.Context, a Applet, path string, line []string, build Bu
 		}
 	}
 
+	if a.Raw && a.Description != "" && len(line) == 1 && wantsHelp(nil, line) {
+		fmt.Fprint(streams.Out, Help(a, path))
+		return nil
+	}
 	if a.Raw {
 		return a.Run(ctx, &Invocation{Streams: streams, Build: build, Path: path, Args: line})
 	}

@@ -15,13 +15,14 @@ import (
 
 	"kdiag/mux"
 	"kdiag/mux/muxtest"
+	"kdiag/mux/wire"
 )
 
 // startedOf is what a pod's net manager printed.
-func startedOf(t *testing.T, namespace, pod string) mux.Started {
+func startedOf(t *testing.T, namespace, pod string) wire.Ready {
 	t.Helper()
 	name := kubectl(t, "get", "pod", "-n", namespace, pod, "-o", "jsonpath={.spec.ephemeralContainers[0].name}")
-	var started mux.Started
+	var started wire.Ready
 	line, _, _ := strings.Cut(kubectl(t, "logs", "-n", namespace, pod, "-c", name), "\n")
 	if err := json.Unmarshal([]byte(line), &started); err != nil {
 		t.Fatalf("first line of the log %q: %v", line, err)

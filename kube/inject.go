@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"kdiag/mux"
+	"kdiag/mux/wire"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -99,7 +99,7 @@ func (i injection) ownNetwork() error {
 
 func (r NetRequest) injection() injection {
 	manager := r.Manager
-	manager.Role, manager.Target, manager.Profile = mux.RoleNet, "", ""
+	manager.Role, manager.Target, manager.Profile = wire.RoleNet, "", ""
 	return injection{
 		pod: r.Pod, image: r.Image, pullPolicy: r.PullPolicy,
 		manager: manager, ledger: r.Ledger, progress: r.Progress, notice: r.Notice,
@@ -192,7 +192,7 @@ func (i injection) container(name string, manager Manager) corev1.EphemeralConta
 		EphemeralContainerCommon: corev1.EphemeralContainerCommon{
 			Name:                     name,
 			Image:                    i.image,
-			Command:                  []string{Binary},
+			Command:                  []string{wire.Binary},
 			Args:                     manager.args(),
 			Env:                      []corev1.EnvVar{oneProcessor},
 			ImagePullPolicy:          i.pullPolicy,

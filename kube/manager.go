@@ -5,18 +5,17 @@ import (
 	"strings"
 	"time"
 
+	"kdiag/mux/wire"
+
 	corev1 "k8s.io/api/core/v1"
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
 )
-
-// Binary is where the image has kdiag.
-const Binary = "/kdiag"
 
 // Manager says whose ephemeral container it is and what it is for. All of it
 // stands in the container's arguments, so that a later run finds the container
 // again.
 type Manager struct {
-	// Role is mux.RoleShell or mux.RoleNet.
+	// Role is wire.RoleShell or wire.RoleNet.
 	Role string
 	// Target is the container that a shell container was made for; empty for a
 	// net container, which is for the pod.
@@ -34,56 +33,27 @@ type Manager struct {
 	IdleTimeout time.Duration
 }
 
-// args is the manager's command line, in a fixed order, without the flags that
-// would be empty.
+// args returns the manager's command line, in a fixed order, without the flags
+// that would be empty.
 func (m Manager) args() []string {
-	args := []string{"manager"}
-	for _, flag := range [][2]string{
-		{"role", m.Role},
-		{"target", m.Target},
-		{"user", m.User},
-		{"profile", string(m.Profile)},
-		{"version", m.Version},
-		{"idle-timeout", m.IdleTimeout.String()},
-		{"reason", m.Reason},
-	} {
-		if flag[1] != "" {
-			args = append(args, "--"+flag[0]+"="+flag[1])
-		}
-	}
-
-	return args
+	return wire.ManagerArguments{
+		Role: m.Role, Target: m.Target, User: m.User, Profile: string(m.Profile),
+		Version: m.Version, IdleTimeout: m.IdleTimeout, Reason: m.Reason,
+	}.Args()
 }
 
 // managerOf reads a container's arguments back. It is false for a container
-// that is not a manager's.
+// that is not a manager's. Flags that another version has added are no matter.
 func managerOf(c *corev1.EphemeralContainer) (Manager, bool) {
-	if len(c.Args) == 0 || c.Args[0] != "manager" {
+	if len(c.Args) == 0 || c.Args[0] != wire.AppletManager {
 		return Manager{}, false
 	}
 
-	var m Manager
-	for _, arg := range c.Args[1:] {
-		name, value, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
-		switch name {
-		case "role":
-			m.Role = value
-		case "target":
-			m.Target = value
-		case "user":
-			m.User = value
-		case "profile":
-			m.Profile = Profile(value)
-		case "version":
-			m.Version = value
-		case "reason":
-			m.Reason = value
-		case "idle-timeout":
-			m.IdleTimeout, _ = time.ParseDuration(value)
-		}
-	}
-
-	return m, m.Role != ""
+	a, _ := wire.ParseManagerArguments(c.Args[1:])
+	return Manager{
+		Role: a.Role, Target: a.Target, User: a.User, Profile: Profile(a.Profile),
+		Version: a.Version, IdleTimeout: a.IdleTimeout, Reason: a.Reason,
+	}, a.Role != ""
 }
 
 // sameOwner reports whether m and other are the same user's, for the same job

@@ -38,6 +38,15 @@ func (e *VersionError) Error() string {
 // PeerIsOlder reports which side is to be upgraded: the peer's.
 func (e *VersionError) PeerIsOlder() bool { return e.Theirs < Version }
 
+// CheckPeerVersion returns a *VersionError for a manager that speaks another
+// version of the protocol; 0 stands for version 1, which does not say so.
+func CheckPeerVersion(theirs byte) error {
+	if theirs = max(theirs, 1); theirs != Version {
+		return &VersionError{theirs}
+	}
+	return nil
+}
+
 func readPreface(r io.Reader) error {
 	var got [prefaceSize]byte
 	if _, err := io.ReadFull(r, got[:]); err != nil {
@@ -77,7 +86,7 @@ const (
 
 // RemoteError is what a peer answered in place of a result.
 type RemoteError struct {
-	// Code is for programs: one of the codes in protocol.go, or empty.
+	// Code is for programs: one of those in package wire, or empty.
 	Code    string `json:"code,omitempty"`
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"reflect"
 	"testing"
+
+	"kdiag/mux/wire"
 )
 
 func TestPreface(t *testing.T) {
@@ -44,7 +46,7 @@ func TestMessageBounds(t *testing.T) {
 
 func FuzzMessage(f *testing.F) {
 	for _, m := range []message{
-		{Kind: kindRequest, ID: 1, Name: RequestHello, Body: []byte(`{"version":"v1"}`)},
+		{Kind: kindRequest, ID: 1, Name: wire.RequestHello, Body: []byte(`{"version":"v1"}`)},
 		{Kind: kindResponse, ID: 1, Error: &RemoteError{Message: "no"}},
 		{Kind: kindReset, Stream: 4},
 		{Kind: kindHeartbeat},

@@ -177,12 +177,12 @@ func TestBadKeys(t *testing.T) {
 
 // TestCheckVersion compares the versions before anything is dialled.
 func TestCheckVersion(t *testing.T) {
-	if err := (Started{Protocol: Version}).CheckVersion(); err != nil {
+	if err := CheckPeerVersion(Version); err != nil {
 		t.Errorf("the same version: %v", err)
 	}
 	for theirs, older := range map[byte]bool{0: true, 1: true, Version + 1: false} {
 		var version *VersionError
-		if err := (Started{Protocol: theirs}).CheckVersion(); !errors.As(err, &version) || version.PeerIsOlder() != older {
+		if err := CheckPeerVersion(theirs); !errors.As(err, &version) || version.PeerIsOlder() != older {
 			t.Errorf("protocol %d: %v, want a VersionError, older: %t", theirs, err, older)
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"kdiag/mux/wire"
 )
 
 func TestCall(t *testing.T) {
@@ -29,7 +31,7 @@ func TestCall(t *testing.T) {
 				err := json.Unmarshal(body, &n)
 				return 2 * n, err
 			case "refuse":
-				return nil, &RemoteError{Code: CodeHeld, Message: "no", Hint: "ask"}
+				return nil, &RemoteError{Code: wire.CodeHeld, Message: "no", Hint: "ask"}
 			}
 			<-ctx.Done()
 			return nil, ctx.Err()
@@ -48,7 +50,7 @@ func TestCall(t *testing.T) {
 
 	all.Wait()
 	var refusal *RemoteError
-	if err := client.Call(t.Context(), "refuse", nil, nil); !errors.As(err, &refusal) || *refusal != (RemoteError{CodeHeld, "no", "ask"}) {
+	if err := client.Call(t.Context(), "refuse", nil, nil); !errors.As(err, &refusal) || *refusal != (RemoteError{wire.CodeHeld, "no", "ask"}) {
 		t.Errorf("refuse = %v, want the RemoteError whole", err)
 	}
 	if err := server.Call(t.Context(), "anything", nil, nil); err == nil || !strings.Contains(err.Error(), "no requests are taken here") {

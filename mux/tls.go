@@ -3,7 +3,6 @@ package mux
 import (
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -15,13 +14,6 @@ import (
 
 // ErrWrongKey is a peer that holds another key than the one that is pinned.
 var ErrWrongKey = errors.New("the peer's key is not the pinned one")
-
-// KeyHash is the SHA-256 of a public key in base64 (RFC 4648, unpadded), by
-// which the laptop pins its manager.
-func KeyHash(public ed25519.PublicKey) string {
-	sum := sha256.Sum256(public)
-	return base64.RawStdEncoding.EncodeToString(sum[:])
-}
 
 // ServerTLS is the manager's side: TLS 1.3, for the holder of the private half
 // of user alone, which is a key as PublicText writes it.

@@ -2,11 +2,10 @@ package doctor
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"kdiag/kube"
-	"kdiag/mux"
+	"kdiag/mux/wire"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -19,19 +18,23 @@ const managerTimeout = 3 * time.Second
 // found the kernel to have; nil where none tells.
 func (e examination) nftables(ctx context.Context, pod *corev1.Pod) *Check {
 	for _, living := range kube.Managers(pod, e.probe.User) {
-		if living.Role != mux.RoleNet {
+		if living.Role != wire.RoleNet {
 			continue
 		}
 
 		ctx, cancel := kube.WithTimeout(ctx, managerTimeout)
 		defer cancel()
 		line, err := e.cluster.ManagerLine(ctx, pod.Namespace, pod.Name, living.Container)
-		var started mux.Started
-		if err != nil || json.Unmarshal(line, &started) != nil || started.Nftables == "" {
+		if err != nil {
 			return nil
 		}
 
-		check := found(started.Nftables, living.Container)
+		ready, err := wire.ParseReady(line)
+		if err != nil || ready.Nftables == "" {
+			return nil
+		}
+
+		check := found(ready.Nftables, living.Container)
 		return &check
 	}
 
@@ -40,9 +43,9 @@ func (e examination) nftables(ctx context.Context, pod *corev1.Pod) *Check {
 
 func found(nftables, container string) Check {
 	switch nftables {
-	case mux.NftOwner:
+	case wire.NftOwner:
 		return passed(nameKernel, "nftables with the owner flag, as the manager in container %s found", container)
-	case mux.NftPlain:
+	case wire.NftPlain:
 		return passed(nameKernel, "nftables without the owner flag, as the manager in container %s found: a killed manager's rules stay until the next one starts", container)
 	}
 	return Check{nameKernel, Failed, "no nftables, as the manager in container " + container + " found: " + nftables,

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"kdiag/mux"
+	"kdiag/mux/wire"
 )
 
 func TestFound(t *testing.T) {
@@ -12,8 +12,8 @@ func TestFound(t *testing.T) {
 		status Status
 		detail string
 	}{
-		mux.NftOwner:            {OK, "with the owner flag, as the manager in container c found"},
-		mux.NftPlain:            {OK, "without the owner flag, as the manager in container c found"},
+		wire.NftOwner:           {OK, "with the owner flag, as the manager in container c found"},
+		wire.NftPlain:           {OK, "without the owner flag, as the manager in container c found"},
 		"nft: protocol missing": {Failed, "no nftables, as the manager in container c found: nft: protocol missing"},
 	} {
 		if got := found(nftables, "c"); got.Status != want.status || !strings.Contains(got.Detail, want.detail) || (got.Hint != "") != (want.status == Failed) {

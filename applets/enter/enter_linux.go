@@ -18,7 +18,7 @@ import (
 )
 
 // run becomes the shell. It returns only when that fails.
-func run(streams applets.Streams, opts Options) error {
+func run(streams applets.Streams, opts options) error {
 	// Namespaces, root and credentials are a thread's. This one is never
 	// unlocked: no other goroutine may get it.
 	runtime.LockOSThread()
@@ -31,7 +31,7 @@ func run(streams applets.Streams, opts Options) error {
 	lastuse.Mark()
 
 	// Before the join: afterwards paths are the target's.
-	program, err := opts.Shell()
+	program, err := opts.openShell()
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func run(streams applets.Streams, opts Options) error {
 		return err
 	}
 
-	process, err := opts.Target.First()
+	process, err := opts.target.First()
 	if err != nil {
 		return err
 	}
@@ -75,11 +75,11 @@ func run(streams applets.Streams, opts Options) error {
 		return err
 	}
 
-	return execute(programFD, append([]string{shellName(opts.Session), "ash"}, opts.Args...), env.list)
+	return execute(programFD, append([]string{shellName(opts.Session), "ash"}, opts.EnterArguments.Shell...), env.list)
 }
 
 // settle goes to the directory in which the shell starts, and returns its environment.
-func (t *target) settle(opts Options, reached rung, own procfs.Status, note func(format string, args ...any)) (environment, error) {
+func (t *target) settle(opts options, reached rung, own procfs.Status, note func(format string, args ...any)) (environment, error) {
 	if t.envErr != nil {
 		note("the target's environment cannot be read: %v", t.envErr)
 		// Our own, but for what the manager was given for itself.
@@ -120,7 +120,7 @@ func (t *target) settle(opts Options, reached rung, own procfs.Status, note func
 
 // takeRights gives the thread the rights that the shell is to have: the target's, or kdiag's own
 // without those that only the join needed.
-func takeRights(t *target, own procfs.Status, opts Options, note func(format string, args ...any)) error {
+func takeRights(t *target, own procfs.Status, opts options, note func(format string, args ...any)) error {
 	if !opts.AsTarget {
 		if opts.KeepCapabilities {
 			return nil
@@ -151,9 +151,9 @@ func takeRights(t *target, own procfs.Status, opts Options, note func(format str
 // forTheJoin are the capabilities that a shell needs no more once it is in the target. SYS_PTRACE
 // stays for what shows other users' processes (netstat -p, ls -l /proc/PID/exe), but only where
 // every process that it reaches is the target's.
-func forTheJoin(opts Options) procfs.CapSet {
+func forTheJoin(opts options) procfs.CapSet {
 	set := procfs.CapSet(1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SYS_CHROOT)
-	if opts.Target.SharedPIDs {
+	if opts.target.SharedPIDs {
 		set |= 1 << unix.CAP_SYS_PTRACE
 	}
 	return set

@@ -11,7 +11,7 @@ import (
 	"kdiag/applets"
 )
 
-func run(applets.Streams, Options) error { return errPlatform() }
+func run(applets.Streams, options) error { return errPlatform() }
 
 func lifeline(context.Context, io.Reader, string) error { return errPlatform() }
 

@@ -6,25 +6,25 @@ import (
 	"strings"
 	"testing"
 
-	"kdiag/applets/internal/pod/podproc"
+	"kdiag/mux/wire"
 )
 
 func TestCheck(t *testing.T) {
 	for _, c := range []struct {
-		opts Options
+		opts options
 		// want is part of the error, "" for none.
 		want string
 	}{
-		{Options{}, ""},
-		{Options{Session: "0123456789abcdef", Target: podproc.Container{ID: strings.Repeat("a", 64), SharedPIDs: true}, Env: []string{"A=b=c", "B="}}, ""},
-		{Options{Session: "0123456"}, "--session"},
-		{Options{Session: "0123456789ABCDEF"}, "--session"},
-		{Options{Session: strings.Repeat("a", 65)}, "--session"},
-		{Options{Target: podproc.Container{ID: "abc"}}, "--container-id"},
-		{Options{Target: podproc.Container{ID: "../../../../etc"}}, "--container-id"},
-		{Options{Target: podproc.Container{SharedPIDs: true}}, "--shared-pids"},
-		{Options{Env: []string{"A"}}, "--env"},
-		{Options{Env: []string{"=b"}}, "--env"},
+		{options{}, ""},
+		{newOptions(wire.EnterArguments{Session: "0123456789abcdef", Target: wire.Target{ID: strings.Repeat("a", 64), SharedPIDs: true}, Env: []string{"A=b=c", "B="}}), ""},
+		{newOptions(wire.EnterArguments{Session: "0123456"}), "--session"},
+		{newOptions(wire.EnterArguments{Session: "0123456789ABCDEF"}), "--session"},
+		{newOptions(wire.EnterArguments{Session: strings.Repeat("a", 65)}), "--session"},
+		{newOptions(wire.EnterArguments{Target: wire.Target{ID: "abc"}}), "--container-id"},
+		{newOptions(wire.EnterArguments{Target: wire.Target{ID: "../../../../etc"}}), "--container-id"},
+		{newOptions(wire.EnterArguments{Target: wire.Target{SharedPIDs: true}}), "--shared-pids"},
+		{newOptions(wire.EnterArguments{Env: []string{"A"}}), "--env"},
+		{newOptions(wire.EnterArguments{Env: []string{"=b"}}), "--env"},
 	} {
 		err := c.opts.check()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
@@ -40,24 +40,24 @@ func TestShellEnvironment(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		target []string
-		opts   Options
+		opts   options
 		want   []string
 		left   []string
 	}{
-		{"empty", nil, Options{}, slices.Concat(base, end), nil},
-		{"data", []string{"A=b=c", "no variable", "B=", "_x1=$(reboot)"}, Options{},
+		{"empty", nil, options{}, slices.Concat(base, end), nil},
+		{"data", []string{"A=b=c", "no variable", "B=", "_x1=$(reboot)"}, options{},
 			slices.Concat(base, []string{"A=b=c", "B=", "_x1=$(reboot)"}, end), nil},
-		{"what the shell acts on", []string{"ENV=/w/x", "PS1=$(x)", "PS2=`x`", "IFS=/", "PATH=/w", "HOME=/w", "LD_PRELOAD=/w/x.so", "EXINIT=:!x", "A=b"}, Options{},
+		{"what the shell acts on", []string{"ENV=/w/x", "PS1=$(x)", "PS2=`x`", "IFS=/", "PATH=/w", "HOME=/w", "LD_PRELOAD=/w/x.so", "EXINIT=:!x", "A=b"}, options{},
 			slices.Concat(base, []string{"A=b"}, end), []string{"ENV", "PS1", "PS2", "IFS", "PATH", "HOME", "LD_PRELOAD", "EXINIT"}},
-		{"what is asked for", []string{"PATH=/app", "ENV=/w/x", "TZ=UTC"}, Options{TargetEnv: []string{"PATH", "TZ"}},
+		{"what is asked for", []string{"PATH=/app", "ENV=/w/x", "TZ=UTC"}, newOptions(wire.EnterArguments{TargetEnv: []string{"PATH", "TZ"}}),
 			slices.Concat([]string{"HOME=/", "PATH=/app", "TZ=UTC"}, end), []string{"ENV"}},
-		{"all is asked for", []string{"PATH=", "ENV=/w/x", "HISTFILE=/w/h", "PS1=> ", "SHELL=/bin/zsh"}, Options{TargetEnv: []string{"all"}},
+		{"all is asked for", []string{"PATH=", "ENV=/w/x", "HISTFILE=/w/h", "PS1=> ", "SHELL=/bin/zsh"}, newOptions(wire.EnterArguments{TargetEnv: []string{"all"}}),
 			[]string{"HOME=/", "PATH=", "ENV=/w/x", "HISTFILE=", "PS1=> ", "SHELL=/bin/zsh"}, nil},
-		{"names that are none", []string{"BASH_FUNC_ls%%=() { x; }", "a-b=c", "1A=b", "=b", "A B=c", "ÄB=c"}, Options{}, slices.Concat(base, end), nil},
-		{"too long to execute", []string{long, "A=b"}, Options{}, slices.Concat(base, []string{"A=b"}, end), nil},
-		{"over the target's", []string{"COLOUR=red"}, Options{Env: []string{"TERM=xterm", "COLOUR=", "N=1,2 "}},
+		{"names that are none", []string{"BASH_FUNC_ls%%=() { x; }", "a-b=c", "1A=b", "=b", "A B=c", "ÄB=c"}, options{}, slices.Concat(base, end), nil},
+		{"too long to execute", []string{long, "A=b"}, options{}, slices.Concat(base, []string{"A=b"}, end), nil},
+		{"over the target's", []string{"COLOUR=red"}, newOptions(wire.EnterArguments{Env: []string{"TERM=xterm", "COLOUR=", "N=1,2 "}}),
 			slices.Concat(base, []string{"COLOUR="}, end, []string{"TERM=xterm", "N=1,2 "}), nil},
-		{"twice in the target", []string{"A=1", "A=2", "ENV=x", "ENV=y"}, Options{}, slices.Concat(base, []string{"A=2"}, end), []string{"ENV"}},
+		{"twice in the target", []string{"A=1", "A=2", "ENV=x", "ENV=y"}, options{}, slices.Concat(base, []string{"A=2"}, end), []string{"ENV"}},
 	} {
 		got, left := shellEnvironment(c.target, c.opts, `\w`)
 		if !slices.Equal(got.list, c.want) || !slices.Equal(left, c.left) {

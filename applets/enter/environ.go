@@ -23,7 +23,7 @@ const maxVariables = 4096
 // shell or its tools act on and the user did not ask for; kdiag's own; and the options' over both.
 // left are the names of those that were not taken. directory is how the prompt shows the working
 // directory.
-func shellEnvironment(target []string, opts Options, directory string) (env environment, left []string) {
+func shellEnvironment(target []string, opts options, directory string) (env environment, left []string) {
 	env.set("HOME=/")
 	env.set("PATH=" + standardPath)
 
@@ -62,12 +62,12 @@ var inMostImages = []string{"PATH", "HOME", "HOSTNAME", "PWD", "OLDPWD", "SHLVL"
 const takeAll = "all"
 
 // takes reports whether the user asked for a variable of the target's.
-func (o Options) takes(name string) bool {
+func (o options) takes(name string) bool {
 	return slices.Contains(o.TargetEnv, name) || slices.Contains(o.TargetEnv, takeAll)
 }
 
 // explainLeft are the notes on variables of the target's that were not taken.
-func explainLeft(left, target []string, opts Options) []string {
+func explainLeft(left, target []string, opts options) []string {
 	var notes []string
 	if len(target) > maxVariables {
 		notes = append(notes, fmt.Sprintf("the container has more than %d variables: the rest were not taken", maxVariables))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kdiag/applets/internal/pod/procfs"
+	"kdiag/mux/wire"
 )
 
 // The bounds on how long a hang-up waits.
@@ -119,8 +120,13 @@ func (h *hangup) isShell(p procfs.Stat) bool {
 	if err != nil || len(words) == 0 {
 		return false
 	}
-	return words[0] == shellName(h.id) ||
-		slices.Contains(words, "--session="+h.id) && !slices.Contains(words, "--lifeline")
+	if words[0] == shellName(h.id) {
+		return true
+	}
+
+	at := slices.Index(words[:min(len(words), 2)], wire.AppletEnter)
+	arguments, _ := wire.ParseEnterArguments(words[at+1:]) // the line may be cut off
+	return at >= 0 && arguments.Session == h.id && !arguments.Lifeline
 }
 
 // members are the session's processes without its leader: those that live and

@@ -8,7 +8,7 @@ import (
 
 	"kdiag/applets/internal/pod/credentials"
 	"kdiag/applets/internal/pod/procfs"
-	"kdiag/applets/internal/snapshot"
+	"kdiag/mux/wire"
 
 	"golang.org/x/sys/unix"
 )
@@ -63,11 +63,11 @@ func (t *taking) readDescriptors(pid int) error {
 
 // tellHidden counts the processes whose sockets are hidden.
 func (t *taking) tellHidden() {
-	t.Hidden.Processes = []snapshot.HiddenProcesses{}
+	t.Hidden.Processes = []wire.HiddenProcesses{}
 	for reason, count := range t.hidden {
-		t.Hidden.Processes = append(t.Hidden.Processes, snapshot.HiddenProcesses{Reason: reason, Count: count})
+		t.Hidden.Processes = append(t.Hidden.Processes, wire.HiddenProcesses{Reason: reason, Count: count})
 	}
-	slices.SortFunc(t.Hidden.Processes, func(a, b snapshot.HiddenProcesses) int { return cmp.Compare(a.Reason, b.Reason) })
+	slices.SortFunc(t.Hidden.Processes, func(a, b wire.HiddenProcesses) int { return cmp.Compare(a.Reason, b.Reason) })
 }
 
 // readUserNames reads the target's /etc/passwd by way of a process of it, nil

@@ -19,7 +19,7 @@ import (
 
 // run prints a snapshot a line: one, or one at each interval until stdin ends.
 // The stream of stdin is what ends with the client, however that ended.
-func run(ctx context.Context, streams applets.Streams, opts Options) error {
+func run(ctx context.Context, streams applets.Streams, opts options) error {
 	lastuse.Mark()
 	if err := giveUpRights(); err != nil {
 		return err
@@ -28,7 +28,7 @@ func run(ctx context.Context, streams applets.Streams, opts Options) error {
 	// The user that files are opened as is a thread's (package credentials).
 	runtime.LockOSThread()
 	out := json.NewEncoder(streams.Out)
-	if opts.Interval == 0 {
+	if opts.interval == 0 {
 		return printOne(out, opts)
 	}
 
@@ -39,7 +39,7 @@ func run(ctx context.Context, streams applets.Streams, opts Options) error {
 		_, _ = io.Copy(io.Discard, streams.In)
 	}()
 
-	tick := time.NewTicker(opts.Interval)
+	tick := time.NewTicker(opts.interval)
 	defer tick.Stop()
 	for {
 		if err := printOne(out, opts); err != nil {
@@ -53,7 +53,7 @@ func run(ctx context.Context, streams applets.Streams, opts Options) error {
 	}
 }
 
-func printOne(out *json.Encoder, opts Options) error {
+func printOne(out *json.Encoder, opts options) error {
 	taken, err := take(opts, bounds)
 	if err != nil {
 		return err

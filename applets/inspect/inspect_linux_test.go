@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"kdiag/applets/internal/snapshot"
 	"kdiag/applets/internal/testkit/runctest"
+	"kdiag/mux/wire"
 	scratchshell "kdiag/scratch-shell"
 )
 
@@ -49,7 +49,7 @@ func startEphemeral(t *testing.T, spec runctest.Spec) *runctest.Container {
 }
 
 // inspect takes a snapshot of target from eph.
-func inspect(t *testing.T, eph, target *runctest.Container, flags ...string) snapshot.Snapshot {
+func inspect(t *testing.T, eph, target *runctest.Container, flags ...string) wire.Snapshot {
 	t.Helper()
 	cmd := eph.Exec(append([]string{"/kdiag", "inspect", "--container-id=" + target.ID}, flags...)...)
 	var stderr bytes.Buffer
@@ -59,7 +59,7 @@ func inspect(t *testing.T, eph, target *runctest.Container, flags ...string) sna
 		t.Fatalf("inspect: %v: %s", err, &stderr)
 	}
 
-	s, err := snapshot.Decode(out)
+	s, err := wire.ParseSnapshot(out)
 	if err != nil {
 		t.Fatalf("inspect printed %q: %v", out, err)
 	}
@@ -79,7 +79,7 @@ func settle(t *testing.T, eph, target *runctest.Container) {
 }
 
 // owned are the sockets whose processes are known: "PROTOCOL LOCAL NAME".
-func owned(s snapshot.Snapshot) []string {
+func owned(s wire.Snapshot) []string {
 	var out []string
 	for _, socket := range s.Sockets {
 		for _, pid := range socket.PIDs {
@@ -96,7 +96,7 @@ func owned(s snapshot.Snapshot) []string {
 }
 
 // program is what a process of busybox runs.
-func program(p snapshot.Process) string {
+func program(p wire.Process) string {
 	if len(p.Command) > 1 && strings.HasPrefix(filepath.Base(p.Command[0]), "busybox") {
 		return p.Command[1]
 	}
@@ -106,7 +106,7 @@ func program(p snapshot.Process) string {
 	return p.Name
 }
 
-func programs(s snapshot.Snapshot) []string {
+func programs(s wire.Snapshot) []string {
 	var out []string
 	for _, p := range s.Processes {
 		out = append(out, program(p))
@@ -161,7 +161,7 @@ func TestRungs(t *testing.T) {
 }
 
 // checkProcess looks at the first process, which sleeps.
-func checkProcess(t *testing.T, p snapshot.Process, uid int, name string) {
+func checkProcess(t *testing.T, p wire.Process, uid int, name string) {
 	t.Helper()
 	user := map[int]string{0: "root", 1000: "server"}[uid]
 	if p.PID != 1 || p.PPID != 0 || p.UID != uid || p.User != user || p.State != "S" || p.Threads != 1 || p.RSS == 0 || p.CommandCut ||
@@ -201,7 +201,7 @@ func TestHidden(t *testing.T) {
 		t.Errorf("processes = %v, want %v", programs(got), want)
 	}
 
-	want := []snapshot.HiddenProcesses{{Reason: "the target runs as user 0, group 0, this container as 65532, 65532", Count: 4}}
+	want := []wire.HiddenProcesses{{Reason: "the target runs as user 0, group 0, this container as 65532, 65532", Count: 4}}
 	if !slices.Equal(got.Hidden.Processes, want) || got.Hidden.Sockets != 3 {
 		t.Errorf("hidden = %+v, want %+v and 3 sockets", got.Hidden, want)
 	}
@@ -220,7 +220,7 @@ func TestSeveral(t *testing.T) {
 			blue := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps, PIDsOf: red, HostPIDs: host,
 				Args: []string{"/app/busybox-server", "ash", "-c", "nc -lk -p 9000 -e cat & exec sleep 100001"}})
 			eph := startEphemeral(t, runctest.Spec{Caps: setnsCaps, PIDsOf: red, HostPIDs: host})
-			var got snapshot.Snapshot
+			var got wire.Snapshot
 			for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && len(owned(got)) < 1; time.Sleep(10 * time.Millisecond) {
 				got = inspect(t, eph, blue, "--shared-pids")
 			}
@@ -305,7 +305,7 @@ func TestInterval(t *testing.T) {
 		if !lines.Scan() {
 			t.Fatalf("inspect ended: %v", lines.Err())
 		}
-		if _, err := snapshot.Decode(lines.Bytes()); err != nil {
+		if _, err := wire.ParseSnapshot(lines.Bytes()); err != nil {
 			t.Errorf("line %q: %v", lines.Text(), err)
 		}
 	}
@@ -364,7 +364,7 @@ func TestWithoutID(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	got, err := snapshot.Decode(out)
+	got, err := wire.ParseSnapshot(out)
 	if want := []string{"httpd", "nc", "sleep", "udpsvd"}; err != nil || !slices.Equal(programs(got), want) {
 		t.Errorf("processes = %v, %v, want %v", programs(got), err, want)
 	}

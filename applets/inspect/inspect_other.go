@@ -10,6 +10,6 @@ import (
 	"kdiag/applets"
 )
 
-func run(context.Context, applets.Streams, Options) error {
+func run(context.Context, applets.Streams, options) error {
 	return fmt.Errorf("inspect: not implemented on %s/%s", runtime.GOOS, runtime.GOARCH)
 }

@@ -1,5 +1,11 @@
 package inspect
 
+import ()
+
+import ()
+
+import ()
+
 // limits bound what a snapshot holds, so that looking at a pod costs it little
 // memory: its limit is shared.
 type limits struct {
@@ -11,5 +17,5 @@ type limits struct {
 	sockets     int
 }
 
-// bounds keep a snapshot below snapshot.Most, by an order of magnitude.
+// bounds keep a snapshot below wire.MaxSnapshot, by an order of magnitude.
 var bounds = limits{processes: 2048, command: 2048, commands: 512 << 10, descriptors: 1 << 16, sockets: 4096}

@@ -7,7 +7,7 @@ import (
 	"net/netip"
 
 	"kdiag/applets/internal/pod/procfs"
-	"kdiag/applets/internal/snapshot"
+	"kdiag/mux/wire"
 )
 
 // addSockets adds the sockets of the network namespace, which the containers
@@ -28,7 +28,7 @@ func (t *taking) addSockets() error {
 
 	err := procfs.EachUnixSocket("/proc/net/unix", func(s procfs.UnixSocket) bool {
 		if s.Listening {
-			t.add(snapshot.Socket{Protocol: "unix", State: snapshot.Listen, Local: s.Path, UID: -1, Inode: s.Inode})
+			t.add(wire.Socket{Protocol: "unix", State: wire.StateListen, Local: s.Path, UID: -1, Inode: s.Inode})
 		}
 		return true
 	})
@@ -47,10 +47,10 @@ func (t *taking) addSocket(protocol string, s procfs.Socket) {
 
 	state := s.State.String()
 	if s.State == procfs.TCPClose && (protocol == "udp" || protocol == "udp6") {
-		state = snapshot.Unconnected
+		state = wire.StateUnconnected
 	}
 
-	one := snapshot.Socket{Protocol: protocol, State: state, Local: text(s.Local), UID: int(s.UID), Inode: s.Inode}
+	one := wire.Socket{Protocol: protocol, State: state, Local: text(s.Local), UID: int(s.UID), Inode: s.Inode}
 	if !one.Listening() {
 		one.Remote = text(s.Remote)
 	}
@@ -59,7 +59,7 @@ func (t *taking) addSocket(protocol string, s procfs.Socket) {
 }
 
 // add adds a socket that is asked for, as far as the bounds go.
-func (t *taking) add(s snapshot.Socket) {
+func (t *taking) add(s wire.Socket) {
 	s.PIDs = t.owners[s.Inode]
 	if s.PIDs == nil {
 		if len(t.Hidden.Processes) == 0 {
@@ -78,7 +78,7 @@ func (t *taking) add(s snapshot.Socket) {
 	}
 
 	switch {
-	case !s.Listening() && !t.opts.Connected:
+	case !s.Listening() && !t.opts.connected:
 	case *count == t.limits.sockets:
 		t.cut("more than %d %s sockets", t.limits.sockets, kind)
 	default:

@@ -8,14 +8,14 @@ import (
 
 	"kdiag/applets/internal/pod/credentials"
 	"kdiag/applets/internal/pod/procfs"
-	"kdiag/applets/internal/snapshot"
+	"kdiag/mux/wire"
 )
 
 // taking is a snapshot in the making.
 type taking struct {
-	snapshot.Snapshot
+	wire.Snapshot
 	limits limits
-	opts   Options
+	opts   options
 	own    procfs.Status
 	// boot is nil where it is not known.
 	boot *time.Time
@@ -30,15 +30,15 @@ type taking struct {
 }
 
 // take looks at the target once. The thread is locked.
-func take(opts Options, l limits) (snapshot.Snapshot, error) {
+func take(opts options, l limits) (wire.Snapshot, error) {
 	own, err := credentials.Own()
 	if err != nil {
-		return snapshot.Snapshot{}, err
+		return wire.Snapshot{}, err
 	}
 
-	found, cut, err := opts.Target.All(l.processes)
+	found, cut, err := opts.target.All(l.processes)
 	if err != nil {
-		return snapshot.Snapshot{}, err
+		return wire.Snapshot{}, err
 	}
 
 	t := newTaking(opts, l, own)
@@ -49,10 +49,10 @@ func take(opts Options, l limits) (snapshot.Snapshot, error) {
 	return t.of(found)
 }
 
-func newTaking(opts Options, l limits, own procfs.Status) *taking {
+func newTaking(opts options, l limits, own procfs.Status) *taking {
 	t := &taking{limits: l, opts: opts, own: own, owners: map[uint64][]int{}, hidden: map[string]int{}}
 	t.Time = time.Now().UTC()
-	t.Processes, t.Sockets, t.Cut = []snapshot.Process{}, []snapshot.Socket{}, []string{}
+	t.Processes, t.Sockets, t.Cut = []wire.Process{}, []wire.Socket{}, []string{}
 	if boot, err := procfs.BootTime(); err == nil {
 		t.boot = &boot
 	}
@@ -60,7 +60,7 @@ func newTaking(opts Options, l limits, own procfs.Status) *taking {
 }
 
 // of is the snapshot of some processes.
-func (t *taking) of(found []procfs.Stat) (snapshot.Snapshot, error) {
+func (t *taking) of(found []procfs.Stat) (wire.Snapshot, error) {
 	for _, stat := range found {
 		t.addProcess(stat)
 	}
@@ -71,7 +71,7 @@ func (t *taking) of(found []procfs.Stat) (snapshot.Snapshot, error) {
 
 	t.tellHidden()
 	if err := t.addSockets(); err != nil {
-		return snapshot.Snapshot{}, err
+		return wire.Snapshot{}, err
 	}
 
 	return t.Snapshot, nil
@@ -94,7 +94,7 @@ func (t *taking) addProcess(stat procfs.Stat) {
 
 	words, commandCut := t.command(stat.PID)
 	t.addDescriptors(stat, status)
-	t.Processes = append(t.Processes, snapshot.Process{
+	t.Processes = append(t.Processes, wire.Process{
 		PID: stat.PID, PPID: stat.Parent, UID: status.UIDs.Effective,
 		State: string(rune(stat.State)), Start: t.start(stat),
 		RSS: stat.RSS * uint64(os.Getpagesize()), CPU: float64(stat.CPU) / procfs.TicksPerSecond,

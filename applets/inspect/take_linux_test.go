@@ -10,7 +10,7 @@ import (
 
 	"kdiag/applets/internal/pod/credentials"
 	"kdiag/applets/internal/pod/procfs"
-	"kdiag/applets/internal/snapshot"
+	"kdiag/mux/wire"
 )
 
 // TestBounds looks at the test itself, with less room than it needs.
@@ -35,13 +35,13 @@ func TestBounds(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	look := func(l limits) snapshot.Snapshot {
+	look := func(l limits) wire.Snapshot {
 		t.Helper()
 		own, err := credentials.Own()
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := newTaking(Options{Connected: true}, l, own).of([]procfs.Stat{stat, stat})
+		got, err := newTaking(options{connected: true}, l, own).of([]procfs.Stat{stat, stat})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +79,7 @@ func TestBounds(t *testing.T) {
 }
 
 // cuts reports whether a snapshot says, once, that something was left out.
-func cuts(s snapshot.Snapshot, text string) bool {
+func cuts(s wire.Snapshot, text string) bool {
 	count := 0
 	for _, said := range s.Cut {
 		if strings.HasPrefix(said, text) {

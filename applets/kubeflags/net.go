@@ -8,6 +8,7 @@ import (
 	"kdiag/applets"
 	"kdiag/kube"
 	"kdiag/mux"
+	"kdiag/mux/wire"
 
 	"github.com/urfave/cli/v2"
 )
@@ -68,7 +69,7 @@ func (n *Net) Shell() *Shell {
 	s := &Shell{Cluster: n.Cluster, container: n.Container, selection: kube.Selection{Kind: "pods", Name: n.Pod.Name}, user: n.user}
 	s.Image, s.PullPolicy, s.Manager, s.Progress = n.Image, n.PullPolicy, n.Manager, n.Progress
 	s.Ledger, s.Notice = n.Ledger, n.Notice
-	s.Manager.Role, s.Manager.Profile = mux.RoleShell, kube.ProfileAuto
+	s.Manager.Role, s.Manager.Profile = wire.RoleShell, kube.ProfileAuto
 	return s
 }
 

@@ -6,7 +6,7 @@ import (
 
 	"kdiag/applets"
 	"kdiag/kube"
-	"kdiag/mux"
+	"kdiag/mux/wire"
 
 	"github.com/urfave/cli/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -49,7 +49,7 @@ func ParseProbe(inv *applets.Invocation) (*Probe, error) {
 // Shell is the request for a shell container that "shell" would make.
 func (p *Probe) Shell(target kube.Target) kube.ShellRequest {
 	manager := p.manager
-	manager.Role, manager.Target, manager.Profile = mux.RoleShell, target.Container, kube.ProfileAuto
+	manager.Role, manager.Target, manager.Profile = wire.RoleShell, target.Container, kube.ProfileAuto
 	return kube.ShellRequest{Target: target, Image: p.Image, PullPolicy: p.pullPolicy, Manager: manager}
 }
 

@@ -10,6 +10,7 @@ import (
 	"kdiag/applets"
 	"kdiag/kube"
 	"kdiag/mux"
+	"kdiag/mux/wire"
 
 	"github.com/urfave/cli/v2"
 )
@@ -46,7 +47,7 @@ func ParseShell(inv *applets.Invocation) (*Shell, error) {
 
 	s.Cluster, s.Image, s.PullPolicy, s.Manager, s.user = c.cluster, c.image, c.pullPolicy, c.manager, c.user
 	s.Ledger = c.ledger
-	s.Manager.Role, s.Manager.Profile = mux.RoleShell, kube.Profile(inv.Flags.String("profile"))
+	s.Manager.Role, s.Manager.Profile = wire.RoleShell, kube.Profile(inv.Flags.String("profile"))
 	return s, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/laptop/userkey"
 	"kdiag/kube"
 	"kdiag/mux"
 
@@ -34,7 +35,7 @@ func readUser(notes io.Writer) *user {
 		defer close(u.read)
 		var file string
 		if file, u.doubt = keyFile(); u.doubt == nil {
-			u.mine, u.doubt = mux.LoadKey(file)
+			u.mine, u.doubt = userkey.Load(file)
 		}
 		if u.doubt != nil {
 			u.mine, u.err = mux.NewKey()
@@ -80,7 +81,7 @@ func knownUser() (string, error) {
 		return "", nil
 	}
 
-	key, err := mux.LoadKey(file)
+	key, err := userkey.Load(file)
 	if err != nil {
 		return "", err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"kdiag/mux"
 	"kdiag/mux/muxtest"
+	"kdiag/mux/wire"
 	"kdiag/netfilter/netnstest"
 )
 
@@ -25,7 +26,7 @@ const perSecond = 200
 // building is a network namespace with a net manager in it.
 type building struct {
 	netnstest.Namespace
-	started mux.Started
+	started wire.Ready
 	pid     int
 	user    ed25519.PrivateKey
 
@@ -143,7 +144,7 @@ func (b *building) enter(ctx context.Context, dial func() (net.Conn, error)) (*m
 	if err != nil {
 		return nil, err
 	}
-	if err := session.Call(ctx, mux.RequestHello, mux.Hello{Holder: "me@here"}, nil); err != nil {
+	if err := session.Call(ctx, wire.RequestHello, wire.Hello{Holder: "me@here"}, nil); err != nil {
 		return nil, errors.Join(err, session.Close())
 	}
 

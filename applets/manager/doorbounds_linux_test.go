@@ -12,6 +12,7 @@ import (
 
 	"kdiag/applets/internal/pod/procfs"
 	"kdiag/mux"
+	"kdiag/mux/wire"
 
 	"github.com/hashicorp/yamux"
 )
@@ -111,7 +112,7 @@ func TestUserGetsInWhenFilesRunOut(t *testing.T) {
 	}
 	defer session.Close()
 
-	if err := session.Call(t.Context(), mux.RequestAttach, mux.Attach{ID: 1, Port: 7000}, nil); err != nil {
+	if err := session.Call(t.Context(), wire.RequestAttach, wire.Attach{ID: 1, Port: 7000}, nil); err != nil {
 		t.Fatal(err)
 	}
 

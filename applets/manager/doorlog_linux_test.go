@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kdiag/mux"
+	"kdiag/mux/wire"
 	"kdiag/netfilter/netnstest"
 )
 
@@ -38,7 +39,7 @@ func TestRefusalsDoNotFillLog(t *testing.T) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	var started mux.Started
+	var started wire.Ready
 	first := func() []byte {
 		text, _ := os.ReadFile(log.Name())
 		line, _, _ := bytes.Cut(text, []byte("\n"))

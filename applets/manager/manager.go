@@ -12,80 +12,69 @@ import (
 
 	"kdiag/applets"
 	"kdiag/applets/internal/pod/lockdown"
-	"kdiag/mux"
-
-	"github.com/urfave/cli/v2"
+	"kdiag/mux/wire"
 )
-
-// Options are a manager's.
-type Options struct {
-	// Role is mux.RoleShell or mux.RoleNet.
-	Role string
-	// User is the public key of the user that a net manager serves.
-	User string
-	// Version is this binary's.
-	Version string
-	// IdleTimeout is how long it stays with nothing to do.
-	IdleTimeout time.Duration
-}
 
 // Applet is "kdiag manager".
 func Applet() applets.Applet {
 	return applets.Applet{
-		Name:    "manager",
-		Summary: "In the pod: wait beside the target while shells are in use, or redirect connections",
-		Hidden:  true,
-		First:   lockdown.Close,
-		Args:    []applets.Kind{applets.KindNone},
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "role", Usage: "what the container is for: shell or net"},
-			&cli.DurationFlag{Name: "idle-timeout", Usage: "how long it stays when nothing is in use", Value: 10 * time.Minute},
-			// Read by kdiag on the laptop, in the container's arguments.
-			&cli.StringFlag{Name: "target", Usage: "container that this one is for"},
-			&cli.StringFlag{Name: "user", Usage: "public key of the user whose container this is"},
-			&cli.StringFlag{Name: "profile", Usage: "profile by which the container was added"},
-			&cli.StringFlag{Name: "version", Usage: "version of kdiag that added the container"},
-			&cli.StringFlag{Name: "reason", Usage: "what the user added the container for"},
-		},
+		Name:        wire.AppletManager,
+		Summary:     "In the pod: wait beside the target while shells are in use, or redirect connections",
+		ArgsUsage:   "[flags]",
+		Description: wire.ManagerUsage(),
+		Hidden:      true,
+		Raw:         true,
+		First:       lockdown.Close,
+		Args:        []applets.Kind{applets.KindNone},
 		Run: func(ctx context.Context, inv *applets.Invocation) error {
-			if len(inv.Args)+len(inv.Rest) > 0 {
-				return applets.Usage("manager takes no arguments, got %q", append(inv.Args, inv.Rest...))
+			arguments, err := wire.ParseManagerArguments(inv.Args)
+			if err != nil {
+				return applets.Usage("%w", err)
 			}
-
-			for _, name := range []string{"target", "user", "profile", "version", "reason"} {
-				if length := len(inv.Flags.String(name)); length > maxCarried {
-					return applets.Usage("--%s has %d characters, of %d at most", name, length, maxCarried)
-				}
-			}
-
-			opts := Options{
-				Role:        inv.Flags.String("role"),
-				User:        inv.Flags.String("user"),
-				Version:     inv.Build.Version,
-				IdleTimeout: inv.Flags.Duration("idle-timeout"),
-			}
-			if err := opts.check(); err != nil {
+			if err := check(arguments); err != nil {
 				return &applets.ExitError{Code: applets.ExitUsage, Err: err}
 			}
 
-			return run(ctx, inv.Streams, opts)
+			return run(ctx, inv.Streams, options{
+				role: arguments.Role, user: arguments.User, version: inv.Build.Version, idleTimeout: arguments.IdleTimeout,
+			})
 		},
 	}
 }
 
-// maxCarried bounds the flags that are only carried. A DNS name has 253
-// characters at most, a public key 44.
+// options are what a manager acts on. The rest of its arguments is there for
+// the laptop to read.
+type options struct {
+	// role is wire.RoleShell or wire.RoleNet.
+	role string
+	// user is the public key of the user that a net manager serves.
+	user string
+	// version is this binary's.
+	version string
+	// idleTimeout is how long it stays with nothing to do.
+	idleTimeout time.Duration
+}
+
+// maxCarried bounds the arguments that are only carried, in bytes. A DNS name
+// has 253 characters at most, a public key 44.
 const maxCarried = 512
 
-func (o Options) check() error {
-	if o.Role != mux.RoleShell && o.Role != mux.RoleNet {
-		return fmt.Errorf("--role=%s: the roles are: %s, %s", o.Role, mux.RoleShell, mux.RoleNet)
+// check finds what no kdiag on a laptop asks for.
+func check(a wire.ManagerArguments) error {
+	for _, value := range []string{a.Target, a.User, a.Profile, a.Version, a.Reason} {
+		if len(value) > maxCarried {
+			return fmt.Errorf("an argument has %d characters; the limit is %d", len(value), maxCarried)
+		}
 	}
-	if o.Role == mux.RoleNet && o.User == "" {
+
+	switch {
+	case a.Role != wire.RoleShell && a.Role != wire.RoleNet:
+		return fmt.Errorf("--role=%s: the roles are: %s, %s", a.Role, wire.RoleShell, wire.RoleNet)
+	case a.Role == wire.RoleNet && a.User == "":
 		return errors.New("--role=net serves the one user whose key is --user")
+	case a.IdleTimeout <= 0:
+		return fmt.Errorf("--idle-timeout=%s: must be longer than 0", a.IdleTimeout)
 	}
-	if o.IdleTimeout <= 0 {
-		return fmt.Errorf("--idle-timeout=%s is not more than nothing", o.IdleTimeout)
-	}
+
 	return nil
 }

@@ -2,7 +2,6 @@ package manager
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/signal"
@@ -13,15 +12,15 @@ import (
 	"kdiag/applets/internal/pod/lastuse"
 	"kdiag/applets/internal/pod/lockdown"
 	"kdiag/applets/internal/pod/procfs"
-	"kdiag/mux"
+	"kdiag/mux/wire"
 
 	"golang.org/x/sys/unix"
 )
 
 // run does a manager's work until there has been none for the idle timeout, or
 // ctx ends.
-func run(ctx context.Context, streams applets.Streams, opts Options) error {
-	if opts.Role == mux.RoleNet {
+func run(ctx context.Context, streams applets.Streams, opts options) error {
+	if opts.role == wire.RoleNet {
 		return runNet(ctx, streams, opts)
 	}
 	if err := lockdown.Keep(0, 0); err != nil {
@@ -33,7 +32,7 @@ func run(ctx context.Context, streams applets.Streams, opts Options) error {
 	signal.Notify(ended, unix.SIGCHLD)
 	defer signal.Stop(ended)
 
-	if err := announce(streams, opts, mux.Started{}); err != nil {
+	if err := announce(streams, opts, wire.Ready{}); err != nil {
 		return err
 	}
 
@@ -53,20 +52,20 @@ type work struct {
 
 // announce prints the line that the laptop looks for in the container's log. It
 // adds to ready what all managers say of themselves.
-func announce(streams applets.Streams, opts Options, ready mux.Started) error {
-	ready.Role, ready.Version, ready.PID = opts.Role, opts.Version, os.Getpid()
-	if err := json.NewEncoder(streams.Out).Encode(ready); err != nil {
+func announce(streams applets.Streams, opts options, ready wire.Ready) error {
+	ready.Role, ready.Version, ready.PID = opts.role, opts.version, os.Getpid()
+	if err := ready.Print(streams.Out); err != nil {
 		return fmt.Errorf("print that the manager is ready: %w", err)
 	}
 	return nil
 }
 
 // wait returns when nothing has been in use for the idle timeout, or ctx ends.
-func wait(ctx context.Context, streams applets.Streams, opts Options, w work) error {
+func wait(ctx context.Context, streams applets.Streams, opts options, w work) error {
 	// Not at once: what this container was made for starts just now.
 	settled := time.After(settleAfter)
 
-	tick := time.NewTicker(interval(opts.IdleTimeout))
+	tick := time.NewTicker(interval(opts.idleTimeout))
 	defer tick.Stop()
 	busy := time.Now()
 	var trimmer footprint.Trimmer
@@ -86,7 +85,7 @@ func wait(ctx context.Context, streams applets.Streams, opts Options, w work) er
 				applets.Note(streams.Err, "look for what is in use: %v", err)
 			case used:
 				busy = now
-			case now.Sub(busy) >= opts.IdleTimeout:
+			case now.Sub(busy) >= opts.idleTimeout:
 				return nil
 			default:
 				trimmer.Trim()

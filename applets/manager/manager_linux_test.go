@@ -17,6 +17,7 @@ import (
 	"kdiag/applets/internal/pod/procfs"
 	"kdiag/applets/internal/testkit/runctest"
 	"kdiag/mux"
+	"kdiag/mux/wire"
 	scratchshell "kdiag/scratch-shell"
 )
 
@@ -35,14 +36,14 @@ func command(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
 }
 
 // start starts one and returns what it printed.
-func start(t *testing.T, args ...string) (*exec.Cmd, mux.Started) {
+func start(t *testing.T, args ...string) (*exec.Cmd, wire.Ready) {
 	t.Helper()
 	cmd, stderr := command(t, args...)
 	return cmd, begin(t, cmd, stderr)
 }
 
 // begin starts a manager and returns what it printed.
-func begin(t *testing.T, cmd *exec.Cmd, stderr *bytes.Buffer) mux.Started {
+func begin(t *testing.T, cmd *exec.Cmd, stderr *bytes.Buffer) wire.Ready {
 	t.Helper()
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -61,7 +62,7 @@ func begin(t *testing.T, cmd *exec.Cmd, stderr *bytes.Buffer) mux.Started {
 		t.Fatalf("no line on stdout: %v; stderr %q", err, stderr)
 	}
 
-	var started mux.Started
+	var started wire.Ready
 	if err := json.Unmarshal(line, &started); err != nil {
 		t.Fatalf("line %q: %v", line, err)
 	}

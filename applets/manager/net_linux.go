@@ -15,13 +15,14 @@ import (
 	"kdiag/applets/internal/pod/redirectserver"
 	"kdiag/applets/internal/pod/sparselog"
 	"kdiag/mux"
+	"kdiag/mux/wire"
 	"kdiag/netfilter"
 
 	"golang.org/x/sys/unix"
 )
 
 // runNet serves its user's redirects.
-func runNet(ctx context.Context, streams applets.Streams, opts Options) error {
+func runNet(ctx context.Context, streams applets.Streams, opts options) error {
 	// The programs that it runs where the kernel has no nftables need the right, too.
 	const netAdmin = procfs.CapSet(1 << unix.CAP_NET_ADMIN)
 	if err := lockdown.Keep(netAdmin, netAdmin); err != nil {
@@ -87,23 +88,23 @@ func listenLoopback(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
-func newServer(streams applets.Streams, opts Options) (*redirectserver.Server, mux.Started, error) {
+func newServer(streams applets.Streams, opts options) (*redirectserver.Server, wire.Ready, error) {
 	key, err := mux.NewKey()
 	if err != nil {
-		return nil, mux.Started{}, err
+		return nil, wire.Ready{}, err
 	}
 
 	var id [4]byte
 	if _, err := rand.Read(id[:]); err != nil {
-		return nil, mux.Started{}, err
+		return nil, wire.Ready{}, err
 	}
 
 	server, err := redirectserver.New(redirectserver.Config{
-		Key: key, User: opts.User, Version: opts.Version, ID: hex.EncodeToString(id[:]),
+		Key: key, User: opts.user, Version: opts.version, ID: hex.EncodeToString(id[:]),
 		Log: sparselog.New(streams.Err),
 	})
 	public, _ := key.Public().(ed25519.PublicKey)
-	return server, mux.Started{Protocol: mux.Version, Key: mux.KeyHash(public), Nftables: probe(hex.EncodeToString(id[:]))}, err
+	return server, wire.Ready{Protocol: mux.Version, Key: mux.KeyHash(public), Nftables: probe(hex.EncodeToString(id[:]))}, err
 }
 
 // probe says what the kernel has for redirects.
@@ -112,7 +113,7 @@ func probe(id string) string {
 	case err != nil:
 		return err.Error()
 	case owner:
-		return mux.NftOwner
+		return wire.NftOwner
 	}
-	return mux.NftPlain
+	return wire.NftPlain
 }

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"kdiag/applets/internal/snapshot"
 	"kdiag/kube"
+	"kdiag/mux/wire"
 )
 
 // document is what -o json prints, and what the tables are made from.
@@ -19,24 +19,24 @@ type document struct {
 	Container string       `json:"container"`
 	Profile   kube.Profile `json:"profile"`
 
-	Processes []snapshot.Process `json:"processes"`
-	Listening []snapshot.Socket  `json:"listening"`
+	Processes []wire.Process `json:"processes"`
+	Listening []wire.Socket  `json:"listening"`
 	// Connected is there with --sockets only.
-	Connected []connected     `json:"connected,omitzero"`
-	Hidden    snapshot.Hidden `json:"hidden"`
-	Cut       []string        `json:"cut"`
+	Connected []connected `json:"connected,omitzero"`
+	Hidden    wire.Hidden `json:"hidden"`
+	Cut       []string    `json:"cut"`
 }
 
 // connected is a socket with what the API knows of its other end.
 type connected struct {
-	snapshot.Socket
+	wire.Socket
 	Peer *kube.Peer `json:"peer,omitempty"`
 }
 
-func newDocument(target kube.Target, injected kube.Injected, taken snapshot.Snapshot) document {
+func newDocument(target kube.Target, injected kube.Injected, taken wire.Snapshot) document {
 	d := document{
 		Time: taken.Time, Namespace: target.Pod.Namespace, Pod: target.Pod.Name, Container: target.Container,
-		Profile: injected.Profile, Processes: taken.Processes, Listening: []snapshot.Socket{},
+		Profile: injected.Profile, Processes: taken.Processes, Listening: []wire.Socket{},
 		Hidden: taken.Hidden, Cut: taken.Cut,
 	}
 	for _, socket := range taken.Sockets {
@@ -49,7 +49,7 @@ func newDocument(target kube.Target, injected kube.Injected, taken snapshot.Snap
 
 // addConnected adds the connected sockets, and returns what there is to note of
 // their peers.
-func (d *document) addConnected(ctx context.Context, taken snapshot.Snapshot, known *resolver) []string {
+func (d *document) addConnected(ctx context.Context, taken wire.Snapshot, known *resolver) []string {
 	d.Connected = []connected{}
 	var addresses []netip.Addr
 	for _, socket := range taken.Sockets {
@@ -73,7 +73,7 @@ func (d *document) addConnected(ctx context.Context, taken snapshot.Snapshot, kn
 	return []string{"peers are shown by address where the API did not tell: " + strings.Join(missing, "; ")}
 }
 
-func remote(socket snapshot.Socket) netip.Addr {
+func remote(socket wire.Socket) netip.Addr {
 	address, err := netip.ParseAddrPort(socket.Remote)
 	if err != nil {
 		return netip.Addr{}

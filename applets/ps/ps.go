@@ -10,9 +10,9 @@ import (
 	"kdiag/applets"
 	"kdiag/applets/internal/laptop/inspection"
 	"kdiag/applets/internal/laptop/statusline"
-	"kdiag/applets/internal/snapshot"
 	"kdiag/applets/kubeflags"
 	"kdiag/kube"
+	"kdiag/mux/wire"
 
 	"github.com/urfave/cli/v2"
 )
@@ -100,7 +100,7 @@ func (o options) show(ctx context.Context, shell *kubeflags.Shell, streams apple
 	}
 
 	view := o.newView(streams)
-	err := inspection.Run(ctx, shell, look, func(injected kube.Injected, taken snapshot.Snapshot) error {
+	err := inspection.Run(ctx, shell, look, func(injected kube.Injected, taken wire.Snapshot) error {
 		d := newDocument(shell.Target, injected, taken)
 		var notes []string
 		if o.sockets {

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"kdiag/applets/internal/snapshot"
 	"kdiag/kube"
+	"kdiag/mux/wire"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,21 +23,21 @@ var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)
 func sample(t *testing.T) (document, []string) {
 	t.Helper()
 	start, old := now.Add(-time.Hour), now.Add(-100*time.Hour)
-	taken := snapshot.Snapshot{
+	taken := wire.Snapshot{
 		Time: now,
-		Processes: []snapshot.Process{
+		Processes: []wire.Process{
 			{PID: 1, UID: 1000, User: "app", State: "S", Start: &start, RSS: 12 << 20, CPU: 1.25, Threads: 3, Name: "app", Command: []string{"/bin/app", "--x\x1b[2J\n", "é\xff"}, CommandCut: true},
 			{PID: 22, PPID: 1, UID: 5, State: "Z", Start: &old, Threads: 1, Name: "gone", Command: []string{}},
 			{PID: 23, PPID: 1, UID: 5, State: "S", Name: "x", Command: []string{"worker"}},
 		},
-		Sockets: []snapshot.Socket{
+		Sockets: []wire.Socket{
 			{Protocol: "tcp6", State: "LISTEN", Local: "[::]:80", Inode: 7, PIDs: []int{1, 23, 24, 25, 26}},
 			{Protocol: "unix", State: "LISTEN", Local: "@a\tb", Inode: 8, UID: -1, PIDs: []int{}},
 			{Protocol: "udp", State: "UNCONN", Local: "0.0.0.0:53", Inode: 9, PIDs: []int{22}},
 			{Protocol: "tcp", State: "ESTABLISHED", Local: "10.0.0.1:80", Remote: "10.0.0.2:1234", Inode: 10, PIDs: []int{1}},
 			{Protocol: "tcp", State: "SYN_SENT", Local: "10.0.0.1:81", Remote: "192.0.2.1:5", Inode: 11, PIDs: []int{1}},
 		},
-		Hidden: snapshot.Hidden{Processes: []snapshot.HiddenProcesses{{Reason: "a", Count: 2}, {Reason: "b", Count: 1}}, Sockets: 4},
+		Hidden: wire.Hidden{Processes: []wire.HiddenProcesses{{Reason: "a", Count: 2}, {Reason: "b", Count: 1}}, Sockets: 4},
 		Cut:    []string{"more than 2 processes"},
 	}
 
@@ -153,7 +153,7 @@ func TestJSON(t *testing.T) {
 	}
 
 	peer := &kube.Peer{Kind: "node", Name: "n"}
-	text, _ := json.Marshal(connected{snapshot.Socket{Protocol: "tcp", PIDs: []int{}}, peer})
+	text, _ := json.Marshal(connected{wire.Socket{Protocol: "tcp", PIDs: []int{}}, peer})
 	if want := `{"protocol":"tcp","state":"","local":"","uid":0,"inode":0,"pids":[],"peer":{"kind":"node","name":"n"}}`; string(text) != want {
 		t.Errorf("connected = %s, want %s", text, want)
 	}

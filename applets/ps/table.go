@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"kdiag/applets/internal/laptop/units"
-	"kdiag/applets/internal/snapshot"
 	"kdiag/mux/wire"
 )
 
@@ -81,7 +80,7 @@ func start(at *time.Time, now time.Time, wide bool) string {
 
 // command is a command line, or the name in brackets where there is none, as
 // ps(1) has it.
-func command(p snapshot.Process) string {
+func command(p wire.Process) string {
 	if len(p.Command) == 0 {
 		return "[" + p.Name + "]"
 	}
@@ -120,7 +119,7 @@ func socketRow(wide bool, inode string, row ...string) []string {
 }
 
 // holders are the processes that have a socket: the first few.
-func (d document) holders(s snapshot.Socket) string {
+func (d document) holders(s wire.Socket) string {
 	const most = 3
 	if len(s.PIDs) == 0 {
 		return "?"

@@ -10,9 +10,8 @@ import (
 
 	"kdiag/applets"
 	"kdiag/applets/internal/laptop/inspection"
-	"kdiag/applets/internal/snapshot"
 	"kdiag/kube"
-	"kdiag/mux"
+	"kdiag/mux/wire"
 )
 
 // everyPort is a redirect for every port that something in the pod listens on
@@ -43,8 +42,8 @@ const nameAPort = "name a port, as 8080 or 8080:3000"
 func (l *link) portsOfPod(ctx context.Context) ([]uint16, error) {
 	ctx, cancel := kube.WithTimeout(ctx, l.options.timeout)
 	defer cancel()
-	var found mux.Listeners
-	if err := l.session.Call(ctx, mux.RequestListeners, nil, &found); err != nil {
+	var found wire.Listeners
+	if err := l.session.Call(ctx, wire.RequestListeners, nil, &found); err != nil {
 		return nil, l.explain("list the listening ports", err)
 	}
 
@@ -63,9 +62,9 @@ var errNothingListens = errors.New("nothing in the pod listens outside loopback"
 // container beside it: the manager here sees none of them.
 func (l *link) portsOfContainer(ctx context.Context) ([]uint16, error) {
 	var ports []uint16
-	var hidden snapshot.Hidden
+	var hidden wire.Hidden
 	look := inspection.Options{Timeout: l.options.timeout, Notes: io.Discard}
-	err := inspection.Run(ctx, l.net.Shell(), look, func(_ kube.Injected, taken snapshot.Snapshot) error {
+	err := inspection.Run(ctx, l.net.Shell(), look, func(_ kube.Injected, taken wire.Snapshot) error {
 		ports, hidden = taken.Ports(), taken.Hidden
 		return nil
 	})

@@ -15,6 +15,7 @@ import (
 	"kdiag/applets/kubeflags"
 	"kdiag/kube"
 	"kdiag/mux"
+	"kdiag/mux/wire"
 )
 
 // link is the session with the manager in a pod.
@@ -54,8 +55,8 @@ func connect(ctx context.Context, n *kubeflags.Net, o options, r *report) (*link
 		return nil, err
 	}
 
-	hello := mux.Hello{Version: n.Manager.Version, Holder: holder()}
-	if err := l.session.Call(ctx, mux.RequestHello, hello, nil); err != nil {
+	hello := wire.Hello{Version: n.Manager.Version, Holder: holder()}
+	if err := l.session.Call(ctx, wire.RequestHello, hello, nil); err != nil {
 		l.close()
 		return nil, l.explain("greet the manager", err)
 	}
@@ -65,26 +66,25 @@ func connect(ctx context.Context, n *kubeflags.Net, o options, r *report) (*link
 
 // readStarted is what the manager printed: where it listens, and the key that
 // it is known by. The API server vouches for it.
-func readStarted(ctx context.Context, n *kubeflags.Net, container string) (mux.Started, error) {
-	var started mux.Started
+func readStarted(ctx context.Context, n *kubeflags.Net, container string) (wire.Ready, error) {
 	line, err := n.Cluster.ManagerLine(ctx, n.Pod.Namespace, n.Pod.Name, container)
 	if err != nil {
-		return started, err
+		return wire.Ready{}, err
 	}
 
-	err = json.Unmarshal(line, &started)
-	if err == nil && started.Key != "" {
-		if err := started.CheckVersion(); err != nil {
-			return started, upgradeOne(fmt.Errorf("the manager in container %s: %w", container, err))
+	ready, err := wire.ParseReady(line)
+	if err == nil && ready.Key != "" {
+		if err := mux.CheckPeerVersion(ready.Protocol); err != nil {
+			return ready, upgradeOne(fmt.Errorf("the manager in container %s: %w", container, err))
 		}
 	}
 
-	if err != nil || started.Port == 0 || started.Key == "" {
-		return started, applets.WithHint(fmt.Errorf("the log of container %s does not say where its manager listens: %q", container, line),
+	if err != nil || !ready.Serves() {
+		return ready, applets.WithHint(fmt.Errorf("the log of container %s does not say where its manager listens: %q", container, line),
 			"is %s the image of this kdiag?", n.Image)
 	}
 
-	return started, nil
+	return ready, nil
 }
 
 // attempts is how often the manager's port is tried, where the connection ends
@@ -92,7 +92,7 @@ func readStarted(ctx context.Context, n *kubeflags.Net, container string) (mux.S
 const attempts = 3
 
 // dial opens the one port-forward and the session in it.
-func (l *link) dial(ctx context.Context, started mux.Started) (*mux.Session, error) {
+func (l *link) dial(ctx context.Context, started wire.Ready) (*mux.Session, error) {
 	for try := 1; ; try++ {
 		session, err := l.dialOnce(ctx, started)
 		var away *mux.TurnedAwayError
@@ -117,7 +117,7 @@ func upgradeOne(err error) error {
 	return applets.WithHint(err, "upgrade %s", side)
 }
 
-func (l *link) dialOnce(ctx context.Context, started mux.Started) (*mux.Session, error) {
+func (l *link) dialOnce(ctx context.Context, started wire.Ready) (*mux.Session, error) {
 	conn, err := l.net.Cluster.PortForward(ctx, l.net.Pod.Namespace, l.net.Pod.Name, started.Port, l.options.timeout)
 	if err != nil {
 		return nil, err
@@ -145,8 +145,8 @@ func (l *link) close() { _ = l.session.Close() }
 
 // event is what the manager says of its own accord.
 func (l *link) event(name string, body json.RawMessage) {
-	var moved mux.Moved
-	if name != mux.EventMoved || json.Unmarshal(body, &moved) != nil {
+	var moved wire.Moved
+	if name != wire.EventMoved || json.Unmarshal(body, &moved) != nil {
 		return
 	}
 	l.report.moved(moved)
@@ -264,8 +264,8 @@ func (l *link) inOrder() []*redirect {
 }
 
 func (l *link) attach(ctx context.Context, r *redirect) error {
-	var done mux.Attached
-	err := l.session.Call(ctx, mux.RequestAttach, mux.Attach{
+	var done wire.Attached
+	err := l.session.Call(ctx, wire.RequestAttach, wire.Attach{
 		ID: r.id, Outgoing: r.outgoing, Port: r.port, Host: r.host,
 		Backend: l.options.backend, TakeOver: l.options.takeOver,
 	}, &done)
@@ -286,7 +286,7 @@ func (l *link) detachAll(ctx context.Context) {
 	giving, cancel := context.WithTimeout(ctx, detachTimeout)
 	defer cancel()
 	for _, r := range l.inOrder() {
-		if err := l.session.Call(giving, mux.RequestDetach, mux.Detach{ID: r.id}, nil); err != nil {
+		if err := l.session.Call(giving, wire.RequestDetach, wire.Detach{ID: r.id}, nil); err != nil {
 			l.report.failed(l.explain("end redirect "+r.String(), err))
 		}
 	}
@@ -301,7 +301,7 @@ func (l *link) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, max(l.options.drain, farewell))
 	defer cancel()
 	// Its only failure is that the time is up, or the session over.
-	_ = l.session.Call(ctx, mux.RequestBye, nil, nil)
+	_ = l.session.Call(ctx, wire.RequestBye, nil, nil)
 }
 
 // farewell is the least that a drain takes.

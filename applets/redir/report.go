@@ -112,7 +112,7 @@ func (r *report) tell(e event) {
 	r.line.Above(func() { r.write(r.out, e) })
 }
 
-func (r *report) attached(red *redirect, a mux.Attached) {
+func (r *report) attached(red *redirect, a wire.Attached) {
 	r.mu.Lock()
 	r.names[red.id] = red
 	r.mu.Unlock()
@@ -122,7 +122,7 @@ func (r *report) attached(red *redirect, a mux.Attached) {
 	})
 }
 
-func (r *report) moved(m mux.Moved) {
+func (r *report) moved(m wire.Moved) {
 	r.mu.Lock()
 	red := r.names[m.ID]
 	r.mu.Unlock()

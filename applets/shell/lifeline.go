@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"kdiag/kube"
+	"kdiag/mux/wire"
 )
 
 // lifeline tells the pod that the user's side of a session is gone. A runtime
@@ -57,7 +57,7 @@ func (l *lifeline) open(ctx context.Context) {
 	stdin, l.stdin = io.Pipe()
 	l.ended = make(chan struct{})
 	exec := l.exec
-	exec.Command = []string{kube.Binary, "enter", "--lifeline", "--session=" + l.id}
+	exec.Command = append([]string{wire.Binary}, wire.EnterArguments{Session: l.enter.Session, Lifeline: true}.Args()...)
 	exec.Stdin, exec.Stdout, exec.Stderr = stdin, io.Discard, io.Discard
 	go func() {
 		defer close(l.ended)

@@ -8,22 +8,20 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"sync"
 
 	"kdiag/applets"
 	"kdiag/applets/kubeflags"
 	"kdiag/kube"
+	"kdiag/mux/wire"
 )
 
 // session is one shell in a shell container.
 type session struct {
 	cluster *kube.Cluster
 	exec    kube.Exec
-	// id names the shell's processes in the pod.
-	id string
-	// enter is the launcher's command line up to its "--", args what follows.
-	enter, args []string
+	// enter is what the launcher is told.
+	enter wire.EnterArguments
 }
 
 func newSession(request *kubeflags.Shell, injected kube.Injected, o options) (*session, error) {
@@ -33,54 +31,39 @@ func newSession(request *kubeflags.Shell, injected kube.Injected, o options) (*s
 	}
 
 	target := request.Target
-	s := &session{
-		args:    o.args,
+	return &session{
 		cluster: request.Cluster,
-		id:      hex.EncodeToString(random[:]),
 		exec: kube.Exec{
 			Namespace: target.Pod.Namespace, Pod: target.Pod.Name, Container: injected.Name,
 			OpenTimeout: o.timeout,
 		},
-	}
-
-	s.enter = []string{
-		kube.Binary, "enter", "--session=" + s.id, "--container-id=" + target.ID,
-		"--prompt=" + target.Pod.Name + "/" + target.Container,
-	}
-	if target.SharesPIDs() {
-		s.enter = append(s.enter, "--shared-pids")
-	}
-	if o.asTarget {
-		s.enter = append(s.enter, "--as-target")
-	}
-	if o.quiet {
-		s.enter = append(s.enter, "--quiet")
-	}
-	if o.keepCapabilities {
-		s.enter = append(s.enter, "--keep-capabilities")
-	}
-
-	for _, name := range o.targetEnv {
-		s.enter = append(s.enter, "--target-env="+name)
-	}
-
-	return s, nil
+		enter: wire.EnterArguments{
+			Session:          hex.EncodeToString(random[:]),
+			Target:           wire.Target{ID: target.ID, SharedPIDs: target.SharesPIDs()},
+			Prompt:           target.Pod.Name + "/" + target.Container,
+			AsTarget:         o.asTarget,
+			Quiet:            o.quiet,
+			KeepCapabilities: o.keepCapabilities,
+			TargetEnv:        o.targetEnv,
+			Shell:            o.args,
+		},
+	}, nil
 }
 
 // run runs the shell until it ends, on the user's terminal where there is one.
 // Whatever ends it, the terminal is as it was, and when it was not the shell's
 // own end, its processes in the pod are hung up.
 func (s *session) run(ctx context.Context, streams applets.Streams) error {
-	terminal := newTerminal(streams, len(s.args) > 0)
+	terminal := newTerminal(streams, len(s.enter.Shell) > 0)
 	life := &lifeline{session: s}
 	shell := s.exec
 	shell.Stdin, shell.Stdout, shell.Stderr = streams.In, streams.Out, streams.Err
 	if terminal.interactive() {
-		s.enter = append(s.enter, "--env=TERM="+terminalType())
+		s.enter.Env = []string{"TERM=" + terminalType()}
 		shell.Stdout = &firstWrite{Writer: streams.Out, tell: func() { life.start(ctx, afterFirstWords) }}
 	}
 
-	shell.Command = slices.Concat(s.enter, []string{"--"}, s.args)
+	shell.Command = append([]string{wire.Binary}, s.enter.Args()...)
 	shell.Opened = func() { life.start(ctx, lifelineDelay) }
 	err := terminal.run(&shell, func() error { return s.cluster.Exec(ctx, shell) })
 

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/snapshot"
 	"kdiag/applets/kubeflags"
 	"kdiag/kube"
+	"kdiag/mux/wire"
 )
 
 // Options say what is looked at, and how long it may take.
@@ -33,9 +33,9 @@ type Options struct {
 // snapshot of the target: one, or one at each interval until ctx ends. It ends
 // with the first error of each's. A shell container that had just ended, as an
 // idle one does, is replaced once.
-func Run(ctx context.Context, shell *kubeflags.Shell, o Options, each func(kube.Injected, snapshot.Snapshot) error) error {
+func Run(ctx context.Context, shell *kubeflags.Shell, o Options, each func(kube.Injected, wire.Snapshot) error) error {
 	seen := false
-	tell := func(injected kube.Injected, s snapshot.Snapshot) error {
+	tell := func(injected kube.Injected, s wire.Snapshot) error {
 		seen = true
 		return each(injected, s)
 	}
@@ -49,7 +49,7 @@ func Run(ctx context.Context, shell *kubeflags.Shell, o Options, each func(kube.
 	return runOnce(ctx, shell, o, tell)
 }
 
-func runOnce(ctx context.Context, shell *kubeflags.Shell, o Options, each func(kube.Injected, snapshot.Snapshot) error) error {
+func runOnce(ctx context.Context, shell *kubeflags.Shell, o Options, each func(kube.Injected, wire.Snapshot) error) error {
 	ensuring, cancel := kube.WithTimeout(ctx, o.Timeout)
 	defer cancel()
 	injected, err := shell.Ensure(ensuring, o.Notes)
@@ -63,14 +63,14 @@ func runOnce(ctx context.Context, shell *kubeflags.Shell, o Options, each func(k
 }
 
 // exec runs "kdiag inspect" in the container.
-func (o Options) exec(ctx context.Context, shell *kubeflags.Shell, injected kube.Injected, each func(kube.Injected, snapshot.Snapshot) error) error {
+func (o Options) exec(ctx context.Context, shell *kubeflags.Shell, injected kube.Injected, each func(kube.Injected, wire.Snapshot) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	late := time.AfterFunc(o.Timeout, func() { cancel(&kube.TimeoutError{After: o.Timeout}) })
 	defer late.Stop()
-	out := &lines{most: snapshot.Most, stop: cancel, each: func(line []byte) error {
+	out := &lines{most: wire.MaxSnapshot, stop: cancel, each: func(line []byte) error {
 		late.Reset(o.Interval + o.Timeout)
-		taken, err := snapshot.Decode(line)
+		taken, err := wire.ParseSnapshot(line)
 		if err != nil {
 			return applets.WithHint(fmt.Errorf("read the snapshot of %s: %w", shell.Target, err), "is %s the image of this kdiag?", shell.Image)
 		}
@@ -101,18 +101,10 @@ func (o Options) exec(ctx context.Context, shell *kubeflags.Shell, injected kube
 }
 
 func (o Options) command(target kube.Target) []string {
-	command := []string{kube.Binary, "inspect", "--container-id=" + target.ID}
-	if target.SharesPIDs() {
-		command = append(command, "--shared-pids")
-	}
-	if o.Connected {
-		command = append(command, "--connected")
-	}
-	if o.Interval > 0 {
-		command = append(command, "--interval="+o.Interval.String())
-	}
-
-	return command
+	return append([]string{wire.Binary}, wire.InspectArguments{
+		Target:    wire.Target{ID: target.ID, SharedPIDs: target.SharesPIDs()},
+		Connected: o.Connected, Interval: o.Interval,
+	}.Args()...)
 }
 
 // saidError is what "kdiag inspect" itself said of its failure.

@@ -13,17 +13,12 @@ import (
 
 	"kdiag/applets"
 	"kdiag/applets/internal/pod/procfs"
+	"kdiag/mux/wire"
 )
 
-// Container is the container whose processes are meant.
-type Container struct {
-	// ID is the container's ID as its cgroup's name has it. When empty the
-	// container's first process is PID 1.
-	ID string
-	// SharedPIDs says that PID 1 is not the container's: the pod shares its
-	// processes or has the host's.
-	SharedPIDs bool
-}
+// Container is the one whose processes are meant. Without an ID its first
+// process is PID 1.
+type Container wire.Target
 
 // Check says what is wrong with c, as flags that make no sense.
 func (c Container) Check() error {

@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"kdiag/mux"
+	"kdiag/mux/wire"
 	"kdiag/netfilter"
 )
 
 // redirect is one redirect of a session: a listener that the kernel sends
 // connections to, and those connections.
 type redirect struct {
-	attach   mux.Attach
+	attach   wire.Attach
 	session  *mux.Session
 	table    *table
 	proxier  *mux.Proxier
@@ -39,7 +40,7 @@ type redirect struct {
 }
 
 // newRedirect opens the listener and the rules, and begins to take connections.
-func newRedirect(ctx context.Context, u *user, a mux.Attach) (*redirect, mux.Attached, error) {
+func newRedirect(ctx context.Context, u *user, a wire.Attach) (*redirect, wire.Attached, error) {
 	r := &redirect{
 		attach: a, session: u.session, table: u.server.table, proxier: &u.server.proxier, files: &u.server.files, holder: u.holder,
 		conns: map[*mux.TCP]struct{}{}, closed: make(chan struct{}),
@@ -48,23 +49,23 @@ func newRedirect(ctx context.Context, u *user, a mux.Attach) (*redirect, mux.Att
 	if a.Host != "" {
 		var err error
 		if r.addresses, err = resolve(ctx, a.Host); err != nil {
-			return nil, mux.Attached{}, err
+			return nil, wire.Attached{}, err
 		}
 	}
 
 	if err := r.listen(ctx); err != nil {
-		return nil, mux.Attached{}, err
+		return nil, wire.Attached{}, err
 	}
 
 	for _, address := range r.destinations() {
 		r.rules = append(r.rules, r.rule(address))
 	}
 
-	done := mux.Attached{Addresses: r.addresses}
+	done := wire.Attached{Addresses: r.addresses}
 	var err error
 	if done.Backend, done.Mesh, err = r.table.attach(a.Backend, r.rules); err != nil {
 		r.unlisten()
-		return nil, mux.Attached{}, err
+		return nil, wire.Attached{}, err
 	}
 
 	r.accepted.Go(r.accept)
@@ -308,7 +309,7 @@ func (r *redirect) refresh(ctx context.Context) error {
 
 	added, err = r.table.change(added, removed)
 	r.rules, r.addresses = append(kept, added...), now
-	return errors.Join(err, r.session.Notify(mux.EventMoved, mux.Moved{ID: r.attach.ID, Addresses: now}))
+	return errors.Join(err, r.session.Notify(wire.EventMoved, wire.Moved{ID: r.attach.ID, Addresses: now}))
 }
 
 func (r *redirect) difference(now []netip.Addr) (kept, added, removed []netfilter.Redirect) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"kdiag/mux"
+	"kdiag/mux/wire"
 	"kdiag/netfilter"
 )
 
@@ -206,7 +207,7 @@ func refusal(code, hint, format string, args ...any) error {
 }
 
 // direction is netfilter's word for a request.
-func direction(a mux.Attach) netfilter.Direction {
+func direction(a wire.Attach) netfilter.Direction {
 	if a.Outgoing {
 		return netfilter.Outgoing
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"kdiag/mux"
+	"kdiag/mux/wire"
 	"kdiag/netfilter"
 
 	"go.uber.org/goleak"
@@ -99,7 +100,7 @@ func TestAllOrNone(t *testing.T) {
 	table, made := newTestTable(t, two)
 	_, _, err := table.attach("auto", outgoing(one, two, three))
 	var refused *mux.RemoteError
-	if !errors.As(err, &refused) || refused.Code != mux.CodeHeld || !strings.Contains(refused.Message, "by you@there") || refused.Hint == "" {
+	if !errors.As(err, &refused) || refused.Code != wire.CodeHeld || !strings.Contains(refused.Message, "by you@there") || refused.Hint == "" {
 		t.Errorf("attach = %#v, want that it is held, and by whom", err)
 	}
 	if len(made.attached) != 0 || table.inUse() {
@@ -108,7 +109,7 @@ func TestAllOrNone(t *testing.T) {
 	if _, _, err := table.attach("auto", outgoing(one)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := table.attach("iptables", outgoing(three)); !errors.As(err, &refused) || refused.Code != mux.CodeUnsupported {
+	if _, _, err := table.attach("iptables", outgoing(three)); !errors.As(err, &refused) || refused.Code != wire.CodeUnsupported {
 		t.Errorf("another back end beside the open one: %v", err)
 	}
 	if err := table.detach(outgoing(one)); err != nil || table.inUse() || made.closed {
@@ -120,7 +121,7 @@ func TestAllOrNone(t *testing.T) {
 // remembers only those that hold.
 func TestMoved(t *testing.T) {
 	table, made := newTestTable(t, three)
-	r := &redirect{attach: mux.Attach{Outgoing: true, Port: 80, Host: "db"}, table: table, rules: outgoing(one, two)}
+	r := &redirect{attach: wire.Attach{Outgoing: true, Port: 80, Host: "db"}, table: table, rules: outgoing(one, two)}
 	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -157,10 +158,10 @@ func TestRequests(t *testing.T) {
 		return err
 	}
 
-	if err := ask(mux.RequestAttach, `{"id":1,"port":80}`); err == nil || !strings.Contains(err.Error(), "hello comes before") {
+	if err := ask(wire.RequestAttach, `{"id":1,"port":80}`); err == nil || !strings.Contains(err.Error(), "hello comes before") {
 		t.Errorf("attach before hello = %v", err)
 	}
-	if err := ask(mux.RequestHello, `{"holder":"me@here"}`); err != nil || u.holder != "me@here" {
+	if err := ask(wire.RequestHello, `{"holder":"me@here"}`); err != nil || u.holder != "me@here" {
 		t.Errorf("hello = %v, holder %q", err, u.holder)
 	}
 
@@ -172,17 +173,17 @@ func TestRequests(t *testing.T) {
 		`{"id":1,"port":70000}`:          "decode",
 		`[]`:                             "decode",
 	} {
-		if err := ask(mux.RequestAttach, body); err == nil || !strings.Contains(err.Error(), want) {
+		if err := ask(wire.RequestAttach, body); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("attach %s = %v, want %q", body, err, want)
 		}
 	}
 
-	if err := ask(mux.RequestDetach, `{"id":9}`); err == nil || !strings.Contains(err.Error(), "no redirect 9") {
+	if err := ask(wire.RequestDetach, `{"id":9}`); err == nil || !strings.Contains(err.Error(), "no redirect 9") {
 		t.Errorf("detach of none = %v", err)
 	}
 
 	var refused *mux.RemoteError
-	if err := ask("dance", `null`); !errors.As(err, &refused) || refused.Code != mux.CodeUnsupported {
+	if err := ask("dance", `null`); !errors.As(err, &refused) || refused.Code != wire.CodeUnsupported {
 		t.Errorf("an unknown request = %v", err)
 	}
 }

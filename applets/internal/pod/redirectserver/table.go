@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"kdiag/mux"
+	"kdiag/mux/wire"
 	"kdiag/netfilter"
 )
 
@@ -90,7 +90,7 @@ func (t *table) ready(name string) error {
 
 	if t.backend != nil {
 		if name != "auto" && name != t.backend.Name() {
-			return refusal(mux.CodeUnsupported, "leave --netfilter out, or wait until the others have ended",
+			return refusal(wire.CodeUnsupported, "leave --netfilter out, or wait until the others have ended",
 				"redirects are made by %s here, as long as there are any", t.backend.Name())
 		}
 		return nil
@@ -106,7 +106,7 @@ func (t *table) ready(name string) error {
 	if err != nil {
 		t.backend = nil
 		t.reserve.take()
-		return refusal(mux.CodeUnsupported, "redirects need nftables in the node's kernel, or an image with iptables in it", "%v", err)
+		return refusal(wire.CodeUnsupported, "redirects need nftables in the node's kernel, or an image with iptables in it", "%v", err)
 	}
 
 	t.mesh = mesh
@@ -116,7 +116,7 @@ func (t *table) ready(name string) error {
 func explain(rule netfilter.Redirect, err error) error {
 	var held *netfilter.HeldError
 	if errors.As(err, &held) {
-		return refusal(mux.CodeHeld, "two cannot have the same connections: have the other session end, or take another pod",
+		return refusal(wire.CodeHeld, "two cannot have the same connections: have the other session end, or take another pod",
 			"port %d is redirected already, by %s", rule.Port, held.Holder)
 	}
 	return fmt.Errorf("redirect port %d: %w", rule.Port, err)

@@ -12,6 +12,7 @@ import (
 	"kdiag/applets/internal/pod/procfs"
 	"kdiag/applets/internal/pod/sockdiag"
 	"kdiag/mux"
+	"kdiag/mux/wire"
 )
 
 // user is one session of the manager's user and what it redirects.
@@ -56,19 +57,19 @@ func (u *user) handle(ctx context.Context, name string, body json.RawMessage) (a
 	}
 
 	switch name {
-	case mux.RequestHello:
+	case wire.RequestHello:
 		return decoded(body, u.hello)
-	case mux.RequestListeners:
+	case wire.RequestListeners:
 		return u.listeners()
-	case mux.RequestAttach:
-		return decoded(body, func(a mux.Attach) (mux.Attached, error) { return u.attach(ctx, a) })
-	case mux.RequestDetach:
+	case wire.RequestAttach:
+		return decoded(body, func(a wire.Attach) (wire.Attached, error) { return u.attach(ctx, a) })
+	case wire.RequestDetach:
 		return decoded(body, u.detach)
-	case mux.RequestBye:
+	case wire.RequestBye:
 		return struct{}{}, u.settle(ctx)
 	}
 
-	return nil, refusal(mux.CodeUnsupported, "the manager in the pod is of another version than this kdiag", "no request %q is known", name)
+	return nil, refusal(wire.CodeUnsupported, "the manager in the pod is of another version than this kdiag", "no request %q is known", name)
 }
 
 // decoded answers a request with what do makes of its body.
@@ -84,14 +85,14 @@ func decoded[In, Out any](body json.RawMessage, do func(In) (Out, error)) (any, 
 // kernel's rules.
 const maxHolder = 64
 
-func (u *user) hello(h mux.Hello) (mux.Welcome, error) {
+func (u *user) hello(h wire.Hello) (wire.Welcome, error) {
 	if u.surplus {
-		return mux.Welcome{}, refusal("", "end one of them, or redirect several ports in one", "the manager serves %d sessions already", maxSessions)
+		return wire.Welcome{}, refusal("", "end one of them, or redirect several ports in one", "the manager serves %d sessions already", maxSessions)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.holder = holderName(h.Holder)
-	return mux.Welcome{Version: u.server.config.Version}, nil
+	return wire.Welcome{Version: u.server.config.Version}, nil
 }
 
 // holderName is a name as the kernel's rules can hold it: printable ASCII
@@ -117,14 +118,14 @@ func holderName(name string) string {
 
 // listeners are the ports that something in the pod listens on outside
 // loopback, but for this manager's own.
-func (u *user) listeners() (mux.Listeners, error) {
+func (u *user) listeners() (wire.Listeners, error) {
 	sockets, err := procfs.Listening()
 	if err != nil {
-		return mux.Listeners{}, fmt.Errorf("list the listening sockets: %w", err)
+		return wire.Listeners{}, fmt.Errorf("list the listening sockets: %w", err)
 	}
 
 	seen := map[uint16]bool{}
-	var found mux.Listeners
+	var found wire.Listeners
 	for _, socket := range sockets {
 		port := socket.Local.Port()
 		if socket.Local.Addr().Unmap().IsLoopback() || u.server.table.own(port) || seen[port] {
@@ -137,20 +138,20 @@ func (u *user) listeners() (mux.Listeners, error) {
 	return found, nil
 }
 
-func (u *user) attach(ctx context.Context, a mux.Attach) (mux.Attached, error) {
+func (u *user) attach(ctx context.Context, a wire.Attach) (wire.Attached, error) {
 	if a.Backend == "" {
 		a.Backend = "auto"
 	}
 	if err := u.check(a); err != nil {
-		return mux.Attached{}, err
+		return wire.Attached{}, err
 	}
 
 	r, done, err := newRedirect(ctx, u, a)
 	if err != nil {
-		return mux.Attached{}, err
+		return wire.Attached{}, err
 	}
 	if !u.keep(r) {
-		return mux.Attached{}, errors.Join(errors.New("the session is ending"), r.end())
+		return wire.Attached{}, errors.Join(errors.New("the session is ending"), r.end())
 	}
 
 	if !a.Outgoing {
@@ -163,12 +164,12 @@ func (u *user) attach(ctx context.Context, a mux.Attach) (mux.Attached, error) {
 	return done, nil
 }
 
-func (u *user) check(a mux.Attach) error {
+func (u *user) check(a wire.Attach) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch {
 	case u.holder == "":
-		return fmt.Errorf("%s comes before anything else", mux.RequestHello)
+		return fmt.Errorf("%s comes before anything else", wire.RequestHello)
 	case a.Port == 0:
 		return errors.New("port 0 is no port")
 	case u.server.isOwn(a.Port) && !a.Outgoing:
@@ -194,7 +195,7 @@ func (u *user) keep(r *redirect) bool {
 
 // established counts the connections that are at the port already, and closes
 // them if that is asked for.
-func (u *user) established(ctx context.Context, a mux.Attach) (stay, closed int, err error) {
+func (u *user) established(ctx context.Context, a wire.Attach) (stay, closed int, err error) {
 	if a.TakeOver {
 		// Where the kernel cannot, those that stay are counted.
 		closed, err = sockdiag.Destroy(ctx, a.Port, nil)
@@ -233,7 +234,7 @@ func (u *user) settle(ctx context.Context) error {
 	return nil
 }
 
-func (u *user) detach(d mux.Detach) (struct{}, error) {
+func (u *user) detach(d wire.Detach) (struct{}, error) {
 	u.mu.Lock()
 	r := u.redirects[d.ID]
 	u.mu.Unlock()

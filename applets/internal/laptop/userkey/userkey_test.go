@@ -1,4 +1,4 @@
-package mux
+package userkey
 
 import (
 	"os"
@@ -6,21 +6,23 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"kdiag/mux"
 )
 
-func TestLoadKey(t *testing.T) {
+func TestLoad(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "new", "key.pem")
 	// All that start at once come to the same key.
 	var keys [8]string
 	var all sync.WaitGroup
 	for i := range keys {
 		all.Go(func() {
-			key, err := LoadKey(file)
+			key, err := Load(file)
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			keys[i] = PublicText(key)
+			keys[i] = mux.PublicText(key)
 		})
 	}
 
@@ -40,7 +42,7 @@ func TestLoadKey(t *testing.T) {
 	}
 }
 
-func TestLoadKeyRefuses(t *testing.T) {
+func TestLoadRefuses(t *testing.T) {
 	for what, text := range map[string]string{
 		"empty":     "",
 		"other PEM": "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n",
@@ -52,7 +54,7 @@ func TestLoadKeyRefuses(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := LoadKey(file); err == nil || !strings.Contains(err.Error(), file) {
+		if _, err := Load(file); err == nil || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: error %v, want one that names the file", what, err)
 		}
 		if got, _ := os.ReadFile(file); string(got) != text {

@@ -1,4 +1,4 @@
-package mux
+package wire
 
 import "net/netip"
 
@@ -15,7 +15,7 @@ const (
 // EventMoved tells the laptop that a name leads to other addresses now: Moved.
 const EventMoved = "moved"
 
-// The codes of a RemoteError.
+// The codes with which a manager refuses a request, for programs to tell apart.
 const (
 	// CodeHeld is a port that somebody else redirects; the message says who.
 	CodeHeld = "held"
@@ -80,45 +80,3 @@ type Moved struct {
 	ID        uint32       `json:"id"`
 	Addresses []netip.Addr `json:"addresses"`
 }
-
-// Started is the line of JSON that a manager prints when it is ready.
-type Started struct {
-	Role    string `json:"role"` // RoleShell or RoleNet
-	Version string `json:"version"`
-	PID     int    `json:"pid"`
-	// Protocol is the version of the link that a net manager speaks. One of
-	// version 1 does not say so.
-	Protocol byte `json:"protocol,omitempty"`
-	// Port is where a net manager listens, on the pod's loopback. Laptops of
-	// version 1 of the protocol look for it under another name, and find OlderPort:
-	// there they learn that they are too old.
-	Port      uint16 `json:"door,omitempty"`
-	OlderPort uint16 `json:"port,omitempty"`
-	// Key is KeyHash of the manager's public key.
-	Key string `json:"key,omitempty"`
-	// Nftables is what a net manager found the kernel to have: NftOwner,
-	// NftPlain, or why there is no nftables.
-	Nftables string `json:"nftables,omitempty"`
-}
-
-// CheckVersion returns a *VersionError for a manager that speaks another version
-// of the protocol.
-func (s Started) CheckVersion() error {
-	if theirs := max(s.Protocol, 1); theirs != Version {
-		return &VersionError{theirs}
-	}
-	return nil
-}
-
-// The roles of a manager: it waits beside shells, or redirects connections.
-const (
-	RoleShell = "shell"
-	RoleNet   = "net"
-)
-
-// What Started.Nftables says of a kernel that has nftables: with the owner flag,
-// by which a dead manager's table goes, or without.
-const (
-	NftOwner = "owner"
-	NftPlain = "plain"
-)

@@ -1,6 +1,4 @@
-// Package snapshot is what "kdiag inspect" prints in the pod and others read
-// on the laptop: the processes of a container and their sockets, as JSON.
-package snapshot
+package wire
 
 import (
 	"encoding/json"
@@ -11,8 +9,8 @@ import (
 	"time"
 )
 
-// Most is how many bytes a snapshot may have as JSON, on one line.
-const Most = 16 << 20
+// MaxSnapshot is how many bytes a snapshot may have as JSON, on one line.
+const MaxSnapshot = 16 << 20
 
 // Snapshot is a container at one moment.
 type Snapshot struct {
@@ -106,12 +104,12 @@ type HiddenProcesses struct {
 
 // The states that are a listener's.
 const (
-	Listen      = "LISTEN"
-	Unconnected = "UNCONN"
+	StateListen      = "LISTEN"
+	StateUnconnected = "UNCONN"
 )
 
 // Listening reports whether the socket waits for anybody.
-func (s Socket) Listening() bool { return s.State == Listen || s.State == Unconnected }
+func (s Socket) Listening() bool { return s.State == StateListen || s.State == StateUnconnected }
 
 // Ports are the TCP ports that processes of the container listen on outside
 // loopback, each once, in order.
@@ -120,7 +118,7 @@ func (s Snapshot) Ports() []uint16 {
 	for _, socket := range s.Sockets {
 		address, err := netip.ParseAddrPort(socket.Local)
 		tcp := socket.Protocol == "tcp" || socket.Protocol == "tcp6"
-		if !tcp || socket.State != Listen || len(socket.PIDs) == 0 || err != nil || address.Addr().Unmap().IsLoopback() {
+		if !tcp || socket.State != StateListen || len(socket.PIDs) == 0 || err != nil || address.Addr().Unmap().IsLoopback() {
 			continue
 		}
 		ports = append(ports, address.Port())
@@ -130,10 +128,10 @@ func (s Snapshot) Ports() []uint16 {
 	return slices.Compact(ports)
 }
 
-// Decode reads a snapshot from a line of JSON.
-func Decode(line []byte) (Snapshot, error) {
-	if len(line) > Most {
-		return Snapshot{}, fmt.Errorf("%d bytes, over the bound of %d", len(line), Most)
+// ParseSnapshot reads a snapshot from a line of JSON.
+func ParseSnapshot(line []byte) (Snapshot, error) {
+	if len(line) > MaxSnapshot {
+		return Snapshot{}, fmt.Errorf("%d bytes, over the bound of %d", len(line), MaxSnapshot)
 	}
 
 	var s Snapshot

@@ -1,4 +1,4 @@
-package snapshot
+package wire
 
 import (
 	"encoding/json"
@@ -14,25 +14,25 @@ func sample() Snapshot {
 	return Snapshot{
 		Time:      start.Add(time.Hour),
 		Processes: []Process{{PID: 1, UID: 1000, User: "app", State: "S", Start: &start, RSS: 4096, CPU: 0.25, Threads: 3, Name: "app", Command: []string{"/app", "\x1b[2J"}}},
-		Sockets:   []Socket{{Protocol: "tcp6", State: Listen, Local: "[::]:80", UID: 1000, Inode: 7, PIDs: []int{1}}},
+		Sockets:   []Socket{{Protocol: "tcp6", State: StateListen, Local: "[::]:80", UID: 1000, Inode: 7, PIDs: []int{1}}},
 		Hidden:    Hidden{Processes: []HiddenProcesses{{"another user", 2}}, Sockets: 3},
 		Cut:       []string{"a"},
 	}
 }
 
-func TestDecode(t *testing.T) {
+func TestParseSnapshot(t *testing.T) {
 	want := sample()
 	line, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := Decode(line); err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("Decode(%s) = %+v, %v, want %+v", line, got, err, want)
+	if got, err := ParseSnapshot(line); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("ParseSnapshot(%s) = %+v, %v, want %+v", line, got, err, want)
 	}
 
-	for _, bad := range []string{"", "{}", "null", "kdiag v1", `{"time":1}`, string(line) + "x", strings.Repeat(" ", Most+1)} {
-		if got, err := Decode([]byte(bad)); err == nil || !reflect.DeepEqual(got, Snapshot{}) {
-			t.Errorf("Decode(%.40q) = %+v, %v, want an error", bad, got, err)
+	for _, bad := range []string{"", "{}", "null", "kdiag v1", `{"time":1}`, string(line) + "x", strings.Repeat(" ", MaxSnapshot+1)} {
+		if got, err := ParseSnapshot([]byte(bad)); err == nil || !reflect.DeepEqual(got, Snapshot{}) {
+			t.Errorf("ParseSnapshot(%.40q) = %+v, %v, want an error", bad, got, err)
 		}
 	}
 }
@@ -52,28 +52,28 @@ func TestFields(t *testing.T) {
 func TestPorts(t *testing.T) {
 	one := []int{1}
 	s := Snapshot{Sockets: []Socket{
-		{Protocol: "tcp", State: Listen, Local: "0.0.0.0:8080", PIDs: one},
-		{Protocol: "tcp6", State: Listen, Local: "[::]:8080", PIDs: one},
-		{Protocol: "tcp6", State: Listen, Local: "[fd00::1]:22", PIDs: one},
-		{Protocol: "tcp", State: Listen, Local: "127.0.0.1:1", PIDs: one},
-		{Protocol: "tcp6", State: Listen, Local: "[::1]:2", PIDs: one},
-		{Protocol: "tcp6", State: Listen, Local: "[::ffff:127.0.0.1]:3", PIDs: one},
+		{Protocol: "tcp", State: StateListen, Local: "0.0.0.0:8080", PIDs: one},
+		{Protocol: "tcp6", State: StateListen, Local: "[::]:8080", PIDs: one},
+		{Protocol: "tcp6", State: StateListen, Local: "[fd00::1]:22", PIDs: one},
+		{Protocol: "tcp", State: StateListen, Local: "127.0.0.1:1", PIDs: one},
+		{Protocol: "tcp6", State: StateListen, Local: "[::1]:2", PIDs: one},
+		{Protocol: "tcp6", State: StateListen, Local: "[::ffff:127.0.0.1]:3", PIDs: one},
 		{Protocol: "tcp", State: "ESTABLISHED", Local: "10.0.0.1:4", PIDs: one},
-		{Protocol: "udp", State: Unconnected, Local: "0.0.0.0:5", PIDs: one},
-		{Protocol: "tcp", State: Listen, Local: "0.0.0.0:6", PIDs: []int{}},
-		{Protocol: "unix", State: Listen, Local: "/run/x:7", PIDs: one},
-		{Protocol: "tcp", State: Listen, Local: "nonsense", PIDs: one},
+		{Protocol: "udp", State: StateUnconnected, Local: "0.0.0.0:5", PIDs: one},
+		{Protocol: "tcp", State: StateListen, Local: "0.0.0.0:6", PIDs: []int{}},
+		{Protocol: "unix", State: StateListen, Local: "/run/x:7", PIDs: one},
+		{Protocol: "tcp", State: StateListen, Local: "nonsense", PIDs: one},
 	}}
 	if got, want := s.Ports(), []uint16{22, 8080}; !slices.Equal(got, want) {
 		t.Errorf("Ports = %v, want %v", got, want)
 	}
 }
 
-func FuzzDecode(f *testing.F) {
+func FuzzParseSnapshot(f *testing.F) {
 	line, _ := json.Marshal(sample())
 	f.Add(line)
 	f.Fuzz(func(t *testing.T, line []byte) {
-		got, err := Decode(line)
+		got, err := ParseSnapshot(line)
 		if err != nil {
 			return
 		}
@@ -84,8 +84,8 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 
-		if again, err := Decode(written); err != nil || !reflect.DeepEqual(again.Ports(), got.Ports()) || len(again.Processes) != len(got.Processes) {
-			t.Errorf("Decode(%q) = %+v, but of the same written again %+v, %v", line, got, again, err)
+		if again, err := ParseSnapshot(written); err != nil || !reflect.DeepEqual(again.Ports(), got.Ports()) || len(again.Processes) != len(got.Processes) {
+			t.Errorf("ParseSnapshot(%q) = %+v, but of the same written again %+v, %v", line, got, again, err)
 		}
 	})
 }

@@ -1,0 +1,158 @@
+package wire
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// argument ties one flag of a command line to a field: write returns its words,
+// none for an empty field, and read takes a value. A switch has no value.
+type argument struct {
+	name     string
+	usage    string
+	isSwitch bool
+	write    func() []string
+	read     func(value string) error
+}
+
+// textArgument is --name=TEXT, left out where the text is empty.
+func textArgument(field *string, name, usage string) argument {
+	return argument{
+		name: name, usage: usage,
+		write: func() []string {
+			if *field == "" {
+				return nil
+			}
+			return []string{"--" + name + "=" + *field}
+		},
+		read: func(value string) error { *field = value; return nil },
+	}
+}
+
+// listArgument is --name=TEXT once for each element.
+func listArgument(field *[]string, name, usage string) argument {
+	return argument{
+		name: name, usage: usage,
+		write: func() []string {
+			words := make([]string, len(*field))
+			for i, value := range *field {
+				words[i] = "--" + name + "=" + value
+			}
+			return words
+		},
+		read: func(value string) error { *field = append(*field, value); return nil },
+	}
+}
+
+// switchArgument is --name, left out where the field is false.
+func switchArgument(field *bool, name, usage string) argument {
+	return argument{
+		name: name, usage: usage, isSwitch: true,
+		write: func() []string {
+			if !*field {
+				return nil
+			}
+			return []string{"--" + name}
+		},
+		read: func(value string) (err error) {
+			*field, err = strconv.ParseBool(value)
+			return err
+		},
+	}
+}
+
+// durationArgument is --name=DURATION as time.ParseDuration reads it, left out
+// where it is 0.
+func durationArgument(field *time.Duration, name, usage string) argument {
+	return argument{
+		name: name, usage: usage,
+		write: func() []string {
+			if *field == 0 {
+				return nil
+			}
+			return []string{"--" + name + "=" + field.String()}
+		},
+		read: func(value string) (err error) {
+			*field, err = time.ParseDuration(value)
+			return err
+		},
+	}
+}
+
+// writeArguments writes the flags in the order of the list.
+func writeArguments(list []argument) []string {
+	var words []string
+	for _, a := range list {
+		words = append(words, a.write()...)
+	}
+	return words
+}
+
+// parseArguments reads flags up to the first "--" and returns the words after
+// it, nil without one. It reads on after what it does not know or cannot read,
+// and returns the first such as an error: a laptop recognizes the containers of
+// other versions by the flags that it does know.
+func parseArguments(list []argument, words []string) (rest []string, err error) {
+	known := make(map[string]argument, len(list))
+	for _, a := range list {
+		known[a.name] = a
+	}
+
+	for i, word := range words {
+		if word == "--" {
+			return append([]string{}, words[i+1:]...), err
+		}
+		if problem := parseArgument(known, word); err == nil {
+			err = problem
+		}
+	}
+
+	return nil, err
+}
+
+func parseArgument(known map[string]argument, word string) error {
+	flag, isFlag := strings.CutPrefix(word, "--")
+	if !isFlag {
+		return fmt.Errorf("unexpected argument %q", word)
+	}
+
+	name, value, hasValue := strings.Cut(flag, "=")
+	a, ok := known[name]
+	switch {
+	case !ok:
+		return fmt.Errorf("unknown flag --%s", name)
+	case !hasValue && !a.isSwitch:
+		return fmt.Errorf("flag --%s needs a value, as --%s=VALUE", name, name)
+	case !hasValue:
+		value = "true"
+	}
+
+	if err := a.read(value); err != nil {
+		return fmt.Errorf("flag --%s: %w", name, err)
+	}
+
+	return nil
+}
+
+// describeArguments lists the flags for a help page.
+func describeArguments(list []argument) string {
+	var text strings.Builder
+	for _, a := range list {
+		form := "--" + a.name
+		if !a.isSwitch {
+			form += "=VALUE"
+		}
+		fmt.Fprintf(&text, "%-24s %s\n", form, a.usage)
+	}
+	return text.String()
+}
+
+// refuseRest returns err, or that words follow "--" where none may.
+func refuseRest(rest []string, err error) error {
+	if err == nil && len(rest) > 0 {
+		return fmt.Errorf("unexpected argument %q", rest[0])
+	}
+	return err
+}
