@@ -198,7 +198,9 @@ func twoNames(f cli.Flag) (short, long string) {
 	return short, long
 }
 
-// FlagUsage is what a flag does, which values it has and its default.
+// FlagUsage says what a flag does, which values it takes and what its default
+// is. The values come before a remark on them: "Output format: text or json;
+// json prints one event per line".
 func FlagUsage(f cli.Flag) string {
 	doc, ok := f.(cli.DocGenerationFlag)
 	if !ok {
@@ -207,8 +209,13 @@ func FlagUsage(f cli.Flag) string {
 
 	usage := strings.ReplaceAll(doc.GetUsage(), "`", "")
 	if _, fixed := Meaning(f); len(fixed) > 0 {
-		usage += ": " + Either(fixed)
+		what, remark, remarked := strings.Cut(usage, "; ")
+		usage = what + ": " + Either(fixed)
+		if remarked {
+			usage += "; " + remark
+		}
 	}
+
 	if value := doc.GetDefaultText(); !slices.Contains([]string{"", "false", `""`, "0", "0s"}, value) && takesValue(f) {
 		usage += " (default " + plain(strings.Trim(value, `"`)) + ")"
 	}

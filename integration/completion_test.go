@@ -167,7 +167,7 @@ func TestCompletion(t *testing.T) {
 
 			// All there is, with what it is.
 			x.offer("kdiag ", "Tab", "Tab")
-			x.await("Get a shell in a container")
+			x.await("Get a shell in any container")
 			t.Logf("screen:\n%s", x.screen())
 			x.offer("kdiag shell -n "+c.namespace+" ", "Tab", "Tab")
 			x.await("batch-2")

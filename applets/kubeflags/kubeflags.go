@@ -23,25 +23,25 @@ func Connection() []cli.Flag {
 
 	return []cli.Flag{
 		text(applets.KindNamespace, "Namespace of the pod", "namespace", "n"),
-		text(applets.KindContext, "Context of the kubeconfig", "context"),
-		text(applets.KindFile, "Kubeconfig file; KUBECONFIG may name several", "kubeconfig"),
-		text(applets.KindCluster, "Cluster of the kubeconfig", "cluster"),
-		text(applets.KindUser, "User of the kubeconfig", "user"),
+		text(applets.KindContext, "Kubeconfig context to use", "context"),
+		text(applets.KindFile, "Kubeconfig file to use", "kubeconfig"),
+		text(applets.KindCluster, "Kubeconfig cluster to use", "cluster"),
+		text(applets.KindUser, "Kubeconfig user to use", "user"),
 		text(applets.KindText, "Address and port of the API server", "server", "s"),
-		text(applets.KindText, "Bearer token", "token"),
+		text(applets.KindText, "Bearer token for the API server", "token"),
 		text(applets.KindText, "User to impersonate", "as"),
 		text(applets.KindText, "UID to impersonate", "as-uid"),
 		applets.Takes(applets.KindText, &cli.StringSliceFlag{
 			Name: "as-group", Usage: "Group to impersonate; may be repeated", Category: applets.ConnectionCategory,
 		}),
-		text(applets.KindFile, "File with the server's certificate authority", "certificate-authority"),
+		text(applets.KindFile, "File with the API server's CA certificate", "certificate-authority"),
 		text(applets.KindFile, "File with the client certificate", "client-certificate"),
 		text(applets.KindFile, "File with the client key", "client-key"),
 		&cli.BoolFlag{
-			Name: "insecure-skip-tls-verify", Usage: "Do not check the server's certificate", Category: applets.ConnectionCategory,
+			Name: "insecure-skip-tls-verify", Usage: "Don't verify the API server's certificate", Category: applets.ConnectionCategory,
 		},
-		text(applets.KindText, "Name the server's certificate must have", "tls-server-name"),
-		text(applets.KindText, "Bound on each plain request, as 5s; 0 for none", "request-timeout"),
+		text(applets.KindText, "Server name to expect in the API server's certificate", "tls-server-name"),
+		text(applets.KindText, "Maximum time for a single API request, such as 5s; 0 for no limit", "request-timeout"),
 	}
 }
 
@@ -70,9 +70,9 @@ func Options(inv *applets.Invocation) kube.Options {
 // Target are the flags that Selection reads; container says what -c is for.
 func Target(container string) []cli.Flag {
 	return []cli.Flag{
-		applets.Takes(applets.KindSelector, &cli.StringFlag{Name: "selector", Aliases: []string{"l", "labels"}, Usage: "Label selector, in place of a name"}),
+		applets.Takes(applets.KindSelector, &cli.StringFlag{Name: "selector", Aliases: []string{"l", "labels"}, Usage: "Select the pod by label instead of by name"}),
 		applets.Takes(applets.KindContainer, &cli.StringFlag{Name: "container", Aliases: []string{"c", "t", "target"}, Usage: container}),
-		applets.Takes(applets.KindPod, &cli.StringFlag{Name: "pod", Usage: "Pod, in place of the argument", Hidden: true}),
+		applets.Takes(applets.KindPod, &cli.StringFlag{Name: "pod", Usage: "Pod name, instead of the argument", Hidden: true}),
 	}
 }
 
@@ -105,20 +105,20 @@ func Injection(idle string) []cli.Flag {
 	return []cli.Flag{
 		imageFlag(), pullPolicyFlag(),
 		&cli.DurationFlag{Name: "timeout", Usage: "Maximum time to wait for the container and connection", Value: kube.DefaultTimeout},
-		&cli.DurationFlag{Name: "idle-timeout", Usage: "How long the container stays after the last session", DefaultText: idle},
-		applets.Takes(applets.KindText, &cli.StringFlag{Name: "reason", Usage: "Reason, a `TEXT` recorded in the cluster's audit log and in the container's arguments"}),
+		&cli.DurationFlag{Name: "idle-timeout", Usage: "How long the container outlives its last session", DefaultText: idle},
+		applets.Takes(applets.KindText, &cli.StringFlag{Name: "reason", Usage: "Record `TEXT` in the audit log and the container's arguments"}),
 	}
 }
 
 func imageFlag() cli.Flag {
 	return applets.Takes(applets.KindText, &cli.StringFlag{
-		Name: "image", Aliases: []string{"dbg-image"}, Usage: "kdiag's image for pods; default: KDIAG_IMAGE, else this build's",
+		Name: "image", Aliases: []string{"dbg-image"}, Usage: "Image to run in the pod", DefaultText: "KDIAG_IMAGE, else this build's",
 	})
 }
 
 func pullPolicyFlag() cli.Flag {
 	return applets.OneOf(&cli.StringFlag{
-		Name: "image-pull-policy", Aliases: []string{"pull-policy"}, Usage: "Pull it", Value: string(corev1.PullIfNotPresent),
+		Name: "image-pull-policy", Aliases: []string{"pull-policy"}, Usage: "Pull policy", Value: string(corev1.PullIfNotPresent),
 	}, string(corev1.PullAlways), string(corev1.PullIfNotPresent), string(corev1.PullNever))
 }
 

@@ -13,7 +13,7 @@ import (
 
 // LookFlags are the flags that ParseLook reads.
 func LookFlags() []cli.Flag {
-	return slices.Concat(Target("Container; default: the pod's default container"), Connection())
+	return slices.Concat(Target("Container name (default the pod's default container)"), Connection())
 }
 
 // Look is what a command line says of a cluster, and of a target if there is

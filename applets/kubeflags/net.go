@@ -15,7 +15,7 @@ import (
 
 // NetFlags are the flags that ParseNet reads.
 func NetFlags() []cli.Flag {
-	return slices.Concat(Target("Container whose ports are meant, where none is named"), Injection("10m"), Connection())
+	return slices.Concat(Target("Container whose listening ports to redirect, if no port is given"), Injection("10m"), Connection())
 }
 
 // Net is a request for a net container, read off a command line.

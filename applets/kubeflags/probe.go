@@ -17,7 +17,7 @@ import (
 func ProbeFlags(timeout time.Duration) []cli.Flag {
 	return slices.Concat([]cli.Flag{
 		imageFlag(), pullPolicyFlag(),
-		&cli.DurationFlag{Name: "timeout", Usage: "Bound on all of it", Value: timeout},
+		&cli.DurationFlag{Name: "timeout", Usage: "Maximum time for all checks", Value: timeout},
 	}, LookFlags())
 }
 

@@ -17,8 +17,8 @@ import (
 
 // ShellFlags are the flags that Shell reads.
 func ShellFlags() []cli.Flag {
-	profile := applets.OneOf(&cli.StringFlag{Name: "profile", Usage: "How the target is joined", Value: string(kube.ProfileAuto)}, kube.Profiles()...)
-	return slices.Concat(Target("Container; default: the pod's default container"), []cli.Flag{profile},
+	profile := applets.OneOf(&cli.StringFlag{Name: "profile", Usage: "How to join the target", Value: string(kube.ProfileAuto)}, kube.Profiles()...)
+	return slices.Concat(Target("Container name (default the pod's default container)"), []cli.Flag{profile},
 		Injection("1m with profile chroot or setns, else 10m"), Connection())
 }
 

@@ -17,28 +17,28 @@ import (
 func Applet() applets.Applet {
 	return applets.Applet{
 		Name:      "redir",
-		Summary:   "Bring a pod's incoming or outgoing connections to a program here",
-		ArgsUsage: "[POD | TYPE/NAME] [-l selector] [PORT[:[HOST:]LOCALPORT] ...] [--outgoing SPEC]",
+		Summary:   "Redirect a pod's incoming or outgoing connections to your machine",
+		ArgsUsage: "[POD | TYPE/NAME] [PORT[:[HOST:]LOCALPORT] ...] [--outgoing SPEC] [flags]",
 		Args:      []applets.Kind{applets.KindTarget, applets.KindPort},
 		Examples: `
-			kubectl kdiag redir deploy/web 8080:3000                    # the pod's 8080 is localhost:3000
-			kubectl kdiag redir deploy/web --outgoing db.prod.svc:5432  # its database is localhost:5432
+			kubectl kdiag redir deploy/web 8080:3000                    # port 8080 goes to localhost:3000
+			kubectl kdiag redir deploy/web --outgoing db.prod.svc:5432  # database calls go to localhost:5432
 		`,
 		Description: `
-			New connections come here from the moment it starts until Ctrl-C; established ones stay
-			with the application, and no pod restarts. Without a port and --outgoing: every port that
-			something in the pod, or in container -c, listens on, each to the same port here. An outgoing
-			SPEC is PORT[:[HOST:]LOCALPORT], to any destination, or HOST:PORT[=[HOST:]LOCALPORT], to that one.
+			Redirects new connections until Ctrl-C. Established connections stay with the application,
+			and no pod restarts. Without PORT or --outgoing, every port that a process in the pod (with
+			-c: in that container) listens on goes to the same port on your machine. SPEC is
+			PORT[:[HOST:]LOCALPORT] for any destination, or HOST:PORT[=[HOST:]LOCALPORT] for one.
 		`,
 		Flags: append([]cli.Flag{
-			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "outgoing", Usage: "Outgoing connections to take, by a `SPEC`; may be repeated"}),
-			&cli.BoolFlag{Name: "take-over", Usage: "Close what is established there, so that clients connect again"},
-			&cli.DurationFlag{Name: "drain", Usage: "How long connections may go on after Ctrl-C", Value: 10 * time.Second},
-			applets.OneOf(&cli.StringFlag{Name: "proxy-protocol", Usage: "Begin each local connection with its source and destination"}, "v2"),
-			applets.OneOf(&cli.StringFlag{Name: "netfilter", Usage: "What redirects in the kernel", Value: "auto"}, "auto", "nft", "iptables"),
-			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "Lines for people, or an event a line", Value: "text"}, "text", "json"),
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "No line per connection"},
-			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "A line when a connection begins, too"},
+			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "outgoing", Usage: "Redirect outgoing connections that match `SPEC`; may be repeated"}),
+			&cli.BoolFlag{Name: "take-over", Usage: "Close established connections so that clients reconnect"},
+			&cli.DurationFlag{Name: "drain", Usage: "How long open connections may continue after Ctrl-C", Value: 10 * time.Second},
+			applets.OneOf(&cli.StringFlag{Name: "proxy-protocol", Usage: "Start each local connection with a PROXY protocol header"}, "v2"),
+			applets.OneOf(&cli.StringFlag{Name: "netfilter", Usage: "Redirect with", Value: "auto"}, "auto", "nft", "iptables"),
+			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "Output format", Value: "text"}, "text", "json"),
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "Don't print a line for each connection"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "Also print a line when a connection opens"},
 		}, kubeflags.NetFlags()...),
 		Run: run,
 	}

@@ -21,7 +21,7 @@ import (
 func Applet() applets.Applet {
 	return applets.Applet{
 		Name:      "shell",
-		Summary:   "Get a shell in a container, scratch and distroless ones too",
+		Summary:   "Get a shell in any container, even a scratch or distroless one",
 		ArgsUsage: "[POD | TYPE/NAME] [-l selector] [-c container] [flags] [-- ash arguments]",
 		Args:      []applets.Kind{applets.KindTarget, applets.KindNone},
 		RestKind:  applets.KindText,
@@ -30,13 +30,13 @@ func Applet() applets.Applet {
 			kubectl kdiag shell -n prod -l app=db -- -c 'ps; ls'  # one command, with its exit code
 		`,
 		Description: `
-			The shell is busybox ash with its tools, brought along: the container needs none.
-			It runs in an ephemeral container that joins the target; no pod restarts, nothing
-			is written to the target, and the container ends once it has been idle for a while.
-			Of several pods a ready and new one is taken. Exit code: the shell's own.
+			The shell is busybox ash and comes with its own tools, so the container needs none.
+			It runs in an ephemeral container that joins the target: no pod restarts, and nothing
+			is written to the target. That container exits when it has been idle for a while. If
+			several pods match, kdiag picks a ready one. The exit code is the shell's.
 		`,
 		Flags: append([]cli.Flag{
-			&cli.BoolFlag{Name: "as-target", Usage: "Take the application's own uid, gids and capabilities"},
+			&cli.BoolFlag{Name: "as-target", Usage: "Run the shell with the application's uid, gids and capabilities"},
 			&cli.BoolFlag{Name: "keep-capabilities", Usage: "Keep capabilities that are needed only to join the container"},
 			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "target-env", Usage: "Also take variable `NAME` (or all) from the container when it affects the shell, such as PATH"}),
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "Don't print notes"},
