@@ -75,7 +75,7 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 
 	for _, a := range list {
-		if a.Is(name) {
+		if a.HasName(name) {
 			build := applets.Build{Version: buildVersion, Image: buildImage}
 			err := applets.Execute(ctx, a, called, left, build, streams)
 			return finish(ctx, err, stderr)
@@ -111,7 +111,7 @@ func appletName(argv []string) string {
 	}
 
 	for _, a := range registry() {
-		if a.Is(name) {
+		if a.HasName(name) {
 			return name
 		}
 	}

@@ -15,7 +15,7 @@ var updateDocs = flag.Bool("update-docs", false, "write the reference and the ma
 
 func references() map[string]string {
 	source := reference.Source{Applets: registry(), Topics: help.Topics()}
-	return map[string]string{"docs/reference.md": source.Markdown(), "docs/kdiag.1": source.Man()}
+	return map[string]string{"docs/reference.md": source.Markdown(), "docs/kdiag.1": source.ManPage()}
 }
 
 // TestReferenceIsCurrent compares what help says with what the documentation

@@ -34,7 +34,7 @@ func TestHelpFits(t *testing.T) {
 	}
 
 	everyApplet(registry(), "kubectl kdiag", func(a applets.Applet, path string) {
-		text := applets.Help(a, path)
+		text := applets.FormatHelp(a, path)
 		fits(path, text)
 		if a.Hidden {
 			return
@@ -44,7 +44,7 @@ func TestHelpFits(t *testing.T) {
 		}
 	})
 
-	fits("", help.Overview("kubectl kdiag", registry()))
+	fits("", help.FormatOverview("kubectl kdiag", registry()))
 	for _, topic := range help.Topics() {
 		fits(topic.Name, topic.Text)
 	}
@@ -79,7 +79,7 @@ var choice = regexp.MustCompile(`(^|[,;:] )\w+(, \w+)* or \w+$`)
 
 func checkMeaning(t *testing.T, path string, flag cli.Flag) {
 	name := flag.Names()[0]
-	kind, fixed := applets.Meaning(flag)
+	kind, fixed := applets.FlagMeaning(flag)
 	if kind == applets.KindUndeclared {
 		t.Errorf("%s --%s: says not what its value is (applets.Takes, applets.OneOf)", path, name)
 	}
@@ -110,7 +110,7 @@ func TestTopics(t *testing.T) {
 		if topics[a.Name] || a.Name == "topics" {
 			t.Errorf("%s: the name of a topic", path)
 		}
-		for _, category := range applets.Categories(a) {
+		for _, category := range applets.FlagCategories(a) {
 			if !topics[category] {
 				t.Errorf("%s: flags of category %q, which is no topic", path, category)
 			}

@@ -17,10 +17,10 @@ func topLevel(argv []string, list []applets.Applet, streams applets.Streams) int
 	called, line := calledAs(argv)
 	switch {
 	case len(line) == 0:
-		fmt.Fprint(streams.Err, help.Overview(called, list))
+		fmt.Fprint(streams.Err, help.FormatOverview(called, list))
 		return applets.ExitUsage
 	case slices.Contains(line, "--help"), slices.Contains(line, "-h"):
-		fmt.Fprint(streams.Out, help.Overview(called, list))
+		fmt.Fprint(streams.Out, help.FormatOverview(called, list))
 		return 0
 	case slices.Contains(line, "--version"):
 		return run([]string{argv[0], "version"}, streams.In, streams.Out, streams.Err)
@@ -41,10 +41,10 @@ func topLevel(argv []string, list []applets.Applet, streams applets.Streams) int
 // even where a signal ended the run, which the command was sent, too.
 func finish(ctx context.Context, err error, stderr io.Writer) int {
 	var caught *signalError
-	if err != nil && !applets.Silent(err) && errors.As(context.Cause(ctx), &caught) {
+	if err != nil && !applets.IsSilent(err) && errors.As(context.Cause(ctx), &caught) {
 		return caught.exitCode()
 	}
-	if err == nil || applets.Silent(err) {
+	if err == nil || applets.IsSilent(err) {
 		return applets.ExitCode(err)
 	}
 

@@ -45,8 +45,8 @@ type Applet struct {
 	Applets []Applet
 }
 
-// Is reports whether name is one of a's.
-func (a Applet) Is(name string) bool {
+// HasName reports whether name is one of a's.
+func (a Applet) HasName(name string) bool {
 	return a.Name == name || slices.Contains(a.Aliases, name)
 }
 

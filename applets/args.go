@@ -11,9 +11,9 @@ import (
 // valueOptional is a flag that stands without a value, as --flag does.
 type valueOptional interface{ IsBoolFlag() bool }
 
-// arranged is a command line in the order that package flag reads: flags,
+// sortedLine is a command line in the order that package flag reads: flags,
 // each as one word, apart from arguments.
-type arranged struct {
+type sortedLine struct {
 	flags []string
 	args  []string
 	rest  []string
@@ -23,25 +23,25 @@ type arranged struct {
 	awaits string
 }
 
-// arrange sorts a command line as read does. A flag that flags does not have,
+// sortLine sorts a command line as read does. A flag that flags does not have,
 // or one without its value, is a usage error.
-func arrange(flags []cli.Flag, line []string) (arranged, error) {
-	out := read(flags, line)
+func sortLine(flags []cli.Flag, line []string) (sortedLine, error) {
+	out := scanLine(flags, line)
 	switch {
 	case out.unknown != "":
-		return arranged{}, unknownFlag(flags, out.unknown)
+		return sortedLine{}, unknownFlag(flags, out.unknown)
 	case out.awaits != "":
-		return arranged{}, Usage("flag %s needs a value", out.awaits)
+		return sortedLine{}, Usage("flag %s needs a value", out.awaits)
 	}
 	return out, nil
 }
 
-// read sorts a command line whose flags stand anywhere, in the spellings that
+// scanLine sorts a command line whose flags stand anywhere, in the spellings that
 // kubectl takes (--name value, --name=value, -n value, -nvalue, -it), for a
 // parser that stops at the first argument. What follows "--" is not read.
-func read(flags []cli.Flag, line []string) arranged {
+func scanLine(flags []cli.Flag, line []string) sortedLine {
 	known := flagsByName(flags)
-	var out arranged
+	var out sortedLine
 	for i := 0; i < len(line); i++ {
 		word := line[i]
 		switch {
@@ -51,41 +51,41 @@ func read(flags []cli.Flag, line []string) arranged {
 		case word == "-" || !strings.HasPrefix(word, "-"):
 			out.args = append(out.args, word)
 		case strings.HasPrefix(word, "--"):
-			i += out.long(known, word[2:], line[i+1:])
+			i += out.readLong(known, word[2:], line[i+1:])
 		default:
-			i += out.short(known, word[1:], line[i+1:])
+			i += out.readShort(known, word[1:], line[i+1:])
 		}
 	}
 
 	return out
 }
 
-// long reads a long flag without its dashes, and returns how many of the words
+// readLong reads a long flag without its dashes, and returns how many of the words
 // that follow it took as a value.
-func (out *arranged) long(known map[string]cli.Flag, word string, next []string) (took int) {
+func (out *sortedLine) readLong(known map[string]cli.Flag, word string, next []string) (took int) {
 	name, value, given := strings.Cut(word, "=")
 	flag, ok := known[name]
 	switch {
 	case !ok || len(name) == 1:
-		out.strange("--" + name)
+		out.noteUnknown("--" + name)
 		return 0
 	case given || !takesValue(flag):
 		out.flags = append(out.flags, oneWord(name, value, given))
 		return 0
 	}
 
-	return out.value("--", name, next)
+	return out.takeValue("--", name, next)
 }
 
-// short reads a word of one-letter flags, and returns what long does.
-func (out *arranged) short(known map[string]cli.Flag, letters string, next []string) (took int) {
+// readShort reads a word of one-letter flags, and returns what long does.
+func (out *sortedLine) readShort(known map[string]cli.Flag, letters string, next []string) (took int) {
 	for letters != "" {
 		name := letters[:1]
 		letters = letters[1:]
 		flag, ok := known[name]
 		switch {
 		case !ok:
-			out.strange("-" + name)
+			out.noteUnknown("-" + name)
 			return 0
 		case strings.HasPrefix(letters, "="):
 			out.flags = append(out.flags, oneWord(name, letters[1:], true))
@@ -96,15 +96,15 @@ func (out *arranged) short(known map[string]cli.Flag, letters string, next []str
 			out.flags = append(out.flags, oneWord(name, letters, true))
 			return 0
 		default:
-			return out.value("-", name, next)
+			return out.takeValue("-", name, next)
 		}
 	}
 
 	return 0
 }
 
-// value takes the next word for a flag's.
-func (out *arranged) value(dashes, name string, next []string) (took int) {
+// takeValue takes the next word for a flag's.
+func (out *sortedLine) takeValue(dashes, name string, next []string) (took int) {
 	if len(next) == 0 {
 		out.awaits = dashes + name
 		return 0
@@ -113,7 +113,7 @@ func (out *arranged) value(dashes, name string, next []string) (took int) {
 	return 1
 }
 
-func (out *arranged) strange(flag string) {
+func (out *sortedLine) noteUnknown(flag string) {
 	if out.unknown == "" {
 		out.unknown = flag
 	}
@@ -151,12 +151,12 @@ func unknownFlag(flags []cli.Flag, flag string) error {
 
 	var names []string
 	for _, f := range flags {
-		if visible(f) {
+		if isVisible(f) {
 			names = append(names, f.Names()...)
 		}
 	}
 
-	if near := Nearest(given, names); len(near) > 1 {
+	if near := NearestWord(given, names); len(near) > 1 {
 		return WithHint(err, "did you mean --%s?", near)
 	}
 
@@ -177,11 +177,11 @@ func SplitApplet(list []Applet, line []string) (name string, left []string) {
 // flag before it may be why: its value is then taken for the name.
 func UnknownCommand(list []Applet, line []string, name string) error {
 	flags := AllFlags(list)
-	if before := read(flags, line[:max(0, slices.Index(line, name))]); before.unknown != "" {
+	if before := scanLine(flags, line[:max(0, slices.Index(line, name))]); before.unknown != "" {
 		return unknownFlag(flags, before.unknown)
 	}
 	err := &ExitError{Code: ExitUnknown, Err: fmt.Errorf("unknown command %q", name)}
-	return DidYouMean(err, name, Names(list))
+	return DidYouMean(err, name, VisibleNames(list))
 }
 
 // SplitName finds the applet's name in a line that may begin with flags, as

@@ -19,7 +19,7 @@ func testFlags() []cli.Flag {
 	}
 }
 
-func TestArrange(t *testing.T) {
+func TestSortLine(t *testing.T) {
 	words := strings.Fields
 	for _, test := range []struct {
 		line              string
@@ -40,15 +40,15 @@ func TestArrange(t *testing.T) {
 		{"-n -- pod", words("--n=--"), words("pod"), nil},
 		{"- pod", nil, words("- pod"), nil},
 	} {
-		got, err := arrange(testFlags(), words(test.line))
-		want := arranged{flags: test.flags, args: test.args, rest: test.rest}
+		got, err := sortLine(testFlags(), words(test.line))
+		want := sortedLine{flags: test.flags, args: test.args, rest: test.rest}
 		if err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("arrange(%q) = %+v, %v, want %+v", test.line, got, err, want)
+			t.Errorf("sortLine(%q) = %+v, %v, want %+v", test.line, got, err, want)
 		}
 	}
 }
 
-func TestArrangeRefuses(t *testing.T) {
+func TestSortLineRefuses(t *testing.T) {
 	for line, want := range map[string]string{
 		"--namespac ns": "unknown flag --namespac",
 		"-x":            "unknown flag -x",
@@ -57,30 +57,30 @@ func TestArrangeRefuses(t *testing.T) {
 		"pod -n":        "flag -n needs a value",
 		"--namespace":   "flag --namespace needs a value",
 	} {
-		_, err := arrange(testFlags(), strings.Fields(line))
+		_, err := sortLine(testFlags(), strings.Fields(line))
 		if err == nil || err.Error() != want || ExitCode(err) != ExitUsage {
-			t.Errorf("arrange(%q): %v (code %d), want %q with code 2", line, err, ExitCode(err), want)
+			t.Errorf("sortLine(%q): %v (code %d), want %q with code 2", line, err, ExitCode(err), want)
 		}
 	}
 }
 
-func TestArrangeSuggests(t *testing.T) {
-	_, err := arrange(testFlags(), []string{"--namespac=ns"})
+func TestSortLineSuggests(t *testing.T) {
+	_, err := sortLine(testFlags(), []string{"--namespac=ns"})
 	if hints := Hints(err); len(hints) != 1 || hints[0] != "did you mean --namespace?" {
 		t.Errorf("hints = %q, want the near flag", hints)
 	}
-	_, err = arrange(testFlags(), []string{"--quux"})
+	_, err = sortLine(testFlags(), []string{"--quux"})
 	if hints := Hints(err); len(hints) != 0 {
 		t.Errorf("hints = %q, want none for a flag that is like no other", hints)
 	}
 }
 
-func FuzzArrange(f *testing.F) {
+func FuzzSortLine(f *testing.F) {
 	f.Add("pod -n ns -- ls -l")
 	f.Add("-itn ns --as-group=a - --")
 	f.Fuzz(func(t *testing.T, line string) {
 		words := strings.Split(line, " ")
-		got, err := arrange(testFlags(), words)
+		got, err := sortLine(testFlags(), words)
 		if err != nil {
 			return
 		}
@@ -100,8 +100,8 @@ func FuzzArrange(f *testing.F) {
 			}
 		}
 
-		if twice, err := arrange(testFlags(), again); err != nil || !reflect.DeepEqual(twice, got) {
-			t.Errorf("arrange(%q) = %+v, %v, want %+v", again, twice, err, got)
+		if twice, err := sortLine(testFlags(), again); err != nil || !reflect.DeepEqual(twice, got) {
+			t.Errorf("sortLine(%q) = %+v, %v, want %+v", again, twice, err, got)
 		}
 	})
 }

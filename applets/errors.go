@@ -46,8 +46,8 @@ func ExitCode(err error) int {
 	return ExitFailure
 }
 
-// Silent reports whether err ends the process without a message.
-func Silent(err error) bool {
+// IsSilent reports whether err ends the process without a message.
+func IsSilent(err error) bool {
 	var exit *ExitError
 	return errors.As(err, &exit) && exit.Err == nil
 }

@@ -16,52 +16,52 @@ const helpWidth = 100
 // cluster has.
 const ConnectionCategory = "connection"
 
-// Help is the page that --help prints for an applet. The flags of a category
+// FormatHelp is the page that --help prints for an applet. The flags of a category
 // are one line, which names the topic with the same name.
-func Help(a Applet, path string) string {
+func FormatHelp(a Applet, path string) string {
 	var b strings.Builder
 	b.WriteString(a.Summary + "\n")
-	section(&b, "Examples", a.Examples)
+	writeSection(&b, "Examples", a.Examples)
 	usage := path
 	if a.ArgsUsage != "" {
 		usage += " " + a.ArgsUsage
 	}
 
-	fmt.Fprintf(&b, "\nUsage:\n%s", hang("  ", usage, helpWidth))
-	section(&b, "", a.Description)
+	fmt.Fprintf(&b, "\nUsage:\n%s", wrapHanging("  ", usage, helpWidth))
+	writeSection(&b, "", a.Description)
 	if len(a.Applets) > 0 {
-		fmt.Fprintf(&b, "\nCommands:\n%s", Summaries(a.Applets))
+		fmt.Fprintf(&b, "\nCommands:\n%s", CommandTable(a.Applets))
 	}
 	if own := CategoryFlags([]Applet{{Flags: a.Flags}}, ""); len(own) > 0 {
 		fmt.Fprintf(&b, "\nFlags:\n%s", FlagTable(own))
 	}
 
-	for i, category := range Categories(a) {
+	for i, category := range FlagCategories(a) {
 		if i == 0 {
 			b.WriteString("\n")
 		}
 		names := someNames(CategoryFlags([]Applet{{Flags: a.Flags}}, category))
-		b.WriteString(hang("", fmt.Sprintf("Also %s: %s help %s", names, program(path), category), helpWidth))
+		b.WriteString(wrapHanging("", fmt.Sprintf("Also %s: %s help %s", names, programName(path), category), helpWidth))
 	}
 
 	return b.String()
 }
 
-// program is how the user spells the program itself, of a path such as "kubectl
+// programName is how the user spells the program itself, of a path such as "kubectl
 // kdiag image".
-func program(path string) string {
+func programName(path string) string {
 	if strings.HasPrefix(path, "kubectl ") {
 		return "kubectl kdiag"
 	}
 	return "kdiag"
 }
 
-// Categories are those of an applet's visible flags, in their order, without
+// FlagCategories are those of an applet's visible flags, in their order, without
 // the empty one.
-func Categories(a Applet) []string {
+func FlagCategories(a Applet) []string {
 	var found []string
 	for _, flag := range a.Flags {
-		if c := categoryOf(flag); visible(flag) && c != "" && !slices.Contains(found, c) {
+		if c := categoryOf(flag); isVisible(flag) && c != "" && !slices.Contains(found, c) {
 			found = append(found, c)
 		}
 	}
@@ -85,8 +85,8 @@ func someNames(flags []cli.Flag) string {
 	return strings.Join(names, ", ")
 }
 
-// Summaries is a table of applets, a line each, without the hidden ones.
-func Summaries(list []Applet) string {
+// CommandTable is a table of applets, a line each, without the hidden ones.
+func CommandTable(list []Applet) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, a := range list {
@@ -98,7 +98,7 @@ func Summaries(list []Applet) string {
 	return b.String()
 }
 
-func section(b *strings.Builder, title, text string) {
+func writeSection(b *strings.Builder, title, text string) {
 	text = Dedent(text)
 	if text == "" {
 		return
@@ -134,14 +134,14 @@ func FlagTable(flags []cli.Flag) string {
 	}
 	var b strings.Builder
 	for _, flag := range flags {
-		b.WriteString(hang(fmt.Sprintf("  %-*s  ", column, FlagNames(flag)), FlagUsage(flag), helpWidth))
+		b.WriteString(wrapHanging(fmt.Sprintf("  %-*s  ", column, FlagNames(flag)), FlagUsage(flag), helpWidth))
 	}
 	return b.String()
 }
 
-// hang writes a text after its label, in lines up to a width; the lines after
+// wrapHanging writes a text after its label, in lines up to a width; the lines after
 // the first begin below the text.
-func hang(label, text string, width int) string {
+func wrapHanging(label, text string, width int) string {
 	var b strings.Builder
 	line, indent := label, strings.Repeat(" ", len(label))
 	for i, word := range strings.Fields(text) {
@@ -162,7 +162,7 @@ func hang(label, text string, width int) string {
 // FlagNames spells a flag's one-letter name and its first long name, with a
 // word for its value.
 func FlagNames(f cli.Flag) string {
-	short, long := twoNames(f)
+	short, long := splitNames(f)
 	text := "    --" + long
 	if short != "" {
 		text = "-" + short + ", --" + long
@@ -185,8 +185,8 @@ func valueName(f cli.Flag, long string) string {
 	return strings.ToUpper(long[strings.LastIndex(long, "-")+1:])
 }
 
-// twoNames are a flag's first one-letter name and its first long one.
-func twoNames(f cli.Flag) (short, long string) {
+// splitNames are a flag's first one-letter name and its first long one.
+func splitNames(f cli.Flag) (short, long string) {
 	for _, name := range f.Names() {
 		switch {
 		case len(name) == 1 && short == "":
@@ -208,23 +208,23 @@ func FlagUsage(f cli.Flag) string {
 	}
 
 	usage := strings.ReplaceAll(doc.GetUsage(), "`", "")
-	if _, fixed := Meaning(f); len(fixed) > 0 {
+	if _, fixed := FlagMeaning(f); len(fixed) > 0 {
 		what, remark, remarked := strings.Cut(usage, "; ")
-		usage = what + ": " + Either(fixed)
+		usage = what + ": " + JoinChoices(fixed)
 		if remarked {
 			usage += "; " + remark
 		}
 	}
 
 	if value := doc.GetDefaultText(); !slices.Contains([]string{"", "false", `""`, "0", "0s"}, value) && takesValue(f) {
-		usage += " (default " + plain(strings.Trim(value, `"`)) + ")"
+		usage += " (default " + trimDuration(strings.Trim(value, `"`)) + ")"
 	}
 
 	return usage
 }
 
-// plain takes the zeros off a duration: "1m0s" is a minute.
-func plain(value string) string {
+// trimDuration takes the zeros off a duration: "1m0s" is a minute.
+func trimDuration(value string) string {
 	for _, zero := range []string{"m0s", "h0m"} {
 		if strings.HasSuffix(value, zero) {
 			value = value[:len(value)-2]
@@ -233,7 +233,7 @@ func plain(value string) string {
 	return value
 }
 
-func visible(f cli.Flag) bool {
+func isVisible(f cli.Flag) bool {
 	v, ok := f.(cli.VisibleFlag)
 	return !ok || v.IsVisible()
 }

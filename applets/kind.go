@@ -43,7 +43,7 @@ type meaning struct {
 	fixed []string
 }
 
-func (m meaning) means() meaning { return m }
+func (m meaning) flagMeaning() meaning { return m }
 
 // stringFlag and listFlag embed the library's own types: it asks them for
 // methods that an interface cannot carry.
@@ -66,15 +66,15 @@ func (f listFlag) Names() []string { return append([]string{f.Name}, f.Aliases..
 
 // Takes declares what the value of a string flag or a list of strings is. Other
 // flags, whose type says it already, are returned as they are.
-func Takes(kind Kind, flag cli.Flag) cli.Flag { return declare(flag, meaning{kind: kind}) }
+func Takes(kind Kind, flag cli.Flag) cli.Flag { return declareMeaning(flag, meaning{kind: kind}) }
 
 // OneOf declares the only values that a flag has. Execute holds the line to
 // them, the applet need not.
 func OneOf(flag cli.Flag, values ...string) cli.Flag {
-	return declare(flag, meaning{kind: KindFixed, fixed: values})
+	return declareMeaning(flag, meaning{kind: KindFixed, fixed: values})
 }
 
-func declare(flag cli.Flag, m meaning) cli.Flag {
+func declareMeaning(flag cli.Flag, m meaning) cli.Flag {
 	switch flag := flag.(type) {
 	case *cli.StringFlag:
 		return stringFlag{flag, m}
@@ -84,11 +84,11 @@ func declare(flag cli.Flag, m meaning) cli.Flag {
 	return flag
 }
 
-// Meaning is what was declared of a flag's value: its kind, and the values of
+// FlagMeaning is what was declared of a flag's value: its kind, and the values of
 // one that is KindFixed. A flag that takes no value is KindNone.
-func Meaning(flag cli.Flag) (kind Kind, fixed []string) {
-	if declared, ok := flag.(interface{ means() meaning }); ok {
-		return declared.means().kind, declared.means().fixed
+func FlagMeaning(flag cli.Flag) (kind Kind, fixed []string) {
+	if declared, ok := flag.(interface{ flagMeaning() meaning }); ok {
+		return declared.flagMeaning().kind, declared.flagMeaning().fixed
 	}
 
 	switch flag.(type) {
@@ -103,9 +103,9 @@ func Meaning(flag cli.Flag) (kind Kind, fixed []string) {
 	return KindNone, nil
 }
 
-// Values are what the line gives a flag, in their order; none for one that it
+// FlagValues are what the line gives a flag, in their order; none for one that it
 // does not have.
-func Values(c *cli.Context, flag cli.Flag) []string {
+func FlagValues(c *cli.Context, flag cli.Flag) []string {
 	name := flag.Names()[0]
 	if !c.IsSet(name) {
 		return nil
@@ -119,13 +119,13 @@ func Values(c *cli.Context, flag cli.Flag) []string {
 // checkFixed holds the flags to the values that they declare.
 func checkFixed(c *cli.Context, flags []cli.Flag) error {
 	for _, flag := range flags {
-		kind, fixed := Meaning(flag)
+		kind, fixed := FlagMeaning(flag)
 		if kind != KindFixed {
 			continue
 		}
-		for _, value := range Values(c, flag) {
+		for _, value := range FlagValues(c, flag) {
 			if !slices.Contains(fixed, value) {
-				return Usage("%s %s: it is %s", dashed(shortest(flag)), shown(value), Either(fixed))
+				return Usage("%s %s: it is %s", withDashes(shortestName(flag)), quoteEmpty(value), JoinChoices(fixed))
 			}
 		}
 	}
@@ -133,20 +133,20 @@ func checkFixed(c *cli.Context, flags []cli.Flag) error {
 	return nil
 }
 
-// shown is a value as messages have it: as it is, but for one that would not
+// quoteEmpty is a value as messages have it: as it is, but for one that would not
 // be seen.
-func shown(value string) string {
+func quoteEmpty(value string) string {
 	if value == "" {
 		return `""`
 	}
 	return value
 }
 
-func shortest(flag cli.Flag) string {
+func shortestName(flag cli.Flag) string {
 	return slices.MinFunc(flag.Names(), func(a, b string) int { return min(len(a), 2) - min(len(b), 2) })
 }
 
-func dashed(name string) string {
+func withDashes(name string) string {
 	if len(name) == 1 {
 		return "-" + name
 	}

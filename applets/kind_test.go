@@ -58,7 +58,7 @@ func TestFixedValues(t *testing.T) {
 	}
 }
 
-func TestMeaning(t *testing.T) {
+func TestFlagMeaning(t *testing.T) {
 	for _, test := range []struct {
 		flag cli.Flag
 		want Kind
@@ -72,28 +72,28 @@ func TestMeaning(t *testing.T) {
 		{Takes(KindFile, &cli.BoolFlag{Name: "a"}), KindNone},
 		{OneOf(&cli.StringFlag{Name: "a"}, "x"), KindFixed},
 	} {
-		if got, _ := Meaning(test.flag); got != test.want {
-			t.Errorf("Meaning(%T) = %d, want %d", test.flag, got, test.want)
+		if got, _ := FlagMeaning(test.flag); got != test.want {
+			t.Errorf("FlagMeaning(%T) = %d, want %d", test.flag, got, test.want)
 		}
 	}
 }
 
-func TestEither(t *testing.T) {
+func TestJoinChoices(t *testing.T) {
 	for want, words := range map[string][]string{"": nil, "a": {"a"}, "a or b": {"a", "b"}, "a, b or c": {"a", "b", "c"}} {
-		if got := Either(words); got != want {
-			t.Errorf("Either(%q) = %q, want %q", words, got, want)
+		if got := JoinChoices(words); got != want {
+			t.Errorf("JoinChoices(%q) = %q, want %q", words, got, want)
 		}
 	}
 }
 
-func TestNearest(t *testing.T) {
+func TestNearestWord(t *testing.T) {
 	words := []string{"shell", "redir", "image", "version", "help"}
 	for given, want := range map[string]string{
 		"shel": "shell", "hsell": "shell", "redirect": "redir", "imgae": "image", "versionn": "version", "hlep": "help",
 		"quux": "", "": "", "deploy": "",
 	} {
-		if got := Nearest(given, words); got != want {
-			t.Errorf("Nearest(%q) = %q, want %q", given, got, want)
+		if got := NearestWord(given, words); got != want {
+			t.Errorf("NearestWord(%q) = %q, want %q", given, got, want)
 		}
 	}
 }

@@ -2,9 +2,9 @@ package applets
 
 import "github.com/xrash/smetrics"
 
-// Nearest is the word of a list that a mistyped one was meant to be, or empty
+// NearestWord is the word of a list that a mistyped one was meant to be, or empty
 // where none is alike.
-func Nearest(given string, words []string) string {
+func NearestWord(given string, words []string) string {
 	// Jaro-Winkler, as package cli has it for flags: 1 for the same word. Below
 	// this it would suggest anything.
 	const alike, boost, prefix = 0.85, 0.7, 4
@@ -19,14 +19,14 @@ func Nearest(given string, words []string) string {
 
 // DidYouMean adds the nearest of some words to an error, if there is one.
 func DidYouMean(err error, given string, words []string) error {
-	if near := Nearest(given, words); near != "" {
+	if near := NearestWord(given, words); near != "" {
 		return WithHint(err, "did you mean %s?", near)
 	}
 	return err
 }
 
-// Names are the names of applets that a user may be told of.
-func Names(list []Applet) []string {
+// VisibleNames are the names of applets that a user may be told of.
+func VisibleNames(list []Applet) []string {
 	var names []string
 	for _, a := range list {
 		if !a.Hidden {

@@ -42,7 +42,7 @@ func ReadPartial(ctx context.Context, list []Applet, words []string, build Build
 			break
 		}
 
-		at := slices.IndexFunc(p.Commands, func(a Applet) bool { return a.Is(name) })
+		at := slices.IndexFunc(p.Commands, func(a Applet) bool { return a.HasName(name) })
 		if at < 0 {
 			return Partial{}, false
 		}
@@ -52,15 +52,15 @@ func ReadPartial(ctx context.Context, list []Applet, words []string, build Build
 		p.Known = AllFlags([]Applet{*p.Applet})
 	}
 
-	sorted := read(p.Known, before)
+	sorted := scanLine(p.Known, before)
 	p.Invocation = &Invocation{Streams: streams, Build: build, Path: "kdiag __complete", Args: sorted.args, Rest: sorted.rest}
-	p.Flags, _ = parse(ctx, "", p.Known, sorted.flags)
+	p.Flags, _ = parseFlags(ctx, "", p.Known, sorted.flags)
 	p.findFlag(sorted)
 	return p, true
 }
 
 // findFlag tells whether the word at the cursor is a flag's value.
-func (p *Partial) findFlag(before arranged) {
+func (p *Partial) findFlag(before sortedLine) {
 	known := flagsByName(p.Known)
 	name, value, joined := strings.Cut(p.Word, "=")
 	switch {
@@ -103,8 +103,8 @@ func (p *Partial) targetByFlag() bool {
 func (p *Partial) ValuesOf(kind Kind) []string {
 	var values []string
 	for _, flag := range p.Known {
-		if k, _ := Meaning(flag); k == kind && p.Flags != nil {
-			values = append(values, Values(p.Flags, flag)...)
+		if k, _ := FlagMeaning(flag); k == kind && p.Flags != nil {
+			values = append(values, FlagValues(p.Flags, flag)...)
 		}
 	}
 	return values
@@ -123,13 +123,13 @@ func (p *Partial) FlagWords() []FlagNamed {
 	var words []FlagNamed
 	for _, flag := range p.Known {
 		_, list := flag.(listFlag)
-		if !visible(flag) || !list && p.Flags != nil && p.Flags.IsSet(flag.Names()[0]) {
+		if !isVisible(flag) || !list && p.Flags != nil && p.Flags.IsSet(flag.Names()[0]) {
 			continue
 		}
-		short, long := twoNames(flag)
-		words = append(words, FlagNamed{dashed(long), flag})
+		short, long := splitNames(flag)
+		words = append(words, FlagNamed{withDashes(long), flag})
 		if p.Word == "-" && short != "" {
-			words = append(words, FlagNamed{dashed(short), flag})
+			words = append(words, FlagNamed{withDashes(short), flag})
 		}
 	}
 

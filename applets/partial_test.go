@@ -29,7 +29,7 @@ func atCursor(t *testing.T, line string) string {
 		}
 		return "flags " + strings.Join(names, " ")
 	case len(p.Commands) > 0:
-		return "commands " + strings.Join(Names(p.Commands), " ")
+		return "commands " + strings.Join(VisibleNames(p.Commands), " ")
 	}
 
 	return map[Kind]string{
@@ -81,13 +81,13 @@ func FuzzReadPartial(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string) { _ = atCursor(t, line) })
 }
 
-func TestHang(t *testing.T) {
-	got := hang("  label  ", "one two three", 16)
+func TestWrapHanging(t *testing.T) {
+	got := wrapHanging("  label  ", "one two three", 16)
 	if want := "  label  one two\n         three\n"; got != want {
-		t.Errorf("hang = %q, want %q", got, want)
+		t.Errorf("wrapHanging = %q, want %q", got, want)
 	}
-	if got, want := hang("", "averyverylongword b", 5), "averyverylongword\nb\n"; got != want {
-		t.Errorf("hang = %q, want %q", got, want)
+	if got, want := wrapHanging("", "averyverylongword b", 5), "averyverylongword\nb\n"; got != want {
+		t.Errorf("wrapHanging = %q, want %q", got, want)
 	}
 }
 
@@ -104,8 +104,8 @@ func TestFlagUsage(t *testing.T) {
 		t.Errorf("FlagUsage = %q, want %q", got, want)
 	}
 	for value, want := range map[string]string{"1m0s": "1m", "2h0m0s": "2h", "10s": "10s", "text": "text", "1m10s": "1m10s"} {
-		if got := plain(value); got != want {
-			t.Errorf("plain(%q) = %q, want %q", value, got, want)
+		if got := trimDuration(value); got != want {
+			t.Errorf("trimDuration(%q) = %q, want %q", value, got, want)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 func Execute(ctx context.Context, a Applet, path string, line []string, build Build, streams Streams) error {
 	path += " " + a.Name
 	if len(a.Applets) > 0 {
-		return executeSub(ctx, a, path, line, build, streams)
+		return executeSubcommand(ctx, a, path, line, build, streams)
 	}
 
 	if a.First != nil {
@@ -24,7 +24,7 @@ func Execute(ctx context.Context, a Applet, path string, line []string, build Bu
 	}
 
 	if a.Raw && a.Description != "" && len(line) == 1 && wantsHelp(nil, line) {
-		fmt.Fprint(streams.Out, Help(a, path))
+		fmt.Fprint(streams.Out, FormatHelp(a, path))
 		return nil
 	}
 	if a.Raw {
@@ -32,31 +32,31 @@ func Execute(ctx context.Context, a Applet, path string, line []string, build Bu
 	}
 
 	if wantsHelp(a.Flags, line) {
-		fmt.Fprint(streams.Out, Help(a, path))
+		fmt.Fprint(streams.Out, FormatHelp(a, path))
 		return nil
 	}
 
-	sorted, err := arrange(a.Flags, line)
+	sorted, err := sortLine(a.Flags, line)
 	if err != nil {
 		return seeHelp(err, path)
 	}
 
 	inv := &Invocation{Streams: streams, Build: build, Path: path, Args: sorted.args, Rest: sorted.rest}
-	if inv.Flags, err = parse(ctx, a.Name, a.Flags, sorted.flags); err == nil {
+	if inv.Flags, err = parseFlags(ctx, a.Name, a.Flags, sorted.flags); err == nil {
 		err = checkFixed(inv.Flags, a.Flags)
 	}
 	if err == nil {
 		err = a.Run(ctx, inv)
 	}
-	if ExitCode(err) == ExitUsage && !Silent(err) {
+	if ExitCode(err) == ExitUsage && !IsSilent(err) {
 		err = seeHelp(err, path)
 	}
 
 	return err
 }
 
-// parse reads flags, each of which is one word.
-func parse(ctx context.Context, name string, flags []cli.Flag, words []string) (*cli.Context, error) {
+// parseFlags reads flags, each of which is one word.
+func parseFlags(ctx context.Context, name string, flags []cli.Flag, words []string) (*cli.Context, error) {
 	var parsed *cli.Context
 	app := &cli.App{
 		Name:                      name,
@@ -77,13 +77,13 @@ func parse(ctx context.Context, name string, flags []cli.Flag, words []string) (
 	return parsed, app.RunContext(ctx, line)
 }
 
-func executeSub(ctx context.Context, a Applet, path string, line []string, build Build, streams Streams) error {
+func executeSubcommand(ctx context.Context, a Applet, path string, line []string, build Build, streams Streams) error {
 	name, left := SplitApplet(a.Applets, line)
 	if name == "" || name == "help" {
 		if name == "" && !wantsHelp(AllFlags(a.Applets), line) {
 			return seeHelp(Usage("%s: name one of its commands: %s", path, subNames(a)), path)
 		}
-		fmt.Fprint(streams.Out, Help(a, path))
+		fmt.Fprint(streams.Out, FormatHelp(a, path))
 		return nil
 	}
 
@@ -94,11 +94,11 @@ func executeSub(ctx context.Context, a Applet, path string, line []string, build
 	}
 
 	err := Usage("%s has no command %q; it has %s", path, name, subNames(a))
-	return seeHelp(DidYouMean(err, name, Names(a.Applets)), path)
+	return seeHelp(DidYouMean(err, name, VisibleNames(a.Applets)), path)
 }
 
 func subNames(a Applet) string {
-	return strings.Join(Names(a.Applets), ", ")
+	return strings.Join(VisibleNames(a.Applets), ", ")
 }
 
 func seeHelp(err error, path string) error {

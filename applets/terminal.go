@@ -13,9 +13,9 @@ func IsTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// Coloured reports whether what is written to w may have colours: it shows on a
+// WantsColour reports whether what is written to w may have colours: it shows on a
 // terminal that has them, and nobody said no (https://no-color.org).
-func Coloured(w io.Writer) bool {
+func WantsColour(w io.Writer) bool {
 	return IsTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 

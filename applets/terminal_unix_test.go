@@ -10,7 +10,7 @@ import (
 	"github.com/creack/pty"
 )
 
-func TestColoured(t *testing.T) {
+func TestWantsColour(t *testing.T) {
 	master, terminal, err := pty.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -36,8 +36,8 @@ func TestColoured(t *testing.T) {
 	} {
 		t.Setenv("NO_COLOR", c.no)
 		t.Setenv("TERM", c.variant)
-		if got := Coloured(c.out); got != c.want {
-			t.Errorf("Coloured(%s) = %t, want %t", c.name, got, c.want)
+		if got := WantsColour(c.out); got != c.want {
+			t.Errorf("WantsColour(%s) = %t, want %t", c.name, got, c.want)
 		}
 	}
 }

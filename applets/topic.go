@@ -19,7 +19,7 @@ type Topic struct {
 func CategoryFlags(list []Applet, category string) []cli.Flag {
 	var found []cli.Flag
 	for _, flag := range AllFlags(list) {
-		if visible(flag) && categoryOf(flag) == category {
+		if isVisible(flag) && categoryOf(flag) == category {
 			found = append(found, flag)
 		}
 	}

@@ -33,8 +33,8 @@ func Candidates(registry func() []applets.Applet, topics func() []applets.Topic)
 			late := time.After(patience + grace)
 			answers := make(chan answer, 1)
 			streams := applets.Streams{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard}
-			known := known{registry(), topics()}
-			go func() { answers <- known.propose(ctx, inv.Args, inv.Build, streams) }()
+			known := catalogue{registry(), topics()}
+			go func() { answers <- known.proposeWords(ctx, inv.Args, inv.Build, streams) }()
 			found := answer{directive: noFiles}
 			// A credential plugin does not end with a context.
 			select {
@@ -42,7 +42,7 @@ func Candidates(registry func() []applets.Applet, topics func() []applets.Topic)
 			case <-late:
 			}
 
-			return found.print(inv.Out)
+			return found.printTo(inv.Out)
 		},
 	}
 }
@@ -86,8 +86,8 @@ const (
 	longestAbout   = 80
 )
 
-// starting keeps the candidates that begin with what was typed.
-func (a answer) starting(typed string) answer {
+// withPrefix keeps the candidates that begin with what was typed.
+func (a answer) withPrefix(typed string) answer {
 	kept := answer{directive: a.directive}
 	open := 0
 	for _, c := range a.candidates {
@@ -107,7 +107,7 @@ func (a answer) starting(typed string) answer {
 	return kept
 }
 
-func (a answer) print(w io.Writer) error {
+func (a answer) printTo(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	for _, c := range a.candidates[:min(mostCandidates, len(a.candidates))] {
 		// Made printable it would be another word.
@@ -115,7 +115,7 @@ func (a answer) print(w io.Writer) error {
 			continue
 		}
 		line := c.word
-		if about := short(c.about); about != "" {
+		if about := shorten(c.about); about != "" {
 			line += "\t" + about
 		}
 		fmt.Fprintln(out, line)
@@ -125,8 +125,8 @@ func (a answer) print(w io.Writer) error {
 	return out.Flush()
 }
 
-// short is a text for the end of a line: printable, and not long.
-func short(text string) string {
+// shorten is a text for the end of a line: printable, and not long.
+func shorten(text string) string {
 	text = strings.Join(strings.Fields(wire.Printable(text)), " ")
 	if runes := []rune(text); len(runes) > longestAbout {
 		return string(runes[:longestAbout-1]) + "…"

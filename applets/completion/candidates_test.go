@@ -8,7 +8,7 @@ import (
 	"kdiag/mux/wire"
 )
 
-func TestPrint(t *testing.T) {
+func TestPrintTo(t *testing.T) {
 	a := answer{directive: noFiles, candidates: []candidate{
 		{"web", "a pod"},
 		{"", "no word"},
@@ -20,25 +20,25 @@ func TestPrint(t *testing.T) {
 	}}
 
 	var out strings.Builder
-	if err := a.print(&out); err != nil {
+	if err := a.printTo(&out); err != nil {
 		t.Fatal(err)
 	}
 
 	want := "web\ta pod\nabout\twith tab, line and �[31m\nlong\t" + strings.Repeat("y", longestAbout-1) + "…\n:4\n"
 	if out.String() != want {
-		t.Errorf("print = %q, want %q", out.String(), want)
+		t.Errorf("printTo = %q, want %q", out.String(), want)
 	}
 }
 
 func TestPrintIsBounded(t *testing.T) {
 	a := answer{candidates: slices.Repeat([]candidate{{"x", ""}}, 2*mostCandidates)}
 	var out strings.Builder
-	if err := a.print(&out); err != nil || strings.Count(out.String(), "\n") != mostCandidates+1 {
+	if err := a.printTo(&out); err != nil || strings.Count(out.String(), "\n") != mostCandidates+1 {
 		t.Errorf("print: %d lines, %v, want %d", strings.Count(out.String(), "\n"), err, mostCandidates+1)
 	}
 }
 
-func TestStarting(t *testing.T) {
+func TestWithPrefix(t *testing.T) {
 	a := answer{directive: noFiles, candidates: []candidate{{word: "deploy/"}, {word: "ds/"}, {word: "demo"}, {word: "app="}}}
 	for typed, want := range map[string]struct {
 		count     int
@@ -52,34 +52,34 @@ func TestStarting(t *testing.T) {
 		"a":   {1, noFiles | noSpace},
 		"x":   {0, noFiles},
 	} {
-		got := a.starting(typed)
+		got := a.withPrefix(typed)
 		if len(got.candidates) != want.count || got.directive != want.directive {
-			t.Errorf("starting(%q) = %d candidates, directive %d, want %d, %d", typed, len(got.candidates), got.directive, want.count, want.directive)
+			t.Errorf("withPrefix(%q) = %d candidates, directive %d, want %d, %d", typed, len(got.candidates), got.directive, want.count, want.directive)
 		}
 	}
 }
 
-func FuzzPrint(f *testing.F) {
+func FuzzPrintTo(f *testing.F) {
 	f.Add("web", "a pod")
 	f.Add("a\tb", "\x1b]0;title\a")
 	f.Add("\u202eright to left", "\xff")
 	f.Fuzz(func(t *testing.T, word, about string) {
 		var out strings.Builder
-		if err := (answer{candidates: []candidate{{word, about}}}).print(&out); err != nil {
+		if err := (answer{candidates: []candidate{{word, about}}}).printTo(&out); err != nil {
 			t.Fatal(err)
 		}
 
 		lines := strings.Split(out.String(), "\n")
 		if len(lines) > 3 || lines[len(lines)-1] != "" || lines[len(lines)-2] != ":0" {
-			t.Fatalf("print(%q, %q) = %q, want at most a line and the directive", word, about, out.String())
+			t.Fatalf("printTo(%q, %q) = %q, want at most a line and the directive", word, about, out.String())
 		}
 
 		shown, _, _ := strings.Cut(lines[0], "\t")
 		if len(lines) == 3 && shown != word {
-			t.Errorf("print(%q) shows %q, another word", word, shown)
+			t.Errorf("printTo(%q) shows %q, another word", word, shown)
 		}
 		if text := strings.Replace(lines[0], "\t", "", 1); wire.Printable(text) != text {
-			t.Errorf("print(%q, %q) = %q, want what is printable alone", word, about, out.String())
+			t.Errorf("printTo(%q, %q) = %q, want what is printable alone", word, about, out.String())
 		}
 	})
 }

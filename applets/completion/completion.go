@@ -38,15 +38,15 @@ func Applet() applets.Applet {
 			kubectl_complete-kdiag beside kubectl-kdiag in your PATH.
 		`,
 		Applets: []applets.Applet{
-			script("bash", bash, "source <(kdiag completion bash)", "~/.bashrc"),
-			script("zsh", zsh, "source <(kdiag completion zsh)", "~/.zshrc, after compinit"),
-			script("fish", fish, "kdiag completion fish | source", "~/.config/fish/config.fish"),
-			script("powershell", powershell, "kdiag completion powershell | Out-String | Invoke-Expression", "$PROFILE"),
+			scriptApplet("bash", bash, "source <(kdiag completion bash)", "~/.bashrc"),
+			scriptApplet("zsh", zsh, "source <(kdiag completion zsh)", "~/.zshrc, after compinit"),
+			scriptApplet("fish", fish, "kdiag completion fish | source", "~/.config/fish/config.fish"),
+			scriptApplet("powershell", powershell, "kdiag completion powershell | Out-String | Invoke-Expression", "$PROFILE"),
 		},
 	}
 }
 
-func script(shell, text, now, file string) applets.Applet {
+func scriptApplet(shell, text, now, file string) applets.Applet {
 	return applets.Applet{
 		Name:    shell,
 		Summary: "Print the script for " + shell,

@@ -14,24 +14,24 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// look is one look into the cluster for a line.
-type look struct {
+// clusterLookup is one look into the cluster for a line.
+type clusterLookup struct {
 	ctx     context.Context
 	cluster *kube.Cluster
 	line    *applets.Partial
 }
 
-// targets are pods, and types with a slash; after the slash, their names.
-func (l *look) targets() answer {
+// proposeTargets are pods, and types with a slash; after the slash, their names.
+func (l *clusterLookup) proposeTargets() answer {
 	if spelled, _, typed := strings.Cut(l.line.Word, "/"); typed {
 		resource, ok := kube.Resource(spelled)
 		if !ok {
 			return answer{directive: noFiles}
 		}
-		return l.names(resource, spelled+"/")
+		return l.proposeNames(resource, spelled+"/")
 	}
 
-	found := l.names("pods", "")
+	found := l.proposeNames("pods", "")
 	for _, t := range kube.Types() {
 		found.candidates = append(found.candidates, candidate{t.Short + "/", t.Resource})
 	}
@@ -39,8 +39,8 @@ func (l *look) targets() answer {
 	return found
 }
 
-// names are the names of a resource's objects, after a prefix.
-func (l *look) names(resource, prefix string) answer {
+// proposeNames are the names of a resource's objects, after a prefix.
+func (l *clusterLookup) proposeNames(resource, prefix string) answer {
 	found := answer{directive: noFiles}
 	objects, _ := l.cluster.Names(l.ctx, resource)
 	for _, o := range objects {
@@ -51,9 +51,9 @@ func (l *look) names(resource, prefix string) answer {
 	return found
 }
 
-// selectors complete the last requirement of a label selector: its key, and
+// proposeSelectors complete the last requirement of a label selector: its key, and
 // after "=" the value.
-func (l *look) selectors() answer {
+func (l *clusterLookup) proposeSelectors() answer {
 	found := answer{directive: noFiles}
 	before, last := "", l.line.Word
 	if at := strings.LastIndex(last, ","); at >= 0 {
@@ -87,8 +87,8 @@ func (l *look) selectors() answer {
 	return found
 }
 
-// pod is the one that the line names so far.
-func (l *look) pod() (*corev1.Pod, error) {
+// findPod is the one that the line names so far.
+func (l *clusterLookup) findPod() (*corev1.Pod, error) {
 	target, selector := "", ""
 	if pods := l.line.ValuesOf(applets.KindPod); len(pods) > 0 {
 		target = pods[0]
@@ -108,9 +108,9 @@ func (l *look) pod() (*corev1.Pod, error) {
 	return l.cluster.FindPod(l.ctx, selection)
 }
 
-func (l *look) containers() answer {
+func (l *clusterLookup) proposeContainers() answer {
 	found := answer{directive: noFiles}
-	pod, err := l.pod()
+	pod, err := l.findPod()
 	if err != nil {
 		return found
 	}
@@ -126,10 +126,10 @@ func (l *look) containers() answer {
 	return found
 }
 
-// ports are those that the pod's containers declare.
-func (l *look) ports() answer {
+// proposePorts are those that the pod's containers declare.
+func (l *clusterLookup) proposePorts() answer {
 	found := answer{directive: noFiles}
-	pod, err := l.pod()
+	pod, err := l.findPod()
 	if err != nil {
 		return found
 	}

@@ -11,15 +11,15 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// known is what can be named without asking anybody.
-type known struct {
+// catalogue is what can be named without asking anybody.
+type catalogue struct {
 	applets []applets.Applet
 	topics  []applets.Topic
 }
 
-// propose finds what could stand at the end of a line. What goes wrong on the
+// proposeWords finds what could stand at the end of a line. What goes wrong on the
 // way is no candidate: a user who pressed Tab has asked nothing yet.
-func (k known) propose(ctx context.Context, words []string, build applets.Build, streams applets.Streams) answer {
+func (k catalogue) proposeWords(ctx context.Context, words []string, build applets.Build, streams applets.Streams) answer {
 	line, ok := applets.ReadPartial(ctx, k.applets, words, build, streams)
 	if !ok {
 		return answer{directive: noFiles}
@@ -27,36 +27,36 @@ func (k known) propose(ctx context.Context, words []string, build applets.Build,
 
 	switch {
 	case line.Flag != nil:
-		kind, fixed := applets.Meaning(line.Flag)
-		return k.ofKind(ctx, &line, kind, fixed)
+		kind, fixed := applets.FlagMeaning(line.Flag)
+		return k.proposeKind(ctx, &line, kind, fixed)
 	case strings.HasPrefix(line.Word, "-") && line.Rest == nil:
-		return flags(&line).starting(line.Word)
+		return proposeFlags(&line).withPrefix(line.Word)
 	case len(line.Commands) > 0 && line.Rest == nil:
-		return commands(line.Commands).starting(line.Word)
+		return proposeCommands(line.Commands).withPrefix(line.Word)
 	}
 
-	return k.ofKind(ctx, &line, line.ArgKind(), nil)
+	return k.proposeKind(ctx, &line, line.ArgKind(), nil)
 }
 
-// ofKind are the candidates for a word of a kind.
-func (k known) ofKind(ctx context.Context, line *applets.Partial, kind applets.Kind, fixed []string) answer {
+// proposeKind are the candidates for a word of a kind.
+func (k catalogue) proposeKind(ctx context.Context, line *applets.Partial, kind applets.Kind, fixed []string) answer {
 	switch kind {
 	case applets.KindFile, applets.KindCommand:
 		return answer{directive: files}
 	case applets.KindFixed:
-		return words(fixed).starting(line.Word)
+		return proposeFixed(fixed).withPrefix(line.Word)
 	case applets.KindTopic:
-		return k.pages().starting(line.Word)
+		return k.proposePages().withPrefix(line.Word)
 	case applets.KindContext, applets.KindCluster, applets.KindUser:
-		return configured(line, kind).starting(line.Word)
+		return proposeConfigured(line, kind).withPrefix(line.Word)
 	case applets.KindTarget, applets.KindPod, applets.KindContainer, applets.KindPort, applets.KindSelector, applets.KindNamespace:
-		return inCluster(ctx, line, kind).starting(line.Word)
+		return proposeFromCluster(ctx, line, kind).withPrefix(line.Word)
 	}
 
 	return answer{directive: noFiles}
 }
 
-func words(list []string) answer {
+func proposeFixed(list []string) answer {
 	found := answer{directive: noFiles}
 	for _, word := range list {
 		found.candidates = append(found.candidates, candidate{word: word})
@@ -64,7 +64,7 @@ func words(list []string) answer {
 	return found
 }
 
-func commands(list []applets.Applet) answer {
+func proposeCommands(list []applets.Applet) answer {
 	found := answer{directive: noFiles}
 	for _, a := range list {
 		if !a.Hidden {
@@ -74,16 +74,16 @@ func commands(list []applets.Applet) answer {
 	return found
 }
 
-// pages are what "kdiag help" tells about.
-func (k known) pages() answer {
-	found := commands(k.applets)
+// proposePages are what "kdiag help" tells about.
+func (k catalogue) proposePages() answer {
+	found := proposeCommands(k.applets)
 	for _, t := range k.topics {
 		found.candidates = append(found.candidates, candidate{t.Name, t.Summary})
 	}
 	return found
 }
 
-func flags(line *applets.Partial) answer {
+func proposeFlags(line *applets.Partial) answer {
 	found := answer{directive: noFiles}
 	for _, flag := range line.FlagWords() {
 		about := ""
@@ -101,8 +101,8 @@ func flags(line *applets.Partial) answer {
 	return found
 }
 
-// configured are names from the kubeconfig.
-func configured(line *applets.Partial, kind applets.Kind) answer {
+// proposeConfigured are names from the kubeconfig.
+func proposeConfigured(line *applets.Partial, kind applets.Kind) answer {
 	if line.Flags == nil {
 		return answer{directive: noFiles}
 	}
@@ -112,16 +112,16 @@ func configured(line *applets.Partial, kind applets.Kind) answer {
 	case err != nil:
 		return answer{directive: noFiles}
 	case kind == applets.KindContext:
-		return words(names.Contexts)
+		return proposeFixed(names.Contexts)
 	case kind == applets.KindCluster:
-		return words(names.Clusters)
+		return proposeFixed(names.Clusters)
 	}
 
-	return words(names.Users)
+	return proposeFixed(names.Users)
 }
 
-// inCluster are the candidates that the API server knows.
-func inCluster(ctx context.Context, line *applets.Partial, kind applets.Kind) answer {
+// proposeFromCluster are the candidates that the API server knows.
+func proposeFromCluster(ctx context.Context, line *applets.Partial, kind applets.Kind) answer {
 	none := answer{directive: noFiles}
 	if line.Flags == nil {
 		return none
@@ -132,20 +132,20 @@ func inCluster(ctx context.Context, line *applets.Partial, kind applets.Kind) an
 		return none
 	}
 
-	look := &look{ctx, cluster, line}
+	look := &clusterLookup{ctx, cluster, line}
 	switch kind {
 	case applets.KindTarget:
-		return look.targets()
+		return look.proposeTargets()
 	case applets.KindPod:
-		return look.names("pods", "")
+		return look.proposeNames("pods", "")
 	case applets.KindNamespace:
-		return look.names(kube.Namespaces, "")
+		return look.proposeNames(kube.Namespaces, "")
 	case applets.KindSelector:
-		return look.selectors()
+		return look.proposeSelectors()
 	case applets.KindContainer:
-		return look.containers()
+		return look.proposeContainers()
 	case applets.KindPort:
-		return look.ports()
+		return look.proposePorts()
 	}
 
 	return none

@@ -9,62 +9,62 @@ import (
 	"kdiag/mux/wire"
 )
 
-// Status is how a check came out.
-type Status string
+// Outcome is how a check came out.
+type Outcome string
 
 const (
 	// OK is a check with nothing wrong.
-	OK Status = "ok"
+	OK Outcome = "ok"
 	// Failed is a check that found what keeps a command from working.
-	Failed Status = "failed"
+	Failed Outcome = "failed"
 	// Unknown is a check that was not made, or that nobody can make from here.
-	Unknown Status = "unknown"
+	Unknown Outcome = "unknown"
 )
 
 // Check is one line of the answer.
 type Check struct {
-	Name   string `json:"name"`
-	Status Status `json:"status"`
-	Detail string `json:"detail"`
-	Hint   string `json:"hint,omitempty"`
+	Name   string  `json:"name"`
+	Status Outcome `json:"status"`
+	Detail string  `json:"detail"`
+	Hint   string  `json:"hint,omitempty"`
 }
 
-func passed(name, format string, args ...any) Check {
+func passedCheck(name, format string, args ...any) Check {
 	return Check{name, OK, fmt.Sprintf(format, args...), ""}
 }
 
-func unknown(name, format string, args ...any) Check {
+func unknownCheck(name, format string, args ...any) Check {
 	return Check{name, Unknown, fmt.Sprintf(format, args...), ""}
 }
 
-// failed is the check that err ended, with its hints.
-func failed(name string, err error) Check {
+// failedCheck is the check that err ended, with its hints.
+func failedCheck(name string, err error) Check {
 	return Check{name, Failed, err.Error(), strings.Join(applets.Hints(err), "; ")}
 }
 
-// notKnown is a check that err kept from an answer.
-func notKnown(name string, err error) Check {
-	c := failed(name, err)
+// unansweredCheck is a check that err kept from an answer.
+func unansweredCheck(name string, err error) Check {
+	c := failedCheck(name, err)
 	c.Status = Unknown
 	return c
 }
 
-// report takes the checks, in order.
-type report interface {
-	add(Check)
+// checkPrinter takes the checks, in order.
+type checkPrinter interface {
+	printCheck(Check)
 	// end is called after the last one.
-	end() error
+	finish() error
 }
 
-func newReport(format string, out io.Writer) report {
+func newCheckPrinter(format string, out io.Writer) checkPrinter {
 	if format == "json" {
-		return &jsonReport{out: out, Checks: []Check{}}
+		return &jsonPrinter{out: out, Checks: []Check{}}
 	}
-	return textReport{out, applets.Coloured(out)}
+	return textPrinter{out, applets.WantsColour(out)}
 }
 
-// textReport writes each check as soon as it is made.
-type textReport struct {
+// textPrinter writes each check as soon as it is made.
+type textPrinter struct {
 	out    io.Writer
 	colour bool
 }
@@ -72,16 +72,16 @@ type textReport struct {
 // widest is the widest name, so that the details stand below one another.
 const widest = len("pod security: redir")
 
-func (r textReport) add(c Check) {
-	fmt.Fprintf(r.out, "%s %-*s  %s\n", r.mark(c.Status), widest, c.Name, wire.Printable(c.Detail))
+func (r textPrinter) printCheck(c Check) {
+	fmt.Fprintf(r.out, "%s %-*s  %s\n", r.formatMark(c.Status), widest, c.Name, wire.Printable(c.Detail))
 	if c.Hint != "" {
 		fmt.Fprintf(r.out, "  hint: %s\n", wire.Printable(c.Hint))
 	}
 }
 
-func (r textReport) end() error { return nil }
+func (r textPrinter) finish() error { return nil }
 
-func (r textReport) mark(s Status) string {
+func (r textPrinter) formatMark(s Outcome) string {
 	mark, colour := "–", ""
 	switch s {
 	case OK:
@@ -97,17 +97,17 @@ func (r textReport) mark(s Status) string {
 	return colour + mark + "\x1b[0m"
 }
 
-// jsonReport writes one document at the end.
-type jsonReport struct {
+// jsonPrinter writes one document at the end.
+type jsonPrinter struct {
 	out    io.Writer
 	Checks []Check `json:"checks"`
 }
 
-func (r *jsonReport) add(c Check) { r.Checks = append(r.Checks, c) }
+func (r *jsonPrinter) printCheck(c Check) { r.Checks = append(r.Checks, c) }
 
-func (r *jsonReport) end() error {
+func (r *jsonPrinter) finish() error {
 	return applets.WriteJSON(r.out, r, "  ")
 }
 
-// errSome ends the process with code 1; what failed was said.
-var errSome = &applets.ExitError{Code: applets.ExitFailure}
+// errSomeFailed ends the process with code 1; what failed was said.
+var errSomeFailed = &applets.ExitError{Code: applets.ExitFailure}

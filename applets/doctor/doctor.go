@@ -37,16 +37,16 @@ func Applet() applets.Applet {
 		Flags: slices.Concat([]cli.Flag{
 			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "Lines, or one document", Value: "text"}, "text", "json"),
 		}, kubeflags.ProbeFlags(defaultTimeout)),
-		Run: run,
+		Run: runDoctor,
 	}
 }
 
-func run(ctx context.Context, inv *applets.Invocation) error {
+func runDoctor(ctx context.Context, inv *applets.Invocation) error {
 	if len(inv.Rest) > 0 {
 		return applets.Usage("doctor runs no command, got %q", inv.Rest)
 	}
 
-	out := newReport(inv.Flags.String("output"), inv.Out)
+	out := newCheckPrinter(inv.Flags.String("output"), inv.Out)
 	probe, err := kubeflags.ParseProbe(inv)
 	if applets.ExitCode(err) == applets.ExitUsage {
 		return err
@@ -55,10 +55,10 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	bounded, cancel := kube.WithTimeout(ctx, inv.Flags.Duration("timeout"))
 	defer cancel()
 	well := true
-	examine(bounded, probe, err, func(check Check) {
+	runChecks(bounded, probe, err, func(check Check) {
 		// What the user's Ctrl-C ended says nothing.
 		if ctx.Err() == nil {
-			out.add(check)
+			out.printCheck(check)
 			well = well && check.Status != Failed
 		}
 	})
@@ -66,11 +66,11 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err := out.end(); err != nil {
+	if err := out.finish(); err != nil {
 		return err
 	}
 	if !well {
-		return errSome
+		return errSomeFailed
 	}
 
 	return nil

@@ -56,7 +56,7 @@ func TestOldServer(t *testing.T) {
 		}
 	}
 
-	if applets.ExitCode(err) != 1 || !applets.Silent(err) {
+	if applets.ExitCode(err) != 1 || !applets.IsSilent(err) {
 		t.Errorf("doctor: %v, want code 1 and no more words", err)
 	}
 }
@@ -100,27 +100,27 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-func TestMark(t *testing.T) {
-	for status, want := range map[Status][2]string{
+func TestFormatMark(t *testing.T) {
+	for status, want := range map[Outcome][2]string{
 		OK: {"✓", "\x1b[32m✓\x1b[0m"}, Failed: {"✗", "\x1b[31m✗\x1b[0m"}, Unknown: {"–", "–"},
 	} {
-		if got := [2]string{textReport{}.mark(status), textReport{colour: true}.mark(status)}; got != want {
-			t.Errorf("mark(%s) = %q, want %q", status, got, want)
+		if got := [2]string{textPrinter{}.formatMark(status), textPrinter{colour: true}.formatMark(status)}; got != want {
+			t.Errorf("formatMark(%s) = %q, want %q", status, got, want)
 		}
 	}
 }
 
-func TestKernel(t *testing.T) {
-	for release, want := range map[string]Status{"5.2.1": Failed, "5.4.0-150": OK, "6.1": OK, "Plan 9": Unknown, "": Unknown} {
+func TestCheckKernel(t *testing.T) {
+	for release, want := range map[string]Outcome{"5.2.1": Failed, "5.4.0-150": OK, "6.1": OK, "Plan 9": Unknown, "": Unknown} {
 		node := &corev1.Node{}
 		node.Status.NodeInfo.KernelVersion = release
-		got := kernel(node, nil)
+		got := checkKernel(node, nil)
 		if got.Status != want || want == OK && strings.Contains(got.Detail, "without the owner flag") != (release == "5.4.0-150") {
-			t.Errorf("kernel(%q) = %+v, want %s", release, got, want)
+			t.Errorf("checkKernel(%q) = %+v, want %s", release, got, want)
 		}
 	}
 
-	if got := kernel(nil, errors.New("no right")); got.Status != Unknown {
+	if got := checkKernel(nil, errors.New("no right")); got.Status != Unknown {
 		t.Errorf("kernel of a node that may not be read = %+v, want unknown", got)
 	}
 }

@@ -14,9 +14,9 @@ import (
 // if it runs.
 const managerTimeout = 3 * time.Second
 
-// nftables is what this user's manager of redirects, if one lives in the pod,
+// checkNftables is what this user's manager of redirects, if one lives in the pod,
 // found the kernel to have; nil where none tells.
-func (e examination) nftables(ctx context.Context, pod *corev1.Pod) *Check {
+func (e examination) checkNftables(ctx context.Context, pod *corev1.Pod) *Check {
 	for _, living := range kube.Managers(pod, e.probe.User) {
 		if living.Role != wire.RoleNet {
 			continue
@@ -34,19 +34,19 @@ func (e examination) nftables(ctx context.Context, pod *corev1.Pod) *Check {
 			return nil
 		}
 
-		check := found(ready.Nftables, living.Container)
+		check := nftablesCheck(ready.Nftables, living.Container)
 		return &check
 	}
 
 	return nil
 }
 
-func found(nftables, container string) Check {
+func nftablesCheck(nftables, container string) Check {
 	switch nftables {
 	case wire.NftOwner:
-		return passed(nameKernel, "nftables with the owner flag, as the manager in container %s found", container)
+		return passedCheck(nameKernel, "nftables with the owner flag, as the manager in container %s found", container)
 	case wire.NftPlain:
-		return passed(nameKernel, "nftables without the owner flag, as the manager in container %s found: a killed manager's rules stay until the next one starts", container)
+		return passedCheck(nameKernel, "nftables without the owner flag, as the manager in container %s found: a killed manager's rules stay until the next one starts", container)
 	}
 	return Check{nameKernel, Failed, "no nftables, as the manager in container " + container + " found: " + nftables,
 		"redir --netfilter=iptables, with an --image that has iptables"}

@@ -7,17 +7,17 @@ import (
 	"kdiag/mux/wire"
 )
 
-func TestFound(t *testing.T) {
+func TestNftablesCheck(t *testing.T) {
 	for nftables, want := range map[string]struct {
-		status Status
+		status Outcome
 		detail string
 	}{
 		wire.NftOwner:           {OK, "with the owner flag, as the manager in container c found"},
 		wire.NftPlain:           {OK, "without the owner flag, as the manager in container c found"},
 		"nft: protocol missing": {Failed, "no nftables, as the manager in container c found: nft: protocol missing"},
 	} {
-		if got := found(nftables, "c"); got.Status != want.status || !strings.Contains(got.Detail, want.detail) || (got.Hint != "") != (want.status == Failed) {
-			t.Errorf("found(%q) = %+v, want %+v", nftables, got, want)
+		if got := nftablesCheck(nftables, "c"); got.Status != want.status || !strings.Contains(got.Detail, want.detail) || (got.Hint != "") != (want.status == Failed) {
+			t.Errorf("nftablesCheck(%q) = %+v, want %+v", nftables, got, want)
 		}
 	}
 }

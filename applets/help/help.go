@@ -25,35 +25,35 @@ func Applet(registry func() []applets.Applet) applets.Applet {
 		`,
 		Run: func(_ context.Context, inv *applets.Invocation) error {
 			program := strings.TrimSuffix(inv.Path, " help")
-			text, err := page(program, registry(), inv.Args)
+			text, err := findPage(program, registry(), inv.Args)
 			fmt.Fprint(inv.Out, text)
 			return err
 		},
 	}
 }
 
-// page is what help prints for its arguments.
-func page(program string, list []applets.Applet, names []string) (string, error) {
+// findPage is what help prints for its arguments.
+func findPage(program string, list []applets.Applet, names []string) (string, error) {
 	if len(names) == 0 {
-		return Overview(program, list), nil
+		return FormatOverview(program, list), nil
 	}
 	if slices.Equal(names, []string{"topics"}) {
-		return topicList(), nil
+		return topicTable(), nil
 	}
 
 	path := program
 	for i, name := range names {
-		at := slices.IndexFunc(list, func(a applets.Applet) bool { return a.Is(name) })
+		at := slices.IndexFunc(list, func(a applets.Applet) bool { return a.HasName(name) })
 		switch {
 		case at < 0 && i == 0 && len(names) == 1:
-			return topic(program, list, name)
+			return formatTopic(program, list, name)
 		case at < 0:
-			return "", unknown(fmt.Errorf("%s has no command %q", path, name), name, applets.Names(list), path)
+			return "", unknownName(fmt.Errorf("%s has no command %q", path, name), name, applets.VisibleNames(list), path)
 		}
 
 		path += " " + list[at].Name
 		if i == len(names)-1 {
-			return applets.Help(list[at], path), nil
+			return applets.FormatHelp(list[at], path), nil
 		}
 
 		list = list[at].Applets
@@ -62,16 +62,16 @@ func page(program string, list []applets.Applet, names []string) (string, error)
 	return "", nil
 }
 
-// Overview is the page for the program itself.
-func Overview(program string, list []applets.Applet) string {
+// FormatOverview is the page for the program itself.
+func FormatOverview(program string, list []applets.Applet) string {
 	return "Kdiag gets you into running pods: nothing is installed, no pod restarts, nothing stays behind.\n\n" +
 		"Usage:\n  " + program + " COMMAND [flags] [-- arguments]\n\n" +
-		"Commands:\n" + applets.Summaries(list) + "\n" +
-		"Topics, for " + program + " help:\n" + topicList() + "\n" +
+		"Commands:\n" + applets.CommandTable(list) + "\n" +
+		"Topics, for " + program + " help:\n" + topicTable() + "\n" +
 		program + " COMMAND --help tells about one.\n"
 }
 
-func topicList() string {
+func topicTable() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, t := range Topics() {
@@ -81,11 +81,11 @@ func topicList() string {
 	return b.String()
 }
 
-func topic(program string, list []applets.Applet, name string) (string, error) {
+func formatTopic(program string, list []applets.Applet, name string) (string, error) {
 	topics := Topics()
 	at := slices.IndexFunc(topics, func(t applets.Topic) bool { return t.Name == name })
 	if at < 0 {
-		return "", unknown(fmt.Errorf("no command or topic %q", name), name, Names(list), program)
+		return "", unknownName(fmt.Errorf("no command or topic %q", name), name, PageNames(list), program)
 	}
 	text := topics[at].Summary + "\n\n" + applets.Dedent(topics[at].Text) + "\n"
 	if flags := applets.CategoryFlags(list, name); len(flags) > 0 {
@@ -94,17 +94,17 @@ func topic(program string, list []applets.Applet, name string) (string, error) {
 	return text, nil
 }
 
-// Names are what help can tell about: the commands and the topics.
-func Names(list []applets.Applet) []string {
-	names := applets.Names(list)
+// PageNames are what help can tell about: the commands and the topics.
+func PageNames(list []applets.Applet) []string {
+	names := applets.VisibleNames(list)
 	for _, t := range Topics() {
 		names = append(names, t.Name)
 	}
 	return append(names, "topics")
 }
 
-// unknown is a name that there is nothing of.
-func unknown(err error, name string, names []string, path string) error {
+// unknownName is a name that there is nothing of.
+func unknownName(err error, name string, names []string, path string) error {
 	err = &applets.ExitError{Code: applets.ExitUnknown, Err: err}
 	return applets.WithHint(applets.DidYouMean(err, name, names), "%s --help lists what there is", path)
 }

@@ -10,12 +10,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// WriteArchive writes img, under the name ref, as an archive that "docker
+// writeNamedArchive writes img, under the name ref, as an archive that "docker
 // load", "podman load" and "ctr images import" take. It is an image layout
 // (opencontainers/image-spec, image-layout.md) with the manifest.json of
 // docker's own format beside it, as docker save has written it since v25: so
 // the image has the same digest in the archive, the runtime and a registry.
-func WriteArchive(w io.Writer, ref string, img v1.Image) error {
+func writeNamedArchive(w io.Writer, ref string, img v1.Image) error {
 	tag, err := parseTag(ref, false)
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ func writeArchive(w io.Writer, fullName string, img v1.Image) error {
 	}
 
 	out := archiveWriter{tar.NewWriter(w)}
-	if err := out.file(blobPath(manifest.Config.Digest), config); err != nil {
+	if err := out.writeFile(blobPath(manifest.Config.Digest), config); err != nil {
 		return err
 	}
 
@@ -56,18 +56,18 @@ func writeArchive(w io.Writer, fullName string, img v1.Image) error {
 			return err
 		}
 
-		err = out.copy(blobPath(described.Digest), described.Size, blob)
+		err = out.copyFile(blobPath(described.Digest), described.Size, blob)
 		blob.Close()
 		if err != nil {
 			return err
 		}
 	}
 
-	if err := out.layout(fullName, img); err != nil {
+	if err := out.writeLayout(fullName, img); err != nil {
 		return err
 	}
 
-	err = out.json("manifest.json", []dockerImage{{
+	err = out.writeJSON("manifest.json", []dockerImage{{
 		Config: blobPath(manifest.Config.Digest), RepoTags: []string{fullName}, Layers: paths,
 	}})
 	if err != nil {
@@ -90,9 +90,9 @@ func blobPath(digest v1.Hash) string { return "blobs/" + digest.Algorithm + "/" 
 // archiveWriter writes tar entries that depend on their content alone.
 type archiveWriter struct{ *tar.Writer }
 
-// layout writes what makes the archive an OCI image layout: the manifest and
+// writeLayout writes what makes the archive an OCI image layout: the manifest and
 // the index that names it.
-func (w archiveWriter) layout(fullName string, img v1.Image) error {
+func (w archiveWriter) writeLayout(fullName string, img v1.Image) error {
 	raw, err := img.RawManifest()
 	if err != nil {
 		return err
@@ -103,7 +103,7 @@ func (w archiveWriter) layout(fullName string, img v1.Image) error {
 		return err
 	}
 
-	described, err := descriptor(img)
+	described, err := describeImage(img)
 	if err != nil {
 		return err
 	}
@@ -114,50 +114,50 @@ func (w archiveWriter) layout(fullName string, img v1.Image) error {
 		// v3.4 reads no other (containers/podman issue 12560).
 		"org.opencontainers.image.ref.name": fullName,
 	}
-	if err := w.file(blobPath(digest), raw); err != nil {
+	if err := w.writeFile(blobPath(digest), raw); err != nil {
 		return err
 	}
-	if err := w.file("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
+	if err := w.writeFile("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
 		return err
 	}
 
-	return w.json("index.json", v1.IndexManifest{
+	return w.writeJSON("index.json", v1.IndexManifest{
 		SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{described},
 	})
 }
 
-func (w archiveWriter) json(path string, value any) error {
+func (w archiveWriter) writeJSON(path string, value any) error {
 	text, err := json.Marshal(value)
 	if err != nil {
 		return err
 	}
-	return w.file(path, text)
+	return w.writeFile(path, text)
 }
 
-func (w archiveWriter) file(path string, content []byte) error {
-	if err := w.header(path, int64(len(content))); err != nil {
+func (w archiveWriter) writeFile(path string, content []byte) error {
+	if err := w.writeHeader(path, int64(len(content))); err != nil {
 		return err
 	}
 	_, err := w.Write(content)
 	return err
 }
 
-func (w archiveWriter) copy(path string, size int64, content io.Reader) error {
-	if err := w.header(path, size); err != nil {
+func (w archiveWriter) copyFile(path string, size int64, content io.Reader) error {
+	if err := w.writeHeader(path, size); err != nil {
 		return err
 	}
 	_, err := io.Copy(w, content)
 	return err
 }
 
-func (w archiveWriter) header(path string, size int64) error {
+func (w archiveWriter) writeHeader(path string, size int64) error {
 	return w.WriteHeader(&tar.Header{
 		Typeflag: tar.TypeReg, Name: path, Mode: 0o644, Size: size, ModTime: epoch, Format: tar.FormatUSTAR,
 	})
 }
 
-// descriptor points to img, with its platform, from an index.
-func descriptor(img v1.Image) (v1.Descriptor, error) {
+// describeImage points to img, with its platform, from an index.
+func describeImage(img v1.Image) (v1.Descriptor, error) {
 	var none v1.Descriptor
 	digest, err := img.Digest()
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 func TestArchiveAsDocker(t *testing.T) {
 	img := buildFixture(t, "arm64")
 	var archive bytes.Buffer
-	if err := WriteArchive(&archive, "localhost/kdiag:dev", img); err != nil {
+	if err := writeNamedArchive(&archive, "localhost/kdiag:dev", img); err != nil {
 		t.Fatal(err)
 	}
 
@@ -52,7 +52,7 @@ func TestArchiveAsDocker(t *testing.T) {
 func TestArchiveAsLayout(t *testing.T) {
 	img := buildFixture(t, "arm64")
 	var archive bytes.Buffer
-	if err := WriteArchive(&archive, "kdiag", img); err != nil {
+	if err := writeNamedArchive(&archive, "kdiag", img); err != nil {
 		t.Fatal(err)
 	}
 

@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Options say what Build makes an image of.
-type Options struct {
+// buildOptions say what Build makes an image of.
+type buildOptions struct {
 	// Platform is what the image is for, as in "linux/arm64". Empty is Linux
 	// on this machine's architecture.
 	Platform string
@@ -36,15 +36,15 @@ type Options struct {
 	self *program
 }
 
-// Build makes the image, in memory: some 40 % of the binary's size. The same
+// buildImage makes the image, in memory: some 40 % of the binary's size. The same
 // binary, platform and version give the same bytes. Done ctx ends it.
-func Build(ctx context.Context, o Options) (v1.Image, error) {
+func buildImage(ctx context.Context, o buildOptions) (v1.Image, error) {
 	target, err := parsePlatform(o.Platform)
 	if err != nil {
 		return nil, err
 	}
 
-	file, err := o.open(target)
+	file, err := o.openBinary(target)
 	if err != nil {
 		return nil, err
 	}
@@ -56,19 +56,19 @@ func Build(ctx context.Context, o Options) (v1.Image, error) {
 	}
 
 	source := &meteredReader{ctx: ctx, from: file, total: info.Size(), report: o.Packed}
-	packed, err := pack(source, info.Size())
+	packed, err := packLayer(source, info.Size())
 	if err != nil {
 		return nil, fmt.Errorf("pack %s: %w", file.Name(), err)
 	}
 
 	packed.read = o.Read
-	return assemble(packed, target, o.Version)
+	return assembleImage(packed, target, o.Version)
 }
 
-// open finds the binary for an image, opens it and checks that it will run in
+// openBinary finds the binary for an image, opens it and checks that it will run in
 // a container that has nothing else.
-func (o Options) open(target platform) (*os.File, error) {
-	name, err := o.find(target)
+func (o buildOptions) openBinary(target platform) (*os.File, error) {
+	name, err := o.findBinary(target)
 	if err != nil {
 		return nil, err
 	}
@@ -78,14 +78,14 @@ func (o Options) open(target platform) (*os.File, error) {
 		return nil, fmt.Errorf("binary for %s: %w", target, err)
 	}
 
-	found, err := inspect(file)
+	found, err := readHeaders(file)
 	if err == nil {
-		err = found.check(target)
+		err = found.checkFor(target)
 	}
 
 	if err != nil {
 		file.Close()
-		return nil, fmt.Errorf("binary %s: %w", o.shown(name), err)
+		return nil, fmt.Errorf("binary %s: %w", o.displayName(name), err)
 	}
 
 	return file, nil
@@ -99,7 +99,7 @@ var epoch = time.Unix(0, 0).UTC()
 // them, in an SPDX expression.
 const licenses = "Apache-2.0 AND GPL-2.0-only AND MIT"
 
-func assemble(binary v1.Layer, target platform, version string) (v1.Image, error) {
+func assembleImage(binary v1.Layer, target platform, version string) (v1.Image, error) {
 	base := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
 	base = mutate.ConfigMediaType(base, types.OCIConfigJSON)
 	base, err := mutate.ConfigFile(base, &v1.ConfigFile{

@@ -23,7 +23,7 @@ import (
 
 func buildFixture(t *testing.T, arch string) v1.Image {
 	t.Helper()
-	img, err := Build(context.Background(), Options{
+	img, err := buildImage(context.Background(), buildOptions{
 		Platform: "linux/" + arch, Binary: kdiagFor(arch).path(t), Version: "v1.2.3",
 	})
 	if err != nil {
@@ -32,7 +32,7 @@ func buildFixture(t *testing.T, arch string) v1.Image {
 	return img
 }
 
-func TestBuild(t *testing.T) {
+func TestBuildImage(t *testing.T) {
 	for _, arch := range []string{"amd64", "arm64"} {
 		img := buildFixture(t, arch)
 		if err := validate.Image(img); err != nil {
@@ -107,13 +107,13 @@ func TestBuildIsReproducible(t *testing.T) {
 
 	var first []byte
 	for _, file := range []string{binary, binary, copied} {
-		img, err := Build(context.Background(), Options{Platform: "linux/amd64", Binary: file})
+		img, err := buildImage(context.Background(), buildOptions{Platform: "linux/amd64", Binary: file})
 		if err != nil {
 			t.Fatal(err)
 		}
 
 		var archive bytes.Buffer
-		if err := WriteArchive(&archive, "localhost/kdiag:dev", img); err != nil {
+		if err := writeNamedArchive(&archive, "localhost/kdiag:dev", img); err != nil {
 			t.Fatal(err)
 		}
 		if first == nil {
@@ -125,7 +125,7 @@ func TestBuildIsReproducible(t *testing.T) {
 	}
 }
 
-func TestBuildRefuses(t *testing.T) {
+func TestBuildImageRefuses(t *testing.T) {
 	dir := t.TempDir()
 	text := filepath.Join(dir, "script")
 	writeText(t, text, "#!/bin/sh\nexec kdiag \"$@\"\n")
@@ -153,7 +153,7 @@ func TestBuildRefuses(t *testing.T) {
 		{"a directory", dir, "binary " + dir + ": ", ""},
 		{"no file", filepath.Join(dir, "none"), "no such file", ""},
 	} {
-		_, err := Build(context.Background(), Options{Platform: "linux/amd64", Binary: test.file})
+		_, err := buildImage(context.Background(), buildOptions{Platform: "linux/amd64", Binary: test.file})
 		if test.name == "no file" && runtime.GOOS == "windows" {
 			test.want = "none"
 		}
@@ -169,15 +169,15 @@ func TestBuildRefusesSystemPrograms(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs a Linux program")
 	}
-	_, err := Build(context.Background(), Options{Binary: "/bin/ls"})
+	_, err := buildImage(context.Background(), buildOptions{Binary: "/bin/ls"})
 	wantError(t, err, "binary /bin/ls: not a kdiag: no Go build information in it")
 }
 
 func TestCheckLibrary(t *testing.T) {
 	library := executable{platform: platform{"linux", "amd64"}, module: module}
-	wantError(t, library.check(library.platform), "a library, not a program")
+	wantError(t, library.checkFor(library.platform), "a library, not a program")
 	library.runs = true
-	if err := library.check(library.platform); err != nil {
+	if err := library.checkFor(library.platform); err != nil {
 		t.Errorf("check of a program = %v", err)
 	}
 }
@@ -185,17 +185,17 @@ func TestCheckLibrary(t *testing.T) {
 // TestBuildCancelled ends a build halfway.
 func TestBuildCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
-	_, err := Build(ctx, Options{
+	_, err := buildImage(ctx, buildOptions{
 		Platform: "linux/amd64", Binary: kdiagFor("amd64").path(t),
 		Packed: func(_, _ int64) { cancel() },
 	})
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("Build = %v, want %v", err, context.Canceled)
+		t.Errorf("buildImage = %v, want %v", err, context.Canceled)
 	}
 }
 
-// TestFind covers the machines that a binary is looked for on.
-func TestFind(t *testing.T) {
+// TestFindBinary covers the machines that a binary is looked for on.
+func TestFindBinary(t *testing.T) {
 	dir := t.TempDir()
 	sibling := filepath.Join(dir, "kdiag-linux-arm64")
 	writeText(t, sibling, "")
@@ -206,30 +206,30 @@ func TestFind(t *testing.T) {
 	linuxARM := platform{"linux", "arm64"}
 	for _, test := range []struct {
 		name   string
-		o      Options
+		o      buildOptions
 		target platform
 		want   string
 	}{
-		{"itself", Options{self: on("linux", "arm64")}, linuxARM, "/proc/self/exe"},
-		{"the sibling, other architecture", Options{self: on("linux", "amd64")}, linuxARM, sibling},
-		{"the sibling, other system", Options{self: on("darwin", "arm64")}, linuxARM, sibling},
-		{"the one named", Options{self: on("linux", "arm64"), Binary: "that"}, linuxARM, "that"},
+		{"itself", buildOptions{self: on("linux", "arm64")}, linuxARM, "/proc/self/exe"},
+		{"the sibling, other architecture", buildOptions{self: on("linux", "amd64")}, linuxARM, sibling},
+		{"the sibling, other system", buildOptions{self: on("darwin", "arm64")}, linuxARM, sibling},
+		{"the one named", buildOptions{self: on("linux", "arm64"), Binary: "that"}, linuxARM, "that"},
 	} {
-		if got, err := test.o.find(test.target); got != test.want || err != nil {
+		if got, err := test.o.findBinary(test.target); got != test.want || err != nil {
 			t.Errorf("%s: find = %q, %v, want %q", test.name, got, err, test.want)
 		}
 	}
 
-	missing := Options{self: on("windows", "amd64")}
-	_, err := missing.find(platform{"linux", "amd64"})
+	missing := buildOptions{self: on("windows", "amd64")}
+	_, err := missing.findBinary(platform{"linux", "amd64"})
 	wantError(t, err, "no kdiag for linux/amd64: this one is for windows/amd64, and there is no "+filepath.Join(dir, "kdiag-linux-amd64"))
 	if hints := applets.Hints(err); len(hints) != 1 || !strings.Contains(hints[0], "--binary") {
 		t.Errorf("hints %q", hints)
 	}
 }
 
-func TestRunning(t *testing.T) {
-	self, err := running()
+func TestRunningProgram(t *testing.T) {
+	self, err := runningProgram()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,9 +241,9 @@ func TestRunning(t *testing.T) {
 
 	read, err := os.Stat(self.file)
 	if err != nil || !os.SameFile(named, read) {
-		t.Errorf("running() = %+v: two files (%v)", self, err)
+		t.Errorf("runningProgram() = %+v: two files (%v)", self, err)
 	}
-	if shown := (Options{}).shown(self.file); shown != self.name {
+	if shown := (buildOptions{}).displayName(self.file); shown != self.name {
 		t.Errorf("the running program is shown as %q, want %q", shown, self.name)
 	}
 }

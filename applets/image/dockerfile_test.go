@@ -166,7 +166,7 @@ func TestArchiveInContainersStorage(t *testing.T) {
 	tool := newBuildah(t)
 	file := filepath.Join(t.TempDir(), "kdiag.tar")
 	img := buildFixture(t, "amd64")
-	if _, err := writeFile(file, func(w io.Writer) error { return WriteArchive(w, "localhost/kdiag:v1", img) }); err != nil {
+	if _, err := writeFile(file, func(w io.Writer) error { return writeNamedArchive(w, "localhost/kdiag:v1", img) }); err != nil {
 		t.Fatal(err)
 	}
 

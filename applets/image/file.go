@@ -25,7 +25,7 @@ func writeFile(path string, write func(io.Writer) error) (size int64, err error)
 		if err != nil {
 			return 0, err
 		}
-		return fill(file, write)
+		return fillFile(file, write)
 	case err == nil:
 		// A link stays a link, its file is what is replaced.
 		if path, err = filepath.EvalSymlinks(path); err != nil {
@@ -37,7 +37,7 @@ func writeFile(path string, write func(io.Writer) error) (size int64, err error)
 	name := filepath.Join(filepath.Dir(path), ".kdiag-image-"+rand.Text()+".tmp")
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
-		return 0, fmt.Errorf("write %s: %w", path, cause(err))
+		return 0, fmt.Errorf("write %s: %w", path, withoutPath(err))
 	}
 
 	defer func() {
@@ -46,18 +46,18 @@ func writeFile(path string, write func(io.Writer) error) (size int64, err error)
 		}
 	}()
 
-	if size, err = fill(file, write); err != nil {
-		return 0, fmt.Errorf("write %s: %w", path, cause(err))
+	if size, err = fillFile(file, write); err != nil {
+		return 0, fmt.Errorf("write %s: %w", path, withoutPath(err))
 	}
 	if err = os.Rename(name, path); err != nil {
-		return 0, fmt.Errorf("write %s: %w", path, cause(err))
+		return 0, fmt.Errorf("write %s: %w", path, withoutPath(err))
 	}
 
 	return size, nil
 }
 
-// fill writes to file and closes it.
-func fill(file io.WriteCloser, write func(io.Writer) error) (int64, error) {
+// fillFile writes to file and closes it.
+func fillFile(file io.WriteCloser, write func(io.Writer) error) (int64, error) {
 	counted := &countingWriter{to: file}
 	buffered := bufio.NewWriterSize(counted, 1<<20)
 	err := write(buffered)
@@ -67,8 +67,8 @@ func fill(file io.WriteCloser, write func(io.Writer) error) (int64, error) {
 	return counted.size, errors.Join(err, file.Close())
 }
 
-// cause is err without the path in it, which is one that the user never named.
-func cause(err error) error {
+// withoutPath is err without the path in it, which is one that the user never named.
+func withoutPath(err error) error {
 	var path *fs.PathError
 	var link *os.LinkError
 	switch {

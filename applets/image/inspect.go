@@ -28,8 +28,8 @@ type executable struct {
 	module string
 }
 
-// inspect reads the headers of an ELF file.
-func inspect(file io.ReaderAt) (executable, error) {
+// readHeaders reads the headers of an ELF file.
+func readHeaders(file io.ReaderAt) (executable, error) {
 	headers, err := elf.NewFile(file)
 	if err != nil {
 		var format *elf.FormatError
@@ -66,9 +66,9 @@ func inspect(file io.ReaderAt) (executable, error) {
 	return found, nil
 }
 
-// check says why the file cannot be /kdiag in an image for target, nil if it
+// checkFor says why the file cannot be /kdiag in an image for target, nil if it
 // can.
-func (e executable) check(target platform) error {
+func (e executable) checkFor(target platform) error {
 	switch {
 	case e.module == "":
 		return errors.New("not a kdiag: no Go build information in it")

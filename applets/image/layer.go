@@ -22,8 +22,8 @@ type layer struct {
 	read   func(n int)
 }
 
-// pack makes the layer that holds size bytes of binary as /kdiag.
-func pack(binary io.Reader, size int64) (*layer, error) {
+// packLayer makes the layer that holds size bytes of binary as /kdiag.
+func packLayer(binary io.Reader, size int64) (*layer, error) {
 	blob, plain := new(bytes.Buffer), sha256.New()
 	zipped := gzip.NewWriter(blob)
 	archive := tar.NewWriter(io.MultiWriter(zipped, plain))

@@ -34,36 +34,36 @@ func newMeter(stderr io.Writer) *meter {
 	return m
 }
 
-// start begins a new task of total bytes.
-func (m *meter) start(what string, total int64) {
+// startTask begins a new task of total bytes.
+func (m *meter) startTask(what string, total int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.what, m.done, m.total = what, 0, total
 }
 
-// set says how many bytes of how many are done.
-func (m *meter) set(done, total int64) {
+// setDone says how many bytes of how many are done.
+func (m *meter) setDone(done, total int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.done, m.total = done, total
-	m.show()
+	m.showProgress()
 }
 
-// add says that n more bytes are done. Bytes sent again after an error count
+// addDone says that n more bytes are done. Bytes sent again after an error count
 // twice, so that the sum may pass the total: it is shown as the total.
-func (m *meter) add(n int) {
+func (m *meter) addDone(n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.done = min(m.done+int64(n), m.total)
-	m.show()
+	m.showProgress()
 }
 
-func (m *meter) show() {
+func (m *meter) showProgress() {
 	if m.out == nil || m.total == 0 || m.now().Sub(m.last) < meterInterval {
 		return
 	}
 	m.last = m.now()
-	m.print(fmt.Sprintf("%s: %d%% of %s", m.what, m.done*100/m.total, bytesText(m.total)))
+	m.printLine(fmt.Sprintf("%s: %d%% of %s", m.what, m.done*100/m.total, bytesText(m.total)))
 }
 
 // clear removes the line; nothing is shown after it.
@@ -71,14 +71,14 @@ func (m *meter) clear() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.out != nil && m.width > 0 {
-		m.print("")
+		m.printLine("")
 		fmt.Fprint(m.out, "\r")
 	}
 	m.out = nil
 }
 
-// print replaces the line without escape sequences, for consoles that show them.
-func (m *meter) print(line string) {
+// printLine replaces the line without escape sequences, for consoles that show them.
+func (m *meter) printLine(line string) {
 	fmt.Fprint(m.out, "\r", line, strings.Repeat(" ", max(0, m.width-len(line))))
 	m.width = len(line)
 }

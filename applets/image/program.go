@@ -20,7 +20,7 @@ type program struct {
 	platform platform
 }
 
-func running() (program, error) {
+func runningProgram() (program, error) {
 	name, err := os.Executable()
 	if err != nil {
 		return program{}, fmt.Errorf("find this program's file: %w", err)
@@ -39,13 +39,13 @@ func running() (program, error) {
 	return p, nil
 }
 
-// find names the file that goes into an image for target.
-func (o Options) find(target platform) (string, error) {
+// findBinary names the file that goes into an image for target.
+func (o buildOptions) findBinary(target platform) (string, error) {
 	if o.Binary != "" {
 		return o.Binary, nil
 	}
 
-	self, err := o.program()
+	self, err := o.ownProgram()
 	if err != nil {
 		return "", err
 	}
@@ -63,17 +63,17 @@ func (o Options) find(target platform) (string, error) {
 	return sibling, nil
 }
 
-// shown is how messages name a file that find returned.
-func (o Options) shown(file string) string {
-	if self, err := o.program(); err == nil && o.Binary == "" && file == self.file {
+// displayName is how messages name a file that find returned.
+func (o buildOptions) displayName(file string) string {
+	if self, err := o.ownProgram(); err == nil && o.Binary == "" && file == self.file {
 		return self.name
 	}
 	return file
 }
 
-func (o Options) program() (program, error) {
+func (o buildOptions) ownProgram() (program, error) {
 	if o.self != nil {
 		return *o.self, nil
 	}
-	return running()
+	return runningProgram()
 }

@@ -35,7 +35,7 @@ func pushApplet() applets.Applet {
 			if len(inv.Args) != 1 || len(inv.Rest) > 0 {
 				return applets.Usage("image push takes one IMAGE, REGISTRY/REPOSITORY:TAG")
 			}
-			return push(ctx, inv.Streams, pushOptions{
+			return pushImage(ctx, inv.Streams, pushOptions{
 				Image: inv.Args[0], Platforms: inv.Flags.StringSlice("platform"), Binaries: inv.Flags.StringSlice("binary"),
 				Insecure: inv.Flags.Bool("insecure"), Version: inv.Build.Version, UserAgent: inv.UserAgent(), keychain: authn.DefaultKeychain,
 			})
@@ -65,7 +65,7 @@ type pushable interface {
 	Digest() (v1.Hash, error)
 }
 
-func push(ctx context.Context, streams applets.Streams, o pushOptions) error {
+func pushImage(ctx context.Context, streams applets.Streams, o pushOptions) error {
 	tag, err := parseTag(o.Image, o.Insecure)
 	if err != nil {
 		return err
@@ -80,23 +80,23 @@ func push(ctx context.Context, streams applets.Streams, o pushOptions) error {
 	defer progress.clear()
 	var images []v1.Image
 	for _, target := range platforms {
-		img, err := o.build(ctx, target, progress)
+		img, err := o.buildFor(ctx, target, progress)
 		if err != nil {
 			return err
 		}
 		images = append(images, img)
 	}
 
-	whole, err := join(images)
+	whole, err := joinImages(images)
 	if err != nil {
 		return fmt.Errorf("push %s: %w", fullName(tag), err)
 	}
 
-	progress.start("pushing "+fullName(tag), layerBytes(images))
+	progress.startTask("pushing "+fullName(tag), layerBytes(images))
 	err = remote.Push(tag, whole, remote.WithContext(ctx),
 		remote.WithAuthFromKeychain(o.keychain), remote.WithUserAgent(o.UserAgent))
 	if err != nil {
-		return fmt.Errorf("push %s: %w", fullName(tag), o.refusal(ctx, tag, err))
+		return fmt.Errorf("push %s: %w", fullName(tag), o.explainPush(ctx, tag, err))
 	}
 
 	progress.clear()
@@ -109,16 +109,16 @@ func push(ctx context.Context, streams applets.Streams, o pushOptions) error {
 	return err
 }
 
-// build makes the image for one platform; its upload moves the meter.
-func (o pushOptions) build(ctx context.Context, target platform, progress *meter) (v1.Image, error) {
+// buildFor makes the image for one platform; its upload moves the meter.
+func (o pushOptions) buildFor(ctx context.Context, target platform, progress *meter) (v1.Image, error) {
 	binary, err := o.binaryFor(target)
 	if err != nil {
 		return nil, err
 	}
-	progress.start("packing for "+target.String(), 0)
-	return Build(ctx, Options{
+	progress.startTask("packing for "+target.String(), 0)
+	return buildImage(ctx, buildOptions{
 		Platform: target.String(), Binary: binary, Version: o.Version,
-		Packed: progress.set, Read: progress.add, self: o.self,
+		Packed: progress.setDone, Read: progress.addDone, self: o.self,
 	})
 }
 
@@ -140,7 +140,7 @@ func layerBytes(images []v1.Image) (total int64) {
 // target; empty where none was named.
 func (o pushOptions) binaryFor(target platform) (string, error) {
 	for _, file := range o.Binaries {
-		opened, err := Options{Binary: file}.open(target)
+		opened, err := buildOptions{Binary: file}.openBinary(target)
 		if err == nil {
 			opened.Close()
 			return file, nil
@@ -157,15 +157,15 @@ func (o pushOptions) binaryFor(target platform) (string, error) {
 	return "", nil
 }
 
-// join makes what is pushed: an image as it is, several as an index.
-func join(images []v1.Image) (pushable, error) {
+// joinImages makes what is pushed: an image as it is, several as an index.
+func joinImages(images []v1.Image) (pushable, error) {
 	if len(images) == 1 {
 		return images[0], nil
 	}
 
 	var index v1.ImageIndex = empty.Index
 	for _, img := range images {
-		described, err := descriptor(img)
+		described, err := describeImage(img)
 		if err != nil {
 			return nil, err
 		}

@@ -65,7 +65,7 @@ func pushed(t *testing.T, ref string, opts ...name.Option) *remote.Descriptor {
 	return got
 }
 
-func TestPush(t *testing.T) {
+func TestPushImage(t *testing.T) {
 	noCredentials(t)
 	ref := serve(t, nil) + "/team/kdiag:v1"
 	stdout, stderr, err := run("push", ref, "--platform=linux/arm64", "--binary", kdiagFor("arm64").path(t))
@@ -114,7 +114,7 @@ func TestPushIndex(t *testing.T) {
 		}
 
 		var stdout strings.Builder
-		err := push(t.Context(), applets.Streams{Out: &stdout, Err: io.Discard}, pushOptions{
+		err := pushImage(t.Context(), applets.Streams{Out: &stdout, Err: io.Discard}, pushOptions{
 			Image: ref, Platforms: []string{"linux/amd64,linux/arm64"}, Binaries: binaries, Version: "v1.2.3",
 			keychain: authn.DefaultKeychain, self: &program{name: filepath.Join(dir, "kdiag"), platform: platform{"darwin", "arm64"}},
 		})
@@ -349,14 +349,14 @@ func TestPushCancelled(t *testing.T) {
 		})
 	})
 
-	err := push(ctx, applets.Streams{Out: io.Discard, Err: io.Discard}, pushOptions{
+	err := pushImage(ctx, applets.Streams{Out: io.Discard, Err: io.Discard}, pushOptions{
 		Image: host + "/kdiag:v1", Platforms: []string{"linux/amd64"}, Binaries: []string{kdiagFor("amd64").path(t)}, keychain: authn.DefaultKeychain,
 	})
 	at := cancelled.Load()
 	if at == nil {
-		t.Fatalf("push = %v before it sent the layer", err)
+		t.Fatalf("pushImage = %v before it sent the layer", err)
 	}
 	if took := time.Since(*at); err == nil || took > 5*time.Second {
-		t.Errorf("push = %v, %v after it was cancelled, want it to end at once", err, took)
+		t.Errorf("pushImage = %v, %v after it was cancelled, want it to end at once", err, took)
 	}
 }

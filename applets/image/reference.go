@@ -33,11 +33,11 @@ func parseTag(text string, insecure bool) (name.Tag, error) {
 // fullName is the name under which container runtimes keep the image: with
 // registry and tag, as github.com/distribution/reference normalizes it.
 func fullName(tag name.Tag) string {
-	return fmt.Sprintf("%s/%s:%s", host(tag), tag.RepositoryStr(), tag.TagStr())
+	return fmt.Sprintf("%s/%s:%s", registryHost(tag), tag.RepositoryStr(), tag.TagStr())
 }
 
-// host is the registry as users write it.
-func host(tag name.Tag) string {
+// registryHost is the registry as users write it.
+func registryHost(tag name.Tag) string {
 	if registry := tag.RegistryStr(); registry != name.DefaultRegistry {
 		return registry
 	}

@@ -18,9 +18,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// refusal puts a failed push into the registry's own words, on one line, with
+// explainPush puts a failed push into the registry's own words, on one line, with
 // a hint.
-func (o pushOptions) refusal(ctx context.Context, tag name.Tag, err error) error {
+func (o pushOptions) explainPush(ctx context.Context, tag name.Tag, err error) error {
 	var (
 		certificate *tls.CertificateVerificationError
 		answer      *transport.Error
@@ -31,44 +31,44 @@ func (o pushOptions) refusal(ctx context.Context, tag name.Tag, err error) error
 	case ctx.Err() != nil:
 		return err
 	case errors.As(err, &certificate):
-		return certificateHint(tag, reword(err, certificate.Error()))
+		return certificateHint(tag, replaceText(err, certificate.Error()))
 	case errors.As(err, &answer):
-		answer = o.worded(ctx, tag, answer)
-		return o.statusHint(tag, answer.StatusCode, reword(err, reasons(answer)))
+		answer = o.withReasons(ctx, tag, answer)
+		return o.statusHint(tag, answer.StatusCode, replaceText(err, formatReasons(answer)))
 	case errors.Is(err, http.ErrSchemeMismatch):
-		return applets.WithHint(reword(err, host(tag)+" speaks HTTP, not HTTPS"),
+		return applets.WithHint(replaceText(err, registryHost(tag)+" speaks HTTP, not HTTPS"),
 			"--insecure pushes to a registry without TLS")
 	case errors.As(err, &dial):
-		return reword(err, dial.Error())
+		return replaceText(err, dial.Error())
 	}
 
-	return reword(err, err.Error())
+	return replaceText(err, err.Error())
 }
 
-// worded is the registry's answer with its reasons in it. Answers to HEAD,
+// withReasons is the registry's answer with its reasons in it. Answers to HEAD,
 // the first request of a push, come without (RFC 9110, 9.3.2): asking for an
 // upload brings the same refusal with a body.
-func (o pushOptions) worded(ctx context.Context, tag name.Tag, answer *transport.Error) *transport.Error {
+func (o pushOptions) withReasons(ctx context.Context, tag name.Tag, answer *transport.Error) *transport.Error {
 	if answer.Request == nil || answer.Request.Method != http.MethodHead || answer.StatusCode >= http.StatusInternalServerError {
 		return answer
 	}
 	var again *transport.Error
-	err := remote.CheckPushPermission(tag, o.keychain, bound{ctx})
+	err := remote.CheckPushPermission(tag, o.keychain, contextTransport{ctx})
 	if errors.As(err, &again) && again.StatusCode == answer.StatusCode {
 		return again
 	}
 	return answer
 }
 
-// bound sends requests under a context, for a function that takes none.
-type bound struct{ ctx context.Context }
+// contextTransport sends requests under a context, for a function that takes none.
+type contextTransport struct{ ctx context.Context }
 
-func (b bound) RoundTrip(request *http.Request) (*http.Response, error) {
+func (b contextTransport) RoundTrip(request *http.Request) (*http.Response, error) {
 	return remote.DefaultTransport.RoundTrip(request.WithContext(b.ctx))
 }
 
-// reasons is what the registry says, after its status.
-func reasons(answer *transport.Error) string {
+// formatReasons is what the registry says, after its status.
+func formatReasons(answer *transport.Error) string {
 	if len(answer.Errors) == 0 {
 		return answer.Error()
 	}
@@ -86,7 +86,7 @@ func reasons(answer *transport.Error) string {
 }
 
 func (o pushOptions) statusHint(tag name.Tag, status int, err error) error {
-	registry, repository := host(tag), tag.RepositoryStr()
+	registry, repository := registryHost(tag), tag.RepositoryStr()
 	switch status {
 	case http.StatusUnauthorized:
 		who, lookup := authn.Resolve(context.Background(), o.keychain, tag.Context())
@@ -106,27 +106,27 @@ func (o pushOptions) statusHint(tag name.Tag, status int, err error) error {
 func certificateHint(tag name.Tag, err error) error {
 	var unknown x509.UnknownAuthorityError
 	if errors.As(err, &unknown) {
-		return applets.WithHint(err, "add the authority that signed %s's certificate to those this machine trusts", host(tag))
+		return applets.WithHint(err, "add the authority that signed %s's certificate to those this machine trusts", registryHost(tag))
 	}
 	return err
 }
 
-// reworded is an error with a text of its own.
-type reworded struct {
+// rewordedError is an error with a text of its own.
+type rewordedError struct {
 	error
 	text string
 }
 
-func (e *reworded) Unwrap() error { return e.error }
-func (e *reworded) Error() string { return e.text }
+func (e *rewordedError) Unwrap() error { return e.error }
+func (e *rewordedError) Error() string { return e.text }
 
-// reword gives err a text on one line, and of bearable length: a proxy may
+// replaceText gives err a text on one line, and of bearable length: a proxy may
 // have answered with a page.
-func reword(err error, text string) error {
+func replaceText(err error, text string) error {
 	const limit = 400
 	runes := []rune(strings.Join(strings.Fields(text), " "))
 	if len(runes) > limit {
 		runes = append(runes[:limit], '…')
 	}
-	return &reworded{err, string(runes)}
+	return &rewordedError{err, string(runes)}
 }

@@ -30,26 +30,26 @@ func saveApplet() applets.Applet {
 			if len(inv.Args) != 1 || len(inv.Rest) > 0 {
 				return applets.Usage("image save takes one FILE, - for stdout")
 			}
-			o := saveOptions{File: inv.Args[0], Image: inv.Flags.String("image"), Options: Options{
+			o := saveOptions{File: inv.Args[0], Image: inv.Flags.String("image"), buildOptions: buildOptions{
 				Platform: inv.Flags.String("platform"), Binary: inv.Flags.String("binary"), Version: inv.Build.Version,
 			}}
 			if o.Image == "" {
 				o.Image = inv.Build.Image
 			}
-			return save(ctx, inv.Streams, o)
+			return saveImage(ctx, inv.Streams, o)
 		},
 	}
 }
 
 type saveOptions struct {
-	Options
+	buildOptions
 	// File is where the archive goes; "-" is stdout.
 	File string
 	// Image is the name it has there.
 	Image string
 }
 
-func save(ctx context.Context, streams applets.Streams, o saveOptions) error {
+func saveImage(ctx context.Context, streams applets.Streams, o saveOptions) error {
 	tag, err := parseTag(o.Image, false)
 	if err != nil {
 		return err
@@ -61,9 +61,9 @@ func save(ctx context.Context, streams applets.Streams, o saveOptions) error {
 	}
 
 	progress := newMeter(streams.Err)
-	progress.start("packing "+fullName(tag), 0)
-	o.Packed = progress.set
-	img, err := Build(ctx, o.Options)
+	progress.startTask("packing "+fullName(tag), 0)
+	o.Packed = progress.setDone
+	img, err := buildImage(ctx, o.buildOptions)
 	progress.clear()
 	if err != nil {
 		return err
@@ -87,16 +87,16 @@ func save(ctx context.Context, streams applets.Streams, o saveOptions) error {
 		return err
 	}
 
-	described, err := descriptor(img)
+	described, err := describeImage(img)
 	if err != nil {
 		return err
 	}
 
-	fmt.Fprintf(streams.Err, "wrote %s: %s %s, %s, %s\n", destination(o.File), fullName(tag), described.Platform, bytesText(size), digest)
+	fmt.Fprintf(streams.Err, "wrote %s: %s %s, %s, %s\n", describeDestination(o.File), fullName(tag), described.Platform, bytesText(size), digest)
 	return nil
 }
 
-func destination(file string) string {
+func describeDestination(file string) string {
 	if file == "-" {
 		return "to stdout"
 	}

@@ -26,7 +26,7 @@ func run(line ...string) (stdout, stderr string, err error) {
 	return out.String(), messages.String(), err
 }
 
-func TestSave(t *testing.T) {
+func TestSaveImage(t *testing.T) {
 	t.Setenv("KDIAG_IMAGE", "")
 	dir := t.TempDir()
 	file, binary := filepath.Join(dir, "kdiag.tar"), kdiagFor("arm64").path(t)
@@ -115,8 +115,8 @@ func TestUsage(t *testing.T) {
 // TestSaveLeavesNothing fails in each of the ways that a save can.
 func TestSaveLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
-	good := Options{Platform: "linux/amd64", Binary: kdiagFor("amd64").path(t)}
-	bad := Options{Platform: "linux/amd64", Binary: kdiagFor("arm64").path(t)}
+	good := buildOptions{Platform: "linux/amd64", Binary: kdiagFor("amd64").path(t)}
+	bad := buildOptions{Platform: "linux/amd64", Binary: kdiagFor("arm64").path(t)}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	file := filepath.Join(dir, "file")
@@ -127,7 +127,7 @@ func TestSaveLeavesNothing(t *testing.T) {
 
 	for _, test := range []struct {
 		name string
-		o    Options
+		o    buildOptions
 		file string
 		want string
 	}{
@@ -140,7 +140,7 @@ func TestSaveLeavesNothing(t *testing.T) {
 		if test.name == "cancelled" {
 			cancel()
 		}
-		err := save(ctx, applets.Streams{Out: io.Discard, Err: io.Discard}, saveOptions{Options: test.o, File: test.file, Image: "kdiag"})
+		err := saveImage(ctx, applets.Streams{Out: io.Discard, Err: io.Discard}, saveOptions{buildOptions: test.o, File: test.file, Image: "kdiag"})
 		wantError(t, err, test.want)
 		if strings.Contains(err.Error(), ".tmp") {
 			t.Errorf("%s: error %q names a file that the user did not", test.name, err)
@@ -220,23 +220,23 @@ func TestMeter(t *testing.T) {
 	var shown bytes.Buffer
 	clock := time.Unix(1000, 0)
 	m := newMeter(&shown)
-	m.start("silent", 10)
-	m.set(5, 10)
+	m.startTask("silent", 10)
+	m.setDone(5, 10)
 	m.clear()
 	if shown.Len() > 0 {
 		t.Errorf("shown without a terminal: %q", shown.String())
 	}
 
 	m = &meter{out: &shown, now: func() time.Time { return clock }}
-	m.start("packing for linux/amd64", 0)
-	m.set(1<<20, 4<<20)
-	m.set(2<<20, 4<<20) // too soon
+	m.startTask("packing for linux/amd64", 0)
+	m.setDone(1<<20, 4<<20)
+	m.setDone(2<<20, 4<<20) // too soon
 	clock = clock.Add(time.Second)
-	m.start("sending", 2<<20)
-	m.add(3 << 20)
+	m.startTask("sending", 2<<20)
+	m.addDone(3 << 20)
 	m.clear()
 	clock = clock.Add(time.Second)
-	m.add(1)
+	m.addDone(1)
 	first, second := "packing for linux/amd64: 25% of 4.0 MiB", "sending: 100% of 2.0 MiB"
 	want := "\r" + first + "\r" + second + strings.Repeat(" ", len(first)-len(second)) + "\r" + strings.Repeat(" ", len(second)) + "\r"
 	if shown.String() != want {

@@ -58,8 +58,8 @@ func TestSaveToTerminal(t *testing.T) {
 	}
 	defer terminal.Close()
 
-	err = save(t.Context(), applets.Streams{Out: terminal, Err: io.Discard}, saveOptions{
-		Options: Options{Platform: "linux/amd64", Binary: kdiagFor("amd64").path(t)}, File: "-", Image: "kdiag",
+	err = saveImage(t.Context(), applets.Streams{Out: terminal, Err: io.Discard}, saveOptions{
+		buildOptions: buildOptions{Platform: "linux/amd64", Binary: kdiagFor("amd64").path(t)}, File: "-", Image: "kdiag",
 	})
 	wantError(t, err, "stdout is a terminal")
 	if applets.ExitCode(err) != applets.ExitUsage {

@@ -26,30 +26,30 @@ func colourOf(pod string) string {
 	return palette[hash.Sum32()%uint32(len(palette))]
 }
 
-func sgr(to []byte, codes string) []byte {
+func appendSGR(to []byte, codes string) []byte {
 	return append(append(append(to, "\x1b["...), codes...), 'm')
 }
 
-// pod is a pod's name, in bold.
-func (p painter) pod(to []byte, pod string) []byte {
+// appendPod is a pod's name, in bold.
+func (p painter) appendPod(to []byte, pod string) []byte {
 	name := wire.Printable(pod)
 	if !p.on {
 		return append(to, name...)
 	}
-	return sgr(append(sgr(to, "1;"+colourOf(pod)), name...), "0")
+	return appendSGR(append(appendSGR(to, "1;"+colourOf(pod)), name...), "0")
 }
 
-// container is a container's name, in its pod's colour.
-func (p painter) container(to []byte, container, pod string) []byte {
+// appendContainer is a container's name, in its pod's colour.
+func (p painter) appendContainer(to []byte, container, pod string) []byte {
 	name := wire.Printable(container)
 	if !p.on {
 		return append(to, name...)
 	}
-	return sgr(append(sgr(to, colourOf(pod)), name...), "0")
+	return appendSGR(append(appendSGR(to, colourOf(pod)), name...), "0")
 }
 
-// text is the line itself, with what is to be highlighted in reverse.
-func (p painter) text(to, text []byte) []byte {
+// appendText is the line itself, with what is to be highlighted in reverse.
+func (p painter) appendText(to, text []byte) []byte {
 	if !p.on || p.highlight == nil {
 		return append(to, text...)
 	}
@@ -60,15 +60,15 @@ func (p painter) text(to, text []byte) []byte {
 			continue
 		}
 		to = append(to, text[at:found[0]]...)
-		to = sgr(append(sgr(to, "7"), text[found[0]:found[1]]...), "27")
+		to = appendSGR(append(appendSGR(to, "7"), text[found[0]:found[1]]...), "27")
 		at = found[1]
 	}
 
 	return append(to, text[at:]...)
 }
 
-// coloured decides whether to colour what goes to out: when is auto, always or
+// wantsColour decides whether to colour what goes to out: when is auto, always or
 // never.
-func coloured(when string, out io.Writer) bool {
-	return when == "always" || when == "auto" && applets.Coloured(out)
+func wantsColour(when string, out io.Writer) bool {
+	return when == "always" || when == "auto" && applets.WantsColour(out)
 }

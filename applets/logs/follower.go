@@ -13,14 +13,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// cluster is what a follower needs of a kube.Cluster.
-type cluster interface {
+// logCluster is what a follower needs of a kube.Cluster.
+type logCluster interface {
 	OpenLog(ctx context.Context, r kube.LogRequest) (io.ReadCloser, error)
 	WatchPods(ctx context.Context, s kube.Selection, w kube.PodWatch) error
 }
 
-// from says where the logs of what is there at the start begin.
-type from struct {
+// startPoint says where the logs of what is there at the start begin.
+type startPoint struct {
 	// since is how far back, by the node's clock; 0 for not at all.
 	since time.Duration
 	// tail is with how many of the last lines: 0 for none, less for all.
@@ -30,25 +30,25 @@ type from struct {
 // follower follows the logs of every container that its selections mean, and
 // of those that come to be meant.
 type follower struct {
-	cluster    cluster
-	selections []selection
-	from
-	turns   *turns
-	deliver func(*line)
+	cluster    logCluster
+	selections []logSelection
+	startPoint
+	slots   *streamSlots
+	deliver func(*podLine)
 	// note tells the user something in one line, fail ends the run.
 	note func(format string, args ...any)
 	fail func(error)
 	// only, if set, is read once from each container, in place of following.
-	only *kube.LogRequest
+	oneRead *kube.LogRequest
 
-	started time.Time
-	running sync.WaitGroup // every goroutine of the follower's
-	settled sync.WaitGroup // sources that were there at the start, and lists
+	started  time.Time
+	running  sync.WaitGroup // every goroutine of the follower's
+	starting sync.WaitGroup // sources that were there at the start, and lists
 
 	ready chan struct{}
 
 	mu      sync.Mutex
-	sources map[sourceKey]*source      // those of pods that are gone, too
+	sources map[sourceKey]*logSource   // those of pods that are gone, too
 	pods    map[types.UID]map[int]bool // which selections mean a pod
 }
 
@@ -61,33 +61,33 @@ type sourceKey struct {
 // then on comes. It all ends with ctx; running waits for that.
 func (f *follower) start(ctx context.Context) {
 	f.started, f.ready = time.Now(), make(chan struct{})
-	f.sources, f.pods = map[sourceKey]*source{}, map[types.UID]map[int]bool{}
-	f.settled.Add(len(f.selections))
+	f.sources, f.pods = map[sourceKey]*logSource{}, map[types.UID]map[int]bool{}
+	f.starting.Add(len(f.selections))
 	for i := range f.selections {
-		f.running.Go(func() { f.watch(ctx, i) })
+		f.running.Go(func() { f.watchSelection(ctx, i) })
 	}
 	f.running.Go(func() {
-		f.settled.Wait()
+		f.starting.Wait()
 		close(f.ready)
 	})
 }
 
-// watch keeps the sources of one selection.
-func (f *follower) watch(ctx context.Context, i int) {
+// watchSelection keeps the sources of one selection.
+func (f *follower) watchSelection(ctx context.Context, i int) {
 	chosen := f.selections[i]
 	listed := false
 	err := f.cluster.WatchPods(ctx, chosen.pods, kube.PodWatch{
 		Changed: func(pod *corev1.Pod) {
-			if listed && f.only != nil {
+			if listed && f.oneRead != nil {
 				return
 			}
-			f.changed(ctx, i, pod, !listed)
+			f.updatePod(ctx, i, pod, !listed)
 		},
-		Gone: func(uid types.UID) { f.gone(i, uid) },
+		Gone: func(uid types.UID) { f.removePod(i, uid) },
 		Listed: func() {
 			listed = true
-			f.listed(i)
-			f.settled.Done()
+			f.noteIfEmpty(i)
+			f.starting.Done()
 		},
 		Broken: func(err error) {
 			if err != nil {
@@ -99,12 +99,12 @@ func (f *follower) watch(ctx context.Context, i int) {
 	})
 	if !listed {
 		f.fail(err)
-		f.settled.Done()
+		f.starting.Done()
 	}
 }
 
-// listed says what a selection does not mean.
-func (f *follower) listed(i int) {
+// noteIfEmpty says what a selection does not mean.
+func (f *follower) noteIfEmpty(i int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, held := range f.pods {
@@ -115,8 +115,8 @@ func (f *follower) listed(i int) {
 	f.note("no pod of %s yet", f.selections[i].pods)
 }
 
-// changed makes the sources of a pod, or tells those that there are.
-func (f *follower) changed(ctx context.Context, i int, pod *corev1.Pod, initial bool) {
+// updatePod makes the sources of a pod, or tells those that there are.
+func (f *follower) updatePod(ctx context.Context, i int, pod *corev1.Pod, initial bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	chosen := f.selections[i]
@@ -126,8 +126,8 @@ func (f *follower) changed(ctx context.Context, i int, pod *corev1.Pod, initial 
 
 	if !f.pods[pod.UID][i] {
 		f.pods[pod.UID][i] = true
-		if missing := chosen.missing(pod); missing != nil {
-			f.missing(chosen, missing)
+		if missing := chosen.checkContainers(pod); missing != nil {
+			f.reportMissing(chosen, missing)
 		}
 	}
 
@@ -135,28 +135,28 @@ func (f *follower) changed(ctx context.Context, i int, pod *corev1.Pod, initial 
 		key := sourceKey{pod.UID, container}
 		s := f.sources[key]
 		if s != nil {
-			s.set(kube.InstanceOf(pod, container))
-			f.run(ctx, s)
+			s.setInstance(kube.InstanceOf(pod, container))
+			f.startSource(ctx, s)
 			continue
 		}
 
-		s = &source{
+		s = &logSource{
 			f: f, namespace: pod.Namespace, pod: pod.Name, uid: pod.UID, container: container,
 			node: pod.Spec.NodeName, initial: initial, changed: make(chan struct{}, 1),
 			now: kube.InstanceOf(pod, container),
 		}
 		if initial {
 			s.restarts = s.now.Restarts
-			f.settled.Add(1)
+			f.starting.Add(1)
 		}
 
 		f.sources[key] = s
-		f.run(ctx, s)
+		f.startSource(ctx, s)
 	}
 }
 
-// missing deals with a container that was named and that a pod has not.
-func (f *follower) missing(chosen selection, err error) {
+// reportMissing deals with a container that was named and that a pod has not.
+func (f *follower) reportMissing(chosen logSelection, err error) {
 	if chosen.pods.Name != "" && chosen.pods.Kind == "pods" {
 		f.fail(err)
 		return
@@ -164,9 +164,9 @@ func (f *follower) missing(chosen selection, err error) {
 	f.note("%v", err)
 }
 
-// run has a source read, unless it is. A pod may come to be meant again, by a
+// startSource has a source read, unless it is. A pod may come to be meant again, by a
 // label; then its sources go on from where they were. The caller has f.mu.
-func (f *follower) run(ctx context.Context, s *source) {
+func (f *follower) startSource(ctx context.Context, s *logSource) {
 	if s.running {
 		return
 	}
@@ -174,9 +174,9 @@ func (f *follower) run(ctx context.Context, s *source) {
 	s.running = true
 	f.running.Go(func() {
 		for {
-			f.read(ctx, s)
+			f.readSource(ctx, s)
 			f.mu.Lock()
-			s.running = f.only == nil && ctx.Err() == nil && !s.isGone()
+			s.running = f.oneRead == nil && ctx.Err() == nil && !s.isGone()
 			again := s.running
 			f.mu.Unlock()
 			if !again {
@@ -186,31 +186,31 @@ func (f *follower) run(ctx context.Context, s *source) {
 	})
 }
 
-// read runs one source: first those that were there at the start find where to
+// readSource runs one source: first those that were there at the start find where to
 // begin, all of them before any is followed.
-func (f *follower) read(ctx context.Context, s *source) {
+func (f *follower) readSource(ctx context.Context, s *logSource) {
 	if s.initial && !s.asked {
 		s.asked = true
-		if f.only != nil {
-			s.readOnly(ctx)
+		if f.oneRead != nil {
+			s.readOnce(ctx)
 		} else {
-			s.settleFirst(ctx)
+			s.findFirstStart(ctx)
 		}
-		f.settled.Done()
+		f.starting.Done()
 	}
 
-	if f.only != nil {
+	if f.oneRead != nil {
 		return
 	}
 
 	select {
 	case <-f.ready:
-		s.run(ctx)
+		s.followLog(ctx)
 	case <-ctx.Done():
 	}
 }
 
-func (f *follower) gone(i int, uid types.UID) {
+func (f *follower) removePod(i int, uid types.UID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.pods[uid], i)
@@ -226,36 +226,36 @@ func (f *follower) gone(i int, uid types.UID) {
 	}
 }
 
-// behind reports whether some container may have logged lines before a time
+// isBehind reports whether some container may have logged lines before a time
 // that were not read yet.
-func (f *follower) behind(when time.Time) bool {
+func (f *follower) isBehind(when time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range f.sources {
-		if s.behind(when) {
+		if s.isBehind(when) {
 			return true
 		}
 	}
 	return false
 }
 
-// sinceNow is what --since is by now, in whole seconds: it was said at the
+// sinceSeconds is what --since is by now, in whole seconds: it was said at the
 // start.
-func (f *follower) sinceNow() int64 {
+func (f *follower) sinceSeconds() int64 {
 	if f.since == 0 {
 		return 0
 	}
 	return int64((f.since + time.Since(f.started) + time.Second - 1) / time.Second)
 }
 
-// readOnly reads what was asked for, once.
-func (s *source) readOnly(ctx context.Context) {
-	if !s.f.turns.take(ctx) {
+// readOnce reads what was asked for, once.
+func (s *logSource) readOnce(ctx context.Context) {
+	if !s.f.slots.takeSlot(ctx) {
 		return
 	}
-	defer s.f.turns.give()
+	defer s.f.slots.freeSlot()
 
-	_, open, err := s.stream(ctx, *s.f.only, nil)
+	_, open, err := s.readStream(ctx, *s.f.oneRead, nil)
 	if open != nil {
 		s.passOpen(open)
 	}

@@ -13,33 +13,33 @@ import (
 )
 
 // formatter makes a line's text for the user, newline and all, behind to.
-type formatter func(to []byte, l *line) ([]byte, error)
+type formatter func(to []byte, l *podLine) ([]byte, error)
 
 // stampLayout is RFC3339 with all nine digits, so that columns stay in line.
 const stampLayout = "2006-01-02T15:04:05.000000000Z07:00"
 
-// textFormat is "pod container line", with colours where paint has some.
-func textFormat(timestamps bool, paint painter) formatter {
-	return func(to []byte, l *line) ([]byte, error) {
-		to = paint.pod(to, l.Pod)
+// newTextFormat is "pod container line", with colours where paint has some.
+func newTextFormat(timestamps bool, paint painter) formatter {
+	return func(to []byte, l *podLine) ([]byte, error) {
+		to = paint.appendPod(to, l.Pod)
 		to = append(to, ' ')
-		to = paint.container(to, l.Container, l.Pod)
+		to = paint.appendContainer(to, l.Container, l.Pod)
 		to = append(to, ' ')
 		if timestamps {
 			to = append(l.Time.AppendFormat(to, stampLayout), ' ')
 		}
-		to = paint.text(to, l.Text)
+		to = paint.appendText(to, l.Text)
 		return append(to, '\n'), nil
 	}
 }
 
-// rawFormat is the line alone.
-func rawFormat(timestamps bool, paint painter) formatter {
-	return func(to []byte, l *line) ([]byte, error) {
+// newRawFormat is the line alone.
+func newRawFormat(timestamps bool, paint painter) formatter {
+	return func(to []byte, l *podLine) ([]byte, error) {
 		if timestamps {
 			to = append(l.Time.AppendFormat(to, stampLayout), ' ')
 		}
-		return append(paint.text(to, l.Text), '\n'), nil
+		return append(paint.appendText(to, l.Text), '\n'), nil
 	}
 }
 
@@ -56,36 +56,36 @@ type record struct {
 	Line   string `json:"line"`
 }
 
-func recordOf(l *line) record {
+func newRecord(l *podLine) record {
 	return record{l.Time, l.Namespace, l.Pod, l.Container, l.Node, "all", string(l.Text)}
 }
 
-// shown is the record for a terminal: names are made printable, the line stays
+// printable is the record for a terminal: names are made printable, the line stays
 // as it is.
-func (r record) shown() record {
+func (r record) printable() record {
 	r.Namespace, r.Pod = wire.Printable(r.Namespace), wire.Printable(r.Pod)
 	r.Container, r.Node = wire.Printable(r.Container), wire.Printable(r.Node)
 	return r
 }
 
-// jsonFormat is one object for each line. What is no UTF-8 becomes U+FFFD.
-func jsonFormat(to []byte, l *line) ([]byte, error) {
+// formatJSON is one object for each line. What is no UTF-8 becomes U+FFFD.
+func formatJSON(to []byte, l *podLine) ([]byte, error) {
 	buffer := bytes.NewBuffer(to)
-	err := applets.WriteJSON(buffer, recordOf(l), "")
+	err := applets.WriteJSON(buffer, newRecord(l), "")
 	return buffer.Bytes(), err
 }
 
-// templateFormat is a Go template that is given a record. It has a function
+// newTemplateFormat is a Go template that is given a record. It has a function
 // json; a newline is added where the template makes none.
-func templateFormat(text string) (formatter, error) {
+func newTemplateFormat(text string) (formatter, error) {
 	parsed, err := template.New("template").Funcs(template.FuncMap{"json": toJSON}).Option("missingkey=error").Parse(text)
 	if err != nil {
 		return nil, err
 	}
 
-	format := func(to []byte, l *line) ([]byte, error) {
+	format := func(to []byte, l *podLine) ([]byte, error) {
 		buffer := bytes.NewBuffer(to)
-		err := parsed.Execute(buffer, recordOf(l).shown())
+		err := parsed.Execute(buffer, newRecord(l).printable())
 		if text := buffer.Bytes(); len(text) == 0 || text[len(text)-1] != '\n' {
 			buffer.WriteByte('\n')
 		}
@@ -93,7 +93,7 @@ func templateFormat(text string) (formatter, error) {
 	}
 
 	// What it does not know is to be said before the first line comes.
-	_, err = format(nil, &line{})
+	_, err = format(nil, &podLine{})
 	return format, err
 }
 
@@ -103,8 +103,8 @@ func toJSON(v any) (string, error) {
 	return strings.TrimSuffix(text.String(), "\n"), err
 }
 
-// patterns compiles the values of a flag.
-func patterns(flag string, texts []string) ([]*regexp.Regexp, error) {
+// compilePatterns compiles the values of a flag.
+func compilePatterns(flag string, texts []string) ([]*regexp.Regexp, error) {
 	var list []*regexp.Regexp
 	for _, text := range texts {
 		pattern, err := regexp.Compile(text)

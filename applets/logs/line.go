@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// line is one line of a container's log, on its way to the user.
-type line struct {
+// podLine is one line of a container's log, on its way to the user.
+type podLine struct {
 	Namespace, Pod, Container, Node string
 	Time                            time.Time
 	Text                            []byte
@@ -20,7 +20,7 @@ type line struct {
 type delivery struct {
 	include, exclude []*regexp.Regexp
 	failOn, until    *regexp.Regexp
-	format           func(to []byte, l *line) ([]byte, error)
+	format           func(to []byte, l *podLine) ([]byte, error)
 	sink             *sink
 	// broken is called when a line cannot be written.
 	broken func(error)
@@ -37,10 +37,10 @@ type delivery struct {
 // buffers are where lines are put together.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-func (d *delivery) deliver(l *line) {
+func (d *delivery) deliverLine(l *podLine) {
 	d.last.Store(time.Now().UnixNano())
-	d.watch(l)
-	if !d.shown(l.Text) {
+	d.checkPatterns(l)
+	if !d.isShown(l.Text) {
 		return
 	}
 
@@ -49,14 +49,14 @@ func (d *delivery) deliver(l *line) {
 	text, err := d.format((*buffer)[:0], l)
 	*buffer = text
 	if err == nil {
-		err = d.sink.write(text)
+		err = d.sink.writeLines(text)
 	}
 	if err != nil {
 		d.broken(err)
 	}
 }
 
-func (d *delivery) shown(text []byte) bool {
+func (d *delivery) isShown(text []byte) bool {
 	return (len(d.include) == 0 || anyMatches(d.include, text)) && !anyMatches(d.exclude, text)
 }
 
@@ -69,8 +69,8 @@ func anyMatches(list []*regexp.Regexp, text []byte) bool {
 	return false
 }
 
-// watch looks for what ends the run or has it fail.
-func (d *delivery) watch(l *line) {
+// checkPatterns looks for what ends the run or has it fail.
+func (d *delivery) checkPatterns(l *podLine) {
 	fails := d.failOn != nil && !l.Old && d.failOn.Match(l.Text)
 	ends := d.until != nil && d.until.Match(l.Text)
 	if !fails && !ends {
@@ -95,8 +95,8 @@ func (d *delivery) watch(l *line) {
 	}
 }
 
-// failure is the first line that failOn matched, and how many did.
-func (d *delivery) failure() (first string, matches int) {
+// firstFailure is the first line that failOn matched, and how many did.
+func (d *delivery) firstFailure() (first string, matches int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.matched, d.matches

@@ -32,8 +32,8 @@ func Applet() applets.Applet {
 			go to stderr where stdout is no terminal. Without one --fail-on ends it at once. --until and
 			--for end it: a command that still runs gets SIGTERM and is waited for.
 		`,
-		Flags: flags(),
-		Run:   run,
+		Flags: allFlags(),
+		Run:   runLogs,
 	}
 }
 
@@ -43,7 +43,7 @@ const (
 	linesCategory   = "log-lines"
 )
 
-func flags() []cli.Flag {
+func allFlags() []cli.Flag {
 	return slices.Concat([]cli.Flag{
 		applets.Takes(applets.KindSelector, &cli.StringSliceFlag{Name: "selector", Aliases: []string{"l", "labels"}, Usage: "Pods by label, or SELECTOR:CONTAINER; may be repeated"}),
 		&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "All pods of the namespace"},
@@ -85,8 +85,8 @@ func lineFlags() []cli.Flag {
 	}
 }
 
-func run(ctx context.Context, inv *applets.Invocation) error {
-	o, err := parse(inv)
+func runLogs(ctx context.Context, inv *applets.Invocation) error {
+	o, err := parseOptions(inv)
 	if err != nil {
 		return err
 	}
@@ -94,5 +94,5 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 	if err != nil {
 		return err
 	}
-	return o.run(ctx, cluster, inv.Streams)
+	return o.followLogs(ctx, cluster, inv.Streams)
 }

@@ -24,8 +24,8 @@ type notes struct {
 // mostNotes bounds how many different notes are remembered, and made.
 const mostNotes = 1000
 
-// add notes something, unless the user wants no notes.
-func (n *notes) add(format string, args ...any) {
+// addNote notes something, unless the user wants no notes.
+func (n *notes) addNote(format string, args ...any) {
 	text := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
 	n.mu.Lock()
 	fresh := !n.quiet && !n.said[text] && len(n.said) < mostNotes
@@ -42,8 +42,8 @@ func (n *notes) add(format string, args ...any) {
 	}
 }
 
-// say prints a line in any case.
-func (n *notes) say(format string, args ...any) {
+// printLine prints a line in any case.
+func (n *notes) printLine(format string, args ...any) {
 	text := wire.Printable(fmt.Sprintf(format, args...))
 	n.line.Above(func() { fmt.Fprintln(n.out, text) })
 }

@@ -18,8 +18,8 @@ const (
 
 // options are what the command line says.
 type options struct {
-	selections []selection
-	from
+	selections []logSelection
+	startPoint
 	once, previous bool
 	streams        int
 	timeout        time.Duration
@@ -34,17 +34,17 @@ type options struct {
 	file             string
 	quiet            bool
 
-	command         *command
+	child           *childProcess
 	lasting         time.Duration // --for
 	drain, drainMax time.Duration
 }
 
-// parse reads the flags; it asks the cluster nothing.
-func parse(inv *applets.Invocation) (*options, error) {
+// parseOptions reads the flags; it asks the cluster nothing.
+func parseOptions(inv *applets.Invocation) (*options, error) {
 	f := inv.Flags
 	o := &options{
-		from: from{since: f.Duration("since"), tail: f.Int64("tail")},
-		once: !f.Bool("follow") || f.Bool("previous"), previous: f.Bool("previous"),
+		startPoint: startPoint{since: f.Duration("since"), tail: f.Int64("tail")},
+		once:       !f.Bool("follow") || f.Bool("previous"), previous: f.Bool("previous"),
 		streams: f.Int("max-streams"), timeout: f.Duration("timeout"),
 		timestamps: f.Bool("timestamps"), output: f.String("output"), template: f.String("template"),
 		colour: f.String("color"), file: f.String("logs-to"), quiet: f.Bool("quiet"),
@@ -54,7 +54,7 @@ func parse(inv *applets.Invocation) (*options, error) {
 		o.tail = -1
 	}
 
-	for _, read := range []func(*applets.Invocation) error{o.parseSelections, o.parsePatterns, o.check, o.parseCommand} {
+	for _, read := range []func(*applets.Invocation) error{o.parseSelections, o.parsePatterns, o.checkOptions, o.parseCommand} {
 		if err := read(inv); err != nil {
 			return nil, err
 		}
@@ -65,7 +65,7 @@ func parse(inv *applets.Invocation) (*options, error) {
 
 func (o *options) parseSelections(inv *applets.Invocation) error {
 	f := inv.Flags
-	r := request{
+	r := selectionArgs{
 		args: inv.Args, pods: f.StringSlice("pod"), selectors: f.StringSlice("selector"), all: f.Bool("all"),
 		containers: kube.LogContainers{
 			Names: f.StringSlice("container"),
@@ -85,7 +85,7 @@ func (o *options) parseSelections(inv *applets.Invocation) error {
 	}
 
 	var err error
-	if o.selections, err = r.selections(); err != nil {
+	if o.selections, err = r.parseSelections(); err != nil {
 		return applets.Usage("%w", err)
 	}
 
@@ -95,7 +95,7 @@ func (o *options) parseSelections(inv *applets.Invocation) error {
 func (o *options) parsePatterns(inv *applets.Invocation) error {
 	f := inv.Flags
 	one := func(to **regexp.Regexp, flag string, texts []string) error {
-		list, err := patterns(flag, texts)
+		list, err := compilePatterns(flag, texts)
 		if err == nil && len(list) > 0 {
 			// Several are one: each is known to be right by itself.
 			*to = regexp.MustCompile("(?:" + strings.Join(texts, ")|(?:") + ")")
@@ -111,8 +111,8 @@ func (o *options) parsePatterns(inv *applets.Invocation) error {
 	}
 
 	var errs [2]error
-	o.include, errs[0] = patterns("include", f.StringSlice("include"))
-	o.exclude, errs[1] = patterns("exclude", f.StringSlice("exclude"))
+	o.include, errs[0] = compilePatterns("include", f.StringSlice("include"))
+	o.exclude, errs[1] = compilePatterns("exclude", f.StringSlice("exclude"))
 	err := errors.Join(errs[0], errs[1],
 		one(&o.highlight, "highlight", f.StringSlice("highlight")),
 		one(&o.failOn, "fail-on", given("fail-on")),
@@ -124,8 +124,8 @@ func (o *options) parsePatterns(inv *applets.Invocation) error {
 	return nil
 }
 
-// check refuses what makes no sense.
-func (o *options) check(inv *applets.Invocation) error {
+// checkOptions refuses what makes no sense.
+func (o *options) checkOptions(inv *applets.Invocation) error {
 	switch {
 	case o.streams < 1:
 		return applets.Usage("--max-streams %d: it is 1 at least", o.streams)
@@ -144,7 +144,7 @@ func (o *options) check(inv *applets.Invocation) error {
 	}
 
 	if o.template != "" {
-		if _, err := templateFormat(o.template); err != nil {
+		if _, err := newTemplateFormat(o.template); err != nil {
 			return applets.Usage("--template: %w", err)
 		}
 	}
@@ -160,6 +160,6 @@ func (o *options) parseCommand(inv *applets.Invocation) error {
 		return applets.Usage("no command follows --")
 	}
 	var err error
-	o.command, err = findCommand(inv.Rest, inv.Streams)
+	o.child, err = findProgram(inv.Rest, inv.Streams)
 	return err
 }

@@ -30,19 +30,19 @@ const disorder = 100 * time.Millisecond
 // skipTo has what is not younger than a line count as read.
 func (p *position) skipTo(stamp time.Time) {
 	p.old = stamp.UnixNano()
-	p.move(stamp)
+	p.advanceTo(stamp)
 }
 
-// add counts a line as read.
-func (p *position) add(stamp time.Time) {
-	p.move(stamp)
+// markRead counts a line as read.
+func (p *position) markRead(stamp time.Time) {
+	p.advanceTo(stamp)
 	if at := stamp.UnixNano(); at >= p.second {
 		p.read = append(p.read, at)
 	}
 }
 
-// move lets the position go on to a line, where that is the newest.
-func (p *position) move(stamp time.Time) {
+// advanceTo lets the position go on to a line, where that is the newest.
+func (p *position) advanceTo(stamp time.Time) {
 	at := stamp.UnixNano()
 	if at <= p.newest {
 		return
@@ -54,40 +54,40 @@ func (p *position) move(stamp time.Time) {
 	}
 }
 
-// behind reports whether a line is so old that it is taken as read, be that so
+// isPast reports whether a line is so old that it is taken as read, be that so
 // or not.
-func (p *position) behind(stamp time.Time) bool {
+func (p *position) isPast(stamp time.Time) bool {
 	return stamp.UnixNano() <= p.old || stamp.UnixNano() < p.second
 }
 
-// empty reports whether nothing has been read or skipped.
-func (p *position) empty() bool { return p.newest == 0 }
+// isEmpty reports whether nothing has been read or skipped.
+func (p *position) isEmpty() bool { return p.newest == 0 }
 
-// since is from when the log is to be asked for; zero for its beginning.
-func (p *position) since() time.Time {
-	if p.empty() {
+// resumeTime is from when the log is to be asked for; zero for its beginning.
+func (p *position) resumeTime() time.Time {
+	if p.isEmpty() {
 		return time.Time{}
 	}
 	return time.Unix(0, p.second)
 }
 
-// again is what of a log that is read again, from since on, was read before.
-func (p *position) again() *again {
-	a := &again{old: p.old, second: p.second, left: map[int64]int{}}
+// newReplayFilter is what of a log that is read again, from since on, was read before.
+func (p *position) newReplayFilter() *replayFilter {
+	a := &replayFilter{old: p.old, second: p.second, left: map[int64]int{}}
 	for _, at := range p.read {
 		a.left[at]++
 	}
 	return a
 }
 
-// again tells the lines of one stream that were read before from the others.
-type again struct {
+// replayFilter tells the lines of one stream that were read before from the others.
+type replayFilter struct {
 	old, second int64
 	left        map[int64]int
 }
 
-// saw reports whether the next line of the stream was read before.
-func (a *again) saw(stamp time.Time) bool {
+// wasRead reports whether the next line of the stream was read before.
+func (a *replayFilter) wasRead(stamp time.Time) bool {
 	at := stamp.UnixNano()
 	if at <= a.old || at < a.second {
 		return true

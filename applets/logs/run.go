@@ -16,8 +16,8 @@ import (
 // exitMatched is the exit code after a line that --fail-on matched.
 const exitMatched = 3
 
-// following is one run of the applet.
-type following struct {
+// logsRun is one run of the applet.
+type logsRun struct {
 	*options
 	*follower
 	delivery *delivery
@@ -26,34 +26,34 @@ type following struct {
 	failed   chan error
 }
 
-// run follows logs as the options say, with a command or without.
-func (o *options) run(ctx context.Context, c *kube.Cluster, streams applets.Streams) error {
-	out, closeOut, err := o.logsTo(streams)
+// followLogs follows logs as the options say, with a command or without.
+func (o *options) followLogs(ctx context.Context, c *kube.Cluster, streams applets.Streams) error {
+	out, closeOut, err := o.openOutput(streams)
 	if err != nil {
 		return err
 	}
 	defer closeOut()
 
-	r := &following{
+	r := &logsRun{
 		options: o, failed: make(chan error, 1), notes: &notes{out: streams.Err, quiet: o.quiet},
 		terminal: isTerminal(streams.In) || applets.IsTerminal(streams.Err),
 	}
-	if r.delivery, err = o.newDelivery(out, r.fail); err != nil {
+	if r.delivery, err = o.newDelivery(out, r.failRun); err != nil {
 		return err
 	}
 
 	r.follower = &follower{
-		cluster: c, selections: o.selections, from: o.from,
-		turns:   newTurns(o.streams, r.crowding),
-		deliver: r.delivery.deliver, note: r.notes.add, fail: r.fail,
+		cluster: c, selections: o.selections, startPoint: o.startPoint,
+		slots:   newStreamSlots(o.streams, r.noteCrowding),
+		deliver: r.delivery.deliverLine, note: r.notes.addNote, fail: r.failRun,
 	}
 	if o.once {
-		r.only = o.onlyRequest()
+		r.oneRead = o.oneReadRequest()
 	}
 
 	// Logs are read on after Ctrl-C, until the command has ended.
 	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer r.end(stop)
+	defer r.stopReading(stop)
 	line := statusline.New(streams.Err)
 	r.notes.line = line
 	r.start(reading)
@@ -63,16 +63,16 @@ func (o *options) run(ctx context.Context, c *kube.Cluster, streams applets.Stre
 	case err != nil:
 		return err
 	case o.once:
-		return r.verdict(nil)
-	case o.command != nil:
-		return r.verdict(r.withCommand(ctx))
+		return r.resultOf(nil)
+	case o.child != nil:
+		return r.resultOf(r.withCommand(ctx))
 	}
 
-	return r.verdict(r.alone(ctx))
+	return r.resultOf(r.followAlone(ctx))
 }
 
-// onlyRequest is what is read from each container where nothing is followed.
-func (o *options) onlyRequest() *kube.LogRequest {
+// oneReadRequest is what is read from each container where nothing is followed.
+func (o *options) oneReadRequest() *kube.LogRequest {
 	only := &kube.LogRequest{Previous: o.previous}
 	if o.tail >= 0 {
 		only.Tail = &o.tail
@@ -80,10 +80,10 @@ func (o *options) onlyRequest() *kube.LogRequest {
 	return only
 }
 
-// logsTo is where log lines go: to the file that was named; to stdout, which is
+// openOutput is where log lines go: to the file that was named; to stdout, which is
 // the result where there is no command; to stderr, where stdout is the
 // command's and goes on to some program.
-func (o *options) logsTo(streams applets.Streams) (io.Writer, func(), error) {
+func (o *options) openOutput(streams applets.Streams) (io.Writer, func(), error) {
 	switch {
 	case o.file != "":
 		file, err := os.Create(o.file)
@@ -91,7 +91,7 @@ func (o *options) logsTo(streams applets.Streams) (io.Writer, func(), error) {
 			return nil, nil, fmt.Errorf("write the logs: %w", err)
 		}
 		return file, func() { _ = file.Close() }, nil
-	case o.command == nil || applets.IsTerminal(streams.Out):
+	case o.child == nil || applets.IsTerminal(streams.Out):
 		return streams.Out, func() {}, nil
 	}
 
@@ -105,35 +105,35 @@ func (o *options) newDelivery(out io.Writer, broken func(error)) (*delivery, err
 		broken: func(err error) { broken(fmt.Errorf("write the logs: %w", err)) },
 	}
 	var err error
-	paint := painter{on: coloured(o.colour, out), highlight: o.highlight}
+	paint := painter{on: wantsColour(o.colour, out), highlight: o.highlight}
 	switch {
 	case o.template != "":
-		d.format, err = templateFormat(o.template)
+		d.format, err = newTemplateFormat(o.template)
 	case o.output == "json":
-		d.format = jsonFormat
+		d.format = formatJSON
 	case o.output == "raw":
-		d.format = rawFormat(o.timestamps, paint)
+		d.format = newRawFormat(o.timestamps, paint)
 	default:
-		d.format = textFormat(o.timestamps, paint)
+		d.format = newTextFormat(o.timestamps, paint)
 	}
 
 	return d, err
 }
 
-// fail ends the run, once.
-func (r *following) fail(err error) {
+// failRun ends the run, once.
+func (r *logsRun) failRun(err error) {
 	select {
 	case r.failed <- err:
 	default:
 	}
 }
 
-func (r *following) crowding(wanted, most int) {
-	r.notes.add("more logs than --max-streams %d (%d so far): they wait for each other and are read in turns", most, wanted)
+func (r *logsRun) noteCrowding(wanted, most int) {
+	r.notes.addNote("more logs than --max-streams %d (%d so far): they wait for each other and are read in turns", most, wanted)
 }
 
 // awaitReady waits until every line from now on is sure to come.
-func (r *following) awaitReady(ctx context.Context, line *statusline.Line) error {
+func (r *logsRun) awaitReady(ctx context.Context, line *statusline.Line) error {
 	timeout := time.NewTimer(r.timeout)
 	defer timeout.Stop()
 	slow := time.NewTimer(time.Second)
@@ -165,8 +165,8 @@ func (r *following) awaitReady(ctx context.Context, line *statusline.Line) error
 	}
 }
 
-// alone follows until something ends it.
-func (r *following) alone(ctx context.Context) error {
+// followAlone follows until something ends it.
+func (r *logsRun) followAlone(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -174,23 +174,23 @@ func (r *following) alone(ctx context.Context) error {
 		return err
 	case <-r.delivery.failed:
 	case <-r.delivery.reached:
-	case <-r.after():
-		return r.tooLate()
+	case <-r.startTimer():
+		return r.lateError()
 	}
 
 	return nil
 }
 
-// after is the end that --for sets.
-func (r *following) after() <-chan time.Time {
+// startTimer is the end that --for sets.
+func (r *logsRun) startTimer() <-chan time.Time {
 	if r.lasting == 0 {
 		return nil
 	}
 	return time.After(r.lasting)
 }
 
-// tooLate is an error where a line was waited for that did not come.
-func (r *following) tooLate() error {
+// lateError is an error where a line was waited for that did not come.
+func (r *logsRun) lateError() error {
 	if r.until == nil {
 		return nil
 	}
@@ -199,24 +199,24 @@ func (r *following) tooLate() error {
 
 // withCommand runs the command, follows meanwhile, and drains. What the command
 // ends with is an error without a message.
-func (r *following) withCommand(ctx context.Context) error {
-	if err := r.command.start(); err != nil {
+func (r *logsRun) withCommand(ctx context.Context) error {
+	if err := r.child.start(); err != nil {
 		return err
 	}
 
 	var late, failed error
 	select {
-	case <-r.command.ended:
+	case <-r.child.ended:
 	case <-r.delivery.reached:
-		r.command.stop()
-	case <-r.after():
-		late = r.tooLate()
-		r.command.stop()
+		r.child.stop()
+	case <-r.startTimer():
+		late = r.lateError()
+		r.child.stop()
 	case failed = <-r.failed:
-		r.command.stop()
+		r.child.stop()
 	case <-ctx.Done():
-		r.command.pass(ctx, r.terminal)
-		<-r.command.ended
+		r.child.forwardSignal(ctx, r.terminal)
+		<-r.child.ended
 	}
 
 	if failed != nil {
@@ -224,11 +224,11 @@ func (r *following) withCommand(ctx context.Context) error {
 	}
 
 	r.drainLogs(ctx)
-	code := r.command.exitCode()
+	code := r.child.exitCode()
 	switch {
 	case late != nil:
 		return late
-	case r.command.terminated() && closed(r.delivery.reached):
+	case r.child.wasTerminated() && isClosed(r.delivery.reached):
 		// That line is what the command was to bring about.
 		return nil
 	case code != 0:
@@ -240,7 +240,7 @@ func (r *following) withCommand(ctx context.Context) error {
 
 // drainLogs reads on until no line has come for the drain's duration. A Ctrl-C
 // from here on ends it; the one that ended the command does not.
-func (r *following) drainLogs(ctx context.Context) {
+func (r *logsRun) drainLogs(ctx context.Context) {
 	if r.drain == 0 {
 		return
 	}
@@ -259,14 +259,14 @@ func (r *following) drainLogs(ctx context.Context) {
 		}
 
 		wait := r.drain - time.Since(last)
-		if wait <= 0 && !r.behind(began) {
+		if wait <= 0 && !r.isBehind(began) {
 			return
 		}
 
 		select {
 		case <-time.After(max(wait, 50*time.Millisecond)):
 		case <-most.C:
-			r.notes.add("lines still come %s after the command's end (--drain-max)", r.drainMax)
+			r.notes.addNote("lines still come %s after the command's end (--drain-max)", r.drainMax)
 			return
 		case <-interrupted:
 			return
@@ -274,16 +274,16 @@ func (r *following) drainLogs(ctx context.Context) {
 	}
 }
 
-// verdict is how the run ends: with what --fail-on found, before all else.
-func (r *following) verdict(err error) error {
-	first, matches := r.delivery.failure()
+// resultOf is how the run ends: with what --fail-on found, before all else.
+func (r *logsRun) resultOf(err error) error {
+	first, matches := r.delivery.firstFailure()
 	if matches == 0 {
 		return err
 	}
-	if err != nil && !applets.Silent(err) && !errors.Is(err, context.Canceled) {
-		r.notes.add("%v", err)
+	if err != nil && !applets.IsSilent(err) && !errors.Is(err, context.Canceled) {
+		r.notes.addNote("%v", err)
 	}
-	r.notes.say("kdiag: %d lines match --fail-on %q, the first: %s", matches, r.failOn, first)
+	r.notes.printLine("kdiag: %d lines match --fail-on %q, the first: %s", matches, r.failOn, first)
 	return &applets.ExitError{Code: exitMatched}
 }
 
@@ -291,7 +291,7 @@ func (r *following) verdict(err error) error {
 // which nobody reads.
 const endTimeout = time.Second
 
-func (r *following) end(stop func()) {
+func (r *logsRun) stopReading(stop func()) {
 	stop()
 	ended := make(chan struct{})
 	go func() {

@@ -10,14 +10,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// selection is some pods and which of their containers.
-type selection struct {
+// logSelection is some pods and which of their containers.
+type logSelection struct {
 	pods       kube.Selection
 	containers kube.LogContainers
 }
 
-// request is which pods and containers a command line names.
-type request struct {
+// selectionArgs is which pods and containers a command line names.
+type selectionArgs struct {
 	args      []string // POD or TYPE/NAME
 	pods      []string // POD[:CONTAINER]
 	selectors []string // SELECTOR[:CONTAINER]
@@ -26,11 +26,11 @@ type request struct {
 	containers kube.LogContainers
 }
 
-func (r request) selections() ([]selection, error) {
-	var chosen []selection
+func (r selectionArgs) parseSelections() ([]logSelection, error) {
+	var chosen []logSelection
 	add := func(target, labels, container string) error {
 		pods, err := kube.ParseSelection(target, labels)
-		s := selection{pods: pods, containers: r.containers}
+		s := logSelection{pods: pods, containers: r.containers}
 		if container != "" {
 			s.containers.Names = []string{container}
 		}
@@ -62,7 +62,7 @@ func (r request) selections() ([]selection, error) {
 	case r.all && len(chosen) > 0:
 		return nil, fmt.Errorf("--all is every pod: no other one can be named")
 	case r.all:
-		chosen = []selection{{kube.Selection{Kind: "pods"}, r.containers}}
+		chosen = []logSelection{{kube.Selection{Kind: "pods"}, r.containers}}
 	case len(chosen) == 0:
 		return nil, fmt.Errorf("name pods: POD, TYPE/NAME, -l selector or --all")
 	}
@@ -80,8 +80,8 @@ func splitContainer(text string) (name, container string, err error) {
 	return name, container, nil
 }
 
-// missing is an error if a pod has not all of the containers that were named.
-func (s selection) missing(pod *corev1.Pod) error {
+// checkContainers is an error if a pod has not all of the containers that were named.
+func (s logSelection) checkContainers(pod *corev1.Pod) error {
 	there := kube.LogContainerNames(pod)
 	for _, name := range s.containers.Names {
 		if !slices.Contains(there, name) {

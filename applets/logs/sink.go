@@ -16,8 +16,8 @@ type sink struct {
 
 func newSink(out io.Writer) *sink { return &sink{out: bufio.NewWriterSize(out, 64<<10)} }
 
-// write writes whole lines. They are on their way when no other write waits.
-func (s *sink) write(lines []byte) error {
+// writeLines writes whole lines. They are on their way when no other write waits.
+func (s *sink) writeLines(lines []byte) error {
 	s.waiting.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,10 +11,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// source is one container of one pod, all its instances in turn. What it reads
+// logSource is one container of one pod, all its instances in turn. What it reads
 // is right by its position alone: whatever stream the kubelet gives, of which
 // instance, from wherever, each line is passed on once.
-type source struct {
+type logSource struct {
 	f               *follower
 	namespace, pod  string
 	uid             types.UID
@@ -35,15 +35,15 @@ type source struct {
 	// beginning says that what is read now was there at the start.
 	beginning bool
 	// settled says that the position is known.
-	settled bool
+	startKnown bool
 	// restarts is the instance up to which everything was read.
 	restarts int
 	// suspect says that a stream broke off: an instance may have ended
 	// meanwhile.
 	suspect  bool
 	failures int
-	ending   ending // of the last stream
-	cut      bool   // a line too long was noted
+	lastSeen lastSeen // of the last stream
+	cut      bool     // a line too long was noted
 
 	mu       sync.Mutex
 	now      kube.Instance
@@ -58,8 +58,8 @@ type source struct {
 	changed chan struct{} // has one value after a change of now or gone
 }
 
-// set takes note of the container's present instance.
-func (s *source) set(now kube.Instance) {
+// setInstance takes note of the container's present instance.
+func (s *logSource) setInstance(now kube.Instance) {
 	s.mu.Lock()
 	changed := now != s.now || s.gone
 	if s.idle != nil && now.Restarts != s.now.Restarts {
@@ -72,45 +72,45 @@ func (s *source) set(now kube.Instance) {
 	}
 }
 
-func (s *source) isGone() bool {
+func (s *logSource) isGone() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.gone
 }
 
-func (s *source) setGone() {
+func (s *logSource) setGone() {
 	s.mu.Lock()
 	s.gone = true
 	s.mu.Unlock()
 	s.wake()
 }
 
-func (s *source) wake() {
+func (s *logSource) wake() {
 	select {
 	case s.changed <- struct{}{}:
 	default:
 	}
 }
 
-// run reads the container's log until ctx ends or the pod is gone.
-func (s *source) run(ctx context.Context) {
+// followLog reads the container's log until ctx ends or the pod is gone.
+func (s *logSource) followLog(ctx context.Context) {
 	for s.awaitLog(ctx) {
-		s.f.turns.enter()
-		for s.unread() && ctx.Err() == nil {
-			s.pause(ctx, s.visit(ctx))
+		s.f.slots.addReader()
+		for s.hasUnread() && ctx.Err() == nil {
+			s.waitForChange(ctx, s.readOrFollow(ctx))
 		}
-		s.f.turns.leave()
+		s.f.slots.removeReader()
 	}
 }
 
 // awaitLog waits until there is something to read; false where there will be
 // nothing more.
-func (s *source) awaitLog(ctx context.Context) bool {
+func (s *logSource) awaitLog(ctx context.Context) bool {
 	for {
 		switch {
 		case s.isGone() || ctx.Err() != nil:
 			return false
-		case s.unread():
+		case s.hasUnread():
 			return true
 		}
 		select {
@@ -120,25 +120,25 @@ func (s *source) awaitLog(ctx context.Context) bool {
 	}
 }
 
-// unread reports whether the present instance has, or will have, more to read.
-func (s *source) unread() bool {
+// hasUnread reports whether the present instance has, or will have, more to read.
+func (s *logSource) hasUnread() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	same := s.now.ID == s.finished.ID && s.now.Restarts == s.finished.Restarts
 	return !s.gone && s.now.ID != "" && !same
 }
 
-// behind reports whether there may be lines from before a time that were not
+// isBehind reports whether there may be lines from before a time that were not
 // read yet.
-func (s *source) behind(when time.Time) bool {
+func (s *logSource) isBehind(when time.Time) bool {
 	s.mu.Lock()
 	live, read := s.live, s.read
 	s.mu.Unlock()
-	return s.unread() && !live && read.Before(when)
+	return s.hasUnread() && !live && read.Before(when)
 }
 
-// pause waits until the next visit, or for a change.
-func (s *source) pause(ctx context.Context, wait time.Duration) {
+// waitForChange waits until the next visit, or for a change.
+func (s *logSource) waitForChange(ctx context.Context, wait time.Duration) {
 	if wait == 0 {
 		return
 	}
@@ -161,25 +161,25 @@ const (
 	lastRetry  = 3 * time.Second
 )
 
-// visit opens the log once and reads what there is, or follows it. It returns
+// readOrFollow opens the log once and reads what there is, or follows it. It returns
 // how long to wait before the next visit.
-func (s *source) visit(ctx context.Context) time.Duration {
-	if !s.f.turns.take(ctx) {
+func (s *logSource) readOrFollow(ctx context.Context) time.Duration {
+	if !s.f.slots.takeSlot(ctx) {
 		return 0
 	}
-	defer s.f.turns.give()
+	defer s.f.slots.freeSlot()
 
-	if !s.settled && !s.settle(ctx) {
-		return s.retry()
+	if !s.startKnown && !s.findStart(ctx) {
+		return s.nextRetry()
 	}
 
-	now := s.instance()
+	now := s.currentInstance()
 	if err := s.readPrevious(ctx, now); err != nil {
-		return s.failed(ctx, now, err)
+		return s.noteFailure(ctx, now, err)
 	}
 
-	yield := s.f.turns.yield()
-	follow := now.Running && !closed(yield)
+	yield := s.f.slots.yieldSignal()
+	follow := now.Running && !isClosed(yield)
 	if !follow {
 		yield = nil
 	}
@@ -188,22 +188,22 @@ func (s *source) visit(ctx context.Context) time.Duration {
 	streaming, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.setLive(follow, cancel)
-	lines, open, err := s.stream(streaming, kube.LogRequest{Follow: follow}, yield)
+	lines, open, err := s.readStream(streaming, kube.LogRequest{Follow: follow}, yield)
 	s.setLive(false, nil)
 	if lines > 0 {
 		s.failures = 0
 	}
 
 	switch {
-	case err != nil && ctx.Err() == nil && (follow && closed(yield) || s.instance().Restarts != now.Restarts):
+	case err != nil && ctx.Err() == nil && (follow && isClosed(yield) || s.currentInstance().Restarts != now.Restarts):
 		return 0
 	case err != nil:
-		return s.failed(ctx, now, err)
+		return s.noteFailure(ctx, now, err)
 	}
 
 	if !now.Running {
-		if err := s.complete(ctx, false, open); err != nil {
-			return s.failed(ctx, now, err)
+		if err := s.checkComplete(ctx, false, open); err != nil {
+			return s.noteFailure(ctx, now, err)
 		}
 	}
 
@@ -222,24 +222,24 @@ func (s *source) visit(ctx context.Context) time.Duration {
 	// The container has ended, which the API will say in a moment, or
 	// something between here and there has ended the stream in good order.
 	s.suspect = true
-	return s.retry()
+	return s.nextRetry()
 }
 
-func (s *source) setLive(live bool, idle context.CancelFunc) {
+func (s *logSource) setLive(live bool, idle context.CancelFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.live, s.idle = live, idle
 }
 
-func (s *source) instance() kube.Instance {
+func (s *logSource) currentInstance() kube.Instance {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.now
 }
 
-// begun is told of the first line of a stream; false where the container has
+// confirmInstance is told of the first line of a stream; false where the container has
 // restarted since it was opened.
-func (s *source) begun() bool {
+func (s *logSource) confirmInstance() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.idle == nil {
@@ -249,8 +249,8 @@ func (s *source) begun() bool {
 	return s.now.Restarts == s.restarts
 }
 
-// retry is the pause after one more failure.
-func (s *source) retry() time.Duration {
+// nextRetry is the pause after one more failure.
+func (s *logSource) nextRetry() time.Duration {
 	s.failures++
 	return min(firstRetry<<min(s.failures-1, 10), lastRetry)
 }
@@ -258,13 +258,13 @@ func (s *source) retry() time.Duration {
 // notedFailure is after how many failures in a row the user is told.
 const notedFailure = 4
 
-// failed takes note of a log that could not be read, or not to its end.
-func (s *source) failed(ctx context.Context, now kube.Instance, err error) time.Duration {
+// noteFailure takes note of a log that could not be read, or not to its end.
+func (s *logSource) noteFailure(ctx context.Context, now kube.Instance, err error) time.Duration {
 	if ctx.Err() != nil {
 		return 0
 	}
 
-	wait := s.retry()
+	wait := s.nextRetry()
 	switch {
 	case errors.Is(err, kube.ErrNoPod):
 		// The watch will say so.
@@ -290,15 +290,15 @@ func (s *source) failed(ctx context.Context, now kube.Instance, err error) time.
 
 // readPrevious reads the end of the instance before the present one, where it
 // may not have been read.
-func (s *source) readPrevious(ctx context.Context, now kube.Instance) error {
+func (s *logSource) readPrevious(ctx context.Context, now kube.Instance) error {
 	restarted := now.Restarts != s.restarts
-	if !restarted && (!s.suspect || s.at.empty()) {
+	if !restarted && (!s.suspect || s.at.isEmpty()) {
 		return nil
 	}
 
-	_, open, err := s.stream(ctx, kube.LogRequest{Previous: true}, nil)
+	_, open, err := s.readStream(ctx, kube.LogRequest{Previous: true}, nil)
 	if err == nil {
-		err = s.complete(ctx, true, open)
+		err = s.checkComplete(ctx, true, open)
 	}
 	if err != nil && !errors.Is(err, kube.ErrNoLog) {
 		return err
@@ -318,7 +318,7 @@ func (s *source) readPrevious(ctx context.Context, now kube.Instance) error {
 	return nil
 }
 
-func closed(c <-chan struct{}) bool {
+func isClosed(c <-chan struct{}) bool {
 	select {
 	case <-c:
 		return true

@@ -199,13 +199,13 @@ type reading struct {
 	stop  func()
 }
 
-func read(t *testing.T, k *kubelet, begin from) *reading {
+func read(t *testing.T, k *kubelet, begin startPoint) *reading {
 	t.Helper()
 	r := &reading{came: make(chan struct{}, 1)}
 	f := &follower{
-		cluster: k, selections: []selection{{kube.Selection{Kind: "pods"}, kube.LogContainers{}}}, from: begin,
-		turns: newTurns(1, func(int, int) {}),
-		deliver: func(l *line) {
+		cluster: k, selections: []logSelection{{kube.Selection{Kind: "pods"}, kube.LogContainers{}}}, startPoint: begin,
+		slots: newStreamSlots(1, func(int, int) {}),
+		deliver: func(l *podLine) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.lines = append(r.lines, string(l.Text))
@@ -284,7 +284,7 @@ func TestSourceOnce(t *testing.T) {
 			c := &clock{now: time.Unix(1_700_000_000, 999_000_000), random: rand.New(rand.NewPCG(seed, 2))}
 			k.log(stamped{c.now.Add(-time.Second), "old"}, stamped{c.now, "old"})
 			c.now = c.now.Add(time.Millisecond)
-			r := read(t, k, from{})
+			r := read(t, k, startPoint{})
 			var want []string
 			for round := range 12 {
 				lines := c.lines(1 + c.random.IntN(40))
@@ -315,7 +315,7 @@ func TestSourceRestart(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			k := newKubelet(seed)
 			c := &clock{now: time.Unix(1_700_000_000, 0), random: rand.New(rand.NewPCG(seed, 2))}
-			r := read(t, k, from{})
+			r := read(t, k, startPoint{})
 			count := 0
 			for restarts := range 5 {
 				lines := c.lines(20)
@@ -363,7 +363,7 @@ func TestSourceSilentRestart(t *testing.T) {
 			k.log(stamped{now.Add(time.Millisecond), "last words"})
 			k.change(func() { k.instances = append(k.instances, nil) })
 		})
-		r := read(t, k, from{})
+		r := read(t, k, startPoint{})
 		synctest.Wait()
 		k.watch.Changed(k.pod())
 		if got := r.await(1); got[0] != "last words" {

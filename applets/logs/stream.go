@@ -9,13 +9,13 @@ import (
 	"kdiag/kube"
 )
 
-// stream reads one stream from the position on to its end, which is no error
+// readStream reads one stream from the position on to its end, which is no error
 // where the sender ended it; open is what it had of one line more then. It ends
 // with yield, too.
-func (s *source) stream(ctx context.Context, r kube.LogRequest, yield <-chan struct{}) (lines int, open *kube.LogLine, err error) {
+func (s *logSource) readStream(ctx context.Context, r kube.LogRequest, yield <-chan struct{}) (lines int, open *kube.LogLine, err error) {
 	r.Namespace, r.Pod, r.Container = s.namespace, s.pod, s.container
-	if r.Since = s.at.since(); s.at.empty() && s.initial {
-		r.SinceSeconds = s.f.sinceNow()
+	if r.Since = s.at.resumeTime(); s.at.isEmpty() && s.initial {
+		r.SinceSeconds = s.f.sinceSeconds()
 	}
 
 	ctx, cancel := context.WithCancel(ctx)
@@ -36,16 +36,16 @@ func (s *source) stream(ctx context.Context, r kube.LogRequest, yield <-chan str
 	}
 	defer log.Close()
 
-	return s.readAll(log)
+	return s.readLines(log)
 }
 
-func (s *source) readAll(log io.Reader) (lines int, open *kube.LogLine, err error) {
-	reader, again, resumed := kube.NewLogReader(log), s.at.again(), !s.at.empty()
-	s.ending = ending{}
+func (s *logSource) readLines(log io.Reader) (lines int, open *kube.LogLine, err error) {
+	reader, again, resumed := kube.NewLogReader(log), s.at.newReplayFilter(), !s.at.isEmpty()
+	s.lastSeen = lastSeen{}
 	for {
 		next, err := reader.Next()
 		if err == nil && !next.Open && !next.Time.IsZero() {
-			s.ending.set(next)
+			s.lastSeen.setLine(next)
 		}
 
 		switch {
@@ -63,11 +63,11 @@ func (s *source) readAll(log io.Reader) (lines int, open *kube.LogLine, err erro
 		case next.Open:
 			next.Text = bytes.Clone(next.Text)
 			open = &next
-		case again.saw(next.Time):
-		case lines == 0 && !s.begun():
+		case again.wasRead(next.Time):
+		case lines == 0 && !s.confirmInstance():
 			return 0, nil, errRestarted
 		default:
-			s.pass(next)
+			s.passLine(next)
 			lines++
 		}
 	}
@@ -76,14 +76,14 @@ func (s *source) readAll(log io.Reader) (lines int, open *kube.LogLine, err erro
 // errRestarted ends a stream of which it is not known which instance's it is.
 var errRestarted = errors.New("the container has restarted")
 
-// pass passes a line on.
-func (s *source) pass(l kube.LogLine) {
-	s.at.add(l.Time)
+// passLine passes a line on.
+func (s *logSource) passLine(l kube.LogLine) {
+	s.at.markRead(l.Time)
 	if l.Cut && !s.cut {
 		s.cut = true
 		s.f.note("%s/%s logs lines of more than %d bytes; their ends are not shown", s.pod, s.container, kube.MaxLogLine)
 	}
-	s.f.deliver(&line{
+	s.f.deliver(&podLine{
 		Namespace: s.namespace, Pod: s.pod, Container: s.container, Node: s.node,
 		Time: l.Time, Text: l.Text, Old: s.beginning || l.Time.UnixNano() <= s.old,
 	})

@@ -22,11 +22,11 @@ func Applet() applets.Applet {
 		Description: "The container leaves by itself once it has been idle for --idle-timeout.",
 		Hidden:      true,
 		Flags:       kubeflags.ShellFlags(),
-		Run:         run,
+		Run:         startManager,
 	}
 }
 
-func run(ctx context.Context, inv *applets.Invocation) error {
+func startManager(ctx context.Context, inv *applets.Invocation) error {
 	if len(inv.Rest) > 0 {
 		return applets.Usage("manage runs no command, got %q", inv.Rest)
 	}

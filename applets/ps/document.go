@@ -22,13 +22,13 @@ type document struct {
 	Processes []wire.Process `json:"processes"`
 	Listening []wire.Socket  `json:"listening"`
 	// Connected is there with --sockets only.
-	Connected []connected `json:"connected,omitzero"`
-	Hidden    wire.Hidden `json:"hidden"`
-	Cut       []string    `json:"cut"`
+	Connected []connectedSocket `json:"connected,omitzero"`
+	Hidden    wire.Hidden       `json:"hidden"`
+	Cut       []string          `json:"cut"`
 }
 
-// connected is a socket with what the API knows of its other end.
-type connected struct {
+// connectedSocket is a socket with what the API knows of its other end.
+type connectedSocket struct {
 	wire.Socket
 	Peer *kube.Peer `json:"peer,omitempty"`
 }
@@ -49,17 +49,17 @@ func newDocument(target kube.Target, injected kube.Injected, taken wire.Snapshot
 
 // addConnected adds the connected sockets, and returns what there is to note of
 // their peers.
-func (d *document) addConnected(ctx context.Context, taken wire.Snapshot, known *resolver) []string {
-	d.Connected = []connected{}
+func (d *document) addConnected(ctx context.Context, taken wire.Snapshot, known *peerResolver) []string {
+	d.Connected = []connectedSocket{}
 	var addresses []netip.Addr
 	for _, socket := range taken.Sockets {
 		if !socket.Listening() {
-			d.Connected = append(d.Connected, connected{Socket: socket})
-			addresses = append(addresses, remote(socket))
+			d.Connected = append(d.Connected, connectedSocket{Socket: socket})
+			addresses = append(addresses, remoteAddress(socket))
 		}
 	}
 
-	peers, missing := known.find(ctx, addresses)
+	peers, missing := known.findPeers(ctx, addresses)
 	for i := range d.Connected {
 		if peer, ok := peers[addresses[i]]; ok {
 			d.Connected[i].Peer = &peer
@@ -73,7 +73,7 @@ func (d *document) addConnected(ctx context.Context, taken wire.Snapshot, known 
 	return []string{"peers are shown by address where the API did not tell: " + strings.Join(missing, "; ")}
 }
 
-func remote(socket wire.Socket) netip.Addr {
+func remoteAddress(socket wire.Socket) netip.Addr {
 	address, err := netip.ParseAddrPort(socket.Remote)
 	if err != nil {
 		return netip.Addr{}
@@ -81,9 +81,9 @@ func remote(socket wire.Socket) netip.Addr {
 	return address.Addr().Unmap().WithZone("")
 }
 
-// notes are what there is to say of what is not there: one of what is hidden,
+// limitNotes are what there is to say of what is not there: one of what is hidden,
 // one of what was too much.
-func (d *document) notes() []string {
+func (d *document) limitNotes() []string {
 	var notes []string
 	if count := d.Hidden.Count(); count > 0 {
 		notes = append(notes, fmt.Sprintf("hidden with profile %s: the sockets of %d of %d processes (%s); %d sockets of the pod have no process that is known",

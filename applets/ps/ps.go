@@ -38,7 +38,7 @@ func Applet() applets.Applet {
 			&cli.DurationFlag{Name: "interval", Usage: "Time from one to the next, with --watch", Value: 2 * time.Second},
 			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "Tables, tables with more columns, or a document", Value: "text"}, "text", "wide", "json"),
 		}, kubeflags.ShellFlags()...),
-		Run: run,
+		Run: runPs,
 	}
 }
 
@@ -50,7 +50,7 @@ type options struct {
 	timeout        time.Duration
 }
 
-func run(ctx context.Context, inv *applets.Invocation) error {
+func runPs(ctx context.Context, inv *applets.Invocation) error {
 	o, err := parseOptions(inv)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 		return err
 	}
 	shell.Cluster.DialAhead()
-	return o.show(ctx, shell, inv.Streams)
+	return o.showContainer(ctx, shell, inv.Streams)
 }
 
 func parseOptions(inv *applets.Invocation) (options, error) {
@@ -74,29 +74,29 @@ func parseOptions(inv *applets.Invocation) (options, error) {
 		return o, applets.WithHint(applets.Usage("ps runs no command, got %q", inv.Rest), "kdiag shell runs one")
 	case f.IsSet("interval") && !o.watch:
 		return o, applets.Usage("--interval is for --watch")
-	case o.interval < shortest:
-		return o, applets.Usage("--interval %s: it is %s or longer", o.interval, shortest)
+	case o.interval < minInterval:
+		return o, applets.Usage("--interval %s: it is %s or longer", o.interval, minInterval)
 	}
 
 	return o, nil
 }
 
-// shortest is the least interval: a look costs the pod some processor time.
-const shortest = 100 * time.Millisecond
+// minInterval is the least interval: a look costs the pod some processor time.
+const minInterval = 100 * time.Millisecond
 
-// show looks at the container, once or until ctx ends.
-func (o options) show(ctx context.Context, shell *kubeflags.Shell, streams applets.Streams) error {
+// showContainer looks at the container, once or until ctx ends.
+func (o options) showContainer(ctx context.Context, shell *kubeflags.Shell, streams applets.Streams) error {
 	line := statusline.New(streams.Err)
 	defer line.End()
 	shell.Progress = line.Show
-	look := inspection.Options{Connected: o.sockets, Timeout: o.timeout, Notes: above{line, streams.Err}}
+	look := inspection.Options{Connected: o.sockets, Timeout: o.timeout, Notes: aboveWriter{line, streams.Err}}
 	if o.watch {
 		look.Interval = o.interval
 	}
 
-	known := newResolver(shell.Cluster)
+	known := newPeerResolver(shell.Cluster)
 	if o.sockets {
-		known.begin(ctx)
+		known.startQuery(ctx)
 	}
 
 	view := o.newView(streams)
@@ -107,24 +107,24 @@ func (o options) show(ctx context.Context, shell *kubeflags.Shell, streams apple
 			notes = d.addConnected(ctx, taken, known)
 		}
 		line.End()
-		return view.show(d, append(notes, d.notes()...))
+		return view.showDocument(d, append(notes, d.limitNotes()...))
 	})
 
-	view.end()
-	if o.watch && ctx.Err() != nil && view.shown() {
+	view.leaveCursorBelow()
+	if o.watch && ctx.Err() != nil && view.hasShown() {
 		return nil
 	}
 
 	return err
 }
 
-// above writes whole lines above a status line.
-type above struct {
+// aboveWriter writes whole lines above a status line.
+type aboveWriter struct {
 	line *statusline.Line
 	out  io.Writer
 }
 
-func (a above) Write(p []byte) (n int, err error) {
+func (a aboveWriter) Write(p []byte) (n int, err error) {
 	a.line.Above(func() { n, err = a.out.Write(p) })
 	return n, err
 }

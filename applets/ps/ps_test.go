@@ -43,10 +43,10 @@ func sample(t *testing.T) (document, []string) {
 
 	target := kube.Target{Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "pod"}}, Container: "c"}
 	d := newDocument(target, kube.Injected{Profile: kube.ProfileBaseline}, taken)
-	known := &resolver{now: func() time.Time { return now }, list: func(context.Context) (kube.Peers, []string) {
+	known := &peerResolver{now: func() time.Time { return now }, list: func(context.Context) (kube.Peers, []string) {
 		return kube.Peers{netip.MustParseAddr("10.0.0.2"): {Kind: "pod", Namespace: "ns", Name: "peer"}}, []string{"services: no right to list them"}
 	}}
-	known.begin(t.Context())
+	known.startQuery(t.Context())
 	return d, d.addConnected(t.Context(), taken, known)
 }
 
@@ -82,7 +82,7 @@ tcp    SYN_SENT     10.0.0.1:81  192.0.2.1:5    -            1/app
 	}
 
 	text.Reset()
-	writeTables(&text, document{Time: now, Connected: []connected{}}, false, 0)
+	writeTables(&text, document{Time: now, Connected: []connectedSocket{}}, false, 0)
 	if !strings.HasSuffix(text.String(), "\nno listening sockets\n\nno connected sockets\n") {
 		t.Errorf("tables of nothing: %q", text.String())
 	}
@@ -94,7 +94,7 @@ tcp    SYN_SENT     10.0.0.1:81  192.0.2.1:5    -            1/app
 	}
 }
 
-func TestNotes(t *testing.T) {
+func TestLimitNotes(t *testing.T) {
 	d, peers := sample(t)
 	want := []string{"peers are shown by address where the API did not tell: services: no right to list them"}
 	if !slices.Equal(peers, want) {
@@ -105,10 +105,10 @@ func TestNotes(t *testing.T) {
 		"hidden with profile baseline: the sockets of 3 of 3 processes (a; b); 4 sockets of the pod have no process that is known",
 		"left out: more than 2 processes",
 	}
-	if got := d.notes(); !slices.Equal(got, want) {
-		t.Errorf("notes = %q, want %q", got, want)
+	if got := d.limitNotes(); !slices.Equal(got, want) {
+		t.Errorf("limitNotes = %q, want %q", got, want)
 	}
-	if got := (&document{}).notes(); len(got) > 0 {
+	if got := (&document{}).limitNotes(); len(got) > 0 {
 		t.Errorf("notes of nothing = %q", got)
 	}
 }
@@ -147,15 +147,15 @@ func TestJSON(t *testing.T) {
 		t.Errorf("fields without --sockets = %v", got)
 	}
 
-	d.Connected = []connected{}
+	d.Connected = []connectedSocket{}
 	if got := keys(d); !slices.Contains(got, "connected") {
 		t.Errorf("fields with --sockets and no connection = %v", got)
 	}
 
 	peer := &kube.Peer{Kind: "node", Name: "n"}
-	text, _ := json.Marshal(connected{wire.Socket{Protocol: "tcp", PIDs: []int{}}, peer})
+	text, _ := json.Marshal(connectedSocket{wire.Socket{Protocol: "tcp", PIDs: []int{}}, peer})
 	if want := `{"protocol":"tcp","state":"","local":"","uid":0,"inode":0,"pids":[],"peer":{"kind":"node","name":"n"}}`; string(text) != want {
-		t.Errorf("connected = %s, want %s", text, want)
+		t.Errorf("connectedSocket = %s, want %s", text, want)
 	}
 }
 
@@ -170,7 +170,7 @@ func TestView(t *testing.T) {
 	d, _ := sample(t)
 	show := func(v *view, notes ...string) {
 		t.Helper()
-		if err := v.show(d, notes); err != nil {
+		if err := v.showDocument(d, notes); err != nil {
 			t.Errorf("show: %v", err)
 		}
 	}
@@ -197,12 +197,12 @@ func TestView(t *testing.T) {
 	}
 }
 
-// TestRedrawn is one picture in the place of another, no larger than the window.
-func TestRedrawn(t *testing.T) {
+// TestRedrawSequence is one picture in the place of another, no larger than the window.
+func TestRedrawSequence(t *testing.T) {
 	d, _ := sample(t)
 	v, out, err := newTestView(options{output: "text", watch: true, interval: 2 * time.Second}, 40, 6)
 	for range 2 {
-		if err := v.show(d, []string{"a"}); err != nil {
+		if err := v.showDocument(d, []string{"a"}); err != nil {
 			t.Errorf("show: %v", err)
 		}
 	}
@@ -228,10 +228,10 @@ func TestRedrawn(t *testing.T) {
 	}
 }
 
-func TestResolver(t *testing.T) {
+func TestPeerResolver(t *testing.T) {
 	clock, asked := now, 0
 	one, two := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
-	r := &resolver{now: func() time.Time { return clock }, list: func(context.Context) (kube.Peers, []string) {
+	r := &peerResolver{now: func() time.Time { return clock }, list: func(context.Context) (kube.Peers, []string) {
 		asked++
 		peers := kube.Peers{one: {Kind: "pod", Name: "one"}}
 		if asked > 1 {
@@ -240,7 +240,7 @@ func TestResolver(t *testing.T) {
 		return peers, nil
 	}}
 
-	r.begin(t.Context())
+	r.startQuery(t.Context())
 	for _, c := range []struct {
 		after time.Duration
 		of    netip.Addr
@@ -251,9 +251,9 @@ func TestResolver(t *testing.T) {
 		{time.Second, netip.MustParseAddr("10.0.0.3"), 2, ""}, {askAgainAfter, netip.MustParseAddr("10.0.0.3"), 3, ""},
 	} {
 		clock = clock.Add(c.after)
-		peers, _ := r.find(t.Context(), []netip.Addr{c.of})
+		peers, _ := r.findPeers(t.Context(), []netip.Addr{c.of})
 		if peers[c.of].Name != c.name || asked != c.asked {
-			t.Errorf("find(%v) = %v after asking %d times, want %q after %d", c.of, peers[c.of], asked, c.name, c.asked)
+			t.Errorf("findPeers(%v) = %v after asking %d times, want %q after %d", c.of, peers[c.of], asked, c.name, c.asked)
 		}
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"kdiag/kube"
 )
 
-// resolver knows what is behind addresses, as of the last time it asked.
-type resolver struct {
+// peerResolver knows what is behind addresses, as of the last time it asked.
+type peerResolver struct {
 	list    func(context.Context) (kube.Peers, []string)
 	now     func() time.Time
 	pending chan struct{} // closed once peers is there
@@ -22,12 +22,12 @@ type resolver struct {
 // large cluster are long.
 const askAgainAfter = 10 * time.Second
 
-func newResolver(cluster *kube.Cluster) *resolver {
-	return &resolver{list: cluster.Peers, now: time.Now}
+func newPeerResolver(cluster *kube.Cluster) *peerResolver {
+	return &peerResolver{list: cluster.Peers, now: time.Now}
 }
 
-// begin asks, while the caller does something else.
-func (r *resolver) begin(ctx context.Context) {
+// startQuery asks, while the caller does something else.
+func (r *peerResolver) startQuery(ctx context.Context) {
 	r.asked, r.pending = r.now(), make(chan struct{})
 	go func() {
 		defer close(r.pending)
@@ -35,12 +35,12 @@ func (r *resolver) begin(ctx context.Context) {
 	}()
 }
 
-// find returns what is known. It asks again where an address is not.
-func (r *resolver) find(ctx context.Context, addresses []netip.Addr) (peers kube.Peers, missing []string) {
+// findPeers returns what is known. It asks again where an address is not.
+func (r *peerResolver) findPeers(ctx context.Context, addresses []netip.Addr) (peers kube.Peers, missing []string) {
 	<-r.pending
 	for _, address := range addresses {
 		if _, known := r.peers[address]; !known && !address.IsLoopback() && r.now().Sub(r.asked) >= askAgainAfter {
-			r.begin(ctx)
+			r.startQuery(ctx)
 			<-r.pending
 			break
 		}

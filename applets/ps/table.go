@@ -18,7 +18,7 @@ import (
 func writeTables(w io.Writer, d document, wide bool, columns int) {
 	var processes strings.Builder
 	writeProcesses(&processes, d, wide)
-	fmt.Fprint(w, clipped(processes.String(), columns))
+	fmt.Fprint(w, clipLines(processes.String(), columns))
 	fmt.Fprintln(w)
 	rows := listeningRows(d, wide)
 	if len(rows) == 1 {
@@ -53,20 +53,20 @@ func writeProcesses(w io.Writer, d document, wide bool) {
 		}
 
 		size, cpu := units.Size(int64(p.RSS)), units.Span(p.CPU)
-		row := []string{strconv.Itoa(p.PID), user, p.State, start(p.Start, d.Time, wide), size, cpu}
+		row := []string{strconv.Itoa(p.PID), user, p.State, formatStart(p.Start, d.Time, wide), size, cpu}
 		if wide {
 			row = []string{strconv.Itoa(p.PID), strconv.Itoa(p.PPID), user, strconv.Itoa(p.UID), p.State,
-				start(p.Start, d.Time, wide), size, cpu, strconv.Itoa(p.Threads)}
+				formatStart(p.Start, d.Time, wide), size, cpu, strconv.Itoa(p.Threads)}
 		}
 
-		rows = append(rows, append(row, command(p)))
+		rows = append(rows, append(row, formatCommand(p)))
 	}
 
 	writeRows(w, rows)
 }
 
-// start is the hour for the last day, else the date; in full where there is room.
-func start(at *time.Time, now time.Time, wide bool) string {
+// formatStart is the hour for the last day, else the date; in full where there is room.
+func formatStart(at *time.Time, now time.Time, wide bool) string {
 	switch {
 	case at == nil:
 		return "?"
@@ -78,9 +78,9 @@ func start(at *time.Time, now time.Time, wide bool) string {
 	return at.Local().Format(time.DateOnly)
 }
 
-// command is a command line, or the name in brackets where there is none, as
+// formatCommand is a command line, or the name in brackets where there is none, as
 // ps(1) has it.
-func command(p wire.Process) string {
+func formatCommand(p wire.Process) string {
 	if len(p.Command) == 0 {
 		return "[" + p.Name + "]"
 	}
@@ -94,7 +94,7 @@ func command(p wire.Process) string {
 func listeningRows(d document, wide bool) [][]string {
 	rows := [][]string{socketRow(wide, "INODE", "PROTO", "LISTENING", "PROCESS")}
 	for _, s := range d.Listening {
-		rows = append(rows, socketRow(wide, strconv.FormatUint(s.Inode, 10), s.Protocol, s.Local, d.holders(s)))
+		rows = append(rows, socketRow(wide, strconv.FormatUint(s.Inode, 10), s.Protocol, s.Local, d.formatHolders(s)))
 	}
 	return rows
 }
@@ -106,7 +106,7 @@ func connectedRows(d document, wide bool) [][]string {
 		if s.Peer != nil {
 			peer = s.Peer.String()
 		}
-		rows = append(rows, socketRow(wide, strconv.FormatUint(s.Inode, 10), s.Protocol, s.State, s.Local, s.Remote, peer, d.holders(s.Socket)))
+		rows = append(rows, socketRow(wide, strconv.FormatUint(s.Inode, 10), s.Protocol, s.State, s.Local, s.Remote, peer, d.formatHolders(s.Socket)))
 	}
 	return rows
 }
@@ -118,8 +118,8 @@ func socketRow(wide bool, inode string, row ...string) []string {
 	return row
 }
 
-// holders are the processes that have a socket: the first few.
-func (d document) holders(s wire.Socket) string {
+// formatHolders are the processes that have a socket: the first few.
+func (d document) formatHolders(s wire.Socket) string {
 	const most = 3
 	if len(s.PIDs) == 0 {
 		return "?"
@@ -127,7 +127,7 @@ func (d document) holders(s wire.Socket) string {
 
 	var names []string
 	for _, pid := range s.PIDs[:min(len(s.PIDs), most)] {
-		names = append(names, strconv.Itoa(pid)+"/"+d.name(pid))
+		names = append(names, strconv.Itoa(pid)+"/"+d.processName(pid))
 	}
 
 	if more := len(s.PIDs) - most; more > 0 {
@@ -137,7 +137,7 @@ func (d document) holders(s wire.Socket) string {
 	return strings.Join(names, " ")
 }
 
-func (d document) name(pid int) string {
+func (d document) processName(pid int) string {
 	for _, p := range d.Processes {
 		if p.PID == pid && len(p.Command) > 0 {
 			return path.Base(p.Command[0])

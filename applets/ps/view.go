@@ -28,18 +28,18 @@ func (o options) newView(streams applets.Streams) *view {
 	}
 }
 
-// shown reports whether there was anything to show yet.
-func (v *view) shown() bool { return v.count > 0 }
+// hasShown reports whether there was anything to show yet.
+func (v *view) hasShown() bool { return v.count > 0 }
 
-// show shows a document and the notes on it. With --watch on a terminal it takes
+// showDocument shows a document and the notes on it. With --watch on a terminal it takes
 // the place of the one before, and the notes stand below it; else notes go to
 // stderr, when they are new.
-func (v *view) show(d document, notes []string) error {
+func (v *view) showDocument(d document, notes []string) error {
 	v.count++
 	columns, lines, terminal := v.size()
 	if v.watch && terminal && v.output != "json" {
-		_, err := io.WriteString(v.out, v.redrawn(v.frame(d, notes), columns, lines))
-		return wrap(err)
+		_, err := io.WriteString(v.out, v.redrawSequence(v.formatFrame(d, notes), columns, lines))
+		return wrapWriteError(err)
 	}
 
 	if !slices.Equal(notes, v.notes) {
@@ -50,7 +50,7 @@ func (v *view) show(d document, notes []string) error {
 	}
 
 	if v.output == "json" {
-		return wrap(v.encode(d))
+		return wrapWriteError(v.writeJSON(d))
 	}
 
 	var text strings.Builder
@@ -58,7 +58,7 @@ func (v *view) show(d document, notes []string) error {
 		fmt.Fprintln(&text)
 	}
 	if v.watch {
-		fmt.Fprintln(&text, heading(d))
+		fmt.Fprintln(&text, formatHeading(d))
 	}
 	if !terminal || v.output == "wide" {
 		columns = 0
@@ -66,18 +66,18 @@ func (v *view) show(d document, notes []string) error {
 
 	writeTables(&text, d, v.output == "wide", columns)
 	_, err := io.WriteString(v.out, text.String())
-	return wrap(err)
+	return wrapWriteError(err)
 }
 
-func wrap(err error) error {
+func wrapWriteError(err error) error {
 	if err != nil {
 		return fmt.Errorf("write the result: %w", err)
 	}
 	return nil
 }
 
-// encode writes one document: on one line with --watch, for people without.
-func (v *view) encode(d document) error {
+// writeJSON writes one document: on one line with --watch, for people without.
+func (v *view) writeJSON(d document) error {
 	indent := "  "
 	if v.watch {
 		indent = ""
@@ -85,14 +85,14 @@ func (v *view) encode(d document) error {
 	return applets.WriteJSON(v.out, d, indent)
 }
 
-func heading(d document) string {
+func formatHeading(d document) string {
 	return wire.Printable(fmt.Sprintf("%s  pod %s/%s, container %s", d.Time.Local().Format(time.DateTime), d.Namespace, d.Pod, d.Container))
 }
 
-// frame is a picture of the terminal, before it is fitted into it.
-func (v *view) frame(d document, notes []string) string {
+// formatFrame is a picture of the terminal, before it is fitted into it.
+func (v *view) formatFrame(d document, notes []string) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s; every %s, Ctrl-C ends it\n\n", heading(d), v.interval)
+	fmt.Fprintf(&text, "%s; every %s, Ctrl-C ends it\n\n", formatHeading(d), v.interval)
 	writeTables(&text, d, v.output == "wide", 0)
 	for _, note := range notes {
 		applets.Note(&text, "%s", note)
@@ -107,14 +107,14 @@ const (
 	clearRest = "\x1b[J"
 )
 
-// redrawn is what puts a frame in place of the one before, with no moment at
+// redrawSequence is what puts a frame in place of the one before, with no moment at
 // which the screen is empty. What does not fit is left out, and said.
-func (v *view) redrawn(frame string, columns, lines int) string {
-	rows := strings.Split(strings.TrimSuffix(clipped(frame, columns), "\n"), "\n")
+func (v *view) redrawSequence(frame string, columns, lines int) string {
+	rows := strings.Split(strings.TrimSuffix(clipLines(frame, columns), "\n"), "\n")
 	// The last line is the cursor's.
 	if most := max(lines-1, 1); len(rows) > most {
 		left := len(rows) - most + 1
-		rows = append(rows[:most-1], clipped(fmt.Sprintf("… %d more lines", left), columns))
+		rows = append(rows[:most-1], clipLines(fmt.Sprintf("… %d more lines", left), columns))
 	}
 
 	start := home
@@ -125,15 +125,15 @@ func (v *view) redrawn(frame string, columns, lines int) string {
 	return start + strings.Join(rows, clearLine+"\n") + clearLine + "\n" + clearRest
 }
 
-// end leaves the terminal's cursor on a line of its own, below Ctrl-C's echo.
-func (v *view) end() {
-	if _, _, terminal := v.size(); v.watch && terminal && v.output != "json" && v.shown() {
+// leaveCursorBelow leaves the terminal's cursor on a line of its own, below Ctrl-C's echo.
+func (v *view) leaveCursorBelow() {
+	if _, _, terminal := v.size(); v.watch && terminal && v.output != "json" && v.hasShown() {
 		fmt.Fprintln(v.out)
 	}
 }
 
-// clipped is text with no line longer than columns; 0 is without a bound.
-func clipped(text string, columns int) string {
+// clipLines is text with no line longer than columns; 0 is without a bound.
+func clipLines(text string, columns int) string {
 	if columns == 0 {
 		return text
 	}

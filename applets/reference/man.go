@@ -10,48 +10,48 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Man is the man page kdiag(1), in the macros of man(7).
-func (s Source) Man() string {
+// ManPage is the man page kdiag(1), in the macros of man(7).
+func (s Source) ManPage() string {
 	var r roff
-	r.line(`.\" Made by "make docs" from the commands' help; edits go there.`)
+	r.writeLine(`.\" Made by "make docs" from the commands' help; edits go there.`)
 	// No date: the page is the same until the help changes.
-	r.line(`.TH KDIAG 1 "" kdiag "User Commands"`)
+	r.writeLine(`.TH KDIAG 1 "" kdiag "User Commands"`)
 	// One blank after a sentence, no hyphenation, no adjusting.
-	r.line(".ss 12 0")
-	r.line(".nh")
-	r.line(".ad l")
-	r.section("NAME")
-	r.text("kdiag - " + tagline)
-	r.section("SYNOPSIS")
-	r.line(`.B kdiag`)
-	r.text("COMMAND [flags] [-- arguments]")
-	r.section("DESCRIPTION")
-	r.text(about)
-	r.section("COMMANDS")
-	for _, c := range s.commands() {
-		r.command(c)
+	r.writeLine(".ss 12 0")
+	r.writeLine(".nh")
+	r.writeLine(".ad l")
+	r.writeSection("NAME")
+	r.writeText("kdiag - " + tagline)
+	r.writeSection("SYNOPSIS")
+	r.writeLine(`.B kdiag`)
+	r.writeText("COMMAND [flags] [-- arguments]")
+	r.writeSection("DESCRIPTION")
+	r.writeText(about)
+	r.writeSection("COMMANDS")
+	for _, c := range s.visibleCommands() {
+		r.writeCommand(c)
 	}
 
 	for _, t := range s.Topics {
-		r.section(strings.ToUpper(strings.ReplaceAll(t.Name, "-", " ")))
-		r.text(t.Summary + ".")
-		for _, b := range blocks(t.Text) {
-			r.block(b)
+		r.writeSection(strings.ToUpper(strings.ReplaceAll(t.Name, "-", " ")))
+		r.writeText(t.Summary + ".")
+		for _, b := range splitBlocks(t.Text) {
+			r.writeBlock(b)
 		}
-		r.flags(applets.CategoryFlags(s.visible(), t.Name))
+		r.writeFlags(applets.CategoryFlags(s.visibleApplets(), t.Name))
 	}
 
-	r.section("SEE ALSO")
-	r.text("kubectl(1)")
+	r.writeSection("SEE ALSO")
+	r.writeText("kubectl(1)")
 	return r.String()
 }
 
 // roff is a page that is being written.
 type roff struct{ strings.Builder }
 
-// line writes a line, characters beyond ASCII by their code points: groff takes
+// writeLine writes a line, characters beyond ASCII by their code points: groff takes
 // its input for Latin-1 (groff_char(7)).
-func (r *roff) line(text string) {
+func (r *roff) writeLine(text string) {
 	for _, c := range text + "\n" {
 		if c < utf8.RuneSelf {
 			r.WriteRune(c)
@@ -61,54 +61,54 @@ func (r *roff) line(text string) {
 	}
 }
 
-// text is a text that is filled. Of roff's own characters none has a meaning
+// writeText is a text that is filled. Of roff's own characters none has a meaning
 // in it (groff_char(7), and groff(7) on control lines).
-func (r *roff) text(text string) {
+func (r *roff) writeText(text string) {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`, `"`, `\(dq`).Replace(text)
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, ".") {
 			line = `\&` + line
 		}
-		r.line(strings.TrimRight(line, "\n"))
+		r.writeLine(strings.TrimRight(line, "\n"))
 	}
 }
 
-func (r *roff) section(title string) { r.line(".SH " + quoted(title)) }
+func (r *roff) writeSection(title string) { r.writeLine(".SH " + quoteArgument(title)) }
 
-func (r *roff) command(c command) {
-	r.line(".SS " + quoted(c.usage()))
-	r.text(c.Summary + ".")
+func (r *roff) writeCommand(c commandPage) {
+	r.writeLine(".SS " + quoteArgument(c.usageLine()))
+	r.writeText(c.Summary + ".")
 	if text := applets.Dedent(c.Description); text != "" {
-		r.block(block{text: text})
+		r.writeBlock(block{text: text})
 	}
 	if text := applets.Dedent(c.Examples); text != "" {
-		r.block(block{text: text, literal: true})
+		r.writeBlock(block{text: text, literal: true})
 	}
-	r.flags(c.flags())
+	r.writeFlags(c.ownFlags())
 }
 
-func (r *roff) block(b block) {
-	r.line(".PP")
+func (r *roff) writeBlock(b block) {
+	r.writeLine(".PP")
 	if b.literal {
-		r.line(".RS 4")
-		r.line(".nf")
+		r.writeLine(".RS 4")
+		r.writeLine(".nf")
 	}
-	r.text(b.text)
+	r.writeText(b.text)
 	if b.literal {
-		r.line(".fi")
-		r.line(".RE")
+		r.writeLine(".fi")
+		r.writeLine(".RE")
 	}
 }
 
-func (r *roff) flags(flags []cli.Flag) {
+func (r *roff) writeFlags(flags []cli.Flag) {
 	for _, f := range flags {
-		r.line(".TP")
-		r.line(".B " + quoted(strings.TrimSpace(applets.FlagNames(f))))
-		r.text(applets.FlagUsage(f))
+		r.writeLine(".TP")
+		r.writeLine(".B " + quoteArgument(strings.TrimSpace(applets.FlagNames(f))))
+		r.writeText(applets.FlagUsage(f))
 	}
 }
 
-// quoted is an argument of a macro.
-func quoted(text string) string {
+// quoteArgument is an argument of a macro.
+func quoteArgument(text string) string {
 	return fmt.Sprintf(`"%s"`, strings.NewReplacer(`\`, `\e`, `"`, `\(dq`, "-", `\-`).Replace(text))
 }

@@ -24,22 +24,22 @@ const (
 		"anywhere on the line; what follows -- is for the command in the pod, or for the shell."
 )
 
-// command is an applet with its name in full, as "kdiag image save".
-type command struct {
+// commandPage is an applet with its name in full, as "kdiag image save".
+type commandPage struct {
 	applets.Applet
 	path string
 }
 
-// commands are those that a user is told of, each before those below it.
-func (s Source) commands() []command {
-	var found []command
+// visibleCommands are those that a user is told of, each before those below it.
+func (s Source) visibleCommands() []commandPage {
+	var found []commandPage
 	var add func(list []applets.Applet, path string)
 	add = func(list []applets.Applet, path string) {
 		for _, a := range list {
 			if a.Hidden {
 				continue
 			}
-			found = append(found, command{a, path + " " + a.Name})
+			found = append(found, commandPage{a, path + " " + a.Name})
 			add(a.Applets, path+" "+a.Name)
 		}
 	}
@@ -48,8 +48,8 @@ func (s Source) commands() []command {
 	return found
 }
 
-// visible are the applets that a user is told of.
-func (s Source) visible() []applets.Applet {
+// visibleApplets are the applets that a user is told of.
+func (s Source) visibleApplets() []applets.Applet {
 	var found []applets.Applet
 	for _, a := range s.Applets {
 		if !a.Hidden {
@@ -59,12 +59,12 @@ func (s Source) visible() []applets.Applet {
 	return found
 }
 
-func (c command) usage() string {
+func (c commandPage) usageLine() string {
 	return strings.TrimSpace(c.path + " " + c.ArgsUsage)
 }
 
-// flags are the command's own: those of a category are told with their topic.
-func (c command) flags() []cli.Flag {
+// ownFlags are the command's own: those of a category are told with their topic.
+func (c commandPage) ownFlags() []cli.Flag {
 	return applets.CategoryFlags([]applets.Applet{{Flags: c.Flags}}, "")
 }
 
@@ -74,8 +74,8 @@ type block struct {
 	literal bool
 }
 
-// blocks reads a topic: what is indented is literal, an empty line parts.
-func blocks(text string) []block {
+// splitBlocks reads a topic: what is indented is literal, an empty line parts.
+func splitBlocks(text string) []block {
 	var found []block
 	for _, part := range strings.Split(applets.Dedent(text), "\n\n") {
 		found = append(found, block{strings.Trim(part, "\n"), strings.HasPrefix(part, " ")})

@@ -10,12 +10,12 @@ import (
 	"kdiag/kube"
 )
 
-// manifest is the YAML: a Role, and a RoleBinding where it has subjects.
-func (o options) manifest() string {
+// formatManifest is the YAML: a Role, and a RoleBinding where it has subjects.
+func (o options) formatManifest() string {
 	var b strings.Builder
-	b.WriteString(o.heading())
+	b.WriteString(o.headingComment())
 	b.WriteString(streamsComment(o.rights.Required))
-	b.WriteString(o.object("Role"))
+	b.WriteString(o.objectHeader("Role"))
 	b.WriteString("rules:\n")
 	writeRules(&b, "", o.rights.Required)
 
@@ -39,17 +39,17 @@ func (o options) manifest() string {
 
 	if len(o.subjects) > 0 {
 		b.WriteString("---\n")
-		b.WriteString(o.binding())
+		b.WriteString(o.formatBinding())
 	}
 
 	return b.String()
 }
 
-// object is the beginning of an object of RBAC's.
-func (o options) object(kind string) string {
-	text := "apiVersion: rbac.authorization.k8s.io/v1\nkind: " + kind + "\nmetadata:\n  name: " + scalar(o.name) + "\n"
+// objectHeader is the beginning of an object of RBAC's.
+func (o options) objectHeader(kind string) string {
+	text := "apiVersion: rbac.authorization.k8s.io/v1\nkind: " + kind + "\nmetadata:\n  name: " + yamlScalar(o.name) + "\n"
 	if o.namespace != "" {
-		text += "  namespace: " + scalar(o.namespace) + "\n"
+		text += "  namespace: " + yamlScalar(o.namespace) + "\n"
 	}
 	return text
 }
@@ -112,15 +112,15 @@ func writeUses(b *strings.Builder, prefix string, right kube.RoleRight, name str
 	}
 }
 
-// binding is the RoleBinding.
-func (o options) binding() string {
+// formatBinding is the RoleBinding.
+func (o options) formatBinding() string {
 	var b strings.Builder
-	b.WriteString(o.object("RoleBinding"))
-	b.WriteString("roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: Role\n  name: " + scalar(o.name) + "\nsubjects:\n")
+	b.WriteString(o.objectHeader("RoleBinding"))
+	b.WriteString("roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: Role\n  name: " + yamlScalar(o.name) + "\nsubjects:\n")
 	for _, s := range o.subjects {
-		fmt.Fprintf(&b, "- kind: %s\n  name: %s\n", s.kind, scalar(s.name))
+		fmt.Fprintf(&b, "- kind: %s\n  name: %s\n", s.kind, yamlScalar(s.name))
 		if s.namespace != "" {
-			fmt.Fprintf(&b, "  namespace: %s\n", scalar(s.namespace))
+			fmt.Fprintf(&b, "  namespace: %s\n", yamlScalar(s.namespace))
 		} else {
 			b.WriteString("  apiGroup: rbac.authorization.k8s.io\n")
 		}
@@ -129,16 +129,16 @@ func (o options) binding() string {
 	return b.String()
 }
 
-// plain are words that YAML takes for strings, but for reserved.
+// plainWord are words that YAML takes for strings, but for reserved.
 var (
-	plain    = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
-	reserved = []string{"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+	plainWord = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+	reserved  = []string{"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 )
 
-// scalar is a string as YAML has it: as it is, or in JSON's quotes, which YAML
+// yamlScalar is a string as YAML has it: as it is, or in JSON's quotes, which YAML
 // takes, too (YAML 1.2.2, 1.3).
-func scalar(text string) string {
-	if plain.MatchString(text) && !slices.Contains(reserved, text) {
+func yamlScalar(text string) string {
+	if plainWord.MatchString(text) && !slices.Contains(reserved, text) {
 		return text
 	}
 	quoted, _ := json.Marshal(text) // never fails for a string

@@ -40,11 +40,11 @@ func Applet() applets.Applet {
 			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "group", Usage: "Group to bind it to; may be repeated"}),
 			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "serviceaccount", Usage: "Service account to bind it to, `NAMESPACE:NAME`; may be repeated"}),
 		},
-		Run: run,
+		Run: printRole,
 	}
 }
 
-func run(_ context.Context, inv *applets.Invocation) error {
+func printRole(_ context.Context, inv *applets.Invocation) error {
 	if len(inv.Rest) > 0 {
 		return applets.Usage("role runs no command, got %q", inv.Rest)
 	}
@@ -52,7 +52,7 @@ func run(_ context.Context, inv *applets.Invocation) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(inv.Out, o.manifest())
+	_, err = io.WriteString(inv.Out, o.formatManifest())
 	return err
 }
 
@@ -160,8 +160,8 @@ func readSubjects(users, groups, accounts []string) ([]subject, error) {
 	return subjects, nil
 }
 
-// heading is the comment that a Role begins with.
-func (o options) heading() string {
+// headingComment is the comment that a Role begins with.
+func (o options) headingComment() string {
 	commands := "all commands"
 	if len(o.commands) < len(kube.RoleCommands()) {
 		commands = strings.Join(o.commands, ", ")

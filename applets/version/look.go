@@ -10,16 +10,16 @@ import (
 	"kdiag/kube"
 )
 
-// Cluster is the API server. Either Version or Error is set.
-type Cluster struct {
+// ClusterInfo is the API server. Either Version or Error is set.
+type ClusterInfo struct {
 	Server  string `json:"server,omitempty"`
 	Version string `json:"version,omitempty"`
 	// Error is why it does not say.
 	Error string `json:"error,omitempty"`
 }
 
-// Manager is one of this user's in the pod.
-type Manager struct {
+// ManagerInfo is one of this user's in the pod.
+type ManagerInfo struct {
 	Container string `json:"container"`
 	Role      string `json:"role"`
 	// Target and Profile are a shell container's.
@@ -28,7 +28,7 @@ type Manager struct {
 	Version string `json:"version"`
 }
 
-func (m Manager) String() string {
+func (m ManagerInfo) String() string {
 	text := fmt.Sprintf("%s: %s", m.Container, m.Role)
 	if m.Target != "" {
 		text += " for container " + m.Target + ", profile " + m.Profile
@@ -39,15 +39,15 @@ func (m Manager) String() string {
 // patience is how long the cluster has to answer.
 const patience = 2 * time.Second
 
-// look asks the cluster. That it does not answer is no error, but for a target
+// askCluster asks the cluster. That it does not answer is no error, but for a target
 // that was named.
-func (i *Info) look(ctx context.Context, inv *applets.Invocation) error {
+func (i *Info) askCluster(ctx context.Context, inv *applets.Invocation) error {
 	look, err := kubeflags.ParseLook(inv)
 	if applets.ExitCode(err) == applets.ExitUsage {
 		return err
 	}
 
-	i.Cluster = &Cluster{}
+	i.Cluster = &ClusterInfo{}
 	if err != nil {
 		i.Cluster.Error = err.Error()
 		return nil
@@ -70,9 +70,9 @@ func (i *Info) look(ctx context.Context, inv *applets.Invocation) error {
 		return err
 	}
 
-	i.Managers = []Manager{}
+	i.Managers = []ManagerInfo{}
 	for _, m := range kube.Managers(pod, look.User) {
-		i.Managers = append(i.Managers, Manager{m.Container, m.Role, m.Target, string(m.Profile), m.Version})
+		i.Managers = append(i.Managers, ManagerInfo{m.Container, m.Role, m.Target, string(m.Profile), m.Version})
 	}
 
 	return nil

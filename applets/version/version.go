@@ -18,15 +18,15 @@ import (
 
 // Info is what "version -o json" prints.
 type Info struct {
-	Client Client `json:"client"`
+	Client ClientInfo `json:"client"`
 	// Cluster is nil where it was not asked for.
-	Cluster *Cluster `json:"cluster,omitempty"`
+	Cluster *ClusterInfo `json:"cluster,omitempty"`
 	// Managers are this user's in the pod; nil where no pod is named.
-	Managers []Manager `json:"managers,omitempty"`
+	Managers []ManagerInfo `json:"managers,omitempty"`
 }
 
-// Client is the binary itself.
-type Client struct {
+// ClientInfo is the binary itself.
+type ClientInfo struct {
 	Version  string `json:"version"`
 	Platform string `json:"platform"`
 	Go       string `json:"go"`
@@ -49,17 +49,17 @@ func Applet() applets.Applet {
 			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "A line, or a document, for which the cluster is asked", Value: "text"}, "text", "json"),
 			&cli.BoolFlag{Name: "cluster-version", Usage: "Ask the cluster for its version"},
 		}, kubeflags.LookFlags()),
-		Run: run,
+		Run: printVersion,
 	}
 }
 
-func run(ctx context.Context, inv *applets.Invocation) error {
+func printVersion(ctx context.Context, inv *applets.Invocation) error {
 	if len(inv.Rest) > 0 {
 		return applets.Usage("version runs no command, got %q", inv.Rest)
 	}
 
 	format := inv.Flags.String("output")
-	info := Info{Client: Client{
+	info := Info{Client: ClientInfo{
 		Version:  inv.Build.Version,
 		Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		Go:       runtime.Version(),
@@ -68,19 +68,19 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 
 	var err error
 	if format == "json" || inv.Flags.Bool("cluster-version") || kubeflags.HasTarget(inv) {
-		if err = info.look(ctx, inv); applets.ExitCode(err) == applets.ExitUsage {
+		if err = info.askCluster(ctx, inv); applets.ExitCode(err) == applets.ExitUsage {
 			return err
 		}
 	}
 
-	if printErr := info.print(inv.Out, format); printErr != nil {
+	if printErr := info.printTo(inv.Out, format); printErr != nil {
 		return printErr
 	}
 
 	return err
 }
 
-func (i Info) print(out io.Writer, format string) error {
+func (i Info) printTo(out io.Writer, format string) error {
 	if format == "json" {
 		return applets.WriteJSON(out, i, "  ")
 	}

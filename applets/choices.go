@@ -2,8 +2,8 @@ package applets
 
 import "strings"
 
-// Either spells a choice: "auto, nft or iptables".
-func Either(words []string) string {
+// JoinChoices spells a choice: "auto, nft or iptables".
+func JoinChoices(words []string) string {
 	if len(words) < 2 {
 		return strings.Join(words, "")
 	}

@@ -13,9 +13,9 @@ import (
 	"kdiag/applets"
 )
 
-// command is the user's program that runs while logs are followed. Its streams
+// childProcess is the user's program that runs while logs are followed. Its streams
 // are kdiag's own.
-type command struct {
+type childProcess struct {
 	*exec.Cmd
 	ended chan struct{}
 	err   error
@@ -23,19 +23,19 @@ type command struct {
 	stopped bool
 }
 
-// findCommand looks a program up, as a shell would, before anything else
+// findProgram looks a program up, as a shell would, before anything else
 // happens. Its exit codes for one that is not there, or cannot be run, are a
 // shell's (POSIX.1-2017, Shell Command Language, 2.8.2).
-func findCommand(line []string, streams applets.Streams) (*command, error) {
+func findProgram(line []string, streams applets.Streams) (*childProcess, error) {
 	if _, err := exec.LookPath(line[0]); err != nil {
-		return nil, notStarted(line[0], err)
+		return nil, startError(line[0], err)
 	}
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = streams.In, streams.Out, streams.Err
-	return &command{Cmd: cmd, ended: make(chan struct{})}, nil
+	return &childProcess{Cmd: cmd, ended: make(chan struct{})}, nil
 }
 
-func notStarted(name string, err error) error {
+func startError(name string, err error) error {
 	code := applets.ExitUnknown
 	if errors.Is(err, fs.ErrPermission) {
 		code = 126
@@ -47,9 +47,9 @@ func notStarted(name string, err error) error {
 	return &applets.ExitError{Code: code, Err: fmt.Errorf("run %s: %w", name, err)}
 }
 
-func (c *command) start() error {
+func (c *childProcess) start() error {
 	if err := c.Start(); err != nil {
-		return notStarted(c.Path, err)
+		return startError(c.Path, err)
 	}
 	go func() {
 		c.err = c.Wait()
@@ -63,7 +63,7 @@ const killAfter = 10 * time.Second
 
 // stop tells the command to end, waits for that, and kills it where it takes
 // too long. Another system than UNIX has only the kill.
-func (c *command) stop() {
+func (c *childProcess) stop() {
 	c.stopped = true
 	if c.Process.Signal(syscall.SIGTERM) != nil {
 		_ = c.Process.Kill()
@@ -76,9 +76,9 @@ func (c *command) stop() {
 	}
 }
 
-// pass passes on the signal that ended ctx. From a terminal, SIGINT and SIGHUP
+// forwardSignal passes on the signal that ended ctx. From a terminal, SIGINT and SIGHUP
 // go to its whole foreground process group, the command among it.
-func (c *command) pass(ctx context.Context, terminal bool) {
+func (c *childProcess) forwardSignal(ctx context.Context, terminal bool) {
 	var caught interface{ Signal() os.Signal }
 	if !errors.As(context.Cause(ctx), &caught) {
 		return
@@ -90,15 +90,15 @@ func (c *command) pass(ctx context.Context, terminal bool) {
 
 // exitCode is the command's, once it has ended: 128 and the number for one that
 // a signal killed, as a shell has it.
-func (c *command) exitCode() int {
+func (c *childProcess) exitCode() int {
 	if status, ok := c.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return 128 + int(status.Signal())
 	}
 	return c.ProcessState.ExitCode()
 }
 
-// terminated reports whether it was our telling it to end that ended it.
-func (c *command) terminated() bool {
+// wasTerminated reports whether it was our telling it to end that ended it.
+func (c *childProcess) wasTerminated() bool {
 	status, ok := c.ProcessState.Sys().(syscall.WaitStatus)
 	return c.stopped && ok && status.Signaled()
 }

@@ -5,10 +5,10 @@ import (
 	"sync"
 )
 
-// turns bounds how many logs are open at once. While there are more to read
+// streamSlots bounds how many logs are open at once. While there are more to read
 // than may be open, none is followed: each is read to its end and closed, in
 // turn, and goes on later from where it was.
-type turns struct {
+type streamSlots struct {
 	slots chan struct{}
 	// crowding is called when there are more than may be open, with how many.
 	crowding func(wanted, most int)
@@ -18,12 +18,12 @@ type turns struct {
 	crowded chan struct{} // closed while there are more than may be open
 }
 
-func newTurns(most int, crowding func(wanted, most int)) *turns {
-	return &turns{slots: make(chan struct{}, most), crowded: make(chan struct{}), crowding: crowding}
+func newStreamSlots(most int, crowding func(wanted, most int)) *streamSlots {
+	return &streamSlots{slots: make(chan struct{}, most), crowded: make(chan struct{}), crowding: crowding}
 }
 
-// enter says that there is one more log to read, until leave.
-func (t *turns) enter() {
+// addReader says that there is one more log to read, until leave.
+func (t *streamSlots) addReader() {
 	t.mu.Lock()
 	t.wanted++
 	wanted, most := t.wanted, cap(t.slots)
@@ -36,7 +36,7 @@ func (t *turns) enter() {
 	}
 }
 
-func (t *turns) leave() {
+func (t *streamSlots) removeReader() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.wanted == cap(t.slots)+1 {
@@ -45,16 +45,16 @@ func (t *turns) leave() {
 	t.wanted--
 }
 
-// yield is closed when a log that is followed is to be left to others.
-func (t *turns) yield() <-chan struct{} {
+// yieldSignal is closed when a log that is followed is to be left to others.
+func (t *streamSlots) yieldSignal() <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.crowded
 }
 
-// take waits for a free stream, first come, first served; false where ctx ended
+// takeSlot waits for a free stream, first come, first served; false where ctx ended
 // first. give frees it.
-func (t *turns) take(ctx context.Context) bool {
+func (t *streamSlots) takeSlot(ctx context.Context) bool {
 	select {
 	case t.slots <- struct{}{}:
 		return true
@@ -63,4 +63,4 @@ func (t *turns) take(ctx context.Context) bool {
 	}
 }
 
-func (t *turns) give() { <-t.slots }
+func (t *streamSlots) freeSlot() { <-t.slots }

@@ -13,73 +13,73 @@ import (
 // the last line that a container has logged: it is asked for before the command
 // starts, and following begins behind it.
 
-// settleTimeout bounds how long one container is waited for.
-const settleTimeout = 10 * time.Second
+// startTimeout bounds how long one container is waited for.
+const startTimeout = 10 * time.Second
 
-// settleTries is how often it is asked.
-const settleTries = 3
+// startTries is how often it is asked.
+const startTries = 3
 
-// settleFirst settles a source that was there at the start, before all is
+// findFirstStart settles a source that was there at the start, before all is
 // ready. A container that cannot be asked does not hold up the others: it is
 // asked again when it is read.
-func (s *source) settleFirst(ctx context.Context) {
-	if !s.f.turns.take(ctx) {
+func (s *logSource) findFirstStart(ctx context.Context) {
+	if !s.f.slots.takeSlot(ctx) {
 		return
 	}
-	defer s.f.turns.give()
+	defer s.f.slots.freeSlot()
 
-	ctx, cancel := kube.WithTimeout(ctx, settleTimeout)
+	ctx, cancel := kube.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	for range settleTries {
-		if s.settle(ctx) || ctx.Err() != nil {
+	for range startTries {
+		if s.findStart(ctx) || ctx.Err() != nil {
 			return
 		}
-		s.pause(ctx, firstRetry)
+		s.waitForChange(ctx, firstRetry)
 	}
 }
 
-// settle finds where to begin. It is false where the container could not be
+// findStart finds where to begin. It is false where the container could not be
 // asked.
-func (s *source) settle(ctx context.Context) bool {
+func (s *logSource) findStart(ctx context.Context) bool {
 	var err error
 	if s.initial {
-		err = s.begin(ctx)
+		err = s.readBeginning(ctx)
 	}
 
 	switch {
 	case err == nil, errors.Is(err, kube.ErrNoLog), errors.Is(err, kube.ErrNoPod):
 		// One that has no log yet is read from its beginning.
-		s.settled = true
+		s.startKnown = true
 	case kube.IsRefused(err):
 		s.f.fail(err)
 	case ctx.Err() == nil:
 		s.failures++
-		if s.failures == settleTries {
+		if s.failures == startTries {
 			s.f.note("%s/%s: %v; trying again", s.pod, s.container, err)
 		}
 	}
 
-	return s.settled
+	return s.startKnown
 }
 
-// begin has the lines that are there count as read, or passes on as many of
+// readBeginning has the lines that are there count as read, or passes on as many of
 // them as were asked for.
-func (s *source) begin(ctx context.Context) error {
+func (s *logSource) readBeginning(ctx context.Context) error {
 	if tail := s.f.tail; tail > 0 {
 		s.beginning = true
 		defer func() { s.beginning = false }()
-		if _, _, err := s.stream(ctx, kube.LogRequest{Tail: &tail}, nil); err != nil {
+		if _, _, err := s.readStream(ctx, kube.LogRequest{Tail: &tail}, nil); err != nil {
 			return err
 		}
-		if !s.at.empty() {
+		if !s.at.isEmpty() {
 			return nil
 		}
 	}
 
-	last, err := s.lastLine(ctx, false)
+	last, err := s.readLastLine(ctx, false)
 	if err == nil && last.Time.IsZero() {
 		// The present instance is silent so far; all of the one before is old.
-		last, err = s.lastLine(ctx, true)
+		last, err = s.readLastLine(ctx, true)
 	}
 
 	if err != nil || last.Time.IsZero() {
