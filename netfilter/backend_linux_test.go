@@ -17,16 +17,16 @@ import (
 type testBackend struct {
 	name    string
 	backend string
-	options options
+	variant backendVariant
 	dump    [][]string
 }
 
 func testBackends() []testBackend {
 	return []testBackend{
-		{"nft", "nft", options{tableFlags: tableOwner}, [][]string{{"nft", "list", "ruleset"}}},
-		{"nft without owner", "nft", options{}, [][]string{{"nft", "list", "ruleset"}}},
-		{"iptables-nft", "iptables", options{variant: "nft"}, [][]string{{"iptables-nft-save"}, {"ip6tables-nft-save"}, {"nft", "list", "ruleset"}}},
-		{"iptables-legacy", "iptables", options{variant: "legacy"}, [][]string{{"iptables-legacy-save", "-t", "nat"}, {"ip6tables-legacy-save", "-t", "nat"}}},
+		{"nft", "nft", backendVariant{tableFlags: tableOwner}, [][]string{{"nft", "list", "ruleset"}}},
+		{"nft without owner", "nft", backendVariant{}, [][]string{{"nft", "list", "ruleset"}}},
+		{"iptables-nft", "iptables", backendVariant{iptables: "nft"}, [][]string{{"iptables-nft-save"}, {"ip6tables-nft-save"}, {"nft", "list", "ruleset"}}},
+		{"iptables-legacy", "iptables", backendVariant{iptables: "legacy"}, [][]string{{"iptables-legacy-save", "-t", "nat"}, {"ip6tables-legacy-save", "-t", "nat"}}},
 	}
 }
 
@@ -56,9 +56,9 @@ func testConfig(id string) Config { return Config{ID: id, Mark: testMark} }
 // open opens the back end, and closes it at the test's end.
 func (b testBackend) open(t *testing.T, c Config) Backend {
 	t.Helper()
-	got, err := openAs(b.backend, c, b.options)
+	got, err := openVariant(b.backend, c, b.variant)
 	if err != nil {
-		t.Fatalf("openAs(%q, %+v) = %v", b.backend, c, err)
+		t.Fatalf("openVariant(%q, %+v) = %v", b.backend, c, err)
 	}
 
 	t.Cleanup(func() {
@@ -107,7 +107,7 @@ func TestListing(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b testBackend, pod, _ namespace) {
 		first := b.list(t, pod)
 		c := testConfig("abc1")
-		c.Spare = []netip.AddrPort{netip.MustParseAddrPort("10.1.0.1:53"), netip.MustParseAddrPort("[fd00:1::1]:53")}
+		c.Exclude = []netip.AddrPort{netip.MustParseAddrPort("10.1.0.1:53"), netip.MustParseAddrPort("[fd00:1::1]:53")}
 		backend := b.open(t, c)
 		if got := backend.Name(); got != b.backend {
 			t.Errorf("Name() = %q, want %q", got, b.backend)
@@ -162,10 +162,10 @@ func wantListed(b testBackend) []string {
 		`tcp flags syn / fin,syn,rst,ack oifname "lo" redirect to :tcp dport map @incoming`,
 		`tcp flags syn / fin,syn,rst,ack oifname != "lo" meta nfproto ipv4 redirect to :ip daddr . tcp dport map @outgoing4`,
 		`tcp flags syn / fin,syn,rst,ack oifname != "lo" meta nfproto ipv6 redirect to :ip6 daddr . tcp dport map @outgoing6`,
-		`tcp flags syn / fin,syn,rst,ack oifname != "lo" ip daddr . tcp dport @spare4 return`,
+		`tcp flags syn / fin,syn,rst,ack oifname != "lo" ip daddr . tcp dport @excluded4 return`,
 		`tcp flags syn / fin,syn,rst,ack oifname != "lo" redirect to :tcp dport map @outgoing`,
 	}
-	if b.options.tableFlags == tableOwner {
+	if b.variant.tableFlags == tableOwner {
 		want = append(want, "flags owner")
 	}
 
@@ -214,7 +214,7 @@ func TestOutgoing(t *testing.T) {
 		serve(t, pod, listener, original)
 		serve(t, pod, listener+1, func(c net.Conn) string { return "by address " + original(c) })
 		c := testConfig("abc1")
-		c.Spare = []netip.AddrPort{netip.MustParseAddrPort("10.1.0.1:5432"), netip.MustParseAddrPort("[fd00:1::1]:5432")}
+		c.Exclude = []netip.AddrPort{netip.MustParseAddrPort("10.1.0.1:5432"), netip.MustParseAddrPort("[fd00:1::1]:5432")}
 		backend := b.open(t, c)
 		byAddress4, byAddress6 := out(5433, other4), out(5433, other6)
 		byAddress4.Listener, byAddress6.Listener = listener+1, listener+1
@@ -318,8 +318,8 @@ func wantHeld(t *testing.T, b Backend, r Redirect) {
 func TestSameID(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b testBackend, _, _ namespace) {
 		first := b.open(t, testConfig("one"))
-		if _, err := openAs(b.backend, testConfig("one"), b.options); !errors.Is(err, errAlive) {
-			t.Errorf("second open = %v, want %v", err, errAlive)
+		if _, err := openVariant(b.backend, testConfig("one"), b.variant); !errors.Is(err, errIDInUse) {
+			t.Errorf("second open = %v, want %v", err, errIDInUse)
 		}
 		if err := first.Close(); err != nil {
 			t.Errorf("Close = %v", err)
@@ -339,7 +339,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"nft", Config{ID: "UPPER", Mark: 1}},
 		{"nft", Config{ID: "thirteenchars", Mark: 1}},
 		{"nft", Config{ID: "a"}},
-		{"nft", Config{ID: "a", Mark: 1, Spare: []netip.AddrPort{{}}}},
+		{"nft", Config{ID: "a", Mark: 1, Exclude: []netip.AddrPort{{}}}},
 	} {
 		if b, err := Open(test.name, test.c); err == nil {
 			t.Errorf("Open(%q, %+v) = %v, want an error", test.name, test.c, b.Name())

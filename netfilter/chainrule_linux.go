@@ -9,15 +9,16 @@ import (
 
 const chainPrefix = "KDIAG-"
 
-func chainIn(id string) string  { return chainPrefix + id + "-IN" }
-func chainOut(id string) string { return chainPrefix + id + "-OUT" }
+func incomingChain(id string) string { return chainPrefix + id + "-IN" }
+func outgoingChain(id string) string { return chainPrefix + id + "-OUT" }
 
-// chainID is the manager's id in a chain's name, and what the chain is for.
-func chainID(chain string) (id string, d Direction, ok bool) {
-	rest, ours := strings.CutPrefix(chain, chainPrefix)
-	id, suffix, cut := strings.Cut(rest, "-")
+// parseChainName returns the manager's id and the direction that one of our
+// chains carries in its name. It reports false for a chain that is not ours.
+func parseChainName(chain string) (id string, d Direction, ok bool) {
+	rest, hasPrefix := strings.CutPrefix(chain, chainPrefix)
+	id, suffix, hasSuffix := strings.Cut(rest, "-")
 	switch {
-	case !ours || !cut || !validID(id):
+	case !hasPrefix || !hasSuffix || !isValidID(id):
 		return "", 0, false
 	case suffix == "IN":
 		return id, Incoming, true
@@ -28,28 +29,31 @@ func chainID(chain string) (id string, d Direction, ok bool) {
 	return "", 0, false
 }
 
-// chainRule is a line of iptables -S: a rule of a chain, or with no spec the
-// chain itself.
+// chainRule holds a line of iptables -S: a rule of a chain, or, without a spec,
+// the chain itself.
 type chainRule struct {
 	chain string
 	spec  []string
 }
 
-// parseRule parses a line of iptables -S. It reports false for what is no rule
-// and no chain.
+// parseRule parses a line of iptables -S. It reports false for a line that is
+// neither a rule nor a chain.
 func parseRule(line string) (chainRule, bool) {
 	words, ok := splitWords(line)
 	if !ok || len(words) < 2 || !slices.Contains([]string{"-A", "-N", "-P"}, words[0]) {
 		return chainRule{}, false
 	}
+
 	if words[0] != "-A" {
 		return chainRule{chain: words[1]}, true
 	}
+
 	return chainRule{words[1], words[2:]}, true
 }
 
-// splitWords splits a line as xtables_save_string joins one: a word in double
-// quotes has a backslash before each quote and backslash that is its own.
+// splitWords undoes how xtables_save_string writes words: one with special
+// characters stands in double quotes, with a backslash before each quote and
+// backslash of its own. It reports false for a quote that nothing closes.
 func splitWords(line string) (words []string, ok bool) {
 	var word strings.Builder
 	var quoted, inWord bool
@@ -79,8 +83,8 @@ func splitWords(line string) (words []string, ok bool) {
 	return words, !quoted
 }
 
-// option is the word after the first that is this name, or empty.
-func (r chainRule) option(name string) string {
+// optionValue returns the word that follows an option, or "" without that option.
+func (r chainRule) optionValue(name string) string {
 	i := slices.Index(r.spec, name)
 	if i < 0 || i+1 == len(r.spec) {
 		return ""
@@ -88,11 +92,12 @@ func (r chainRule) option(name string) string {
 	return r.spec[i+1]
 }
 
-// claim is the redirect that the rule stands for, if it is one that we wrote.
-func (r chainRule) claim() (Redirect, bool) {
-	_, direction, ours := chainID(r.chain)
-	port, portErr := strconv.ParseUint(r.option("--dport"), 10, 16)
-	listener, listenerErr := strconv.ParseUint(r.option("--to-ports"), 10, 16)
+// parseRedirect reads back the redirect that one of our rules implements. It
+// reports false for a rule that we did not write.
+func (r chainRule) parseRedirect() (Redirect, bool) {
+	_, direction, ours := parseChainName(r.chain)
+	port, portErr := strconv.ParseUint(r.optionValue("--dport"), 10, 16)
+	listener, listenerErr := strconv.ParseUint(r.optionValue("--to-ports"), 10, 16)
 	if !ours || portErr != nil || listenerErr != nil {
 		return Redirect{}, false
 	}
@@ -101,9 +106,10 @@ func (r chainRule) claim() (Redirect, bool) {
 		Direction: direction,
 		Port:      uint16(port),
 		Listener:  uint16(listener),
-		Holder:    ruleComment(r.option("--comment")),
+		Holder:    sanitizeComment(r.optionValue("--comment")),
 	}
-	if to := r.option("-d"); to != "" {
+
+	if to := r.optionValue("-d"); to != "" {
 		prefix, err := netip.ParsePrefix(to)
 		if err != nil || !prefix.IsSingleIP() {
 			return Redirect{}, false

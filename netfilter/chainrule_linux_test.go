@@ -40,7 +40,7 @@ func TestClaim(t *testing.T) {
 		},
 	} {
 		r, _ := parseRule(line)
-		if got, ok := r.claim(); !ok || got != want {
+		if got, ok := r.parseRedirect(); !ok || got != want {
 			t.Errorf("claim of %q = %+v, %v, want %+v", line, got, ok, want)
 		}
 	}
@@ -51,7 +51,7 @@ func TestClaim(t *testing.T) {
 		"-A KDIAG-a1-IN --dport 65536 --to-ports 9", "-A KDIAG-a1-OUT -d 10.0.0.0/8 --dport 80 --to-ports 9",
 	} {
 		r, _ := parseRule(line)
-		if got, ok := r.claim(); ok {
+		if got, ok := r.parseRedirect(); ok {
 			t.Errorf("claim of %q = %+v, want none", line, got)
 		}
 	}
@@ -59,15 +59,15 @@ func TestClaim(t *testing.T) {
 
 func TestChainID(t *testing.T) {
 	for _, d := range []Direction{Incoming, Outgoing} {
-		name := map[Direction]string{Incoming: chainIn("abcdefghi012"), Outgoing: chainOut("abcdefghi012")}[d]
-		if id, got, ok := chainID(name); !ok || id != "abcdefghi012" || got != d || len(name) > 28 {
-			t.Errorf("chainID(%q) = %q, %v, %v, want abcdefghi012 and %v, in 28 bytes", name, id, got, ok, d)
+		name := map[Direction]string{Incoming: incomingChain("abcdefghi012"), Outgoing: outgoingChain("abcdefghi012")}[d]
+		if id, got, ok := parseChainName(name); !ok || id != "abcdefghi012" || got != d || len(name) > 28 {
+			t.Errorf("parseChainName(%q) = %q, %v, %v, want abcdefghi012 and %v, in 28 bytes", name, id, got, ok, d)
 		}
 	}
 
 	for _, name := range []string{"", "KDIAG-", "KDIAG-a", "KDIAG-a-", "KDIAG-a-X", "KDIAG--IN", "KDIAG-A-IN", "KDIAG-a-b-IN", "OUTPUT"} {
-		if id, d, ok := chainID(name); ok {
-			t.Errorf("chainID(%q) = %q, %v, want none", name, id, d)
+		if id, d, ok := parseChainName(name); ok {
+			t.Errorf("parseChainName(%q) = %q, %v, want none", name, id, d)
 		}
 	}
 }
@@ -83,11 +83,11 @@ func FuzzRule(f *testing.F) {
 			return
 		}
 
-		claim, ok := r.claim()
+		claim, ok := r.parseRedirect()
 		if !ok {
 			return
 		}
-		if len(claim.Holder) > maxHolder || ruleComment(claim.Holder) != claim.Holder || strings.Contains(claim.Holder, "\n") {
+		if len(claim.Holder) > maxHolder || sanitizeComment(claim.Holder) != claim.Holder || strings.Contains(claim.Holder, "\n") {
 			t.Errorf("claim of %q has holder %q", line, claim.Holder)
 		}
 	})

@@ -13,59 +13,64 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ipt is the back end over the iptables programs: two chains of its own in nat,
-// jumped to before all others. A redirect is a rule there.
-type ipt struct {
-	tools []tool
-	// made are the families whose nat table of nf_tables this back end made.
-	made []nftables.TableFamily
+// iptablesBackend redirects with the iptables programs. It has two chains of its
+// own in the nat table, one for each direction, which the kernel visits before all
+// others. Each redirect is a rule in one of them.
+type iptablesBackend struct {
 	*ledger
-	close func() error
+	tools []iptablesTool
+	// createdNAT lists the families whose nat table came with our chains. It is
+	// for iptables-nft only, whose tables Close can remove.
+	createdNAT []nftables.TableFamily
+	close      func() error
 }
 
-// openIPTables makes the chains in each family whose program works; one is enough.
-func openIPTables(c Config, l *ledger, variant string) (*ipt, error) {
-	b := &ipt{ledger: l}
-	b.close = sync.OnceValue(b.remove)
-	if len(l.others.tools) == 0 {
+// openIPTables creates the chains in each family whose program works. One family
+// is enough.
+func openIPTables(c Config, l *ledger, variant string) (*iptablesBackend, error) {
+	b := &iptablesBackend{ledger: l}
+	b.close = sync.OnceValue(b.closeOnce)
+	if len(l.kernel.tools) == 0 {
 		return nil, errors.New("no iptables program in PATH")
 	}
 	if variant == "" {
-		variant = l.others.tools[0].variant
+		variant = l.kernel.tools[0].variant
 	}
 
 	var failed error
-	for _, t := range l.others.tools {
+	for _, t := range l.kernel.tools {
 		if t.variant != variant {
 			continue
 		}
-		if err := b.fill(t, c); err != nil {
+		if err := b.createChains(t, c); err != nil {
 			failed = errors.Join(failed, err)
 		}
 	}
 
 	if len(b.tools) == 0 {
-		return nil, errors.Join(fmt.Errorf("no family has a working iptables-%s", variant), failed, b.removeChains())
+		err := fmt.Errorf("iptables-%s works for neither IPv4 nor IPv6", variant)
+		return nil, errors.Join(err, failed, b.removeChains())
 	}
 
 	return b, nil
 }
 
-// fill makes the chains of one family, or leaves it as it was.
-func (b *ipt) fill(t tool, c Config) error {
-	there, err := b.others.hasNAT(t)
+// createChains creates the chains of one family, or leaves the family as it was.
+func (b *iptablesBackend) createChains(t iptablesTool, c Config) error {
+	hadNAT, err := b.kernel.hasNAT(t)
 	if err != nil {
 		return err
 	}
 
-	for _, command := range b.commands(t, c) {
+	for _, command := range chainCommands(t, c) {
 		if err = command(); err != nil {
 			break
 		}
 	}
 
-	if !there && t.variant == "nft" {
-		b.made = append(b.made, t.family)
+	// Even the first command may have made the table and then failed.
+	if !hadNAT && t.variant == "nft" {
+		b.createdNAT = append(b.createdNAT, t.family)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("%s: %w", t, err), t.removeChains(c.ID))
@@ -75,126 +80,131 @@ func (b *ipt) fill(t tool, c Config) error {
 	return nil
 }
 
-// commands fill the chains before anything jumps to them.
-func (b *ipt) commands(t tool, c Config) []func() error {
-	in, out := chainIn(c.ID), chainOut(c.ID)
-	list := []func() error{
+// chainCommands returns the commands that create the chains. The jumps come last,
+// so that no packet sees half a chain.
+func chainCommands(t iptablesTool, c Config) []func() error {
+	in, out := incomingChain(c.ID), outgoingChain(c.ID)
+	commands := []func() error{
 		func() error { return t.NewChain("nat", in) },
 		func() error { return t.NewChain("nat", out) },
-		func() error { return t.Append("nat", out, t.anchor()...) },
+		func() error { return t.Append("nat", out, conntrackAnchor(t.family)...) },
 	}
-	for _, spare := range c.Spare {
-		if t.has(spare.Addr()) {
-			list = append(list, func() error { return t.Append("nat", out, sparing(spare)...) })
+
+	for _, destination := range c.Exclude {
+		if t.hasFamilyOf(destination.Addr()) {
+			commands = append(commands, func() error { return t.Append("nat", out, exclusionSpec(destination)...) })
 		}
 	}
 
-	for _, j := range jumps(c) {
-		list = append(list, func() error { return t.Insert("nat", j.chain, 1, j.spec...) })
+	for _, jump := range jumpRules(c) {
+		commands = append(commands, func() error { return t.Insert("nat", jump.chain, 1, jump.spec...) })
 	}
 
-	return list
+	return commands
 }
 
-func sparing(to netip.AddrPort) []string {
-	return []string{"-d", to.Addr().Unmap().String(), "-p", "tcp", "--dport", decimal(to.Port()), "-j", "RETURN"}
+func exclusionSpec(to netip.AddrPort) []string {
+	return []string{"-d", to.Addr().Unmap().String(), "-p", "tcp", "--dport", formatPort(to.Port()), "-j", "RETURN"}
 }
 
-// jumps lead to the chains, each put before all that is there.
-func jumps(c Config) []chainRule {
+// jumpRules returns the rules that lead to our chains.
+func jumpRules(c Config) []chainRule {
 	mark := strconv.FormatUint(uint64(c.Mark), 10)
 	unmarked := []string{"-p", "tcp", "-m", "mark", "!", "--mark", mark, "-j"}
-	out := []chainRule{
-		{"OUTPUT", slices.Concat([]string{"!", "-o", "lo"}, unmarked, []string{chainOut(c.ID)})},
-		{"OUTPUT", slices.Concat([]string{"-o", "lo"}, unmarked, []string{chainIn(c.ID)})},
+	rules := []chainRule{
+		{"OUTPUT", slices.Concat([]string{"!", "-o", "lo"}, unmarked, []string{outgoingChain(c.ID)})},
+		{"OUTPUT", slices.Concat([]string{"-o", "lo"}, unmarked, []string{incomingChain(c.ID)})},
 	}
 	if !c.LoopbackOnly {
-		out = append(out, chainRule{"PREROUTING", []string{"!", "-i", "lo", "-p", "tcp", "-j", chainIn(c.ID)}})
+		rules = append(rules, chainRule{"PREROUTING", []string{"!", "-i", "lo", "-p", "tcp", "-j", incomingChain(c.ID)}})
 	}
-	return out
+	return rules
 }
 
-// anchor is a rule that matches nothing, for these are no sources. Its target
-// needs conntrack, on which redirected connections live: it keeps it in the
-// namespace when the last rule of a redirect has gone.
-func (t tool) anchor() []string {
+// conntrackAnchor returns a rule that matches no packet, because nothing has such
+// a source address. Its target keeps conntrack in the namespace, which redirected
+// connections need even after the rule of their redirect has gone.
+func conntrackAnchor(family nftables.TableFamily) []string {
 	nobody := "255.255.255.255/32"
-	if t.family == nftables.TableFamilyIPv6 {
+	if family == nftables.TableFamilyIPv6 {
 		nobody = "ff02::1/128"
 	}
 	return []string{"-s", nobody, "-p", "tcp", "-m", "comment", "--comment", "keeps conntrack", "-j", "REDIRECT"}
 }
 
-// has reports whether an address is of the tool's family.
-func (t tool) has(address netip.Addr) bool {
-	return address.Unmap().Is4() == (t.family == nftables.TableFamilyIPv4)
+func formatPort(port uint16) string { return strconv.Itoa(int(port)) }
+
+// Name returns "iptables".
+func (*iptablesBackend) Name() string { return "iptables" }
+
+// Attach adds a rule for the redirect to our chain of its direction.
+func (b *iptablesBackend) Attach(r Redirect) error {
+	return b.addRedirect(r, b.addRules, b.deleteRules)
 }
 
-func decimal(port uint16) string { return strconv.Itoa(int(port)) }
+// Detach deletes the redirect's rule.
+func (b *iptablesBackend) Detach(r Redirect) error {
+	return b.removeRedirect(r, b.deleteRules)
+}
 
-func (*ipt) Name() string { return "iptables" }
-
-func (b *ipt) Attach(r Redirect) error { return b.attach(r, b.add, b.delete) }
-
-func (b *ipt) Detach(r Redirect) error { return b.detach(r, b.delete) }
-
-// spec is the rule of a redirect, in the chain that it goes to.
-func (b *ipt) spec(r Redirect) (chain string, spec []string) {
-	chain = chainIn(b.id)
+// redirectSpec returns a redirect's rule and the chain that it belongs to.
+func (b *iptablesBackend) redirectSpec(r Redirect) (chain string, spec []string) {
+	chain = incomingChain(b.id)
 	if r.Direction == Outgoing {
-		chain = chainOut(b.id)
+		chain = outgoingChain(b.id)
 	}
 	if r.Address.IsValid() {
 		spec = []string{"-d", r.Address.Unmap().String()}
 	}
 
-	spec = append(spec, "-p", "tcp", "-m", "tcp", "--dport", decimal(r.Port), "--syn")
+	spec = append(spec, "-p", "tcp", "-m", "tcp", "--dport", formatPort(r.Port), "--syn")
 	if r.Holder != "" {
 		spec = append(spec, "-m", "comment", "--comment", r.Holder)
 	}
 
-	return chain, append(spec, "-j", "REDIRECT", "--to-ports", decimal(r.Listener))
+	return chain, append(spec, "-j", "REDIRECT", "--to-ports", formatPort(r.Listener))
 }
 
-// toolsFor are the tools that a redirect concerns.
-func (b *ipt) toolsFor(r Redirect) []tool {
-	var out []tool
+// toolsFor returns the program of the address's family, or those of both families
+// for a redirect without an address.
+func (b *iptablesBackend) toolsFor(r Redirect) []iptablesTool {
+	var out []iptablesTool
 	for _, t := range b.tools {
-		if !r.Address.IsValid() || t.has(r.Address) {
+		if !r.Address.IsValid() || t.hasFamilyOf(r.Address) {
 			out = append(out, t)
 		}
 	}
 	return out
 }
 
-// add puts the rule in each family, or in none.
-func (b *ipt) add(r Redirect) error {
+// addRules adds the redirect's rule to each of its families, or to none.
+func (b *iptablesBackend) addRules(r Redirect) error {
 	tools := b.toolsFor(r)
 	if len(tools) == 0 {
 		return fmt.Errorf("no iptables program for the family of %s", r.Address)
 	}
 
-	chain, spec := b.spec(r)
+	chain, spec := b.redirectSpec(r)
 	for _, t := range tools {
 		if err := t.addRule(chain, spec, r.Address.IsValid()); err != nil {
-			return errors.Join(err, b.delete(r))
+			return errors.Join(err, b.deleteRules(r))
 		}
 	}
 
 	return nil
 }
 
-// addRule puts a rule with an address before the spare destinations, and one
-// without after them.
-func (t tool) addRule(chain string, spec []string, address bool) error {
-	if address {
+// addRule puts a rule with an address before the excluded destinations, so that
+// it overrides them, and one without an address after them.
+func (t iptablesTool) addRule(chain string, spec []string, hasAddress bool) error {
+	if hasAddress {
 		return t.Insert("nat", chain, 1, spec...)
 	}
 	return t.Append("nat", chain, spec...)
 }
 
-func (b *ipt) delete(r Redirect) error {
-	chain, spec := b.spec(r)
+func (b *iptablesBackend) deleteRules(r Redirect) error {
+	chain, spec := b.redirectSpec(r)
 	var err error
 	for _, t := range b.toolsFor(r) {
 		err = errors.Join(err, t.DeleteIfExists("nat", chain, spec...))
@@ -202,37 +212,39 @@ func (b *ipt) delete(r Redirect) error {
 	return err
 }
 
-func (b *ipt) Close() error { return b.close() }
+// Close removes the chains, and the nat tables that came with them.
+func (b *iptablesBackend) Close() error { return b.close() }
 
-func (b *ipt) remove() error { return b.end(b.removeChains) }
+func (b *iptablesBackend) closeOnce() error { return b.closeWith(b.removeChains) }
 
-func (b *ipt) removeChains() error {
+func (b *iptablesBackend) removeChains() error {
 	var err error
 	for _, t := range b.tools {
 		err = errors.Join(err, t.removeChains(b.id))
 	}
-	for _, family := range b.made {
-		err = errors.Join(err, b.others.removeEmptyNAT(family))
+	for _, family := range b.createdNAT {
+		err = errors.Join(err, b.kernel.removeEmptyNAT(family))
 	}
 	return err
 }
 
 // removeEmptyNAT deletes the nat table that iptables-nft made for our chains,
-// unless others have put something there meanwhile. NLM_F_NONREC lets the
-// kernel refuse then, in the same instant.
-func (n *neighbours) removeEmptyNAT(family nftables.TableFamily) error {
-	names, err := n.nftChains(func(c *nftables.Chain) bool { return c.Table.Family == family && c.Table.Name == "nat" })
+// unless others have put something there meanwhile. NLM_F_NONREC has the kernel
+// check that in the same instant: it refuses to delete a table with anything in it.
+func (k *kernelState) removeEmptyNAT(family nftables.TableFamily) error {
+	names, err := k.listNFTChains(inNATTable(family))
 	if err != nil {
 		return err
 	}
 
-	var batch []request
+	var batch []nftRequest
 	for _, name := range names {
-		batch = append(batch, deletion(unix.NFT_MSG_DELCHAIN, family, unix.NFTA_CHAIN_TABLE, "nat", unix.NFTA_CHAIN_NAME, name))
+		batch = append(batch, deleteUnused(unix.NFT_MSG_DELCHAIN, family,
+			nameAttribute(unix.NFTA_CHAIN_TABLE, "nat"), nameAttribute(unix.NFTA_CHAIN_NAME, name)))
 	}
 
-	batch = append(batch, deletion(unix.NFT_MSG_DELTABLE, family, unix.NFTA_TABLE_NAME, "nat"))
-	err = n.nft.send(batch...)
+	batch = append(batch, deleteUnused(unix.NFT_MSG_DELTABLE, family, nameAttribute(unix.NFTA_TABLE_NAME, "nat")))
+	err = k.nft.sendBatch(batch...)
 	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.ENOENT) {
 		return nil
 	}
@@ -240,13 +252,7 @@ func (n *neighbours) removeEmptyNAT(family nftables.TableFamily) error {
 	return err
 }
 
-// deletion is of an object that nothing uses. The names come in pairs of
-// attribute and value.
-func deletion(operation uint16, family nftables.TableFamily, names ...any) request {
-	r := request{operation: operation, flags: unix.NLM_F_NONREC, family: family}
-	for i := 0; i < len(names); i += 2 {
-		value := append([]byte(names[i+1].(string)), 0)
-		r.attrs = append(r.attrs, netlink.Attribute{Type: uint16(names[i].(int)), Data: value})
-	}
-	return r
+// deleteUnused requests that a chain or table be deleted if nothing uses it.
+func deleteUnused(operation uint16, family nftables.TableFamily, names ...netlink.Attribute) nftRequest {
+	return nftRequest{operation: operation, flags: unix.NLM_F_NONREC, family: family, attrs: names}
 }

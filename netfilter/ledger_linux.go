@@ -6,88 +6,98 @@ import (
 	"sync"
 )
 
-// ledger is what both back ends share: what is attached, and who else has what.
+// ledger records the redirects of this manager and knows those of others. Both
+// back ends embed it.
 type ledger struct {
-	id      string
-	alive   alive
-	others  *neighbours
-	mu      sync.Mutex
-	closed  bool
-	entries map[key]Redirect
+	id       string
+	lock     idLock
+	kernel   *kernelState
+	mu       sync.Mutex
+	closed   bool
+	attached map[redirectKey]Redirect
 }
 
-// attach looks again after it has added: of two managers that wanted the same
-// at the same moment, at least one sees the other then, and gives way.
-func (l *ledger) attach(r Redirect, add, remove func(Redirect) error) error {
+// addRedirect records a redirect that add puts into the kernel.
+func (l *ledger) addRedirect(r Redirect, add, remove func(Redirect) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fail := func(err error) error { return fmt.Errorf("redirect %s: %w", r.what(), err) }
+
+	fail := func(err error) error { return fmt.Errorf("redirect %s: %w", r.describe(), err) }
 	if l.closed {
 		return fail(errClosed)
 	}
-	if err := r.check(); err != nil {
+	if err := r.validate(); err != nil {
 		return fail(err)
 	}
-	if err := l.livingConflict(r); err != nil {
+	if err := l.findLivingConflict(r); err != nil {
 		return err
 	}
 	if err := add(r); err != nil {
 		return fail(err)
 	}
-	if err := l.conflict(r); err != nil {
+
+	// Another manager may have added the same since the first look. Both look
+	// again, so at least one of the two sees the other and gives way.
+	if err := l.findConflict(r); err != nil {
 		return errors.Join(err, remove(r))
 	}
 
-	l.entries[r.key()] = r
+	l.attached[r.key()] = r
 	return nil
 }
 
-// livingConflict is a conflict that stays when dead managers have been swept.
-func (l *ledger) livingConflict(r Redirect) error {
-	err := l.conflict(r)
+// findLivingConflict returns why a redirect cannot be added, after it has swept
+// away the conflicts that dead managers left.
+func (l *ledger) findLivingConflict(r Redirect) error {
+	err := l.findConflict(r)
 	if err == nil {
 		return nil
 	}
-	if sweepErr := l.others.sweep(""); sweepErr != nil {
+
+	if sweepErr := l.kernel.sweepDeadManagers(""); sweepErr != nil {
 		return errors.Join(err, sweepErr)
 	}
-	return l.conflict(r)
+
+	return l.findConflict(r)
 }
 
-// conflict is why a redirect cannot be attached beside those that are there.
-func (l *ledger) conflict(r Redirect) error {
-	claims, err := l.others.claims(l.id)
+// findConflict returns why a redirect cannot be added to those that are there, its
+// own manager's and others'.
+func (l *ledger) findConflict(r Redirect) error {
+	existing, err := l.kernel.listRedirects(l.id)
 	if err != nil {
-		return fmt.Errorf("redirect %s: other managers' redirects: %w", r.what(), err)
+		return fmt.Errorf("redirect %s: list redirects of other managers: %w", r.describe(), err)
 	}
 
-	for _, own := range l.entries {
-		claims = append(claims, own)
+	for _, own := range l.attached {
+		existing = append(existing, own)
 	}
 
-	for _, c := range claims {
+	for _, e := range existing {
 		switch {
-		case c.key() == r.key():
-			return &HeldError{Redirect: r, Holder: c.Holder}
-		case r.Direction == Incoming && r.Port == c.Listener:
-			return fmt.Errorf("redirect %s: the port is a listener of %q", r.what(), c.Holder)
-		case c.Direction == Incoming && c.Port == r.Listener:
-			return fmt.Errorf("redirect %s: listener %d is redirected by %q", r.what(), r.Listener, c.Holder)
+		case e.key() == r.key():
+			return &HeldError{Redirect: r, Holder: e.Holder}
+		case r.Direction == Incoming && r.Port == e.Listener:
+			return fmt.Errorf("redirect %s: %q already uses this port as a listener", r.describe(), e.Holder)
+		case e.Direction == Incoming && e.Port == r.Listener:
+			return fmt.Errorf("redirect %s: %q already redirects listener port %d", r.describe(), e.Holder, r.Listener)
 		}
 	}
 
 	return nil
 }
 
-func (l *ledger) detach(r Redirect, remove func(Redirect) error) error {
+// removeRedirect forgets a redirect that remove takes out of the kernel.
+func (l *ledger) removeRedirect(r Redirect, remove func(Redirect) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fail := func(err error) error { return fmt.Errorf("end redirect %s: %w", r.what(), err) }
+
+	fail := func(err error) error { return fmt.Errorf("end redirect %s: %w", r.describe(), err) }
 	if l.closed {
 		return fail(errClosed)
 	}
 
-	attached, ok := l.entries[r.key()]
+	attached, ok := l.attached[r.key()]
 	if !ok {
 		return fail(errNotAttached)
 	}
@@ -95,16 +105,18 @@ func (l *ledger) detach(r Redirect, remove func(Redirect) error) error {
 		return fail(err)
 	}
 
-	delete(l.entries, r.key())
+	delete(l.attached, r.key())
 	return nil
 }
 
-// end runs what takes the back end's rules away, and gives up the id.
-func (l *ledger) end(remove func() error) error {
+// closeWith runs remove, which takes the back end's rules away, and then releases
+// the id: others may sweep what has it from there on.
+func (l *ledger) closeWith(remove func() error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+
 	l.closed = true
-	err := errors.Join(remove(), l.others.close())
-	l.alive.release()
+	err := errors.Join(remove(), l.kernel.close())
+	l.lock.release()
 	return err
 }

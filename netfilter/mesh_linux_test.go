@@ -72,8 +72,8 @@ func TestBesideMesh(t *testing.T) {
 
 func wantMesh(t *testing.T, want string) {
 	t.Helper()
-	if got, err := Mesh(); err != nil || got != want {
-		t.Errorf("Mesh() = %q, %v, want %q", got, err, want)
+	if got, err := DetectMesh(); err != nil || got != want {
+		t.Errorf("DetectMesh() = %q, %v, want %q", got, err, want)
 	}
 }
 
@@ -82,8 +82,8 @@ func TestMeshOf(t *testing.T) {
 		"ISTIO_OUTPUT": "istio", "PROXY_INIT_REDIRECT": "linkerd", "KUMA_MESH_INBOUND": "kuma",
 		"PREROUTING": "", "MY_ISTIO_": "", strings.ToLower("ISTIO_X"): "",
 	} {
-		if got := meshOf(chain); got != want {
-			t.Errorf("meshOf(%q) = %q, want %q", chain, got, want)
+		if got := meshOfChain(chain); got != want {
+			t.Errorf("meshOfChain(%q) = %q, want %q", chain, got, want)
 		}
 	}
 }

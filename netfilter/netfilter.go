@@ -1,12 +1,13 @@
-// Package netfilter redirects new TCP connections of one network namespace to a local port.
+// Package netfilter redirects new TCP connections of one network namespace to a
+// local port, with nftables or with the iptables programs.
 //
-// A Backend belongs to the network namespace of the thread that opened it, and
-// is to be used from threads of that namespace. It needs CAP_NET_ADMIN there.
+// A Backend belongs to the network namespace of the thread that opened it. Use it
+// only from threads of that namespace, with CAP_NET_ADMIN.
 //
-// What it puts into the namespace is made so that connections live through it:
-// only the first SYN of a connection is matched, so that those that were there
-// before go on; and what holds conntrack in the namespace stays until Close, so
-// that redirected connections go on after Detach.
+// Connections survive what a Backend does. Its rules match only the first SYN of
+// a connection, so that connections from before a redirect go on undisturbed. It
+// keeps conntrack active in the namespace until Close, so that redirected
+// connections go on after Detach.
 package netfilter
 
 import (
@@ -20,14 +21,14 @@ import (
 type Direction uint8
 
 const (
-	// Incoming are connections from outside, and those over lo to the
+	// Incoming connections come from outside, or over lo to one of the
 	// namespace's own addresses.
 	Incoming Direction = iota + 1
-	// Outgoing are connections that leave the namespace, never those over lo.
+	// Outgoing connections leave the namespace. Those over lo never count.
 	Outgoing
 )
 
-// String is "incoming" or "outgoing".
+// String returns "incoming" or "outgoing".
 func (d Direction) String() string {
 	switch d {
 	case Incoming:
@@ -38,72 +39,74 @@ func (d Direction) String() string {
 	return "direction " + strconv.Itoa(int(d))
 }
 
-// Redirect is one port whose new connections go to a local port.
+// Redirect sends the new connections of one port to a local port.
 type Redirect struct {
 	Direction Direction
-	// Port is the destination port that is matched.
+	// Port is the destination port to match.
 	Port uint16
-	// Address is for Outgoing only: this destination alone. The zero Addr is
-	// any; a destination that has a redirect of its own goes by that one.
+	// Address limits an Outgoing redirect to one destination. The zero Addr
+	// matches every destination that has no redirect of its own.
 	Address netip.Addr
-	// Listener is the local port that the connections go to: on 127.0.0.1 or
-	// ::1 what comes from the namespace itself, on an address of the interface
-	// what comes from outside. So the listener is on the wildcard address.
+	// Listener is the local port that the connections go to. It must listen on
+	// the wildcard address: connections from the namespace itself arrive at
+	// 127.0.0.1 or ::1, those from outside at an address of the interface.
 	Listener uint16
-	// Holder is who asked for it: printable ASCII, at most 64 bytes. It stands
-	// in the rules, and is told to another who wants the same.
+	// Holder names who asked for the redirect, in at most 64 bytes of printable
+	// ASCII. It is stored with the rule and shown to others who want the same.
 	Holder string
 }
 
-// Config is what a Backend is opened with.
+// Config says how to open a Backend.
 type Config struct {
-	// ID is the manager's id, [a-z0-9]{1,12}: part of the names of table and
-	// chains. Two managers in one namespace have two.
+	// ID is the manager's id, [a-z0-9]{1,12}. Tables and chains carry it in their
+	// names, so each manager of a namespace needs its own.
 	ID string
-	// Mark is the SO_MARK of connections that are never redirected. It is not 0,
-	// which all others have.
+	// Mark is the SO_MARK of connections that are never redirected. It must not
+	// be 0, because every other connection has that.
 	Mark uint32
-	// Spare are destinations that Outgoing redirects without an Address leave
-	// alone.
-	Spare []netip.AddrPort
-	// LoopbackOnly is for pods of a service mesh: Incoming takes only what comes
-	// over lo, as from the sidecar, and leaves what comes from outside to it.
+	// Exclude lists destinations that Outgoing redirects without an Address
+	// leave alone.
+	Exclude []netip.AddrPort
+	// LoopbackOnly limits Incoming redirects to connections over lo. In the pod
+	// of a service mesh those come from the sidecar, which keeps what comes from
+	// outside.
 	LoopbackOnly bool
 }
 
 // Backend puts redirects into the kernel. It is safe for concurrent use.
 type Backend interface {
-	// Name is "nft" or "iptables".
+	// Name returns "nft" or "iptables".
 	Name() string
-	// Attach lets new connections go to the listener. It returns a *HeldError
-	// when this manager or another has a redirect of the same direction, port
-	// and address. Two managers that want the same at the same moment may both
-	// get one; they never both succeed.
+	// Attach redirects new connections to the listener. It returns a *HeldError
+	// if this manager or another one already has a redirect with the same
+	// direction, port and address. When two managers want the same at the same
+	// moment, at most one of them succeeds, and perhaps neither.
 	//
-	// An Incoming redirect of a port that is itself a listener of a redirect is
-	// refused, and so is a listener whose port is redirected.
+	// Attach refuses what would form a chain of redirects: an Incoming redirect
+	// of a port that is another redirect's listener, and a listener on a
+	// redirected port.
 	Attach(Redirect) error
-	// Detach lets new connections go where they went before; established
-	// redirected ones live on. Direction, Port and Address say which one; that
-	// it is not attached is an error.
+	// Detach ends a redirect: new connections go where they went before, and
+	// established ones go on. It finds the redirect by Direction, Port and
+	// Address, and fails if there is none.
 	Detach(Redirect) error
-	// Close takes everything away, and established redirected connections break
-	// with it where nothing else in the namespace needs conntrack: call it when
-	// the last of them has ended. A second call does nothing.
+	// Close removes everything. Established redirected connections break if
+	// nothing else in the namespace needs conntrack, so call it when the last of
+	// them has ended. A second call does nothing.
 	Close() error
 }
 
-// HeldError says that another has the redirect that Attach wanted.
+// HeldError reports that the connections Attach wanted already have a redirect.
 type HeldError struct {
-	// Redirect is what was asked for.
+	// Redirect is the one that Attach was asked for.
 	Redirect Redirect
-	// Holder is the Holder of the redirect that is there, as its manager wrote
-	// it; what is not printable ASCII is replaced.
+	// Holder names who has the existing redirect, as that one's manager wrote it.
+	// Anything that is not printable ASCII is replaced.
 	Holder string
 }
 
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("redirect %s: held by %q", e.Redirect.what(), e.Holder)
+	return fmt.Sprintf("redirect %s: held by %q", e.Redirect.describe(), e.Holder)
 }
 
 // ErrNotRedirected is returned by OriginalDestination for a connection whose
@@ -112,64 +115,68 @@ var ErrNotRedirected = errors.New("connection is not redirected")
 
 var (
 	errClosed      = errors.New("back end is closed")
-	errNotAttached = errors.New("not attached")
+	errNotAttached = errors.New("no such redirect")
 )
 
+// maxHolder limits Redirect.Holder, in bytes.
 const maxHolder = 64
 
-// key is what only one Redirect of a namespace may have.
-type key struct {
+// redirectKey identifies a redirect: a namespace has at most one for each key.
+type redirectKey struct {
 	direction Direction
 	port      uint16
 	address   netip.Addr
 }
 
-func (r Redirect) key() key { return key{r.Direction, r.Port, r.Address.Unmap()} }
+func (r Redirect) key() redirectKey {
+	return redirectKey{r.Direction, r.Port, r.Address.Unmap()}
+}
 
-func (r Redirect) what() string {
+// describe words the redirect for error messages, without its listener.
+func (r Redirect) describe() string {
 	if r.Address.IsValid() {
 		return fmt.Sprintf("%s %s", r.Direction, netip.AddrPortFrom(r.Address, r.Port))
 	}
 	return fmt.Sprintf("%s port %d", r.Direction, r.Port)
 }
 
-func (r Redirect) check() error {
+func (r Redirect) validate() error {
 	switch {
 	case r.Direction != Incoming && r.Direction != Outgoing:
 		return fmt.Errorf("%s is neither incoming nor outgoing", r.Direction)
 	case r.Port == 0 || r.Listener == 0:
-		return errors.New("port 0")
+		return errors.New("port must not be 0")
 	case r.Address.IsValid() && r.Direction != Outgoing:
-		return errors.New("an address is for outgoing redirects only")
+		return errors.New("only an outgoing redirect can have an address")
 	case r.Address.IsValid() && (r.Address.Zone() != "" || r.Address.IsLoopback() || r.Address.IsUnspecified()):
-		return fmt.Errorf("%s is not an address outside", r.Address)
-	case len(r.Holder) > maxHolder || ruleComment(r.Holder) != r.Holder:
-		return fmt.Errorf("holder %q is not printable ASCII of at most %d bytes", r.Holder, maxHolder)
+		return fmt.Errorf("address %s is not outside the namespace", r.Address)
+	case len(r.Holder) > maxHolder || sanitizeComment(r.Holder) != r.Holder:
+		return fmt.Errorf("holder %q must be printable ASCII of at most %d bytes", r.Holder, maxHolder)
 	case r.Direction == Incoming && r.Port == r.Listener:
-		return errors.New("the port is its own listener")
+		return errors.New("port and listener must differ")
 	}
 
 	return nil
 }
 
-func (c Config) check() error {
-	if !validID(c.ID) {
-		return fmt.Errorf("id %q is not [a-z0-9]{1,12}", c.ID)
+func (c Config) validate() error {
+	if !isValidID(c.ID) {
+		return fmt.Errorf("id %q must match [a-z0-9]{1,12}", c.ID)
 	}
 	if c.Mark == 0 {
-		return errors.New("mark 0, which all connections have")
+		return errors.New("mark must not be 0")
 	}
 
-	for _, spare := range c.Spare {
-		if !spare.IsValid() || spare.Addr().Zone() != "" {
-			return fmt.Errorf("spare destination %s is not an address and port", spare)
+	for _, destination := range c.Exclude {
+		if !destination.IsValid() || destination.Addr().Zone() != "" {
+			return fmt.Errorf("excluded destination %s is not an address and port", destination)
 		}
 	}
 
 	return nil
 }
 
-func validID(id string) bool {
+func isValidID(id string) bool {
 	for _, c := range []byte(id) {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
 			return false
@@ -178,9 +185,10 @@ func validID(id string) bool {
 	return len(id) >= 1 && len(id) <= 12
 }
 
-// ruleComment is a text as a rule's comment holds it, by which a holder is told:
-// printable ASCII of maxHolder bytes at most.
-func ruleComment(text string) string {
+// sanitizeComment turns a text into one that a rule's comment can hold: printable
+// ASCII of at most maxHolder bytes. Comments come from other managers, too, so
+// nothing in them may reach a terminal as it is.
+func sanitizeComment(text string) string {
 	out := []byte(text[:min(len(text), maxHolder)])
 	for i, c := range out {
 		if c < ' ' || c > '~' {

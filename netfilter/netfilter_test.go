@@ -26,8 +26,8 @@ func TestRedirectCheck(t *testing.T) {
 		{Redirect{Direction: Incoming, Port: 80}, false},
 		{Redirect{Port: 80, Listener: 9}, false},
 	} {
-		if err := test.r.check(); (err == nil) != test.good {
-			t.Errorf("check(%+v) = %v, want good %v", test.r, err, test.good)
+		if err := test.r.validate(); (err == nil) != test.good {
+			t.Errorf("validate(%+v) = %v, want good %v", test.r, err, test.good)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package netfilter
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/google/nftables"
@@ -10,140 +11,112 @@ import (
 
 const tablePrefix = "kdiag_"
 
-// nft is the back end over netlink: one table whose rules never change, and
-// maps that say which ports are redirected. Deleting a rule could take conntrack
-// with it, on which redirected connections live; deleting an element cannot.
-type nft struct {
+// parseTableName returns the manager's id that one of our tables carries in its
+// name. It reports false for a table that is not ours.
+func parseTableName(name string) (id string, ok bool) {
+	id, ok = strings.CutPrefix(name, tablePrefix)
+	return id, ok && isValidID(id)
+}
+
+// nftBackend redirects with one nf_tables table. The table's rules never change;
+// they look up the redirected ports in maps, where each redirect is an element.
+// Deleting a rule could take conntrack away, which redirected connections need.
+// Deleting an element cannot.
+type nftBackend struct {
+	*ledger
 	conn  nftConn
 	table *nftables.Table
 	maps  nftMaps
-	*ledger
 	close func() error
 }
 
-// openNFT makes the table. Kernels before 5.12 know no owner of a table: then
-// it outlives a manager that is killed, and the next one to open sweeps it.
-func openNFT(c Config, l *ledger, flags uint32) (*nft, error) {
+// openNFT creates the table. Kernels before 5.12 do not know owners of tables:
+// there the table outlives a manager that is killed, until the next one sweeps it.
+func openNFT(c Config, l *ledger, flags uint32) (*nftBackend, error) {
 	conn, err := dialNFT()
 	if err != nil {
 		return nil, err
 	}
 
-	n := &nft{conn: conn, ledger: l}
-	n.table = &nftables.Table{Name: tablePrefix + c.ID, Family: nftables.TableFamilyINet}
-	n.close = sync.OnceValue(n.remove)
-	if err := n.fill(c, flags); err != nil {
+	b := &nftBackend{conn: conn, ledger: l}
+	b.table = &nftables.Table{Name: tablePrefix + c.ID, Family: nftables.TableFamilyINet}
+	b.close = sync.OnceValue(b.closeOnce)
+	if err := b.createTable(c, flags); err != nil {
 		return nil, errors.Join(err, conn.CloseLasting())
 	}
 
-	return n, nil
+	return b, nil
 }
 
-func (n *nft) fill(c Config, flags uint32) error {
-	err := n.conn.newTable(n.table, flags)
-	if flags != 0 && knowsNoOwner(err) {
-		err = n.conn.newTable(n.table, 0)
+// createTable creates the table with its rules, or nothing.
+func (b *nftBackend) createTable(c Config, flags uint32) error {
+	err := b.conn.createTable(b.table, flags)
+	if flags != 0 && meansNoTableOwners(err) {
+		err = b.conn.createTable(b.table, 0)
 	}
 	if err != nil {
-		return fmt.Errorf("table %s: %w", n.table.Name, err)
+		return fmt.Errorf("table %s: %w", b.table.Name, err)
 	}
 
-	n.maps, err = addRules(n.conn, n.table, c)
+	b.maps, err = addMapsAndRules(b.conn, b.table, c)
 	if err == nil {
-		err = n.conn.flush()
+		err = b.conn.flush()
 	}
 	if err == nil {
 		return nil
 	}
 
-	n.conn.DelTable(n.table)
-	return errors.Join(fmt.Errorf("rules of table %s: %w", n.table.Name, err), n.conn.flush())
+	b.conn.DelTable(b.table)
+	return errors.Join(fmt.Errorf("rules of table %s: %w", b.table.Name, err), b.conn.flush())
 }
 
-func (*nft) Name() string { return "nft" }
+// Name returns "nft".
+func (*nftBackend) Name() string { return "nft" }
 
-func (n *nft) Attach(r Redirect) error { return n.attach(r, n.add, n.delete) }
+// Attach adds an element for the redirect to the map of its kind.
+func (b *nftBackend) Attach(r Redirect) error {
+	return b.addRedirect(r, b.addElement, b.deleteElement)
+}
 
-func (n *nft) Detach(r Redirect) error { return n.detach(r, n.delete) }
+// Detach deletes the redirect's element.
+func (b *nftBackend) Detach(r Redirect) error {
+	return b.removeRedirect(r, b.deleteElement)
+}
 
-func (n *nft) add(r Redirect) error {
-	m, element := n.maps.place(r)
-	if err := n.conn.SetAddElements(m, []nftables.SetElement{element}); err != nil {
+func (b *nftBackend) addElement(r Redirect) error {
+	m, element := b.maps.elementOf(r)
+	if err := b.conn.SetAddElements(m, []nftables.SetElement{element}); err != nil {
 		return fmt.Errorf("map element: %w", err)
 	}
-	if err := n.conn.flush(); err != nil {
+	if err := b.conn.flush(); err != nil {
 		return fmt.Errorf("map element: %w", err)
 	}
 	return nil
 }
 
-func (n *nft) delete(r Redirect) error {
-	m, element := n.maps.place(r)
-	if err := n.conn.SetDeleteElements(m, []nftables.SetElement{{Key: element.Key}}); err != nil {
+func (b *nftBackend) deleteElement(r Redirect) error {
+	m, element := b.maps.elementOf(r)
+	if err := b.conn.SetDeleteElements(m, []nftables.SetElement{{Key: element.Key}}); err != nil {
 		return fmt.Errorf("map element: %w", err)
 	}
-	if err := n.conn.flush(); err != nil {
+	if err := b.conn.flush(); err != nil {
 		return fmt.Errorf("map element: %w", err)
 	}
 	return nil
 }
 
-func (n *nft) Close() error { return n.close() }
+// Close deletes the table.
+func (b *nftBackend) Close() error { return b.close() }
 
-// remove deletes the table rather than leave that to the kernel, which does it
-// when the socket is really closed, and only where the table has an owner.
-func (n *nft) remove() error {
-	return n.end(func() error {
-		n.conn.DelTable(n.table)
-		err := n.conn.flush()
+// closeOnce deletes the table rather than leave that to the kernel, which does it
+// only for tables with an owner, and only some time after the socket was closed.
+func (b *nftBackend) closeOnce() error {
+	return b.closeWith(func() error {
+		b.conn.DelTable(b.table)
+		err := b.conn.flush()
 		if err != nil {
-			err = fmt.Errorf("delete table %s: %w", n.table.Name, err)
+			err = fmt.Errorf("delete table %s: %w", b.table.Name, err)
 		}
-		return errors.Join(err, n.conn.CloseLasting())
+		return errors.Join(err, b.conn.CloseLasting())
 	})
-}
-
-// nftMaps are the maps of one manager's table.
-type nftMaps struct{ incoming, outgoing, outgoing4, outgoing6 *nftables.Set }
-
-func newMaps(t *nftables.Table) nftMaps {
-	set := func(id uint32, name string, key nftables.SetDatatype) *nftables.Set {
-		return &nftables.Set{
-			Table: t, ID: id, Name: name, IsMap: true,
-			KeyType: key, DataType: nftables.TypeInetService, Concatenation: key.Bytes > 4,
-		}
-	}
-
-	return nftMaps{
-		incoming:  set(1, "incoming", nftables.TypeInetService),
-		outgoing:  set(2, "outgoing", nftables.TypeInetService),
-		outgoing4: set(3, "outgoing4", destination(nftables.TypeIPAddr)),
-		outgoing6: set(4, "outgoing6", destination(nftables.TypeIP6Addr)),
-	}
-}
-
-func (m nftMaps) all() []*nftables.Set {
-	return []*nftables.Set{m.incoming, m.outgoing, m.outgoing4, m.outgoing6}
-}
-
-// destination is the type of an address and a port together.
-func destination(address nftables.SetDatatype) nftables.SetDatatype {
-	return nftables.MustConcatSetType(address, nftables.TypeInetService)
-}
-
-// place is the map of a redirect, and its element there.
-func (m nftMaps) place(r Redirect) (*nftables.Set, nftables.SetElement) {
-	element := nftables.SetElement{Key: portBytes(r.Port), Val: portBytes(r.Listener), Comment: r.Holder}
-	switch address := r.Address.Unmap(); {
-	case r.Direction == Incoming:
-		return m.incoming, element
-	case address.Is4():
-		element.Key = destinationKey(address, r.Port)
-		return m.outgoing4, element
-	case address.Is6():
-		element.Key = destinationKey(address, r.Port)
-		return m.outgoing6, element
-	}
-
-	return m.outgoing, element
 }

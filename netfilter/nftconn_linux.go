@@ -12,15 +12,16 @@ import (
 )
 
 // tableOwner is NFT_TABLE_F_OWNER (linux/netfilter/nf_tables.h): the table goes
-// with the netlink socket that made it, and only that socket may change it.
-// Linux 5.12, commit 6001a930ce03 ("netfilter: nftables: introduce table ownership").
+// with the netlink socket that made it, and only that socket may change it. It
+// needs Linux 5.12, commit 6001a930ce03 ("netfilter: nftables: introduce table
+// ownership").
 const tableOwner = 0x2
 
-// nftTimeout bounds one exchange with the kernel, which answers at once.
+// nftTimeout limits one exchange with the kernel, which answers at once.
 const nftTimeout = 10 * time.Second
 
-// nftConn is one netlink socket, to which all that it sends belongs. It stays
-// in the network namespace of the thread that dialed it.
+// nftConn sends requests over one netlink socket, which owns the tables that it
+// makes. It stays in the network namespace of the thread that dialed it.
 type nftConn struct {
 	*nftables.Conn
 	socket *netlink.Conn
@@ -28,12 +29,12 @@ type nftConn struct {
 
 func dialNFT() (nftConn, error) {
 	var c nftConn
-	keep := func(socket *netlink.Conn) error {
+	keepSocket := func(socket *netlink.Conn) error {
 		c.socket = socket
 		return nil
 	}
 
-	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(keep))
+	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(keepSocket))
 	if err != nil {
 		return nftConn{}, fmt.Errorf("netlink: %w", err)
 	}
@@ -42,27 +43,27 @@ func dialNFT() (nftConn, error) {
 	return c, nil
 }
 
-// within gives one exchange its time.
-func (c nftConn) within(exchange func() error) error {
+// withTimeout runs one exchange with the kernel.
+func (c nftConn) withTimeout(exchange func() error) error {
 	if err := c.socket.SetDeadline(time.Now().Add(nftTimeout)); err != nil {
 		return err
 	}
 	return exchange()
 }
 
-func (c nftConn) flush() error { return c.within(c.Flush) }
+func (c nftConn) flush() error { return c.withTimeout(c.Flush) }
 
-// request is one change that the library cannot express.
-type request struct {
+// nftRequest describes a change that the library cannot express.
+type nftRequest struct {
 	operation uint16 // NFT_MSG_…
 	flags     netlink.HeaderFlags
 	family    nftables.TableFamily
 	attrs     []netlink.Attribute
 }
 
-// send makes the changes in one batch: all of them or none.
-func (c nftConn) send(requests ...request) error {
-	batch := []netlink.Message{batchMark(unix.NFNL_MSG_BATCH_BEGIN)}
+// sendBatch makes all of the changes or none.
+func (c nftConn) sendBatch(requests ...nftRequest) error {
+	batch := []netlink.Message{batchBoundary(unix.NFNL_MSG_BATCH_BEGIN)}
 	for _, r := range requests {
 		attrs, err := netlink.MarshalAttributes(r.attrs)
 		if err != nil {
@@ -74,17 +75,18 @@ func (c nftConn) send(requests ...request) error {
 				Type:  netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | r.operation),
 				Flags: netlink.Request | netlink.Acknowledge | r.flags,
 			},
-			Data: append(nfgenmsg(r.family, 0), attrs...),
+			Data: append(nfnetlinkHeader(r.family, 0), attrs...),
 		})
 	}
 
-	batch = append(batch, batchMark(unix.NFNL_MSG_BATCH_END))
-	return c.within(func() error { return c.exchange(batch, len(requests)) })
+	batch = append(batch, batchBoundary(unix.NFNL_MSG_BATCH_END))
+	return c.withTimeout(func() error { return c.sendAndReceive(batch, len(requests)) })
 }
 
-// exchange waits for the answers. The kernel answers each message of a batch
-// that it looked at, but a caller without the right to change gets one answer.
-func (c nftConn) exchange(batch []netlink.Message, answers int) error {
+// sendAndReceive sends a batch and reads the answers. The kernel answers every
+// message of a batch, unless the caller lacks the right to change anything: then
+// it answers once.
+func (c nftConn) sendAndReceive(batch []netlink.Message, answers int) error {
 	if _, err := c.socket.SendMessages(batch); err != nil {
 		return err
 	}
@@ -103,47 +105,60 @@ func (c nftConn) exchange(batch []netlink.Message, answers int) error {
 	return failed
 }
 
-func batchMark(kind uint16) netlink.Message {
+// batchBoundary returns the message that begins or ends a batch.
+func batchBoundary(kind uint16) netlink.Message {
 	return netlink.Message{
 		Header: netlink.Header{Type: netlink.HeaderType(kind), Flags: netlink.Request},
-		Data:   nfgenmsg(nftables.TableFamilyUnspecified, unix.NFNL_SUBSYS_NFTABLES),
+		Data:   nfnetlinkHeader(nftables.TableFamilyUnspecified, unix.NFNL_SUBSYS_NFTABLES),
 	}
 }
 
-// nfgenmsg is the header of every nfnetlink message (linux/netfilter/nfnetlink.h).
-func nfgenmsg(family nftables.TableFamily, resource uint16) []byte {
+// nfnetlinkHeader returns the struct nfgenmsg that every nfnetlink message begins
+// with (linux/netfilter/nfnetlink.h).
+func nfnetlinkHeader(family nftables.TableFamily, resource uint16) []byte {
 	return binary.BigEndian.AppendUint16([]byte{byte(family), unix.NFNETLINK_V0}, resource)
 }
 
-func tableName(name string) netlink.Attribute {
-	return netlink.Attribute{Type: unix.NFTA_TABLE_NAME, Data: append([]byte(name), 0)}
+// nameAttribute holds a name as the kernel wants it, with a NUL byte at the end.
+func nameAttribute(kind uint16, name string) netlink.Attribute {
+	return netlink.Attribute{Type: kind, Data: append([]byte(name), 0)}
 }
 
-// newTable makes a table that must not exist yet.
-func (c nftConn) newTable(t *nftables.Table, flags uint32) error { return c.send(makeTable(t, flags)) }
+// createTable creates a table that must not exist yet.
+func (c nftConn) createTable(t *nftables.Table, flags uint32) error {
+	return c.sendBatch(createTableRequest(t, flags))
+}
 
-// tryTable makes a table and takes it away in one.
+// tryTable creates a table and deletes it in the same batch, so that nobody sees it.
 func (c nftConn) tryTable(t *nftables.Table, flags uint32) error {
-	return c.send(makeTable(t, flags), request{
-		operation: unix.NFT_MSG_DELTABLE, family: t.Family, attrs: []netlink.Attribute{tableName(t.Name)},
+	return c.sendBatch(createTableRequest(t, flags), nftRequest{
+		operation: unix.NFT_MSG_DELTABLE,
+		family:    t.Family,
+		attrs:     []netlink.Attribute{nameAttribute(unix.NFTA_TABLE_NAME, t.Name)},
 	})
 }
 
-func makeTable(t *nftables.Table, flags uint32) request {
-	return request{
+func createTableRequest(t *nftables.Table, flags uint32) nftRequest {
+	return nftRequest{
 		operation: unix.NFT_MSG_NEWTABLE,
 		flags:     netlink.Create | netlink.Excl,
 		family:    t.Family,
 		attrs: []netlink.Attribute{
-			tableName(t.Name),
+			nameAttribute(unix.NFTA_TABLE_NAME, t.Name),
 			{Type: unix.NFTA_TABLE_FLAGS, Data: binary.BigEndian.AppendUint32(nil, flags)},
 		},
 	}
 }
 
-// owned reports whether a table that was listed has an owner. The library reads
-// the flags, which are in network byte order, in the host's.
-func owned(t *nftables.Table) bool {
+// hasOwner reports whether a table from a listing has an owner. The kernel sends
+// the flags in network byte order, but the library reads them in the host's.
+func hasOwner(t *nftables.Table) bool {
 	wire := binary.NativeEndian.AppendUint32(nil, t.Flags)
 	return binary.BigEndian.Uint32(wire)&tableOwner != 0
+}
+
+// meansNoTableOwners reports whether a kernel that does not know tableOwner
+// refuses a table with such an error.
+func meansNoTableOwners(err error) bool {
+	return errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL)
 }

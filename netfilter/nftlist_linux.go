@@ -1,31 +1,29 @@
 package netfilter
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"github.com/google/nftables"
 )
 
-// tables are the tables that carry a manager's id.
-func (n *neighbours) tables() ([]*nftables.Table, error) {
-	all, err := n.listTables(nftables.TableFamilyINet)
-	return slices.DeleteFunc(all, func(t *nftables.Table) bool {
-		_, ours := tableID(t.Name)
+// listManagerTables returns the tables of all managers.
+func (k *kernelState) listManagerTables() ([]*nftables.Table, error) {
+	tables, err := k.listTables(nftables.TableFamilyINet)
+	return slices.DeleteFunc(tables, func(t *nftables.Table) bool {
+		_, ours := parseTableName(t.Name)
 		return !ours
 	}), err
 }
 
-func (n *neighbours) listTables(family nftables.TableFamily) (tables []*nftables.Table, err error) {
-	if n.nft == nil {
+func (k *kernelState) listTables(family nftables.TableFamily) (tables []*nftables.Table, err error) {
+	if k.nft == nil {
 		return nil, nil
 	}
 
-	err = n.nft.within(func() error {
-		tables, err = n.nft.ListTablesOfFamily(family)
+	err = k.nft.withTimeout(func() error {
+		tables, err = k.nft.ListTablesOfFamily(family)
 		return err
 	})
 	if err != nil {
@@ -35,105 +33,86 @@ func (n *neighbours) listTables(family nftables.TableFamily) (tables []*nftables
 	return tables, nil
 }
 
-func (n *neighbours) hasTable(family nftables.TableFamily, name string) (bool, error) {
-	tables, err := n.listTables(family)
+func (k *kernelState) hasTable(family nftables.TableFamily, name string) (bool, error) {
+	tables, err := k.listTables(family)
 	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == name }), err
 }
 
-func (n *neighbours) tableClaims(but string) ([]Redirect, error) {
-	tables, err := n.tables()
+// listNFTRedirects returns the nft redirects of all managers except one.
+func (k *kernelState) listNFTRedirects(exceptID string) ([]Redirect, error) {
+	tables, err := k.listManagerTables()
 	if err != nil {
 		return nil, err
 	}
 
-	var out []Redirect
+	var redirects []Redirect
 	for _, t := range tables {
-		if id, _ := tableID(t.Name); id == but {
+		if id, _ := parseTableName(t.Name); id == exceptID {
 			continue
 		}
-		claims, err := n.claimsOf(t)
+
+		inTable, err := k.readRedirects(t)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, claims...)
+
+		redirects = append(redirects, inTable...)
 	}
 
-	return out, nil
+	return redirects, nil
 }
 
-// claimsOf reads the maps of a table. The table may go at any moment, which the
-// library's error does not tell; then there are no claims.
-func (n *neighbours) claimsOf(t *nftables.Table) ([]Redirect, error) {
-	var out []Redirect
+// readRedirects reads the maps of a table. The table may vanish at any moment, and
+// the library's error does not tell that from other failures. A table that has
+// vanished has no redirects.
+func (k *kernelState) readRedirects(t *nftables.Table) ([]Redirect, error) {
+	var redirects []Redirect
 	maps := newMaps(t)
 	for _, m := range maps.all() {
-		elements, failed := n.elements(m)
+		elements, failed := k.listElements(m)
 		if failed != nil {
-			there, err := n.hasTable(t.Family, t.Name)
-			if there || err != nil {
+			exists, err := k.hasTable(t.Family, t.Name)
+			if exists || err != nil {
 				return nil, errors.Join(failed, err)
 			}
 			return nil, nil
 		}
 
 		for _, e := range elements {
-			out = append(out, maps.claims(m, e)...)
+			if r, ok := maps.redirectOf(m, e); ok {
+				redirects = append(redirects, r)
+			}
 		}
 	}
 
-	return out, nil
+	return redirects, nil
 }
 
-func (n *neighbours) elements(m *nftables.Set) (elements []nftables.SetElement, err error) {
-	err = n.nft.within(func() error {
-		elements, err = n.nft.GetSetElements(m)
+func (k *kernelState) listElements(m *nftables.Set) (elements []nftables.SetElement, err error) {
+	err = k.nft.withTimeout(func() error {
+		elements, err = k.nft.GetSetElements(m)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("map %s of table %s: %w", m.Name, m.Table.Name, err)
 	}
+
 	return elements, nil
 }
 
-// claims is place the other way round: one redirect, or none for an element
-// that we did not write.
-func (m nftMaps) claims(from *nftables.Set, e nftables.SetElement) []Redirect {
-	if uint32(len(e.Key)) != from.KeyType.Bytes || len(e.Val) < 2 {
-		return nil
-	}
-
-	r := Redirect{
-		Direction: Outgoing,
-		Listener:  binary.BigEndian.Uint16(e.Val),
-		Holder:    ruleComment(e.Comment),
-	}
-	key := e.Key
-	switch from {
-	case m.incoming:
-		r.Direction = Incoming
-	case m.outgoing4, m.outgoing6:
-		length := len(key) - 4
-		r.Address, _ = netip.AddrFromSlice(key[:length])
-		key = key[length:]
-	}
-
-	r.Port = binary.BigEndian.Uint16(key)
-	return []Redirect{r}
-}
-
-// sweepTables removes tables of dead managers. One that has an owner is never
-// a dead one's.
-func (n *neighbours) sweepTables(own string) error {
-	tables, err := n.tables()
+// sweepDeadTables deletes the tables of dead managers, as sweepDeadManagers does.
+// It skips tables with an owner, since the kernel deletes those with the manager.
+func (k *kernelState) sweepDeadTables(ownID string) error {
+	tables, err := k.listManagerTables()
 	for _, t := range tables {
-		if owned(t) {
+		if hasOwner(t) {
 			continue
 		}
 
-		id, _ := tableID(t.Name)
-		err = errors.Join(err, ifDead(id, own, func() error {
-			n.nft.DelTable(t)
-			if err := n.nft.flush(); err != nil {
+		id, _ := parseTableName(t.Name)
+		err = errors.Join(err, withDeadID(id, ownID, func() error {
+			k.nft.DelTable(t)
+			if err := k.nft.flush(); err != nil {
 				return fmt.Errorf("stale table %s: %w", t.Name, err)
 			}
 			return nil

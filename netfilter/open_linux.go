@@ -5,39 +5,43 @@ import (
 	"fmt"
 )
 
-// Open returns the back end of that name: "nft", "iptables", or "auto", which is
-// nft, else iptables; the error then has both reasons. The caller closes it.
+// Open opens the back end of that name: "nft", "iptables", or "auto", which tries
+// nft and then iptables, and fails with both reasons. The caller closes it.
 //
-// It first takes the id for this process, by an abstract UNIX socket in the
-// network namespace that goes with the process, and fails while another has it.
-// By the same socket it knows which managers are dead, and sweeps what they
-// left: chains of the iptables back end, and tables of kernels before 5.12. On
-// later ones the table goes with the process, however that ends.
+// Open locks the id for this process, and fails while another process has it.
+// The lock is an abstract UNIX socket in the network namespace, and goes with the
+// process. It also shows which managers have died: Open sweeps what those left
+// behind, which is chains of the iptables back end, and tables on kernels before
+// 5.12. Later kernels remove the table together with the process, however that
+// ends.
 //
-// nft needs Linux 5.6 (NAT in family inet, and concatenations). iptables needs
-// the program; iptables-nft leaves no trace, but iptables-legacy leaves the
-// kernel's empty nat table in the namespace, and needs CAP_NET_RAW and a writable
-// /run/xtables.lock (or XTABLES_LOCKFILE).
+// nft needs Linux 5.6, for NAT in family inet and for concatenations. iptables
+// needs the program. Of its variants, iptables-nft leaves no trace;
+// iptables-legacy leaves the kernel's empty nat table in the namespace, and needs
+// CAP_NET_RAW and a writable /run/xtables.lock (or XTABLES_LOCKFILE).
 func Open(name string, c Config) (Backend, error) {
-	b, err := openAs(name, c, options{tableFlags: tableOwner})
+	b, err := openVariant(name, c, backendVariant{tableFlags: tableOwner})
 	if err != nil {
 		return nil, fmt.Errorf("netfilter: %w", err)
 	}
 	return b, nil
 }
 
-// options are what only tests choose.
-type options struct {
+// backendVariant selects what only tests choose, so that they cover other
+// machines than the one they run on.
+type backendVariant struct {
+	// tableFlags are the flags of the nft table. Without tableOwner, the back end
+	// behaves as on kernels before 5.12.
 	tableFlags uint32
-	// variant is "nft" or "legacy"; empty is what the machine prefers.
-	variant string
+	// iptables is "nft" or "legacy", or empty for the machine's preferred program.
+	iptables string
 }
 
-func openAs(name string, c Config, o options) (Backend, error) {
+func openVariant(name string, c Config, v backendVariant) (Backend, error) {
 	if name != "auto" && name != "nft" && name != "iptables" {
-		return nil, fmt.Errorf("no back end %q: want auto, nft or iptables", name)
+		return nil, fmt.Errorf("unknown back end %q: want auto, nft or iptables", name)
 	}
-	if err := c.check(); err != nil {
+	if err := c.validate(); err != nil {
 		return nil, err
 	}
 
@@ -46,38 +50,40 @@ func openAs(name string, c Config, o options) (Backend, error) {
 		return nil, err
 	}
 
-	b, err := openBackend(name, c, o, l)
+	b, err := openBackend(name, c, v, l)
 	if err != nil {
-		return nil, l.end(func() error { return err })
+		return nil, l.closeWith(func() error { return err })
 	}
 
 	return b, nil
 }
 
+// openLedger locks the id and sweeps what dead managers left, among them an
+// earlier manager of the same id.
 func openLedger(id string) (*ledger, error) {
-	claimed, err := claimID(id)
+	lock, err := lockID(id)
 	if err != nil {
 		return nil, err
 	}
 
-	others, err := findNeighbours()
+	kernel, err := openKernelState()
 	if err != nil {
-		claimed.release()
+		lock.release()
 		return nil, err
 	}
 
-	l := &ledger{id: id, alive: claimed, others: others, entries: map[key]Redirect{}}
-	if err := others.sweep(id); err != nil {
-		return nil, l.end(func() error { return fmt.Errorf("sweep: %w", err) })
+	l := &ledger{id: id, lock: lock, kernel: kernel, attached: map[redirectKey]Redirect{}}
+	if err := kernel.sweepDeadManagers(id); err != nil {
+		return nil, l.closeWith(func() error { return fmt.Errorf("sweep: %w", err) })
 	}
 
 	return l, nil
 }
 
-func openBackend(name string, c Config, o options, l *ledger) (Backend, error) {
+func openBackend(name string, c Config, v backendVariant, l *ledger) (Backend, error) {
 	var nftErr, iptablesErr error
 	if name != "iptables" {
-		b, err := openNFT(c, l, o.tableFlags)
+		b, err := openNFT(c, l, v.tableFlags)
 		if err == nil {
 			return b, nil
 		}
@@ -85,7 +91,7 @@ func openBackend(name string, c Config, o options, l *ledger) (Backend, error) {
 	}
 
 	if name != "nft" {
-		b, err := openIPTables(c, l, o.variant)
+		b, err := openIPTables(c, l, v.iptables)
 		if err == nil {
 			return b, nil
 		}

@@ -1,18 +1,17 @@
 package netfilter
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/google/nftables"
-	"golang.org/x/sys/unix"
 )
 
-// Probe asks the kernel what it can do for a manager of this id, in this network
-// namespace: it makes an empty table and takes it away in the same batch, which
-// nobody else ever sees. owner says that the kernel would take a table away with
-// its manager (5.12). An error is why there is no nftables for this process.
-func Probe(id string) (owner bool, err error) {
+// ProbeNFT asks the kernel whether a manager of this id can use nftables in this
+// network namespace. It creates an empty table and deletes it in the same batch,
+// so that nobody ever sees it. hasOwner reports whether the kernel would delete a
+// table together with its manager (5.12). An error says why there is no nftables
+// for this process.
+func ProbeNFT(id string) (hasOwner bool, err error) {
 	conn, err := dialNFT()
 	if err != nil {
 		return false, err
@@ -24,7 +23,8 @@ func Probe(id string) (owner bool, err error) {
 	if err == nil {
 		return true, nil
 	}
-	if knowsNoOwner(err) {
+
+	if meansNoTableOwners(err) {
 		err = conn.tryTable(table, 0)
 	}
 	if err != nil {
@@ -32,9 +32,4 @@ func Probe(id string) (owner bool, err error) {
 	}
 
 	return false, nil
-}
-
-// knowsNoOwner reports whether a kernel refused a table for its flag.
-func knowsNoOwner(err error) bool {
-	return errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL)
 }

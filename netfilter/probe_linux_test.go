@@ -17,7 +17,7 @@ func TestProbe(t *testing.T) {
 	before := ns.Run(t, "nft", "-j", "list", "ruleset")
 	var owner bool
 	err := ns.Do(func() (err error) {
-		owner, err = Probe("0a1b2c3d")
+		owner, err = ProbeNFT("0a1b2c3d")
 		return err
 	})
 	if err != nil {
@@ -59,7 +59,7 @@ func TestProbeDenied(t *testing.T) {
 			return err
 		}
 
-		_, err := Probe("0a1b2c3d")
+		_, err := ProbeNFT("0a1b2c3d")
 		return errors.Join(errNotThat(err), unix.Capset(&none, &old[0]))
 	})
 	if err != nil {

@@ -30,7 +30,7 @@ func hold(name string) int {
 			continue
 		}
 
-		backend, err := openAs(b.backend, testConfig("dead"), b.options)
+		backend, err := openVariant(b.backend, testConfig("dead"), b.variant)
 		if err == nil {
 			err = backend.Attach(in(appPort))
 		}
@@ -90,7 +90,7 @@ func TestKilled(t *testing.T) {
 		first := b.list(t, pod)
 		holder := startHolder(t, b)
 		expect(t, outside, 0, "10.1.0.2:8080", "redirected from 10.1.0.2:8080")
-		if b.options.tableFlags == tableOwner {
+		if b.variant.tableFlags == tableOwner {
 			refusedToOthers(t)
 		}
 		if err := holder.Process.Signal(unix.SIGKILL); err != nil {
@@ -98,13 +98,13 @@ func TestKilled(t *testing.T) {
 		}
 
 		_ = holder.Wait()
-		if b.options.tableFlags == tableOwner {
+		if b.variant.tableFlags == tableOwner {
 			eventually(t, "table gone", func() bool { return b.list(t, pod) == first })
 			expect(t, outside, 0, "10.1.0.2:8080", "app")
 		}
 
 		// Whichever back end comes next sweeps.
-		next, err := openAs("nft", testConfig("next"), options{tableFlags: tableOwner})
+		next, err := openVariant("nft", testConfig("next"), backendVariant{tableFlags: tableOwner})
 		if err != nil {
 			t.Fatalf("open after kill -9 = %v", err)
 		}

@@ -109,7 +109,7 @@ func newServer(streams applets.Streams, opts options) (*redirectserver.Server, w
 
 // probe says what the kernel has for redirects.
 func probe(id string) string {
-	switch owner, err := netfilter.Probe(id); {
+	switch owner, err := netfilter.ProbeNFT(id); {
 	case err != nil:
 		return err.Error()
 	case owner:

@@ -96,13 +96,13 @@ func (t *table) ready(name string) error {
 		return nil
 	}
 
-	mesh, err := netfilter.Mesh()
+	mesh, err := netfilter.DetectMesh()
 	if err != nil {
 		t.log.Warn("look for a service mesh", "err", err)
 	}
 
 	t.reserve.give()
-	t.backend, err = t.open(name, netfilter.Config{ID: t.id, Mark: Mark, Spare: spared(), LoopbackOnly: mesh != ""})
+	t.backend, err = t.open(name, netfilter.Config{ID: t.id, Mark: Mark, Exclude: spared(), LoopbackOnly: mesh != ""})
 	if err != nil {
 		t.backend = nil
 		t.reserve.take()

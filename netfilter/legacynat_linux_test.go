@@ -17,12 +17,12 @@ func TestLegacyChains(t *testing.T) {
 			needTools(t, [][]string{{program}})
 			ns := netnstest.New(t)
 			ns.Enter(t)
-			l := legacyOf(family)
-			if got, err := l.chains(); err != nil || got != nil {
-				t.Errorf("chains() without a table = %q, %v, want none", got, err)
+			l := legacyNATOf(family)
+			if got, err := l.listChains(); err != nil || got != nil {
+				t.Errorf("listChains() without a table = %q, %v, want none", got, err)
 			}
-			if there, err := l.hasNAT(); err != nil || there {
-				t.Errorf("hasNAT() after chains() = %v, %v, want that asking made none", there, err)
+			if there, err := l.exists(); err != nil || there {
+				t.Errorf("exists() after listChains() = %v, %v, want that asking made none", there, err)
 			}
 
 			want := []string{"ISTIO_INBOUND", "KDIAG-abcdefghijkl-OUT"}
@@ -31,8 +31,8 @@ func TestLegacyChains(t *testing.T) {
 				ns.Run(t, program, "-t", "nat", "-A", chain, "-p", "tcp", "--dport", "80", "-j", "REDIRECT", "--to-ports", "81")
 			}
 
-			if got, err := l.chains(); err != nil || !slices.Equal(got, want) {
-				t.Errorf("chains() = %q, %v, want %q", got, err, want)
+			if got, err := l.listChains(); err != nil || !slices.Equal(got, want) {
+				t.Errorf("listChains() = %q, %v, want %q", got, err, want)
 			}
 		})
 	}
@@ -41,7 +41,7 @@ func TestLegacyChains(t *testing.T) {
 func FuzzLegacyChains(f *testing.F) {
 	f.Add(make([]byte, 300))
 	f.Fuzz(func(_ *testing.T, entries []byte) {
-		legacyOf(nftables.TableFamilyIPv4).chainNames(entries)
-		legacyOf(nftables.TableFamilyIPv6).chainNames(entries)
+		legacyNATOf(nftables.TableFamilyIPv4).parseChainNames(entries)
+		legacyNATOf(nftables.TableFamilyIPv6).parseChainNames(entries)
 	})
 }
