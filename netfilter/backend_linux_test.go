@@ -6,36 +6,38 @@ import (
 	"net/netip"
 	"os/exec"
 	"regexp"
-
-	"kdiag/netfilter/netnstest"
-
 	"strings"
 	"testing"
+
+	"kdiag/netfilter/netnstest"
 )
 
-// testBackend is a back end as a test opens it, and the listing that is its oracle.
+// testBackend names a back end, its variant, and the commands that list what it put
+// into the kernel.
 type testBackend struct {
 	name    string
 	backend string
 	variant backendVariant
-	dump    [][]string
+	listing [][]string
 }
 
 func testBackends() []testBackend {
 	return []testBackend{
 		{"nft", "nft", backendVariant{tableFlags: tableOwner}, [][]string{{"nft", "list", "ruleset"}}},
 		{"nft without owner", "nft", backendVariant{}, [][]string{{"nft", "list", "ruleset"}}},
-		{"iptables-nft", "iptables", backendVariant{iptables: "nft"}, [][]string{{"iptables-nft-save"}, {"ip6tables-nft-save"}, {"nft", "list", "ruleset"}}},
-		{"iptables-legacy", "iptables", backendVariant{iptables: "legacy"}, [][]string{{"iptables-legacy-save", "-t", "nat"}, {"ip6tables-legacy-save", "-t", "nat"}}},
+		{"iptables-nft", "iptables", backendVariant{iptables: "nft"},
+			[][]string{{"iptables-nft-save"}, {"ip6tables-nft-save"}, {"nft", "list", "ruleset"}}},
+		{"iptables-legacy", "iptables", backendVariant{iptables: "legacy"},
+			[][]string{{"iptables-legacy-save", "-t", "nat"}, {"ip6tables-legacy-save", "-t", "nat"}}},
 	}
 }
 
-// eachBackend runs a test with each back end, in a pod of its own.
+// eachBackend runs a test with each back end, each time in a new pod.
 func eachBackend(t *testing.T, test func(t *testing.T, b testBackend, pod, outside namespace)) {
 	for _, b := range testBackends() {
 		t.Run(b.name, func(t *testing.T) {
 			netnstest.NeedRoot(t)
-			needTools(t, b.dump)
+			needTools(t, b.listing)
 			pod, outside := newPod(t)
 			test(t, b, pod, outside)
 		})
@@ -53,7 +55,7 @@ func needTools(t *testing.T, commands [][]string) {
 
 func testConfig(id string) Config { return Config{ID: id, Mark: testMark} }
 
-// open opens the back end, and closes it at the test's end.
+// open opens the back end and closes it when the test ends.
 func (b testBackend) open(t *testing.T, c Config) Backend {
 	t.Helper()
 	got, err := openVariant(b.backend, c, b.variant)
@@ -70,19 +72,21 @@ func (b testBackend) open(t *testing.T, c Config) Backend {
 	return got
 }
 
-func (b testBackend) list(t *testing.T, pod namespace) string {
+func (b testBackend) listRules(t *testing.T, pod namespace) string {
 	t.Helper()
 	var out strings.Builder
-	for _, command := range b.dump {
+	for _, command := range b.listing {
 		out.WriteString(pod.Run(t, command...))
 	}
-	// The time of the listing, and counters.
+
+	// Listings carry their time and counters, which change.
 	text := regexp.MustCompile(`(?m)^#.*\n|\[\d+:\d+\]|packets \d+ bytes \d+`).ReplaceAllString(out.String(), "")
-	// Another version's way to write the same.
+
+	// Versions of nft differ in how they write this.
 	return strings.ReplaceAll(text, "tcp flags & (fin | syn | rst | ack) == syn ", "tcp flags syn / fin,syn,rst,ack ")
 }
 
-func attach(t *testing.T, b Backend, redirects ...Redirect) {
+func attachAll(t *testing.T, b Backend, redirects ...Redirect) {
 	t.Helper()
 	for _, r := range redirects {
 		if err := b.Attach(r); err != nil {
@@ -91,11 +95,11 @@ func attach(t *testing.T, b Backend, redirects ...Redirect) {
 	}
 }
 
-func in(port uint16) Redirect {
+func incoming(port uint16) Redirect {
 	return Redirect{Direction: Incoming, Port: port, Listener: listener, Holder: `it's "me" \o/`}
 }
 
-func out(port uint16, address string) Redirect {
+func outgoing(port uint16, address string) Redirect {
 	r := Redirect{Direction: Outgoing, Port: port, Listener: listener, Holder: "alice@laptop"}
 	if address != "" {
 		r.Address = netip.MustParseAddr(address)
@@ -105,7 +109,7 @@ func out(port uint16, address string) Redirect {
 
 func TestListing(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b testBackend, pod, _ namespace) {
-		first := b.list(t, pod)
+		first := b.listRules(t, pod)
 		c := testConfig("abc1")
 		c.Exclude = []netip.AddrPort{netip.MustParseAddrPort("10.1.0.1:53"), netip.MustParseAddrPort("[fd00:1::1]:53")}
 		backend := b.open(t, c)
@@ -113,9 +117,10 @@ func TestListing(t *testing.T) {
 			t.Errorf("Name() = %q, want %q", got, b.backend)
 		}
 
-		attach(t, backend, in(appPort), out(53, ""), out(53, other4), out(53, other6))
-		listing := b.list(t, pod)
-		for _, want := range wantListed(b) {
+		attachAll(t, backend, incoming(appPort), outgoing(53, ""), outgoing(53, other4), outgoing(53, other6))
+
+		listing := b.listRules(t, pod)
+		for _, want := range wantListing(b) {
 			if !strings.Contains(listing, want) {
 				t.Errorf("listing has no %q:\n%s", want, listing)
 			}
@@ -124,16 +129,16 @@ func TestListing(t *testing.T) {
 		if err := backend.Close(); err != nil {
 			t.Errorf("Close = %v", err)
 		}
-		if got := b.list(t, pod); got != first {
+		if got := b.listRules(t, pod); got != first {
 			t.Errorf("listing after Close =\n%s\nwant\n%s", got, first)
 		}
-		if err := backend.Attach(in(appPort)); !errors.Is(err, errClosed) {
+		if err := backend.Attach(incoming(appPort)); !errors.Is(err, errClosed) {
 			t.Errorf("Attach after Close = %v, want %v", err, errClosed)
 		}
 	})
 }
 
-func wantListed(b testBackend) []string {
+func wantListing(b testBackend) []string {
 	if b.backend == "iptables" {
 		return []string{
 			"-A PREROUTING ! -i lo -p tcp -j KDIAG-abc1-IN",
@@ -174,33 +179,36 @@ func wantListed(b testBackend) []string {
 
 func TestIncoming(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b testBackend, pod, outside namespace) {
-		serve(t, pod, appPort, says("app"))
-		serve(t, pod, listener, original)
+		startServer(t, pod, appPort, greetWith("app"))
+		startServer(t, pod, listener, greetWithDestination)
 		backend := b.open(t, testConfig("abc1"))
-		attach(t, backend, in(appPort))
+		attachAll(t, backend, incoming(appPort))
+
 		for _, to := range []string{"10.1.0.2:8080", "[fd00:1::2]:8080"} {
-			expect(t, outside, 0, to, "redirected from "+to)
-			expect(t, pod, 0, to, "redirected from "+to)
-			expect(t, pod, testMark, to, "app")
+			wantGreeting(t, outside, 0, to, "redirected from "+to)
+			wantGreeting(t, pod, 0, to, "redirected from "+to)
+			wantGreeting(t, pod, testMark, to, "app")
 		}
 
 		for _, to := range []string{"127.0.0.1:8080", "[::1]:8080"} {
-			expect(t, pod, 0, to, "redirected from "+to)
-			expect(t, pod, testMark, to, "app")
+			wantGreeting(t, pod, 0, to, "redirected from "+to)
+			wantGreeting(t, pod, testMark, to, "app")
 		}
 
 		for _, to := range []string{"10.1.0.2:15001", "[fd00:1::2]:15001"} {
-			expect(t, outside, 0, to, "not redirected")
+			wantGreeting(t, outside, 0, to, "not redirected")
 		}
 
-		expect(t, pod, 0, "127.0.0.1:15001", "not redirected")
-		if err := backend.Detach(in(appPort)); err != nil {
+		wantGreeting(t, pod, 0, "127.0.0.1:15001", "not redirected")
+
+		if err := backend.Detach(incoming(appPort)); err != nil {
 			t.Fatalf("Detach = %v", err)
 		}
 
-		expect(t, outside, 0, "10.1.0.2:8080", "app")
-		expect(t, pod, 0, "[::1]:8080", "app")
-		if err := backend.Detach(in(appPort)); !errors.Is(err, errNotAttached) {
+		wantGreeting(t, outside, 0, "10.1.0.2:8080", "app")
+		wantGreeting(t, pod, 0, "[::1]:8080", "app")
+
+		if err := backend.Detach(incoming(appPort)); !errors.Is(err, errNotAttached) {
 			t.Errorf("second Detach = %v, want %v", err, errNotAttached)
 		}
 	})
@@ -208,19 +216,21 @@ func TestIncoming(t *testing.T) {
 
 func TestOutgoing(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b testBackend, pod, outside namespace) {
-		serve(t, outside, 5432, says("outside"))
-		serve(t, outside, 5433, says("outside"))
-		serve(t, pod, 5432, says("app"))
-		serve(t, pod, listener, original)
-		serve(t, pod, listener+1, func(c net.Conn) string { return "by address " + original(c) })
+		startServer(t, outside, 5432, greetWith("outside"))
+		startServer(t, outside, 5433, greetWith("outside"))
+		startServer(t, pod, 5432, greetWith("app"))
+		startServer(t, pod, listener, greetWithDestination)
+		startServer(t, pod, listener+1, func(c net.Conn) string { return "by address " + greetWithDestination(c) })
+
 		c := testConfig("abc1")
 		c.Exclude = []netip.AddrPort{netip.MustParseAddrPort("10.1.0.1:5432"), netip.MustParseAddrPort("[fd00:1::1]:5432")}
 		backend := b.open(t, c)
-		byAddress4, byAddress6 := out(5433, other4), out(5433, other6)
+		byAddress4, byAddress6 := outgoing(5433, other4), outgoing(5433, other6)
 		byAddress4.Listener, byAddress6.Listener = listener+1, listener+1
-		attach(t, backend, out(5432, ""), byAddress4, byAddress6)
+		attachAll(t, backend, outgoing(5432, ""), byAddress4, byAddress6)
+
 		for to, want := range map[string]string{
-			"10.1.0.1:5432":    "outside", // spare
+			"10.1.0.1:5432":    "outside", // excluded
 			"[fd00:1::1]:5432": "outside",
 			"10.1.0.3:5432":    "redirected from 10.1.0.3:5432",
 			"[fd00:1::3]:5432": "redirected from [fd00:1::3]:5432",
@@ -232,44 +242,50 @@ func TestOutgoing(t *testing.T) {
 			"10.1.0.2:5432":    "app",
 			"[fd00:1::2]:5432": "app",
 		} {
-			expect(t, pod, 0, to, want)
+			wantGreeting(t, pod, 0, to, want)
 		}
 
-		expect(t, outside, 0, "10.1.0.2:5432", "app")
-		expect(t, pod, testMark, "10.1.0.3:5432", "outside")
-		expect(t, pod, testMark, "[fd00:1::3]:5433", "outside")
+		wantGreeting(t, outside, 0, "10.1.0.2:5432", "app")
+		wantGreeting(t, pod, testMark, "10.1.0.3:5432", "outside")
+		wantGreeting(t, pod, testMark, "[fd00:1::3]:5433", "outside")
 
-		// Both kinds for one port; that with an address goes first, spared or not.
-		both := out(5432, outside4)
+		// A port can have both kinds. The one with an address goes first, even for an
+		// excluded destination.
+		both := outgoing(5432, outside4)
 		both.Listener = listener + 1
-		attach(t, backend, both)
-		expect(t, pod, 0, "10.1.0.1:5432", "by address redirected from 10.1.0.1:5432")
-		expect(t, pod, 0, "10.1.0.3:5432", "redirected from 10.1.0.3:5432")
+		attachAll(t, backend, both)
+		wantGreeting(t, pod, 0, "10.1.0.1:5432", "by address redirected from 10.1.0.1:5432")
+		wantGreeting(t, pod, 0, "10.1.0.3:5432", "redirected from 10.1.0.3:5432")
 	})
 }
 
-// TestLiveConnections: those that were there before live through Attach, and
-// redirected ones through Detach.
+// TestLiveConnections checks that Attach breaks no connection from before it, and
+// that Detach breaks no redirected one.
 func TestLiveConnections(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b testBackend, pod, outside namespace) {
-		serve(t, pod, appPort, says("app"))
-		serve(t, pod, listener, original)
-		before := many(t, outside, "app")
+		startServer(t, pod, appPort, greetWith("app"))
+		startServer(t, pod, listener, greetWithDestination)
+
+		before := dialMany(t, outside, "app")
 		backend := b.open(t, testConfig("abc1"))
-		attach(t, backend, in(appPort))
-		allLive(t, "after Attach", before)
-		redirected := many(t, outside, "redirected from")
-		allLive(t, "redirected", redirected)
-		if err := backend.Detach(in(appPort)); err != nil {
+		attachAll(t, backend, incoming(appPort))
+		wantAlive(t, "after Attach", before)
+
+		redirected := dialMany(t, outside, "redirected from")
+		wantAlive(t, "redirected", redirected)
+
+		if err := backend.Detach(incoming(appPort)); err != nil {
 			t.Fatalf("Detach = %v", err)
 		}
 
-		allLive(t, "after Detach", redirected)
-		allLive(t, "after Detach", before)
-		expect(t, outside, 0, "10.1.0.2:8080", "app")
+		wantAlive(t, "after Detach", redirected)
+		wantAlive(t, "after Detach", before)
+		wantGreeting(t, outside, 0, "10.1.0.2:8080", "app")
 	})
 }
 
+// TestHeld checks that no redirect is attached twice, neither by one manager nor by
+// two with different back ends.
 func TestHeld(t *testing.T) {
 	for _, second := range testBackends() {
 		if second.name == "nft without owner" {
@@ -277,15 +293,15 @@ func TestHeld(t *testing.T) {
 		}
 
 		eachBackend(t, func(t *testing.T, b testBackend, _, _ namespace) {
-			needTools(t, second.dump)
+			needTools(t, second.listing)
 			one, two := b.open(t, testConfig("one")), second.open(t, testConfig("two"))
-			attach(t, one, in(appPort), out(53, other4), out(53, other6), out(53, ""))
-			for _, r := range []Redirect{in(appPort), out(53, other4), out(53, other6), out(53, "")} {
+			attachAll(t, one, incoming(appPort), outgoing(53, other4), outgoing(53, other6), outgoing(53, ""))
+			for _, r := range []Redirect{incoming(appPort), outgoing(53, other4), outgoing(53, other6), outgoing(53, "")} {
 				wantHeld(t, one, r)
 				wantHeld(t, two, r)
 			}
 
-			attach(t, two, in(appPort+1), out(54, ""), out(53, outside4), out(appPort, ""))
+			attachAll(t, two, incoming(appPort+1), outgoing(54, ""), outgoing(53, outside4), outgoing(appPort, ""))
 			for _, r := range []Redirect{
 				{Direction: Incoming, Port: listener, Listener: listener + 1, Holder: "a listener's port"},
 				{Direction: Incoming, Port: 99, Listener: appPort, Holder: "a redirected listener"},
@@ -295,11 +311,10 @@ func TestHeld(t *testing.T) {
 				}
 			}
 
-			if err := one.Detach(in(appPort)); err != nil {
+			if err := one.Detach(incoming(appPort)); err != nil {
 				t.Errorf("Detach = %v", err)
 			}
-
-			attach(t, two, in(appPort))
+			attachAll(t, two, incoming(appPort))
 		})
 	}
 }
@@ -314,7 +329,7 @@ func wantHeld(t *testing.T, b Backend, r Redirect) {
 	}
 }
 
-// TestSameID: no two of one id live in a namespace.
+// TestSameID checks that no two managers of a namespace have the same id.
 func TestSameID(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b testBackend, _, _ namespace) {
 		first := b.open(t, testConfig("one"))

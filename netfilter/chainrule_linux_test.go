@@ -27,7 +27,7 @@ func TestSplitWords(t *testing.T) {
 	}
 }
 
-func TestClaim(t *testing.T) {
+func TestParseRedirect(t *testing.T) {
 	for line, want := range map[string]Redirect{
 		`-A KDIAG-a1-IN -p tcp -m tcp --dport 80 --tcp-flags FIN,SYN,RST,ACK SYN -m comment --comment "a b" -j REDIRECT --to-ports 15001`: {
 			Direction: Incoming, Port: 80, Listener: 15001, Holder: "a b",
@@ -41,7 +41,7 @@ func TestClaim(t *testing.T) {
 	} {
 		r, _ := parseRule(line)
 		if got, ok := r.parseRedirect(); !ok || got != want {
-			t.Errorf("claim of %q = %+v, %v, want %+v", line, got, ok, want)
+			t.Errorf("parseRedirect of %q = %+v, %v, want %+v", line, got, ok, want)
 		}
 	}
 
@@ -52,12 +52,12 @@ func TestClaim(t *testing.T) {
 	} {
 		r, _ := parseRule(line)
 		if got, ok := r.parseRedirect(); ok {
-			t.Errorf("claim of %q = %+v, want none", line, got)
+			t.Errorf("parseRedirect of %q = %+v, want none", line, got)
 		}
 	}
 }
 
-func TestChainID(t *testing.T) {
+func TestParseChainName(t *testing.T) {
 	for _, d := range []Direction{Incoming, Outgoing} {
 		name := map[Direction]string{Incoming: incomingChain("abcdefghi012"), Outgoing: outgoingChain("abcdefghi012")}[d]
 		if id, got, ok := parseChainName(name); !ok || id != "abcdefghi012" || got != d || len(name) > 28 {
@@ -72,7 +72,7 @@ func TestChainID(t *testing.T) {
 	}
 }
 
-// FuzzRule: no line makes a claim that could not have been attached.
+// FuzzRule checks that every holder read from a line is one that Attach accepts.
 func FuzzRule(f *testing.F) {
 	f.Add(`-A KDIAG-a1-IN -p tcp --dport 80 -m comment --comment "a \"b" -j REDIRECT --to-ports 15001`)
 	f.Add("-N KDIAG-a1-OUT")
@@ -83,12 +83,12 @@ func FuzzRule(f *testing.F) {
 			return
 		}
 
-		claim, ok := r.parseRedirect()
+		redirect, ok := r.parseRedirect()
 		if !ok {
 			return
 		}
-		if len(claim.Holder) > maxHolder || sanitizeComment(claim.Holder) != claim.Holder || strings.Contains(claim.Holder, "\n") {
-			t.Errorf("claim of %q has holder %q", line, claim.Holder)
+		if len(redirect.Holder) > maxHolder || sanitizeComment(redirect.Holder) != redirect.Holder || strings.Contains(redirect.Holder, "\n") {
+			t.Errorf("parseRedirect of %q has holder %q", line, redirect.Holder)
 		}
 	})
 }

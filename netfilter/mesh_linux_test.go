@@ -9,11 +9,12 @@ import (
 
 const sidecarPort = 15006
 
-// sidecarMark stands for the user that a mesh knows its sidecar by.
+// sidecarMark marks the sidecar's connections. A real mesh tells them by the
+// sidecar's user id.
 const sidecarMark = 1337
 
-// istioRules are Istio's for inbound connections: PREROUTING sends them to the
-// sidecar, whose own connections over lo are left alone.
+// istioRules holds Istio's rules for inbound connections: PREROUTING sends them to
+// the sidecar, and the sidecar's own connections over lo are left alone.
 const istioRules = `*nat
 -N ISTIO_INBOUND
 -N ISTIO_IN_REDIRECT
@@ -28,42 +29,48 @@ const istioRules = `*nat
 COMMIT
 `
 
-// sidecar serves what comes from outside with what the app answers to it.
-func sidecar(pod namespace) func(net.Conn) string {
+// greetAsSidecar greets with what the app answers to the sidecar.
+func greetAsSidecar(pod namespace) func(net.Conn) string {
 	return func(net.Conn) string {
-		c, err := dial(pod, sidecarMark, fmt.Sprintf("127.0.0.1:%d", appPort))
+		c, err := dialFrom(pod, sidecarMark, fmt.Sprintf("127.0.0.1:%d", appPort))
 		if err != nil {
 			return err.Error()
 		}
 		defer c.Close()
+
 		return "sidecar, " + c.greeting
 	}
 }
 
+// TestBesideMesh redirects in a pod with a sidecar. Connections reach the listener
+// through the sidecar, and the mesh's rules stay as they were.
 func TestBesideMesh(t *testing.T) {
 	for _, variant := range []string{"nft", "legacy"} {
 		eachBackend(t, func(t *testing.T, b testBackend, pod, outside namespace) {
 			restore := "iptables-" + variant + "-restore"
 			needTools(t, [][]string{{restore}})
+
 			wantMesh(t, "")
 			pod.Run(t, "sh", "-c", restore+" <<'END'\n"+istioRules+"END")
 			wantMesh(t, "istio")
-			serve(t, pod, appPort, says("app"))
-			serve(t, pod, listener, original)
-			serve(t, pod, sidecarPort, sidecar(pod))
-			expect(t, outside, 0, "10.1.0.2:8080", "sidecar, app")
-			first := b.list(t, pod)
+
+			startServer(t, pod, appPort, greetWith("app"))
+			startServer(t, pod, listener, greetWithDestination)
+			startServer(t, pod, sidecarPort, greetAsSidecar(pod))
+			wantGreeting(t, outside, 0, "10.1.0.2:8080", "sidecar, app")
+
+			first := b.listRules(t, pod)
 			c := testConfig("abc1")
 			c.LoopbackOnly = true
 			backend := b.open(t, c)
-			attach(t, backend, in(appPort))
-			expect(t, outside, 0, "10.1.0.2:8080", "sidecar, redirected from 127.0.0.1:8080")
+			attachAll(t, backend, incoming(appPort))
+			wantGreeting(t, outside, 0, "10.1.0.2:8080", "sidecar, redirected from 127.0.0.1:8080")
 			if err := backend.Close(); err != nil {
 				t.Errorf("Close = %v", err)
 			}
 
-			expect(t, outside, 0, "10.1.0.2:8080", "sidecar, app")
-			if got := b.list(t, pod); got != first {
+			wantGreeting(t, outside, 0, "10.1.0.2:8080", "sidecar, app")
+			if got := b.listRules(t, pod); got != first {
 				t.Errorf("listing after Close =\n%s\nwant\n%s", got, first)
 			}
 		})

@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-func TestRedirectCheck(t *testing.T) {
+func TestValidateRedirect(t *testing.T) {
 	any4, lo := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("127.0.0.1")
+
 	for _, test := range []struct {
 		r    Redirect
 		good bool

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestProbe asks this kernel, and leaves nothing that was not there.
+// TestProbe checks the answer against the kernel's version, and that the probe
+// leaves nothing behind.
 func TestProbe(t *testing.T) {
 	ns := netnstest.New(t)
 	before := ns.Run(t, "nft", "-j", "list", "ruleset")
@@ -29,7 +30,7 @@ func TestProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// Kernels of 4 and of 5 below 12 know no owner.
+	// Kernels before 5.12 do not know owners of tables.
 	old := strings.HasPrefix(string(release), "4.")
 	for minor := range strings.SplitSeq("0 1 2 3 4 5 6 7 8 9 10 11", " ") {
 		old = old || strings.HasPrefix(string(release), "5."+minor+".")
@@ -43,7 +44,7 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// TestProbeDenied is about a process without NET_ADMIN.
+// TestProbeDenied probes without NET_ADMIN.
 func TestProbeDenied(t *testing.T) {
 	ns := netnstest.New(t)
 	err := ns.Do(func() error {
@@ -60,18 +61,18 @@ func TestProbeDenied(t *testing.T) {
 		}
 
 		_, err := ProbeNFT("0a1b2c3d")
-		return errors.Join(errNotThat(err), unix.Capset(&none, &old[0]))
+		return errors.Join(wantPermissionError(err), unix.Capset(&none, &old[0]))
 	})
 	if err != nil {
 		t.Error(err)
 	}
 }
 
-// errNotThat is an error unless err is what the kernel answers to one without
-// the right.
-func errNotThat(err error) error {
+// wantPermissionError returns an error unless err says that the kernel refused for
+// want of a right.
+func wantPermissionError(err error) error {
 	if errors.Is(err, unix.EPERM) {
 		return nil
 	}
-	return errors.Join(errors.New("probe without NET_ADMIN: want that it is not permitted"), err)
+	return errors.Join(errors.New("probe without NET_ADMIN: want a permission error"), err)
 }

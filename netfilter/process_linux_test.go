@@ -13,18 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// holdVariable makes the test binary a manager that attaches a port and waits.
+// holdVariable turns the test binary into a manager that attaches a port and waits.
 const holdVariable = "KDIAG_NETFILTER_HOLD"
 
 func TestMain(m *testing.M) {
 	if name := os.Getenv(holdVariable); name != "" {
-		os.Exit(hold(name))
+		os.Exit(runHolder(name))
 	}
 	os.Exit(m.Run())
 }
 
-// hold ends when its standard input does.
-func hold(name string) int {
+// runHolder attaches a port and returns when its standard input ends.
+func runHolder(name string) int {
 	for _, b := range testBackends() {
 		if b.name != name {
 			continue
@@ -32,7 +32,7 @@ func hold(name string) int {
 
 		backend, err := openVariant(b.backend, testConfig("dead"), b.variant)
 		if err == nil {
-			err = backend.Attach(in(appPort))
+			err = backend.Attach(incoming(appPort))
 		}
 
 		if err != nil {
@@ -47,7 +47,7 @@ func hold(name string) int {
 	return 0
 }
 
-// startHolder starts such a manager in the test's namespace.
+// startHolder starts the test binary as a manager in the test's namespace.
 func startHolder(t *testing.T, b testBackend) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
@@ -72,76 +72,82 @@ func startHolder(t *testing.T, b testBackend) *exec.Cmd {
 	return cmd
 }
 
-// eventually waits until a listing is as it should be.
-func eventually(t *testing.T, what string, done func() bool) {
+// waitFor waits until a condition holds.
+func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !done(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(waitTimeout); !done(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not within %v", what, patience)
+			t.Fatalf("%s: not within %v", what, waitTimeout)
 		}
 	}
 }
 
-// TestKilled: what a killed manager had goes with it, or with the next one.
+// TestKilled checks that the redirects of a killed manager end with it, or when the
+// next manager starts.
 func TestKilled(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b testBackend, pod, outside namespace) {
-		serve(t, pod, appPort, says("app"))
-		serve(t, pod, listener, original)
-		first := b.list(t, pod)
+		startServer(t, pod, appPort, greetWith("app"))
+		startServer(t, pod, listener, greetWithDestination)
+
+		first := b.listRules(t, pod)
 		holder := startHolder(t, b)
-		expect(t, outside, 0, "10.1.0.2:8080", "redirected from 10.1.0.2:8080")
+		wantGreeting(t, outside, 0, "10.1.0.2:8080", "redirected from 10.1.0.2:8080")
 		if b.variant.tableFlags == tableOwner {
-			refusedToOthers(t)
+			wantOwnerOnly(t)
 		}
+
 		if err := holder.Process.Signal(unix.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-
 		_ = holder.Wait()
+
 		if b.variant.tableFlags == tableOwner {
-			eventually(t, "table gone", func() bool { return b.list(t, pod) == first })
-			expect(t, outside, 0, "10.1.0.2:8080", "app")
+			waitFor(t, "table gone", func() bool { return b.listRules(t, pod) == first })
+			wantGreeting(t, outside, 0, "10.1.0.2:8080", "app")
 		}
 
-		// Whichever back end comes next sweeps.
+		// Any back end sweeps what any other left.
 		next, err := openVariant("nft", testConfig("next"), backendVariant{tableFlags: tableOwner})
 		if err != nil {
 			t.Fatalf("open after kill -9 = %v", err)
 		}
 
-		expect(t, outside, 0, "10.1.0.2:8080", "app")
-		if list := b.list(t, pod); strings.Contains(strings.ToLower(list), "dead") {
+		wantGreeting(t, outside, 0, "10.1.0.2:8080", "app")
+		if list := b.listRules(t, pod); strings.Contains(strings.ToLower(list), "dead") {
 			t.Errorf("listing still has the dead manager's:\n%s", list)
 		}
 
-		attach(t, next, in(appPort))
+		attachAll(t, next, incoming(appPort))
 		if err := next.Close(); err != nil {
 			t.Errorf("Close = %v", err)
 		}
 	})
 }
 
-// refusedToOthers: the kernel lets nobody else change a table that has an owner.
-func refusedToOthers(t *testing.T) {
+// wantOwnerOnly checks that the kernel lets nobody else change a table with an owner.
+func wantOwnerOnly(t *testing.T) {
 	t.Helper()
 	for _, command := range []string{"delete table inet kdiag_dead", "flush chain inet kdiag_dead output"} {
 		printed, err := exec.Command("nft", strings.Fields(command)...).CombinedOutput()
 		if err == nil || !strings.Contains(string(printed), "Operation not permitted") {
-			t.Errorf("nft %s: %v, %q, want that it is not permitted", command, err, printed)
+			t.Errorf("nft %s: %v, %q, want a permission error", command, err, printed)
 		}
 	}
 }
 
-// TestDeadWhileOpen: a manager that dies while another lives holds nothing.
+// TestDeadWhileOpen checks that a manager gets the port of another that has died since
+// it was opened.
 func TestDeadWhileOpen(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b testBackend, _, _ namespace) {
 		survivor := b.open(t, testConfig("survivor"))
 		holder := startHolder(t, b)
-		wantHeld(t, survivor, in(appPort))
+		wantHeld(t, survivor, incoming(appPort))
+
 		if err := holder.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		_ = holder.Wait()
-		attach(t, survivor, in(appPort))
+
+		attachAll(t, survivor, incoming(appPort))
 	})
 }

@@ -17,12 +17,12 @@ const (
 	listener = 15001
 )
 
-// patience bounds every wait of a test.
-const patience = 10 * time.Second
+// waitTimeout limits every wait of a test.
+const waitTimeout = 10 * time.Second
 
-// serve answers each connection with a line that greet makes, and then with
-// what it gets, until the test ends.
-func serve(t *testing.T, ns namespace, port int, greet func(net.Conn) string) {
+// startServer starts a server that greets each connection with a line and then
+// echoes what it gets. It ends with the test.
+func startServer(t *testing.T, ns namespace, port int, greet func(net.Conn) string) {
 	t.Helper()
 	var l net.Listener
 	err := ns.Do(func() (err error) {
@@ -49,10 +49,10 @@ func serve(t *testing.T, ns namespace, port int, greet func(net.Conn) string) {
 	}()
 }
 
-func says(word string) func(net.Conn) string { return func(net.Conn) string { return word } }
+func greetWith(word string) func(net.Conn) string { return func(net.Conn) string { return word } }
 
-// original greets with where the peer wanted to go.
-func original(c net.Conn) string {
+// greetWithDestination greets a peer with the address that it dialed.
+func greetWithDestination(c net.Conn) string {
 	to, err := OriginalDestination(c.(*net.TCPConn))
 	if errors.Is(err, ErrNotRedirected) {
 		return "not redirected"
@@ -63,15 +63,15 @@ func original(c net.Conn) string {
 	return "redirected from " + to.String()
 }
 
-// conn is a connection that was greeted.
-type conn struct {
+// greetedConn carries a connection and the greeting that came over it.
+type greetedConn struct {
 	net.Conn
 	read     *bufio.Reader
 	greeting string
 }
 
-func dial(ns namespace, mark uint32, to string) (c conn, err error) {
-	dialer := net.Dialer{Timeout: patience}
+func dialFrom(ns namespace, mark uint32, to string) (c greetedConn, err error) {
+	dialer := net.Dialer{Timeout: waitTimeout}
 	if mark != 0 {
 		dialer.Control = ControlMark(mark)
 	}
@@ -81,19 +81,19 @@ func dial(ns namespace, mark uint32, to string) (c conn, err error) {
 		return err
 	})
 	if err != nil {
-		return conn{}, err
+		return greetedConn{}, err
 	}
 
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(waitTimeout))
 	c.read = bufio.NewReader(c)
 	c.greeting, err = c.read.ReadString('\n')
 	c.greeting = strings.TrimSpace(c.greeting)
 	return c, err
 }
 
-// echo fails when the connection no longer carries anything.
-func (c conn) echo() error {
-	_ = c.SetDeadline(time.Now().Add(patience))
+// echo fails if the connection no longer carries anything.
+func (c greetedConn) echo() error {
+	_ = c.SetDeadline(time.Now().Add(waitTimeout))
 	if _, err := io.WriteString(c, "still there?\n"); err != nil {
 		return err
 	}
@@ -104,10 +104,10 @@ func (c conn) echo() error {
 	return err
 }
 
-// expect dials and compares the greeting.
-func expect(t *testing.T, ns namespace, mark uint32, to, want string) {
+// wantGreeting dials an address and compares the greeting.
+func wantGreeting(t *testing.T, ns namespace, mark uint32, to, want string) {
 	t.Helper()
-	c, err := dial(ns, mark, to)
+	c, err := dialFrom(ns, mark, to)
 	if err != nil {
 		t.Errorf("dial %s: %v, want %q", to, err, want)
 		return
@@ -122,13 +122,13 @@ func expect(t *testing.T, ns namespace, mark uint32, to, want string) {
 	}
 }
 
-// many dials 50 connections, half of them IPv6.
-func many(t *testing.T, ns namespace, want string) []conn {
+// dialMany opens 50 connections, half of them over IPv6.
+func dialMany(t *testing.T, ns namespace, want string) []greetedConn {
 	t.Helper()
-	var out []conn
+	var out []greetedConn
 	for i := range 50 {
 		to := net.JoinHostPort([]string{pod4, pod6}[i%2], fmt.Sprint(appPort))
-		c, err := dial(ns, 0, to)
+		c, err := dialFrom(ns, 0, to)
 		if err != nil || !strings.HasPrefix(c.greeting, want) {
 			t.Fatalf("dial %s: %v, greeted with %q, want %q", to, err, c.greeting, want)
 		}
@@ -139,7 +139,7 @@ func many(t *testing.T, ns namespace, want string) []conn {
 	return out
 }
 
-func allLive(t *testing.T, when string, conns []conn) {
+func wantAlive(t *testing.T, when string, conns []greetedConn) {
 	t.Helper()
 	broken := 0
 	for _, c := range conns {
