@@ -4,6 +4,7 @@ package integration
 
 import (
 	"fmt"
+	"kdiag/integration/kit"
 	"os"
 	"slices"
 	"strings"
@@ -19,14 +20,14 @@ func TestSpeedBefore(t *testing.T) {
 		t.Skip("no earlier build: set KDIAG_BEFORE and KDIAG_BEFORE_IMAGE")
 	}
 
-	namespace := newNamespace(t)
+	namespace := kit.CreateNamespace(t)
 	debug := []string{"debug", "-it", "--image=localhost/kdiag-sample:debug", "--image-pull-policy=Never", "--target=app", "--profile=sysadmin"}
 
 	ways := []*way{
 		{label: "kdiag before", name: before, args: []string{"shell", "--image=" + image}},
-		{label: "kdiag now", name: shared.binary(), args: []string{"shell"}},
-		{label: "kdiag now, setns", name: shared.binary(), args: []string{"shell", "--profile=setns"}},
-		{label: "kdiag now, baseline", name: shared.binary(), args: []string{"shell", "--profile=baseline"}},
+		{label: "kdiag now", name: kit.BinaryPath(), args: []string{"shell"}},
+		{label: "kdiag now, setns", name: kit.BinaryPath(), args: []string{"shell", "--profile=setns"}},
+		{label: "kdiag now, baseline", name: kit.BinaryPath(), args: []string{"shell", "--profile=baseline"}},
 		{label: "kubectl debug -it", name: "kubectl", args: debug, after: []string{"--", "sh"}},
 	}
 
@@ -41,7 +42,7 @@ func TestSpeedBefore(t *testing.T) {
 	ways[len(ways)-1] = &way{label: "kubectl exec", name: "kubectl", args: []string{"exec"}, after: []string{"--", "true"}}
 	for i := range speedRuns {
 		for n, w := range ways {
-			w.times = append(w.times, timed(t, w.name, w.line(namespace, podFor(n, i))...))
+			w.times = append(w.times, timeCommand(t, w.name, w.line(namespace, namePod(n, i))...))
 		}
 	}
 
@@ -60,7 +61,7 @@ func (w *way) line(namespace, pod string) []string {
 	return slices.Concat(w.args, []string{"-n", namespace, pod}, w.after)
 }
 
-func podFor(way, run int) string { return fmt.Sprintf("way-%d-%d", way, run) }
+func namePod(way, run int) string { return fmt.Sprintf("way-%d-%d", way, run) }
 
 // timeCold has each way make a container in pods of its own, by turns.
 func timeCold(t *testing.T, namespace string, ways []*way) {
@@ -69,19 +70,19 @@ func timeCold(t *testing.T, namespace string, ways []*way) {
 		// A few pods at a time: the node has two cores.
 		var manifests strings.Builder
 		for n := range ways {
-			fmt.Fprintf(&manifests, "---\n{apiVersion: v1, kind: Pod, metadata: {name: %s}, spec: {terminationGracePeriodSeconds: 1, containers: [{name: app, image: 'localhost/kdiag-sample:full', imagePullPolicy: Never}]}}\n", podFor(n, i))
+			fmt.Fprintf(&manifests, "---\n{apiVersion: v1, kind: Pod, metadata: {name: %s}, spec: {terminationGracePeriodSeconds: 1, containers: [{name: app, image: 'localhost/kdiag-sample:full', imagePullPolicy: Never}]}}\n", namePod(n, i))
 		}
 
-		apply(t, namespace, manifests.String())
-		waitForPods(t, namespace)
+		kit.ApplyManifest(t, namespace, manifests.String())
+		kit.WaitForPods(t, namespace)
 
 		// Each begins in turn: the first finds the kubelet still busy with the pods.
 		for turn := range ways {
 			n := (turn + i) % len(ways)
 			w := ways[n]
-			w.times = append(w.times, onTerminal(t, w.name, w.line(namespace, podFor(n, i))...))
-			eventually(t, "the kubelet's word on "+podFor(n, i), func() bool {
-				return kubectl(t, "get", "pod", "-n", namespace, podFor(n, i), "-o",
+			w.times = append(w.times, timeOnTerminal(t, w.name, w.line(namespace, namePod(n, i))...))
+			kit.WaitUntil(t, "the kubelet's word on "+namePod(n, i), func() bool {
+				return kit.RunKubectl(t, "get", "pod", "-n", namespace, namePod(n, i), "-o",
 					"jsonpath={.status.ephemeralContainerStatuses[*].state.*.startedAt}") != ""
 			})
 		}
@@ -91,6 +92,6 @@ func timeCold(t *testing.T, namespace string, ways []*way) {
 func printWays(what string, ways []*way) {
 	fmt.Println(what)
 	for _, w := range ways {
-		fmt.Printf("  %-26s %v\n", w.label, side{times: w.times}.median())
+		fmt.Printf("  %-26s %v\n", w.label, timedSide{times: w.times}.median())
 	}
 }

@@ -1,0 +1,55 @@
+package kit
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// Failure is what a run that fails says: the exit code, and words that stand
+// in its lines.
+type Failure struct {
+	code  int
+	Words string // on the line "kdiag: …"
+	Hint  string // on a line "hint: …"
+}
+
+// Verify reports a run that did not fail so.
+func (f Failure) Verify(t *testing.T, what string, got Result) {
+	t.Helper()
+	line, hints := "", ""
+	lines := 0
+	for text := range strings.Lines(got.Stderr) {
+		if strings.HasPrefix(text, "kdiag: ") {
+			line, lines = text, lines+1
+		}
+		if strings.HasPrefix(text, "hint: ") {
+			hints += text
+		}
+	}
+
+	if got.Code != f.code || lines != 1 || !strings.Contains(line, f.Words) || !strings.Contains(hints, f.Hint) || got.Stdout != "" {
+		t.Errorf("%s: %v\nwant code %d, one line with %q and a hint with %q", what, got, f.code, f.Words, f.Hint)
+	}
+}
+
+// ExpectFailure returns the failure with this exit code, these words in its
+// error and these in its hint.
+func ExpectFailure(code int, words, hint string) Failure { return Failure{code, words, hint} }
+
+// VerifyPrintable fails for anything that a terminal would not just show.
+func VerifyPrintable(t *testing.T, where, text string) {
+	t.Helper()
+	if !utf8.ValidString(text) {
+		t.Errorf("%s is no UTF-8: %q", where, text)
+	}
+	for _, r := range text {
+		if r < ' ' && r != '\n' || r >= 0x7f && r <= 0x9f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			t.Fatalf("%s has %U in it: %q", where, r, text)
+		}
+	}
+}
+
+// Escapes clear a terminal's screen and set its title; the last two do it with
+// one character of C1, and turn the direction of writing.
+const Escapes = "\x1b[2J\x1b]0;x\x07\u009b2J\u202e"

@@ -1,0 +1,125 @@
+package integration
+
+import (
+	"kdiag/integration/kit"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestPsKinds looks into every kind of pod: at the target's process alone.
+func TestPsKinds(t *testing.T) {
+	namespace := kit.SharedPods(t)
+	for _, k := range kit.PodKinds {
+		for _, profile := range []string{"setns", "baseline"} {
+			t.Run(k.Name+"/"+profile, func(t *testing.T) {
+				t.Parallel()
+				d, got := kit.RunPs(t, append([]string{"-n", namespace, "--profile", profile}, k.Target...)...)
+				d.VerifySoleProcess(t, k.UID)
+				if d.Profile != profile || len(d.Hidden.Processes) > 0 || strings.Contains(got.Stderr, "hidden") {
+					t.Errorf("ps: %v\nwant nothing hidden with profile %s", got, profile)
+				}
+			})
+		}
+	}
+}
+
+// TestPsNames has users' names where the target has them.
+func TestPsNames(t *testing.T) {
+	namespace := kit.SharedPods(t)
+	if d, _ := kit.RunPs(t, "-n", namespace, "distroless"); d.Processes[0].User != "nonroot" {
+		t.Errorf("user = %q, want nonroot", d.Processes[0].User)
+	}
+	if d, _ := kit.RunPs(t, "-n", namespace, "nonroot"); d.Processes[0].User != "" {
+		t.Errorf("user = %q, want none", d.Processes[0].User)
+	}
+}
+
+// TestPsRestricted sees all of a target that is of its own user, in a namespace
+// that enforces "restricted".
+func TestPsRestricted(t *testing.T) {
+	namespace := kit.CreateNamespace(t, "pod-security.kubernetes.io/enforce=restricted")
+	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "restricted.yaml"))
+	kit.WaitForPods(t, namespace)
+	for pod, uid := range map[string]string{"nonroot": "1000", "distroless": "65532"} {
+		d, got := kit.RunPs(t, "-n", namespace, pod)
+		d.VerifySoleProcess(t, uid)
+		if d.Profile != "restricted" || got.Stderr != "" {
+			t.Errorf("ps of %s: %v\nwant profile restricted, and no note", pod, got)
+		}
+	}
+}
+
+// TestPsHidden says what it has no right to see, and shows the rest.
+func TestPsHidden(t *testing.T) {
+	namespace := kit.SharedPods(t)
+	d, got := kit.RunPs(t, "-n", namespace, "deploy/web", "--profile=restricted")
+	if len(d.Processes) != 1 || d.Processes[0].Command[0] != "/app" || len(d.Listening) != 1 || len(d.Listening[0].PIDs) != 0 {
+		t.Errorf("ps = %+v, want the process, and a listener of nobody known", d)
+	}
+	if len(d.Hidden.Processes) != 1 || d.Hidden.Processes[0].Count != 1 || d.Hidden.Sockets != 1 {
+		t.Errorf("hidden = %+v, want one process and one socket", d.Hidden)
+	}
+
+	const note = "note: hidden with profile restricted: the sockets of 1 of 1 processes (the target runs as user 0, group 0, this container as 65532, 65532); " +
+		"1 sockets of the pod have no process that is known\n"
+	if got.Stderr != note {
+		t.Errorf("stderr = %q, want %q", got.Stderr, note)
+	}
+
+	text := kit.RunKdiag(t, "ps", "-n", namespace, "deploy/web", "--profile=restricted")
+	if text.Code != 0 || text.Stderr != note || !slices.Contains(splitTable(text.Stdout), "tcp6 [::]:8080 ?") {
+		t.Errorf("ps: %v\nwant the note, and the listener with a question mark", text)
+	}
+}
+
+// TestPsReplaced has a new shell container where the old one just died.
+func TestPsReplaced(t *testing.T) {
+	namespace := kit.CreateNamespace(t)
+	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
+	kit.WaitForPods(t, namespace)
+	if got := kit.RunKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "kill -9 $(pgrep -f 'kdiag manager')"); got.Code == 0 {
+		t.Fatalf("shell whose container was killed: %v", got)
+	}
+	d, _ := kit.RunPs(t, "-n", namespace, "root")
+	d.VerifySoleProcess(t, "0")
+}
+
+func TestPsFails(t *testing.T) {
+	namespace := kit.SharedPods(t)
+	kit.ExpectFailure(1, "no such container", "it has: one, two").Verify(t, "no such container", kit.RunKdiag(t, "ps", "-n", namespace, "several", "-c", "three"))
+	kit.ExpectFailure(1, "it waits: PodInitializing", "running now: setup").Verify(t, "a container that does not run", kit.RunKdiag(t, "ps", "-n", namespace, "initializing"))
+	kit.ExpectFailure(1, "container", "is localhost/kdiag-sample:full a kdiag image").Verify(t, "another image",
+		kit.RunKdiag(t, "ps", "-n", namespace, "readonly", "--image=localhost/kdiag-sample:full", "--image-pull-policy=Never"))
+}
+
+// TestPsTables is what people read.
+func TestPsTables(t *testing.T) {
+	namespace := kit.SharedPods(t)
+	got := kit.RunKdiag(t, "ps", "-n", namespace, "several")
+	lines := splitTable(got.Stdout)
+	if got.Code != 0 || lines[0] != "PID USER STATE START RSS CPU COMMAND" || !strings.HasPrefix(lines[1], "1 0 S ") || !strings.HasSuffix(lines[1], " /app :8081") ||
+		!slices.Equal(lines[2:], []string{"", "PROTO LISTENING PROCESS", "tcp6 [::]:8081 1/app"}) {
+		t.Errorf("ps: %v", got)
+	}
+
+	if got.Stderr != "note: container one; there are also: two (choose with -c)\n" {
+		t.Errorf("stderr = %q, want the choice of the container", got.Stderr)
+	}
+
+	got = kit.RunKdiag(t, "ps", "-n", namespace, "distroless", "-owide", "--sockets")
+	lines = splitTable(got.Stdout)
+	if got.Code != 0 || got.Stderr != "" || lines[0] != "PID PPID USER UID STATE START RSS CPU THREADS COMMAND" || !strings.HasPrefix(lines[1], "1 0 nonroot 65532 S 2") ||
+		lines[3] != "PROTO LISTENING PROCESS INODE" || lines[len(lines)-1] != "no connected sockets" {
+		t.Errorf("ps -o wide: %v", got)
+	}
+}
+
+// splitTable are the lines of a table with one blank between its cells.
+func splitTable(table string) []string {
+	var out []string
+	for line := range strings.Lines(table) {
+		out = append(out, strings.Join(strings.Fields(line), " "))
+	}
+	return out
+}

@@ -1,0 +1,123 @@
+package integration
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"kdiag/integration/kit"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// maxManagerMemory is what the pod's memory limit has to bear, in KiB.
+const maxManagerMemory = 48 << 10
+
+// TestRedirThousand has 1,000 connections at once, each of which echoes 64 KiB.
+func TestRedirThousand(t *testing.T) {
+	namespace, app, _ := kit.CreateRedirPods(t)
+	here := kit.StartLocalServer(t, kit.EchoBack)
+	r := kit.StartRedirects(t, 1, "-n", namespace, "app", "7000:"+here.Port, "-q")
+	pid := kit.FindNetManager(t, namespace)
+	stop := kit.FollowMemory(t, pid)
+	const many = 1000
+	conns := make([]*net.TCPConn, many)
+	err := kit.NodeNetwork.Do(func() error {
+		for i := range conns {
+			conn, err := net.DialTimeout("tcp", app+":7000", 20*time.Second)
+			if err != nil {
+				return err
+			}
+			conns[i], _ = conn.(*net.TCPConn)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	want := bytes.Repeat([]byte("0123456789abcdef"), 4<<10)
+	var all sync.WaitGroup
+	for i, conn := range conns {
+		all.Go(func() {
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(80 * time.Second))
+			go func() { _, _ = conn.Write(want); _ = conn.CloseWrite() }()
+			if got, err := io.ReadAll(conn); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("connection %d: %d bytes, %v", i, len(got), err)
+			}
+		})
+	}
+
+	all.Wait()
+	if most := stop(); most > maxManagerMemory {
+		t.Errorf("the manager took %d KiB of anonymous memory, over %d", most, maxManagerMemory)
+	} else {
+		t.Logf("the manager's anonymous memory: %d KiB at most", most)
+	}
+
+	r.Interrupt()
+	if r.Code != 0 {
+		t.Errorf("code %d, %s", r.Code, r.Stderr)
+	}
+}
+
+// TestRedirTenThousand makes 10,000 short connections in a row and looks for
+// what they leave behind, in the manager and in the kernel.
+func TestRedirTenThousand(t *testing.T) {
+	namespace, app, _ := kit.CreateRedirPods(t)
+	here := kit.StartLocalServer(t, kit.SayWord("hello"))
+	r := kit.StartRedirects(t, 1, "-n", namespace, "app", "7000:"+here.Port, "-q")
+	pid, netns := kit.FindNetManager(t, namespace), kit.FindPodNetwork(t, namespace, "app")
+	short := func(n int) {
+		t.Helper()
+		const lanes = 4
+		var all sync.WaitGroup
+		for range lanes {
+			all.Go(func() {
+				err := kit.NodeNetwork.Do(func() error {
+					for range n / lanes {
+						conn, err := net.DialTimeout("tcp", app+":7000", 20*time.Second)
+						if err != nil {
+							return err
+						}
+
+						_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+						got, err := io.ReadAll(conn)
+						// A reset, so that no TIME-WAIT holds the caller's port.
+						_ = conn.(*net.TCPConn).SetLinger(0)
+						_ = conn.Close()
+						if err != nil || string(got) != "hello" {
+							return fmt.Errorf("got %q, %w", got, err)
+						}
+					}
+
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+
+		all.Wait()
+	}
+
+	short(400)
+	kit.WaitUntil(t, "the first connections to be gone", func() bool { return kit.CountConnections(pid) == 0 })
+	files := kit.CountDescriptors(pid)
+	short(10000)
+	kit.WaitUntil(t, "all connections to be gone", func() bool { return kit.CountConnections(pid) == 0 && kit.CountDescriptors(pid) <= files })
+	if most := kit.ReadAnonymousMemory(t, pid); most > maxManagerMemory {
+		t.Errorf("the manager has %d KiB of anonymous memory after them, over %d", most, maxManagerMemory)
+	}
+
+	r.Interrupt()
+	// The redirected connections' entries go with the connections: none is
+	// established once they have ended.
+	kit.WaitUntil(t, "no established entry in conntrack", func() bool {
+		return !strings.Contains(netns.Run(t, "conntrack", "-L", "-p", "tcp", "--state", "ESTABLISHED", "--dport", "7000"), "dport=7000")
+	})
+}

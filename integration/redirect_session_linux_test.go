@@ -1,0 +1,94 @@
+package integration
+
+import (
+	"errors"
+	"io"
+	"kdiag/integration/kit"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestRedirOnTerminal is what a user sees: a line for each redirect and
+// connection, the counters below them, and how it went.
+func TestRedirOnTerminal(t *testing.T) {
+	namespace, app, _ := kit.CreateRedirPods(t)
+	here := kit.StartLocalServer(t, kit.AnswerRequest)
+	x := kit.OpenTerminal(t)
+	x.TypeLine(kit.BinaryPath() + " redir -n " + namespace + " app 8080:" + here.Port)
+	x.WaitForText("8080 → localhost:" + here.Port + " (nft)")
+	x.WaitForText("0 open, 0 in all")
+	kit.VerifyAnswer(t, kit.NodeNetwork, app+":8080", kit.FromLaptop)
+	x.WaitForText("→ 8080  18 B in, ")
+	x.WaitForText("0 open, 1 in all")
+	x.PressKeys("C-c")
+	x.WaitForText("connections: 1 in ")
+	x.WaitForPrompt()
+	if screen := x.ReadScreen(); strings.Contains(screen, "Ctrl-C ends it") {
+		t.Errorf("the counters are left on the screen:\n%s", screen)
+	}
+}
+
+// TestRedirDrain cuts what is left after --drain, and at once on a second
+// Ctrl-C.
+func TestRedirDrain(t *testing.T) {
+	namespace, app, _ := kit.CreateRedirPods(t)
+	here := kit.StartLocalServer(t, kit.EchoBack)
+	for what, drain := range map[string]string{"time": "100ms", "second Ctrl-C": "1h"} {
+		t.Run(what, func(t *testing.T) {
+			r := kit.StartRedirects(t, 1, "-n", namespace, "app", "7000:"+here.Port, "--drain="+drain)
+			conn := kit.OpenConnections(t, 1, app+":7000")[0]
+			_ = r.Cmd.Process.Signal(syscall.SIGINT)
+			r.WaitForEvent("draining")
+			if drain == "1h" {
+				if err := kit.ExchangeText(conn, "still there"); err != nil {
+					t.Errorf("while draining: %v", err)
+				}
+				_ = r.Cmd.Process.Signal(syscall.SIGINT)
+			}
+
+			r.WaitForEnd()
+			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) || os.IsTimeout(err) {
+				t.Errorf("read after the drain: %v, want a reset", err)
+			}
+		})
+	}
+}
+
+// TestRedirHeld tells the second one who holds a port: of the same user, and
+// of another one.
+func TestRedirHeld(t *testing.T) {
+	namespace, app, _ := kit.CreateRedirPods(t)
+	here := kit.StartLocalServer(t, kit.AnswerRequest)
+	r := kit.StartRedirects(t, 1, "-n", namespace, "app", "8080:"+here.Port)
+	host, _ := os.Hostname()
+	for name, env := range map[string][]string{"same user": nil, "another user": {"XDG_CONFIG_HOME=" + t.TempDir()}} {
+		second := kit.StartRedir(t, env, "-n", namespace, "app", "8080:1")
+		second.WaitForEnd()
+		if second.Code != 1 || !strings.Contains(second.Stderr.String(), "port 8080 is redirected already, by ") || !strings.Contains(second.Stderr.String(), "@"+host) {
+			t.Errorf("%s: code %d, %s", name, second.Code, second.Stderr)
+		}
+	}
+
+	kit.VerifyAnswer(t, kit.NodeNetwork, app+":8080", kit.FromLaptop)
+	// Another port of the same pod is free.
+	second := kit.StartRedir(t, []string{"XDG_CONFIG_HOME=" + t.TempDir()}, "-n", namespace, "app", "7000:"+here.Port)
+	second.WaitForEvent("redirect")
+	second.Interrupt()
+	r.Interrupt()
+}
+
+// TestRedirRefusals is what redir does not do.
+func TestRedirRefusals(t *testing.T) {
+	namespace := kit.SharedPods(t)
+	kit.ExpectFailure(1, "hostNetwork", "network of its own").Verify(t, "hostNetwork", kit.RunKdiag(t, "redir", "-n", namespace, "hostnetwork", "8080"))
+	kit.ExpectFailure(1, "no such container", "it has: ").Verify(t, "no container", kit.RunKdiag(t, "redir", "-n", namespace, "several", "-c", "three"))
+	kit.ExpectFailure(2, "-c two is for every port", "--help").Verify(t, "a container and a port", kit.RunKdiag(t, "redir", "-n", namespace, "several", "-c", "two", "8080"))
+	restricted := kit.CreateNamespace(t, "pod-security.kubernetes.io/enforce=baseline")
+	kit.ApplyManifest(t, restricted, kit.ReadManifest(t, "rootpod.yaml"))
+	kit.WaitForPods(t, restricted)
+	kit.ExpectFailure(1, `violates PodSecurity "baseline:latest"`, "NET_ADMIN").Verify(t, "Pod Security", kit.RunKdiag(t, "redir", "-n", restricted, "root", "8080"))
+}

@@ -1,0 +1,295 @@
+package integration
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"kdiag/integration/kit"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+)
+
+// printRoleRules are the rules that "kdiag role" prints.
+func printRoleRules(t *testing.T, args ...string) []kit.RoleRule {
+	t.Helper()
+	got := kit.RunKdiag(t, append([]string{"role"}, args...)...)
+	var role struct{ Rules []kit.RoleRule }
+	if err := yaml.Unmarshal([]byte(got.Stdout), &role); err != nil || got.Code != 0 || len(role.Rules) == 0 {
+		t.Fatalf("role %q: %v, %v, want a Role", args, err, got)
+	}
+	return role.Rules
+}
+
+// removeRight are rules that lack one right.
+func removeRight(rules []kit.RoleRule, right string) []kit.RoleRule {
+	var left []kit.RoleRule
+	for _, r := range rules {
+		var verbs []string
+		for _, verb := range r.Verbs {
+			if kit.ListRights([]kit.RoleRule{{APIGroups: r.APIGroups, Resources: r.Resources, Verbs: []string{verb}}})[0] != right {
+				verbs = append(verbs, verb)
+			}
+		}
+		if len(verbs) > 0 {
+			left = append(left, kit.RoleRule{APIGroups: r.APIGroups, Resources: r.Resources, Verbs: verbs})
+		}
+	}
+
+	return left
+}
+
+// runUntilLine runs a command that goes on for ever to its first line of output, and
+// interrupts it then.
+func runUntilLine(t *testing.T, env []string, args ...string) kit.Result {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), kit.BinaryPath(), args...)
+	cmd.Env = kit.Environment(env...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+
+	lines := bufio.NewScanner(stdout)
+	first := ""
+	for lines.Scan() {
+		if first == "" {
+			first = lines.Text()
+			_ = cmd.Process.Signal(syscall.SIGINT)
+		}
+	}
+
+	_ = cmd.Wait()
+	return kit.NewResult(first, stderr.String(), cmd.ProcessState.ExitCode())
+}
+
+// roleCase is a command as one with its Role uses it.
+type roleCase struct {
+	command string
+	flags   []string // of role
+	// line uses the command on the pod POD, and works tells whether all of it was
+	// to be had. A line that begins with + goes on until it is interrupted.
+	line  string
+	works func(kit.Result) bool
+	// more are lines that use the optional rights which line does not. One that
+	// begins with ! makes something ready, as the cluster's admin.
+	more []string
+}
+
+// runLine runs a line on a pod, with more flags.
+func runLine(t *testing.T, env []string, line, pod string, flags ...string) kit.Result {
+	t.Helper()
+	text, lasting := strings.CutPrefix(line, "+")
+	args := strings.Fields(strings.ReplaceAll(text, "POD", pod))
+	if at := slices.Index(args, "--"); at >= 0 {
+		args = slices.Insert(args, at, flags...)
+	} else {
+		args = append(args, flags...)
+	}
+
+	if lasting {
+		return runUntilLine(t, env, args...)
+	}
+
+	return kit.RunKdiagWith(t, "", env, args...)
+}
+
+func succeeds(got kit.Result) bool { return got.Code == 0 && !strings.Contains(got.Stderr, "no right") }
+
+func redirects(got kit.Result) bool { return strings.HasPrefix(got.Stdout, "8080 → ") }
+
+// doctorWorks has the checks of the pod come out; those on rights are for the
+// other commands.
+func doctorWorks(got kit.Result) bool {
+	var document struct{ Checks []kit.DoctorCheck }
+	if json.Unmarshal([]byte(got.Stdout), &document) != nil {
+		return false
+	}
+
+	well := 0
+	for _, c := range document.Checks {
+		if c.Status == "ok" && slices.Contains([]string{"target", "streams", "pod security: shell", "pod security: redir"}, c.Name) {
+			well++
+		}
+	}
+
+	return well == 4
+}
+
+var roleCases = []roleCase{
+	{"shell", nil, "shell POD -- -c echo", succeeds, []string{"shell nothere"}},
+	{"shell", []string{"--kinds=deploy"}, "shell deploy/POD -- -c echo", succeeds, []string{"shell POD -- -c echo", "shell nothere"}},
+	{"redir", nil, "+redir POD 8080", redirects, []string{"redir nothere", "+redir POD -c app"}},
+	{"ps", nil, "ps POD", succeeds, []string{"ps POD --sockets"}},
+	{"logs", nil, "logs POD --tail=1 --for=3s", succeeds, nil},
+	{"logs", []string{"--kinds=svc"}, "logs svc/POD --tail=1 --for=3s", succeeds, []string{"logs POD --tail=1 --for=1s"}},
+	{"manage", nil, "manage POD", succeeds, []string{"manage nothere"}},
+	{"manage", []string{"--kinds=selector"}, "manage -l app=POD", succeeds, []string{"manage POD", "manage nothere"}},
+	{"doctor", nil, "doctor POD -o json", doctorWorks, []string{"doctor -o json", "doctor nothere", "!+redir POD 8080", "doctor POD -o json"}},
+}
+
+// rolePod is a pod and what owns pods, all of the name.
+const rolePod = `
+apiVersion: v1
+kind: Pod
+metadata: {name: NAME, labels: {app: NAME}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: app, image: "localhost/kdiag-sample:scratch", imagePullPolicy: Never}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: NAME}
+spec: {selector: {app: NAME}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: NAME}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: NAME}}
+  template:
+    metadata: {labels: {app: NAME}}
+    spec: {containers: [{name: app, image: x}]}
+---
+`
+
+// createRolePods is a namespace with a pod for each of the cases, "pod0" and so on.
+func createRolePods(t *testing.T) string {
+	t.Helper()
+	namespace := kit.CreateNamespace(t)
+	var manifests strings.Builder
+	for i := range roleCases {
+		manifests.WriteString(strings.ReplaceAll(rolePod, "NAME", fmt.Sprintf("pod%d", i)))
+	}
+	kit.ApplyManifest(t, namespace, manifests.String())
+	kit.WaitForPods(t, namespace)
+	return namespace
+}
+
+// TestRoleIsSufficientAndMinimal has each command work with the Role that is
+// printed for it, and not without any one of its rights.
+func TestRoleIsSufficientAndMinimal(t *testing.T) {
+	namespace := createRolePods(t)
+
+	for i, c := range roleCases {
+		t.Run(c.command+strings.Join(c.flags, ""), func(t *testing.T) {
+			pod, user := fmt.Sprintf("pod%d", i), fmt.Sprintf("%s-%d", namespace, i)
+			// As it is printed, by kubectl apply.
+			printed := kit.RunKdiag(t, append([]string{"role", c.command, "--name=" + user, "--user=" + user}, c.flags...)...)
+			kit.ApplyManifest(t, namespace, printed.Stdout)
+			rules := printRoleRules(t, append([]string{c.command}, c.flags...)...)
+			kit.WaitForRight(t, namespace, user, kit.ListRights(rules)[0])
+			flags := []string{"-n", namespace, "--as=" + user}
+			if got := runLine(t, kit.CreateUser(t), c.line, pod, flags...); !c.works(got) {
+				t.Errorf("%s with its Role: %v, want it to work\n%s", c.command, got, printed.Stdout)
+			}
+
+			for j, right := range kit.ListRights(rules) {
+				user := fmt.Sprintf("%s-%d-%d", namespace, i, j)
+				kit.BindRole(t, namespace, user, removeRight(rules, right))
+				line := c.line
+				if right == "get pods" {
+					// Every Role is for pods by name, whatever other kinds there are.
+					line = byName.Replace(line)
+				}
+
+				got := runLine(t, kit.CreateUser(t), line, pod, "-n", namespace, "--as="+user)
+				if c.works(got) || !strings.Contains(got.Stdout+got.Stderr, "no right to "+right) {
+					t.Errorf("%s without the right to %s: %v, want it not to work, and to say so", c.command, right, got)
+				}
+			}
+		})
+	}
+}
+
+// byName makes of a line for another kind of target one for a pod by its name.
+var byName = strings.NewReplacer("deploy/POD", "POD", "svc/POD", "POD", "-l app=POD", "POD")
+
+// TestRoleOptional has each optional right be used where it is there, and the
+// command work where it is not; and no other right of the namespace be asked for.
+func TestRoleOptional(t *testing.T) {
+	namespace := createRolePods(t)
+
+	for i, c := range roleCases {
+		t.Run(c.command+strings.Join(c.flags, ""), func(t *testing.T) {
+			pod := fmt.Sprintf("pod%d", i)
+			args := append([]string{c.command}, c.flags...)
+			required := kit.ListRights(printRoleRules(t, args...))
+			all := printRoleRules(t, append(args, "--optional")...)
+			optional := slices.DeleteFunc(kit.ListRights(all), func(right string) bool { return slices.Contains(required, right) })
+
+			use := func(user string, rules []kit.RoleRule) (allowed, refused []string) {
+				kit.BindRole(t, namespace, user, rules)
+				through := kit.StartRightsRecorder(t)
+				flags := append([]string{"-n", namespace}, through.Flags(user)...)
+				env := kit.CreateUser(t)
+				if got := runLine(t, env, c.line, pod, flags...); !c.works(got) {
+					t.Errorf("%s with the rights %q: %v, want it to work", c.command, kit.ListRights(rules), got)
+				}
+
+				for _, line := range c.more {
+					if line, asAdmin := strings.CutPrefix(line, "!"); asAdmin {
+						runLine(t, env, line, pod, "-n", namespace)
+						continue
+					}
+					runLine(t, env, line, pod, flags...)
+				}
+
+				return through.UsedRights()
+			}
+
+			used, _ := use(fmt.Sprintf("%s-%d-all", namespace, i), all)
+			_, missed := use(fmt.Sprintf("%s-%d-required", namespace, i), printRoleRules(t, args...))
+			for j, right := range optional {
+				_, without := use(fmt.Sprintf("%s-%d-optional-%d", namespace, i, j), removeRight(all, right))
+				if !slices.Contains(used, right) || !slices.Contains(without, right) {
+					t.Errorf("%s: the optional right to %s: used where it is there: %v, asked for where it is not: %v, want both",
+						c.command, right, slices.Contains(used, right), slices.Contains(without, right))
+				}
+			}
+
+			for _, right := range slices.Concat(used, missed) {
+				if !slices.Contains(required, right) && !slices.Contains(optional, right) {
+					t.Errorf("%s uses the right to %s, which its Role does not name", c.command, right)
+				}
+			}
+		})
+	}
+}
+
+// TestFailRBAC names the verb and the resource that are missing.
+func TestFailRBAC(t *testing.T) {
+	namespace := kit.SharedPods(t)
+	name := func(s string) string { return strings.ReplaceAll(namespace, "test", s) }
+	as := func(user string, args ...string) kit.Result {
+		return kit.RunKdiag(t, append([]string{"shell", "-n", namespace, "deploy/web", "--as=" + user}, args...)...)
+	}
+	// A user of its own for each step, so that none waits for another's role.
+	role := func(user string, rules ...string) {
+		kit.RunKubectl(t, append([]string{"create", "role", "-n", namespace, user}, rules...)...)
+		kit.RunKubectl(t, "create", "rolebinding", "-n", namespace, user, "--role="+user, "--user="+user)
+	}
+
+	kit.ExpectFailure(1, "no right to get deployments.apps in namespace", `verb "get" on deployments.apps`).Verify(t, "no rights at all", as(name("nobody")))
+
+	reads := []string{"--verb=get,list,watch", "--resource=pods,deployments.apps"}
+	role(name("reader"), reads...)
+	kit.ExpectFailure(1, "no right to patch pods/ephemeralcontainers", `verb "patch" on pods/ephemeralcontainers`).Verify(t, "no pods/ephemeralcontainers", as(name("reader")))
+
+	// Rights to inject, but not to exec.
+	kit.RunKubectl(t, "create", "role", "-n", namespace, name("injecter"), "--verb=patch", "--resource=pods/ephemeralcontainers")
+	kit.RunKubectl(t, "create", "rolebinding", "-n", namespace, name("injecter"), "--role="+name("injecter"), "--user="+name("injecter"))
+	kit.RunKubectl(t, "create", "rolebinding", "-n", namespace, name("injecter")+"-reads", "--role="+name("reader"), "--user="+name("injecter"))
+	kit.ExpectFailure(1, "no right to create pods/exec", `verb "create" on pods/exec`).Verify(t, "no pods/exec", as(name("injecter"), "--", "-c", "true"))
+}

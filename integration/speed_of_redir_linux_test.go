@@ -1,0 +1,109 @@
+//go:build bench
+
+package integration
+
+import (
+	"fmt"
+	"kdiag/integration/kit"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestSpeedRedir prints what a new connection through a redirect takes, in
+// round trips between the laptop and the API server.
+func TestSpeedRedir(t *testing.T) {
+	namespace, app, _ := kit.CreateRedirPods(t)
+	tox := kit.StartToxiproxy(t)
+	here := kit.StartLocalServer(t, kit.EchoBack)
+	near := kit.StartLocalServer(t, kit.EchoBack)
+	trip := measureRoundTrip(t, tox.Delay(t, "echo", near.Addr().String()))
+
+	to := kit.ReadServerURL(t)
+	api := tox.Delay(t, "api", to.Host)
+	began := time.Now()
+	r := kit.StartRedirects(t, 1, "-n", namespace, "app", "7000:"+here.Port, "-q", "--server=https://"+api, "--tls-server-name="+to.Hostname())
+	fmt.Printf("redir starts in %s with the pod's container to be created, at a round trip of %s\n", time.Since(began).Round(time.Millisecond), trip.Round(100*time.Microsecond))
+
+	for _, many := range []int{1, 10, 25, 50} {
+		began := time.Now()
+		times := timeCallers(t, app+":7000", many, 40)
+		rate := float64(len(times)) / time.Since(began).Seconds()
+		slices.Sort(times)
+		median := times[len(times)/2]
+		fmt.Printf("a new connection, a byte there and back, %d at a time without a pause: median %s, %.2f round trips (of %d; %.0f a second)\n",
+			many, median.Round(100*time.Microsecond), float64(median)/float64(trip), len(times), rate)
+	}
+
+	fmt.Printf("the manager's anonymous memory: %d KiB\n", kit.ReadAnonymousMemory(t, kit.FindNetManager(t, namespace)))
+	r.Interrupt()
+	_ = os.Stdout.Sync()
+}
+
+// timeCallers has some callers make connections, each one after the other, and
+// returns how long each took: to be there, and a byte to go there and back.
+func timeCallers(t *testing.T, address string, many, each int) []time.Duration {
+	t.Helper()
+	var mu sync.Mutex
+	var times []time.Duration
+	var all sync.WaitGroup
+	for range many {
+		all.Go(func() {
+			err := kit.NodeNetwork.Do(func() error {
+				for range each {
+					began := time.Now()
+					conn, err := net.Dial("tcp", address)
+					if err != nil {
+						return err
+					}
+
+					tcp, _ := conn.(*net.TCPConn)
+					err = kit.ExchangeText(tcp, "x")
+					took := time.Since(began)
+					_ = conn.Close()
+					if err != nil {
+						return err
+					}
+
+					mu.Lock()
+					times = append(times, took)
+					mu.Unlock()
+				}
+
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+
+	all.Wait()
+	return times
+}
+
+// measureRoundTrip is the median time of a byte there and back.
+func measureRoundTrip(t *testing.T, address string) time.Duration {
+	t.Helper()
+	dialled, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	conn, _ := dialled.(*net.TCPConn)
+	defer conn.Close()
+	var times []time.Duration
+	for range 21 {
+		began := time.Now()
+		if err := kit.ExchangeText(conn, "x"); err != nil {
+			t.Fatal(err)
+		}
+		times = append(times, time.Since(began))
+	}
+
+	slices.Sort(times)
+	return times[len(times)/2]
+}
