@@ -103,7 +103,7 @@ func TestHostileCluster(t *testing.T) {
 		{"shell, a page in place of an answer", "shell web", "<p>page", page(502)},
 		{"shell, a page for a bad request", "shell web", "<p>page", page(400)},
 		{"shell, no such container", "shell web -c nothere", "it has: app", nil},
-		{"shell, several containers", "shell web -- -c true", "also: other", nil},
+		{"shell, several containers", "shell web -- -c true", "also has: other", nil},
 		{"shell, the target waits", "shell web", "it waits: r", notRunning},
 		{"shell, the pod is unschedulable", "shell web", "not scheduled: r", func(a *fakeAPI) {
 			a.pod.Status = corev1.PodStatus{Phase: "Pending", Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: "False", Reason: "r" + hostile, Message: "m" + hostile}}}

@@ -30,8 +30,9 @@ var mayImport = []struct {
 	{"kdiag/applets/inspect", []string{"kdiag/applets", "kdiag/applets/internal/pod/"}},
 	{"kdiag/applets/manager", []string{"kdiag/applets", "kdiag/applets/internal/pod/", "kdiag/mux", "kdiag/netfilter"}},
 	// What runs on the laptop. It knows nothing of the kernel's tables.
-	{"kdiag/applets/internal/laptop/", []string{"kdiag/applets", "kdiag/applets/kubeflags", "kdiag/applets/internal/laptop/", "kdiag/kube", "kdiag/mux"}},
-	{"kdiag/applets/internal/testkit/", nil},
+	{"kdiag/applets/internal/laptop/", []string{"kdiag/applets", "kdiag/applets/internal/laptop/", "kdiag/kube", "kdiag/mux"}},
+	{"kdiag/applets/internal/testkit/runctest", nil},
+	{"kdiag/applets/internal/testkit/fakecluster", []string{"kdiag/kube"}},
 	{"kdiag/applets/reference", []string{"kdiag/applets"}},
 	{"kdiag/applets/kubeflags", []string{"kdiag/applets", "kdiag/applets/internal/laptop/", "kdiag/kube", "kdiag/mux"}},
 	{"kdiag/applets/image", []string{"kdiag/applets", "kdiag/applets/internal/laptop/"}},

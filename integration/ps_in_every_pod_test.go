@@ -103,7 +103,7 @@ func TestPsTables(t *testing.T) {
 		t.Errorf("ps: %v", got)
 	}
 
-	if got.Stderr != "note: container one; there are also: two (choose with -c)\n" {
+	if got.Stderr != "note: using container one; the pod also has: two (choose one with -c)\n" {
 		t.Errorf("stderr = %q, want the choice of the container", got.Stderr)
 	}
 

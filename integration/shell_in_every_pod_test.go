@@ -43,7 +43,7 @@ func TestShellEnvironment(t *testing.T) {
 	}
 
 	got = kit.RunKdiag(t, "shell", "-n", namespace, "several", "--", "-c", "echo $WHO")
-	if got.Stdout != "one\n" || !strings.Contains(got.Stderr, "note: container one; there are also: two") {
+	if got.Stdout != "one\n" || !strings.Contains(got.Stderr, "note: using container one; the pod also has: two") {
 		t.Errorf("shell without -c: %v\nwant the first container and a note", got)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/laptop/userkey"
 	"kdiag/applets/kubeflags"
 	"kdiag/kube"
 
@@ -36,7 +37,7 @@ func Applet() applets.Applet {
 		`,
 		Flags: slices.Concat([]cli.Flag{
 			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "Lines, or one document", Value: "text"}, "text", "json"),
-		}, kubeflags.ProbeFlags(defaultTimeout)),
+		}, kubeflags.PreviewFlags(defaultTimeout)),
 		Run: runDoctor,
 	}
 }
@@ -47,15 +48,21 @@ func runDoctor(ctx context.Context, inv *applets.Invocation) error {
 	}
 
 	out := newCheckPrinter(inv.Flags.String("output"), inv.Out)
-	probe, err := kubeflags.ParseProbe(inv)
-	if applets.ExitCode(err) == applets.ExitUsage {
+	e := examination{hasTarget: kubeflags.HasTarget(inv)}
+	var err error
+	if e.request, err = kubeflags.ParsePreview(inv); err != nil {
 		return err
 	}
 
-	bounded, cancel := kube.WithTimeout(ctx, inv.Flags.Duration("timeout"))
+	// What is wrong with the configuration is the first check's to tell.
+	if e.user, err = userkey.PublicHalf(); err == nil {
+		e.cluster, err = kubeflags.Connect(inv)
+	}
+
+	bounded, cancel := kube.WithTimeout(ctx, e.request.Timeout)
 	defer cancel()
 	well := true
-	runChecks(bounded, probe, err, func(check Check) {
+	runChecks(bounded, e, err, func(check Check) {
 		// What the user's Ctrl-C ended says nothing.
 		if ctx.Err() == nil {
 			out.printCheck(check)

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"kdiag/applets/kubeflags"
+	"kdiag/applets/internal/laptop/containers"
 	"kdiag/kube"
 
 	corev1 "k8s.io/api/core/v1"
@@ -36,8 +36,8 @@ func checkNames() []string {
 }
 
 // runChecks makes every check, and hands each to add in order. What does not need
-// the answer of another runs beside it. configErr is why there is no probe.
-func runChecks(ctx context.Context, probe *kubeflags.Probe, configErr error, add func(Check)) {
+// the answer of another runs beside it. configErr is why there is no cluster to ask.
+func runChecks(ctx context.Context, e examination, configErr error, add func(Check)) {
 	left := checkNames()
 	// tell says what came out, in the order of names, and reports whether to go
 	// on.
@@ -52,7 +52,7 @@ func runChecks(ctx context.Context, probe *kubeflags.Probe, configErr error, add
 		return true
 	}
 
-	runStages(ctx, probe, configErr, tell)
+	runStages(ctx, e, configErr, tell)
 	for _, name := range left {
 		add(unknownCheck(name, "not asked: see above"))
 	}
@@ -63,13 +63,12 @@ func endsChecks(name string) bool {
 	return name == nameConfig || name == nameServer || name == nameUser
 }
 
-func runStages(ctx context.Context, probe *kubeflags.Probe, configErr error, tell func(...Check) bool) {
+func runStages(ctx context.Context, e examination, configErr error, tell func(...Check) bool) {
 	if configErr != nil {
 		tell(failedCheck(nameConfig, configErr))
 		return
 	}
 
-	e := examination{probe, probe.Cluster}
 	if !tell(passedCheck(nameConfig, "%s", e.cluster.Origin())) {
 		return
 	}
@@ -104,8 +103,21 @@ func startPart[T any](part func() T) <-chan T {
 
 // examination is what the checks share.
 type examination struct {
-	probe   *kubeflags.Probe
 	cluster *kube.Cluster
+	// request is for the containers that shell and redir would add. It names a
+	// pod only where hasTarget is true.
+	request   containers.Request
+	hasTarget bool
+	// user is the public half of the user's key; empty where there is none yet.
+	user string
+}
+
+// podName is the target's name where it is a pod's, else empty.
+func (e examination) podName() string {
+	if e.request.Pod.Kind != "pods" {
+		return ""
+	}
+	return e.request.Pod.Name
 }
 
 func checkServer(cluster *kube.Cluster, git string, minor int, err error) []Check {
@@ -141,7 +153,7 @@ func (e examination) checkUser(ctx context.Context) []Check {
 }
 
 func (e examination) checkRights(ctx context.Context) []Check {
-	commands, err := e.cluster.Rights(ctx, e.probe.PodName())
+	commands, err := e.cluster.Rights(ctx, e.podName())
 	if err != nil {
 		var checks []Check
 		for _, command := range kube.CommandNames() {
@@ -165,22 +177,22 @@ func (e examination) checkRights(ctx context.Context) []Check {
 // checkTarget makes the checks that a target is for; without one, those that the
 // namespace answers.
 func (e examination) checkTarget(ctx context.Context) [][]Check {
-	if !e.probe.Targeted {
+	if !e.hasTarget {
 		level := e.checkPolicyLevel(ctx)
 		const give = "needs a target: kdiag doctor POD"
 		return [][]Check{{unknownCheck(nameTarget, "none given"), unknownCheck(nameStreams, give)}, level,
 			{unknownCheck(nameImage, give), unknownCheck(nameKernel, give)}}
 	}
 
-	pod, err := e.probe.Find(ctx)
+	pod, err := e.cluster.FindPod(ctx, e.request.Pod)
 	if err != nil {
-		return [][]Check{{failedCheck(nameTarget, err)}}
+		return [][]Check{{failedCheck(nameTarget, containers.AddTimeoutHint(ctx, err))}}
 	}
 
 	err = kube.TakesContainers(pod)
 	var target kube.Target
 	if err == nil {
-		target, err = e.probe.Pick(pod)
+		target, err = kube.PickContainer(pod, e.request.Container)
 	}
 	if err != nil {
 		return [][]Check{{failedCheck(nameTarget, err)}}
@@ -207,7 +219,7 @@ func (e examination) checkStreams(ctx context.Context, pod *corev1.Pod) []Check 
 }
 
 func (e examination) checkShell(ctx context.Context, target kube.Target) Check {
-	admission, err := e.cluster.AdmitsShell(ctx, e.probe.Shell(target))
+	admission, err := e.cluster.AdmitsShell(ctx, containers.PreviewShell(e.request, e.user, target))
 	if err != nil {
 		return refusedCheck(nameShell, err)
 	}
@@ -219,7 +231,7 @@ func (e examination) checkShell(ctx context.Context, target kube.Target) Check {
 }
 
 func (e examination) checkRedir(ctx context.Context, pod *corev1.Pod) Check {
-	if _, err := e.cluster.AdmitsNet(ctx, e.probe.Net(pod)); err != nil {
+	if _, err := e.cluster.AdmitsNet(ctx, containers.PreviewNet(e.request, e.user, pod)); err != nil {
 		return refusedCheck(nameRedir, err)
 	}
 	return passedCheck(nameRedir, "a container with NET_ADMIN is admitted")
@@ -272,20 +284,20 @@ func (e examination) checkNode(ctx context.Context, pod *corev1.Pod) []Check {
 }
 
 func (e examination) checkImage(pod *corev1.Pod, node *corev1.Node, nodeErr error) Check {
-	container, failure := kube.ImageSeen(pod, e.probe.Image)
+	container, failure := kube.ImageSeen(pod, e.request.Image)
 	switch {
 	case container != "":
-		return passedCheck(nameImage, "%s is on the node: container %s has run with it", e.probe.Image, container)
-	case nodeErr == nil && kube.HasImage(node, e.probe.Image):
-		return passedCheck(nameImage, "%s is on node %s", e.probe.Image, node.Name)
+		return passedCheck(nameImage, "%s is on the node: container %s has run with it", e.request.Image, container)
+	case nodeErr == nil && kube.HasImage(node, e.request.Image):
+		return passedCheck(nameImage, "%s is on node %s", e.request.Image, node.Name)
 	case failure != nil:
-		return Check{nameImage, Failed, e.probe.Image + ": " + failure.Error(),
+		return Check{nameImage, Failed, e.request.Image + ": " + failure.Error(),
 			"is the reference right, and can the node pull it? --image REF names another"}
 	case nodeErr != nil:
-		return unansweredCheck(nameImage, fmt.Errorf("%s: only the node knows: %w", e.probe.Image, nodeErr))
+		return unansweredCheck(nameImage, fmt.Errorf("%s: only the node knows: %w", e.request.Image, nodeErr))
 	}
 
-	check := unknownCheck(nameImage, "%s is not among the images that node %s lists; whether it can pull it, only the node knows", e.probe.Image, node.Name)
+	check := unknownCheck(nameImage, "%s is not among the images that node %s lists; whether it can pull it, only the node knows", e.request.Image, node.Name)
 	check.Hint = "kubectl kdiag shell tries it; --image REF names another"
 	return check
 }

@@ -17,7 +17,7 @@ const managerTimeout = 3 * time.Second
 // checkNftables is what this user's manager of redirects, if one lives in the pod,
 // found the kernel to have; nil where none tells.
 func (e examination) checkNftables(ctx context.Context, pod *corev1.Pod) *Check {
-	for _, living := range kube.Managers(pod, e.probe.User) {
+	for _, living := range kube.Managers(pod, e.user) {
 		if living.Role != wire.RoleNet {
 			continue
 		}

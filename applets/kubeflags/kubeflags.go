@@ -1,16 +1,13 @@
 // Package kubeflags gives applets the flags that reach a cluster, as kubectl
-// spells them, and those that choose a pod and the image to put into it. It is
-// where the flag library meets package kube.
+// spells them, and those that choose a pod and what is to run in it. It reads
+// their values, and asks the cluster nothing.
 package kubeflags
 
 import (
-	"os"
-
 	"kdiag/applets"
 	"kdiag/kube"
 
 	"github.com/urfave/cli/v2"
-	corev1 "k8s.io/api/core/v1"
 )
 
 // Connection are the flags that Connect reads.
@@ -65,74 +62,4 @@ func Options(inv *applets.Invocation) kube.Options {
 		RequestTimeout:        f.String("request-timeout"),
 		UserAgent:             userAgent(inv),
 	}
-}
-
-// Target are the flags that Selection reads; container says what -c is for.
-func Target(container string) []cli.Flag {
-	return []cli.Flag{
-		applets.Takes(applets.KindSelector, &cli.StringFlag{Name: "selector", Aliases: []string{"l", "labels"}, Usage: "Select the pod by label instead of by name"}),
-		applets.Takes(applets.KindContainer, &cli.StringFlag{Name: "container", Aliases: []string{"c", "t", "target"}, Usage: container}),
-		applets.Takes(applets.KindPod, &cli.StringFlag{Name: "pod", Usage: "Pod name, instead of the argument", Hidden: true}),
-	}
-}
-
-// Selection reads which pod and container are meant; names are the arguments
-// that may name it. The container is empty for the pod's default.
-func Selection(inv *applets.Invocation, names []string) (pod kube.Selection, container string, err error) {
-	if named := inv.Flags.String("pod"); named != "" {
-		names = append([]string{named}, names...)
-	}
-	if len(names) > 1 {
-		return pod, "", applets.Usage("one target at a time, got %q", names)
-	}
-
-	target := ""
-	if len(names) == 1 {
-		target = names[0]
-	}
-
-	pod, err = kube.ParseSelection(target, inv.Flags.String("selector"))
-	if err != nil {
-		return pod, "", applets.Usage("%w", err)
-	}
-
-	return pod, inv.Flags.String("container"), nil
-}
-
-// Injection lists the flags for a container to be added to a pod; idle is what
-// --idle-timeout is where it is left out.
-func Injection(idle string) []cli.Flag {
-	return []cli.Flag{
-		imageFlag(), pullPolicyFlag(),
-		&cli.DurationFlag{Name: "timeout", Usage: "Maximum time to wait for the container and connection", Value: kube.DefaultTimeout},
-		&cli.DurationFlag{Name: "idle-timeout", Usage: "How long the container outlives its last session", DefaultText: idle},
-		applets.Takes(applets.KindText, &cli.StringFlag{Name: "reason", Usage: "Record `TEXT` in the audit log and the container's arguments"}),
-	}
-}
-
-func imageFlag() cli.Flag {
-	return applets.Takes(applets.KindText, &cli.StringFlag{
-		Name: "image", Aliases: []string{"dbg-image"}, Usage: "Image to run in the pod", DefaultText: "KDIAG_IMAGE, else this build's",
-	})
-}
-
-func pullPolicyFlag() cli.Flag {
-	return applets.OneOf(&cli.StringFlag{
-		Name: "image-pull-policy", Aliases: []string{"pull-policy"}, Usage: "Pull policy", Value: string(corev1.PullIfNotPresent),
-	}, string(corev1.PullAlways), string(corev1.PullIfNotPresent), string(corev1.PullNever))
-}
-
-// pullPolicy is what pullPolicyFlag says.
-func pullPolicy(inv *applets.Invocation) corev1.PullPolicy {
-	return corev1.PullPolicy(inv.Flags.String("image-pull-policy"))
-}
-
-// Image is the image to run in the pod: --image, KDIAG_IMAGE or the build's.
-func Image(inv *applets.Invocation) string {
-	for _, image := range []string{inv.Flags.String("image"), os.Getenv("KDIAG_IMAGE")} {
-		if image != "" {
-			return image
-		}
-	}
-	return inv.Build.Image
 }

@@ -7,8 +7,8 @@ import (
 	"fmt"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/laptop/containers"
 	"kdiag/applets/kubeflags"
-	"kdiag/kube"
 	"kdiag/mux/wire"
 )
 
@@ -31,19 +31,23 @@ func startManager(ctx context.Context, inv *applets.Invocation) error {
 		return applets.Usage("manage runs no command, got %q", inv.Rest)
 	}
 
-	shell, err := kubeflags.ParseShell(inv)
+	request, err := kubeflags.ParseShell(inv)
 	if err != nil {
 		return err
 	}
 
-	ctx, cancel := kube.WithTimeout(ctx, inv.Flags.Duration("timeout"))
-	defer cancel()
-	injected, err := shell.Ensure(ctx, inv.Err)
+	cluster, err := kubeflags.Connect(inv)
 	if err != nil {
 		return err
 	}
-	if note := kubeflags.GrantNote(injected); note != "" {
-		applets.Note(inv.Err, "%s", note)
+
+	shell := containers.NewShell(cluster, request, containers.NotesTo(inv.Err))
+	injected, err := shell.Ensure(ctx)
+	if err != nil {
+		return err
+	}
+	if note := containers.GrantNote(injected); note != "" {
+		shell.Note(note)
 	}
 
 	_, err = fmt.Fprintln(inv.Out, wire.Printable(injected.Name))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/laptop/containers"
 	"kdiag/applets/internal/laptop/inspection"
 	"kdiag/applets/internal/laptop/statusline"
 	"kdiag/applets/kubeflags"
@@ -42,12 +43,17 @@ func Applet() applets.Applet {
 	}
 }
 
+// psCluster is what the applet asks of the API. *kube.Cluster is the real one.
+type psCluster interface {
+	containers.Cluster
+	peerFinder
+}
+
 // options are what the flags say beside the request for the container.
 type options struct {
 	sockets, watch bool
 	interval       time.Duration
 	output         string
-	timeout        time.Duration
 }
 
 func runPs(ctx context.Context, inv *applets.Invocation) error {
@@ -55,19 +61,25 @@ func runPs(ctx context.Context, inv *applets.Invocation) error {
 	if err != nil {
 		return err
 	}
-	shell, err := kubeflags.ParseShell(inv)
+	request, err := kubeflags.ParseShell(inv)
 	if err != nil {
 		return err
 	}
-	shell.Cluster.DialAhead()
-	return o.showContainer(ctx, shell, inv.Streams)
+
+	cluster, err := kubeflags.Connect(inv)
+	if err != nil {
+		return err
+	}
+	cluster.DialAhead()
+
+	return o.showContainer(ctx, cluster, request, inv.Streams)
 }
 
 func parseOptions(inv *applets.Invocation) (options, error) {
 	f := inv.Flags
 	o := options{
 		sockets: f.Bool("sockets"), watch: f.Bool("watch"), interval: f.Duration("interval"),
-		output: f.String("output"), timeout: f.Duration("timeout"),
+		output: f.String("output"),
 	}
 	switch {
 	case len(inv.Rest) > 0:
@@ -85,23 +97,25 @@ func parseOptions(inv *applets.Invocation) (options, error) {
 const minInterval = 100 * time.Millisecond
 
 // showContainer looks at the container, once or until ctx ends.
-func (o options) showContainer(ctx context.Context, shell *kubeflags.Shell, streams applets.Streams) error {
+func (o options) showContainer(ctx context.Context, cluster psCluster, request containers.Request, streams applets.Streams) error {
 	line := statusline.New(streams.Err)
 	defer line.End()
-	shell.Progress = line.Show
-	look := inspection.Options{Connected: o.sockets, Timeout: o.timeout, Notes: aboveWriter{line, streams.Err}}
+	messages := containers.NotesTo(aboveWriter{line, streams.Err})
+	messages.Progress = line.Show
+	shell := containers.NewShell(cluster, request, messages)
+	look := inspection.Request{Connected: o.sockets}
 	if o.watch {
 		look.Interval = o.interval
 	}
 
-	known := newPeerResolver(shell.Cluster)
+	known := newPeerResolver(cluster)
 	if o.sockets {
 		known.startQuery(ctx)
 	}
 
 	view := o.newView(streams)
-	err := inspection.Run(ctx, shell, look, func(injected kube.Injected, taken wire.Snapshot) error {
-		d := newDocument(shell.Target, injected, taken)
+	err := inspection.Inspect(ctx, shell, look, func(injected kube.Injected, taken wire.Snapshot) error {
+		d := newDocument(shell.Target(), injected, taken)
 		var notes []string
 		if o.sockets {
 			notes = d.addConnected(ctx, taken, known)

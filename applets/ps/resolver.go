@@ -22,7 +22,12 @@ type peerResolver struct {
 // large cluster are long.
 const askAgainAfter = 10 * time.Second
 
-func newPeerResolver(cluster *kube.Cluster) *peerResolver {
+// peerFinder says what is behind addresses. *kube.Cluster is the real one.
+type peerFinder interface {
+	Peers(ctx context.Context) (peers kube.Peers, missing []string)
+}
+
+func newPeerResolver(cluster peerFinder) *peerResolver {
 	return &peerResolver{list: cluster.Peers, now: time.Now}
 }
 

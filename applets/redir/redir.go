@@ -5,9 +5,14 @@ package redir
 
 import (
 	"context"
+	"os"
+	"os/user"
 	"time"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/laptop/containers"
+	"kdiag/applets/internal/laptop/redirectclient"
+	"kdiag/applets/internal/laptop/statusline"
 	"kdiag/applets/kubeflags"
 
 	"github.com/urfave/cli/v2"
@@ -46,12 +51,13 @@ func Applet() applets.Applet {
 
 // options are the applet's own flags.
 type options struct {
-	specs         []spec
+	redirects     []redirectclient.Spec
 	takeOver      bool
 	drain         time.Duration
 	proxyProtocol bool
 	backend       string
-	timeout       time.Duration
+	output        string
+	detail        detail
 }
 
 func run(ctx context.Context, inv *applets.Invocation) error {
@@ -59,7 +65,7 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 		return applets.Usage("redir runs no command, got %q", inv.Rest)
 	}
 
-	names, ports, err := split(inv)
+	names, ports, err := splitArguments(inv)
 	if err != nil {
 		return err
 	}
@@ -69,35 +75,77 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 		return err
 	}
 
-	report, err := newReport(inv)
+	request, err := kubeflags.ParseNet(inv, names)
 	if err != nil {
 		return err
 	}
+	if request.Container != "" && len(o.redirects) > 0 {
+		return applets.Usage("-c %s is for every port of that container; a port that is named is the pod's", request.Container)
+	}
 
-	net, err := kubeflags.ParseNet(inv, names)
+	cluster, err := kubeflags.Connect(inv)
 	if err != nil {
 		return err
 	}
-	if net.Container != "" && len(o.specs) > 0 {
-		return applets.Usage("-c %s is for every port of that container; a port that is named is the pod's", net.Container)
-	}
+	cluster.DialAhead()
 
-	notice := net.Notice
-	net.Notice = func(text string) { report.line.Above(func() { notice(text) }) }
-	net.Cluster.DialAhead()
-	defer report.end()
-	link, err := connect(ctx, net, o, report)
-	if err != nil {
-		return err
-	}
-	defer link.close()
-
-	return link.redirect(ctx)
+	return redirectPod(ctx, cluster, request, o, inv.Streams)
 }
 
-// split tells the target from the ports: it is the first argument, unless a
+// redirectPod opens a session with the manager in the pod and redirects the
+// pod's connections until ctx or the session ends.
+func redirectPod(ctx context.Context, cluster containers.Cluster, request containers.Request, o options, streams applets.Streams) error {
+	line := statusline.New(streams.Err)
+	defer line.End()
+
+	notice := func(text string) {
+		line.Above(func() { applets.Note(streams.Err, "%s", text) })
+	}
+	handle := containers.NewNet(cluster, request, containers.Messages{Note: notice, Notice: notice, Progress: line.Show})
+
+	observer := o.newObserver(streams.Out, line)
+	config := redirectclient.Config{
+		Version: request.Version, Holder: holderName(),
+		Redirects: o.redirects, TakeOver: o.takeOver, Backend: o.backend, ProxyProtocol: o.proxyProtocol,
+		Timeout: request.Timeout, Drain: o.drain,
+	}
+	if request.Container != "" {
+		config.FindPorts = func(ctx context.Context) ([]uint16, error) {
+			return findContainerPorts(ctx, handle, request.Container, observer)
+		}
+	}
+
+	client := redirectclient.New(config, observer)
+	session, err := handle.OpenSession(ctx, client.SessionOptions())
+	if err != nil {
+		return err
+	}
+
+	counters := counterLine{line: line, read: client.Counters}
+	defer counters.stop()
+	pod := redirectclient.Pod{Namespace: handle.Pod().Namespace, Name: handle.Pod().Name}
+	return client.Run(ctx, pod, session, counters.start)
+}
+
+// holderName says who redirects, for others in the same pod to be told:
+// USER@HOST.
+func holderName() string {
+	name := "unknown"
+	if who, err := user.Current(); err == nil {
+		name = who.Username
+	}
+
+	host, err := os.Hostname()
+	if err != nil {
+		return name
+	}
+
+	return name + "@" + host
+}
+
+// splitArguments tells the target from the ports: it is the first argument, unless a
 // flag names it.
-func split(inv *applets.Invocation) (names, ports []string, err error) {
+func splitArguments(inv *applets.Invocation) (names, ports []string, err error) {
 	if inv.Flags.String("selector") != "" || inv.Flags.String("pod") != "" || len(inv.Args) == 0 {
 		return nil, inv.Args, nil
 	}
@@ -111,38 +159,26 @@ func split(inv *applets.Invocation) (names, ports []string, err error) {
 func parseOptions(inv *applets.Invocation, ports []string) (options, error) {
 	o := options{
 		takeOver: inv.Flags.Bool("take-over"), drain: inv.Flags.Duration("drain"),
-		backend: inv.Flags.String("netfilter"), timeout: inv.Flags.Duration("timeout"),
+		backend: inv.Flags.String("netfilter"), output: inv.Flags.String("output"),
 		proxyProtocol: inv.Flags.IsSet("proxy-protocol"),
 	}
 	var err error
-	if o.specs, err = parseSpecs(ports, inv.Flags.StringSlice("outgoing")); err != nil {
+	if o.redirects, err = parseSpecs(ports, inv.Flags.StringSlice("outgoing")); err != nil {
 		return o, applets.Usage("%w", err)
 	}
 	if o.drain < 0 {
-		return o, applets.Usage("--drain %s is less than nothing", o.drain)
+		return o, applets.Usage("--drain %s must not be negative", o.drain)
+	}
+
+	quiet, verbose := inv.Flags.Bool("quiet"), inv.Flags.Bool("verbose")
+	switch {
+	case quiet && verbose:
+		return o, applets.Usage("either --quiet or --verbose")
+	case quiet:
+		o.detail = detailRedirects
+	case verbose:
+		o.detail = detailAll
 	}
 
 	return o, nil
-}
-
-func newReport(inv *applets.Invocation) (*report, error) {
-	quiet, verbose := inv.Flags.Bool("quiet"), inv.Flags.Bool("verbose")
-	if quiet && verbose {
-		return nil, applets.Usage("either --quiet or --verbose")
-	}
-
-	level := levelConnections
-	switch {
-	case quiet:
-		level = levelQuiet
-	case verbose:
-		level = levelAll
-	}
-
-	write := writeText
-	if inv.Flags.String("output") == "json" {
-		write = writeJSON
-	}
-
-	return startReport(inv.Streams, level, write), nil
 }

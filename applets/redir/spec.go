@@ -5,76 +5,55 @@ import (
 	"net"
 	"strconv"
 	"strings"
+
+	"kdiag/applets/internal/laptop/redirectclient"
 )
-
-// spec is one redirect as the user wrote it.
-type spec struct {
-	outgoing bool
-	// port is the destination port in the pod, host the only destination of
-	// outgoing connections, or empty.
-	port uint16
-	host string
-	// local is where the connections are dialled to, as HOST:PORT.
-	local string
-}
-
-// String is the spec as a redirect is shown: what comes in, or where it was
-// going.
-func (s spec) String() string {
-	switch {
-	case !s.outgoing:
-		return strconv.Itoa(int(s.port))
-	case s.host == "":
-		return fmt.Sprintf("outgoing %d", s.port)
-	}
-	return "outgoing " + net.JoinHostPort(s.host, strconv.Itoa(int(s.port)))
-}
 
 const localhost = "localhost"
 
 // parseIncoming reads PORT[:[HOST:]LOCALPORT].
-func parseIncoming(text string) (spec, error) {
+func parseIncoming(text string) (redirectclient.Spec, error) {
 	first, rest, more := strings.Cut(text, ":")
-	s := spec{}
+	s := redirectclient.Spec{}
 	var err error
-	if s.port, err = parsePort(first); err != nil {
-		return spec{}, fmt.Errorf("%q: %w; a redirect is PORT[:[HOST:]LOCALPORT]", text, err)
+	if s.Port, err = parsePort(first); err != nil {
+		return redirectclient.Spec{}, fmt.Errorf("%q: %w; a redirect is PORT[:[HOST:]LOCALPORT]", text, err)
 	}
 	if !more {
 		rest = first
 	}
-	if s.local, err = parseLocal(rest); err != nil {
-		return spec{}, fmt.Errorf("%q: %w; a redirect is PORT[:[HOST:]LOCALPORT]", text, err)
+	if s.Local, err = parseLocal(rest); err != nil {
+		return redirectclient.Spec{}, fmt.Errorf("%q: %w; a redirect is PORT[:[HOST:]LOCALPORT]", text, err)
 	}
 
 	return s, nil
 }
 
 // parseOutgoing reads PORT[:[HOST:]LOCALPORT] or HOST:PORT[=[HOST:]LOCALPORT].
-func parseOutgoing(text string) (spec, error) {
+func parseOutgoing(text string) (redirectclient.Spec, error) {
 	const form = "an outgoing redirect is PORT[:[HOST:]LOCALPORT] or HOST:PORT[=[HOST:]LOCALPORT]"
 	remote, local, named := strings.Cut(text, "=")
 	if !named {
 		if s, err := parseIncoming(text); err == nil {
-			s.outgoing = true
+			s.Outgoing = true
 			return s, nil
 		}
 	}
 
 	host, port, err := net.SplitHostPort(remote)
 	if err != nil || host == "" {
-		return spec{}, fmt.Errorf("%q: %s", text, form)
+		return redirectclient.Spec{}, fmt.Errorf("%q: %s", text, form)
 	}
 
-	s := spec{outgoing: true, host: host}
-	if s.port, err = parsePort(port); err != nil {
-		return spec{}, fmt.Errorf("%q: %w; %s", text, err, form)
+	s := redirectclient.Spec{Outgoing: true, Host: host}
+	if s.Port, err = parsePort(port); err != nil {
+		return redirectclient.Spec{}, fmt.Errorf("%q: %w; %s", text, err, form)
 	}
 	if !named {
 		local = port
 	}
-	if s.local, err = parseLocal(local); err != nil {
-		return spec{}, fmt.Errorf("%q: %w; %s", text, err, form)
+	if s.Local, err = parseLocal(local); err != nil {
+		return redirectclient.Spec{}, fmt.Errorf("%q: %w; %s", text, err, form)
 	}
 
 	return s, nil
@@ -109,10 +88,10 @@ func parsePort(text string) (uint16, error) {
 }
 
 // parseSpecs reads all of them, and refuses two of the same.
-func parseSpecs(incoming, outgoing []string) ([]spec, error) {
-	var specs []spec
+func parseSpecs(incoming, outgoing []string) ([]redirectclient.Spec, error) {
+	var specs []redirectclient.Spec
 	seen := map[string]bool{}
-	add := func(texts []string, parse func(string) (spec, error)) error {
+	add := func(texts []string, parse func(string) (redirectclient.Spec, error)) error {
 		for _, text := range texts {
 			s, err := parse(text)
 			if err != nil {

@@ -1,22 +1,26 @@
 package redir
 
-import "testing"
+import (
+	"testing"
+
+	"kdiag/applets/internal/laptop/redirectclient"
+)
 
 func TestParseIncoming(t *testing.T) {
-	for text, want := range map[string]spec{
-		"8080":                {port: 8080, local: "localhost:8080"},
-		"8080:3000":           {port: 8080, local: "localhost:3000"},
-		"8080:127.0.0.1:3000": {port: 8080, local: "127.0.0.1:3000"},
-		"8080:[::1]:3000":     {port: 8080, local: "[::1]:3000"},
-		"8080:host:3000":      {port: 8080, local: "host:3000"},
-		"8080::3000":          {port: 8080, local: "localhost:3000"},
+	for text, want := range map[string]redirectclient.Spec{
+		"8080":                {Port: 8080, Local: "localhost:8080"},
+		"8080:3000":           {Port: 8080, Local: "localhost:3000"},
+		"8080:127.0.0.1:3000": {Port: 8080, Local: "127.0.0.1:3000"},
+		"8080:[::1]:3000":     {Port: 8080, Local: "[::1]:3000"},
+		"8080:Host:3000":      {Port: 8080, Local: "Host:3000"},
+		"8080::3000":          {Port: 8080, Local: "localhost:3000"},
 	} {
 		if got, err := parseIncoming(text); err != nil || got != want {
 			t.Errorf("parseIncoming(%q) = %+v, %v, want %+v", text, got, err, want)
 		}
 	}
 
-	for _, text := range []string{"", "0", "65536", "http", "80:", "80:x", "80:host:0", "80:a:b:1", "-1", "80=90"} {
+	for _, text := range []string{"", "0", "65536", "http", "80:", "80:x", "80:Host:0", "80:a:b:1", "-1", "80=90"} {
 		if got, err := parseIncoming(text); err == nil {
 			t.Errorf("parseIncoming(%q) = %+v, want an error", text, got)
 		}
@@ -24,14 +28,14 @@ func TestParseIncoming(t *testing.T) {
 }
 
 func TestParseOutgoing(t *testing.T) {
-	for text, want := range map[string]spec{
-		"5432":                            {outgoing: true, port: 5432, local: "localhost:5432"},
-		"5432:localhost:15432":            {outgoing: true, port: 5432, local: "localhost:15432"},
-		"5432:15432":                      {outgoing: true, port: 5432, local: "localhost:15432"},
-		"db.prod.svc:5432=localhost:5432": {outgoing: true, port: 5432, host: "db.prod.svc", local: "localhost:5432"},
-		"db.prod.svc:5432=15432":          {outgoing: true, port: 5432, host: "db.prod.svc", local: "localhost:15432"},
-		"db:5432":                         {outgoing: true, port: 5432, host: "db", local: "localhost:5432"},
-		"[fd00::1]:5432=[::1]:1":          {outgoing: true, port: 5432, host: "fd00::1", local: "[::1]:1"},
+	for text, want := range map[string]redirectclient.Spec{
+		"5432":                            {Outgoing: true, Port: 5432, Local: "localhost:5432"},
+		"5432:localhost:15432":            {Outgoing: true, Port: 5432, Local: "localhost:15432"},
+		"5432:15432":                      {Outgoing: true, Port: 5432, Local: "localhost:15432"},
+		"db.prod.svc:5432=localhost:5432": {Outgoing: true, Port: 5432, Host: "db.prod.svc", Local: "localhost:5432"},
+		"db.prod.svc:5432=15432":          {Outgoing: true, Port: 5432, Host: "db.prod.svc", Local: "localhost:15432"},
+		"db:5432":                         {Outgoing: true, Port: 5432, Host: "db", Local: "localhost:5432"},
+		"[fd00::1]:5432=[::1]:1":          {Outgoing: true, Port: 5432, Host: "fd00::1", Local: "[::1]:1"},
 	} {
 		if got, err := parseOutgoing(text); err != nil || got != want {
 			t.Errorf("parseOutgoing(%q) = %+v, %v, want %+v", text, got, err, want)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"kdiag/kube"
 	"kdiag/mux/wire"
 )
 
@@ -56,13 +57,12 @@ func (l *lifeline) open(ctx context.Context) {
 	var stdin *io.PipeReader
 	stdin, l.stdin = io.Pipe()
 	l.ended = make(chan struct{})
-	exec := l.exec
+	exec := kube.Exec{Stdin: stdin, Stdout: io.Discard, Stderr: io.Discard}
 	exec.Command = append([]string{wire.Binary}, wire.EnterArguments{Session: l.enter.Session, Lifeline: true}.Args()...)
-	exec.Stdin, exec.Stdout, exec.Stderr = stdin, io.Discard, io.Discard
 	go func() {
 		defer close(l.ended)
 		// Without it the shell works all the same; nobody need be told.
-		_ = l.cluster.Exec(ctx, exec)
+		_ = l.handle.Exec(ctx, exec)
 	}()
 }
 

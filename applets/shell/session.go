@@ -11,43 +11,35 @@ import (
 	"sync"
 
 	"kdiag/applets"
-	"kdiag/applets/kubeflags"
+	"kdiag/applets/internal/laptop/containers"
 	"kdiag/kube"
 	"kdiag/mux/wire"
 )
 
 // session is one shell in a shell container.
 type session struct {
-	cluster *kube.Cluster
-	exec    kube.Exec
+	handle *containers.Shell
 	// enter is what the launcher is told.
 	enter wire.EnterArguments
 }
 
-func newSession(request *kubeflags.Shell, injected kube.Injected, o options) (*session, error) {
+func newSession(handle *containers.Shell, o options) (*session, error) {
 	var random [8]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return nil, err
 	}
 
-	target := request.Target
-	return &session{
-		cluster: request.Cluster,
-		exec: kube.Exec{
-			Namespace: target.Pod.Namespace, Pod: target.Pod.Name, Container: injected.Name,
-			OpenTimeout: o.timeout,
-		},
-		enter: wire.EnterArguments{
-			Session:          hex.EncodeToString(random[:]),
-			Target:           wire.Target{ID: target.ID, SharedPIDs: target.SharesPIDs()},
-			Prompt:           target.Pod.Name + "/" + target.Container,
-			AsTarget:         o.asTarget,
-			Quiet:            o.quiet,
-			KeepCapabilities: o.keepCapabilities,
-			TargetEnv:        o.targetEnv,
-			Shell:            o.args,
-		},
-	}, nil
+	target := handle.Target()
+	return &session{handle: handle, enter: wire.EnterArguments{
+		Session:          hex.EncodeToString(random[:]),
+		Target:           wire.Target{ID: target.ID, SharedPIDs: target.SharesPIDs()},
+		Prompt:           target.Pod.Name + "/" + target.Container,
+		AsTarget:         o.asTarget,
+		Quiet:            o.quiet,
+		KeepCapabilities: o.keepCapabilities,
+		TargetEnv:        o.targetEnv,
+		Shell:            o.args,
+	}}, nil
 }
 
 // run runs the shell until it ends, on the user's terminal where there is one.
@@ -56,8 +48,7 @@ func newSession(request *kubeflags.Shell, injected kube.Injected, o options) (*s
 func (s *session) run(ctx context.Context, streams applets.Streams) error {
 	terminal := newTerminal(streams, len(s.enter.Shell) > 0)
 	life := &lifeline{session: s}
-	shell := s.exec
-	shell.Stdin, shell.Stdout, shell.Stderr = streams.In, streams.Out, streams.Err
+	shell := kube.Exec{Stdin: streams.In, Stdout: streams.Out, Stderr: streams.Err}
 	if terminal.interactive() {
 		s.enter.Env = []string{"TERM=" + terminalType()}
 		shell.Stdout = &firstWrite{Writer: streams.Out, tell: func() { life.start(ctx, afterFirstWords) }}
@@ -65,7 +56,7 @@ func (s *session) run(ctx context.Context, streams applets.Streams) error {
 
 	shell.Command = append([]string{wire.Binary}, s.enter.Args()...)
 	shell.Opened = func() { life.start(ctx, lifelineDelay) }
-	err := terminal.run(&shell, func() error { return s.cluster.Exec(ctx, shell) })
+	err := terminal.run(&shell, func() error { return s.handle.Exec(ctx, shell) })
 
 	var exit *kube.ExitError
 	var notStarted *kube.NotStartedError

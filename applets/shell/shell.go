@@ -5,11 +5,10 @@ package shell
 import (
 	"context"
 	"errors"
-	"io"
 	"strings"
-	"time"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/laptop/containers"
 	"kdiag/applets/internal/laptop/statusline"
 	"kdiag/applets/kubeflags"
 	"kdiag/kube"
@@ -45,7 +44,7 @@ func Applet() applets.Applet {
 	}
 }
 
-// options are what run needs beside the request for the container.
+// options are the applet's own flags.
 type options struct {
 	asTarget bool
 	// keepCapabilities leaves the shell those that only the join needs.
@@ -53,10 +52,8 @@ type options struct {
 	// targetEnv names variables to take from the target though the shell acts on them.
 	targetEnv []string
 	// quiet silences the launcher's notes, too.
-	quiet   bool
-	args    []string
-	timeout time.Duration
-	notes   io.Writer
+	quiet bool
+	args  []string
 }
 
 // checkFlags finds flags that make no sense together, and names that are none.
@@ -84,65 +81,52 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 		return err
 	}
 
-	request.Cluster.DialAhead()
+	cluster, err := kubeflags.Connect(inv)
+	if err != nil {
+		return err
+	}
+	cluster.DialAhead()
 
-	o := options{
+	return runShell(ctx, cluster, request, options{
 		asTarget: inv.Flags.Bool("as-target"), args: inv.Rest,
 		keepCapabilities: inv.Flags.Bool("keep-capabilities"), targetEnv: inv.Flags.StringSlice("target-env"),
-		timeout: inv.Flags.Duration("timeout"), notes: inv.Err, quiet: inv.Flags.Bool("quiet"),
-	}
+		quiet: inv.Flags.Bool("quiet"),
+	}, inv.Streams)
+}
+
+// runShell has a shell container run and runs one shell in it.
+func runShell(ctx context.Context, cluster containers.Cluster, request containers.Request, o options, streams applets.Streams) error {
+	line := statusline.New(streams.Err)
+	defer line.End()
+	messages := containers.NotesTo(streams.Err)
+	messages.Progress = line.Show
 	if o.quiet {
-		o.notes = io.Discard
+		messages.Note = func(string) {}
 	}
 
-	err = o.shell(ctx, request, inv.Streams)
+	handle := containers.NewShell(cluster, request, messages)
+	use := func(ctx context.Context, container kube.Injected) error {
+		line.Clear()
+		if note := containers.ProfileNote(handle.Target(), container); note != "" {
+			handle.Note(note)
+		}
+
+		session, err := newSession(handle, o)
+		if err != nil {
+			return err
+		}
+
+		return session.run(ctx, streams)
+	}
+
+	// What may have run is not for us to run twice.
 	var notStarted *kube.NotStartedError
-	var exit *kube.ExitError
-	switch {
-	case err == nil, ctx.Err() != nil:
-		return err
-	case errors.As(err, &exit):
-		return &applets.ExitError{Code: exit.Code}
-	case !request.Ended(ctx):
-		return err
-	case !errors.As(err, &notStarted):
-		// It may have run, so it is not for us to run it twice.
-		return applets.WithHint(err, "the container it ran in has ended; run it again, and a new one is started")
-	}
+	err := handle.Use(ctx, use, func(err error) bool { return errors.As(err, &notStarted) })
 
-	// The container ended between our look at it and the exec, as an idle one
-	// does. It is replaced.
-	err = o.shell(ctx, request, inv.Streams)
+	var exit *kube.ExitError
 	if errors.As(err, &exit) {
 		return &applets.ExitError{Code: exit.Code}
 	}
 
 	return err
-}
-
-// shell has a container run and runs one shell in it.
-func (o options) shell(ctx context.Context, request *kubeflags.Shell, streams applets.Streams) error {
-	injected, err := o.ensure(ctx, request, streams)
-	if err != nil {
-		return err
-	}
-	if note := kubeflags.ProfileNote(request.Target, injected); note != "" {
-		applets.Note(o.notes, "%s", note)
-	}
-
-	session, err := newSession(request, injected, o)
-	if err != nil {
-		return err
-	}
-
-	return session.run(ctx, streams)
-}
-
-func (o options) ensure(ctx context.Context, request *kubeflags.Shell, streams applets.Streams) (kube.Injected, error) {
-	ctx, cancel := kube.WithTimeout(ctx, o.timeout)
-	defer cancel()
-	line := statusline.New(streams.Err)
-	defer line.End()
-	request.Progress = line.Show
-	return request.Ensure(ctx, o.notes)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/laptop/userkey"
 	"kdiag/applets/kubeflags"
 	"kdiag/kube"
 )
@@ -41,13 +42,15 @@ const patience = 2 * time.Second
 
 // askCluster asks the cluster. That it does not answer is no error, but for a target
 // that was named.
-func (i *Info) askCluster(ctx context.Context, inv *applets.Invocation) error {
-	look, err := kubeflags.ParseLook(inv)
-	if applets.ExitCode(err) == applets.ExitUsage {
-		return err
+func (i *Info) askCluster(ctx context.Context, inv *applets.Invocation, target kube.Selection) error {
+	i.Cluster = &ClusterInfo{}
+	user, err := userkey.PublicHalf()
+	if err != nil {
+		i.Cluster.Error = err.Error()
+		return nil
 	}
 
-	i.Cluster = &ClusterInfo{}
+	cluster, err := kubeflags.Connect(inv)
 	if err != nil {
 		i.Cluster.Error = err.Error()
 		return nil
@@ -55,8 +58,8 @@ func (i *Info) askCluster(ctx context.Context, inv *applets.Invocation) error {
 
 	ctx, cancel := kube.WithTimeout(ctx, patience)
 	defer cancel()
-	i.Cluster.Server = look.Cluster.Server()
-	if i.Cluster.Version, _, err = look.Cluster.ServerVersion(ctx); i.Cluster.Version == "" {
+	i.Cluster.Server = cluster.Server()
+	if i.Cluster.Version, _, err = cluster.ServerVersion(ctx); i.Cluster.Version == "" {
 		i.Cluster.Error = err.Error()
 		return nil
 	}
@@ -65,13 +68,13 @@ func (i *Info) askCluster(ctx context.Context, inv *applets.Invocation) error {
 		return nil
 	}
 
-	pod, err := look.Find(ctx)
+	pod, err := cluster.FindPod(ctx, target)
 	if err != nil {
 		return err
 	}
 
 	i.Managers = []ManagerInfo{}
-	for _, m := range kube.Managers(pod, look.User) {
+	for _, m := range kube.Managers(pod, user) {
 		i.Managers = append(i.Managers, ManagerInfo{m.Container, m.Role, m.Target, string(m.Profile), m.Version})
 	}
 

@@ -11,6 +11,7 @@ import (
 
 	"kdiag/applets"
 	"kdiag/applets/kubeflags"
+	"kdiag/kube"
 	"kdiag/mux/wire"
 
 	"github.com/urfave/cli/v2"
@@ -66,11 +67,16 @@ func printVersion(ctx context.Context, inv *applets.Invocation) error {
 		Image:    inv.Build.Image,
 	}}
 
+	var target kube.Selection
 	var err error
-	if format == "json" || inv.Flags.Bool("cluster-version") || kubeflags.HasTarget(inv) {
-		if err = info.askCluster(ctx, inv); applets.ExitCode(err) == applets.ExitUsage {
+	if kubeflags.HasTarget(inv) {
+		if target, _, err = kubeflags.ParseTarget(inv, inv.Args); err != nil {
 			return err
 		}
+	}
+
+	if format == "json" || inv.Flags.Bool("cluster-version") || kubeflags.HasTarget(inv) {
+		err = info.askCluster(ctx, inv, target)
 	}
 
 	if printErr := info.printTo(inv.Out, format); printErr != nil {

@@ -12,115 +12,98 @@ import (
 	"time"
 
 	"kdiag/applets"
-	"kdiag/applets/kubeflags"
+	"kdiag/applets/internal/laptop/containers"
 	"kdiag/kube"
 	"kdiag/mux/wire"
 )
 
-// Options say what is looked at, and how long it may take.
-type Options struct {
+// Request says what is looked at.
+type Request struct {
 	// Connected has the sockets that are connected, too.
 	Connected bool
 	// Interval is the time from one snapshot to the next; 0 for a single one.
 	Interval time.Duration
-	// Timeout bounds the wait for the shell container, and for each snapshot.
-	Timeout time.Duration
-	// Notes is told which container was taken, where there was a choice.
-	Notes io.Writer
 }
 
-// Run has the shell container of a request run, and calls each with every
-// snapshot of the target: one, or one at each interval until ctx ends. It ends
-// with the first error of each's. A shell container that had just ended, as an
-// idle one does, is replaced once.
-func Run(ctx context.Context, shell *kubeflags.Shell, o Options, each func(kube.Injected, wire.Snapshot) error) error {
+// Inspect has a shell container run, and calls each with every snapshot of the
+// target: one, or one at each interval until ctx ends. It ends with the first
+// error of each's. The handle's time-out bounds the wait for each snapshot, too.
+func Inspect(ctx context.Context, shell *containers.Shell, r Request, each func(kube.Injected, wire.Snapshot) error) error {
 	seen := false
-	tell := func(injected kube.Injected, s wire.Snapshot) error {
-		seen = true
-		return each(injected, s)
+	use := func(ctx context.Context, container kube.Injected) error {
+		if note := containers.GrantNote(container); note != "" {
+			shell.Note(note)
+		}
+		return r.exec(ctx, shell, func(taken wire.Snapshot) error {
+			seen = true
+			return each(container, taken)
+		})
 	}
 
-	err := runOnce(ctx, shell, o, tell)
-	var said *saidError
-	if err == nil || ctx.Err() != nil || seen || errors.As(err, &said) || !shell.Ended(ctx) {
-		return err
-	}
-
-	return runOnce(ctx, shell, o, tell)
-}
-
-func runOnce(ctx context.Context, shell *kubeflags.Shell, o Options, each func(kube.Injected, wire.Snapshot) error) error {
-	ensuring, cancel := kube.WithTimeout(ctx, o.Timeout)
-	defer cancel()
-	injected, err := shell.Ensure(ensuring, o.Notes)
-	if err != nil {
-		return err
-	}
-	if note := kubeflags.GrantNote(injected); note != "" {
-		applets.Note(o.Notes, "%s", note)
-	}
-	return o.exec(ctx, shell, injected, each)
+	return shell.Use(ctx, use, func(error) bool { return !seen })
 }
 
 // exec runs "kdiag inspect" in the container.
-func (o Options) exec(ctx context.Context, shell *kubeflags.Shell, injected kube.Injected, each func(kube.Injected, wire.Snapshot) error) error {
+func (r Request) exec(ctx context.Context, shell *containers.Shell, each func(wire.Snapshot) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	late := time.AfterFunc(o.Timeout, func() { cancel(&kube.TimeoutError{After: o.Timeout}) })
+	timeout := shell.Timeout()
+	late := time.AfterFunc(timeout, func() { cancel(&kube.TimeoutError{After: timeout}) })
 	defer late.Stop()
+
 	out := &lines{most: wire.MaxSnapshot, stop: cancel, each: func(line []byte) error {
-		late.Reset(o.Interval + o.Timeout)
+		late.Reset(r.Interval + timeout)
 		taken, err := wire.ParseSnapshot(line)
 		if err != nil {
-			return applets.WithHint(fmt.Errorf("read the snapshot of %s: %w", shell.Target, err), "is %s the image of this kdiag?", shell.Image)
+			return applets.WithHint(fmt.Errorf("read the snapshot of %s: %w", shell.Target(), err), "is %s the image of this kdiag?", shell.Image())
 		}
-		return each(injected, taken)
+		return each(taken)
 	}}
 
 	// In the pod its end is the client's.
 	stdin, open := io.Pipe()
 	defer open.Close()
-	if o.Interval == 0 {
+	if r.Interval == 0 {
 		_ = open.Close()
 	}
 
 	stderr := &beginning{most: 4096}
-	err := shell.Cluster.Exec(ctx, kube.Exec{
-		Namespace: shell.Target.Pod.Namespace, Pod: shell.Target.Pod.Name, Container: injected.Name,
-		Command: o.command(shell.Target), Stdin: stdin, Stdout: out, Stderr: stderr, OpenTimeout: o.Timeout,
-	})
+	err := shell.Exec(ctx, kube.Exec{Command: r.command(shell.Target()), Stdin: stdin, Stdout: out, Stderr: stderr})
 	var exit *kube.ExitError
 	switch {
 	case out.err != nil:
 		return out.err
 	case errors.As(err, &exit):
-		return explain(shell, exit, string(stderr.text))
+		return explainExit(shell, exit, string(stderr.text))
 	}
 
 	return err
 }
 
-func (o Options) command(target kube.Target) []string {
+func (r Request) command(target kube.Target) []string {
 	return append([]string{wire.Binary}, wire.InspectArguments{
 		Target:    wire.Target{ID: target.ID, SharedPIDs: target.SharesPIDs()},
-		Connected: o.Connected, Interval: o.Interval,
+		Connected: r.Connected, Interval: r.Interval,
 	}.Args()...)
 }
 
-// saidError is what "kdiag inspect" itself said of its failure.
+// saidError carries what "kdiag inspect" itself said of its failure. It wraps
+// the exit code.
 type saidError struct {
 	target kube.Target
 	text   string
 	hint   string
+	exit   *kube.ExitError
 }
 
 func (e *saidError) Error() string { return fmt.Sprintf("look at %s: %s", e.target, e.text) }
 func (e *saidError) Hint() string  { return e.hint }
+func (e *saidError) Unwrap() error { return e.exit }
 
-// explain makes an error of an exit code and of the lines on stderr, which are
-// as kdiag prints them: "kdiag: …", and "hint: …".
-func explain(shell *kubeflags.Shell, exit *kube.ExitError, stderr string) error {
-	said := &saidError{target: shell.Target, text: exit.Error()}
+// explainExit makes an error of an exit code and of the lines on stderr, which
+// are as kdiag prints them: "kdiag: …", and "hint: …".
+func explainExit(shell *containers.Shell, exit *kube.ExitError, stderr string) error {
+	said := &saidError{target: shell.Target(), text: exit.Error(), exit: exit}
 	for line := range strings.Lines(stderr) {
 		line = strings.TrimSpace(line)
 		if text, ok := strings.CutPrefix(line, "kdiag: "); ok {
@@ -131,8 +114,9 @@ func explain(shell *kubeflags.Shell, exit *kube.ExitError, stderr string) error 
 		}
 	}
 
+	// The program there is none of ours, or one that does not know these flags.
 	if exit.Code == applets.ExitUnknown || exit.Code == applets.ExitUsage {
-		said.hint = fmt.Sprintf("is %s the image of this kdiag?", shell.Image)
+		said.hint = fmt.Sprintf("is %s the image of this kdiag?", shell.Image())
 	}
 
 	return said

@@ -59,6 +59,9 @@ func (l *Line) Above(write func()) {
 	}
 }
 
+// Clear takes the line away until something is shown again.
+func (l *Line) Clear() { l.Show("") }
+
 // End takes the line away for good.
 func (l *Line) End() {
 	l.mu.Lock()

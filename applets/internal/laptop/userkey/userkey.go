@@ -17,22 +17,65 @@ import (
 
 const pemType = "PRIVATE KEY" // PKCS #8, RFC 7468 section 10
 
-// Load reads the user's ed25519 key from a file, and makes the file with a
-// new key, readable by its owner alone, when there is none. Of two processes
-// that make it at once, both get the key that stays.
-func Load(file string) (ed25519.PrivateKey, error) {
-	key, err := read(file)
+// Load reads the user's ed25519 key, and makes the file with a new key when
+// there is none. An error says why the user has no key that stays.
+func Load() (ed25519.PrivateKey, error) {
+	file, err := keyFile()
+	if err != nil {
+		return nil, err
+	}
+	return loadFile(file)
+}
+
+// PublicHalf returns the public half of the user's key, as mux.PublicText
+// writes it; empty where there is no key yet. It makes none.
+func PublicHalf() (string, error) {
+	file, err := keyFile()
+	if err != nil {
+		return "", nil //nolint:nilerr // no place for a key, so no key
+	}
+
+	key, err := readFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case err != nil:
+		return "", err
+	}
+
+	return mux.PublicText(key), nil
+}
+
+// LedgerDirectory is where kdiag records the containers that it made for this
+// user; empty for nowhere.
+func LedgerDirectory() string {
+	directory, err := os.UserConfigDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(directory, "kdiag", "pods")
+}
+
+func keyFile() (string, error) {
+	directory, err := os.UserConfigDir()
+	return filepath.Join(directory, "kdiag", "key.pem"), err
+}
+
+// loadFile reads a key file, and makes it, readable by its owner alone, when
+// there is none. Of two processes that make it at once, both get the key that
+// stays.
+func loadFile(file string) (ed25519.PrivateKey, error) {
+	key, err := readFile(file)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
 	if err = writeNewKey(file); err != nil {
 		return nil, fmt.Errorf("make key file: %w", err)
 	}
-	return read(file)
+	return readFile(file)
 }
 
-// read reads a key file.
-func read(file string) (ed25519.PrivateKey, error) {
+func readFile(file string) (ed25519.PrivateKey, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err

@@ -17,7 +17,7 @@ func TestLoad(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range keys {
 		all.Go(func() {
-			key, err := Load(file)
+			key, err := loadFile(file)
 			if err != nil {
 				t.Error(err)
 				return
@@ -54,7 +54,7 @@ func TestLoadRefuses(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Load(file); err == nil || !strings.Contains(err.Error(), file) {
+		if _, err := loadFile(file); err == nil || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: error %v, want one that names the file", what, err)
 		}
 		if got, _ := os.ReadFile(file); string(got) != text {

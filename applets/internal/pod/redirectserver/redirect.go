@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"kdiag/mux"
@@ -26,6 +27,9 @@ type redirect struct {
 	files    *quota
 	log      *slog.Logger
 	listener *net.TCPListener
+	// originalDestination is where a redirected connection was going.
+	originalDestination func(conn syscall.Conn) (netip.AddrPort, error)
+
 	holder   string
 	stop     context.CancelFunc // of following a name
 	accepted sync.WaitGroup     // the accept loop and every connection
@@ -44,7 +48,8 @@ func newRedirect(ctx context.Context, u *user, a wire.Attach) (*redirect, wire.A
 	r := &redirect{
 		attach: a, session: u.session, table: u.server.table, proxier: &u.server.proxier, files: &u.server.files, holder: u.holder,
 		conns: map[*mux.TCP]struct{}{}, closed: make(chan struct{}),
-		log: u.server.config.Log.With("redirect", a.ID, "port", a.Port),
+		originalDestination: u.server.config.OriginalDestination,
+		log:                 u.server.config.Log.With("redirect", a.ID, "port", a.Port),
 	}
 	if a.Host != "" {
 		var err error
@@ -149,7 +154,7 @@ func (r *redirect) accept() {
 // take passes a connection on in a goroutine of its own. The port is open to
 // all; what was not redirected has no business there.
 func (r *redirect) take(conn *mux.TCP) {
-	to, err := netfilter.OriginalDestination(conn)
+	to, err := r.originalDestination(conn)
 	if err != nil || to.Port() != r.attach.Port {
 		r.log.Debug("dropped", "peer", conn.RemoteAddr().String(), "err", err)
 		conn.Reset()

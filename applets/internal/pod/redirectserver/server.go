@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"kdiag/mux"
@@ -29,6 +31,10 @@ type Config struct {
 	// ID tells this manager's rules in the kernel from others': [a-z0-9]{1,12}.
 	ID  string
 	Log *slog.Logger
+	// OpenBackend and OriginalDestination are netfilter's where they are nil. A
+	// test without a network namespace of its own has others.
+	OpenBackend         func(name string, c netfilter.Config) (netfilter.Backend, error)
+	OriginalDestination func(conn syscall.Conn) (netip.AddrPort, error)
 }
 
 // Mark is the SO_MARK of what the manager itself sends, which is never
@@ -53,12 +59,19 @@ type Server struct {
 // New makes a Server. Close it when it serves no more. It is to be made before
 // the process opens anything else (see reserve).
 func New(c Config) (*Server, error) {
+	if c.OpenBackend == nil {
+		c.OpenBackend = netfilter.Open
+	}
+	if c.OriginalDestination == nil {
+		c.OriginalDestination = netfilter.OriginalDestination
+	}
+
 	files := descriptorLimit()
 	gate, err := newGate(c.Key, c.User, files)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, gate: gate, table: newTable(c.ID, c.Log)}
+	s := &Server{config: c, gate: gate, table: newTable(c)}
 	s.files.left.Store(int64(files - files/4)) // what is left is the gate's, and the rest's
 	return s, nil
 }

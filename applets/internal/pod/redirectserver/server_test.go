@@ -89,8 +89,10 @@ func outgoing(addresses ...netip.Addr) []netfilter.Redirect {
 func newTestTable(t *testing.T, refuse netip.Addr) (*table, *rules) {
 	t.Helper()
 	made := &rules{attached: map[netip.Addr]bool{}, refuse: refuse}
-	table := newTable("id", slog.New(slog.DiscardHandler))
-	table.open = func(string, netfilter.Config) (netfilter.Backend, error) { return made, nil }
+	table := newTable(Config{
+		ID: "id", Log: slog.New(slog.DiscardHandler),
+		OpenBackend: func(string, netfilter.Config) (netfilter.Backend, error) { return made, nil },
+	})
 	t.Cleanup(func() { _ = table.close(); table.reserve.give() })
 	return table, made
 }

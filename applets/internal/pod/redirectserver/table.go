@@ -35,8 +35,8 @@ type table struct {
 // may still be on their way.
 const linger = 3 * time.Second
 
-func newTable(id string, log *slog.Logger) *table {
-	t := &table{id: id, log: log, open: netfilter.Open, ports: map[uint16]bool{}}
+func newTable(c Config) *table {
+	t := &table{id: c.ID, log: c.Log, open: c.OpenBackend, ports: map[uint16]bool{}}
 	t.reserve.take()
 	return t
 }

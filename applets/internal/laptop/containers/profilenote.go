@@ -1,4 +1,4 @@
-package kubeflags
+package containers
 
 import (
 	"fmt"

@@ -1,0 +1,91 @@
+// Package containers finds a pod, has a container of kdiag's run in it, and
+// enters that container or opens a session with the manager in it. A Shell is
+// the handle on a shell container, a Net the one on a net container.
+package containers
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"kdiag/applets"
+	"kdiag/kube"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Cluster is what the handles ask of the API. *kube.Cluster is the real one.
+type Cluster interface {
+	FindPod(ctx context.Context, s kube.Selection) (*corev1.Pod, error)
+	EnsureShell(ctx context.Context, r kube.ShellRequest) (kube.Injected, error)
+	EnsureNet(ctx context.Context, r kube.NetRequest) (kube.Injected, error)
+	Exec(ctx context.Context, e kube.Exec) error
+	Ended(ctx context.Context, namespace, pod, container string) bool
+	ManagerLine(ctx context.Context, namespace, pod, container string) ([]byte, error)
+	PortForward(ctx context.Context, namespace, pod string, port uint16, openTimeout time.Duration) (net.Conn, error)
+}
+
+// Request says which pod is meant, and what kind of container is to run there.
+type Request struct {
+	Pod kube.Selection
+	// Container is the one that the user named; empty for the pod's default.
+	Container string
+	// Image and PullPolicy are of kdiag's own container.
+	Image      string
+	PullPolicy corev1.PullPolicy
+	// Profile is a shell container's.
+	Profile kube.Profile
+	// Version is this kdiag's.
+	Version string
+	// Reason is the user's own word on what the container is for; may be empty.
+	Reason string
+	// IdleTimeout is how long the container stays after the last session; 0
+	// leaves it to the profile.
+	IdleTimeout time.Duration
+	// Timeout bounds the wait for the container and for each connection to it.
+	Timeout time.Duration
+}
+
+// NotesTo returns messages that print a line each, and show no progress.
+func NotesTo(out io.Writer) Messages {
+	print := func(text string) { applets.Note(out, "%s", text) }
+	return Messages{Note: print, Notice: print}
+}
+
+// Messages take what a handle has to say to the user, a text without a line's
+// end each. They may be called from several goroutines.
+type Messages struct {
+	// Note is told what was chosen where there was a choice.
+	Note func(text string)
+	// Notice is told what the user should know in any case.
+	Notice func(text string)
+	// Progress is told what is being waited for, again and again; may be nil.
+	Progress func(text string)
+}
+
+func (r Request) manager() kube.Manager {
+	return kube.Manager{Version: r.Version, Reason: r.Reason, IdleTimeout: r.IdleTimeout}
+}
+
+// explainEnsure adds to an error of EnsureShell or EnsureNet the flag to turn,
+// where there is one.
+func explainEnsure(ctx context.Context, err error) error {
+	var other *kube.IdleTimeoutError
+	if errors.As(err, &other) {
+		return &applets.ExitError{Code: applets.ExitUsage, Err: applets.WithHint(err,
+			"a running container cannot be changed: leave out --idle-timeout, or wait until it has ended")}
+	}
+	return AddTimeoutHint(ctx, err)
+}
+
+// AddTimeoutHint adds to an error the flag to turn, where it was --timeout that
+// ended ctx.
+func AddTimeoutHint(ctx context.Context, err error) error {
+	var late *kube.TimeoutError
+	if err != nil && errors.As(context.Cause(ctx), &late) {
+		return applets.WithHint(err, "use --timeout to wait longer than %s", late.After)
+	}
+	return err
+}

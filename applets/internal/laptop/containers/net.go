@@ -1,0 +1,155 @@
+package containers
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+
+	"kdiag/applets"
+	"kdiag/kube"
+	"kdiag/mux"
+	"kdiag/mux/wire"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Net is the handle on a pod's net container.
+type Net struct {
+	cluster  Cluster
+	request  Request
+	messages Messages
+	owner    *owner
+
+	// pod and key are what OpenSession found.
+	pod *corev1.Pod
+	key ed25519.PrivateKey
+}
+
+// NewNet returns a handle, and begins to read the user's key. It asks the
+// cluster nothing yet.
+func NewNet(cluster Cluster, r Request, m Messages) *Net {
+	return &Net{cluster: cluster, request: r, messages: m, owner: loadOwner(m.Notice)}
+}
+
+// Pod is the one that OpenSession found; nil before.
+func (n *Net) Pod() *corev1.Pod { return n.pod }
+
+// OpenSession finds the pod, has its net container run, and opens a session
+// with the manager in it, through one port-forward. A container that the
+// request names must be in the pod. The caller closes the session.
+func (n *Net) OpenSession(ctx context.Context, o mux.Options) (*mux.Session, error) {
+	ctx, cancel := kube.WithTimeout(ctx, n.request.Timeout)
+	defer cancel()
+
+	if err := n.findPod(ctx); err != nil {
+		return nil, err
+	}
+
+	ready, err := n.startManager(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	return n.connect(ctx, ready, o)
+}
+
+func (n *Net) findPod(ctx context.Context) (err error) {
+	if n.pod, n.key, err = n.owner.findPod(ctx, n.cluster, n.request.Pod); err != nil {
+		return err
+	}
+	if n.request.Container != "" {
+		return kube.HasContainer(n.pod, n.request.Container)
+	}
+	return nil
+}
+
+// startManager has the net container run and reads what its manager printed:
+// where it listens, and the key that it is known by. The API server vouches for
+// it.
+func (n *Net) startManager(ctx context.Context) (wire.Ready, error) {
+	manager := n.request.manager()
+	manager.User = mux.PublicText(n.key)
+	container, err := n.cluster.EnsureNet(ctx, kube.NetRequest{
+		Pod: n.pod, Image: n.request.Image, PullPolicy: n.request.PullPolicy,
+		Manager: manager, Ledger: n.owner.ledger, Progress: n.messages.Progress, Notice: n.messages.Notice,
+	})
+	if err != nil {
+		return wire.Ready{}, explainEnsure(ctx, err)
+	}
+
+	line, err := n.cluster.ManagerLine(ctx, n.pod.Namespace, n.pod.Name, container.Name)
+	if err != nil {
+		return wire.Ready{}, err
+	}
+
+	ready, err := wire.ParseReady(line)
+	if err == nil && ready.Key != "" {
+		if err := mux.CheckPeerVersion(ready.Protocol); err != nil {
+			return ready, addUpgradeHint(fmt.Errorf("the manager in container %s: %w", container.Name, err))
+		}
+	}
+
+	if err != nil || !ready.Serves() {
+		return ready, applets.WithHint(
+			fmt.Errorf("the log of container %s does not say where its manager listens: %q", container.Name, line),
+			"is %s the image of this kdiag?", n.request.Image)
+	}
+
+	return ready, nil
+}
+
+// maxAttempts is how often the manager's port is tried, where the connection
+// ends without an answer: other processes in the pod may flood it.
+const maxAttempts = 3
+
+func (n *Net) connect(ctx context.Context, ready wire.Ready, o mux.Options) (*mux.Session, error) {
+	for attempt := 1; ; attempt++ {
+		session, err := n.connectOnce(ctx, ready, o)
+		var away *mux.TurnedAwayError
+		if errors.As(err, &away) && attempt < maxAttempts && ctx.Err() == nil {
+			continue
+		}
+		return session, err
+	}
+}
+
+// connectOnce opens the one port-forward and the session in it.
+func (n *Net) connectOnce(ctx context.Context, ready wire.Ready, o mux.Options) (*mux.Session, error) {
+	conn, err := n.cluster.PortForward(ctx, n.pod.Namespace, n.pod.Name, ready.Port, n.request.Timeout)
+	if err != nil {
+		return nil, err
+	}
+
+	session, err := mux.Client(ctx, conn, n.key, ready.Key, o)
+	if err != nil {
+		return nil, addUpgradeHint(fmt.Errorf("connect to the manager in pod %s/%s: %w", n.pod.Namespace, n.pod.Name, err))
+	}
+
+	return session, nil
+}
+
+// addUpgradeHint adds to a *mux.VersionError which side to upgrade, and nothing
+// to any other error.
+func addUpgradeHint(err error) error {
+	var version *mux.VersionError
+	if !errors.As(err, &version) {
+		return err
+	}
+
+	side := "kdiag on this machine"
+	if version.PeerIsOlder() {
+		side = "the image in the pod (--image)"
+	}
+
+	return applets.WithHint(err, "upgrade %s", side)
+}
+
+// ShellBeside returns a handle on a shell container beside the container that
+// was named, in the pod that OpenSession found.
+func (n *Net) ShellBeside() *Shell {
+	request := n.request
+	request.Pod = kube.Selection{Kind: "pods", Name: n.pod.Name}
+	request.Profile = kube.ProfileAuto
+	return &Shell{cluster: n.cluster, request: request, messages: n.messages, owner: n.owner}
+}

@@ -1,0 +1,67 @@
+package containers
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+
+	"kdiag/applets/internal/laptop/userkey"
+	"kdiag/kube"
+	"kdiag/mux"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// owner is the user whose containers are used: kdiag tells them from other
+// people's by the public half of the user's key, and by a record of what it
+// made. The key is read, or made, while the cluster is asked for the pod.
+type owner struct {
+	ledger *kube.Ledger
+
+	read chan struct{} // closed when the rest is there
+	key  ed25519.PrivateKey
+	err  error
+	// doubt is why the key is for this run only.
+	doubt  error
+	notice func(string)
+}
+
+// loadOwner begins to read the user's key.
+func loadOwner(notice func(string)) *owner {
+	o := &owner{ledger: kube.NewLedger(userkey.LedgerDirectory(), notice), read: make(chan struct{}), notice: notice}
+	go func() {
+		defer close(o.read)
+		if o.key, o.doubt = userkey.Load(); o.doubt != nil {
+			o.key, o.err = mux.NewKey()
+		}
+	}()
+
+	return o
+}
+
+// waitForKey waits for the key. A user whose configuration directory cannot be
+// written gets one for this run only, and is told so, once.
+func (o *owner) waitForKey() (ed25519.PrivateKey, error) {
+	<-o.read
+	if o.doubt != nil {
+		o.notice(fmt.Sprintf("using a key for this run only, so this container cannot be found again: %v", o.doubt))
+		o.doubt = nil
+	}
+	return o.key, o.err
+}
+
+// findPod finds a pod that takes containers, with the key of the user whose
+// container it is to have. It waits for both in any case: the file may be half
+// made.
+func (o *owner) findPod(ctx context.Context, cluster Cluster, selection kube.Selection) (*corev1.Pod, ed25519.PrivateKey, error) {
+	pod, err := cluster.FindPod(ctx, selection)
+	key, keyErr := o.waitForKey()
+	if err == nil {
+		err = kube.TakesContainers(pod)
+	}
+	if err == nil {
+		err = keyErr
+	}
+
+	return pod, key, AddTimeoutHint(ctx, err)
+}

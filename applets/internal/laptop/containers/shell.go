@@ -1,0 +1,113 @@
+package containers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"kdiag/applets"
+	"kdiag/kube"
+	"kdiag/mux"
+	"kdiag/mux/wire"
+)
+
+// Shell is the handle on a shell container beside a target.
+type Shell struct {
+	cluster  Cluster
+	request  Request
+	messages Messages
+	owner    *owner
+
+	// target and container are what Ensure found and made.
+	target    kube.Target
+	container kube.Injected
+}
+
+// NewShell returns a handle, and begins to read the user's key. It asks the
+// cluster nothing yet.
+func NewShell(cluster Cluster, r Request, m Messages) *Shell {
+	return &Shell{cluster: cluster, request: r, messages: m, owner: loadOwner(m.Notice)}
+}
+
+// Target is the container beside which Ensure has the shell container run.
+func (s *Shell) Target() kube.Target { return s.target }
+
+// Image is the image of the shell container.
+func (s *Shell) Image() string { return s.request.Image }
+
+// Note tells the user something, as the handle itself does.
+func (s *Shell) Note(text string) { s.messages.Note(text) }
+
+// Timeout bounds the wait for the container and for each connection to it.
+func (s *Shell) Timeout() time.Duration { return s.request.Timeout }
+
+// Ensure finds the target and has a shell container run beside it: one that
+// this user's kdiag made earlier, or a new one.
+func (s *Shell) Ensure(ctx context.Context) (kube.Injected, error) {
+	ctx, cancel := kube.WithTimeout(ctx, s.request.Timeout)
+	defer cancel()
+
+	pod, key, err := s.owner.findPod(ctx, s.cluster, s.request.Pod)
+	if err != nil {
+		return kube.Injected{}, err
+	}
+	if s.target, err = kube.PickContainer(pod, s.request.Container); err != nil {
+		return kube.Injected{}, err
+	}
+
+	if len(s.target.Others) > 0 {
+		s.messages.Note(fmt.Sprintf("using container %s; the pod also has: %s (choose one with -c)",
+			s.target.Container, strings.Join(s.target.Others, ", ")))
+	}
+
+	manager := s.request.manager()
+	manager.Role, manager.Profile = wire.RoleShell, s.request.Profile
+	manager.User, manager.Target = mux.PublicText(key), s.target.Container
+
+	s.container, err = s.cluster.EnsureShell(ctx, kube.ShellRequest{
+		Target: s.target, Image: s.request.Image, PullPolicy: s.request.PullPolicy,
+		Manager: manager, Ledger: s.owner.ledger, Progress: s.messages.Progress, Notice: s.messages.Note,
+	})
+	return s.container, explainEnsure(ctx, err)
+}
+
+// Exec runs a command in the container that Ensure returned, as kube.Cluster's
+// Exec does; it fills in where.
+func (s *Shell) Exec(ctx context.Context, e kube.Exec) error {
+	e.Namespace, e.Pod, e.Container = s.target.Pod.Namespace, s.target.Pod.Name, s.container.Name
+	e.OpenTimeout = s.request.Timeout
+	return s.cluster.Exec(ctx, e)
+}
+
+// Use has a shell container run and calls use with it. A container that ended
+// between the two, as an idle one does, is replaced, and use is called once
+// more, if mayRepeat says of its error that a second time does no harm. What
+// ended with an exit code of its own is never repeated.
+func (s *Shell) Use(ctx context.Context, use func(context.Context, kube.Injected) error, mayRepeat func(error) bool) error {
+	err := s.useOnce(ctx, use)
+	var exit *kube.ExitError
+	if err == nil || ctx.Err() != nil || errors.As(err, &exit) || !s.hasEnded(ctx) {
+		return err
+	}
+	if !mayRepeat(err) {
+		return applets.WithHint(err, "the container it ran in has ended; run it again, and kdiag starts a new one")
+	}
+
+	return s.useOnce(ctx, use)
+}
+
+func (s *Shell) useOnce(ctx context.Context, use func(context.Context, kube.Injected) error) error {
+	container, err := s.Ensure(ctx)
+	if err != nil {
+		return err
+	}
+	return use(ctx, container)
+}
+
+// hasEnded reports whether the container that Ensure returned, if any, has
+// ended.
+func (s *Shell) hasEnded(ctx context.Context) bool {
+	return s.container.Name != "" && s.cluster.Ended(ctx, s.target.Pod.Namespace, s.target.Pod.Name, s.container.Name)
+}

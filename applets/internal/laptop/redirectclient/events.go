@@ -1,0 +1,109 @@
+package redirectclient
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Observer is told what happens. A Client calls it from several goroutines at
+// once, and waits for it.
+type Observer interface {
+	RedirectStarted(RedirectStarted)
+	RedirectMoved(RedirectMoved)
+	ConnectionOpened(Connection)
+	ConnectionRefused(ConnectionRefused)
+	ConnectionClosed(ConnectionClosed)
+	Problem(Problem)
+	DrainStarted(DrainStarted)
+	SessionLost(SessionLost)
+	Finished(Summary)
+}
+
+// Pod names the pod whose connections are redirected. Every event has it.
+type Pod struct{ Namespace, Name string }
+
+func (p Pod) String() string { return p.Namespace + "/" + p.Name }
+
+// RedirectStarted is the first event of a redirect: new connections come here
+// from now on.
+type RedirectStarted struct {
+	Pod      Pod
+	Redirect Spec
+	// Backend is what redirects in the kernel: nft or iptables.
+	Backend string
+	// Mesh is the service mesh whose traffic is taken behind its sidecar; empty
+	// for none.
+	Mesh string
+	// Established connections stay with the application; those TakenOver were
+	// closed.
+	Established, TakenOver int
+	// Addresses are what the redirect's host leads to; none for any destination.
+	Addresses []netip.Addr
+}
+
+// RedirectMoved says that the redirect's host leads to other addresses now.
+type RedirectMoved struct {
+	Pod       Pod
+	Redirect  Spec
+	Addresses []netip.Addr
+}
+
+// Connection is one that came by a redirect.
+type Connection struct {
+	Pod                 Pod
+	Redirect            Spec
+	Source, Destination netip.AddrPort
+}
+
+// ConnectionRefused is a connection that the local program did not take. Its
+// caller got a reset.
+type ConnectionRefused struct {
+	Connection
+	Err error
+}
+
+// ConnectionClosed is a connection that has ended on both sides.
+type ConnectionClosed struct {
+	Connection
+	// Received and Sent are the bytes that came from the pod and went to it.
+	Received, Sent int64
+	Duration       time.Duration
+	// Err is why it was reset; nil for one that ended in good order.
+	Err error
+}
+
+// Problem is a failure that ends nothing else.
+type Problem struct {
+	Pod Pod
+	Err error
+}
+
+// DrainStarted says that new connections go where they went before, and that
+// those still open have up to Limit to end.
+type DrainStarted struct {
+	Pod   Pod
+	Open  int64
+	Limit time.Duration
+}
+
+// SessionLost says that the session with the manager ended by itself, and all
+// redirects with it.
+type SessionLost struct {
+	Pod Pod
+	Err error
+}
+
+// Summary is the last event.
+type Summary struct {
+	Pod Pod
+	Counters
+	Duration time.Duration
+}
+
+// Counters count connections and bytes of all redirects of a session.
+type Counters struct {
+	// Open are open now; Total were opened; of those Refused were not taken here.
+	Open, Total, Refused int64
+	// Received and Sent are the bytes that came from the pod and went to it.
+	Received, Sent int64
+}

@@ -1,0 +1,145 @@
+// Package fakecluster is a cluster with one pod, for tests of commands on the
+// laptop that need no API server. It answers what package containers asks.
+package fakecluster
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"kdiag/kube"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Cluster has the pod default/web, whose containers app and other run. What is
+// nil or empty of its fields answers as a cluster does where all is well.
+type Cluster struct {
+	// FindErr is FindPod's error.
+	FindErr error
+	// Profile is the one that a shell container gets.
+	Profile kube.Profile
+	// RunExec is what runs in the container; the number counts calls from 1.
+	RunExec func(ctx context.Context, call int, e kube.Exec) error
+	// HasEnded says that the last container has ended.
+	HasEnded bool
+	// Line is what the net manager prints, and Dial connects to it.
+	Line string
+	Dial func() (net.Conn, error)
+	// PeersKnown are what Peers returns.
+	PeersKnown kube.Peers
+
+	mu     sync.Mutex
+	shells []kube.ShellRequest
+	nets   []kube.NetRequest
+	execs  []kube.Exec
+}
+
+// FindPod returns the pod.
+func (c *Cluster) FindPod(context.Context, kube.Selection) (*corev1.Pod, error) {
+	if c.FindErr != nil {
+		return nil, c.FindErr
+	}
+
+	running := func(name, id string) corev1.ContainerStatus {
+		return corev1.ContainerStatus{
+			Name: name, ContainerID: "containerd://" + id, Ready: true,
+			State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+		}
+	}
+
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", UID: "1"},
+		Spec: corev1.PodSpec{
+			NodeName:   "node",
+			Containers: []corev1.Container{{Name: "app", Image: "app"}, {Name: "other", Image: "other"}},
+		},
+		Status: corev1.PodStatus{
+			Phase: corev1.PodRunning,
+			ContainerStatuses: []corev1.ContainerStatus{
+				running("app", "aaaaaaaaaaaaaaaa"), running("other", "bbbbbbbbbbbbbbbb"),
+			},
+		},
+	}, nil
+}
+
+// EnsureShell notes the request and returns a new container.
+func (c *Cluster) EnsureShell(_ context.Context, r kube.ShellRequest) (kube.Injected, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shells = append(c.shells, r)
+	if r.Progress != nil {
+		r.Progress("pulling the image")
+	}
+
+	profile := c.Profile
+	if profile == "" {
+		profile = kube.FirstChoice
+	}
+
+	return kube.Injected{Name: "kdiag-shell-app-abcde", Profile: profile, Created: true, IdleTimeout: time.Minute}, nil
+}
+
+// EnsureNet notes the request and returns a new container.
+func (c *Cluster) EnsureNet(_ context.Context, r kube.NetRequest) (kube.Injected, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nets = append(c.nets, r)
+	return kube.Injected{Name: "kdiag-net-abcde", Created: true, IdleTimeout: time.Minute}, nil
+}
+
+// Exec notes the command, says that it is open, and runs RunExec.
+func (c *Cluster) Exec(ctx context.Context, e kube.Exec) error {
+	c.mu.Lock()
+	c.execs = append(c.execs, e)
+	call := len(c.execs)
+	c.mu.Unlock()
+
+	if c.RunExec == nil {
+		return nil
+	}
+	return c.RunExec(ctx, call, e)
+}
+
+// Ended returns HasEnded.
+func (c *Cluster) Ended(context.Context, string, string, string) bool { return c.HasEnded }
+
+// ManagerLine returns Line.
+func (c *Cluster) ManagerLine(context.Context, string, string, string) ([]byte, error) {
+	return []byte(c.Line), nil
+}
+
+// PortForward calls Dial.
+func (c *Cluster) PortForward(context.Context, string, string, uint16, time.Duration) (net.Conn, error) {
+	if c.Dial == nil {
+		return nil, errors.New("no port-forward")
+	}
+	return c.Dial()
+}
+
+// Peers returns PeersKnown.
+func (c *Cluster) Peers(context.Context) (kube.Peers, []string) { return c.PeersKnown, nil }
+
+// Shells returns the requests for shell containers so far.
+func (c *Cluster) Shells() []kube.ShellRequest {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]kube.ShellRequest(nil), c.shells...)
+}
+
+// Nets returns the requests for net containers so far.
+func (c *Cluster) Nets() []kube.NetRequest {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]kube.NetRequest(nil), c.nets...)
+}
+
+// Execs returns the commands so far.
+func (c *Cluster) Execs() []kube.Exec {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]kube.Exec(nil), c.execs...)
+}

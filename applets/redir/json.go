@@ -1,0 +1,136 @@
+package redir
+
+import (
+	"io"
+	"net/netip"
+	"time"
+
+	"kdiag/applets"
+	"kdiag/applets/internal/laptop/redirectclient"
+)
+
+// jsonPrinter prints each event as a JSON object on a line of its own.
+type jsonPrinter struct{ *lineWriter }
+
+// eventJSON is what every event has.
+type eventJSON struct {
+	Time      time.Time `json:"time"`
+	Event     string    `json:"event"`
+	Namespace string    `json:"namespace"`
+	Pod       string    `json:"pod"`
+}
+
+func (p jsonPrinter) newEvent(name string, pod redirectclient.Pod) eventJSON {
+	return eventJSON{p.now().UTC(), name, pod.Namespace, pod.Name}
+}
+
+func (p jsonPrinter) printEvent(event any) {
+	p.writeLine(func(out io.Writer) { _ = applets.WriteJSON(out, event, "") })
+}
+
+type redirectJSON struct {
+	eventJSON
+	// Redirect is the port, or what --outgoing named.
+	Redirect    string       `json:"redirect"`
+	Local       string       `json:"local"`
+	Backend     string       `json:"backend"`
+	Mesh        string       `json:"mesh,omitempty"`
+	Established int          `json:"established,omitempty"`
+	TakenOver   int          `json:"takenOver,omitempty"`
+	Addresses   []netip.Addr `json:"addresses,omitempty"`
+}
+
+func (p jsonPrinter) RedirectStarted(e redirectclient.RedirectStarted) {
+	p.printEvent(redirectJSON{
+		p.newEvent("redirect", e.Pod), e.Redirect.String(), e.Redirect.Local, e.Backend, e.Mesh, e.Established, e.TakenOver, e.Addresses,
+	})
+}
+
+type movedJSON struct {
+	eventJSON
+	Redirect  string       `json:"redirect"`
+	Addresses []netip.Addr `json:"addresses"`
+}
+
+func (p jsonPrinter) RedirectMoved(e redirectclient.RedirectMoved) {
+	p.printEvent(movedJSON{p.newEvent("moved", e.Pod), e.Redirect.String(), e.Addresses})
+}
+
+type connectionJSON struct {
+	eventJSON
+	Redirect    string         `json:"redirect"`
+	Local       string         `json:"local"`
+	Source      netip.AddrPort `json:"source"`
+	Destination netip.AddrPort `json:"destination"`
+}
+
+func (p jsonPrinter) newConnection(name string, e redirectclient.Connection) connectionJSON {
+	return connectionJSON{p.newEvent(name, e.Pod), e.Redirect.String(), e.Redirect.Local, e.Source, e.Destination}
+}
+
+func (p jsonPrinter) ConnectionOpened(e redirectclient.Connection) {
+	p.printEvent(p.newConnection("open", e))
+}
+
+type refusedJSON struct {
+	connectionJSON
+	Error string `json:"error"`
+}
+
+func (p jsonPrinter) ConnectionRefused(e redirectclient.ConnectionRefused) {
+	p.printEvent(refusedJSON{p.newConnection("refused", e.Connection), e.Err.Error()})
+}
+
+type closedJSON struct {
+	connectionJSON
+	// Received and Sent are bytes from the pod and to it.
+	Received int64   `json:"received"`
+	Sent     int64   `json:"sent"`
+	Seconds  float64 `json:"seconds"`
+	// Error is why it was reset.
+	Error string `json:"error,omitempty"`
+}
+
+func (p jsonPrinter) ConnectionClosed(e redirectclient.ConnectionClosed) {
+	event := closedJSON{p.newConnection("close", e.Connection), e.Received, e.Sent, e.Duration.Seconds(), ""}
+	if e.Err != nil {
+		event.Error = e.Err.Error()
+	}
+	p.printEvent(event)
+}
+
+type errorJSON struct {
+	eventJSON
+	Error string `json:"error"`
+}
+
+func (p jsonPrinter) Problem(e redirectclient.Problem) {
+	p.printEvent(errorJSON{p.newEvent("error", e.Pod), e.Err.Error()})
+}
+
+type drainingJSON struct {
+	eventJSON
+	Open    int64   `json:"open"`
+	Seconds float64 `json:"seconds"`
+}
+
+func (p jsonPrinter) DrainStarted(e redirectclient.DrainStarted) {
+	p.printEvent(drainingJSON{p.newEvent("draining", e.Pod), e.Open, e.Limit.Seconds()})
+}
+
+func (p jsonPrinter) SessionLost(e redirectclient.SessionLost) {
+	p.printEvent(errorJSON{p.newEvent("lost", e.Pod), e.Err.Error()})
+}
+
+type summaryJSON struct {
+	eventJSON
+	Connections int64   `json:"connections"`
+	Refused     int64   `json:"refused"`
+	Received    int64   `json:"received"`
+	Sent        int64   `json:"sent"`
+	Seconds     float64 `json:"seconds"`
+}
+
+func (p jsonPrinter) Finished(e redirectclient.Summary) {
+	p.printEvent(summaryJSON{p.newEvent("summary", e.Pod), e.Total, e.Refused, e.Received, e.Sent, e.Duration.Seconds()})
+}

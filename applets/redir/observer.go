@@ -1,0 +1,64 @@
+package redir
+
+import (
+	"io"
+	"sync"
+	"time"
+
+	"kdiag/applets/internal/laptop/redirectclient"
+	"kdiag/applets/internal/laptop/statusline"
+)
+
+// detail is how much is told of each connection.
+type detail int
+
+const (
+	// detailConnections tells of each connection's end. It is the default.
+	detailConnections detail = iota
+	// detailRedirects leaves connections out, but for those that were refused.
+	detailRedirects
+	// detailAll tells of each connection's beginning, too.
+	detailAll
+)
+
+// newObserver returns what prints the events to out, above the status line.
+func (o options) newObserver(out io.Writer, line *statusline.Line) redirectclient.Observer {
+	lines := &lineWriter{out: out, above: line.Above, now: time.Now}
+	var printer redirectclient.Observer = textPrinter{lines}
+	if o.output == "json" {
+		printer = jsonPrinter{lines}
+	}
+	return filter{printer, o.detail}
+}
+
+// filter leaves out what the user did not ask for.
+type filter struct {
+	redirectclient.Observer
+	detail detail
+}
+
+func (f filter) ConnectionOpened(e redirectclient.Connection) {
+	if f.detail == detailAll {
+		f.Observer.ConnectionOpened(e)
+	}
+}
+
+func (f filter) ConnectionClosed(e redirectclient.ConnectionClosed) {
+	if f.detail != detailRedirects {
+		f.Observer.ConnectionClosed(e)
+	}
+}
+
+// lineWriter writes one line after the other, above a terminal's status line.
+type lineWriter struct {
+	out   io.Writer
+	above func(write func())
+	now   func() time.Time
+	mu    sync.Mutex
+}
+
+func (w *lineWriter) writeLine(write func(out io.Writer)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.above(func() { write(w.out) })
+}

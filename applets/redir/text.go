@@ -1,0 +1,95 @@
+package redir
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+
+	"kdiag/applets/internal/laptop/redirectclient"
+	"kdiag/applets/internal/laptop/units"
+	"kdiag/mux/wire"
+)
+
+// textPrinter prints a line for people for each event.
+type textPrinter struct{ *lineWriter }
+
+// printLine makes the line printable: names and errors in it may be the pod's
+// own words.
+func (p textPrinter) printLine(format string, args ...any) {
+	p.writeLine(func(out io.Writer) { fmt.Fprintln(out, wire.Printable(fmt.Sprintf(format, args...))) })
+}
+
+func (p textPrinter) RedirectStarted(e redirectclient.RedirectStarted) {
+	p.printLine("%s → %s (%s)%s", e.Redirect, e.Redirect.Local, e.Backend, formatRemarks(e))
+}
+
+func (p textPrinter) RedirectMoved(e redirectclient.RedirectMoved) {
+	p.printLine("%s is %s now", e.Redirect, formatAddresses(e.Addresses))
+}
+
+func (p textPrinter) ConnectionOpened(e redirectclient.Connection) {
+	p.printLine("%s → %s  begins", e.Source, e.Redirect)
+}
+
+func (p textPrinter) ConnectionRefused(e redirectclient.ConnectionRefused) {
+	p.printLine("%s → %s  reset: %s", e.Source, e.Redirect, e.Err)
+}
+
+func (p textPrinter) ConnectionClosed(e redirectclient.ConnectionClosed) {
+	ended := ""
+	if e.Err != nil {
+		ended = "  reset: " + e.Err.Error()
+	}
+	p.printLine("%s → %s  %s in, %s out, %s%s", e.Source, e.Redirect,
+		units.Size(e.Received), units.Size(e.Sent), units.Span(e.Duration.Seconds()), ended)
+}
+
+func (p textPrinter) Problem(e redirectclient.Problem) { p.printLine("%s", e.Err) }
+
+func (p textPrinter) DrainStarted(e redirectclient.DrainStarted) {
+	p.printLine("new connections go where they went before; up to %s for %d in flight (Ctrl-C cuts them)",
+		units.Span(e.Limit.Seconds()), e.Open)
+}
+
+// SessionLost prints nothing: it is the error that the command ends with.
+func (p textPrinter) SessionLost(redirectclient.SessionLost) {}
+
+func (p textPrinter) Finished(e redirectclient.Summary) {
+	refused := ""
+	if e.Refused > 0 {
+		refused = fmt.Sprintf(", %d of them refused here", e.Refused)
+	}
+	p.printLine("connections: %d in %s%s; %s in, %s out", e.Total, units.Span(e.Duration.Seconds()), refused,
+		units.Size(e.Received), units.Size(e.Sent))
+}
+
+// formatRemarks says what there is to say of a redirect beside where it leads.
+func formatRemarks(e redirectclient.RedirectStarted) string {
+	var remarks []string
+	if len(e.Addresses) > 0 {
+		remarks = append(remarks, "to "+formatAddresses(e.Addresses))
+	}
+	if e.TakenOver > 0 {
+		remarks = append(remarks, fmt.Sprintf("%d established closed", e.TakenOver))
+	}
+	if e.Established > 0 {
+		remarks = append(remarks, fmt.Sprintf("%d established stay with the application (--take-over closes them)", e.Established))
+	}
+	if e.Mesh != "" {
+		remarks = append(remarks, e.Mesh+": what the sidecar passes on")
+	}
+	if len(remarks) == 0 {
+		return ""
+	}
+
+	return "; " + strings.Join(remarks, "; ")
+}
+
+func formatAddresses(addresses []netip.Addr) string {
+	texts := make([]string, len(addresses))
+	for i, address := range addresses {
+		texts[i] = address.String()
+	}
+	return strings.Join(texts, ", ")
+}

@@ -1,0 +1,243 @@
+package shell
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kdiag/applets"
+	"kdiag/applets/internal/laptop/containers"
+	"kdiag/applets/internal/testkit/fakecluster"
+	"kdiag/kube"
+	"kdiag/mux/wire"
+)
+
+// runOn runs one shell on a cluster and returns what the user saw of it.
+func runOn(t *testing.T, cluster containers.Cluster, o options) (stderr string, err error) {
+	t.Helper()
+	return runUntil(t, t.Context(), cluster, o)
+}
+
+func runUntil(t *testing.T, ctx context.Context, cluster containers.Cluster, o options) (stderr string, err error) {
+	t.Helper()
+	keepHome(t)
+	var out strings.Builder
+	request := containers.Request{
+		Pod: kube.Selection{Kind: "pods", Name: "web"}, Container: "app", Image: "i", Profile: kube.ProfileAuto, Version: "v1", Timeout: time.Minute,
+	}
+	err = runShell(ctx, cluster, request, o, applets.Streams{In: strings.NewReader(""), Out: io.Discard, Err: &out})
+	return out.String(), err
+}
+
+// keepHome keeps the user's key and records out of the real home.
+func keepHome(t *testing.T) {
+	t.Helper()
+	if strings.HasPrefix(os.Getenv("XDG_CONFIG_HOME"), os.TempDir()) {
+		return
+	}
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("XDG_CONFIG_HOME", home)
+}
+
+// enterArguments reads back what the launcher was told.
+func enterArguments(t *testing.T, e kube.Exec) wire.EnterArguments {
+	t.Helper()
+	if len(e.Command) < 2 || e.Command[0] != wire.Binary || e.Command[1] != wire.AppletEnter {
+		t.Fatalf("command = %q, want %s %s …", e.Command, wire.Binary, wire.AppletEnter)
+	}
+	a, err := wire.ParseEnterArguments(e.Command[2:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func TestShellTellsLauncher(t *testing.T) {
+	cluster := &fakecluster.Cluster{}
+	o := options{asTarget: true, targetEnv: []string{"PATH"}, quiet: true, args: []string{"-c", "ls --quiet"}}
+	if stderr, err := runOn(t, cluster, o); err != nil || stderr != "" {
+		t.Fatalf("runShell = %v, stderr %q", err, stderr)
+	}
+
+	exec := cluster.Execs()[0]
+	if exec.Namespace != "default" || exec.Pod != "web" || exec.Container != "kdiag-shell-app-abcde" || exec.Sizes != nil || exec.OpenTimeout != time.Minute {
+		t.Errorf("exec = %+v, want one in the shell container, without a terminal", exec)
+	}
+
+	got := enterArguments(t, exec)
+	if len(got.Session) != 16 {
+		t.Errorf("session = %q, want 16 digits", got.Session)
+	}
+	want := wire.EnterArguments{
+		Session: got.Session, Target: wire.Target{ID: "aaaaaaaaaaaaaaaa"}, Prompt: "web/app",
+		AsTarget: true, Quiet: true, TargetEnv: []string{"PATH"}, Shell: []string{"-c", "ls --quiet"},
+	}
+	if !slices.Equal(got.Args(), want.Args()) {
+		t.Errorf("the launcher is told %q, want %q", got.Args(), want.Args())
+	}
+
+	asked := cluster.Shells()[0]
+	if asked.Manager.Role != wire.RoleShell || asked.Manager.Target != "app" || len(asked.Manager.User) != 43 || asked.Manager.Version != "v1" || asked.Image != "i" {
+		t.Errorf("asked for %+v, want a shell manager of this user's", asked)
+	}
+}
+
+func TestShellNotes(t *testing.T) {
+	for _, c := range []struct {
+		profile kube.Profile
+		quiet   bool
+		want    string
+	}{
+		{"", false, ""},
+		{kube.ProfileRestricted, false, "note: profile restricted: "},
+		{kube.ProfileSetns, false, "note: profile setns: the container has SYS_ADMIN"},
+		{kube.ProfileSetns, true, ""},
+	} {
+		stderr, err := runOn(t, &fakecluster.Cluster{Profile: c.profile}, options{quiet: c.quiet})
+		if err != nil || !strings.HasPrefix(stderr, c.want) || c.want == "" && stderr != "" {
+			t.Errorf("profile %q, quiet: %t: %v, stderr %q, want %q", c.profile, c.quiet, err, stderr, c.want)
+		}
+	}
+}
+
+func TestShellPassesExitCode(t *testing.T) {
+	cluster := &fakecluster.Cluster{HasEnded: true, RunExec: func(context.Context, int, kube.Exec) error { return &kube.ExitError{Code: 42} }}
+	_, err := runOn(t, cluster, options{})
+	if code := applets.ExitCode(err); code != 42 || !applets.IsSilent(err) || len(cluster.Execs()) != 1 {
+		t.Errorf("runShell = %v (code %d) after %d commands, want code 42, no message, one command", err, code, len(cluster.Execs()))
+	}
+}
+
+// TestShellIsNotRunTwice repeats only what cannot have run.
+func TestShellIsNotRunTwice(t *testing.T) {
+	cut := errors.New("broke off")
+	for _, c := range []struct {
+		name     string
+		err      error
+		ended    bool
+		shells   int
+		wantErr  error
+		wantHint string
+	}{
+		{"never opened, container ended", &kube.NotStartedError{Err: cut}, true, 2, nil, ""},
+		{"never opened, container lives", &kube.NotStartedError{Err: cut}, false, 1, cut, ""},
+		{"opened, container ended", cut, true, 1, cut, "run it again"},
+		{"opened, container lives", cut, false, 1, cut, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cluster := &fakecluster.Cluster{HasEnded: c.ended}
+			cluster.RunExec = func(_ context.Context, _ int, e kube.Exec) error {
+				if enterArguments(t, e).Lifeline || len(cluster.Shells()) > 1 {
+					return nil
+				}
+				return c.err
+			}
+
+			_, err := runOn(t, cluster, options{})
+			if !errors.Is(err, c.wantErr) || len(cluster.Shells()) != c.shells {
+				t.Errorf("runShell = %v with %d containers, want %v with %d", err, len(cluster.Shells()), c.wantErr, c.shells)
+			}
+			if hints := strings.Join(applets.Hints(err), "; "); !strings.Contains(hints, c.wantHint) || c.wantHint == "" && hints != "" {
+				t.Errorf("hints = %q, want %q", hints, c.wantHint)
+			}
+		})
+	}
+}
+
+// TestLifelineOfLongCommand opens a lifeline beside a command that goes on, and
+// lets go of it at the command's own end.
+func TestLifelineOfLongCommand(t *testing.T) {
+	keepHome(t)
+	synctest.Test(t, func(t *testing.T) {
+		released := false
+		cluster := &fakecluster.Cluster{}
+		cluster.RunExec = func(ctx context.Context, _ int, e kube.Exec) error {
+			if enterArguments(t, e).Lifeline {
+				<-ctx.Done()
+				released = true
+				return ctx.Err()
+			}
+			e.Opened()
+			time.Sleep(time.Hour)
+			return nil
+		}
+
+		if _, err := runUntil(t, t.Context(), cluster, options{}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+
+		execs := cluster.Execs()
+		if len(execs) != 2 || !released {
+			t.Fatalf("%d commands, released: %t, want a shell and a lifeline that is let go", len(execs), released)
+		}
+		if shell, life := enterArguments(t, execs[0]), enterArguments(t, execs[1]); life.Session != shell.Session || !life.Lifeline {
+			t.Errorf("lifeline %+v, want one of session %s", life, shell.Session)
+		}
+	})
+}
+
+// TestCutShellIsHungUp hangs up what a cut leaves behind, and waits for it.
+func TestCutShellIsHungUp(t *testing.T) {
+	keepHome(t)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cut := context.WithCancel(t.Context())
+		hungUp := false
+		cluster := &fakecluster.Cluster{}
+		cluster.RunExec = func(ctx context.Context, _ int, e kube.Exec) error {
+			if enterArguments(t, e).Lifeline {
+				if _, err := io.Copy(io.Discard, e.Stdin); err != nil {
+					t.Errorf("the lifeline's stdin: %v, want its end", err)
+				}
+				time.Sleep(time.Second) // the hang-up takes a while in the pod
+				hungUp = true
+				return nil
+			}
+			e.Opened()
+			cut()
+			<-ctx.Done()
+			return ctx.Err()
+		}
+
+		_, err := runUntil(t, ctx, cluster, options{})
+		if !errors.Is(err, context.Canceled) || !hungUp {
+			t.Errorf("runShell = %v, hung up: %t, want it cancelled after the hang-up", err, hungUp)
+		}
+	})
+}
+
+// TestHangUpIsBounded does not wait for ever for a pod that does not answer.
+func TestHangUpIsBounded(t *testing.T) {
+	keepHome(t)
+	synctest.Test(t, func(t *testing.T) {
+		cluster := &fakecluster.Cluster{}
+		cluster.RunExec = func(ctx context.Context, _ int, e kube.Exec) error {
+			if enterArguments(t, e).Lifeline {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return errors.New("broke off")
+		}
+
+		began := time.Now()
+		_, err := runUntil(t, t.Context(), cluster, options{})
+		if took := time.Since(began); err == nil || took != hangUpTimeout {
+			t.Errorf("runShell = %v after %s, want an error after %s", err, took, hangUpTimeout)
+		}
+	})
+}
+
+func TestShellFindFails(t *testing.T) {
+	gone := errors.New("no such pod")
+	cluster := &fakecluster.Cluster{FindErr: gone}
+	if _, err := runOn(t, cluster, options{}); !errors.Is(err, gone) || len(cluster.Shells()) != 0 {
+		t.Errorf("runShell = %v with %d containers, want %v and none", err, len(cluster.Shells()), gone)
+	}
+}
