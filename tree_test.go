@@ -176,3 +176,41 @@ func TestNotesAndErrorsPassOneFunction(t *testing.T) {
 		}
 	}
 }
+
+// TestEachEndHasItsRoom holds that the path says where code runs: what runs in
+// the pod reaches nothing of Kubernetes, what runs on the laptop nothing that
+// changes a kernel, and package wire, which both need, the standard library
+// alone.
+func TestEachEndHasItsRoom(t *testing.T) {
+	for _, room := range []struct {
+		packages string
+		never    []string
+	}{
+		{"./applets/internal/pod/...", []string{"k8s.io/", "kdiag/kube", "kdiag/applets/internal/laptop/"}},
+		{"./applets/enter ./applets/inspect ./applets/manager", []string{"k8s.io/", "kdiag/kube", "kdiag/applets/internal/laptop/"}},
+		{"./applets/internal/laptop/...", []string{"kdiag/netfilter", "kdiag/applets/internal/pod/", "kdiag/scratch-shell"}},
+		{"./applets/shell ./applets/redir ./applets/ps ./applets/logs ./applets/doctor", []string{"kdiag/netfilter", "kdiag/applets/internal/pod/", "kdiag/scratch-shell"}},
+		{"./kube", []string{"kdiag/mux", "kdiag/netfilter", "kdiag/applets"}},
+		{"./mux/wire", []string{"."}}, // a dot stands in every path but the standard library's
+		{".", []string{"testing", "kdiag/applets/internal/testkit/", "kdiag/mux/muxtest", "kdiag/netfilter/netnstest"}},
+	} {
+		args := append([]string{"list", "-deps"}, strings.Fields(room.packages)...)
+		out, err := exec.Command("go", args...).Output()
+		if err != nil {
+			t.Fatalf("go %v: %v", args, err)
+		}
+
+		for _, imported := range strings.Fields(string(out)) {
+			for _, never := range room.never {
+				domain, _, _ := strings.Cut(imported, "/")
+				isForbidden := imported == never || strings.HasPrefix(imported, strings.TrimSuffix(never, "/")+"/")
+				if never == "." {
+					isForbidden = strings.Contains(domain, ".")
+				}
+				if isForbidden && imported != forAll {
+					t.Errorf("%s needs %s, which it must do without", room.packages, imported)
+				}
+			}
+		}
+	}
+}
