@@ -15,7 +15,7 @@ import (
 // resource is one resource of the API, in one namespace, or in none where the
 // resource has none. client-go's gentype does the same, but for its
 // server-side apply it brings a megabyte that every process of ours would
-// initialise at start (ARCHITECTURE.md, Decisions).
+// initialise at start (docs/decisions).
 type resource struct {
 	client    rest.Interface
 	codec     runtime.ParameterCodec
