@@ -1,33 +1,38 @@
 package integration
 
 import (
-	"kdiag/integration/kit"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"kdiag/integration/kit"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
-// hardenContainer is what clusters do to containers that do not ask for it: nothing of
-// root's is left.
+// hardenContainer leaves a container nothing of root's, as some clusters do to each
+// that does not ask for it.
 func hardenContainer(c *corev1.EphemeralContainer) {
 	yes, no := true, false
 	c.SecurityContext.RunAsNonRoot, c.SecurityContext.AllowPrivilegeEscalation = &yes, &no
 	c.SecurityContext.Capabilities = &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}
 }
 
+// setUser returns what has a container run as a user.
 func setUser(uid int64) func(*corev1.EphemeralContainer) {
 	return func(c *corev1.EphemeralContainer) { c.SecurityContext.RunAsUser = &uid }
 }
 
+// dropCapability returns what drops a capability of a container.
 func dropCapability(name corev1.Capability) func(*corev1.EphemeralContainer) {
 	return func(c *corev1.EphemeralContainer) {
 		c.SecurityContext.Capabilities.Drop = append(c.SecurityContext.Capabilities.Drop, name)
 	}
 }
 
+// removeCapability returns what takes a capability out of those that a container
+// adds.
 func removeCapability(name corev1.Capability) func(*corev1.EphemeralContainer) {
 	return func(c *corev1.EphemeralContainer) {
 		all := &c.SecurityContext.Capabilities.Add
@@ -35,8 +40,8 @@ func removeCapability(name corev1.Capability) func(*corev1.EphemeralContainer) {
 	}
 }
 
-// TestMutation has a webhook change what comes: the profile that is left is
-// taken, what was changed is said, and run after run adds no container.
+// TestMutation takes the profile that is left where a webhook changes containers,
+// says what was changed, and adds no more containers in further runs.
 func TestMutation(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -71,8 +76,8 @@ func TestMutation(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			namespace := kit.CreateRootPod(t)
-			hook := kit.Webhook{Kind: "Mutating", Answer: kit.ChangeContainer(c.change)}
-			hook.Register(t, namespace)
+			webhook := kit.Webhook{Kind: "Mutating", Answer: kit.ChangeContainer(c.change)}
+			webhook.Register(t, namespace)
 			for run := range 3 {
 				got := kit.RunKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "echo here")
 				if got.Code != 0 || got.Stdout != "here\n" || c.profile != "chroot" && !strings.Contains(got.Stderr, "note: profile "+c.profile) {
@@ -96,8 +101,8 @@ func TestMutation(t *testing.T) {
 	}
 }
 
-// TestMutationByName has a profile that was asked for by name spoilt: kdiag
-// stops, says which would do, and adds one container in three runs.
+// TestMutationByName stops where a webhook spoils a profile that was asked for by
+// name, says which profiles would do, and adds one container in three runs.
 func TestMutationByName(t *testing.T) {
 	wrap := func(c *corev1.EphemeralContainer) {
 		c.Args = append(c.Command, c.Args...)
@@ -121,31 +126,29 @@ func TestMutationByName(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			namespace := kit.CreateRootPod(t)
-			hook := kit.Webhook{Kind: "Mutating", Answer: kit.ChangeContainer(c.change)}
-			hook.Register(t, namespace)
+			webhook := kit.Webhook{Kind: "Mutating", Answer: kit.ChangeContainer(c.change)}
+			webhook.Register(t, namespace)
 			for range 3 {
 				kit.ExpectFailure(1, c.words, c.hint).Verify(t, c.name, kit.RunKdiag(t, "shell", "-n", namespace, "root", "--profile="+c.profile, "--", "-c", "true"))
 			}
 
-			if made := kit.ListEphemeralContainers(t, namespace, "root"); len(made) != 1 {
-				t.Errorf("containers: %q, want 1", made)
-			}
-			if asked, _ := hook.CountRequests(); asked != 1 {
+			kit.VerifyContainerCount(t, namespace, "root", 1)
+			if asked, _ := webhook.CountRequests(); asked != 1 {
 				t.Errorf("%d requests that were no dry run, want 1", asked)
 			}
 		})
 	}
 }
 
-// TestMutationAtOnce starts several at the same time: they add no more containers
-// than one alone.
+// TestMutationAtOnce starts kdiag several times at once, which adds no more
+// containers than one alone.
 func TestMutationAtOnce(t *testing.T) {
 	for profile, want := range map[string]struct{ code, made int }{"auto": {0, 2}, "chroot": {1, 1}} {
 		t.Run(profile, func(t *testing.T) {
 			t.Parallel()
 			namespace := kit.CreateRootPod(t)
-			hook := kit.Webhook{Kind: "Mutating", Answer: kit.ChangeContainer(hardenContainer)}
-			hook.Register(t, namespace)
+			webhook := kit.Webhook{Kind: "Mutating", Answer: kit.ChangeContainer(hardenContainer)}
+			webhook.Register(t, namespace)
 			var all sync.WaitGroup
 			for range 4 {
 				all.Go(func() {
@@ -156,45 +159,41 @@ func TestMutationAtOnce(t *testing.T) {
 			}
 
 			all.Wait()
-			if made := kit.ListEphemeralContainers(t, namespace, "root"); len(made) != want.made {
-				t.Errorf("containers: %q, want %d", made, want.made)
-			}
+			kit.VerifyContainerCount(t, namespace, "root", want.made)
 		})
 	}
 }
 
-// TestMutationLifted has the cluster change its mind: the next run adds the
-// container that it could not have before.
+// TestMutationLifted adds the container that it could not have before, once the
+// webhook has stopped to change it.
 func TestMutationLifted(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
-	hook := kit.Webhook{Kind: "Mutating", Answer: kit.ChangeContainer(hardenContainer)}
-	hook.Register(t, namespace)
+	webhook := kit.Webhook{Kind: "Mutating", Answer: kit.ChangeContainer(hardenContainer)}
+	webhook.Register(t, namespace)
 	shell := []string{"shell", "-n", namespace, "root", "--profile=chroot", "--", "-c", "echo here"}
 	kit.ExpectFailure(1, "the cluster changed container kdiag-shell-app-", "").Verify(t, "while it holds", kit.RunKdiag(t, shell...))
-	checks, all := kit.RunDoctor(t, "-n", namespace, "root")
-	kit.ExpectCheck("pod security: shell", "ok", "profile restricted: ", "").Verify(t, checks, all)
-	kit.ExpectCheck("pod security: shell", "ok", "chroot was refused: the cluster would change the container: runAsNonRoot=true", "").Verify(t, checks, all)
+	report := kit.RunDoctor(t, "-n", namespace, "root")
+	report.Verify(t, "pod security: shell", "ok", "profile restricted: ", "")
+	report.Verify(t, "pod security: shell", "ok", "chroot was refused: the cluster would change the container: runAsNonRoot=true", "")
 
-	hook.SetAnswer(kit.ChangeContainer(func(*corev1.EphemeralContainer) {}))
+	webhook.SetAnswer(kit.ChangeContainer(func(*corev1.EphemeralContainer) {}))
 	if got := kit.RunKdiag(t, shell...); got.Code != 0 || got.Stdout != "here\n" {
 		t.Errorf("shell: %v, want one", got)
 	}
-	if made := kit.ListEphemeralContainers(t, namespace, "root"); len(made) != 2 {
-		t.Errorf("containers: %q, want 2", made)
-	}
+	kit.VerifyContainerCount(t, namespace, "root", 2)
 }
 
-// TestMutationTakesAway has a webhook take the container out again.
+// TestMutationTakesAway says so where a webhook takes the container out again.
 func TestMutationTakesAway(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
-	hook := kit.Webhook{Kind: "Mutating", Answer: kit.ChangeContainer(func(c *corev1.EphemeralContainer) { c.Name = "" })}
-	hook.Register(t, namespace)
+	webhook := kit.Webhook{Kind: "Mutating", Answer: kit.ChangeContainer(func(c *corev1.EphemeralContainer) { c.Name = "" })}
+	webhook.Register(t, namespace)
 	kit.ExpectFailure(1, "it was taken out again", "mutatingwebhookconfigurations").Verify(t, "shell", kit.RunKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "true"))
 	kit.ExpectFailure(1, "it was taken out again", "mutatingwebhookconfigurations").Verify(t, "redir", kit.RunKdiag(t, "redir", "-n", namespace, "root", "8080:1"))
 }
 
-// TestMutationRedir stops where a net container cannot redirect, and adds one
-// in three runs.
+// TestMutationRedir stops where a webhook takes away what redirects need, and adds
+// one container in three runs.
 func TestMutationRedir(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -209,19 +208,17 @@ func TestMutationRedir(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			namespace := kit.CreateRootPod(t)
-			hook := kit.Webhook{Kind: "Mutating", Answer: kit.ChangeContainer(c.change)}
-			hook.Register(t, namespace)
+			webhook := kit.Webhook{Kind: "Mutating", Answer: kit.ChangeContainer(c.change)}
+			webhook.Register(t, namespace)
 			for range 3 {
 				kit.ExpectFailure(1, c.words, "redirects need a container with the capability NET_ADMIN, which runs as root").Verify(t, c.name,
 					kit.RunKdiag(t, "redir", "-n", namespace, "root", "8080:1"))
 			}
 
-			if made := kit.ListEphemeralContainers(t, namespace, "root"); len(made) != 1 {
-				t.Errorf("containers: %q, want 1", made)
-			}
+			kit.VerifyContainerCount(t, namespace, "root", 1)
 
-			checks, all := kit.RunDoctor(t, "-n", namespace, "root")
-			kit.ExpectCheck("pod security: redir", "failed", c.words, "NET_ADMIN").Verify(t, checks, all)
+			report := kit.RunDoctor(t, "-n", namespace, "root")
+			report.Verify(t, "pod security: redir", "failed", c.words, "NET_ADMIN")
 		})
 	}
 }

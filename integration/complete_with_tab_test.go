@@ -1,19 +1,20 @@
 package integration
 
 import (
-	"kdiag/integration/kit"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"kdiag/integration/kit"
 )
 
-// completion is a line, and what it is once the Tab key was pressed: whole, with the
-// blank that ends a word, or without it where the word goes on.
+// completion describes what the Tab key makes of a line. A blank at the end shows
+// that the word is whole.
 type completion struct{ typed, becomes string }
 
-// completions are what completion is there for, NS being the namespace. Each line has
-// one way on.
+// completions lists lines with only one way on. NS and SHOP stand for the namespace
+// and the pod, PART for the beginning of the namespace, FILE for a file's name.
 var completions = []completion{
 	{"kdiag vers", "kdiag version "},
 	{"kdiag shell --prof", "kdiag shell --profile "},
@@ -41,13 +42,13 @@ var completions = []completion{
 	{"kdiag shell --context odd", `kdiag shell --context odd\ \$\(touch\ it\) `},
 	{"kdiag --kubeconfig FILE", "kdiag --kubeconfig FILE-more "},
 	{"kdiag help exit", "kdiag help exit-codes "},
-	// Nothing may be there, and nothing is offered in its place: no file.
+	// Where nothing can follow, no file is offered in its place.
 	{"kdiag shell shop -n NS /et", "kdiag shell shop -n NS /et"},
 	{"kdiag shell --token /et", "kdiag shell --token /et"},
 }
 
-// extraContexts is a kubeconfig beside the cluster's own, with names as clouds
-// give them. The cluster's context stays the current one.
+// extraContexts adds a kubeconfig to the cluster's own, with names as clouds give
+// them. The cluster's context stays the current one.
 const extraContexts = `
 apiVersion: v1
 kind: Config
@@ -62,10 +63,11 @@ users:
 - {name: u, user: {token: secret}}
 `
 
-// completionHome is a namespace, the pod of the deployment in it, and a directory
-// with what a user's home has.
+// completionHome carries a namespace, the name of the pod of the deployment in it,
+// and the path of a home directory.
 type completionHome struct{ namespace, shop, dir string }
 
+// writeFile writes a file of the home directory, and returns its path.
 func (c completionHome) writeFile(t *testing.T, name, text string) string {
 	t.Helper()
 	path := filepath.Join(c.dir, name)
@@ -75,9 +77,10 @@ func (c completionHome) writeFile(t *testing.T, name, text string) string {
 	return path
 }
 
+// listEnvironment returns the environment of a shell with that home.
 func (c completionHome) listEnvironment() []string {
 	return []string{
-		"PATH=" + filepath.Join(kit.RootDir(), "bin") + ":" + os.Getenv("PATH"),
+		"PATH=" + kit.RootPath("bin") + ":" + os.Getenv("PATH"),
 		"KUBECONFIG=" + kit.KubeconfigPath() + ":" + filepath.Join(c.dir, "contexts"),
 		"HOME=" + c.dir, "ZDOTDIR=" + c.dir, "XDG_CONFIG_HOME=" + c.dir, "XDG_DATA_HOME=" + filepath.Join(c.dir, ".local/share"),
 	}
@@ -90,7 +93,7 @@ func (c completionHome) fillNames(line string) string {
 	return strings.NewReplacer("NS", c.namespace, "SHOP", c.shop, "PART", part, "FILE", filepath.Join(c.dir, "file")).Replace(line)
 }
 
-// openShell starts one of the shells with completion switched on as the
+// openShell opens a terminal with a shell in which completion is switched on as the
 // README says.
 func (c completionHome) openShell(t *testing.T, name string) *kit.Terminal {
 	t.Helper()
@@ -102,7 +105,7 @@ func (c completionHome) openShell(t *testing.T, name string) *kit.Terminal {
 		c.writeFile(t, ".zshrc", "PS1='laptop$ '\nsetopt interactivecomments\nautoload -U compinit\ncompinit -u\nsource <(kdiag completion zsh)\n")
 		return kit.OpenTerminalWith(t, c.listEnvironment(), "zsh", "-d", "-i")
 	case "fish":
-		// Where this is not there, fish makes completions of all man pages, in the
+		// Without this directory fish makes completions from all man pages, in the
 		// background and beyond its own end (fish, __fish_config_interactive).
 		if err := os.MkdirAll(filepath.Join(c.dir, ".local/share/fish/generated_completions"), 0o700); err != nil {
 			t.Fatal(err)
@@ -121,6 +124,8 @@ func (c completionHome) openShell(t *testing.T, name string) *kit.Terminal {
 	return nil
 }
 
+// createCompletionHome creates a namespace with what can be completed, and a home
+// directory.
 func createCompletionHome(t *testing.T) completionHome {
 	t.Helper()
 	c := completionHome{namespace: kit.CreateNamespace(t), dir: t.TempDir()}
@@ -129,13 +134,14 @@ func createCompletionHome(t *testing.T) completionHome {
 		c.shop = kit.RunKubectl(t, "get", "pods", "-n", c.namespace, "-l", "app=shop", "-o", "jsonpath={.items[*].metadata.name}")
 		return c.shop != ""
 	})
+
 	c.writeFile(t, "contexts", extraContexts)
 	c.writeFile(t, "file-more", "")
 	return c
 }
 
-// completeLine types a line and the Tab key, and waits for what it is to become.
-// The mark after it shows a blank.
+// completeLine types a line, presses Tab, and waits for what the line must become.
+// A mark behind it shows whether there is a blank.
 func completeLine(x *kit.Terminal, line, want string) {
 	x.T.Helper()
 	offerCompletion(x, line, "Tab")
@@ -164,7 +170,7 @@ func TestCompletion(t *testing.T) {
 				})
 			}
 
-			// All there is, with what it is.
+			// Two Tabs list what there is, with descriptions.
 			offerCompletion(x, "kdiag ", "Tab", "Tab")
 			x.WaitForText("Get a shell in a container")
 			t.Logf("screen:\n%s", x.ReadScreen())
@@ -178,7 +184,8 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestCompletionWithoutRights is silent about what a user may not see.
+// TestCompletionWithoutRights offers nothing, and prints no error, where a user has
+// no rights.
 func TestCompletionWithoutRights(t *testing.T) {
 	c := createCompletionHome(t)
 	for _, line := range [][]string{

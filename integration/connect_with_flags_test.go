@@ -2,17 +2,16 @@ package integration
 
 import (
 	"encoding/base64"
-	"kdiag/integration/kit"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"kdiag/integration/kit"
 )
 
 // TestConnectionFlags reaches the cluster by each of kubectl's flags.
 func TestConnectionFlags(t *testing.T) {
-	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
-	kit.WaitForPods(t, namespace)
+	namespace := kit.CreateRootPod(t)
 	authority := writeKubeconfigData(t, "{.clusters[0].cluster.certificate-authority-data}")
 	certificate := writeKubeconfigData(t, "{.users[0].user.client-certificate-data}")
 	key := writeKubeconfigData(t, "{.users[0].user.client-key-data}")
@@ -58,19 +57,21 @@ func TestConnectionFlags(t *testing.T) {
 
 	kit.ExpectFailure(1, "no right to get pods", `verb "get" on pods`).Verify(t, "nobody's rights",
 		kit.RunKdiag(t, "shell", "-n", namespace, "root", "--as=someone", "--as-group=system:authenticated"))
-	// Which of its clocks net/http names is chance; the hint is not.
+
+	// Which of its time-outs net/http names is chance; the hint is not.
 	kit.ExpectFailure(1, "find pod web: API server https://127.0.0.1:", "--request-timeout").Verify(t, "a deaf server with --request-timeout",
 		kit.RunKdiag(t, "shell", "web", "--server=https://127.0.0.1:"+kit.StartDeafServer(t, "127.0.0.1:0"), "--request-timeout=1s"))
 }
 
-// writeKubeconfigData writes what kubectl's configuration says in base64 at a path into a
-// file.
+// writeKubeconfigData decodes what the kubeconfig says in base64 at a path, and
+// returns the path of a file with it.
 func writeKubeconfigData(t *testing.T, path string) string {
 	t.Helper()
 	data, err := base64.StdEncoding.DecodeString(kit.RunKubectl(t, "config", "view", "--raw", "--minify", "-o", "jsonpath="+path))
 	if err != nil || len(data) == 0 {
 		t.Fatalf("kubeconfig: %s: %q, %v", path, data, err)
 	}
+
 	file := filepath.Join(t.TempDir(), "data.pem")
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		t.Fatal(err)
@@ -78,19 +79,15 @@ func writeKubeconfigData(t *testing.T, path string) string {
 	return file
 }
 
-// TestWithoutWebSocket goes through a proxy that knows no WebSocket: over SPDY
-// the same works.
+// TestWithoutWebSocket opens a shell through a proxy that knows no WebSocket: the
+// same works over SPDY.
 func TestWithoutWebSocket(t *testing.T) {
-	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
-	kit.WaitForPods(t, namespace)
-	old, refused, spdy := kit.StartProxyWithoutWebSocket(t)
-	through := []string{"shell", "-n", namespace, "root", "--kubeconfig=/dev/null", "--server=" + old, "--insecure-skip-tls-verify", "--token=" + kit.CreateAdminToken(t, namespace)}
-	got := kit.RunKdiagWith(t, "in\n", nil, append(through, "--", "-c", "cat; echo err >&2; exit 7")...)
+	namespace := kit.CreateRootPod(t)
+	proxy := kit.StartOldProxy(t)
+	command := append([]string{"shell", "-n", namespace, "root"}, proxy.Flags(kit.CreateAdminToken(t, namespace))...)
+	got := kit.RunKdiagWith(t, "in\n", nil, append(command, "--", "-c", "cat; echo err >&2; exit 7")...)
 	if got.Code != 7 || got.Stdout != "in\n" || got.Stderr != "err\n" {
 		t.Errorf("shell over SPDY: %v, want in, err and code 7", got)
 	}
-	if refused.Load() == 0 || spdy.Load() == 0 {
-		t.Errorf("%d WebSockets refused, %d over SPDY, want some of each", refused.Load(), spdy.Load())
-	}
+	proxy.VerifyFellBack(t)
 }

@@ -1,215 +1,186 @@
 package integration
 
 import (
-	"kdiag/integration/kit"
 	"strings"
 	"testing"
+
+	"kdiag/integration/kit"
 )
 
-// TestDoctorWell finds nothing wrong, in a line for each check, and changes
+// TestDoctorWell finds nothing wrong, prints a line for each check, and changes
 // nothing.
 func TestDoctorWell(t *testing.T) {
-	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
-	kit.WaitForPods(t, namespace)
-	containers := func() string {
-		return kit.RunKubectl(t, "get", "pod", "-n", namespace, "root", "-o", "jsonpath={.metadata.generation} {.spec.ephemeralContainers}")
-	}
+	namespace := kit.CreateRootPod(t)
 	kit.WaitUntil(t, "the node to list kdiag's image, which it does once a minute", func() bool {
-		return strings.Contains(kit.RunKubectl(t, "get", "nodes", "-o", "jsonpath={.items[*].status.images[*].names}"), `"`+kit.ImageUnderTest()+`"`)
+		images := kit.RunKubectl(t, "get", "nodes", "-o", "jsonpath={.items[*].status.images[*].names}")
+		return strings.Contains(images, `"`+kit.ImageUnderTest()+`"`)
 	})
-	before := containers()
+
+	const state = "{.metadata.generation} {.spec.ephemeralContainers}"
+	before := kit.ReadPodField(t, namespace, "root", state)
 	got := kit.RunKdiag(t, "doctor", "-n", namespace, "root")
 	const checks = 13
 	if got.Code != 0 || strings.Count(got.Stdout, "✓ ") != checks || strings.Count(got.Stdout, "\n") != checks || got.Stderr != "" {
 		t.Errorf("doctor: %v\nwant %d lines, each with ✓", got, checks)
 	}
 
-	for _, line := range []string{"✓ streams              WebSocket\n", "profile chroot: chroot into the target\n", "a container with NET_ADMIN is admitted\n"} {
+	for _, line := range []string{
+		"✓ streams              WebSocket\n", "profile chroot: chroot into the target\n", "a container with NET_ADMIN is admitted\n",
+	} {
 		if !strings.Contains(got.Stdout, line) {
 			t.Errorf("doctor: %v\nwant %q", got, line)
 		}
 	}
 
-	if after := containers(); after != before {
+	if after := kit.ReadPodField(t, namespace, "root", state); after != before {
 		t.Errorf("the pod: %s, before: %s, want no change", after, before)
 	}
 
-	// Without a target what is for one is not known, which is no failure.
-	without, all := kit.RunDoctor(t, "-n", namespace)
-	for _, w := range []kit.ExpectedCheck{
-		kit.ExpectCheck("target", "unknown", "none given", ""),
-		kit.ExpectCheck("streams", "unknown", "needs a target", ""),
-		kit.ExpectCheck("pod security: shell", "ok", "has no label", ""),
-		kit.ExpectCheck("credentials", "ok", "accepted as ", ""),
-	} {
-		w.Verify(t, without, all)
-	}
+	// Without a target the checks that need one are unknown, which is no failure.
+	report := kit.RunDoctor(t, "-n", namespace)
+	report.Verify(t, "target", "unknown", "none given", "")
+	report.Verify(t, "streams", "unknown", "needs a target", "")
+	report.Verify(t, "pod security: shell", "ok", "has no label", "")
+	report.Verify(t, "credentials", "ok", "accepted as ", "")
 
-	if all.Code != 0 {
-		t.Errorf("doctor without a target: %v, want code 0", all)
+	if report.Code != 0 {
+		t.Errorf("doctor without a target: %v, want code 0", report)
 	}
 }
 
-// TestDoctorImage tells an image that has run from one that nobody knows and
-// one that the kubelet could not have.
+// TestDoctorImage tells apart an image that has run, one that nobody knows and one
+// that the kubelet could not get.
 func TestDoctorImage(t *testing.T) {
-	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
-	kit.WaitForPods(t, namespace)
-	about := func(image string, w kit.ExpectedCheck) {
-		t.Helper()
-		checks, all := kit.RunDoctor(t, "-n", namespace, "root", "--image="+image)
-		w.Verify(t, checks, all)
-	}
+	namespace := kit.CreateRootPod(t)
+	const absent = "--image=localhost/nothere:1"
+	report := kit.RunDoctor(t, "-n", namespace, "root", absent)
+	report.Verify(t, "image", "unknown", "only the node knows", "kdiag shell tries it")
 
-	about("localhost/nothere:1", kit.ExpectCheck("image", "unknown", "only the node knows", "kdiag shell tries it"))
-	_ = kit.RunKdiag(t, "shell", "-n", namespace, "root", "--image=localhost/nothere:1", "--pull-policy=Never", "--timeout=30s")
-	kit.WaitUntil(t, "the kubelet's word in the pod's status", func() bool {
-		return strings.Contains(kit.RunKubectl(t, "get", "pod", "-n", namespace, "root", "-o", "jsonpath={.status.ephemeralContainerStatuses}"), "ErrImageNeverPull")
-	})
-	about("localhost/nothere:1", kit.ExpectCheck("image", "failed", "ErrImageNeverPull", "--image REF"))
+	_ = kit.RunKdiag(t, "shell", "-n", namespace, "root", absent, "--pull-policy=Never", "--timeout=30s")
+	kit.WaitForPodField(t, namespace, "root", "{.status.ephemeralContainerStatuses}", "ErrImageNeverPull")
+	report = kit.RunDoctor(t, "-n", namespace, "root", absent)
+	report.Verify(t, "image", "failed", "ErrImageNeverPull", "--image REF")
+
 	if got := kit.RunKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "true"); got.Code != 0 {
 		t.Fatalf("shell: %v", got)
 	}
 
-	// The status learns of a start a second later.
+	// The status tells of a start a second later.
 	kit.WaitUntil(t, "the container's start in the pod's status", func() bool {
-		checks, _ := kit.RunDoctor(t, "-n", namespace, "root")
-		return strings.Contains(checks["image"].Detail, "has run with it")
+		report := kit.RunDoctor(t, "-n", namespace, "root")
+		return strings.Contains(report.Checks["image"].Detail, "has run with it")
 	})
 }
 
-// TestDoctorPodSecurity says by the namespace's policy what is admitted: by a
-// dry run with a target, by the label without.
+// TestDoctorPodSecurity says what the namespace admits: by a dry run with a target,
+// by the namespace's label without.
 func TestDoctorPodSecurity(t *testing.T) {
-	for level, pod := range map[string]string{"baseline": "nonroot", "restricted": "nonroot"} {
-		namespace := kit.CreateNamespace(t, "pod-security.kubernetes.io/enforce="+level)
-		kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "restricted.yaml"))
-		kit.WaitForPods(t, namespace)
-		checks, all := kit.RunDoctor(t, "-n", namespace, pod)
-		for _, w := range []kit.ExpectedCheck{
-			kit.ExpectCheck("pod security: shell", "ok", "profile "+level+": ", ""),
-			kit.ExpectCheck("pod security: shell", "ok", `chroot was refused: pods "`+pod+`" is forbidden: violates PodSecurity`, ""),
-			kit.ExpectCheck("pod security: redir", "failed", "violates PodSecurity", "NET_ADMIN"),
-		} {
-			w.Verify(t, checks, all)
+	for _, level := range []string{"baseline", "restricted"} {
+		namespace := kit.CreatePods(t, "restricted.yaml", "pod-security.kubernetes.io/enforce="+level)
+		report := kit.RunDoctor(t, "-n", namespace, "nonroot")
+		report.Verify(t, "pod security: shell", "ok", "profile "+level+": ", "")
+		report.Verify(t, "pod security: shell", "ok", `chroot was refused: pods "nonroot" is forbidden: violates PodSecurity`, "")
+		report.Verify(t, "pod security: redir", "failed", "violates PodSecurity", "NET_ADMIN")
+
+		if report.Code != 1 {
+			t.Errorf("doctor in a namespace that is %s: %v, want code 1", level, report)
 		}
 
-		if all.Code != 1 {
-			t.Errorf("doctor in a namespace that is %s: code %d, want 1", level, all.Code)
-		}
-
-		checks, all = kit.RunDoctor(t, "-n", namespace)
-		for _, w := range []kit.ExpectedCheck{
-			kit.ExpectCheck("pod security: shell", "ok", "profile "+level+`, by the label of namespace "`+namespace+`"`, ""),
-			kit.ExpectCheck("pod security: redir", "failed", "by the label of namespace", "level privileged"),
-		} {
-			w.Verify(t, checks, all)
-		}
+		report = kit.RunDoctor(t, "-n", namespace)
+		report.Verify(t, "pod security: shell", "ok", "profile "+level+`, by the label of namespace "`+namespace+`"`, "")
+		report.Verify(t, "pod security: redir", "failed", "by the label of namespace", "level privileged")
 	}
 
-	checks, all := kit.RunDoctor(t, "-n", kit.SharedPods(t), "hostnetwork")
-	kit.ExpectCheck("pod security: redir", "failed", "hostNetwork", "a network of its own").Verify(t, checks, all)
+	report := kit.RunDoctor(t, "-n", kit.SharedPods(t), "hostnetwork")
+	report.Verify(t, "pod security: redir", "failed", "hostNetwork", "a network of its own")
 }
 
 // TestDoctorWithoutWebSocket goes through a proxy that knows no WebSocket.
 func TestDoctorWithoutWebSocket(t *testing.T) {
-	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
-	kit.WaitForPods(t, namespace)
-	old, refused, _ := kit.StartProxyWithoutWebSocket(t)
-	checks, all := kit.RunDoctor(t, "-n", namespace, "root", "--kubeconfig=/dev/null", "--server="+old, "--insecure-skip-tls-verify", "--token="+kit.CreateAdminToken(t, namespace))
-	kit.ExpectCheck("streams", "ok", "SPDY; the server, or a proxy before it, has no WebSocket", "").Verify(t, checks, all)
-	if refused.Load() == 0 {
-		t.Error("no WebSocket was tried")
-	}
+	namespace := kit.CreateRootPod(t)
+	proxy := kit.StartOldProxy(t)
+	through := proxy.Flags(kit.CreateAdminToken(t, namespace))
+	report := kit.RunDoctor(t, append(through, "-n", namespace, "root")...)
+	report.Verify(t, "streams", "ok", "SPDY; the server, or a proxy before it, has no WebSocket", "")
+	proxy.VerifyTried(t)
 }
 
-// TestDoctorUnreachable ends within its time-out; what the server would have
-// to answer is not asked.
+// TestDoctorUnreachable ends within its time-out where the API server cannot be
+// reached, and skips the checks that need it.
 func TestDoctorUnreachable(t *testing.T) {
-	for server, w := range map[string]kit.ExpectedCheck{
-		"https://127.0.0.1:1": kit.ExpectCheck("API server", "failed", "connection refused", "is the cluster up"),
-		"https://127.0.0.1:" + kit.StartDeafServer(t, "127.0.0.1:0"): kit.ExpectCheck("API server", "failed", "no answer within 2s", ""),
+	for port, words := range map[string]string{
+		"1":                                   "connection refused",
+		kit.StartDeafServer(t, "127.0.0.1:0"): "no answer within 2s",
 	} {
-		checks, all := kit.RunDoctor(t, "web", "--server="+server, "--timeout=2s")
-		w.Verify(t, checks, all)
-		if unknown := strings.Count(all.Stdout, `"unknown"`); all.Code != 1 || unknown != 11 {
-			t.Errorf("doctor with %s: %d checks not known, %v, want 11 and code 1", server, unknown, all)
+		server := "https://127.0.0.1:" + port
+		report := kit.RunDoctor(t, "web", "--server="+server, "--timeout=2s")
+		report.Verify(t, "API server", "failed", words, "")
+		if unknown := strings.Count(report.Stdout, `"unknown"`); report.Code != 1 || unknown != 11 {
+			t.Errorf("doctor with %s: %d checks not known, %v, want 11 and code 1", server, unknown, report)
 		}
 	}
 
-	checks, all := kit.RunDoctor(t, "web", "--kubeconfig=/dev/null", "--server="+kit.ReadServerURL(t).String(), "--insecure-skip-tls-verify", "--token=x")
-	kit.ExpectCheck("credentials", "failed", "the credentials of this user are refused", "log in again").Verify(t, checks, all)
+	report := kit.RunDoctor(t, "web", "--server=https://127.0.0.1:1", "--timeout=2s")
+	report.Verify(t, "API server", "failed", "connection refused", "is the cluster up")
+
+	report = kit.RunDoctor(t, "web", "--kubeconfig=/dev/null", "--server="+kit.ReadServerURL(t).String(), "--insecure-skip-tls-verify", "--token=x")
+	report.Verify(t, "credentials", "failed", "the credentials of this user are refused", "log in again")
 }
 
-// TestDoctorTarget says why there is none.
+// TestDoctorTarget says why there is no target.
 func TestDoctorTarget(t *testing.T) {
-	checks, all := kit.RunDoctor(t, "-n", kit.SharedPods(t), "nothere")
-	kit.ExpectCheck("target", "failed", `pods "nothere" not found`, "distroless").Verify(t, checks, all)
-	checks, all = kit.RunDoctor(t, "-n", kit.SharedPods(t), "initializing")
-	kit.ExpectCheck("target", "failed", "it waits: PodInitializing", "choose with -c").Verify(t, checks, all)
+	report := kit.RunDoctor(t, "-n", kit.SharedPods(t), "nothere")
+	report.Verify(t, "target", "failed", `pods "nothere" not found`, "distroless")
+	report = kit.RunDoctor(t, "-n", kit.SharedPods(t), "initializing")
+	report.Verify(t, "target", "failed", "it waits: PodInitializing", "choose with -c")
 }
 
-// TestDoctorRights names what a user may not do; with the rights that it lists
-// and no more, the commands work.
+// TestDoctorRights names the rights that a user lacks. With the rights that it
+// lists, and no more, the commands work.
 func TestDoctorRights(t *testing.T) {
-	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
-	kit.WaitForPods(t, namespace)
-	nobody, all := kit.RunDoctor(t, "-n", namespace, "root", "--as="+namespace+"-nobody")
-	for _, w := range []kit.ExpectedCheck{
-		kit.ExpectCheck("rights: shell", "failed", "no right to get pods, watch pods, patch pods/ephemeralcontainers, create pods/exec in namespace", `verb "create" on pods/exec`),
-		kit.ExpectCheck("rights: redir", "failed", "create pods/portforward", `verb "get" on pods/log`),
-		kit.ExpectCheck("rights: logs", "failed", "no right to get pods, list pods, watch pods, get pods/log", `verb "watch" on pods`),
-		kit.ExpectCheck("target", "failed", "no right to get pods", `verb "get" on pods`),
-		kit.ExpectCheck("streams", "unknown", "not asked", ""),
-	} {
-		w.Verify(t, nobody, all)
+	namespace := kit.CreateRootPod(t)
+	report := kit.RunDoctor(t, "-n", namespace, "root", "--as="+namespace+"-nobody")
+	report.Verify(t, "rights: shell", "failed", "no right to get pods, watch pods, patch pods/ephemeralcontainers, create pods/exec in namespace", `verb "create" on pods/exec`)
+	report.Verify(t, "rights: redir", "failed", "create pods/portforward", `verb "get" on pods/log`)
+	report.Verify(t, "rights: logs", "failed", "no right to get pods, list pods, watch pods, get pods/log", `verb "watch" on pods`)
+	report.Verify(t, "target", "failed", "no right to get pods", `verb "get" on pods`)
+	report.Verify(t, "streams", "unknown", "not asked", "")
+
+	if report.Code != 1 || report.Stderr != "" {
+		t.Errorf("doctor without rights: %v, want code 1 and no more words", report)
 	}
 
-	if all.Code != 1 || all.Stderr != "" {
-		t.Errorf("doctor without rights: %v, want code 1 and no more words", all)
-	}
-
-	// A role for each command, of what doctor lists.
-	well, all := kit.RunDoctor(t, "-n", namespace, "root")
+	// A role for each command, with the rights that doctor lists.
+	report = kit.RunDoctor(t, "-n", namespace, "root")
 	for _, command := range []string{"shell", "redir"} {
 		user := namespace + "-" + command
-		for i, rule := range strings.Split(well["rights: "+command].Detail, "; ") {
+		for i, rule := range strings.Split(report.Checks["rights: "+command].Detail, "; ") {
 			at := strings.LastIndex(rule, " ")
 			name := command + "-" + string(rune('a'+i))
-			kit.RunKubectl(t, "create", "role", "-n", namespace, name, "--verb="+strings.ReplaceAll(rule[:at], " ", ""), "--resource="+rule[at+1:])
-			kit.RunKubectl(t, "create", "rolebinding", "-n", namespace, name, "--role="+name, "--user="+user)
+			kit.CreateRole(t, namespace, name, user, "--verb="+strings.ReplaceAll(rule[:at], " ", ""), "--resource="+rule[at+1:])
 		}
 
-		checks, all := kit.RunDoctor(t, "-n", namespace, "root", "--as="+user)
-		for _, w := range []kit.ExpectedCheck{
-			kit.ExpectCheck("rights: "+command, "ok", "", ""),
-			kit.ExpectCheck("pod security: "+command, "ok", "", ""),
-			kit.ExpectCheck("kernel", "unknown", "no right to get nodes", `verb "get" on nodes`),
-		} {
-			w.Verify(t, checks, all)
-		}
+		asUser := kit.RunDoctor(t, "-n", namespace, "root", "--as="+user)
+		asUser.Verify(t, "rights: "+command, "ok", "", "")
+		asUser.Verify(t, "pod security: "+command, "ok", "", "")
+		asUser.Verify(t, "kernel", "unknown", "no right to get nodes", `verb "get" on nodes`)
 	}
 
 	if got := kit.RunKdiag(t, "shell", "-n", namespace, "root", "--as="+namespace+"-shell", "--", "-c", "echo there"); got.Stdout != "there\n" {
 		t.Errorf("shell with the rights that doctor lists: %v", got)
 	}
 
-	redir := kit.StartRedirects(t, 1, "-n", namespace, "root", "8080:"+kit.StartLocalServer(t, kit.EchoBack).Port, "--as="+namespace+"-redir")
-	redir.Interrupt()
+	here := kit.StartLocalServer(t, kit.EchoBytes)
+	kit.StartRedirects(t, 1, "-n", namespace, "root", "8080:"+here.Port, "--as="+namespace+"-redir").Interrupt()
 }
 
-// TestDoctorAsksManager has a manager of redirects in the pod: what it found the
-// kernel to have counts more than the node's version.
+// TestDoctorAsksManager asks the manager of redirects in the pod: what it found in
+// the kernel counts more than the node's version.
 func TestDoctorAsksManager(t *testing.T) {
-	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
-	kit.WaitForPods(t, namespace)
-	redir := kit.StartRedirects(t, 1, "-n", namespace, "root", "8080:"+kit.StartLocalServer(t, kit.EchoBack).Port)
-	redir.Interrupt()
-	checks, all := kit.RunDoctor(t, "-n", namespace, "root")
-	kit.ExpectCheck("kernel", "ok", "nftables with the owner flag, as the manager in container kdiag-net-", "").Verify(t, checks, all)
+	namespace := kit.CreateRootPod(t)
+	here := kit.StartLocalServer(t, kit.EchoBytes)
+	kit.StartRedirects(t, 1, "-n", namespace, "root", "8080:"+here.Port).Interrupt()
+
+	report := kit.RunDoctor(t, "-n", namespace, "root")
+	report.Verify(t, "kernel", "ok", "nftables with the owner flag, as the manager in container kdiag-net-", "")
 }

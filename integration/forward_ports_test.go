@@ -6,22 +6,25 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
-	"kdiag/integration/kit"
-	"kdiag/kube"
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"kdiag/integration/kit"
+	"kdiag/kube"
 
 	"go.uber.org/goleak"
 )
 
-// openTimeout is long enough for a busy machine.
+// openTimeout gives a busy machine the time to open a port-forward.
 const openTimeout = 30 * time.Second
 
-// echoPod is a pod that serves HTTP at 8080 and echoes at 7777.
+// echoPod describes a pod that serves HTTP at 8080 and echoes at 7777.
 const echoPod = `
 apiVersion: v1
 kind: Pod
@@ -36,14 +39,13 @@ spec:
 // TestPortForward sends bytes both ways over WebSocket and over SPDY.
 func TestPortForward(t *testing.T) {
 	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, echoPod)
-	kit.WaitForPods(t, namespace)
-	old, refused, spdy := kit.StartProxyWithoutWebSocket(t)
-	word := kit.CreateAdminToken(t, namespace)
+	kit.AddPods(t, namespace, echoPod)
+	proxy := kit.StartOldProxy(t)
+	token := kit.CreateAdminToken(t, namespace)
 	for name, c := range map[string]*kube.Cluster{
 		"WebSocket": kit.ConnectCluster(t, namespace, nil),
 		"SPDY": kit.ConnectCluster(t, namespace, func(o *kube.Options) {
-			*o = kube.Options{Kubeconfig: os.DevNull, Server: old, InsecureSkipTLSVerify: true, Token: word, Namespace: namespace}
+			*o = kube.Options{Kubeconfig: os.DevNull, Server: proxy.URL, InsecureSkipTLSVerify: true, Token: token, Namespace: namespace}
 		}),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -99,19 +101,19 @@ func TestPortForward(t *testing.T) {
 				_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
 				started := time.Now()
 				// Nobody reads the echo, so that it backs up.
-				if err := writeUntilError(conn); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(started) > 5*time.Second {
+				if err := writeUntilError(conn, &atomic.Int64{}); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(started) > 5*time.Second {
 					t.Errorf("Write with a deadline: %v after %s", err, time.Since(started))
 				}
 			})
 		})
 	}
 
-	if refused.Load() == 0 || spdy.Load() == 0 {
-		t.Errorf("%d WebSockets refused, %d over SPDY, want some of each", refused.Load(), spdy.Load())
-	}
+	proxy.VerifyFellBack(t)
 }
 
+// fetchThrice sends HTTP requests one after the other through a connection.
 func fetchThrice(t *testing.T, conn net.Conn) {
+	t.Helper()
 	reader := bufio.NewReader(conn)
 	for range 3 {
 		request, err := http.NewRequest(http.MethodGet, "http://echo/there", nil)
@@ -134,13 +136,16 @@ func fetchThrice(t *testing.T, conn net.Conn) {
 	}
 }
 
+// echoMebibytes sends more than any buffer holds, all at once, and wants it back.
 func echoMebibytes(t *testing.T, conn net.Conn) {
+	t.Helper()
 	sent, got := make([]byte, 8<<20), make([]byte, 8<<20)
 	_, _ = rand.Read(sent)
 	started := time.Now()
+
 	wrote := make(chan error, 1)
 	go func() {
-		_, err := conn.Write(sent) // all at once
+		_, err := conn.Write(sent)
 		wrote <- err
 	}()
 
@@ -154,26 +159,25 @@ func echoMebibytes(t *testing.T, conn net.Conn) {
 	t.Logf("8 MiB there and back in %s", time.Since(started))
 }
 
-// writeUntilError writes until it fails.
-func writeUntilError(conn net.Conn) error {
-	for block := make([]byte, 1<<20); ; {
+// writeUntilError writes blocks until it fails, and counts them.
+func writeUntilError(conn net.Conn, blocks *atomic.Int64) error {
+	for block := make([]byte, 1<<20); ; blocks.Add(1) {
 		if _, err := conn.Write(block); err != nil {
 			return err
 		}
 	}
 }
 
-// verifyClose holds that Close ends what is under way, and leaves nothing.
+// verifyClose has Close end a Read and a Write that are under way, and leave no
+// goroutine behind.
 func verifyClose(t *testing.T, open func() net.Conn) {
+	t.Helper()
 	before := goleak.IgnoreCurrent()
-	conn := open()
-	reads, writes := make(chan error, 1), make(chan error, 1)
-	go func() {
-		_, err := conn.Read(make([]byte, 1))
-		reads <- err
-	}()
 
-	time.Sleep(100 * time.Millisecond)
+	conn := open()
+	reads := make(chan error, 1)
+	go func() { reads <- readByte(conn) }()
+	kit.WaitUntil(t, "the Read to be under way", isReading)
 	verifyCloseIsQuick(t, conn)
 	if err := <-reads; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Read when closed: %v", err)
@@ -183,17 +187,54 @@ func verifyClose(t *testing.T, open func() net.Conn) {
 	}
 
 	conn = open()
-	go func() { writes <- writeUntilError(conn) }()
-	time.Sleep(2 * time.Second) // until it backs up
+	writes := make(chan error, 1)
+	var blocks atomic.Int64
+	go func() { writes <- writeUntilError(conn, &blocks) }()
+	waitForStandstill(t, &blocks)
 	verifyCloseIsQuick(t, conn)
 	if err := <-writes; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Write when closed: %v", err)
 	}
+
 	if err := goleak.Find(before); err != nil {
 		t.Errorf("after Close: %v", err)
 	}
 }
 
+// readByte reads one byte.
+func readByte(conn net.Conn) error {
+	_, err := conn.Read(make([]byte, 1))
+	return err
+}
+
+// isReading tells whether a goroutine waits in readByte.
+func isReading() bool {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	for stack := range bytes.SplitSeq(stacks, []byte("\n\n")) {
+		state, _, _ := bytes.Cut(stack, []byte("\n"))
+		if bytes.Contains(stack, []byte(".readByte(")) && !bytes.Contains(state, []byte("run")) {
+			return true
+		}
+	}
+	return false
+}
+
+// waitForStandstill waits until a count stays the same: nobody reads the echo, so
+// that writing backs up.
+func waitForStandstill(t *testing.T, count *atomic.Int64) {
+	t.Helper()
+	var last int64
+	since := time.Now()
+	kit.WaitUntil(t, "writing to back up", func() bool {
+		if now := count.Load(); now != last {
+			last, since = now, time.Now()
+		}
+		return last > 0 && time.Since(since) > 500*time.Millisecond
+	})
+}
+
+// verifyCloseIsQuick closes a connection twice, which must not take long.
 func verifyCloseIsQuick(t *testing.T, conn net.Conn) {
 	t.Helper()
 	started := time.Now()
@@ -207,10 +248,10 @@ func verifyCloseIsQuick(t *testing.T, conn net.Conn) {
 	}
 }
 
-// TestPortForwardFails names what is missing.
+// TestPortForwardFails says why a port-forward could not be opened, or ended.
 func TestPortForwardFails(t *testing.T) {
 	namespace := kit.SharedPods(t)
-	cut, through := kit.StartProxy(t)
+	proxy, through := kit.StartProxy(t)
 	for name, c := range map[string]struct {
 		change      func(*kube.Options)
 		verb        string // that the user has
@@ -225,18 +266,17 @@ func TestPortForwardFails(t *testing.T) {
 		"create is all": {nil, "create", "distroless", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			user := strings.ReplaceAll(namespace, "test", "forward-"+c.verb)
 			cluster := kit.ConnectCluster(t, namespace, func(o *kube.Options) {
 				if c.change != nil {
 					c.change(o)
 				}
 				if c.verb != "" {
-					o.As = strings.ReplaceAll(namespace, "test", "forward-"+c.verb)
+					o.As = user
 				}
 			})
 			if c.verb == "get" || c.verb == "create" {
-				user := strings.ReplaceAll(namespace, "test", "forward-"+c.verb)
-				kit.RunKubectl(t, "create", "role", "-n", namespace, user, "--verb="+c.verb, "--resource=pods/portforward")
-				kit.RunKubectl(t, "create", "rolebinding", "-n", namespace, user, "--role="+user, "--user="+user)
+				kit.CreateRole(t, namespace, user, user, "--verb="+c.verb, "--resource=pods/portforward")
 			}
 
 			started := time.Now()
@@ -270,7 +310,7 @@ func TestPortForwardFails(t *testing.T) {
 		defer conn.Close()
 
 		fetchOnce(t, conn)
-		cut.Cut()
+		proxy.Cut()
 		_, err = conn.Read(make([]byte, 1))
 		kit.VerifyError(t, "Read", err, "the connection to the API server broke off", "")
 		if !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -279,12 +319,13 @@ func TestPortForwardFails(t *testing.T) {
 	})
 }
 
-// fetchOnce asks the sample for anything.
+// fetchOnce sends one HTTP request through a connection.
 func fetchOnce(t *testing.T, conn net.Conn) {
 	t.Helper()
 	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
+
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || response.StatusCode != http.StatusOK {
 		t.Fatalf("answer = %v, %v", response, err)

@@ -1,12 +1,15 @@
 package integration
 
 import (
-	"kdiag/integration/kit"
 	"slices"
 	"strings"
 	"testing"
+
+	"kdiag/integration/kit"
 )
 
+// manyContainers describes pods with containers of every kind, and one that cannot
+// start.
 const manyContainers = `
 apiVersion: v1
 kind: Pod
@@ -40,7 +43,7 @@ spec:
   - {name: app, image: "localhost/kdiag-sample:none", imagePullPolicy: Never}
 `
 
-// listShownContainers are the containers of which a run showed lines, sorted.
+// listShownContainers returns the containers whose lines were printed, sorted.
 func listShownContainers(text string) string {
 	var names []string
 	for line := range strings.Lines(text) {
@@ -48,19 +51,21 @@ func listShownContainers(text string) string {
 			names = append(names, words[0]+"/"+words[1])
 		}
 	}
+
 	slices.Sort(names)
 	return strings.Join(slices.Compact(names), " ")
 }
 
+// TestLogsContainers follows the containers that flags and arguments select.
 func TestLogsContainers(t *testing.T) {
 	t.Parallel()
 	namespace := kit.LogsNamespace(t)
 	kit.ApplyManifest(t, namespace, manyContainers)
 	kit.WaitUntil(t, "the pod to be ready", func() bool {
-		return kit.RunKubectl(t, "get", "pod", "-n", namespace, "many", "-o", "jsonpath={.status.containerStatuses[*].ready}") == "true true"
+		return kit.ReadPodField(t, namespace, "many", "{.status.containerStatuses[*].ready}") == "true true"
 	})
 	kit.RunKubectl(t, "debug", "-n", namespace, "many", "-q", "--image=localhost/kdiag-sample:logger", "--image-pull-policy=Never", "-c", "debug", "--", "/logger", "-count", "1")
-	// One of kdiag's own, whose log is nobody's business.
+	// The log of kdiag's own container is not shown.
 	if got := kit.RunKdiag(t, "shell", "-n", namespace, "many", "-q", "-c", "app", "--", "-c", "true"); got.Code != 0 {
 		t.Fatalf("shell: %v", got)
 	}
@@ -85,7 +90,7 @@ func TestLogsContainers(t *testing.T) {
 		})
 	}
 
-	// The pod whose image is not there stops nobody.
+	// A pod whose image is missing does not hold up the others.
 	got := kit.RunKdiag(t, "logs", "-n", namespace, "-l", "app=many", "--tail=-1", "--for=2s")
 	if got.Code != 0 || listShownContainers(got.Stdout) != "many/app many/before many/debug many/second" {
 		t.Errorf("logs with a pod that does not start: %v", got)
@@ -97,20 +102,20 @@ func TestLogsContainers(t *testing.T) {
 	}
 }
 
+// TestLogsPrevious prints the lines of the instance before the last restart.
 func TestLogsPrevious(t *testing.T) {
 	t.Parallel()
 	namespace := kit.LogsNamespace(t)
-	kit.StartPods(t, "previous", kit.WriteLoggerPod("previous", "previous", "-rate", "100", "-exit-once", "7", "-mark", "/mark/once", "-count", "2"))
-	kit.WaitUntil(t, "the restart", func() bool {
-		return kit.RunKubectl(t, "get", "pod", "-n", namespace, "previous", "-o", "jsonpath={.status.containerStatuses[0].restartCount}") == "1"
-	})
+	kit.StartLoggers(t, "previous", kit.LoggerManifest("previous", "previous", "-rate", "100", "-exit-once", "7", "-mark", "/mark/once", "-count", "2"))
+	kit.WaitForPodField(t, namespace, "previous", "{.status.containerStatuses[0].restartCount}", "1")
+
 	got := kit.RunKdiag(t, "logs", "-n", namespace, "previous", "--previous")
 	rows := kit.GroupLines(t, got.Stdout)
 	if got.Code != 0 || len(rows) != 1 {
 		t.Fatalf("logs --previous: %v", got)
 	}
 
-	for of, row := range rows {
-		kit.VerifyLines(t, of, row, 1, 7)
+	for run, lines := range rows {
+		kit.VerifyNumbers(t, run, lines, 1, 7)
 	}
 }

@@ -1,26 +1,31 @@
 package integration
 
 import (
+	"bytes"
 	"encoding/json"
-	"kdiag/integration/kit"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"kdiag/integration/kit"
 )
 
-// TestLogsTorn: a container that writes half a line, waits, and then the rest;
-// lines larger than a pipe, than a runtime's buffer and than kdiag's.
+// TestLogsTorn prints whole lines where a container writes parts of a line, and
+// lines larger than a pipe, than a runtime's buffer and than kdiag's own.
 func TestLogsTorn(t *testing.T) {
 	t.Parallel()
-	f := kit.StartLogs(t, "-l", "app=torn", "--tail", "-1", "--until", "over")
-	f.WaitForOutput(t, "no pod of")
+	logs := kit.StartLogs(t, "-l", "app=torn", "--tail", "-1", "--until", "over")
+	logs.WaitForOutput("no pod of")
+
+	// The pauses are what is tested: a line that is not whole for a while.
 	script := `printf 'half '; sleep 1; printf 'and '; sleep 1; echo half
 x=0123456789abcdef; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do x=$x$x; done; echo $x
 for i in 1 2 3 4; do x=$x$x; done; echo $x; echo over; sleep 1000`
-	kit.ApplyManifest(t, kit.LogsNamespace(t), kit.WriteScriptPod("torn", "torn", script)+kit.WriteLoggerPod("torn-not", "torn", "-rate", "500"))
-	got := f.CloseStdin(t)
+	kit.ApplyManifest(t, kit.LogsNamespace(t), kit.ScriptManifest("torn", "torn", script)+kit.LoggerManifest("torn-not", "torn", "-rate", "500"))
+
+	got := logs.CloseStdin()
 	var lengths []int
 	for line := range strings.Lines(got.Stdout) {
 		if text, ok := strings.CutPrefix(line, "torn app "); ok {
@@ -38,11 +43,13 @@ for i in 1 2 3 4; do x=$x$x; done; echo $x; echo over; sleep 1000`
 	}
 }
 
+// TestLogsFormats prints lines as each of the flags for output wants.
 func TestLogsFormats(t *testing.T) {
 	t.Parallel()
-	kit.StartPods(t, "formats", kit.WriteScriptPod("formats", "formats", `echo 'a "quoted" <line>'; echo noise; sleep 1000`))
+	kit.StartLoggers(t, "formats", kit.ScriptManifest("formats", "formats", `echo 'a "quoted" <line>'; echo noise; sleep 1000`))
 	namespace := kit.LogsNamespace(t)
 	kit.WaitUntil(t, "the lines", func() bool { return kit.CountLogged(t, "formats") == 2 })
+
 	logs := func(args string) string {
 		t.Helper()
 		got := kit.RunKdiag(t, append([]string{"logs", "-n", namespace, "formats", "--follow=false"}, strings.Fields(args)...)...)
@@ -91,18 +98,25 @@ func TestLogsFormats(t *testing.T) {
 	}
 }
 
-// TestLogsFile: lines go to a file, and the command's output is whole.
+// TestLogsFile writes lines to a file, and leaves the command's output alone.
 func TestLogsFile(t *testing.T) {
 	t.Parallel()
-	kit.StartPods(t, "file", kit.WriteLoggerPod("file", "file", "-rate", "50"))
+	kit.StartLoggers(t, "file", kit.LoggerManifest("file", "file", "-rate", "50"))
 	file := t.TempDir() + "/log"
-	got := kit.RunKdiag(t, "logs", "-n", kit.LogsNamespace(t), "file", "--logs-to", file, "-d", "0", "--", "sh", "-c", "echo out; sleep 1; echo err >&2")
+	logs := kit.StartLogs(t, "file", "--logs-to", file, "-d", "0", "--", "sh", "-c", "echo out; cat; echo err >&2")
+	kit.WaitUntil(t, "lines in the file", func() bool { return countLines(file) > 10 })
+
+	got := logs.CloseStdin()
 	if got.Code != 0 || got.Stdout != "out\n" || got.Stderr != "err\n" {
 		t.Errorf("logs --logs-to: %v, want the command's own output alone", got)
 	}
 
-	for of, row := range kit.GroupLines(t, readFile(t, file)) {
-		kit.VerifyLines(t, of, row, kit.ParseNumber(row[0]), kit.ParseNumber(row[0])+len(row)-1)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for run, lines := range kit.GroupLines(t, string(text)) {
+		kit.VerifyNoGaps(t, run, lines)
 	}
 
 	got = kit.RunKdiag(t, "logs", "-n", kit.LogsNamespace(t), "file", "--logs-to", "/dev/full", "--for=20s")
@@ -111,10 +125,10 @@ func TestLogsFile(t *testing.T) {
 	}
 }
 
-// TestLogsTerminal: Ctrl-C reaches the command; its exit code is kdiag's.
+// TestLogsTerminal has Ctrl-C reach the command, and exits with its code.
 func TestLogsTerminal(t *testing.T) {
 	t.Parallel()
-	kit.StartPods(t, "terminal", kit.WriteLoggerPod("terminal", "terminal", "-rate", "5"))
+	kit.StartLoggers(t, "terminal", kit.LoggerManifest("terminal", "terminal", "-rate", "5"))
 	x := kit.OpenTerminal(t)
 	x.TypeLine("clear; " + kit.BinaryPath() + " logs -n " + kit.LogsNamespace(t) + ` terminal --drain-max 1s -- sh -c 'trap "echo caught $((1+2)); exit 7" INT; echo begun $((1+1)); while :; do sleep 0.1; done'; echo code $?`)
 	x.WaitForText("begun 2")
@@ -122,7 +136,8 @@ func TestLogsTerminal(t *testing.T) {
 	x.PressKeys("C-c")
 	x.WaitForText("caught 3")
 	x.WaitForText("code 7")
-	// What is on the screen from before has such lines, too.
+
+	// The screen still has such lines from before.
 	x.TypeLine("clear; echo begun $((2+2)); " + kit.BinaryPath() + " logs -n " + kit.LogsNamespace(t) + " terminal; echo code $?")
 	x.WaitForText("begun 4")
 	x.WaitForText("terminal app ")
@@ -130,11 +145,8 @@ func TestLogsTerminal(t *testing.T) {
 	x.WaitForText("code 130")
 }
 
-func readFile(t *testing.T, name string) string {
-	t.Helper()
-	text, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+// countLines counts the lines of a file, which may not be there yet.
+func countLines(name string) int {
+	text, _ := os.ReadFile(name)
+	return bytes.Count(text, []byte("\n"))
 }

@@ -1,26 +1,31 @@
 package integration
 
 import (
-	"kdiag/integration/kit"
 	"strings"
 	"testing"
+
+	"kdiag/integration/kit"
 )
 
+// TestLogsCommand follows logs from the moment a command starts until it ends, and
+// exits with its code.
 func TestLogsCommand(t *testing.T) {
 	t.Parallel()
-	kit.StartPods(t, "command", kit.WriteLoggerPod("command", "command", "-rate", "20"))
+	kit.StartLoggers(t, "command", kit.LoggerManifest("command", "command", "-rate", "20"))
 	before := kit.CountLogged(t, "command")
-	got := kit.RunKdiag(t, "logs", "-n", kit.LogsNamespace(t), "-l", "app=command", "-d", "100ms", "--drain-max", "100ms", "--",
-		"sh", "-c", "echo out; echo err >&2; sleep 1; exit 5")
+	logs := kit.StartLogs(t, "-l", "app=command", "-d", "100ms", "--drain-max", "100ms", "--",
+		"sh", "-c", "echo out; echo err >&2; cat; exit 5")
+	kit.WaitUntil(t, "ten lines", func() bool { return strings.Count(logs.Stderr.String(), "command app ") > 10 })
+
+	got := logs.CloseStdin()
 	if got.Code != 5 || got.Stdout != "out\n" || !strings.Contains(got.Stderr, "err\n") {
 		t.Fatalf("logs -- a command that exits with 5: %v", got)
 	}
 
-	for of, row := range kit.GroupLines(t, kit.DropNotes(strings.Replace(got.Stderr, "err\n", "", 1))) {
-		first := kit.ParseNumber(row[0])
-		kit.VerifyLines(t, of, row, first, first+len(row)-1)
-		if first <= before || len(row) < 10 {
-			t.Errorf("lines %s to %s, want those after %d, which were there before, for a second", row[0], row[len(row)-1], before)
+	for run, lines := range kit.GroupLines(t, kit.DropNotes(strings.Replace(got.Stderr, "err\n", "", 1))) {
+		kit.VerifyNoGaps(t, run, lines)
+		if kit.ParseNumber(lines[0]) <= before {
+			t.Errorf("the first line is %s, want none of the %d that were there before", lines[0], before)
 		}
 	}
 
@@ -31,12 +36,14 @@ func TestLogsCommand(t *testing.T) {
 	}
 }
 
+// TestLogsDrain waits for the lines that are still under way when the command ends.
 func TestLogsDrain(t *testing.T) {
 	t.Parallel()
-	// Half a second after the file was made, so well over 300 ms after the
-	// command that made it has ended.
+	// The half second is what is tested: the line comes well over 300 ms after the
+	// command has ended.
 	script := "while :; do while ! [ -e /mark/go ]; do sleep 0.02; done; rm /mark/go; sleep 0.5; echo late; done"
-	kit.StartPods(t, "drain", kit.WriteScriptPod("drain", "drain", script))
+	kit.StartLoggers(t, "drain", kit.ScriptManifest("drain", "drain", script))
+
 	touch := []string{"--", "kubectl", "exec", "-n", kit.LogsNamespace(t), "drain", "--", "sh", "-c", "echo >/mark/go"}
 	cut := kit.RunKdiag(t, append([]string{"logs", "-n", kit.LogsNamespace(t), "drain", "-d", "0"}, touch...)...)
 	if cut.Code != 0 || strings.Contains(cut.Stderr, "late") {
@@ -50,28 +57,36 @@ func TestLogsDrain(t *testing.T) {
 	}
 }
 
+// TestLogsFailOn exits with 3 if a line matches and the command succeeds.
 func TestLogsFailOn(t *testing.T) {
 	t.Parallel()
-	kit.StartPods(t, "failon", kit.WriteScriptPod("failon", "failon", "echo old trouble; while :; do sleep 0.2; echo some trouble here; done"))
+	kit.StartLoggers(t, "failon", kit.ScriptManifest("failon", "failon", "echo old trouble; while :; do sleep 0.2; echo some trouble here; done"))
 	kit.WaitUntil(t, "the old line", func() bool { return kit.CountLogged(t, "failon") > 0 })
-	base := []string{"logs", "-n", kit.LogsNamespace(t), "failon", "-q", "-d", "100ms", "--drain-max", "1s"}
-	got := kit.RunKdiag(t, append(base, "--fail-on", "tro.ble", "--exclude", ".", "--", "sh", "-c", "sleep 1; echo out")...)
-	if got.Code != 3 || got.Stdout != "out\n" || !strings.Contains(got.Stderr, "failon app some trouble here") {
-		t.Errorf("logs --fail-on: %v, want code 3 and the line", got)
+	failOn := func(line string, args ...string) kit.Result {
+		t.Helper()
+		logs := kit.StartLogs(t, append([]string{"failon", "-q", "-d", "100ms", "--drain-max", "1s"}, args...)...)
+		logs.WaitForOutput(line)
+		return logs.CloseStdin()
 	}
 
-	got = kit.RunKdiag(t, append(base, "--fail-on", "old", "--tail", "-1", "--", "sh", "-c", "sleep 1; exit 4")...)
-	if got.Code != 4 || !strings.Contains(got.Stderr, "old trouble") {
-		t.Errorf("logs --fail-on a line of before: %v, want the command's code and the line", got)
+	got := failOn("failon app some trouble here", "--fail-on", "tro.ble", "--exclude", ".", "--", "sh", "-c", "cat; echo out")
+	if got.Code != 3 || got.Stdout != "out\n" {
+		t.Errorf("logs --fail-on: %v, want code 3", got)
 	}
-	if got := kit.RunKdiag(t, append(base, "--fail-on", "trouble")...); got.Code != 3 {
+	got = failOn("old trouble", "--fail-on", "old", "--tail", "-1", "--", "sh", "-c", "cat; exit 4")
+	if got.Code != 4 {
+		t.Errorf("logs --fail-on a line of before: %v, want the command's code", got)
+	}
+	if got = failOn("trouble", "--fail-on", "trouble"); got.Code != 3 {
 		t.Errorf("logs --fail-on without a command: %v, want code 3", got)
 	}
 }
 
+// TestLogsUntilFor ends by a line, by the time, or by the command, and tells by the
+// exit code which.
 func TestLogsUntilFor(t *testing.T) {
 	t.Parallel()
-	kit.StartPods(t, "until", kit.WriteLoggerPod("until", "until", "-rate", "10"))
+	kit.StartLoggers(t, "until", kit.LoggerManifest("until", "until", "-rate", "10"))
 	for _, test := range []struct {
 		args string
 		want int

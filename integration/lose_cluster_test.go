@@ -1,34 +1,30 @@
 package integration
 
 import (
-	"kdiag/integration/kit"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"kdiag/integration/kit"
 )
 
-// TestFailNodeGone does not wait for a kubelet that has stopped.
+// TestFailNodeGone fails at once where the kubelet has stopped.
 func TestFailNodeGone(t *testing.T) {
-	kit.RequireOwnCluster(t, "the kubelet is ours to stop")
-
-	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
-	kit.WaitForPods(t, namespace)
+	kit.RequireOwnCluster(t, "a kubelet that may be stopped")
+	namespace := kit.CreateRootPod(t)
 	if got := kit.RunKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "true"); got.Code != 0 {
 		t.Fatalf("shell before: %v", got)
 	}
 
-	cluster := func(args ...string) {
+	runCluster := func(args ...string) {
 		t.Helper()
-		if got := kit.RunCommand(t, "", kit.Environment(), filepath.Join(kit.RootDir(), ".cluster/bin/cluster"), args...); got.Code != 0 {
+		if got := kit.RunCommand(t, "", kit.Environment(), kit.ClusterPath("bin/cluster"), append([]string{"--dir", kit.ClusterPath("")}, args...)...); got.Code != 0 {
 			t.Fatalf("cluster %q: %v", args, got)
 		}
 	}
 
-	cluster("stop", "--kill", "kubelet")
+	runCluster("stop", "--kill", "kubelet")
 	defer func() {
-		cluster("start", "kubelet")
+		runCluster("start", "kubelet")
 		kit.WaitUntil(t, "the node to be ready again", func() bool {
 			return strings.Contains(kit.RunKubectl(t, "get", "nodes", "--no-headers"), " Ready")
 		})
@@ -42,7 +38,7 @@ func TestFailNodeGone(t *testing.T) {
 		kit.RunKdiag(t, "shell", "-n", namespace, "root", "--profile=baseline", "--", "-c", "true"))
 }
 
-// TestFailServer is an API server that cannot be reached, or does not answer.
+// TestFailServer says why an API server cannot be used.
 func TestFailServer(t *testing.T) {
 	silent := kit.StartDeafServer(t, "127.0.0.1:0")
 	kit.ExpectFailure(1, "connect: connection refused", "is the cluster up").Verify(t, "no server", kit.RunKdiag(t, "shell", "web", "--server=https://127.0.0.1:1"))
@@ -57,23 +53,11 @@ func TestFailServer(t *testing.T) {
 // TestFailSessionCut ends a running command when the API server goes.
 func TestFailSessionCut(t *testing.T) {
 	namespace := kit.SharedPods(t)
-	p, through := kit.StartProxy(t)
-	cmd := exec.Command(kit.BinaryPath(), append([]string{"shell", "-n", namespace, "deploy/web"}, append(through, "--", "-c", "echo ready; sleep 1000")...)...)
-	cmd.Env = kit.Environment()
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err = cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err = stdout.Read(make([]byte, 16)); err != nil {
-		t.Fatalf("no word from the shell: %v, %s", err, stderr.String())
-	}
+	proxy, through := kit.StartProxy(t)
+	command := append([]string{"shell", "-n", namespace, "deploy/web"}, through...)
+	shell := kit.StartKdiag(t, append(command, "--", "-c", "echo ready >&2; sleep 1000")...)
+	shell.WaitForOutput("ready")
 
-	p.Cut()
-	_ = cmd.Wait()
-	kit.ExpectFailure(1, "broke off", "").Verify(t, "the API server gone", kit.NewResult("", stderr.String(), cmd.ProcessState.ExitCode()))
+	proxy.Cut()
+	kit.ExpectFailure(1, "broke off", "").Verify(t, "the API server gone", shell.WaitForEnd())
 }

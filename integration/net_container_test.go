@@ -3,23 +3,23 @@ package integration
 import (
 	"context"
 	"encoding/json"
-	"kdiag/integration/kit"
-	"kdiag/kube"
 	"strings"
 	"testing"
 	"time"
 
+	"kdiag/integration/kit"
+	"kdiag/kube"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
-// TestEnsureNet adds a container with NET_ADMIN alone, once.
+// TestEnsureNet adds a container with NET_ADMIN alone, and finds it again.
 func TestEnsureNet(t *testing.T) {
-	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
-	kit.WaitForPods(t, namespace)
+	namespace := kit.CreateRootPod(t)
 	c := kit.ConnectCluster(t, namespace, nil)
 	ctx, cancel := kube.WithTimeout(t.Context(), kube.DefaultTimeout)
 	defer cancel()
+
 	made, err := c.EnsureNet(ctx, kit.NewNetRequest(kit.FindPod(t, c, "root")))
 	if err != nil || !made.Created || !strings.HasPrefix(made.Name, "kdiag-net-") {
 		t.Fatalf("EnsureNet = %+v, %v, want a new kdiag-net-…", made, err)
@@ -37,7 +37,7 @@ func TestEnsureNet(t *testing.T) {
 	}
 
 	var got []corev1.EphemeralContainer
-	text := kit.RunKubectl(t, "get", "pod", "-n", namespace, "root", "-o", "jsonpath={.spec.ephemeralContainers}")
+	text := kit.ReadPodField(t, namespace, "root", "{.spec.ephemeralContainers}")
 	if err = json.Unmarshal([]byte(text), &got); err != nil || len(got) != 1 || got[0].TargetContainerName != "" {
 		t.Fatalf("ephemeral containers: %s, %v, want one without a target", text, err)
 	}
@@ -49,44 +49,38 @@ func TestEnsureNet(t *testing.T) {
 	}
 }
 
-// TestEnsureNetRefused asks for nothing that would be the node's, and says what
-// a refusal is about.
+// TestEnsureNetRefused refuses to touch the node's network, and says why the cluster
+// refused.
 func TestEnsureNetRefused(t *testing.T) {
 	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, `{apiVersion: v1, kind: Pod, metadata: {name: host}, spec: {hostNetwork: true, terminationGracePeriodSeconds: 1,
+	kit.AddPods(t, namespace, `{apiVersion: v1, kind: Pod, metadata: {name: host}, spec: {hostNetwork: true, terminationGracePeriodSeconds: 1,
 		containers: [{name: app, image: "localhost/kdiag-sample:scratch", imagePullPolicy: Never, args: ["127.0.0.1:0"]}]}}`)
-	kit.WaitForPods(t, namespace)
+
 	c := kit.ConnectCluster(t, namespace, nil)
 	_, err := c.EnsureNet(t.Context(), kit.NewNetRequest(kit.FindPod(t, c, "host")))
 	kit.VerifyError(t, "hostNetwork", err, "its rules would be the node's", "a network of its own")
-	if got := kit.RunKubectl(t, "get", "pod", "-n", namespace, "host", "-o", "jsonpath={.spec.ephemeralContainers}"); got != "" {
+	if got := kit.ReadPodField(t, namespace, "host", "{.spec.ephemeralContainers}"); got != "" {
 		t.Errorf("ephemeral containers: %s, want none", got)
 	}
 
-	for _, level := range []string{"baseline", "restricted"} {
-		namespace := kit.CreateNamespace(t, "pod-security.kubernetes.io/enforce="+level)
-		if level == "baseline" {
-			kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
-		} else {
-			kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "restricted.yaml"))
-		}
-
+	for level, pods := range map[string]struct{ file, pod string }{
+		"baseline": {"rootpod.yaml", "root"}, "restricted": {"restricted.yaml", "nonroot"},
+	} {
+		namespace := kit.CreatePods(t, pods.file, "pod-security.kubernetes.io/enforce="+level)
 		c := kit.ConnectCluster(t, namespace, nil)
-		pod := map[string]string{"baseline": "root", "restricted": "nonroot"}[level]
-		kit.WaitForPods(t, namespace)
-		_, err := c.EnsureNet(t.Context(), kit.NewNetRequest(kit.FindPod(t, c, pod)))
+		_, err := c.EnsureNet(t.Context(), kit.NewNetRequest(kit.FindPod(t, c, pods.pod)))
 		kit.VerifyError(t, level, err, `violates PodSecurity "`+level+`:latest"`, "NET_ADMIN")
 	}
 }
 
-// TestManagerLine reads what a manager says, or that it says nothing.
+// TestManagerLine reads the line with which a manager starts, or says why there is
+// none.
 func TestManagerLine(t *testing.T) {
-	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
-	kit.WaitForPods(t, namespace)
+	namespace := kit.CreateRootPod(t)
 	c := kit.ConnectCluster(t, namespace, nil)
 	ctx, cancel := kube.WithTimeout(t.Context(), kube.DefaultTimeout)
 	defer cancel()
+
 	target, err := kube.PickContainer(kit.FindPod(t, c, "root"), "")
 	if err != nil {
 		t.Fatal(err)
@@ -115,18 +109,18 @@ func TestManagerLine(t *testing.T) {
 	_, err = c.ManagerLine(ctx, namespace, "root", "nothere")
 	kit.VerifyError(t, "no such container", err, "nothere", "")
 
-	// It may start and end before anybody looks.
+	// A manager that fails may start and end before anybody looks.
 	request.Manager.Role = "nonsense"
 	ended, _ := c.EnsureShell(ctx, request)
 	if ended.Name == "" {
-		ended.Name = kit.RunKubectl(t, "get", "pod", "-n", namespace, "root", "-o", "jsonpath={.spec.ephemeralContainers[1].name}")
+		ended.Name = kit.ReadPodField(t, namespace, "root", "{.spec.ephemeralContainers[1].name}")
 	}
 
 	_, err = c.ManagerLine(ctx, namespace, "root", ended.Name)
 	kit.VerifyError(t, "a manager that ends", err, "the container ended before it was ready: ", "kubectl logs")
 	kit.VerifyError(t, "a manager that ends", err, "the roles are", "")
 
-	// The application says no such line.
+	// An application prints other lines.
 	short, stop := context.WithTimeout(t.Context(), time.Second)
 	defer stop()
 	_, err = c.ManagerLine(short, namespace, "root", "app")

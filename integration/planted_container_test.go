@@ -2,22 +2,24 @@ package integration
 
 import (
 	"encoding/json"
-	"kdiag/integration/kit"
-	"kdiag/kube"
 	"slices"
 	"strings"
 	"testing"
 
+	"kdiag/integration/kit"
+	"kdiag/kube"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
-// plantedContainer is one that somebody planted: like the user's own, but for
-// one thing.
+// plantedContainer describes a container that somebody planted: like the user's
+// own, but for one thing.
 type plantedContainer struct {
 	name   string
 	change func(*corev1.EphemeralContainer)
 }
 
+// plantedContainers lists every way in which a container may differ.
 var plantedContainers = []plantedContainer{
 	{"command", func(c *corev1.EphemeralContainer) { c.Command = []string{"/" + c.Command[0]} }},
 	{"arguments", func(c *corev1.EphemeralContainer) { c.Args = append(c.Args, c.Args[len(c.Args)-1]) }},
@@ -47,9 +49,9 @@ var plantedContainers = []plantedContainer{
 	{"termination-message", func(c *corev1.EphemeralContainer) { c.TerminationMessagePath = "/proc/self/environ" }},
 }
 
-// TestPlantedContainerIsNotUsed leaves a container alone that has the user's
-// arguments and is not what kdiag asked for; one that is in every field is
-// used without a record of it, too.
+// TestPlantedContainerIsNotUsed ignores a container that has the user's arguments
+// and is not what kdiag would have asked for. One that is, in every field, is used
+// even without a record of it.
 func TestPlantedContainerIsNotUsed(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
 	if got := kit.RunKdiag(t, "manage", "-n", namespace, "root"); got.Code != 0 {
@@ -61,20 +63,19 @@ func TestPlantedContainerIsNotUsed(t *testing.T) {
 		pod = kit.ReadPod(t, namespace, "root")
 		return len(pod.Status.EphemeralContainerStatuses) == 1 && pod.Status.EphemeralContainerStatuses[0].ImageID != ""
 	})
+
 	own := pod.Spec.EphemeralContainers[0]
 	variants := append(slices.Clone(plantedContainers), plantedContainer{"image-that-runs", func(c *corev1.EphemeralContainer) {
 		c.Image = pod.Status.EphemeralContainerStatuses[0].ImageID
 	}})
-	podNamed := func(name string) string {
-		return strings.ReplaceAll(kit.ReadManifest(t, "volumepod.yaml"), "NAME", name) + "---\n"
-	}
-	text := podNamed("nothing")
-	for _, p := range variants {
-		text += podNamed(p.name)
-	}
 
-	kit.ApplyManifest(t, namespace, text)
-	kit.WaitForPods(t, namespace)
+	// A pod for each, for planted containers cannot be removed.
+	volumePod := kit.ReadManifest(t, "volumepod.yaml") + "---\n"
+	manifests := strings.ReplaceAll(volumePod, "NAME", "nothing")
+	for _, p := range variants {
+		manifests += strings.ReplaceAll(volumePod, "NAME", p.name)
+	}
+	kit.AddPods(t, namespace, manifests)
 
 	take := func(t *testing.T, pod string, change func(*corev1.EphemeralContainer)) (taken string) {
 		t.Helper()
@@ -103,15 +104,18 @@ func TestPlantedContainerIsNotUsed(t *testing.T) {
 	}
 }
 
+// plantedName names every planted container.
 const plantedName = "planted"
 
-// plantContainer adds a container to a pod, as whoever may patch ephemeral containers
-// can: like another one, but for a change. Where it can start, it has.
+// plantContainer adds a container to a pod, as whoever may patch ephemeral
+// containers can: like another one, but for a change. It waits until the container
+// has started, if it can.
 func plantContainer(t *testing.T, namespace, pod string, like corev1.EphemeralContainer, change func(*corev1.EphemeralContainer)) {
 	t.Helper()
 	made := like.DeepCopy()
 	made.Name = plantedName
 	change(made)
+
 	body, err := json.Marshal(map[string]any{"spec": map[string]any{"ephemeralContainers": []*corev1.EphemeralContainer{made}}})
 	if err != nil {
 		t.Fatal(err)
@@ -129,8 +133,8 @@ func plantContainer(t *testing.T, namespace, pod string, like corev1.EphemeralCo
 	})
 }
 
-// TestRecordLetsNobodyIn leaves a planted container alone in a pod that has a
-// record, beside the user's own and after that has ended.
+// TestRecordLetsNobodyIn ignores a planted container in a pod of which the user has
+// a record, also after the user's own container has ended.
 func TestRecordLetsNobodyIn(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
 	first := strings.TrimSpace(kit.RunKdiag(t, "manage", "-n", namespace, "root", "--idle-timeout=2s").Stdout)
@@ -139,14 +143,7 @@ func TestRecordLetsNobodyIn(t *testing.T) {
 		c.Command = []string{"//kdiag"}
 		c.Args[len(c.Args)-1] = "--idle-timeout=10m0s"
 	})
-	kit.WaitUntil(t, "the idle container to end", func() bool {
-		for _, status := range kit.ReadPod(t, namespace, "root").Status.EphemeralContainerStatuses {
-			if status.Name == first {
-				return status.State.Terminated != nil
-			}
-		}
-		return false
-	})
+	kit.WaitForContainerEnd(t, namespace, "root", first)
 
 	got := kit.RunKdiag(t, "manage", "-n", namespace, "root")
 	if name := strings.TrimSpace(got.Stdout); got.Code != 0 || name == first || name == plantedName || name == "" {
@@ -154,21 +151,20 @@ func TestRecordLetsNobodyIn(t *testing.T) {
 	}
 }
 
-// TestPlantedNetContainerIsNotUsed leaves a container alone that would have the
-// user's redirects, and their connections, by the user's arguments.
+// TestPlantedNetContainerIsNotUsed ignores a container that would get the user's
+// redirects, and their connections, by the user's arguments.
 func TestPlantedNetContainerIsNotUsed(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
-	kit.ApplyManifest(t, namespace, strings.ReplaceAll(kit.ReadManifest(t, "volumepod.yaml"), "NAME", "planted"))
-	kit.WaitForPods(t, namespace)
+	kit.AddPods(t, namespace, strings.ReplaceAll(kit.ReadManifest(t, "volumepod.yaml"), "NAME", "planted"))
 	c := kit.ConnectCluster(t, namespace, nil)
 	ctx, cancel := kube.WithTimeout(t.Context(), kube.DefaultTimeout)
 	defer cancel()
+
 	if _, err := c.EnsureNet(ctx, kit.NewNetRequest(kit.FindPod(t, c, "root"))); err != nil {
 		t.Fatal(err)
 	}
 
 	own := kit.ReadPod(t, namespace, "root").Spec.EphemeralContainers[0]
-
 	plantContainer(t, namespace, "planted", own, func(c *corev1.EphemeralContainer) { c.Command = []string{"//kdiag"} })
 	taken, err := c.EnsureNet(ctx, kit.NewNetRequest(kit.FindPod(t, c, "planted")))
 	if err != nil || !taken.Created || taken.Name == plantedName {

@@ -1,70 +1,69 @@
 package integration
 
 import (
-	"kdiag/integration/kit"
 	"slices"
 	"strings"
 	"testing"
+
+	"kdiag/integration/kit"
 )
 
-// TestPsKinds looks into every kind of pod: at the target's process alone.
+// TestPsKinds shows the target's process alone, in every kind of pod.
 func TestPsKinds(t *testing.T) {
 	namespace := kit.SharedPods(t)
 	for _, k := range kit.PodKinds {
 		for _, profile := range []string{"setns", "baseline"} {
 			t.Run(k.Name+"/"+profile, func(t *testing.T) {
 				t.Parallel()
-				d, got := kit.RunPs(t, append([]string{"-n", namespace, "--profile", profile}, k.Target...)...)
-				d.VerifySoleProcess(t, k.UID)
-				if d.Profile != profile || len(d.Hidden.Processes) > 0 || strings.Contains(got.Stderr, "hidden") {
-					t.Errorf("ps: %v\nwant nothing hidden with profile %s", got, profile)
+				report := kit.RunPs(t, append([]string{"-n", namespace, "--profile", profile}, k.Target...)...)
+				report.VerifySoleProcess(t, k.UID)
+				if report.Profile != profile || len(report.Hidden.Processes) > 0 || strings.Contains(report.Stderr, "hidden") {
+					t.Errorf("ps: %v\nwant nothing hidden with profile %s", report, profile)
 				}
 			})
 		}
 	}
 }
 
-// TestPsNames has users' names where the target has them.
+// TestPsNames shows the names of users where the target has them.
 func TestPsNames(t *testing.T) {
 	namespace := kit.SharedPods(t)
-	if d, _ := kit.RunPs(t, "-n", namespace, "distroless"); d.Processes[0].User != "nonroot" {
-		t.Errorf("user = %q, want nonroot", d.Processes[0].User)
+	if report := kit.RunPs(t, "-n", namespace, "distroless"); report.Processes[0].User != "nonroot" {
+		t.Errorf("user = %q, want nonroot", report.Processes[0].User)
 	}
-	if d, _ := kit.RunPs(t, "-n", namespace, "nonroot"); d.Processes[0].User != "" {
-		t.Errorf("user = %q, want none", d.Processes[0].User)
+	if report := kit.RunPs(t, "-n", namespace, "nonroot"); report.Processes[0].User != "" {
+		t.Errorf("user = %q, want none", report.Processes[0].User)
 	}
 }
 
-// TestPsRestricted sees all of a target that is of its own user, in a namespace
-// that enforces "restricted".
+// TestPsRestricted shows all of a target that is not root's, in a namespace that
+// enforces "restricted".
 func TestPsRestricted(t *testing.T) {
-	namespace := kit.CreateNamespace(t, "pod-security.kubernetes.io/enforce=restricted")
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "restricted.yaml"))
-	kit.WaitForPods(t, namespace)
+	namespace := kit.CreatePods(t, "restricted.yaml", "pod-security.kubernetes.io/enforce=restricted")
 	for pod, uid := range map[string]string{"nonroot": "1000", "distroless": "65532"} {
-		d, got := kit.RunPs(t, "-n", namespace, pod)
-		d.VerifySoleProcess(t, uid)
-		if d.Profile != "restricted" || got.Stderr != "" {
-			t.Errorf("ps of %s: %v\nwant profile restricted, and no note", pod, got)
+		report := kit.RunPs(t, "-n", namespace, pod)
+		report.VerifySoleProcess(t, uid)
+		if report.Profile != "restricted" || report.Stderr != "" {
+			t.Errorf("ps of %s: %v\nwant profile restricted, and no note", pod, report)
 		}
 	}
 }
 
-// TestPsHidden says what it has no right to see, and shows the rest.
+// TestPsHidden says what it may not see, and shows the rest.
 func TestPsHidden(t *testing.T) {
 	namespace := kit.SharedPods(t)
-	d, got := kit.RunPs(t, "-n", namespace, "deploy/web", "--profile=restricted")
-	if len(d.Processes) != 1 || d.Processes[0].Command[0] != "/app" || len(d.Listening) != 1 || len(d.Listening[0].PIDs) != 0 {
-		t.Errorf("ps = %+v, want the process, and a listener of nobody known", d)
+	report := kit.RunPs(t, "-n", namespace, "deploy/web", "--profile=restricted")
+	if len(report.Processes) != 1 || report.Processes[0].Command[0] != "/app" || len(report.Listening) != 1 || len(report.Listening[0].PIDs) != 0 {
+		t.Errorf("ps = %+v, want the process, and a listener of nobody known", report)
 	}
-	if len(d.Hidden.Processes) != 1 || d.Hidden.Processes[0].Count != 1 || d.Hidden.Sockets != 1 {
-		t.Errorf("hidden = %+v, want one process and one socket", d.Hidden)
+	if len(report.Hidden.Processes) != 1 || report.Hidden.Processes[0].Count != 1 || report.Hidden.Sockets != 1 {
+		t.Errorf("hidden = %+v, want one process and one socket", report.Hidden)
 	}
 
 	const note = "note: hidden with profile restricted: the sockets of 1 of 1 processes (the target runs as user 0, group 0, this container as 65532, 65532); " +
 		"1 sockets of the pod have no process that is known\n"
-	if got.Stderr != note {
-		t.Errorf("stderr = %q, want %q", got.Stderr, note)
+	if report.Stderr != note {
+		t.Errorf("stderr = %q, want %q", report.Stderr, note)
 	}
 
 	text := kit.RunKdiag(t, "ps", "-n", namespace, "deploy/web", "--profile=restricted")
@@ -73,18 +72,17 @@ func TestPsHidden(t *testing.T) {
 	}
 }
 
-// TestPsReplaced has a new shell container where the old one just died.
+// TestPsReplaced adds a new shell container where the old one has just ended.
 func TestPsReplaced(t *testing.T) {
-	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
-	kit.WaitForPods(t, namespace)
+	namespace := kit.CreateRootPod(t)
 	if got := kit.RunKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "kill -9 $(pgrep -f 'kdiag manager')"); got.Code == 0 {
 		t.Fatalf("shell whose container was killed: %v", got)
 	}
-	d, _ := kit.RunPs(t, "-n", namespace, "root")
-	d.VerifySoleProcess(t, "0")
+
+	kit.RunPs(t, "-n", namespace, "root").VerifySoleProcess(t, "0")
 }
 
+// TestPsFails says why it has nothing to show.
 func TestPsFails(t *testing.T) {
 	namespace := kit.SharedPods(t)
 	kit.ExpectFailure(1, "no such container", "it has: one, two").Verify(t, "no such container", kit.RunKdiag(t, "ps", "-n", namespace, "several", "-c", "three"))
@@ -93,7 +91,7 @@ func TestPsFails(t *testing.T) {
 		kit.RunKdiag(t, "ps", "-n", namespace, "readonly", "--image=localhost/kdiag-sample:full", "--image-pull-policy=Never"))
 }
 
-// TestPsTables is what people read.
+// TestPsTables prints tables for people.
 func TestPsTables(t *testing.T) {
 	namespace := kit.SharedPods(t)
 	got := kit.RunKdiag(t, "ps", "-n", namespace, "several")
@@ -115,7 +113,7 @@ func TestPsTables(t *testing.T) {
 	}
 }
 
-// splitTable are the lines of a table with one blank between its cells.
+// splitTable returns the lines of a table with one blank between its cells.
 func splitTable(table string) []string {
 	var out []string
 	for line := range strings.Lines(table) {

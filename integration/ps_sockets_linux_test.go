@@ -1,45 +1,48 @@
 package integration
 
 import (
-	"bufio"
-	"kdiag/integration/kit"
-	"os/exec"
 	"strings"
 	"testing"
+
+	"kdiag/integration/kit"
 )
 
-// TestPsSockets names the pods and services that are connected: as far as the
-// user may list them.
+// TestPsSockets names the pods and services at the other ends of connections, as far
+// as the user may list them.
 func TestPsSockets(t *testing.T) {
 	namespace, app, other := kit.CreateRedirPods(t)
 	kit.ApplyManifest(t, namespace, "{apiVersion: v1, kind: Service, metadata: {name: backend}, spec: {ports: [{port: 7001}]}}")
 	service := kit.RunKubectl(t, "get", "service", "-n", namespace, "backend", "-o", "jsonpath={.spec.clusterIP}")
-	here := kit.StartLocalServer(t, kit.EchoBack)
-	// In place of what serves the service, so that the test needs no kube-proxy.
+
+	// A redirect stands in for what serves the service: there is no kube-proxy.
+	here := kit.StartLocalServer(t, kit.EchoBytes)
 	kit.StartRedirects(t, 1, "-n", namespace, "app", "--outgoing", service+":7001=localhost:"+here.Port)
+
 	elsewhere := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, elsewhere, strings.Split(kit.ReadManifest(t, "redir.yaml"), "---")[1])
-	kit.WaitForPods(t, elsewhere)
-	stranger := kit.RunKubectl(t, "get", "pod", "-n", elsewhere, "other", "-o", "jsonpath={.status.podIP}")
+	kit.AddPods(t, elsewhere, strings.Split(kit.ReadManifest(t, "redir.yaml"), "---")[1])
+	stranger := kit.ReadPodField(t, elsewhere, "other", "{.status.podIP}")
 	openPodConnection(t, namespace, other, "7000")
 	openPodConnection(t, namespace, stranger, "7000")
 	openPodConnection(t, namespace, service, "7001")
 
-	d, got := kit.RunPs(t, "-n", namespace, "app", "--sockets")
+	report := kit.RunPs(t, "-n", namespace, "app", "--sockets")
 	for address, want := range map[string]string{
-		other + ":7000": "pod " + namespace + "/other", stranger + ":7000": "pod " + elsewhere + "/other", service + ":7001": "service " + namespace + "/backend",
+		other + ":7000":    "pod " + namespace + "/other",
+		stranger + ":7000": "pod " + elsewhere + "/other",
+		service + ":7001":  "service " + namespace + "/backend",
 	} {
-		if peer := d.FindPeer(address); peer != want {
-			t.Errorf("peer of %s = %s, want %s: %v", address, peer, want, got)
+		if peer := report.FindPeer(address); peer != want {
+			t.Errorf("peer of %s = %s, want %s: %v", address, peer, want, report)
 		}
 	}
 
-	if got.Stderr != "" {
-		t.Errorf("stderr = %q, want nothing", got.Stderr)
+	if report.Stderr != "" {
+		t.Errorf("stderr = %q, want nothing", report.Stderr)
 	}
-	// The other side, where the connection came in.
-	if d, got := kit.RunPs(t, "-n", namespace, "other", "--sockets"); len(d.Connected) != 1 || d.Connected[0].Peer == nil || d.Connected[0].Peer.Name != "app" {
-		t.Errorf("ps of the other: %v\nwant a connection from app, %s", got, app)
+
+	// The pod at the other end sees where the connection came from.
+	if report := kit.RunPs(t, "-n", namespace, "other", "--sockets"); len(report.Connected) != 1 || report.Connected[0].Peer == nil || report.Connected[0].Peer.Name != "app" {
+		t.Errorf("ps of the other: %v\nwant a connection from app, %s", report, app)
 	}
 
 	text := kit.RunKdiag(t, "ps", "-n", namespace, "app", "--sockets")
@@ -57,47 +60,23 @@ func TestPsSockets(t *testing.T) {
 		}
 	}
 
-	d, got = kit.RunPs(t, "-n", namespace, "app", "--sockets", "--as="+namespace+"-one")
-	if d.FindPeer(other+":7000") != "pod "+namespace+"/other" || d.FindPeer(stranger+":7000") != "nothing known" || d.FindPeer(service+":7001") != "service "+namespace+"/backend" ||
-		!strings.Contains(got.Stderr, "note: peers are shown by address where the API did not tell: pods of other namespaces: no right to list them; services of other namespaces") {
-		t.Errorf("ps with the rights of one namespace: %v", got)
+	report = kit.RunPs(t, "-n", namespace, "app", "--sockets", "--as="+namespace+"-one")
+	if report.FindPeer(other+":7000") != "pod "+namespace+"/other" || report.FindPeer(stranger+":7000") != "nothing known" || report.FindPeer(service+":7001") != "service "+namespace+"/backend" ||
+		!strings.Contains(report.Stderr, "note: peers are shown by address where the API did not tell: pods of other namespaces: no right to list them; services of other namespaces") {
+		t.Errorf("ps with the rights of one namespace: %v", report)
 	}
 
-	d, got = kit.RunPs(t, "-n", namespace, "app", "--sockets", "--as="+namespace+"-none")
-	if d.FindPeer(other+":7000") != "nothing known" || !strings.Contains(got.Stderr, "pods: no right to list them; services: no right to list them") {
-		t.Errorf("ps with no right to list: %v", got)
+	report = kit.RunPs(t, "-n", namespace, "app", "--sockets", "--as="+namespace+"-none")
+	if report.FindPeer(other+":7000") != "nothing known" || !strings.Contains(report.Stderr, "pods: no right to list them; services: no right to list them") {
+		t.Errorf("ps with no right to list: %v", report)
 	}
 }
 
-// openPodConnection opens one from the pod "app" to an address and has it echo, so
-// that it is there; it ends with the test.
+// openPodConnection connects from the pod "app" to an address that echoes, until
+// the test ends.
 func openPodConnection(t *testing.T, namespace, address, port string) {
 	t.Helper()
-	cmd := exec.Command("kubectl", "exec", "-i", "-n", namespace, "app", "--", "busybox", "nc", address, port)
-	cmd.Env = kit.Environment()
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-
-	t.Cleanup(func() {
-		_ = stdin.Close()
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-
-	if _, err := stdin.Write([]byte("hello\n")); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "hello\n" {
-		t.Fatalf("echo from %s:%s = %q, %v", address, port, line, err)
-	}
+	nc := kit.StartKubectl(t, "exec", "-i", "-n", namespace, "app", "--", "busybox", "nc", address, port)
+	nc.WriteStdin("hello\n")
+	nc.WaitForOutput("hello\n")
 }

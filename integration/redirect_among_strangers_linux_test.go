@@ -6,27 +6,30 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"io"
-	"kdiag/integration/kit"
-	"kdiag/mux"
-	"kdiag/mux/muxtest"
 	"net"
 	"strconv"
 	"testing"
 	"time"
+
+	"kdiag/integration/kit"
+	"kdiag/mux"
+	"kdiag/mux/muxtest"
 )
 
-// TestRedirStrangers has others in the pod dial the manager's port: without
-// the user's key nobody gets in, and the manager stays small.
+// TestRedirStrangers dials the manager's port from inside the pod: without the
+// user's key nobody gets in, and the manager stays small.
 func TestRedirStrangers(t *testing.T) {
 	namespace, app, _ := kit.CreateRedirPods(t)
 	here := kit.StartLocalServer(t, kit.AnswerRequest)
-	r := kit.StartRedirects(t, 1, "-n", namespace, "app", "8080:"+here.Port)
-	netns, pid, started := kit.FindPodNetwork(t, namespace, "app"), kit.FindNetManager(t, namespace), kit.ReadStarted(t, namespace, "app")
-	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(started.Port)))
+	redir := kit.StartRedirects(t, 1, "-n", namespace, "app", "8080:"+here.Port)
+
+	netns, pid := kit.FindPodNetwork(t, namespace, "app"), kit.FindNetManager(t, namespace)
+	_, started := kit.ReadManagerLog(t, namespace)
+	address := joinPort("127.0.0.1", started.Port)
 	before := netns.Run(t, "nft", "list", "ruleset")
 
 	for _, port := range []uint16{started.Port, started.OlderPort} {
-		if _, err := kit.DialFrom(kit.NodeNetwork, net.JoinHostPort(app, strconv.Itoa(int(port)))); err == nil {
+		if _, err := kit.DialFrom(kit.NodeNetwork, joinPort(app, port)); err == nil {
 			t.Errorf("the manager's port %d is open to others than the pod's loopback", port)
 		}
 	}
@@ -36,28 +39,16 @@ func TestRedirStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	refused := func(what string, send func(net.Conn) error) {
+	verifyRefused := func(what string, send func(net.Conn) error) {
 		t.Helper()
-		conn, err := kit.DialFrom(netns, address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		conn := kit.OpenConnection(t, netns, address)
+		kit.SetPatience(conn)
 		if err := send(conn); err == nil {
 			t.Errorf("%s: was let in", what)
 		}
 	}
 
-	ended := func(conn net.Conn) error {
-		_, err := io.Copy(io.Discard, conn)
-		if err == nil {
-			err = io.EOF
-		}
-		return err
-	}
-
-	refused("a wrong key", func(conn net.Conn) error {
+	verifyRefused("a wrong key", func(conn net.Conn) error {
 		session, err := mux.Client(t.Context(), conn, stranger, started.Key, mux.Options{})
 		if err == nil {
 			_ = session.Close()
@@ -65,27 +56,31 @@ func TestRedirStrangers(t *testing.T) {
 		return err
 	})
 
-	refused("no key", func(conn net.Conn) error {
+	verifyRefused("no key", func(conn net.Conn) error {
 		client := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 		if err := client.Handshake(); err != nil {
 			return err
 		}
-		return ended(client)
+		return readToEnd(client)
 	})
 
-	refused("no TLS", func(conn net.Conn) error { _, _ = io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n"); return ended(conn) })
+	verifyRefused("no TLS", func(conn net.Conn) error {
+		_, _ = io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n")
+		return readToEnd(conn)
+	})
+
 	noise := make([]byte, 1<<20)
 	_, _ = rand.Read(noise)
-	refused("random bytes", func(conn net.Conn) error { _, _ = io.Copy(conn, bytes.NewReader(noise)); return ended(conn) })
+	verifyRefused("random bytes", func(conn net.Conn) error {
+		_, _ = io.Copy(conn, bytes.NewReader(noise))
+		return readToEnd(conn)
+	})
 
-	// Slow ones: many that say one byte, and no more.
+	// Many slow strangers send one byte, and no more.
 	quiet := kit.ReadAnonymousMemory(t, pid)
 	var slow []net.Conn
 	for range 500 {
-		conn, err := kit.DialFrom(netns, address)
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := kit.OpenConnection(t, netns, address)
 		_, _ = conn.Write([]byte("k"))
 		slow = append(slow, conn)
 	}
@@ -103,12 +98,12 @@ func TestRedirStrangers(t *testing.T) {
 
 	kit.VerifyAnswer(t, kit.NodeNetwork, app+":8080", kit.FromLaptop)
 	kit.WaitUntil(t, "the rules to be as before", func() bool { return netns.Run(t, "nft", "list", "ruleset") == before })
-	r.Interrupt()
+	redir.Interrupt()
 }
 
-// TestRedirAmongStrangers has 200 strangers a second dial the manager from
-// inside the pod, begun before the user and kept up. The user, 100 ms away, gets
-// in every time; the manager stays small, and so does its log.
+// TestRedirAmongStrangers has 200 strangers a second dial the manager from inside
+// the pod, from before the user comes. The user, 100 ms away, gets in every time;
+// the manager stays small, and so does its log.
 func TestRedirAmongStrangers(t *testing.T) {
 	namespace, app, _ := kit.CreateRedirPods(t)
 	here := kit.StartLocalServer(t, kit.AnswerRequest)
@@ -116,7 +111,8 @@ func TestRedirAmongStrangers(t *testing.T) {
 	args := append([]string{"-n", namespace, "app", "8080:" + here.Port}, far...)
 	kit.StartRedirects(t, 1, args...).Interrupt()
 
-	netns, pid, started := kit.FindPodNetwork(t, namespace, "app"), kit.FindNetManager(t, namespace), kit.ReadStarted(t, namespace, "app")
+	netns, pid := kit.FindPodNetwork(t, namespace, "app"), kit.FindNetManager(t, namespace)
+	_, started := kit.ReadManagerLog(t, namespace)
 	kinds, err := muxtest.Strangers(started.Key, func() []byte { return nil })
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +124,7 @@ func TestRedirAmongStrangers(t *testing.T) {
 		if older {
 			port = started.OlderPort
 		}
-		conn, err := kit.DialFrom(netns, net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
+		conn, err := kit.DialFrom(netns, joinPort("127.0.0.1", port))
 		if err != nil {
 			return nil, err
 		}
@@ -139,10 +135,10 @@ func TestRedirAmongStrangers(t *testing.T) {
 
 	for range 10 {
 		began := time.Now()
-		r := kit.StartRedirects(t, 1, args...)
+		redir := kit.StartRedirects(t, 1, args...)
 		t.Logf("redirects after %s", time.Since(began).Round(time.Millisecond))
 		kit.VerifyAnswer(t, kit.NodeNetwork, app+":8080", kit.FromLaptop)
-		r.Interrupt()
+		redir.Interrupt()
 	}
 
 	many, most := stop(), highest()
@@ -154,8 +150,20 @@ func TestRedirAmongStrangers(t *testing.T) {
 		t.Errorf("the manager is process %d, was %d", pidNow, pid)
 	}
 
-	name := kit.RunKubectl(t, "get", "pod", "-n", namespace, "app", "-o", "jsonpath={.spec.ephemeralContainers[0].name}")
-	if log := kit.RunKubectl(t, "logs", "-n", namespace, "app", "-c", name); len(log) > 64<<10 || kit.ReadStarted(t, namespace, "app") != started {
+	if log, now := kit.ReadManagerLog(t, namespace); len(log) > 64<<10 || now != started {
 		t.Errorf("the log has %d bytes, and begins %.200q", len(log), log)
 	}
+}
+
+// readToEnd reads until the other side ends the connection, which is an error too.
+func readToEnd(conn net.Conn) error {
+	if _, err := io.Copy(io.Discard, conn); err != nil {
+		return err
+	}
+	return io.EOF
+}
+
+// joinPort returns the address of a port.
+func joinPort(host string, port uint16) string {
+	return net.JoinHostPort(host, strconv.Itoa(int(port)))
 }

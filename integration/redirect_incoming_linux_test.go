@@ -5,29 +5,29 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"kdiag/integration/kit"
 	"net"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
+
+	"kdiag/integration/kit"
 )
 
-// TestRedirIncoming takes connections from outside and over lo, and gives them
-// back without a trace in the kernel.
+// TestRedirIncoming redirects connections from outside the pod and over its lo, and
+// leaves no trace in the kernel.
 func TestRedirIncoming(t *testing.T) {
 	namespace, app, _ := kit.CreateRedirPods(t)
 	here := kit.StartLocalServer(t, kit.AnswerRequest)
 	netns := kit.FindPodNetwork(t, namespace, "app")
 	before := netns.Run(t, "nft", "list", "ruleset")
 
-	r := kit.StartRedirects(t, 1, "-n", namespace, "app", "8080:"+here.Port)
+	redir := kit.StartRedirects(t, 1, "-n", namespace, "app", "8080:"+here.Port)
 	kit.VerifyAnswer(t, kit.NodeNetwork, app+":8080", kit.FromLaptop)
 	kit.VerifyAnswer(t, netns, "127.0.0.1:8080", kit.FromLaptop)
 	kit.VerifyAnswer(t, netns, app+":8080", kit.FromLaptop)
 	kit.VerifyAnswer(t, kit.FindPodNetwork(t, namespace, "other"), app+":8080", kit.FromLaptop)
-	e := r.WaitForEvent("close")
+	e := redir.WaitForEvent("close")
 	if e.Redirect != "8080" || e.Destination != app+":8080" || e.Received == 0 || e.Sent == 0 {
 		t.Errorf("event = %+v", e)
 	}
@@ -41,30 +41,30 @@ func TestRedirIncoming(t *testing.T) {
 		t.Errorf("rules while redirecting: %s", rules)
 	}
 
-	r.Interrupt()
-	if r.Code != 0 {
-		t.Errorf("after Ctrl-C: code %d, %s", r.Code, r.Stderr)
+	if got := redir.Interrupt(); got.Code != 0 {
+		t.Errorf("after Ctrl-C: %v", got)
 	}
-	if e := r.WaitForEvent("summary"); e.Connections != 4 {
+	if e := redir.WaitForEvent("summary"); e.Connections != 4 {
 		t.Errorf("summary = %+v, want 4 connections", e)
 	}
 
 	kit.VerifyAnswer(t, kit.NodeNetwork, app+":8080", kit.FromApp)
 	kit.VerifyAnswer(t, netns, "127.0.0.1:8080", kit.FromApp)
 	kit.WaitUntil(t, "the rules to go", func() bool { return netns.Run(t, "nft", "list", "ruleset") == before })
-	if restarts := kit.RunKubectl(t, "get", "pod", "-n", namespace, "app", "-o", "jsonpath={.status.containerStatuses[0].restartCount}"); restarts != "0" {
+
+	if restarts := kit.ReadPodField(t, namespace, "app", "{.status.containerStatuses[0].restartCount}"); restarts != "0" {
 		t.Errorf("the pod restarted %s times", restarts)
 	}
 }
 
-// TestRedirLiveConnections attaches and detaches under live connections: none
-// may break.
+// TestRedirLiveConnections starts and ends a redirect while connections are open:
+// none of them breaks.
 func TestRedirLiveConnections(t *testing.T) {
 	namespace, app, _ := kit.CreateRedirPods(t)
 	address := app + ":7000"
 	here := kit.StartLocalServer(t, func(conn *net.TCPConn) {
 		defer conn.Close()
-		// Not the same as the application's, so that it is known who answers.
+		// Upper case tells the laptop's answers from the application's.
 		buffer := make([]byte, 1<<10)
 		for {
 			n, err := conn.Read(buffer)
@@ -76,9 +76,9 @@ func TestRedirLiveConnections(t *testing.T) {
 	})
 
 	const many = 100
-	old := kit.OpenConnections(t, many, address)
-	r := kit.StartRedir(t, nil, "-n", namespace, "app", "7000:"+here.Port, "--drain=30s")
-	if e := r.WaitForEvent("redirect"); e.Established != many {
+	old := kit.OpenConnections(t, many, address, "hello")
+	redir := kit.StartRedir(t, nil, "-n", namespace, "app", "7000:"+here.Port, "--drain=30s")
+	if e := redir.WaitForEvent("redirect"); e.Established != many {
 		t.Errorf("%d established connections were told, want %d", e.Established, many)
 	}
 
@@ -88,21 +88,9 @@ func TestRedirLiveConnections(t *testing.T) {
 		}
 	}
 
-	redirected := make([]*net.TCPConn, many)
-	for i := range redirected {
-		conn, err := kit.DialFrom(kit.NodeNetwork, address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		redirected[i] = conn
-		if err := kit.ExchangeText(conn, "THE LAPTOP"); err != nil {
-			t.Fatal(err)
-		}
-	}
-
-	_ = r.Cmd.Process.Signal(syscall.SIGINT)
-	r.WaitForEvent("draining")
+	redirected := kit.OpenConnections(t, many, address, "THE LAPTOP")
+	redir.Signal(syscall.SIGINT)
+	redir.WaitForEvent("draining")
 	kit.WaitUntil(t, "new connections to reach the application", func() bool {
 		conn, err := kit.DialFrom(kit.NodeNetwork, address)
 		if err != nil {
@@ -122,9 +110,8 @@ func TestRedirLiveConnections(t *testing.T) {
 		}
 	}
 
-	r.WaitForEnd()
-	if r.Code != 0 {
-		t.Errorf("code %d, %s", r.Code, r.Stderr)
+	if got := redir.WaitForEnd(); got.Code != 0 {
+		t.Errorf("redir: %v, want code 0", got)
 	}
 
 	for i, conn := range old {
@@ -134,27 +121,27 @@ func TestRedirLiveConnections(t *testing.T) {
 	}
 }
 
-// TestRedirTakeOver closes the established ones, so that clients come again.
+// TestRedirTakeOver closes established connections, so that clients reconnect.
 func TestRedirTakeOver(t *testing.T) {
 	namespace, app, _ := kit.CreateRedirPods(t)
-	here := kit.StartLocalServer(t, kit.EchoBack)
-	old := kit.OpenConnections(t, 10, app+":7000")
-	r := kit.StartRedir(t, nil, "-n", namespace, "app", "7000:"+here.Port, "--take-over")
-	if e := r.WaitForEvent("redirect"); e.TakenOver != 10 || e.Established != 0 {
+	here := kit.StartLocalServer(t, kit.EchoBytes)
+	old := kit.OpenConnections(t, 10, app+":7000", "hello")
+	redir := kit.StartRedir(t, nil, "-n", namespace, "app", "7000:"+here.Port, "--take-over")
+	if e := redir.WaitForEvent("redirect"); e.TakenOver != 10 || e.Established != 0 {
 		t.Errorf("event = %+v, want 10 taken over", e)
 	}
 
 	for _, conn := range old {
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		kit.SetPatience(conn)
 		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("read of a connection that was taken over: %v, want a reset", err)
 		}
 	}
 
-	r.Interrupt()
+	redir.Interrupt()
 }
 
-// TestRedirProxyProtocol tells the program here who called.
+// TestRedirProxyProtocol tells the program on the laptop who the caller is.
 func TestRedirProxyProtocol(t *testing.T) {
 	namespace, app, _ := kit.CreateRedirPods(t)
 	header := make(chan []byte, 1)
@@ -165,13 +152,8 @@ func TestRedirProxyProtocol(t *testing.T) {
 		header <- got
 	})
 
-	r := kit.StartRedirects(t, 1, "-n", namespace, "app", "7000:"+here.Port, "--proxy-protocol=v2")
-	conn, err := kit.DialFrom(kit.NodeNetwork, app+":7000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-
+	redir := kit.StartRedirects(t, 1, "-n", namespace, "app", "7000:"+here.Port, "--proxy-protocol=v2")
+	conn := kit.OpenConnection(t, kit.NodeNetwork, app+":7000")
 	from, _ := conn.LocalAddr().(*net.TCPAddr)
 	// haproxy.org, doc/proxy-protocol.txt, 2.2: signature, 2.1, TCP over IPv4, 12 bytes.
 	want := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + string(from.IP.To4()) + string(net.ParseIP(app).To4()) +
@@ -181,5 +163,5 @@ func TestRedirProxyProtocol(t *testing.T) {
 	}
 
 	_ = conn.Close()
-	r.Interrupt()
+	redir.Interrupt()
 }

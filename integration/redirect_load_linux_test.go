@@ -4,24 +4,28 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"kdiag/integration/kit"
 	"net"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"kdiag/integration/kit"
 )
 
-// maxManagerMemory is what the pod's memory limit has to bear, in KiB.
+// maxManagerMemory limits the manager's memory, in KiB: the pod's own limit has to
+// bear it.
 const maxManagerMemory = 48 << 10
 
-// TestRedirThousand has 1,000 connections at once, each of which echoes 64 KiB.
+// TestRedirThousand redirects 1,000 connections at once, each of which echoes
+// 64 KiB.
 func TestRedirThousand(t *testing.T) {
 	namespace, app, _ := kit.CreateRedirPods(t)
-	here := kit.StartLocalServer(t, kit.EchoBack)
-	r := kit.StartRedirects(t, 1, "-n", namespace, "app", "7000:"+here.Port, "-q")
+	here := kit.StartLocalServer(t, kit.EchoBytes)
+	redir := kit.StartRedirects(t, 1, "-n", namespace, "app", "7000:"+here.Port, "-q")
 	pid := kit.FindNetManager(t, namespace)
 	stop := kit.FollowMemory(t, pid)
+
 	const many = 1000
 	conns := make([]*net.TCPConn, many)
 	err := kit.NodeNetwork.Do(func() error {
@@ -58,66 +62,76 @@ func TestRedirThousand(t *testing.T) {
 		t.Logf("the manager's anonymous memory: %d KiB at most", most)
 	}
 
-	r.Interrupt()
-	if r.Code != 0 {
-		t.Errorf("code %d, %s", r.Code, r.Stderr)
+	if got := redir.Interrupt(); got.Code != 0 {
+		t.Errorf("redir: %v, want code 0", got)
 	}
 }
 
-// TestRedirTenThousand makes 10,000 short connections in a row and looks for
-// what they leave behind, in the manager and in the kernel.
+// TestRedirTenThousand redirects 10,000 short connections, and looks for what they
+// leave behind in the manager and in the kernel.
 func TestRedirTenThousand(t *testing.T) {
 	namespace, app, _ := kit.CreateRedirPods(t)
 	here := kit.StartLocalServer(t, kit.SayWord("hello"))
-	r := kit.StartRedirects(t, 1, "-n", namespace, "app", "7000:"+here.Port, "-q")
+	redir := kit.StartRedirects(t, 1, "-n", namespace, "app", "7000:"+here.Port, "-q")
 	pid, netns := kit.FindNetManager(t, namespace), kit.FindPodNetwork(t, namespace, "app")
-	short := func(n int) {
-		t.Helper()
-		const lanes = 4
-		var all sync.WaitGroup
-		for range lanes {
-			all.Go(func() {
-				err := kit.NodeNetwork.Do(func() error {
-					for range n / lanes {
-						conn, err := net.DialTimeout("tcp", app+":7000", 20*time.Second)
-						if err != nil {
-							return err
-						}
 
-						_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-						got, err := io.ReadAll(conn)
-						// A reset, so that no TIME-WAIT holds the caller's port.
-						_ = conn.(*net.TCPConn).SetLinger(0)
-						_ = conn.Close()
-						if err != nil || string(got) != "hello" {
-							return fmt.Errorf("got %q, %w", got, err)
-						}
-					}
-
-					return nil
-				})
-				if err != nil {
-					t.Error(err)
-				}
-			})
-		}
-
-		all.Wait()
-	}
-
-	short(400)
+	fetchShort(t, app+":7000", 400)
 	kit.WaitUntil(t, "the first connections to be gone", func() bool { return kit.CountConnections(pid) == 0 })
 	files := kit.CountDescriptors(pid)
-	short(10000)
+	fetchShort(t, app+":7000", 10000)
 	kit.WaitUntil(t, "all connections to be gone", func() bool { return kit.CountConnections(pid) == 0 && kit.CountDescriptors(pid) <= files })
 	if most := kit.ReadAnonymousMemory(t, pid); most > maxManagerMemory {
 		t.Errorf("the manager has %d KiB of anonymous memory after them, over %d", most, maxManagerMemory)
 	}
 
-	r.Interrupt()
-	// The redirected connections' entries go with the connections: none is
-	// established once they have ended.
+	redir.Interrupt()
+
+	// The entries of redirected connections go with the connections.
 	kit.WaitUntil(t, "no established entry in conntrack", func() bool {
 		return !strings.Contains(netns.Run(t, "conntrack", "-L", "-p", "tcp", "--state", "ESTABLISHED", "--dport", "7000"), "dport=7000")
 	})
+}
+
+// fetchShort makes short connections from the node, one after the other in each of
+// a few lanes, and wants "hello" from each.
+func fetchShort(t *testing.T, address string, many int) {
+	t.Helper()
+	const lanes = 4
+	var all sync.WaitGroup
+	for range lanes {
+		all.Go(func() {
+			err := kit.NodeNetwork.Do(func() error {
+				for range many / lanes {
+					if err := fetchHello(address); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+
+	all.Wait()
+}
+
+// fetchHello connects to an address that says "hello".
+func fetchHello(address string) error {
+	conn, err := net.DialTimeout("tcp", address, 20*time.Second)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+
+	kit.SetPatience(conn)
+	got, err := io.ReadAll(conn)
+	// A reset in the end, so that no TIME-WAIT holds the caller's port.
+	_ = conn.(*net.TCPConn).SetLinger(0)
+	if err != nil || string(got) != "hello" {
+		return fmt.Errorf("got %q, %w", got, err)
+	}
+
+	return nil
 }

@@ -3,16 +3,16 @@ package integration
 import (
 	"errors"
 	"io"
-	"kdiag/integration/kit"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
+
+	"kdiag/integration/kit"
 )
 
-// TestRedirOnTerminal is what a user sees: a line for each redirect and
-// connection, the counters below them, and how it went.
+// TestRedirOnTerminal shows a line for each redirect and connection, the counters
+// below them, and a summary in the end.
 func TestRedirOnTerminal(t *testing.T) {
 	namespace, app, _ := kit.CreateRedirPods(t)
 	here := kit.StartLocalServer(t, kit.AnswerRequest)
@@ -23,6 +23,7 @@ func TestRedirOnTerminal(t *testing.T) {
 	kit.VerifyAnswer(t, kit.NodeNetwork, app+":8080", kit.FromLaptop)
 	x.WaitForText("→ 8080  18 B in, ")
 	x.WaitForText("0 open, 1 in all")
+
 	x.PressKeys("C-c")
 	x.WaitForText("connections: 1 in ")
 	x.WaitForPrompt()
@@ -31,26 +32,26 @@ func TestRedirOnTerminal(t *testing.T) {
 	}
 }
 
-// TestRedirDrain cuts what is left after --drain, and at once on a second
+// TestRedirDrain cuts the connections that are left after --drain, or on a second
 // Ctrl-C.
 func TestRedirDrain(t *testing.T) {
 	namespace, app, _ := kit.CreateRedirPods(t)
-	here := kit.StartLocalServer(t, kit.EchoBack)
+	here := kit.StartLocalServer(t, kit.EchoBytes)
 	for what, drain := range map[string]string{"time": "100ms", "second Ctrl-C": "1h"} {
 		t.Run(what, func(t *testing.T) {
-			r := kit.StartRedirects(t, 1, "-n", namespace, "app", "7000:"+here.Port, "--drain="+drain)
-			conn := kit.OpenConnections(t, 1, app+":7000")[0]
-			_ = r.Cmd.Process.Signal(syscall.SIGINT)
-			r.WaitForEvent("draining")
+			redir := kit.StartRedirects(t, 1, "-n", namespace, "app", "7000:"+here.Port, "--drain="+drain)
+			conn := kit.OpenConnections(t, 1, app+":7000", "hello")[0]
+			redir.Signal(syscall.SIGINT)
+			redir.WaitForEvent("draining")
 			if drain == "1h" {
 				if err := kit.ExchangeText(conn, "still there"); err != nil {
 					t.Errorf("while draining: %v", err)
 				}
-				_ = r.Cmd.Process.Signal(syscall.SIGINT)
+				redir.Signal(syscall.SIGINT)
 			}
 
-			r.WaitForEnd()
-			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			redir.WaitForEnd()
+			kit.SetPatience(conn)
 			if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) || os.IsTimeout(err) {
 				t.Errorf("read after the drain: %v, want a reset", err)
 			}
@@ -58,37 +59,34 @@ func TestRedirDrain(t *testing.T) {
 	}
 }
 
-// TestRedirHeld tells the second one who holds a port: of the same user, and
-// of another one.
+// TestRedirHeld refuses a port that is redirected already, and says who has it.
 func TestRedirHeld(t *testing.T) {
 	namespace, app, _ := kit.CreateRedirPods(t)
 	here := kit.StartLocalServer(t, kit.AnswerRequest)
-	r := kit.StartRedirects(t, 1, "-n", namespace, "app", "8080:"+here.Port)
+	first := kit.StartRedirects(t, 1, "-n", namespace, "app", "8080:"+here.Port)
 	host, _ := os.Hostname()
 	for name, env := range map[string][]string{"same user": nil, "another user": {"XDG_CONFIG_HOME=" + t.TempDir()}} {
-		second := kit.StartRedir(t, env, "-n", namespace, "app", "8080:1")
-		second.WaitForEnd()
-		if second.Code != 1 || !strings.Contains(second.Stderr.String(), "port 8080 is redirected already, by ") || !strings.Contains(second.Stderr.String(), "@"+host) {
-			t.Errorf("%s: code %d, %s", name, second.Code, second.Stderr)
+		got := kit.StartRedir(t, env, "-n", namespace, "app", "8080:1").WaitForEnd()
+		if got.Code != 1 || !strings.Contains(got.Stderr, "port 8080 is redirected already, by ") || !strings.Contains(got.Stderr, "@"+host) {
+			t.Errorf("%s: %v, want it refused", name, got)
 		}
 	}
 
 	kit.VerifyAnswer(t, kit.NodeNetwork, app+":8080", kit.FromLaptop)
+
 	// Another port of the same pod is free.
 	second := kit.StartRedir(t, []string{"XDG_CONFIG_HOME=" + t.TempDir()}, "-n", namespace, "app", "7000:"+here.Port)
 	second.WaitForEvent("redirect")
 	second.Interrupt()
-	r.Interrupt()
+	first.Interrupt()
 }
 
-// TestRedirRefusals is what redir does not do.
+// TestRedirRefusals refuses what cannot be redirected, and says why.
 func TestRedirRefusals(t *testing.T) {
 	namespace := kit.SharedPods(t)
 	kit.ExpectFailure(1, "hostNetwork", "network of its own").Verify(t, "hostNetwork", kit.RunKdiag(t, "redir", "-n", namespace, "hostnetwork", "8080"))
 	kit.ExpectFailure(1, "no such container", "it has: ").Verify(t, "no container", kit.RunKdiag(t, "redir", "-n", namespace, "several", "-c", "three"))
 	kit.ExpectFailure(2, "-c two is for every port", "--help").Verify(t, "a container and a port", kit.RunKdiag(t, "redir", "-n", namespace, "several", "-c", "two", "8080"))
-	restricted := kit.CreateNamespace(t, "pod-security.kubernetes.io/enforce=baseline")
-	kit.ApplyManifest(t, restricted, kit.ReadManifest(t, "rootpod.yaml"))
-	kit.WaitForPods(t, restricted)
+	restricted := kit.CreateRootPod(t, "pod-security.kubernetes.io/enforce=baseline")
 	kit.ExpectFailure(1, `violates PodSecurity "baseline:latest"`, "NET_ADMIN").Verify(t, "Pod Security", kit.RunKdiag(t, "redir", "-n", restricted, "root", "8080"))
 }

@@ -3,12 +3,13 @@ package integration
 import (
 	"context"
 	"fmt"
-	"kdiag/integration/kit"
 	"strings"
 	"testing"
+
+	"kdiag/integration/kit"
 )
 
-// listEveryCommand lists command lines that add a container to a pod.
+// listEveryCommand returns command lines that add a container to a pod.
 func listEveryCommand(namespace, pod string) [][]string {
 	return [][]string{
 		{"shell", "-n", namespace, pod, "--", "-c", "true"},
@@ -19,29 +20,23 @@ func listEveryCommand(namespace, pod string) [][]string {
 	}
 }
 
-// verifyRefusedAtOnce has every command say the same of a pod, without a request for
-// a container.
+// verifyRefusedAtOnce has every command refuse a pod for the same reason, without a
+// request for a container.
 func verifyRefusedAtOnce(t *testing.T, namespace, pod string, f kit.Failure) {
 	t.Helper()
 	for _, args := range listEveryCommand(namespace, pod) {
-		// A wait would end with the time-out's words.
+		// Had it waited, it would fail with what the time-out says.
 		args = append([]string{args[0], "--timeout=20s"}, args[1:]...)
 		f.Verify(t, strings.Join(args, " "), kit.RunKdiag(t, args...))
 	}
 
-	checks, all := kit.RunDoctor(t, "-n", namespace, pod)
-	if f.Hint == "" {
-		f.Hint = "kubectl"
-	}
-
-	kit.ExpectCheck("target", "failed", f.Words, f.Hint).Verify(t, checks, all)
-	if made := kit.ListEphemeralContainers(t, namespace, pod); len(made) != 0 {
-		t.Errorf("containers of %s: %q, want none", pod, made)
-	}
+	report := kit.RunDoctor(t, "-n", namespace, pod)
+	report.Verify(t, "target", "failed", f.Words, f.Hint)
+	kit.VerifyContainerCount(t, namespace, pod, 0)
 }
 
-// TestStaticPod is the API server's mirror of one: on a node without a kubelet,
-// which would take the mirror of a file that it has not away.
+// TestStaticPod refuses the API server's mirror of a static pod. Its node has no
+// kubelet, which would delete the mirror of a file that it does not have.
 func TestStaticPod(t *testing.T) {
 	namespace := kit.CreateNamespace(t)
 	node := namespace
@@ -58,13 +53,15 @@ spec:
   - {name: app, image: "localhost/kdiag-sample:scratch"}
 `, node))
 
-	status := `{"status": {"phase": "Running", "containerStatuses": [{"name": "app", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
-		"containerID": "containerd://0123", "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]}}`
-	kit.RunKubectl(t, "patch", "pod", "-n", namespace, "static", "--subresource=status", "--type=merge", "-p", status)
+	kit.PatchPodStatus(t, namespace, "static", map[string]any{"phase": "Running", "containerStatuses": []any{map[string]any{
+		"name": "app", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
+		"containerID": "containerd://0123", "state": map[string]any{"running": map[string]any{"startedAt": "2026-01-01T00:00:00Z"}},
+	}}})
 	verifyRefusedAtOnce(t, namespace, "static", kit.ExpectFailure(1, "static pods take no ephemeral containers", "kubectl debug node/"+node))
 }
 
-// TestWindowsPod is told by what a pod says, and by the nodes that it chooses.
+// TestWindowsPod refuses a pod that says that it is for Windows, and one that
+// chooses Windows nodes.
 func TestWindowsPod(t *testing.T) {
 	namespace := kit.CreateNamespace(t)
 	for name, spec := range map[string]string{
@@ -84,21 +81,16 @@ spec:
 	}
 }
 
-// TestNotRunning has every command say at once why nothing can be started in a
-// pod that is not up.
+// TestNotRunning has every command say at once why nothing can be started in a pod
+// that is not running.
 func TestNotRunning(t *testing.T) {
 	namespace := kit.CreateNamespace(t)
 	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "notrunning.yaml"))
-	for pod, phase := range map[string]string{"ended": "Failed", "done": "Succeeded"} {
-		kit.WaitUntil(t, "pod "+pod+" to end", func() bool {
-			return kit.RunKubectl(t, "get", "pod", "-n", namespace, pod, "-o", "jsonpath={.status.phase}") == phase
-		})
-	}
+	kit.WaitForPodField(t, namespace, "ended", "{.status.phase}", "Failed")
+	kit.WaitForPodField(t, namespace, "done", "{.status.phase}", "Succeeded")
+	kit.WaitForPodField(t, namespace, "pending", "{.status.conditions}", "Unschedulable")
+	kit.WaitForPodField(t, namespace, "imageless", "{.status.containerStatuses}", "ErrImageNeverPull")
 
-	kit.WaitUntil(t, "the pods to be looked at", func() bool {
-		return strings.Contains(kit.RunKubectl(t, "get", "pod", "-n", namespace, "pending", "-o", "jsonpath={.status.conditions}"), "Unschedulable") &&
-			strings.Contains(kit.RunKubectl(t, "get", "pod", "-n", namespace, "imageless", "-o", "jsonpath={.status.containerStatuses}"), "ErrImageNeverPull")
-	})
 	for pod, words := range map[string]string{
 		"pending":   "not running: the pod is not scheduled: Unschedulable",
 		"ended":     "it ended with exit code",
@@ -108,6 +100,7 @@ func TestNotRunning(t *testing.T) {
 		verifyRefusedAtOnce(t, namespace, pod, kit.ExpectFailure(1, words, "kubectl describe pod"))
 	}
 
+	// A finalizer keeps a pod that is being deleted.
 	kit.RunKubectl(t, "patch", "pod", "-n", namespace, "pending", "--type=merge", "-p", `{"metadata": {"finalizers": ["kdiag.test/stay"]}}`)
 	t.Cleanup(func() {
 		_, _ = kit.TryKubectl(context.WithoutCancel(t.Context()), "", "patch", "pod", "-n", namespace, "pending", "--type=merge", "-p", `{"metadata": {"finalizers": null}}`)
@@ -116,13 +109,11 @@ func TestNotRunning(t *testing.T) {
 	verifyRefusedAtOnce(t, namespace, "pending", kit.ExpectFailure(1, "it is being deleted", "has: "))
 }
 
-// TestQuota is a namespace where every pod must have limits, within a range:
-// neither is asked of ephemeral containers, which share their pod's.
+// TestQuota enters a pod in a namespace where every pod must have limits, within a
+// range. Ephemeral containers need none, for they share those of their pod.
 func TestQuota(t *testing.T) {
-	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "quota.yaml"))
-	kit.WaitForPods(t, namespace)
-	if limits := kit.RunKubectl(t, "get", "pod", "-n", namespace, "limited", "-o", "jsonpath={.spec.containers[*].resources.limits}"); !strings.Contains(limits, `"memory":"32Mi"`) {
+	namespace := kit.CreatePods(t, "quota.yaml")
+	if limits := kit.ReadPodField(t, namespace, "limited", "{.spec.containers[*].resources.limits}"); !strings.Contains(limits, `"memory":"32Mi"`) {
 		t.Fatalf("limits: %s, want those of the LimitRange", limits)
 	}
 

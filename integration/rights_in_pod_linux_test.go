@@ -2,19 +2,20 @@ package integration
 
 import (
 	"fmt"
-	"kdiag/integration/kit"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"kdiag/integration/kit"
 )
 
-// TestShellRunsNothingOfTheTargets opens shells on a terminal beside an application that has no
-// rights, whose environment names a program of its own wherever a shell might look for one.
+// TestShellRunsNothingOfTheTargets opens shells on a terminal beside an application
+// without rights. Its environment names a program of its own wherever a shell might
+// look for one.
 func TestShellRunsNothingOfTheTargets(t *testing.T) {
-	namespace := kit.CreateHostilePod(t)
+	namespace := kit.CreatePods(t, "hostile.yaml")
 	for _, profile := range []string{"auto", "setns", "chroot", "baseline"} {
 		x := kit.OpenTerminal(t)
 		x.OpenShell("hostile/app:", "-n", namespace, "--profile="+profile, "hostile")
@@ -30,11 +31,11 @@ func TestShellRunsNothingOfTheTargets(t *testing.T) {
 	}
 }
 
-// TestRightsTable reads the rights of each of kdiag's processes in a pod, of every profile, and
-// compares them with the table of docs/security.md. The application is a user's without rights.
+// TestRightsTable compares the rights of each of kdiag's processes in a pod, with
+// every profile, with the table of docs/security.md. The application has none.
 func TestRightsTable(t *testing.T) {
-	kit.RequireOwnCluster(t, "pods can be called, and looked into,")
-	namespace := kit.CreateHostilePod(t)
+	kit.RequireOwnCluster(t, "the processes of a pod")
+	namespace := kit.CreatePods(t, "hostile.yaml")
 	want := readRightsTable(t)
 	got := map[podProcess]string{}
 	for _, profile := range []string{"setns", "chroot", "baseline", "restricted"} {
@@ -55,17 +56,17 @@ func TestRightsTable(t *testing.T) {
 	}
 }
 
-// podProcess is one of kdiag's in a pod: what it is, and the profile of its container.
+// podProcess names a process of kdiag's in a pod, and the profile of its container.
 type podProcess struct{ name, profile string }
 
-// rightsFields are the columns of the table, by their names in /proc/PID/status.
+// rightsFields lists the columns of the table, by their names in /proc/PID/status.
 var rightsFields = []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp"}
 
-// readRightsTable reads the table of docs/security.md: the rights of each process, in the form of
-// rightsOf.
+// readRightsTable reads the table of docs/security.md: the rights of each process,
+// in the form of parseRights.
 func readRightsTable(t *testing.T) map[podProcess]string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(kit.RootDir(), "docs", "security.md"))
+	text, err := os.ReadFile(kit.RootPath("docs/security.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +77,7 @@ func readRightsTable(t *testing.T) map[podProcess]string {
 		if len(cells) != 2+len(rightsFields) {
 			continue
 		}
+
 		for i := range cells {
 			cells[i] = strings.TrimSpace(cells[i])
 		}
@@ -87,13 +89,14 @@ func readRightsTable(t *testing.T) map[podProcess]string {
 	return rows
 }
 
-// parseRights is what /proc/PID/status says, in the table's form.
+// parseRights returns what /proc/PID/status says, in the table's form.
 func parseRights(status string) string {
 	values := map[string]string{}
 	for line := range strings.Lines(status) {
 		name, value, _ := strings.Cut(line, ":")
 		values[name] = strings.TrimSpace(value)
 	}
+
 	var sets []string
 	for _, name := range rightsFields {
 		sets = append(sets, strings.TrimPrefix(values[name], "00000000"))
@@ -101,7 +104,7 @@ func parseRights(status string) string {
 	return strings.Join(sets, " ")
 }
 
-// addShellRights reads the rights of the shells of a profile.
+// addShellRights reads the rights of the shells with a profile.
 func addShellRights(t *testing.T, got map[podProcess]string, namespace, profile string) {
 	t.Helper()
 	for name, flags := range map[string][]string{"shell": nil, "shell --as-target": {"--as-target"}, "shell --keep-capabilities": {"--keep-capabilities"}} {
@@ -114,13 +117,16 @@ func addShellRights(t *testing.T, got map[podProcess]string, namespace, profile 
 	}
 }
 
-// addStandingRights reads those of what stands by while a shell and "ps --watch" run.
+// addStandingRights reads the rights of the processes that stand by while a shell
+// and "ps --watch" run.
 func addStandingRights(t *testing.T, got, want map[podProcess]string, namespace, profile string) {
 	t.Helper()
-	of := []string{"-n", namespace, "--profile=" + profile, "hostile"}
-	container := strings.TrimSpace(kit.RunKdiag(t, append([]string{"manage"}, of...)...).Stdout)
-	defer kit.StartKdiag(t, append([]string{"shell", "-q"}, append(of, "--", "-c", "exec sleep 1000")...)...)()
-	defer kit.StartKdiag(t, append([]string{"ps", "--watch", "-o", "json"}, of...)...)()
+	target := []string{"-n", namespace, "--profile=" + profile, "hostile"}
+	container := strings.TrimSpace(kit.RunKdiag(t, append([]string{"manage"}, target...)...).Stdout)
+	shell := kit.StartKdiag(t, append([]string{"shell", "-q"}, append(target, "--", "-c", "exec sleep 1000")...)...)
+	defer shell.Stop()
+	ps := kit.StartKdiag(t, append([]string{"ps", "--watch", "-o", "json"}, target...)...)
+	defer ps.Stop()
 
 	for name, words := range map[string][2]string{
 		"manager": {"manager", "--role=shell"}, "lifeline": {"enter", "--lifeline"}, "inspect": {"inspect", "--container-id="},
@@ -130,21 +136,21 @@ func addStandingRights(t *testing.T, got, want map[podProcess]string, namespace,
 	}
 }
 
-// addNetRights reads those of redir's manager.
+// addNetRights reads the rights of redir's manager.
 func addNetRights(t *testing.T, got, want map[podProcess]string, namespace string) {
 	t.Helper()
-	defer kit.StartKdiag(t, "redir", "-n", namespace, "hostile", "8080:1")()
+	defer kit.StartKdiag(t, "redir", "-n", namespace, "hostile", "8080:1").Stop()
 	name := waitForNetContainer(t, namespace)
 	p := podProcess{"manager", "net (`redir`)"}
 	got[p] = waitForRights(t, namespace, name, [2]string{"manager", "--role=net"}, want[p])
 }
 
-// waitForNetContainer waits until the pod "hostile" has a net container, and returns its name.
+// waitForNetContainer waits until a net container runs in the pod "hostile", and
+// returns its name.
 func waitForNetContainer(t *testing.T, namespace string) (name string) {
 	t.Helper()
 	kit.WaitUntil(t, "the net container", func() bool {
-		names := kit.RunKubectl(t, "get", "pod", "-n", namespace, "hostile", "-o",
-			`jsonpath={range .status.ephemeralContainerStatuses[?(@.state.running)]}{.name}{"\n"}{end}`)
+		names := kit.ReadPodField(t, namespace, "hostile", `{range .status.ephemeralContainerStatuses[?(@.state.running)]}{.name}{"\n"}{end}`)
 		for line := range strings.Lines(names) {
 			if strings.HasPrefix(line, "kdiag-net") {
 				name = strings.TrimSpace(line)
@@ -156,40 +162,36 @@ func waitForNetContainer(t *testing.T, namespace string) (name string) {
 	return name
 }
 
-// waitForRights waits until a process in a container has the rights that are wanted, which it gives
-// the rest up for in its first moments, and returns what it has at last.
+// waitForRights waits until a process in a container has the rights that are
+// wanted, and returns those that it has in the end. It begins with more, and gives
+// them up in its first moments.
 func waitForRights(t *testing.T, namespace, container string, words [2]string, want string) string {
 	t.Helper()
-	has := ""
-	for deadline := time.Now().Add(20 * time.Second); has != want && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	got := ""
+	kit.WaitAtMost(20*time.Second, func() bool {
 		if status := readStatusInContainer(t, namespace, container, words); status != "" {
-			has = parseRights(status)
+			got = parseRights(status)
 		}
-	}
-	return has
+		return got == want
+	})
+	return got
 }
 
-// readStatusInContainer is /proc/PID/status of the process in a container of the pod "hostile" whose
-// command line has these words, or empty.
+// readStatusInContainer reads /proc/PID/status of the process in a container of the
+// pod "hostile" that has these words in its command line. It returns nothing if
+// there is none yet.
 func readStatusInContainer(t *testing.T, namespace, container string, words [2]string) string {
 	t.Helper()
-	id := kit.RunKubectl(t, "get", "pod", "-n", namespace, "hostile", "-o",
-		fmt.Sprintf(`jsonpath={.status.ephemeralContainerStatuses[?(@.name==%q)].containerID}`, container))
-	_, id, ok := strings.Cut(id, "://")
-	if !ok {
+	id := kit.ReadContainerID(t, namespace, "hostile", fmt.Sprintf(`{.status.ephemeralContainerStatuses[?(@.name==%q)].containerID}`, container))
+	if id == "" {
 		return ""
 	}
 
-	groups, _ := filepath.Glob("/proc/[0-9]*/cgroup")
-	for _, file := range groups {
-		text, err := os.ReadFile(file)
-		if err != nil || !strings.Contains(string(text), id) {
-			continue
-		}
-		line, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
+	for _, pid := range kit.ListContainerProcesses(id) {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		args := strings.Split(string(line), "\x00")
 		if len(args) > 1 && args[1] == words[0] && strings.Contains(string(line), words[1]) {
-			status, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "status"))
+			status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 			return string(status)
 		}
 	}
@@ -197,7 +199,8 @@ func readStatusInContainer(t *testing.T, namespace, container string, words [2]s
 	return ""
 }
 
-// TestOtherContainerSeesNothing looks from one container of a pod for what kdiag added for another.
+// TestOtherContainerSeesNothing looks from one container of a pod for what kdiag
+// has added for another.
 func TestOtherContainerSeesNothing(t *testing.T) {
 	namespace := kit.SharedPods(t)
 	if got := kit.RunKdiag(t, "manage", "-n", namespace, "several", "-c", "one"); got.Code != 0 {
@@ -209,12 +212,11 @@ func TestOtherContainerSeesNothing(t *testing.T) {
 	}
 }
 
-// TestExecIntoContainer is what someone gets who may exec in the pod, and does so in kdiag's
-// container: its rights, under the runtime's filter.
+// TestExecIntoContainer gives whoever may exec in the pod, and does so in kdiag's
+// container, the container's rights, under the runtime's filter.
 func TestExecIntoContainer(t *testing.T) {
-	namespace := kit.CreateHostilePod(t)
-	id := kit.RunKubectl(t, "get", "pod", "-n", namespace, "hostile", "-o", "jsonpath={.status.containerStatuses[0].containerID}")
-	_, id, _ = strings.Cut(id, "://")
+	namespace := kit.CreatePods(t, "hostile.yaml")
+	id := kit.ReadContainerID(t, namespace, "hostile", "{.status.containerStatuses[0].containerID}")
 	for profile, want := range map[string]string{"setns": "a82c25fb", "chroot": "a80c25fb", "baseline": "a80425fb", "restricted": "00000000"} {
 		t.Run(profile, func(t *testing.T) {
 			container := strings.TrimSpace(kit.RunKdiag(t, "manage", "-n", namespace, "--profile="+profile, "hostile").Stdout)
@@ -227,7 +229,7 @@ func TestExecIntoContainer(t *testing.T) {
 	}
 
 	t.Run("net", func(t *testing.T) {
-		defer kit.StartKdiag(t, "redir", "-n", namespace, "hostile", "8080:1")()
+		defer kit.StartKdiag(t, "redir", "-n", namespace, "hostile", "8080:1").Stop()
 		container := waitForNetContainer(t, namespace)
 		out, err := kit.TryKubectl(t.Context(), "", "exec", "-n", namespace, "hostile", "-c", container, "--",
 			"/kdiag", "enter", "--container-id="+id, "--", "-c", "true")

@@ -1,20 +1,18 @@
 package integration
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"kdiag/integration/kit"
-	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
+
+	"kdiag/integration/kit"
 
 	"sigs.k8s.io/yaml"
 )
 
-// printRoleRules are the rules that "kdiag role" prints.
+// printRoleRules returns the rules that "kdiag role" prints.
 func printRoleRules(t *testing.T, args ...string) []kit.RoleRule {
 	t.Helper()
 	got := kit.RunKdiag(t, append([]string{"role"}, args...)...)
@@ -25,7 +23,7 @@ func printRoleRules(t *testing.T, args ...string) []kit.RoleRule {
 	return role.Rules
 }
 
-// removeRight are rules that lack one right.
+// removeRight returns rules without one right.
 func removeRight(rules []kit.RoleRule, right string) []kit.RoleRule {
 	var left []kit.RoleRule
 	for _, r := range rules {
@@ -43,49 +41,32 @@ func removeRight(rules []kit.RoleRule, right string) []kit.RoleRule {
 	return left
 }
 
-// runUntilLine runs a command that goes on for ever to its first line of output, and
-// interrupts it then.
+// runUntilLine runs a command that does not end by itself, unless it fails, and
+// interrupts it after its first line of output.
 func runUntilLine(t *testing.T, env []string, args ...string) kit.Result {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), kit.BinaryPath(), args...)
-	cmd.Env = kit.Environment(env...)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-
-	lines := bufio.NewScanner(stdout)
-	first := ""
-	for lines.Scan() {
-		if first == "" {
-			first = lines.Text()
-			_ = cmd.Process.Signal(syscall.SIGINT)
-		}
-	}
-
-	_ = cmd.Wait()
-	return kit.NewResult(first, stderr.String(), cmd.ProcessState.ExitCode())
+	command := kit.StartKdiagWith(t, env, args...)
+	kit.WaitUntil(t, "a line, or the end", func() bool {
+		return strings.Contains(command.Stdout.String(), "\n") || command.HasEnded()
+	})
+	return command.Interrupt()
 }
 
-// roleCase is a command as one with its Role uses it.
+// roleCase describes how a user with the Role of a command uses it.
 type roleCase struct {
 	command string
 	flags   []string // of role
-	// line uses the command on the pod POD, and works tells whether all of it was
-	// to be had. A line that begins with + goes on until it is interrupted.
-	line  string
+	// line runs the command on the pod POD. One that begins with + does not end by
+	// itself.
+	line string
+	// works tells whether everything that the line asked for was there.
 	works func(kit.Result) bool
-	// more are lines that use the optional rights which line does not. One that
-	// begins with ! makes something ready, as the cluster's admin.
+	// more lists lines that use the optional rights which line does not. One that
+	// begins with ! prepares something, as the cluster's admin.
 	more []string
 }
 
-// runLine runs a line on a pod, with more flags.
+// runLine runs a line of a case on a pod, with more flags.
 func runLine(t *testing.T, env []string, line, pod string, flags ...string) kit.Result {
 	t.Helper()
 	text, lasting := strings.CutPrefix(line, "+")
@@ -103,12 +84,14 @@ func runLine(t *testing.T, env []string, line, pod string, flags ...string) kit.
 	return kit.RunKdiagWith(t, "", env, args...)
 }
 
+// succeeds tells whether a command lacked no right.
 func succeeds(got kit.Result) bool { return got.Code == 0 && !strings.Contains(got.Stderr, "no right") }
 
+// redirects tells whether redir redirects port 8080.
 func redirects(got kit.Result) bool { return strings.HasPrefix(got.Stdout, "8080 → ") }
 
-// doctorWorks has the checks of the pod come out; those on rights are for the
-// other commands.
+// doctorWorks tells whether the checks of the pod passed. Those of rights are about
+// the other commands.
 func doctorWorks(got kit.Result) bool {
 	var document struct{ Checks []kit.DoctorCheck }
 	if json.Unmarshal([]byte(got.Stdout), &document) != nil {
@@ -125,6 +108,7 @@ func doctorWorks(got kit.Result) bool {
 	return well == 4
 }
 
+// roleCases lists every command that needs rights, with the flags that change them.
 var roleCases = []roleCase{
 	{"shell", nil, "shell POD -- -c echo", succeeds, []string{"shell nothere"}},
 	{"shell", []string{"--kinds=deploy"}, "shell deploy/POD -- -c echo", succeeds, []string{"shell POD -- -c echo", "shell nothere"}},
@@ -137,7 +121,7 @@ var roleCases = []roleCase{
 	{"doctor", nil, "doctor POD -o json", doctorWorks, []string{"doctor -o json", "doctor nothere", "!+redir POD 8080", "doctor POD -o json"}},
 }
 
-// rolePod is a pod and what owns pods, all of the name.
+// rolePod describes a pod, and what selects pods, all with the same name.
 const rolePod = `
 apiVersion: v1
 kind: Pod
@@ -164,7 +148,7 @@ spec:
 ---
 `
 
-// createRolePods is a namespace with a pod for each of the cases, "pod0" and so on.
+// createRolePods creates a namespace with a pod for each case, "pod0" and so on.
 func createRolePods(t *testing.T) string {
 	t.Helper()
 	namespace := kit.CreateNamespace(t)
@@ -172,24 +156,25 @@ func createRolePods(t *testing.T) string {
 	for i := range roleCases {
 		manifests.WriteString(strings.ReplaceAll(rolePod, "NAME", fmt.Sprintf("pod%d", i)))
 	}
-	kit.ApplyManifest(t, namespace, manifests.String())
-	kit.WaitForPods(t, namespace)
+
+	kit.AddPods(t, namespace, manifests.String())
 	return namespace
 }
 
-// TestRoleIsSufficientAndMinimal has each command work with the Role that is
-// printed for it, and not without any one of its rights.
+// TestRoleIsSufficientAndMinimal has each command work with the Role that "kdiag
+// role" prints for it, and fail without any one of its rights.
 func TestRoleIsSufficientAndMinimal(t *testing.T) {
 	namespace := createRolePods(t)
 
 	for i, c := range roleCases {
 		t.Run(c.command+strings.Join(c.flags, ""), func(t *testing.T) {
 			pod, user := fmt.Sprintf("pod%d", i), fmt.Sprintf("%s-%d", namespace, i)
-			// As it is printed, by kubectl apply.
+			// kubectl applies it as it is printed.
 			printed := kit.RunKdiag(t, append([]string{"role", c.command, "--name=" + user, "--user=" + user}, c.flags...)...)
 			kit.ApplyManifest(t, namespace, printed.Stdout)
 			rules := printRoleRules(t, append([]string{c.command}, c.flags...)...)
 			kit.WaitForRight(t, namespace, user, kit.ListRights(rules)[0])
+
 			flags := []string{"-n", namespace, "--as=" + user}
 			if got := runLine(t, kit.CreateUser(t), c.line, pod, flags...); !c.works(got) {
 				t.Errorf("%s with its Role: %v, want it to work\n%s", c.command, got, printed.Stdout)
@@ -198,9 +183,10 @@ func TestRoleIsSufficientAndMinimal(t *testing.T) {
 			for j, right := range kit.ListRights(rules) {
 				user := fmt.Sprintf("%s-%d-%d", namespace, i, j)
 				kit.BindRole(t, namespace, user, removeRight(rules, right))
+
 				line := c.line
 				if right == "get pods" {
-					// Every Role is for pods by name, whatever other kinds there are.
+					// Every Role is for pods by name, whatever other kinds it has.
 					line = byName.Replace(line)
 				}
 
@@ -213,11 +199,11 @@ func TestRoleIsSufficientAndMinimal(t *testing.T) {
 	}
 }
 
-// byName makes of a line for another kind of target one for a pod by its name.
+// byName replaces any other kind of target in a line by a pod's name.
 var byName = strings.NewReplacer("deploy/POD", "POD", "svc/POD", "POD", "-l app=POD", "POD")
 
-// TestRoleOptional has each optional right be used where it is there, and the
-// command work where it is not; and no other right of the namespace be asked for.
+// TestRoleOptional has each command use an optional right if it is there, and work
+// if it is not. It asks for no right that its Role does not name.
 func TestRoleOptional(t *testing.T) {
 	namespace := createRolePods(t)
 
@@ -231,8 +217,8 @@ func TestRoleOptional(t *testing.T) {
 
 			use := func(user string, rules []kit.RoleRule) (allowed, refused []string) {
 				kit.BindRole(t, namespace, user, rules)
-				through := kit.StartRightsRecorder(t)
-				flags := append([]string{"-n", namespace}, through.Flags(user)...)
+				recorder := kit.StartRightsRecorder(t)
+				flags := append([]string{"-n", namespace}, recorder.Flags(user)...)
 				env := kit.CreateUser(t)
 				if got := runLine(t, env, c.line, pod, flags...); !c.works(got) {
 					t.Errorf("%s with the rights %q: %v, want it to work", c.command, kit.ListRights(rules), got)
@@ -246,7 +232,7 @@ func TestRoleOptional(t *testing.T) {
 					runLine(t, env, line, pod, flags...)
 				}
 
-				return through.UsedRights()
+				return recorder.UsedRights()
 			}
 
 			used, _ := use(fmt.Sprintf("%s-%d-all", namespace, i), all)
@@ -268,28 +254,24 @@ func TestRoleOptional(t *testing.T) {
 	}
 }
 
-// TestFailRBAC names the verb and the resource that are missing.
+// TestFailRBAC names the verb and the resource of the right that is missing.
 func TestFailRBAC(t *testing.T) {
-	namespace := kit.SharedPods(t)
+	// A pod of its own: where a container is there already, no right to add one is
+	// needed.
+	namespace := kit.CreateRootPod(t)
 	name := func(s string) string { return strings.ReplaceAll(namespace, "test", s) }
-	as := func(user string, args ...string) kit.Result {
-		return kit.RunKdiag(t, append([]string{"shell", "-n", namespace, "deploy/web", "--as=" + user}, args...)...)
-	}
-	// A user of its own for each step, so that none waits for another's role.
-	role := func(user string, rules ...string) {
-		kit.RunKubectl(t, append([]string{"create", "role", "-n", namespace, user}, rules...)...)
-		kit.RunKubectl(t, "create", "rolebinding", "-n", namespace, user, "--role="+user, "--user="+user)
+	shellAs := func(user, target string) kit.Result {
+		return kit.RunKdiag(t, "shell", "-n", namespace, target, "--as="+user, "--", "-c", "true")
 	}
 
-	kit.ExpectFailure(1, "no right to get deployments.apps in namespace", `verb "get" on deployments.apps`).Verify(t, "no rights at all", as(name("nobody")))
+	// Each step has a user of its own, so that none waits for another's role.
+	kit.ExpectFailure(1, "no right to get deployments.apps in namespace", `verb "get" on deployments.apps`).Verify(t, "no rights at all", shellAs(name("nobody"), "deploy/web"))
 
-	reads := []string{"--verb=get,list,watch", "--resource=pods,deployments.apps"}
-	role(name("reader"), reads...)
-	kit.ExpectFailure(1, "no right to patch pods/ephemeralcontainers", `verb "patch" on pods/ephemeralcontainers`).Verify(t, "no pods/ephemeralcontainers", as(name("reader")))
+	kit.CreateRole(t, namespace, name("reader"), name("reader"), "--verb=get,list,watch", "--resource=pods")
+	kit.ExpectFailure(1, "no right to patch pods/ephemeralcontainers", `verb "patch" on pods/ephemeralcontainers`).Verify(t, "no pods/ephemeralcontainers", shellAs(name("reader"), "root"))
 
 	// Rights to inject, but not to exec.
-	kit.RunKubectl(t, "create", "role", "-n", namespace, name("injecter"), "--verb=patch", "--resource=pods/ephemeralcontainers")
-	kit.RunKubectl(t, "create", "rolebinding", "-n", namespace, name("injecter"), "--role="+name("injecter"), "--user="+name("injecter"))
+	kit.CreateRole(t, namespace, name("injecter"), name("injecter"), "--verb=patch", "--resource=pods/ephemeralcontainers")
 	kit.RunKubectl(t, "create", "rolebinding", "-n", namespace, name("injecter")+"-reads", "--role="+name("reader"), "--user="+name("injecter"))
-	kit.ExpectFailure(1, "no right to create pods/exec", `verb "create" on pods/exec`).Verify(t, "no pods/exec", as(name("injecter"), "--", "-c", "true"))
+	kit.ExpectFailure(1, "no right to create pods/exec", `verb "create" on pods/exec`).Verify(t, "no pods/exec", shellAs(name("injecter"), "root"))
 }

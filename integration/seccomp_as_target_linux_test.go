@@ -2,44 +2,46 @@ package integration
 
 import (
 	"encoding/binary"
-	"kdiag/integration/kit"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"unsafe"
 
+	"kdiag/integration/kit"
+
 	"golang.org/x/sys/unix"
 )
 
-// TestAsTargetIsConfinedAsTheTarget takes the seccomp filters of the application and of a shell
-// --as-target from the kernel, and compares what they make of every system call, with the arguments
-// that runtimes' profiles look at.
+// TestAsTargetIsConfinedAsTheTarget compares the seccomp filters of the application
+// and of a shell --as-target, as the kernel has them: what they make of every system
+// call, with the arguments that runtimes' profiles look at.
 func TestAsTargetIsConfinedAsTheTarget(t *testing.T) {
-	kit.RequireOwnCluster(t, "pods can be called, and looked into,")
-	namespace := kit.CreateHostilePod(t)
-	application := readFilters(t, kit.FindContainerProcess(t, namespace, "hostile", ".status.containerStatuses[0].containerID"))
+	kit.RequireOwnCluster(t, "the processes of a pod")
+	namespace := kit.CreatePods(t, "hostile.yaml")
+	application := readFilters(t, kit.FindContainerProcess(t, namespace, "hostile", "{.status.containerStatuses[0].containerID}"))
 	if len(application) == 0 {
 		t.Fatal("the application has no filter")
 	}
 
-	// The runtime allows these to a container with SYS_PTRACE or SYS_CHROOT. The kernel checks each
-	// against the caller's own rights, which are the application's: what traces, and chroot; by their
-	// numbers in both architectures.
+	// The runtime allows a container with SYS_PTRACE or SYS_CHROOT these calls: what
+	// traces, and chroot, by their numbers in both architectures. The kernel checks
+	// each against the caller's own rights, which are the application's.
 	checkedAnyway := []uint32{
 		unix.SYS_KCMP, unix.SYS_PIDFD_GETFD, unix.SYS_PROCESS_MADVISE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV,
 		unix.SYS_PTRACE, unix.SYS_CHROOT, 349, 347, 348, 26, 61,
 	}
 	for i, profile := range []string{"setns", "chroot", "baseline"} {
 		mark := "98765" + string(rune('0'+i))
-		stop := kit.StartKdiag(t, "shell", "-n", namespace, "--profile="+profile, "-q", "hostile", "--as-target", "--", "-c", "exec sleep "+mark)
+		command := kit.StartKdiag(t, "shell", "-n", namespace, "--profile="+profile, "-q", "hostile", "--as-target", "--", "-c", "exec sleep "+mark)
 		var pid int
 		kit.WaitUntil(t, "the shell of profile "+profile, func() bool { pid = findProcessByWords("sleep", mark); return pid != 0 })
 		shell := readFilters(t, pid)
-		stop()
+		command.Stop()
 
 		if len(shell) == 0 {
 			t.Errorf("profile %s: the shell has no filter", profile)
@@ -54,16 +56,14 @@ func TestAsTargetIsConfinedAsTheTarget(t *testing.T) {
 	}
 }
 
-// findProcessByWords finds a process on this machine by two words of its command line.
+// findProcessByWords returns the id of the process on this machine that has exactly
+// these words as its command line, or 0.
 func findProcessByWords(words ...string) int {
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, file := range lines {
 		text, _ := os.ReadFile(file)
 		if strings.TrimRight(string(text), "\x00") == strings.Join(words, "\x00") {
-			pid := 0
-			for _, digit := range strings.Split(file, "/")[2] {
-				pid = 10*pid + int(digit-'0')
-			}
+			pid, _ := strconv.Atoi(strings.Split(file, "/")[2])
 			return pid
 		}
 	}
@@ -71,14 +71,16 @@ func findProcessByWords(words ...string) int {
 	return 0
 }
 
-// systemCall is one as a filter sees it (struct seccomp_data); argument is the first one.
+// systemCall carries a system call as a filter sees it (struct seccomp_data), with
+// its first argument.
 type systemCall struct {
 	arch, number uint32
 	argument     uint64
 }
 
-// listSampleCalls are all numbers there are, in both architectures of the machine, with first arguments
-// that profiles tell apart: clone's flags, address families, personalities.
+// listSampleCalls returns all numbers there are, in both architectures of the
+// machine, with first arguments that profiles tell apart: clone's flags, address
+// families, personalities.
 func listSampleCalls() []systemCall {
 	arguments := []uint64{0, 0x8, 0x20000, 0x20008, 0xffffffff, 0x40000, 17}
 	for bit := range 32 {
@@ -106,11 +108,11 @@ func listSampleCalls() []systemCall {
 	return calls
 }
 
-// seccompFilters are the seccomp filters of a process.
+// seccompFilters carries the programs that filter the system calls of a process.
 type seccompFilters [][]unix.SockFilter
 
-// answer is the strictest answer of all: the least, as a signed number without its data
-// (seccomp(2)).
+// answer returns the strictest answer of all the filters: the least, as a signed
+// number without its data (seccomp(2)).
 func (f seccompFilters) answer(t *testing.T, c systemCall) uint32 {
 	t.Helper()
 	strictest := uint32(unix.SECCOMP_RET_ALLOW)
@@ -122,7 +124,8 @@ func (f seccompFilters) answer(t *testing.T, c systemCall) uint32 {
 	return strictest
 }
 
-// readFilters takes them from the kernel (ptrace(2), PTRACE_SECCOMP_GET_FILTER).
+// readFilters reads the filters of a process from the kernel (ptrace(2),
+// PTRACE_SECCOMP_GET_FILTER).
 func readFilters(t *testing.T, pid int) seccompFilters {
 	t.Helper()
 	runtime.LockOSThread()
@@ -155,8 +158,8 @@ func readFilters(t *testing.T, pid int) seccompFilters {
 	return nil
 }
 
-// runProgram does what the kernel does with a filter (kernel/seccomp.c, net/core/filter.c), for the
-// instructions that libseccomp and kdiag use.
+// runProgram runs a filter as the kernel does (kernel/seccomp.c, net/core/filter.c),
+// for the instructions that libseccomp and kdiag use.
 func runProgram(t *testing.T, program []unix.SockFilter, c systemCall) uint32 {
 	t.Helper()
 	var data [64]byte

@@ -1,20 +1,32 @@
 package integration
 
 import (
-	"bufio"
-	"context"
-	"kdiag/integration/kit"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"kdiag/integration/kit"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 )
+
+// absentImage names an image that no node has and no registry serves (RFC 6761).
+const absentImage = "registry.invalid/kdiag:v1"
+
+// mirrorAbsentImage returns a webhook as clusters have it that pull from a mirror
+// alone: it replaces absentImage by an image that is there.
+func mirrorAbsentImage() *kit.Webhook {
+	return &kit.Webhook{Kind: "Mutating", Answer: func(c *corev1.EphemeralContainer) *admissionv1.AdmissionResponse {
+		if c.Image == absentImage {
+			c.Image = kit.ImageUnderTest()
+		}
+		return nil
+	}}
+}
 
 // TestShellReused finds the user's container again; another user has one of
 // their own.
@@ -31,7 +43,7 @@ func TestShellReused(t *testing.T) {
 		t.Errorf("manage by another user: %v\nwant a container of their own", other)
 	}
 
-	key, err := os.Stat(filepath.Join(kit.HomeDir(), ".config", "kdiag", "key.pem"))
+	key, err := os.Stat(kit.HomePath(".config/kdiag/key.pem"))
 	if err != nil || key.Mode().Perm() != 0o600 {
 		t.Errorf("the user's key: %v, %v, want a file of mode 0600", key, err)
 	}
@@ -39,9 +51,7 @@ func TestShellReused(t *testing.T) {
 
 // TestShellReplaced starts a new container where the old one died.
 func TestShellReplaced(t *testing.T) {
-	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
-	kit.WaitForPods(t, namespace)
+	namespace := kit.CreateRootPod(t)
 	first := kit.RunKdiag(t, "manage", "-n", namespace, "root")
 	// From within: it takes the shell with it.
 	got := kit.RunKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "kill -9 $(pgrep -f 'kdiag manager')")
@@ -68,29 +78,26 @@ func TestShellReplaced(t *testing.T) {
 	}
 }
 
-// TestShellLeaves has the container end by itself, and leave the target alone.
+// TestShellLeaves has the idle container end by itself, and leave the application
+// alone.
 func TestShellLeaves(t *testing.T) {
-	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
-	kit.WaitForPods(t, namespace)
+	namespace := kit.CreateRootPod(t)
 	got := kit.RunKdiag(t, "manage", "-n", namespace, "root", "--idle-timeout=2s")
-	name := strings.TrimSpace(got.Stdout)
-	kit.WaitUntil(t, "the idle container to end", func() bool {
-		return kit.RunKubectl(t, "get", "pod", "root", "-n", namespace, "-o",
-			`jsonpath={.status.ephemeralContainerStatuses[?(@.name=="`+name+`")].state.terminated.exitCode}`) == "0"
-	})
-	if restarts := kit.RunKubectl(t, "get", "pod", "root", "-n", namespace, "-o", "jsonpath={.status.containerStatuses[0].restartCount}"); restarts != "0" {
+	kit.WaitForContainerEnd(t, namespace, "root", strings.TrimSpace(got.Stdout))
+
+	if restarts := kit.ReadPodField(t, namespace, "root", "{.status.containerStatuses[0].restartCount}"); restarts != "0" {
 		t.Errorf("the application restarted %s times", restarts)
 	}
 }
 
-// TestIdleTimeoutCounts has --idle-timeout hold for a container that is found
-// again, or refuses to go on.
+// TestIdleTimeoutCounts refuses a container that is found again with another idle
+// time-out than --idle-timeout asks for.
 func TestIdleTimeoutCounts(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
 	shell := func(args ...string) kit.Result {
 		return kit.RunKdiag(t, append([]string{"shell", "-n", namespace, "root"}, append(args, "--", "-c", "true")...)...)
 	}
+
 	if got := shell("--idle-timeout=5m"); got != (kit.Result{}) {
 		t.Fatalf("shell: %v", got)
 	}
@@ -102,85 +109,46 @@ func TestIdleTimeoutCounts(t *testing.T) {
 	}
 
 	kit.ExpectFailure(2, "with an idle time-out of 5m, not 60s", "leave out --idle-timeout").Verify(t, "another idle time-out", shell("--idle-timeout=1m"))
-	if containers := kit.ReadPod(t, namespace, "root").Spec.EphemeralContainers; len(containers) != 1 {
-		t.Errorf("%d containers, want one", len(containers))
-	}
+	kit.VerifyContainerCount(t, namespace, "root", 1)
 }
 
-// TestFoundAgainBehindMirror finds one container in three runs where a webhook
-// rewrites its image: containers cannot be removed.
+// TestFoundAgainBehindMirror finds its container again where a webhook rewrites the
+// image. Each one too many would stay: ephemeral containers cannot be removed.
 func TestFoundAgainBehindMirror(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
 	mirrorAbsentImage().Register(t, namespace)
+	here := kit.NewResult("here\n", "", 0)
 	for range 3 {
-		if got := kit.RunKdiag(t, "shell", "-n", namespace, "root", "--image="+absentImage, "--", "-c", "echo here"); got != kit.NewResult("here\n", "", 0) {
+		if got := kit.RunKdiag(t, "shell", "-n", namespace, "root", "--image="+absentImage, "--", "-c", "echo here"); got != here {
 			t.Errorf("shell: %v", got)
 		}
 	}
 
-	if made := kit.ListEphemeralContainers(t, namespace, "root"); len(made) != 1 {
-		t.Errorf("three shells made %v, want one container", made)
-	}
+	kit.VerifyContainerCount(t, namespace, "root", 1)
 
 	// The same user on another machine has the key and no record.
-	elsewhere := copyUserKey(t)
-	if got := kit.RunKdiagWith(t, "", elsewhere, "shell", "-n", namespace, "root", "--image="+absentImage, "--", "-c", "echo here"); got != kit.NewResult("here\n", "", 0) {
+	elsewhere := kit.CopyUser(t)
+	if got := kit.RunKdiagWith(t, "", elsewhere, "shell", "-n", namespace, "root", "--image="+absentImage, "--", "-c", "echo here"); got != here {
 		t.Errorf("shell without a record: %v", got)
 	}
-	if made := kit.ListEphemeralContainers(t, namespace, "root"); len(made) != 1 {
-		t.Errorf("a shell without a record made another of %v", made)
-	}
-	// Another image is another container.
-	if got := kit.RunKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "echo here"); got != kit.NewResult("here\n", "", 0) {
+	kit.VerifyContainerCount(t, namespace, "root", 1)
+
+	// Another image needs another container.
+	if got := kit.RunKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "echo here"); got != here {
 		t.Errorf("shell with another image: %v", got)
 	}
-	if made := kit.ListEphemeralContainers(t, namespace, "root"); len(made) != 2 {
-		t.Errorf("a shell with another image: %v, want a second container", made)
-	}
+	kit.VerifyContainerCount(t, namespace, "root", 2)
 }
 
-// absentImage is an image that no node has and no registry serves (RFC 6761).
-const absentImage = "registry.invalid/kdiag:v1"
-
-// mirrorAbsentImage is a webhook as clusters have it that pull from a mirror alone:
-// it turns absent into an image that is there.
-func mirrorAbsentImage() *kit.Webhook {
-	return &kit.Webhook{Kind: "Mutating", Answer: func(c *corev1.EphemeralContainer) *admissionv1.AdmissionResponse {
-		if c.Image == absentImage {
-			c.Image = kit.ImageUnderTest()
-		}
-		return nil
-	}}
-}
-
-// copyUserKey is the environment of a user who has the key of these tests' user,
-// and nothing else of theirs.
-func copyUserKey(t *testing.T) []string {
-	t.Helper()
-	key, err := os.ReadFile(filepath.Join(kit.HomeDir(), ".config", "kdiag", "key.pem"))
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	config := t.TempDir()
-	if err = os.Mkdir(filepath.Join(config, "kdiag"), 0o700); err == nil {
-		err = os.WriteFile(filepath.Join(config, "kdiag", "key.pem"), key, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	return []string{"HOME=" + config, "XDG_CONFIG_HOME=" + config}
-}
-
-// TestDeadContainerIsReplaced adds another container where the one that is
-// there cannot start and something else is asked for.
+// TestDeadContainerIsReplaced adds another container where the one that is there
+// cannot start, and another pull policy is asked for.
 func TestDeadContainerIsReplaced(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
 	shell := func(policy string) kit.Result {
 		return kit.RunKdiag(t, "shell", "-n", namespace, "root", "--image="+absentImage, "--image-pull-policy="+policy, "--", "-c", "echo alive")
 	}
 	kit.ExpectFailure(1, "is not present with pull policy of Never", "--image REF").Verify(t, "an image that is not there", shell("Never"))
+
 	mirrorAbsentImage().Register(t, namespace) // and now it is
 	for range 2 {
 		if got := shell("IfNotPresent"); got != kit.NewResult("alive\n", "", 0) {
@@ -188,53 +156,44 @@ func TestDeadContainerIsReplaced(t *testing.T) {
 		}
 	}
 
-	if made := kit.ListEphemeralContainers(t, namespace, "root"); len(made) != 2 {
-		t.Errorf("containers: %v, want the dead one and the one in its place", made)
-	}
+	// The dead one, and the one in its place.
+	kit.VerifyContainerCount(t, namespace, "root", 2)
 }
 
-// TestReasonIsToldAtOnce says why a container does not start before it gives
-// the kubelet its next try, up to 16 s later.
+// TestReasonIsToldAtOnce says why a container does not start, and only then waits
+// for the kubelet's next attempt, up to 16 s later.
 func TestReasonIsToldAtOnce(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
 	args := []string{"shell", "-n", namespace, "root", "--image=" + absentImage, "--image-pull-policy=Never", "--", "-c", "true"}
 	kit.ExpectFailure(1, "is not present with pull policy of Never", "--image REF").Verify(t, "an image that is not there", kit.RunKdiag(t, args...))
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	again := exec.CommandContext(ctx, kit.BinaryPath(), args...)
-	again.Env = kit.Environment()
-	stderr, err := again.StderrPipe()
-	if err == nil {
-		err = again.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
+	again := kit.StartKdiag(t, args...)
+	again.WaitForOutput("\n")
+	if again.HasEnded() {
+		t.Error("it has ended, want it to wait for the kubelet")
 	}
 
-	first, _ := bufio.NewReader(stderr).ReadString('\n')
-	if err = again.Process.Kill(); err != nil {
-		t.Errorf("it had ended after %q, want it to wait for the kubelet", first)
-	}
-
-	_ = again.Wait()
+	again.Signal(syscall.SIGKILL)
+	again.WaitForEnd()
+	first, _, _ := strings.Cut(again.Stderr.String(), "\n")
 	if !strings.HasPrefix(first, "note: container kdiag-shell-app-") || !strings.Contains(first, "is not present with pull policy of Never") {
 		t.Errorf("the first line is %q, want the reason", first)
 	}
-	if made := kit.ListEphemeralContainers(t, namespace, "root"); len(made) != 1 {
-		t.Errorf("containers: %v, want the one, which the kubelet tries again", made)
-	}
+	// The one there is, which the kubelet tries again.
+	kit.VerifyContainerCount(t, namespace, "root", 1)
 }
 
-// TestSeveralAtOnceMakeOne has several of a user's kdiag, started together, use
-// one container, while a webhook takes its time over each.
+// TestSeveralAtOnceMakeOne starts kdiag several times at once for one user: all
+// use one container, though a webhook takes its time over each.
 func TestSeveralAtOnceMakeOne(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
 	slow := kit.Webhook{Kind: "Validating", Answer: func(*corev1.EphemeralContainer) *admissionv1.AdmissionResponse {
+		// This pause is what the test is about: the others come meanwhile.
 		time.Sleep(500 * time.Millisecond)
 		return nil
 	}}
 	slow.Register(t, namespace)
+
 	var names [4]string
 	var all sync.WaitGroup
 	for i := range names {

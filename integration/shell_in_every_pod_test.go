@@ -1,17 +1,18 @@
 package integration
 
 import (
-	"fmt"
-	"kdiag/integration/kit"
+	"strconv"
 	"strings"
 	"testing"
+
+	"kdiag/integration/kit"
 )
 
-// printTarget prints who the shell thinks it is with, as the target's files and
-// environment tell.
+// printTarget is a script that prints which target the shell is in, by the
+// target's files and environment.
 const printTarget = `cat "${KDIAG_ROOT}/data/hello.txt"; echo "who=${WHO:-$SAMPLE}"; ls "${KDIAG_ROOT}/" | tr '\n' ' '`
 
-// TestShellKinds enters every kind of pod by every rung that takes one in.
+// TestShellKinds enters every kind of pod with every profile that can.
 func TestShellKinds(t *testing.T) {
 	namespace := kit.SharedPods(t)
 	for _, k := range kit.PodKinds {
@@ -29,7 +30,8 @@ func TestShellKinds(t *testing.T) {
 	}
 }
 
-// TestShellEnvironment takes the target's, and its working directory.
+// TestShellEnvironment has the target's environment in the shell, and its working
+// directory.
 func TestShellEnvironment(t *testing.T) {
 	namespace := kit.SharedPods(t)
 	got := kit.RunKdiag(t, "shell", "-n", namespace, "several", "-c", "two", "--", "-c", "echo $WHO $SAMPLE $PATH; pwd")
@@ -48,21 +50,21 @@ func TestShellEnvironment(t *testing.T) {
 	}
 }
 
-// TestShellApplets works with an empty PATH.
+// TestShellApplets finds the shell's own tools with an empty PATH.
 func TestShellApplets(t *testing.T) {
 	namespace := kit.SharedPods(t)
 	got := kit.RunKdiag(t, "shell", "-n", namespace, "deploy/web", "--", "-c", "PATH=; busybox --list | wc -l; echo x | sed s/x/y/ | awk '{print $1}'; ls / | grep app")
-	fields := strings.Fields(got.Stdout)
-	if len(fields) != 3 || fields[1] != "y" || fields[2] != "app" {
+	words := strings.Fields(got.Stdout)
+	if len(words) != 3 || words[1] != "y" || words[2] != "app" {
 		t.Fatalf("shell: %v", got)
 	}
-	var count int
-	if _, err := fmt.Sscan(fields[0], &count); err != nil || count < 250 {
-		t.Errorf("applets: %s, want 250 at least", fields[0])
+
+	if count, err := strconv.Atoi(words[0]); err != nil || count < 250 {
+		t.Errorf("applets: %s, want at least 250", words[0])
 	}
 }
 
-// TestShellAsTarget sees what the application sees.
+// TestShellAsTarget has the application's user, groups and capabilities.
 func TestShellAsTarget(t *testing.T) {
 	namespace := kit.SharedPods(t)
 	for _, profile := range []string{"setns", "baseline"} {
@@ -76,18 +78,20 @@ func TestShellAsTarget(t *testing.T) {
 	}
 }
 
-// TestShellConfined looks at the shell and the manager of every rung: each is
-// under a seccomp filter.
+// TestShellConfined finds a seccomp filter on the shell and the manager of every
+// profile.
 func TestShellConfined(t *testing.T) {
 	namespace := kit.SharedPods(t)
+
 	const filtered = "Seccomp:\t2\n"
 	const script = `for p in /proc/[0-9]*; do
 		case "$(tr '\0' ' ' <$p/cmdline)" in "/kdiag manager"*--profile=$0*) grep ^Seccomp: $p/status;; esac
 	done; grep ^Seccomp: /proc/self/status`
+
 	for _, profile := range []string{"setns", "chroot", "baseline"} {
 		got := kit.RunKdiag(t, "shell", "-n", namespace, "deploy/web", "--profile="+profile, "-q", "--", "-c", script, profile)
 		if got != kit.NewResult(filtered+filtered, "", 0) {
-			t.Errorf("%s: %v\nwant a filter on the manager and on the shell", profile, got)
+			t.Errorf("profile %s: %v\nwant a filter on the manager and on the shell", profile, got)
 		}
 	}
 }

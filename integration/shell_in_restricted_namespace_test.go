@@ -1,20 +1,19 @@
 package integration
 
 import (
-	"kdiag/integration/kit"
 	"slices"
 	"strings"
 	"testing"
 
+	"kdiag/integration/kit"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
-// TestShellLookOnly stays beside the target, as its own user: what needs no
-// rights at all, in a namespace that enforces "restricted".
+// TestShellLookOnly opens a shell beside the target, as the target's user, in a
+// namespace that enforces "restricted". It needs no rights at all.
 func TestShellLookOnly(t *testing.T) {
-	namespace := kit.CreateNamespace(t, "pod-security.kubernetes.io/enforce=restricted")
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "restricted.yaml"))
-	kit.WaitForPods(t, namespace)
+	namespace := kit.CreatePods(t, "restricted.yaml", "pod-security.kubernetes.io/enforce=restricted")
 	for _, pod := range []string{"nonroot", "distroless"} {
 		t.Run(pod, func(t *testing.T) {
 			got := kit.RunKdiag(t, "shell", "-n", namespace, pod, "--", "-c", printTarget+`; echo; pwd; id -u; exit 7`)
@@ -22,14 +21,14 @@ func TestShellLookOnly(t *testing.T) {
 				t.Errorf("shell: %v\nwant the target's files under $KDIAG_ROOT, and not to be root", got)
 			}
 			if !strings.Contains(got.Stderr, "profile restricted") || !strings.Contains(got.Stderr, `violates PodSecurity "restricted:latest"`) {
-				t.Errorf("stderr = %q, want the rung and the cluster's reason", got.Stderr)
+				t.Errorf("stderr = %q, want the profile and the cluster's reason", got.Stderr)
 			}
 		})
 	}
 }
 
-// TestShellLookOnlyRoot stays beside a target that is root's: its processes are
-// seen, its files are not, and the shell says so.
+// TestShellLookOnlyRoot opens a shell beside a target that runs as root: it sees
+// the target's processes but not its files, and says so.
 func TestShellLookOnlyRoot(t *testing.T) {
 	namespace := kit.SharedPods(t)
 	got := kit.RunKdiag(t, "shell", "-n", namespace, "deploy/web", "--profile=restricted", "--", "-c", `id -u; echo "${GOMAXPROCS-unset}"; ls "$KDIAG_ROOT/"; ps`)
@@ -37,16 +36,15 @@ func TestShellLookOnlyRoot(t *testing.T) {
 		t.Errorf("shell: %v\nwant the processes and none of the files", got)
 	}
 	if !strings.Contains(got.Stderr, "profile restricted") || !strings.Contains(got.Stderr, "Permission denied") {
-		t.Errorf("stderr = %q, want the rung and why there are no files", got.Stderr)
+		t.Errorf("stderr = %q, want the profile and why there are no files", got.Stderr)
 	}
 }
 
-// TestShellBaseline is the rung that Pod Security "baseline" leaves.
+// TestShellBaseline takes the profile that Pod Security "baseline" admits.
 func TestShellBaseline(t *testing.T) {
 	namespace := kit.CreateNamespace(t, "pod-security.kubernetes.io/enforce=baseline")
 	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "restricted.yaml"))
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
-	kit.WaitForPods(t, namespace)
+	kit.AddPods(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
 	for _, pod := range []string{"root", "nonroot", "distroless"} {
 		t.Run(pod, func(t *testing.T) {
 			got := kit.RunKdiag(t, "shell", "-n", namespace, pod, "--", "-c", printTarget+`; exit 7`)
@@ -54,14 +52,14 @@ func TestShellBaseline(t *testing.T) {
 				t.Errorf("shell: %v\nwant to be in the target", got)
 			}
 			if !strings.Contains(got.Stderr, "profile baseline") || !strings.Contains(got.Stderr, `violates PodSecurity "baseline:latest"`) {
-				t.Errorf("stderr = %q, want the rung and the cluster's reason", got.Stderr)
+				t.Errorf("stderr = %q, want the profile and the cluster's reason", got.Stderr)
 			}
 		})
 	}
 }
 
-// TestShellBaselineByPolicy takes the next rung where a policy of the cluster's
-// own forbids SYS_PTRACE alone.
+// TestShellBaselineByPolicy takes the next profile where a policy of the cluster
+// forbids SYS_PTRACE alone.
 func TestShellBaselineByPolicy(t *testing.T) {
 	namespace := kit.CreatePolicedPod(t, "no-sys-ptrace", "baseline")
 	got := kit.RunKdiag(t, "shell", "-n", namespace, "root", "--", "-c", printTarget)
@@ -71,14 +69,15 @@ func TestShellBaselineByPolicy(t *testing.T) {
 	}
 }
 
-// TestAutoTakesTheLeast adds SYS_PTRACE and SYS_CHROOT where all is admitted,
-// for a minute, and says nothing; setns is for those who ask for it, and says
-// what it grants.
+// TestAutoTakesTheLeast adds SYS_PTRACE and SYS_CHROOT where everything is
+// admitted, for a minute, and says nothing. The profile setns is for those who ask
+// for it, and says what it grants.
 func TestAutoTakesTheLeast(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
 	shell := func(args ...string) kit.Result {
 		return kit.RunKdiag(t, append([]string{"shell", "-n", namespace, "root"}, append(args, "--", "-c", "true")...)...)
 	}
+
 	if got := shell(); got != (kit.Result{}) {
 		t.Errorf("shell: %v, want no note", got)
 	}
@@ -98,7 +97,8 @@ func TestAutoTakesTheLeast(t *testing.T) {
 
 	containers := kit.ReadPod(t, namespace, "root").Spec.EphemeralContainers
 	want := map[string][]corev1.Capability{
-		"--profile=chroot": {"SYS_CHROOT", "SYS_PTRACE"}, "--profile=setns": {"SYS_CHROOT", "SYS_ADMIN", "SYS_PTRACE"},
+		"--profile=chroot": {"SYS_CHROOT", "SYS_PTRACE"},
+		"--profile=setns":  {"SYS_CHROOT", "SYS_ADMIN", "SYS_PTRACE"},
 	}
 	if len(containers) != len(want) {
 		t.Fatalf("%d containers, want %d", len(containers), len(want))
@@ -121,12 +121,10 @@ func TestAutoTakesTheLeast(t *testing.T) {
 	}
 }
 
-// TestNeedIsTold names the profile that would do, where a target plainly has
-// more than the shell.
+// TestNeedIsTold names the profile that would do where a target has more rights
+// than the shell.
 func TestNeedIsTold(t *testing.T) {
-	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "privileged.yaml"))
-	kit.WaitForPods(t, namespace)
+	namespace := kit.CreatePods(t, "privileged.yaml")
 	got := kit.RunKdiag(t, "shell", "-n", namespace, "privileged", "--", "-c", "true")
 	if got.Code != 0 || !strings.Contains(got.Stderr, "the target has all privileges") || !strings.Contains(got.Stderr, "--profile=setns --keep-capabilities would do") {
 		t.Errorf("shell beside a privileged target: %v, want the profile that would do", got)

@@ -1,12 +1,15 @@
 package integration
 
 import (
-	"kdiag/integration/kit"
-	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"kdiag/integration/kit"
 )
 
+// TestTerminal works in a shell as on any terminal: resizing the window, job
+// control, programs that take the whole screen, completion.
 func TestTerminal(t *testing.T) {
 	namespace := kit.SharedPods(t)
 	x := kit.OpenTerminal(t)
@@ -25,6 +28,7 @@ func TestTerminal(t *testing.T) {
 	x.PressKeys("C-c")
 	x.TypeLine("echo still $((40+2))")
 	x.WaitForText("still 42")
+
 	x.StartJob("cat")
 	x.PressKeys("C-z")
 	x.WaitForText("Stopped")
@@ -43,12 +47,16 @@ func TestTerminal(t *testing.T) {
 	x.TypeLine("clear; vi /etc/passwd")
 	x.WaitForText("nonroot:x:65532")
 	x.PressKeys(":", "q", "Enter")
+
 	x.TypeLine("clear; seq 1000 | less")
 	x.WaitForText("20\n")
 	x.PressKeys("q")
+
 	x.TypeLine("clear; top")
 	x.WaitForText("Load average")
 	x.PressKeys("q")
+
+	// Tab completes the name of a directory.
 	x.TypeLine("clear; ls /home/nonr\t")
 	x.TypeLine("echo done $((40+4))")
 	x.WaitForText("done 44")
@@ -59,30 +67,32 @@ func TestTerminal(t *testing.T) {
 	x.WaitForText("code 5")
 }
 
-// TestTerminalRestored compares the terminal's settings after every kind of
-// end with those before.
+// TestTerminalRestored has the terminal's settings as before, however the shell
+// ends.
 func TestTerminalRestored(t *testing.T) {
 	namespace := kit.SharedPods(t)
-	for name, end := range map[string]func(x *kit.Terminal, pid int, p *kit.Proxy){
-		"exit":                func(x *kit.Terminal, _ int, _ *kit.Proxy) { x.TypeLine("exit 1") },
-		"API server gone":     func(_ *kit.Terminal, _ int, p *kit.Proxy) { p.Cut() },
-		"SIGTERM":             func(x *kit.Terminal, pid int, _ *kit.Proxy) { kit.SendSignal(x.T, pid, "TERM") },
-		"the container's end": func(x *kit.Terminal, _ int, _ *kit.Proxy) { x.TypeLine("kill -9 $(pgrep -f 'kdiag manager')") },
+	before := kit.HomePath("before")
+	for name, end := range map[string]func(*kit.Terminal, *kit.Proxy){
+		"exit":                func(x *kit.Terminal, _ *kit.Proxy) { x.TypeLine("exit 1") },
+		"API server gone":     func(_ *kit.Terminal, p *kit.Proxy) { p.Cut() },
+		"SIGTERM":             func(x *kit.Terminal, _ *kit.Proxy) { x.SignalChild(syscall.SIGTERM) },
+		"the container's end": func(x *kit.Terminal, _ *kit.Proxy) { x.TypeLine("kill -9 $(pgrep -f 'kdiag manager')") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, through := kit.StartProxy(t)
 			x := kit.OpenTerminal(t)
-			x.TypeLine("stty -g > " + filepath.Join(kit.HomeDir(), "before") + "; clear")
+			x.TypeLine("stty -g > " + before + "; clear")
 			x.OpenShell("readonly/app:", append([]string{"readonly", "-n", namespace}, through...)...)
-			end(x, x.FindChild(), p)
+
+			end(x, p)
 			x.WaitForPrompt()
-			x.TypeLine("test $? != 0 && stty -g | cmp - " + filepath.Join(kit.HomeDir(), "before") + " && echo same $((50+2))")
+			x.TypeLine("test $? != 0 && stty -g | cmp - " + before + " && echo same $((50+2))")
 			x.WaitForText("same 52")
 		})
 	}
 }
 
-// TestTerminalApart has a script's stderr go elsewhere, with all else on the
+// TestTerminalApart sends a script's stderr elsewhere, with everything else on the
 // terminal.
 func TestTerminalApart(t *testing.T) {
 	namespace := kit.SharedPods(t)
@@ -98,15 +108,14 @@ func TestTerminalApart(t *testing.T) {
 // job under nohup.
 func TestTerminalClosed(t *testing.T) {
 	for name, end := range map[string]func(x *kit.Terminal){
-		"window closed": func(x *kit.Terminal) { x.Close() },
-		"killed":        func(x *kit.Terminal) { kit.SendSignal(x.T, x.FindChild(), "KILL") },
+		"window closed": (*kit.Terminal).Close,
+		"killed":        func(x *kit.Terminal) { x.SignalChild(syscall.SIGKILL) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			namespace := kit.CreateNamespace(t)
-			kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
-			kit.WaitForPods(t, namespace)
+			namespace := kit.CreateRootPod(t)
 			x := kit.OpenTerminal(t)
 			x.OpenShell("root/app:", "root", "-n", namespace)
+
 			x.TypeLine("sleep 1001 &")
 			x.TypeLine("nohup sleep 1002 >/dev/null 2>&1 &")
 			x.StartJob("sleep 1003")
@@ -133,8 +142,8 @@ func TestTerminalClosed(t *testing.T) {
 	}
 }
 
-// dropKnownProcesses are the lines of "ps -o" that are neither the application, the
-// manager nor the ps itself.
+// dropKnownProcesses returns the lines of "ps -o" that are neither the application,
+// the manager nor the ps itself.
 func dropKnownProcesses(ps string) string {
 	var left strings.Builder
 	for line := range strings.Lines(ps) {
@@ -150,15 +159,12 @@ func dropKnownProcesses(ps string) string {
 	return left.String()
 }
 
-// TestProgress shows what the kubelet is doing, and takes it away again.
+// TestProgress shows what the kubelet is doing, and wipes that away in the end.
 func TestProgress(t *testing.T) {
-	kit.RequireOwnCluster(t, "a registry that does not answer is at hand")
-
-	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
-	kit.WaitForPods(t, namespace)
+	kit.RequireOwnCluster(t, "a registry that does not answer")
+	namespace := kit.CreateRootPod(t)
 	x := kit.OpenTerminal(t)
-	x.TypeLine("clear; " + kit.BinaryPath() + " shell root -n " + namespace + " --image=10.199.0.1:" + kit.StartDeafServer(t, ":0") + "/deaf:1")
+	x.TypeLine("clear; " + kit.BinaryPath() + " shell root -n " + namespace + " --image=" + kit.DeafImage(t))
 	x.WaitForText("Pulling image")
 	x.PressKeys("C-c")
 	x.WaitForPrompt()

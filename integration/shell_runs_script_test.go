@@ -1,13 +1,16 @@
 package integration
 
 import (
-	"kdiag/integration/kit"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"kdiag/integration/kit"
 )
 
+// TestShellExitCodeAndStreams keeps stdout and stderr apart, reads stdin, and exits
+// with the code of the script.
 func TestShellExitCodeAndStreams(t *testing.T) {
 	namespace := kit.SharedPods(t)
 	got := kit.RunKdiag(t, "shell", "-n", namespace, "deploy/web", "--", "-c", "echo o; echo e >&2; exit 7")
@@ -20,6 +23,7 @@ func TestShellExitCodeAndStreams(t *testing.T) {
 		t.Errorf("shell killed by SIGTERM: %v\nwant code 143", got)
 	}
 
+	// Any order of flags and command will do.
 	got = kit.RunKdiagWith(t, "one\ntwo\n", nil, "-n", namespace, "shell", "svc/web", "--", "-c", "wc -l")
 	if got.Code != 0 || strings.TrimSpace(got.Stdout) != "2" {
 		t.Errorf("shell with stdin: %v\nwant 2 lines", got)
@@ -39,13 +43,14 @@ func TestShellBytes(t *testing.T) {
 	for i := range 1 << 20 {
 		all.WriteByte(byte(i * 7 >> 3))
 	}
+
 	got := kit.RunKdiagWith(t, all.String(), nil, "shell", "-n", namespace, "deploy/web", "--", "-c", "cat")
 	if got.Code != 0 || got.Stdout != all.String() {
 		t.Errorf("cat of %d bytes: code %d, %d bytes back, the same: %v", all.Len(), got.Code, len(got.Stdout), got.Stdout == all.String())
 	}
 }
 
-// TestPlugin is one file in an empty directory, as kubectl finds it.
+// TestPlugin has kubectl find the binary, as one file in an empty directory.
 func TestPlugin(t *testing.T) {
 	namespace := kit.SharedPods(t)
 	dir := t.TempDir()
@@ -57,7 +62,8 @@ func TestPlugin(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	got := kit.RunCommand(t, "", kit.Environment("PATH="+dir+":"+os.Getenv("PATH")), "kubectl", "kdiag", "shell", "deploy/web", "-n", namespace, "--", "-c", "echo from the plugin; exit 9")
+	env := kit.Environment("PATH=" + dir + ":" + os.Getenv("PATH"))
+	got := kit.RunCommand(t, "", env, "kubectl", "kdiag", "shell", "deploy/web", "-n", namespace, "--", "-c", "echo from the plugin; exit 9")
 	if got.Stdout != "from the plugin\n" || got.Code == 0 {
 		t.Errorf("kubectl kdiag: %v", got)
 	}

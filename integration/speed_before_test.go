@@ -4,16 +4,18 @@ package integration
 
 import (
 	"fmt"
-	"kdiag/integration/kit"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"kdiag/integration/kit"
 )
 
-// TestSpeedBefore times an earlier build of kdiag, KDIAG_BEFORE with the image
-// KDIAG_BEFORE_IMAGE in the node, beside this one and kubectl, by turns.
+// TestSpeedBefore prints medians of an earlier build of kdiag, of this one and of
+// kubectl. KDIAG_BEFORE is the earlier binary, KDIAG_BEFORE_IMAGE its image on the
+// node.
 func TestSpeedBefore(t *testing.T) {
 	before, image := os.Getenv("KDIAG_BEFORE"), os.Getenv("KDIAG_BEFORE_IMAGE")
 	if before == "" || image == "" {
@@ -49,7 +51,7 @@ func TestSpeedBefore(t *testing.T) {
 	printWays("warm: a command in a container that is there, or has been there", ways)
 }
 
-// way is one of several ways to a shell.
+// way carries one of several ways to a shell, and its times.
 type way struct {
 	label, name string
 	// args come before the pod, after behind it.
@@ -57,13 +59,16 @@ type way struct {
 	times       []time.Duration
 }
 
+// line returns the arguments that lead into a pod.
 func (w *way) line(namespace, pod string) []string {
 	return slices.Concat(w.args, []string{"-n", namespace, pod}, w.after)
 }
 
+// namePod names the pod for a run of a way.
 func namePod(way, run int) string { return fmt.Sprintf("way-%d-%d", way, run) }
 
-// timeCold has each way make a container in pods of its own, by turns.
+// timeCold times each way in pods of its own, where it needs a new container, by
+// turns.
 func timeCold(t *testing.T, namespace string, ways []*way) {
 	t.Helper()
 	for i := range speedRuns {
@@ -73,15 +78,14 @@ func timeCold(t *testing.T, namespace string, ways []*way) {
 			fmt.Fprintf(&manifests, "---\n{apiVersion: v1, kind: Pod, metadata: {name: %s}, spec: {terminationGracePeriodSeconds: 1, containers: [{name: app, image: 'localhost/kdiag-sample:full', imagePullPolicy: Never}]}}\n", namePod(n, i))
 		}
 
-		kit.ApplyManifest(t, namespace, manifests.String())
-		kit.WaitForPods(t, namespace)
+		kit.AddPods(t, namespace, manifests.String())
 
 		// Each begins in turn: the first finds the kubelet still busy with the pods.
 		for turn := range ways {
 			n := (turn + i) % len(ways)
 			w := ways[n]
 			w.times = append(w.times, timeOnTerminal(t, w.name, w.line(namespace, namePod(n, i))...))
-			kit.WaitUntil(t, "the kubelet's word on "+namePod(n, i), func() bool {
+			kit.WaitUntil(t, "the kubelet's status of "+namePod(n, i), func() bool {
 				return kit.RunKubectl(t, "get", "pod", "-n", namespace, namePod(n, i), "-o",
 					"jsonpath={.status.ephemeralContainerStatuses[*].state.*.startedAt}") != ""
 			})
@@ -89,6 +93,7 @@ func timeCold(t *testing.T, namespace string, ways []*way) {
 	}
 }
 
+// printWays prints the median of each way.
 func printWays(what string, ways []*way) {
 	fmt.Println(what)
 	for _, w := range ways {

@@ -4,28 +4,29 @@ package integration
 
 import (
 	"fmt"
-	"kdiag/integration/kit"
 	"net"
 	"os"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"kdiag/integration/kit"
 )
 
-// TestSpeedRedir prints what a new connection through a redirect takes, in
-// round trips between the laptop and the API server.
+// TestSpeedRedir prints how long a new connection through a redirect takes, in round
+// trips between the laptop and the API server.
 func TestSpeedRedir(t *testing.T) {
 	namespace, app, _ := kit.CreateRedirPods(t)
 	tox := kit.StartToxiproxy(t)
-	here := kit.StartLocalServer(t, kit.EchoBack)
-	near := kit.StartLocalServer(t, kit.EchoBack)
+	here := kit.StartLocalServer(t, kit.EchoBytes)
+	near := kit.StartLocalServer(t, kit.EchoBytes)
 	trip := measureRoundTrip(t, tox.Delay(t, "echo", near.Addr().String()))
 
 	to := kit.ReadServerURL(t)
 	api := tox.Delay(t, "api", to.Host)
 	began := time.Now()
-	r := kit.StartRedirects(t, 1, "-n", namespace, "app", "7000:"+here.Port, "-q", "--server=https://"+api, "--tls-server-name="+to.Hostname())
+	redir := kit.StartRedirects(t, 1, "-n", namespace, "app", "7000:"+here.Port, "-q", "--server=https://"+api, "--tls-server-name="+to.Hostname())
 	fmt.Printf("redir starts in %s with the pod's container to be created, at a round trip of %s\n", time.Since(began).Round(time.Millisecond), trip.Round(100*time.Microsecond))
 
 	for _, many := range []int{1, 10, 25, 50} {
@@ -39,12 +40,12 @@ func TestSpeedRedir(t *testing.T) {
 	}
 
 	fmt.Printf("the manager's anonymous memory: %d KiB\n", kit.ReadAnonymousMemory(t, kit.FindNetManager(t, namespace)))
-	r.Interrupt()
+	redir.Interrupt()
 	_ = os.Stdout.Sync()
 }
 
-// timeCallers has some callers make connections, each one after the other, and
-// returns how long each took: to be there, and a byte to go there and back.
+// timeCallers has some callers make connections, one after the other each, and
+// returns how long each connection took to open and to carry a byte there and back.
 func timeCallers(t *testing.T, address string, many, each int) []time.Duration {
 	t.Helper()
 	var mu sync.Mutex
@@ -54,16 +55,7 @@ func timeCallers(t *testing.T, address string, many, each int) []time.Duration {
 		all.Go(func() {
 			err := kit.NodeNetwork.Do(func() error {
 				for range each {
-					began := time.Now()
-					conn, err := net.Dial("tcp", address)
-					if err != nil {
-						return err
-					}
-
-					tcp, _ := conn.(*net.TCPConn)
-					err = kit.ExchangeText(tcp, "x")
-					took := time.Since(began)
-					_ = conn.Close()
+					took, err := timeConnection(address)
 					if err != nil {
 						return err
 					}
@@ -85,7 +77,21 @@ func timeCallers(t *testing.T, address string, many, each int) []time.Duration {
 	return times
 }
 
-// measureRoundTrip is the median time of a byte there and back.
+// timeConnection returns how long a connection takes to open and to carry a byte
+// there and back.
+func timeConnection(address string) (time.Duration, error) {
+	began := time.Now()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+
+	err = kit.ExchangeText(conn.(*net.TCPConn), "x")
+	return time.Since(began), err
+}
+
+// measureRoundTrip returns the median time that a byte takes there and back.
 func measureRoundTrip(t *testing.T, address string) time.Duration {
 	t.Helper()
 	dialled, err := net.Dial("tcp", address)

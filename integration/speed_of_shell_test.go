@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"kdiag/integration/kit"
 	"net/http"
 	"os/exec"
 	"slices"
@@ -15,15 +14,18 @@ import (
 	"testing"
 	"time"
 
+	"kdiag/integration/kit"
+
 	"github.com/creack/pty"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
+// speedRuns is how often each command is timed.
 const speedRuns = 10
 
-// TestSpeed prints medians side by side; "make bench" runs it, the suite does
-// not: a busy machine is no fault.
+// TestSpeed prints medians of kdiag and kubectl side by side. Only "make bench" runs
+// it: a slow machine must fail no test.
 func TestSpeed(t *testing.T) {
 	namespace := kit.CreateNamespace(t)
 	to := kit.ReadServerURL(t)
@@ -49,11 +51,11 @@ func TestSpeed(t *testing.T) {
 		kdiag("kdiag version", "version"), kubectl("kubectl version --client", "version", "--client"))
 }
 
-// manyEvents is what a busy namespace keeps: an hour's, by the API server's
-// default.
+// manyEvents is how many events a busy namespace keeps: those of an hour, by the
+// API server's default.
 const manyEvents = 5000
 
-// createEvents has a namespace keep so many events of pods that are none.
+// createEvents creates events of pods that do not exist.
 func createEvents(t *testing.T, namespace string, many int) {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", kit.KubeconfigPath())
@@ -99,7 +101,7 @@ func createEvents(t *testing.T, namespace string, many int) {
 	all.Wait()
 }
 
-// timedCommand is a program to be timed.
+// timedCommand names a command to be timed.
 type timedCommand struct {
 	label, name string
 	args        []string
@@ -116,8 +118,8 @@ func compareCommands(t *testing.T, what string, ours, theirs timedCommand) {
 	printComparison(what, mine, others)
 }
 
-// compareCold has a container made for each shell, in pods of their own. It returns
-// those of kdiag's side.
+// compareCold times shells that each need a new container, in pods of their own. It
+// returns the pods in which kdiag has its containers.
 func compareCold(t *testing.T, namespace, what string, connection []string) (mine []string) {
 	t.Helper()
 	var manifests strings.Builder
@@ -130,10 +132,10 @@ func compareCold(t *testing.T, namespace, what string, connection []string) (min
 		}
 	}
 
-	kit.ApplyManifest(t, namespace, manifests.String())
-	kit.WaitForPods(t, namespace)
-	// What one leaves the kubelet to do must not slow the other.
-	settled := func(pod, state string) {
+	kit.AddPods(t, namespace, manifests.String())
+
+	// What one leaves the kubelet to do must not slow the other down.
+	waitForKubelet := func(pod, state string) {
 		kit.WaitUntil(t, "the kubelet's word that the container of "+pod+" is "+state, func() bool {
 			return kit.RunKubectl(t, "get", "pod", "-n", namespace, pod, "-o",
 				"jsonpath={.status.ephemeralContainerStatuses[*].state."+state+".startedAt}") != ""
@@ -143,32 +145,35 @@ func compareCold(t *testing.T, namespace, what string, connection []string) (min
 	shell, debug := timedSide{name: "kdiag shell"}, timedSide{name: "kubectl debug -it"}
 	for i := range speedRuns {
 		shell.times = append(shell.times, timeOnTerminal(t, kit.BinaryPath(), slices.Concat(connection, []string{"shell", "-n", namespace, mine[i]})...))
-		settled(mine[i], "running")
+		waitForKubelet(mine[i], "running")
 		debug.times = append(debug.times, timeOnTerminal(t, "kubectl", slices.Concat(connection, []string{"debug", "-it", "-n", namespace, others[i],
 			"--image=localhost/kdiag-sample:debug", "--image-pull-policy=Never", "--target=app", "--profile=sysadmin", "--", "sh"})...))
-		settled(others[i], "terminated")
+		waitForKubelet(others[i], "terminated")
 	}
 
 	printComparison(what, shell, debug)
 	return mine
 }
 
-// timedSide is one of two programs that are compared.
+// timedSide carries the times of one of two programs that are compared.
 type timedSide struct {
 	name  string
 	times []time.Duration
 }
 
+// median returns the median of the times.
 func (s timedSide) median() time.Duration {
 	slices.Sort(s.times)
 	return s.times[len(s.times)/2].Round(time.Millisecond)
 }
 
+// printComparison prints the medians of two programs, and their ratio.
 func printComparison(what string, ours, theirs timedSide) {
 	fmt.Printf("%s\n  %-26s %v\n  %-26s %v\n  ratio %.2f (medians of %d, by turns)\n", what,
 		ours.name, ours.median(), theirs.name, theirs.median(), float64(ours.median())/float64(theirs.median()), speedRuns)
 }
 
+// timeCommand returns how long a command takes, which must succeed.
 func timeCommand(t *testing.T, name string, args ...string) time.Duration {
 	t.Helper()
 	start := time.Now()
@@ -178,8 +183,8 @@ func timeCommand(t *testing.T, name string, args ...string) time.Duration {
 	return time.Since(start)
 }
 
-// timeOnTerminal runs a shell on a terminal of its own and asks it for a sum. It
-// is the time until the answer is on the screen.
+// timeOnTerminal runs a shell on a terminal of its own, asks it for a sum, and
+// returns how long it takes until the answer is on the screen.
 func timeOnTerminal(t *testing.T, name string, args ...string) time.Duration {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)

@@ -1,16 +1,17 @@
 package integration
 
 import (
-	"kdiag/integration/kit"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"kdiag/integration/kit"
 )
 
-// TestUserNamespaceIsReal looks for the user namespaces that the other tests of
-// this file rely on: a runtime may ignore "hostUsers: false" without a word.
-// Kdiag's container must be in the pod's own, where root is nobody outside.
+// TestUserNamespaceIsReal finds the user namespaces that TestUserNamespace relies
+// on: a runtime may ignore "hostUsers: false" without a word. Kdiag's container must
+// be in the pod's own, whose root is nobody outside.
 func TestUserNamespaceIsReal(t *testing.T) {
 	namespace := kit.SharedPods(t)
 	podOf := map[string]string{} // by the first of its user ids on the node
@@ -41,8 +42,8 @@ func TestUserNamespaceIsReal(t *testing.T) {
 	}
 }
 
-// TestUserNamespace runs tests of shell, ps and redir on pods with a user
-// namespace each.
+// TestUserNamespace runs tests of shell, ps and redir on pods that have a user
+// namespace each: the kit adds it by the name of the test.
 func TestUserNamespace(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -2,17 +2,16 @@ package integration
 
 import (
 	"encoding/json"
-	"kdiag/integration/kit"
 	"slices"
 	"strings"
 	"testing"
+
+	"kdiag/integration/kit"
 )
 
-// TestVersionCluster asks the cluster, and finds this user's managers.
+// TestVersionCluster prints the versions of the cluster and of the user's managers.
 func TestVersionCluster(t *testing.T) {
-	namespace := kit.CreateNamespace(t)
-	kit.ApplyManifest(t, namespace, kit.ReadManifest(t, "rootpod.yaml"))
-	kit.WaitForPods(t, namespace)
+	namespace := kit.CreateRootPod(t)
 	if got := kit.RunKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "true"); got.Code != 0 {
 		t.Fatalf("shell: %v", got)
 	}
@@ -32,7 +31,7 @@ func TestVersionCluster(t *testing.T) {
 		t.Errorf("cluster = %+v, want the server and its version", info.Cluster)
 	}
 
-	name := kit.RunKubectl(t, "get", "pod", "-n", namespace, "root", "-o", "jsonpath={.spec.ephemeralContainers[*].name}")
+	name := kit.ReadPodField(t, namespace, "root", "{.spec.ephemeralContainers[*].name}")
 	if want := []manager{{name, "shell", "app", "chroot", info.Client.Version}}; !slices.Equal(info.Managers, want) {
 		t.Errorf("managers = %+v, want %+v", info.Managers, want)
 	}
@@ -43,7 +42,7 @@ func TestVersionCluster(t *testing.T) {
 	}
 
 	// Another user has none there.
-	got = kit.RunKdiagWith(t, "", []string{"HOME=" + t.TempDir(), "XDG_CONFIG_HOME=" + t.TempDir()}, "version", "-n", namespace, "root")
+	got = kit.RunKdiagWith(t, "", kit.CreateUser(t), "version", "-n", namespace, "root")
 	if got.Code != 0 || strings.Contains(got.Stdout, "manager") {
 		t.Errorf("another user's version: %v, want no manager", got)
 	}

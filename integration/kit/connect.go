@@ -3,39 +3,43 @@ package kit
 import (
 	"errors"
 	"io"
-	"kdiag/kube"
 	"strings"
 	"testing"
 	"time"
 
+	"kdiag/kube"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
-// ConnectCluster is kube.Connect as an administrator, but for what change says.
+// ConnectCluster connects package kube to the cluster as its admin, with what
+// change makes of the options.
 func ConnectCluster(t *testing.T, namespace string, change func(*kube.Options)) *kube.Cluster {
 	t.Helper()
 	options := kube.Options{Kubeconfig: KubeconfigPath(), Namespace: namespace}
 	if change != nil {
 		change(&options)
 	}
-	c, err := kube.Connect(options, io.Discard)
+
+	cluster, err := kube.Connect(options, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return cluster
 }
 
-// FindPod is a pod as it is now.
-func FindPod(t *testing.T, c *kube.Cluster, name string) *corev1.Pod {
+// FindPod finds a pod as package kube does.
+func FindPod(t *testing.T, cluster *kube.Cluster, name string) *corev1.Pod {
 	t.Helper()
-	pod, err := c.FindPod(t.Context(), kube.Selection{Kind: "pods", Name: name})
+	pod, err := cluster.FindPod(t.Context(), kube.Selection{Kind: "pods", Name: name})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return pod
 }
 
-// VerifyError wants words in an error and in its hint.
+// VerifyError fails the test unless an error of package kube has these words in
+// it and in its hint.
 func VerifyError(t *testing.T, what string, err error, words, hint string) {
 	t.Helper()
 	var failed *kube.Error
@@ -44,11 +48,11 @@ func VerifyError(t *testing.T, what string, err error, words, hint string) {
 	}
 }
 
-// testerKey is a public key, as a net manager wants one of its user: the base
-// point of ed25519, whose private half is of no use to the tests.
+// testerKey encodes a public key, as a net manager wants one of its user: the
+// base point of ed25519, whose private half is of no use to the tests.
 const testerKey = "WGZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY"
 
-// NewNetRequest is a request for a net container.
+// NewNetRequest returns a request for a net container in a pod.
 func NewNetRequest(pod *corev1.Pod) kube.NetRequest {
 	return kube.NetRequest{
 		Pod: pod, Image: ImageUnderTest(), PullPolicy: corev1.PullIfNotPresent,

@@ -6,11 +6,17 @@ import (
 	"testing"
 )
 
-// DoctorCheck is one of "doctor -o json".
+// DoctorCheck carries a check as "doctor -o json" prints it.
 type DoctorCheck struct{ Name, Status, Detail, Hint string }
 
-// RunDoctor runs it, and returns the checks by name.
-func RunDoctor(t *testing.T, args ...string) (map[string]DoctorCheck, Result) {
+// DoctorReport carries the checks of "doctor -o json", by name, and how it ended.
+type DoctorReport struct {
+	Result
+	Checks map[string]DoctorCheck
+}
+
+// RunDoctor runs "doctor -o json" and decodes what it prints.
+func RunDoctor(t *testing.T, args ...string) DoctorReport {
 	t.Helper()
 	got := RunKdiag(t, append([]string{"doctor", "-o", "json"}, args...)...)
 	var document struct{ Checks []DoctorCheck }
@@ -18,28 +24,20 @@ func RunDoctor(t *testing.T, args ...string) (map[string]DoctorCheck, Result) {
 		t.Fatalf("doctor %q: %v: %v", args, err, got)
 	}
 
-	checks := map[string]DoctorCheck{}
-	for _, c := range document.Checks {
-		checks[c.Name] = c
+	report := DoctorReport{got, map[string]DoctorCheck{}}
+	for _, check := range document.Checks {
+		report.Checks[check.Name] = check
 	}
 
-	return checks, got
+	return report
 }
 
-// ExpectedCheck is what a check is to say.
-type ExpectedCheck struct{ name, status, detail, hint string }
-
-// Verify reports a check that came out otherwise.
-func (w ExpectedCheck) Verify(t *testing.T, checks map[string]DoctorCheck, all Result) {
+// Verify fails the test unless a check has this status, these words in its detail
+// and these in its hint.
+func (r DoctorReport) Verify(t *testing.T, name, status, detail, hint string) {
 	t.Helper()
-	got := checks[w.name]
-	if got.Status != w.status || !strings.Contains(got.Detail, w.detail) || !strings.Contains(got.Hint, w.hint) {
-		t.Errorf("%s = %+v, want %s with %q and a hint with %q\nall: %v", w.name, got, w.status, w.detail, w.hint, all)
+	got := r.Checks[name]
+	if got.Status != status || !strings.Contains(got.Detail, detail) || !strings.Contains(got.Hint, hint) {
+		t.Errorf("%s = %+v, want %s with %q and a hint with %q\nall: %v", name, got, status, detail, hint, r)
 	}
-}
-
-// ExpectCheck returns the outcome of a check of doctor's: its status, and words
-// that its detail and its hint contain.
-func ExpectCheck(name, status, detail, hint string) ExpectedCheck {
-	return ExpectedCheck{name, status, detail, hint}
 }

@@ -6,19 +6,22 @@ import (
 	"unicode/utf8"
 )
 
-// Failure is what a run that fails says: the exit code, and words that stand
+// Failure describes what a command that fails must say: its exit code, and words
 // in its lines.
 type Failure struct {
-	code  int
 	Words string // on the line "kdiag: …"
 	Hint  string // on a line "hint: …"
+	code  int
 }
 
-// Verify reports a run that did not fail so.
+// ExpectFailure returns the failure with this exit code, these words in its error
+// and these in its hint.
+func ExpectFailure(code int, words, hint string) Failure { return Failure{words, hint, code} }
+
+// Verify fails the test unless a command failed so.
 func (f Failure) Verify(t *testing.T, what string, got Result) {
 	t.Helper()
-	line, hints := "", ""
-	lines := 0
+	line, hints, lines := "", "", 0
 	for text := range strings.Lines(got.Stderr) {
 		if strings.HasPrefix(text, "kdiag: ") {
 			line, lines = text, lines+1
@@ -33,11 +36,12 @@ func (f Failure) Verify(t *testing.T, what string, got Result) {
 	}
 }
 
-// ExpectFailure returns the failure with this exit code, these words in its
-// error and these in its hint.
-func ExpectFailure(code int, words, hint string) Failure { return Failure{code, words, hint} }
+// Escapes clears a terminal's screen and sets its title; the last two do it with
+// one character of C1, and turn the direction of writing.
+const Escapes = "\x1b[2J\x1b]0;x\x07\u009b2J\u202e"
 
-// VerifyPrintable fails for anything that a terminal would not just show.
+// VerifyPrintable fails the test for anything that a terminal would not just
+// show.
 func VerifyPrintable(t *testing.T, where, text string) {
 	t.Helper()
 	if !utf8.ValidString(text) {
@@ -49,7 +53,3 @@ func VerifyPrintable(t *testing.T, where, text string) {
 		}
 	}
 }
-
-// Escapes clear a terminal's screen and set its title; the last two do it with
-// one character of C1, and turn the direction of writing.
-const Escapes = "\x1b[2J\x1b]0;x\x07\u009b2J\u202e"

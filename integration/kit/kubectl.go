@@ -3,15 +3,16 @@ package kit
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// RunKubectl prepares and looks at the cluster; it must succeed.
-func RunKubectl(t *testing.T, args ...string) string {
+// RunKubectl runs kubectl as the cluster's admin and returns what it prints. It
+// must succeed.
+func RunKubectl(t testing.TB, args ...string) string {
 	t.Helper()
 	out, err := TryKubectl(t.Context(), "", args...)
 	if err != nil {
@@ -32,6 +33,7 @@ func TryKubectl(ctx context.Context, stdin string, args ...string) (string, erro
 	return string(out), nil
 }
 
+// ApplyManifest applies a manifest to a namespace.
 func ApplyManifest(t *testing.T, namespace, manifest string) {
 	t.Helper()
 	if _, err := TryKubectl(t.Context(), manifest, "apply", "-n", namespace, "-f", "-"); err != nil {
@@ -39,18 +41,21 @@ func ApplyManifest(t *testing.T, namespace, manifest string) {
 	}
 }
 
-// ApplyClusterWide applies what is in no namespace; it goes with the test.
-func ApplyClusterWide(t *testing.T, text string) {
+// ApplyClusterWide applies a manifest of things that are in no namespace. They
+// are deleted at the end of the test.
+func ApplyClusterWide(t *testing.T, manifest string) {
 	t.Helper()
-	ApplyManifest(t, "default", text)
-	// The test's own context is done by then.
+	ApplyManifest(t, "default", manifest)
+
+	// The test's own context is done by the time of the clean-up.
 	ctx := context.WithoutCancel(t.Context())
-	t.Cleanup(func() { _, _ = TryKubectl(ctx, text, "delete", "--ignore-not-found", "-f", "-") })
+	t.Cleanup(func() { _, _ = TryKubectl(ctx, manifest, "delete", "--ignore-not-found", "-f", "-") })
 }
 
+// ReadManifest reads a file of testdata/manifests.
 func ReadManifest(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(current.root, "testdata", "manifests", name))
+	text, err := os.ReadFile(RootPath("testdata/manifests/" + name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,4 +63,14 @@ func ReadManifest(t *testing.T, name string) string {
 		return addUserNamespaces(string(text))
 	}
 	return string(text)
+}
+
+// ReadServerURL returns the address of the API server.
+func ReadServerURL(t *testing.T) *url.URL {
+	t.Helper()
+	address, err := url.Parse(RunKubectl(t, "config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
 }

@@ -8,13 +8,14 @@ import (
 	"testing"
 )
 
-// CreateNamespace makes a namespace with labels as "key=value"; it goes with the
-// run.
+// CreateNamespace creates a namespace with labels as "key=value", and returns its
+// name. It is deleted at the end of the run.
 func CreateNamespace(t *testing.T, labels ...string) string {
 	t.Helper()
 	var random [4]byte
 	_, _ = rand.Read(random[:])
 	name := "kdiag-test-" + hex.EncodeToString(random[:])
+
 	RunKubectl(t, "create", "namespace", name)
 	current.mu.Lock()
 	current.namespaces = append(current.namespaces, name)
@@ -23,6 +24,7 @@ func CreateNamespace(t *testing.T, labels ...string) string {
 		RunKubectl(t, append([]string{"label", "namespace", name}, labels...)...)
 	}
 
+	// Until it is there no pod is admitted.
 	WaitUntil(t, "the default service account of "+name, func() bool {
 		_, err := TryKubectl(t.Context(), "", "get", "serviceaccount", "-n", name, "default")
 		return err == nil
@@ -30,69 +32,73 @@ func CreateNamespace(t *testing.T, labels ...string) string {
 	return name
 }
 
-// CreateRootPod is a namespace with the pod "root".
-func CreateRootPod(t *testing.T) (namespace string) {
+// CreatePods creates a namespace with the pods of a file of testdata/manifests,
+// waits until they run, and returns its name.
+func CreatePods(t *testing.T, file string, labels ...string) (namespace string) {
 	t.Helper()
-	namespace = CreateNamespace(t)
-	ApplyManifest(t, namespace, ReadManifest(t, "rootpod.yaml"))
-	WaitForPods(t, namespace)
+	namespace = CreateNamespace(t, labels...)
+	AddPods(t, namespace, ReadManifest(t, file))
 	return namespace
 }
 
-// CreateHostilePod is the namespace of a running pod of hostile.yaml.
-func CreateHostilePod(t *testing.T) (namespace string) {
+// CreateRootPod creates a namespace with the pod "root", whose application runs
+// as root, waits until it runs, and returns its name.
+func CreateRootPod(t *testing.T, labels ...string) (namespace string) {
 	t.Helper()
-	namespace = CreateNamespace(t)
-	ApplyManifest(t, namespace, ReadManifest(t, "hostile.yaml"))
-	WaitForPods(t, namespace)
-	return namespace
+	return CreatePods(t, "rootpod.yaml", labels...)
 }
 
-// CreatePolicedPod is a namespace with the pod "root" and a policy of testdata/manifests
-// that leaves shells a rung, which holds: the API server learns of it some
-// seconds late. That is found out by dry run, for a container that came before
-// the policy would stay.
-func CreatePolicedPod(t *testing.T, policy, rung string) (namespace string) {
+// CreatePolicedPod creates a namespace with the pod "root", and a policy of
+// testdata/manifests that allows shells no better profile than the one given. It
+// waits until the policy holds, for the API server learns of it some seconds
+// late. A dry run tells: a container that came before the policy would stay.
+func CreatePolicedPod(t *testing.T, policy, profile string) (namespace string) {
 	t.Helper()
 	namespace = CreateNamespace(t, "kdiag-test="+policy)
 	// A policy is in no namespace: another run on the same cluster has its own.
 	ApplyClusterWide(t, strings.ReplaceAll(ReadManifest(t, policy+".yaml"), "kdiag-test-"+policy, namespace))
-	ApplyManifest(t, namespace, ReadManifest(t, "rootpod.yaml"))
-	WaitForPods(t, namespace)
+	AddPods(t, namespace, ReadManifest(t, "rootpod.yaml"))
+
 	WaitUntil(t, "the policy to hold", func() bool {
-		checks, _ := RunDoctor(t, "-n", namespace, "root")
-		return strings.Contains(checks["pod security: shell"].Detail, "profile "+rung+": ")
+		report := RunDoctor(t, "-n", namespace, "root")
+		return strings.Contains(report.Checks["pod security: shell"].Detail, "profile "+profile+": ")
 	})
 	return namespace
 }
 
-// podSet are the pods of pods.yaml, which all tests share.
-type podSet struct {
-	once      sync.Once
-	namespace string
+// lazyNamespace carries a namespace that the first test to ask for it creates,
+// and all of them share.
+type lazyNamespace struct {
+	once sync.Once
+	name string
 }
 
-var nodesUsers, ownUsers podSet
+// get returns the namespace, which create creates the first time.
+func (l *lazyNamespace) get(t *testing.T, create func() string) string {
+	t.Helper()
+	l.once.Do(func() { l.name = create() })
+	if l.name == "" {
+		t.Fatal("the shared namespace could not be created")
+	}
+	return l.name
+}
 
-// SharedPods is the namespace with the pods of pods.yaml, running. Tests that want
+var sharedPods, sharedPodsWithUserNamespaces, sharedLogs lazyNamespace
+
+// SharedPods returns the namespace with the pods of pods.yaml, running. Tests of
 // user namespaces have one of their own.
 func SharedPods(t *testing.T) string {
 	t.Helper()
-	which := &nodesUsers
+	which := &sharedPods
 	if wantsUserNamespaces(t) {
-		which = &ownUsers
+		which = &sharedPodsWithUserNamespaces
 	}
+	return which.get(t, func() string { return CreatePods(t, "pods.yaml") })
+}
 
-	which.once.Do(func() {
-		namespace := CreateNamespace(t)
-		ApplyManifest(t, namespace, ReadManifest(t, "pods.yaml"))
-		WaitForPods(t, namespace)
-		which.namespace = namespace
-	})
-
-	if which.namespace == "" {
-		t.Fatal("the shared pods did not start")
-	}
-
-	return which.namespace
+// LogsNamespace returns the namespace in which all tests of logs have their pods,
+// each under a label of its own.
+func LogsNamespace(t *testing.T) string {
+	t.Helper()
+	return sharedLogs.get(t, func() string { return CreateNamespace(t) })
 }

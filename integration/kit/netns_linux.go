@@ -1,25 +1,26 @@
 package kit
 
 import (
-	"context"
 	"fmt"
-	"kdiag/netfilter/netnstest"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"kdiag/netfilter/netnstest"
 )
 
 // NodeNetwork is the network namespace of the cluster's node, from where its pods
 // can be called.
 const NodeNetwork = netnstest.Namespace("/run/netns/kdiag-node")
 
-// DialFrom connects from another network namespace.
-func DialFrom(netns netnstest.Namespace, address string) (conn *net.TCPConn, err error) {
-	err = netns.Do(func() error {
+// DialFrom connects to an address from another network namespace.
+func DialFrom(from netnstest.Namespace, address string) (conn *net.TCPConn, err error) {
+	err = from.Do(func() error {
 		dialled, dialErr := net.DialTimeout("tcp", address, 10*time.Second)
 		if dialErr == nil {
 			conn, _ = dialled.(*net.TCPConn)
@@ -29,69 +30,94 @@ func DialFrom(netns netnstest.Namespace, address string) (conn *net.TCPConn, err
 	return conn, err
 }
 
-// FindPodNetwork is the network namespace of a pod, by the path of one of its
-// processes.
-func FindPodNetwork(t testing.TB, namespace, pod string) netnstest.Namespace {
+// OpenConnection connects to an address from another network namespace, which
+// must succeed. The connection is closed at the end of the test.
+func OpenConnection(t *testing.T, from netnstest.Namespace, address string) *net.TCPConn {
 	t.Helper()
-	return netnstest.Namespace(fmt.Sprintf("/proc/%d/ns/net", FindContainerProcess(t, namespace, pod, ".status.containerStatuses[0].containerID")))
-}
-
-// FindContainerProcess is the first process of a container, whose id stands at a path of the
-// pod.
-func FindContainerProcess(t testing.TB, namespace, pod, path string) int {
-	t.Helper()
-	out, err := TryKubectl(context.Background(), "", "get", "pod", "-n", namespace, pod, "-o", "jsonpath={"+path+"}")
+	conn, err := DialFrom(from, address)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
 
-	_, id, ok := strings.Cut(strings.TrimSpace(out), "://")
-	if !ok {
-		t.Fatalf("pod %s: no container at %s: %q", pod, path, out)
+// FindPodNetwork returns the network namespace of a pod, by the path of one of
+// its processes.
+func FindPodNetwork(t testing.TB, namespace, pod string) netnstest.Namespace {
+	t.Helper()
+	pid := FindContainerProcess(t, namespace, pod, "{.status.containerStatuses[0].containerID}")
+	return netnstest.Namespace(fmt.Sprintf("/proc/%d/ns/net", pid))
+}
+
+// FindContainerProcess returns the id of the first process of the container whose
+// id a JSONPath template finds in a pod.
+func FindContainerProcess(t testing.TB, namespace, pod, template string) int {
+	t.Helper()
+	id := ReadContainerID(t, namespace, pod, template)
+	if id == "" {
+		t.Fatalf("pod %s: no container at %s", pod, template)
 	}
 
-	files, _ := filepath.Glob("/proc/[0-9]*/cgroup")
-	first := 0
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil || !strings.Contains(string(text), id) {
-			continue
-		}
-		if pid, _ := strconv.Atoi(strings.Split(file, "/")[2]); first == 0 || pid < first {
-			first = pid
-		}
-	}
-
-	if first == 0 {
+	pids := ListContainerProcesses(id)
+	if len(pids) == 0 {
 		t.Fatalf("no process of container %s is on this machine", id)
+	}
+	first := pids[0]
+	for _, pid := range pids {
+		first = min(first, pid)
 	}
 
 	return first
 }
 
-// ReadAnonymousMemory is a process's anonymous memory, in KiB (proc_pid_status(5)).
+// ReadContainerID reads the id of the container that a JSONPath template finds in
+// a pod, without the name of its runtime. It returns an empty one if there is
+// none yet.
+func ReadContainerID(t testing.TB, namespace, pod, template string) string {
+	t.Helper()
+	_, id, _ := strings.Cut(ReadPodField(t, namespace, pod, template), "://")
+	return id
+}
+
+// ListContainerProcesses returns the ids of the processes of a container.
+func ListContainerProcesses(id string) []int {
+	var pids []int
+	files, _ := filepath.Glob("/proc/[0-9]*/cgroup")
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(text), id) {
+			continue
+		}
+		pid, _ := strconv.Atoi(strings.Split(file, "/")[2])
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+// ReadAnonymousMemory reads how much anonymous memory a process has, in KiB
+// (proc_pid_status(5)).
 func ReadAnonymousMemory(t *testing.T, pid int) int {
 	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	size, err := readAnonymousMemory(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-
-	for line := range strings.Lines(string(status)) {
-		if words := strings.Fields(line); words[0] == "RssAnon:" {
-			size, _ := strconv.Atoi(words[1])
-			return size
-		}
-	}
-
-	t.Fatalf("no RssAnon of process %d", pid)
-	return 0
+	return size
 }
 
-// CountDescriptors are a process's open files.
-func CountDescriptors(pid int) int {
-	list, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-	return len(list)
+// readAnonymousMemory reads RssAnon of a process's status.
+func readAnonymousMemory(pid int) (int, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if words := strings.Fields(line); words[0] == "RssAnon:" {
+			return strconv.Atoi(words[1])
+		}
+	}
+	return 0, fmt.Errorf("no RssAnon of process %d", pid)
 }
 
 // FollowMemory follows a process's anonymous memory until stop is called, which
@@ -100,22 +126,37 @@ func FollowMemory(t *testing.T, pid int) (stop func() int) {
 	done, most := make(chan struct{}), make(chan int)
 	go func() {
 		highest := 0
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+
 		for {
 			select {
 			case <-done:
 				most <- highest
 				return
-			case <-time.After(20 * time.Millisecond):
-				highest = max(highest, ReadAnonymousMemory(t, pid))
+			case <-tick.C:
+				size, err := readAnonymousMemory(pid)
+				if err != nil {
+					t.Error(err)
+				}
+				highest = max(highest, size)
 			}
 		}
 	}()
 
-	return func() int { close(done); return <-most }
+	stop = sync.OnceValue(func() int { close(done); return <-most })
+	t.Cleanup(func() { stop() })
+	return stop
 }
 
-// CountConnections is how many redirected connections a manager has: established sockets
-// of its own that are not on loopback.
+// CountDescriptors counts the open files of a process.
+func CountDescriptors(pid int) int {
+	list, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	return len(list)
+}
+
+// CountConnections counts the redirected connections that a manager has:
+// established sockets of its network that are not on loopback.
 func CountConnections(pid int) int {
 	count := 0
 	for _, file := range []string{"tcp", "tcp6"} {
@@ -127,6 +168,5 @@ func CountConnections(pid int) int {
 			}
 		}
 	}
-
 	return count
 }

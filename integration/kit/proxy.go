@@ -3,46 +3,70 @@ package kit
 import (
 	"crypto/tls"
 	"io"
-	"kdiag/mux/muxtest"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
-	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-)
 
-// ReadServerURL is the address of the API server.
-func ReadServerURL(t *testing.T) *url.URL {
-	t.Helper()
-	address, err := url.Parse(RunKubectl(t, "config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
-}
+	"kdiag/mux/muxtest"
+)
 
 // Proxy stands between kdiag and the API server, to be cut.
 type Proxy struct {
 	net.Listener
-	delay   time.Duration // of what passes, each way
-	Dropped atomic.Int32
-	mu      sync.Mutex
-	conns   []net.Conn
+	Dropped atomic.Int32 // connections that were cut
+
+	delay time.Duration // of what passes, each way
+	mu    sync.Mutex
+	conns []net.Conn
 }
 
-// Cut ends every connection and takes no more: the API server is gone.
+// StartProxy starts a proxy, and returns the flags that lead through it.
+func StartProxy(t *testing.T) (*Proxy, []string) {
+	t.Helper()
+	return StartDistantProxy(t, 0)
+}
+
+// StartDistantProxy starts a proxy that adds a round trip to what passes it, and
+// returns the flags that lead through it.
+func StartDistantProxy(t *testing.T, roundTrip time.Duration) (*Proxy, []string) {
+	t.Helper()
+	server := ReadServerURL(t)
+	p := &Proxy{delay: roundTrip / 2}
+	p.Listener = serveConnections(t, "127.0.0.1:0", func(conn *net.TCPConn) { p.forward(conn, server.Host) })
+	t.Cleanup(p.Cut)
+	return p, []string{"--server=https://" + p.Addr().String(), "--tls-server-name=" + server.Hostname()}
+}
+
+// forward carries a connection to the API server.
+func (p *Proxy) forward(conn net.Conn, server string) {
+	far, err := net.Dial("tcp", server)
+	if err != nil {
+		_ = conn.Close()
+		return
+	}
+
+	p.mu.Lock()
+	p.conns = append(p.conns, conn, far)
+	p.mu.Unlock()
+
+	go muxtest.Delay(far, conn, p.delay)
+	muxtest.Delay(conn, far, p.delay)
+}
+
+// Cut ends every connection and accepts no more, as if the API server was gone.
 func (p *Proxy) Cut() {
 	_ = p.Close()
 	p.DropConnections()
 }
 
-// DropConnections ends every connection, and goes on taking new ones.
+// DropConnections ends every connection, and goes on accepting new ones.
 func (p *Proxy) DropConnections() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -53,91 +77,72 @@ func (p *Proxy) DropConnections() {
 	p.conns = nil
 }
 
-// StartProxy starts one, and returns the flags that lead through it.
-func StartProxy(t *testing.T) (*Proxy, []string) {
-	t.Helper()
-	return StartDistantProxy(t, 0)
-}
-
-// StartDistantProxy starts one from which the API server is a round trip away.
-func StartDistantProxy(t *testing.T, trip time.Duration) (*Proxy, []string) {
-	t.Helper()
-	to := ReadServerURL(t)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	p := &Proxy{Listener: listener, delay: trip / 2}
-	t.Cleanup(p.Cut)
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-
-			far, err := net.Dial("tcp", to.Host)
-			if err != nil {
-				_ = conn.Close()
-				continue
-			}
-
-			p.mu.Lock()
-			p.conns = append(p.conns, conn, far)
-			p.mu.Unlock()
-			go muxtest.Delay(far, conn, p.delay)
-			go muxtest.Delay(conn, far, p.delay)
-		}
-	}()
-
-	return p, []string{"--server=https://" + listener.Addr().String(), "--tls-server-name=" + to.Hostname()}
-}
-
-// StartDeafServer is a server that takes connections and never answers; it returns its
-// port.
+// StartDeafServer starts a server that accepts connections and never answers, and
+// returns its port.
 func StartDeafServer(t *testing.T, address string) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { _ = conn.Close() })
-		}
-	}()
-
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	return port
+	listener := serveConnections(t, address, func(conn *net.TCPConn) { t.Cleanup(func() { _ = conn.Close() }) })
+	return portOf(listener)
 }
 
-// StartProxyWithoutWebSocket starts a proxy before the API server that knows no WebSocket, as
-// older ones do.
-func StartProxyWithoutWebSocket(t *testing.T) (at string, refused, spdy *atomic.Int32) {
+// DeafImage returns the name of an image in a registry that accepts the node's
+// connections and never answers.
+func DeafImage(t *testing.T) string {
 	t.Helper()
-	refused, spdy = new(atomic.Int32), new(atomic.Int32)
+	// The node reaches this machine by this address.
+	return "10.199.0.1:" + StartDeafServer(t, ":0") + "/deaf:1"
+}
+
+// OldProxy stands between kdiag and the API server and knows no WebSocket, as
+// older proxies do.
+type OldProxy struct {
+	URL           string
+	refused, spdy atomic.Int32 // requests to upgrade a connection
+}
+
+// StartOldProxy starts a proxy that knows no WebSocket.
+func StartOldProxy(t *testing.T) *OldProxy {
+	t.Helper()
+	p := &OldProxy{}
 	forward := httputil.NewSingleHostReverseProxy(ReadServerURL(t))
 	forward.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
 	forward.ErrorLog = log.New(io.Discard, "", 0)
-	old := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch upgrade := strings.ToLower(r.Header.Get("Upgrade")); {
 		case upgrade == "websocket":
-			refused.Add(1)
+			p.refused.Add(1)
 			http.Error(w, "no such protocol", http.StatusBadRequest)
 			return
 		case strings.HasPrefix(upgrade, "spdy/"):
-			spdy.Add(1)
+			p.spdy.Add(1)
 		}
 		forward.ServeHTTP(w, r)
 	}))
 
-	t.Cleanup(old.Close)
-	return old.URL, refused, spdy
+	t.Cleanup(server.Close)
+	p.URL = server.URL
+	return p
+}
+
+// Flags returns the flags that lead through the proxy. It ends TLS itself, so
+// that the user has a token, not a certificate.
+func (p *OldProxy) Flags(token string) []string {
+	return []string{"--kubeconfig=/dev/null", "--server=" + p.URL, "--insecure-skip-tls-verify", "--token=" + token}
+}
+
+// VerifyFellBack fails the test unless WebSocket was tried first and SPDY then.
+func (p *OldProxy) VerifyFellBack(t *testing.T) {
+	t.Helper()
+	if p.refused.Load() == 0 || p.spdy.Load() == 0 {
+		t.Errorf("%d WebSockets refused, %d over SPDY, want some of each", p.refused.Load(), p.spdy.Load())
+	}
+}
+
+// VerifyTried fails the test unless WebSocket was tried.
+func (p *OldProxy) VerifyTried(t *testing.T) {
+	t.Helper()
+	if p.refused.Load() == 0 {
+		t.Error("no WebSocket was tried")
+	}
 }

@@ -7,8 +7,11 @@ import (
 	"testing"
 )
 
-// ProcessReport is what "ps -o json" prints, as far as tests read it.
+// ProcessReport carries what "ps -o json" prints, as far as tests read it, and how
+// it ended.
 type ProcessReport struct {
+	Result `json:"-"`
+
 	Namespace, Pod, Container, Profile string
 	Processes                          []struct {
 		PID, PPID, UID, Threads int
@@ -27,9 +30,27 @@ type ProcessReport struct {
 	}
 }
 
-// FindPeer is what is behind the other end of the connection to an address.
-func (d ProcessReport) FindPeer(address string) string {
-	for _, s := range d.Connected {
+// ReportedSocket carries a socket of a report, and who is connected to it.
+type ReportedSocket struct {
+	Protocol, State, Local, Remote string
+	PIDs                           []int
+	Peer                           *struct{ Kind, Namespace, Name string }
+}
+
+// RunPs runs "ps -o json", which must succeed.
+func RunPs(t *testing.T, args ...string) ProcessReport {
+	t.Helper()
+	got := RunKdiag(t, append([]string{"ps", "-o", "json"}, args...)...)
+	report := ProcessReport{Result: got}
+	if err := json.Unmarshal([]byte(got.Stdout), &report); err != nil || got.Code != 0 {
+		t.Fatalf("ps %q: %v\n%v", args, err, got)
+	}
+	return report
+}
+
+// FindPeer names what is at the other end of the connection to an address.
+func (r ProcessReport) FindPeer(address string) string {
+	for _, s := range r.Connected {
 		if s.Remote == address && s.Peer != nil {
 			return s.Peer.Kind + " " + s.Peer.Namespace + "/" + s.Peer.Name
 		}
@@ -40,15 +61,15 @@ func (d ProcessReport) FindPeer(address string) string {
 	return "no connection"
 }
 
-// VerifySoleProcess checks that there is one process, the application's, and that it
-// has the one socket that listens.
-func (d ProcessReport) VerifySoleProcess(t *testing.T, uid string) {
+// VerifySoleProcess fails the test unless the application is the only process,
+// and has the only socket that listens.
+func (r ProcessReport) VerifySoleProcess(t *testing.T, uid string) {
 	t.Helper()
-	if len(d.Processes) != 1 || len(d.Listening) != 1 {
-		t.Fatalf("ps = %+v, want one process and one listener", d)
+	if len(r.Processes) != 1 || len(r.Listening) != 1 {
+		t.Fatalf("ps = %+v, want one process and one listener", r)
 	}
 
-	p, s := d.Processes[0], d.Listening[0]
+	p := r.Processes[0]
 	if p.Command[0] != "/app" || strconv.Itoa(p.UID) != uid || p.State != "S" || p.RSS < 1<<20 || p.Threads < 2 || p.Start == "" {
 		t.Errorf("process = %+v, want the application's of user %s", p, uid)
 	}
@@ -57,24 +78,8 @@ func (d ProcessReport) VerifySoleProcess(t *testing.T, uid string) {
 	if len(p.Command) > 1 {
 		port = p.Command[1]
 	}
+	s := r.Listening[0]
 	if s.Protocol != "tcp6" || s.Local != "[::]"+port || !slices.Equal(s.PIDs, []int{p.PID}) {
 		t.Errorf("listener = %+v, want that of process %d at %s", s, p.PID, port)
 	}
-}
-
-type ReportedSocket struct {
-	Protocol, State, Local, Remote string
-	PIDs                           []int
-	Peer                           *struct{ Kind, Namespace, Name string }
-}
-
-// RunPs runs "ps -o json", which must succeed.
-func RunPs(t *testing.T, args ...string) (ProcessReport, Result) {
-	t.Helper()
-	got := RunKdiag(t, append([]string{"ps", "-o", "json"}, args...)...)
-	var d ProcessReport
-	if err := json.Unmarshal([]byte(got.Stdout), &d); err != nil || got.Code != 0 {
-		t.Fatalf("ps %q: %v\n%v", args, err, got)
-	}
-	return d, got
 }

@@ -1,17 +1,13 @@
 package kit
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"os/exec"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
 
-// RedirEvent is a line of "redir -o json".
+// RedirEvent carries a line of "redir -o json".
 type RedirEvent struct {
 	Event, Redirect, Local, Backend, Source, Destination, Error string
 	Established, TakenOver                                      int
@@ -19,29 +15,52 @@ type RedirEvent struct {
 	Received, Sent, Connections, Refused                        int64
 }
 
-// RedirRun is a running "kdiag redir".
-type RedirRun struct {
-	t      *testing.T
-	Cmd    *exec.Cmd
-	Events chan RedirEvent
-	Stderr *lockedBuffer
-	ended  chan struct{}
-	Code   int
+// RedirProcess carries a "kdiag redir" that runs in the background, and its
+// events in place of what it prints.
+type RedirProcess struct {
+	*Process
+	Events <-chan RedirEvent
 }
 
-// WaitForEvent waits for the next event of a kind.
-func (r *RedirRun) WaitForEvent(kind string) RedirEvent {
+// StartRedir starts "kdiag redir" with more environment.
+func StartRedir(t *testing.T, env []string, args ...string) *RedirProcess {
+	t.Helper()
+	// Large enough that kdiag never waits for a test that does not read them.
+	events := make(chan RedirEvent, 100000)
+	p := newProcess(t, env, BinaryPath(), append([]string{"redir", "-o", "json"}, args...))
+	p.cmd.Stdout = &eventWriter{events: events}
+	p.start()
+
+	go func() {
+		<-p.ended
+		close(events)
+	}()
+
+	return &RedirProcess{p, events}
+}
+
+// StartRedirects starts "kdiag redir" and waits until all of its redirects hold.
+func StartRedirects(t *testing.T, redirects int, args ...string) *RedirProcess {
+	t.Helper()
+	r := StartRedir(t, nil, args...)
+	for range redirects {
+		r.WaitForEvent("redirect")
+	}
+	return r
+}
+
+// WaitForEvent waits for the next event of a kind, and passes over others.
+func (r *RedirProcess) WaitForEvent(kind string) RedirEvent {
 	r.t.Helper()
-	limit := time.After(90 * time.Second)
+	limit := time.After(patience)
 	for {
 		select {
-		case e, open := <-r.Events:
+		case event, open := <-r.Events:
 			if !open {
-				<-r.ended
-				r.t.Fatalf("redir ended with code %d before an event %q: %s", r.Code, kind, r.Stderr)
+				r.t.Fatalf("redir ended before an event %q: %v", kind, r.WaitForEnd())
 			}
-			if e.Event == kind {
-				return e
+			if event.Event == kind {
+				return event
 			}
 		case <-limit:
 			r.t.Fatalf("still waiting for an event %q: %s", kind, r.Stderr)
@@ -49,81 +68,25 @@ func (r *RedirRun) WaitForEvent(kind string) RedirEvent {
 	}
 }
 
-// Interrupt is Ctrl-C, and waits for the end.
-func (r *RedirRun) Interrupt() {
-	r.t.Helper()
-	_ = r.Cmd.Process.Signal(syscall.SIGINT)
-	r.WaitForEnd()
+// eventWriter decodes the lines that are written to it.
+type eventWriter struct {
+	events chan<- RedirEvent
+	rest   []byte // of a line that has no end yet
 }
 
-func (r *RedirRun) WaitForEnd() {
-	r.t.Helper()
-	select {
-	case <-r.ended:
-	case <-time.After(90 * time.Second):
-		r.t.Fatal("redir does not end")
-	}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.String()
-}
-
-// StartRedir starts one with more environment.
-func StartRedir(t *testing.T, env []string, args ...string) *RedirRun {
-	t.Helper()
-	r := &RedirRun{t: t, Events: make(chan RedirEvent, 100000), Stderr: &lockedBuffer{}, ended: make(chan struct{})}
-	r.Cmd = exec.Command(BinaryPath(), append([]string{"redir", "-o", "json"}, args...)...)
-	r.Cmd.Env, r.Cmd.Stderr = Environment(env...), r.Stderr
-	stdout, err := r.Cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-
-	go func() {
-		lines := bufio.NewScanner(stdout)
-		for lines.Scan() {
-			var e RedirEvent
-			if json.Unmarshal(lines.Bytes(), &e) == nil {
-				r.Events <- e
-			}
+// Write decodes the lines that are whole with what is added.
+func (w *eventWriter) Write(p []byte) (int, error) {
+	w.rest = append(w.rest, p...)
+	for {
+		line, rest, whole := bytes.Cut(w.rest, []byte("\n"))
+		if !whole {
+			return len(p), nil
 		}
 
-		close(r.Events)
-		_ = r.Cmd.Wait()
-		r.Code = r.Cmd.ProcessState.ExitCode()
-		close(r.ended)
-	}()
-
-	t.Cleanup(func() {
-		_ = r.Cmd.Process.Kill()
-		<-r.ended
-	})
-	return r
-}
-
-// StartRedirects starts one and waits until all of its redirects hold.
-func StartRedirects(t *testing.T, redirects int, args ...string) *RedirRun {
-	t.Helper()
-	r := StartRedir(t, nil, args...)
-	for range redirects {
-		r.WaitForEvent("redirect")
+		var event RedirEvent
+		if json.Unmarshal(line, &event) == nil {
+			w.events <- event
+		}
+		w.rest = rest
 	}
-	return r
 }

@@ -4,47 +4,34 @@ import (
 	"bufio"
 	"encoding/json"
 	"io"
-	"kdiag/mux/wire"
-	"kdiag/netfilter/netnstest"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
+
+	"kdiag/mux/wire"
+	"kdiag/netfilter/netnstest"
 )
 
-// CreateRedirPods is a namespace of a test's own with the pods of redir.yaml, and
+// CreateRedirPods creates a namespace with the pods of redir.yaml, and returns
 // their addresses.
 func CreateRedirPods(t *testing.T) (namespace, app, other string) {
 	t.Helper()
-	RequireOwnCluster(t, "pods can be called, and looked into,")
-	namespace = CreateNamespace(t)
-	ApplyManifest(t, namespace, ReadManifest(t, "redir.yaml"))
-	WaitForPods(t, namespace)
-	ip := func(pod string) string {
-		return RunKubectl(t, "get", "pod", "-n", namespace, pod, "-o", "jsonpath={.status.podIP}")
-	}
-	return namespace, ip("app"), ip("other")
+	RequireOwnCluster(t, "pods that can be called, and looked into, from this machine")
+	namespace = CreatePods(t, "redir.yaml")
+	return namespace, ReadPodField(t, namespace, "app", "{.status.podIP}"), ReadPodField(t, namespace, "other", "{.status.podIP}")
 }
 
-// VerifyAnswer fails a test unless an address answers with a text.
-func VerifyAnswer(t *testing.T, netns netnstest.Namespace, address, text string) {
-	t.Helper()
-	if got, err := FetchAnswer(netns, address); err != nil || !strings.Contains(got, text) {
-		t.Errorf("GET %s = %q, %v, want %q", address, got, err, text)
-	}
-}
-
-// FetchAnswer asks an address for / from a network namespace, with a connection of its
-// own.
-func FetchAnswer(netns netnstest.Namespace, address string) (string, error) {
-	conn, err := DialFrom(netns, address)
+// FetchAnswer asks an address for / from a network namespace, through a
+// connection of its own.
+func FetchAnswer(from netnstest.Namespace, address string) (string, error) {
+	conn, err := DialFrom(from, address)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
 
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	SetPatience(conn)
 	if _, err := io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n"); err != nil {
 		return "", err
 	}
@@ -59,39 +46,53 @@ func FetchAnswer(netns netnstest.Namespace, address string) (string, error) {
 	return string(body), err
 }
 
-// OpenConnections opens connections that stay.
-func OpenConnections(t *testing.T, n int, address string) []*net.TCPConn {
+// VerifyAnswer fails the test unless an address answers with a text.
+func VerifyAnswer(t *testing.T, from netnstest.Namespace, address, text string) {
 	t.Helper()
-	conns := make([]*net.TCPConn, n)
+	if got, err := FetchAnswer(from, address); err != nil || !strings.Contains(got, text) {
+		t.Errorf("GET %s = %q, %v, want %q", address, got, err, text)
+	}
+}
+
+// WaitForAnswer waits until an address answers with a text.
+func WaitForAnswer(t *testing.T, from netnstest.Namespace, address, text string) {
+	t.Helper()
+	WaitUntil(t, "an answer "+text+" from "+address, func() bool {
+		got, err := FetchAnswer(from, address)
+		return err == nil && strings.Contains(got, text)
+	})
+}
+
+// OpenConnections opens connections from the node, sends a text there and back
+// through each, and leaves them open until the test ends.
+func OpenConnections(t *testing.T, many int, address, text string) []*net.TCPConn {
+	t.Helper()
+	conns := make([]*net.TCPConn, many)
 	for i := range conns {
-		conn, err := DialFrom(NodeNetwork, address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = conn.Close() })
-		conns[i] = conn
-		if err := ExchangeText(conn, "hello"); err != nil {
+		conns[i] = OpenConnection(t, NodeNetwork, address)
+		if err := ExchangeText(conns[i], text); err != nil {
 			t.Fatal(err)
 		}
 	}
-
 	return conns
 }
 
-// FindNetManager is the process of the net container of the pod app.
+// FindNetManager returns the process id of the manager in the net container of
+// the pod "app".
 func FindNetManager(t *testing.T, namespace string) int {
 	t.Helper()
-	return FindContainerProcess(t, namespace, "app", ".status.ephemeralContainerStatuses[0].containerID")
+	return FindContainerProcess(t, namespace, "app", "{.status.ephemeralContainerStatuses[0].containerID}")
 }
 
-// ReadStarted is what a pod's net manager printed.
-func ReadStarted(t *testing.T, namespace, pod string) wire.Ready {
+// ReadManagerLog reads what the net manager of the pod "app" has printed, and
+// decodes the line with which it started.
+func ReadManagerLog(t *testing.T, namespace string) (log string, started wire.Ready) {
 	t.Helper()
-	name := RunKubectl(t, "get", "pod", "-n", namespace, pod, "-o", "jsonpath={.spec.ephemeralContainers[0].name}")
-	var started wire.Ready
-	line, _, _ := strings.Cut(RunKubectl(t, "logs", "-n", namespace, pod, "-c", name), "\n")
+	container := ReadPodField(t, namespace, "app", "{.spec.ephemeralContainers[0].name}")
+	log = RunKubectl(t, "logs", "-n", namespace, "app", "-c", container)
+	line, _, _ := strings.Cut(log, "\n")
 	if err := json.Unmarshal([]byte(line), &started); err != nil {
 		t.Fatalf("first line of the log %q: %v", line, err)
 	}
-	return started
+	return log, started
 }

@@ -14,14 +14,15 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// RoleRule is one of a Role's.
+// RoleRule carries a rule of a Role.
 type RoleRule struct {
 	APIGroups []string `json:"apiGroups"`
 	Resources []string `json:"resources"`
 	Verbs     []string `json:"verbs"`
 }
 
-// BindRole gives a user a Role of their own, and waits until it counts.
+// BindRole gives a user a Role of their own, and waits until the API server knows
+// of it.
 func BindRole(t *testing.T, namespace, user string, rules []RoleRule) {
 	t.Helper()
 	text, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "List", "items": []any{
@@ -38,6 +39,14 @@ func BindRole(t *testing.T, namespace, user string, rules []RoleRule) {
 	WaitForRight(t, namespace, user, ListRights(rules)[0])
 }
 
+// CreateRole creates a Role by the flags of "kubectl create role", and binds it to
+// a user. It does not wait until the API server knows of it.
+func CreateRole(t *testing.T, namespace, name, user string, flags ...string) {
+	t.Helper()
+	RunKubectl(t, append([]string{"create", "role", "-n", namespace, name}, flags...)...)
+	RunKubectl(t, "create", "rolebinding", "-n", namespace, name, "--role="+name, "--user="+user)
+}
+
 // WaitForRight waits until the API server knows of a user's right.
 func WaitForRight(t *testing.T, namespace, user, right string) {
 	t.Helper()
@@ -49,7 +58,7 @@ func WaitForRight(t *testing.T, namespace, user, right string) {
 	})
 }
 
-// ListRights are the rights that rules give, as "get deployments.apps".
+// ListRights returns the rights that rules give, as "get deployments.apps".
 func ListRights(rules []RoleRule) []string {
 	var rights []string
 	for _, r := range rules {
@@ -68,7 +77,8 @@ func ListRights(rules []RoleRule) []string {
 	return rights
 }
 
-// CreateAdminToken makes a service account that may do anything, and returns its token.
+// CreateAdminToken creates a service account that may do anything, and returns a
+// token of its.
 func CreateAdminToken(t *testing.T, namespace string) string {
 	t.Helper()
 	RunKubectl(t, "create", "serviceaccount", "-n", namespace, "tester")
@@ -76,29 +86,84 @@ func CreateAdminToken(t *testing.T, namespace string) string {
 	return RunKubectl(t, "create", "token", "-n", namespace, "tester")
 }
 
-// RightsRecorder stands between kdiag and the API server, as the cluster's admin, and
-// keeps which rights each request takes. Kdiag impersonates its user.
+// RightsRecorder stands between kdiag and the API server, as the cluster's admin,
+// and records which rights each request needs. Kdiag impersonates its user.
 type RightsRecorder struct {
 	*httptest.Server
 	mu   sync.Mutex
 	used []usedRight
 }
 
-// Flags lead a command through the recorder, as a user.
+// usedRight carries a right that a request needed, and whether it was there.
+type usedRight struct {
+	right   string // as "get pods.apps/sub"
+	allowed bool
+}
+
+// StartRightsRecorder starts a recorder.
+func StartRightsRecorder(t *testing.T) *RightsRecorder {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", KubeconfigPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	// HTTP/2 has no upgrade of a connection.
+	config.NextProtos = []string{"http/1.1"}
+	transport, err := rest.TransportFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	r := &RightsRecorder{}
+	server := ReadServerURL(t)
+	r.Server = httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite:        func(p *httputil.ProxyRequest) { p.SetURL(server) },
+		Transport:      transport,
+		FlushInterval:  -1,
+		ModifyResponse: r.recordRight,
+	})
+
+	t.Cleanup(r.Close)
+	return r
+}
+
+// Flags returns the flags that lead through the recorder, as a user.
 func (r *RightsRecorder) Flags(user string) []string {
 	return []string{"--kubeconfig=/dev/null", "--server=" + r.URL, "--as=" + user}
 }
 
-// recordRight keeps the rights that an answer is about: those of a namespace's objects.
+// recordRight records the right that a request needed, if it was about what is in
+// a namespace.
 func (r *RightsRecorder) recordRight(response *http.Response) error {
-	request := response.Request
+	right, ok := neededRight(response.Request)
+	if !ok {
+		return nil // about nothing in a namespace
+	}
+
+	allowed := response.StatusCode != http.StatusForbidden
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.used = append(r.used, usedRight{right, allowed})
+	verb, on, _ := strings.Cut(right, " ")
+	if allowed && verb == "get" && response.Request.Header.Get("Upgrade") != "" {
+		// Since Kubernetes 1.35 it takes this right, too.
+		r.used = append(r.used, usedRight{"create " + on, allowed})
+	}
+
+	return nil
+}
+
+// neededRight returns the right that a request needs, as "get pods/exec", if it is
+// about what is in a namespace.
+func neededRight(request *http.Request) (right string, ok bool) {
 	parts := strings.Split(strings.Trim(request.URL.Path, "/"), "/")
 	group := ""
 	if parts[0] == "apis" && len(parts) > 1 {
 		group, parts = "."+parts[1], parts[1:]
 	}
 	if len(parts) < 4 || parts[2] != "namespaces" {
-		return nil // not of a namespace
+		return "", false
 	}
 
 	resource, name, subresource := "namespaces", parts[3], ""
@@ -120,19 +185,11 @@ func (r *RightsRecorder) recordRight(response *http.Response) error {
 		verb = "list"
 	}
 
-	on, allowed := " "+resource+group+subresource, response.StatusCode != http.StatusForbidden
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.used = append(r.used, usedRight{verb + on, allowed})
-	if allowed && verb == "get" && request.Header.Get("Upgrade") != "" {
-		// Since Kubernetes 1.35.
-		r.used = append(r.used, usedRight{"create" + on, allowed})
-	}
-
-	return nil
+	return verb + " " + resource + group + subresource, true
 }
 
-// UsedRights are those that were used, and of them those that were not there.
+// UsedRights returns the rights that requests needed: those that the user has, and
+// those that they lack.
 func (r *RightsRecorder) UsedRights() (allowed, refused []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -147,37 +204,4 @@ func (r *RightsRecorder) UsedRights() (allowed, refused []string) {
 	slices.Sort(allowed)
 	slices.Sort(refused)
 	return slices.Compact(allowed), slices.Compact(refused)
-}
-
-// usedRight is a right that a request was allowed by, or refused for want of.
-type usedRight struct {
-	right   string // as "get pods.apps/sub"
-	allowed bool
-}
-
-func StartRightsRecorder(t *testing.T) *RightsRecorder {
-	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", KubeconfigPath())
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	// An upgrade of a connection is none of HTTP/2's.
-	config.NextProtos = []string{"http/1.1"}
-	transport, err := rest.TransportFor(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	r := &RightsRecorder{}
-	to := ReadServerURL(t)
-	r.Server = httptest.NewServer(&httputil.ReverseProxy{
-		Rewrite:        func(p *httputil.ProxyRequest) { p.SetURL(to) },
-		Transport:      transport,
-		FlushInterval:  -1,
-		ModifyResponse: r.recordRight,
-	})
-
-	t.Cleanup(r.Close)
-	return r
 }

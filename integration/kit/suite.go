@@ -6,29 +6,28 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 )
 
 // suite carries what every test of a run shares.
 type suite struct {
-	root       string // the project's root
+	root       string // of the project
 	kubeconfig string
+	clusterDir string // the state of a cluster that "make cluster" started, or empty
 	image      string
 	home       string // of the user whose containers are used again
-	ownCluster bool   // it is the one that "make cluster" starts
 
 	mu         sync.Mutex
 	namespaces []string
 }
 
-// current is the run under way. runSuite sets it before the first test.
+// current carries the run under way. RunSuite fills it in before the first test.
 var current suite
 
 // RunSuite runs the tests on the cluster that the environment names, and deletes
-// the namespaces that they created. Without a cluster it skips all, or fails
-// where that would hide a mistake.
+// the namespaces that they created. Without a cluster it skips all of them, or
+// fails where that would hide a mistake.
 func RunSuite(m *testing.M) (int, error) {
 	s := &current
 	s.kubeconfig, s.image = os.Getenv("KUBECONFIG"), os.Getenv("KDIAG_TEST_IMAGE")
@@ -40,6 +39,12 @@ func RunSuite(m *testing.M) (int, error) {
 		return 0, nil
 	}
 
+	// The state directory has the command that started the cluster in it.
+	dir := filepath.Dir(s.kubeconfig)
+	if _, err := os.Stat(filepath.Join(dir, "bin", "cluster")); err == nil {
+		s.clusterDir = dir
+	}
+
 	var err error
 	if s.root, err = filepath.Abs(".."); err != nil {
 		return 1, err
@@ -49,8 +54,8 @@ func RunSuite(m *testing.M) (int, error) {
 	}
 	defer os.RemoveAll(s.home)
 
-	s.ownCluster = strings.HasPrefix(s.kubeconfig, filepath.Join(s.root, ".cluster"))
 	code := m.Run()
+
 	for _, namespace := range s.namespaces {
 		_, _ = TryKubectl(context.Background(), "", "delete", "namespace", namespace, "--wait=false")
 	}
@@ -62,38 +67,68 @@ func RunSuite(m *testing.M) (int, error) {
 func mustRunAll() bool { return os.Getenv("CI") != "" || os.Getenv("KDIAG_TEST_ALL") != "" }
 
 // RequireOwnCluster skips a test on a cluster that "make cluster" did not start,
-// and says why.
-func RequireOwnCluster(t testing.TB, why string) {
+// whose nodes and logs are not on this machine. It says what the test needs.
+func RequireOwnCluster(t testing.TB, need string) {
 	t.Helper()
-	if !current.ownCluster {
-		t.Skip(why + " in the project's own cluster only")
+	if current.clusterDir == "" {
+		t.Skip("needs the project's own cluster: " + need)
 	}
 }
 
-// RootDir returns the root of the project.
-func RootDir() string { return current.root }
+// ClusterPath returns the path of a file of the cluster's state. The test must
+// have called RequireOwnCluster.
+func ClusterPath(name string) string { return filepath.Join(current.clusterDir, name) }
+
+// RootPath returns the path of a file of the project.
+func RootPath(name string) string { return filepath.Join(current.root, name) }
+
+// BinaryPath returns the path of the tested binary.
+func BinaryPath() string { return RootPath("bin/kubectl-kdiag") }
 
 // KubeconfigPath returns the path of the kubeconfig of the cluster's admin.
 func KubeconfigPath() string { return current.kubeconfig }
 
-// ImageUnderTest returns the image that holds the tested binary.
+// ImageUnderTest returns the name of the image that holds the tested binary.
 func ImageUnderTest() string { return current.image }
 
-// HomeDir returns the home directory of the user that the tests act as.
-func HomeDir() string { return current.home }
-
-// BinaryPath returns the path of the tested binary.
-func BinaryPath() string { return filepath.Join(current.root, "bin", "kubectl-kdiag") }
+// HomePath returns the path of a file in the home directory of the user that the
+// tests act as.
+func HomePath(name string) string { return filepath.Join(current.home, name) }
 
 // Environment returns the environment of the tested binary: that of this
 // process, but for what kdiag keeps on disk.
 func Environment(extra ...string) []string {
-	return append(append(os.Environ(), "KUBECONFIG="+current.kubeconfig, "KDIAG_IMAGE="+current.image,
-		"HOME="+current.home, "XDG_CONFIG_HOME="+filepath.Join(current.home, ".config")), extra...)
+	own := []string{
+		"KUBECONFIG=" + current.kubeconfig, "KDIAG_IMAGE=" + current.image,
+		"HOME=" + current.home, "XDG_CONFIG_HOME=" + HomePath(".config"),
+	}
+	return append(append(os.Environ(), own...), extra...)
 }
 
-// CreateUser is the environment of a user who has no container anywhere yet.
+// CreateUser returns the environment of another user, who has no container
+// anywhere yet.
 func CreateUser(t *testing.T) []string {
+	t.Helper()
 	home := t.TempDir()
+	return []string{"HOME=" + home, "XDG_CONFIG_HOME=" + home}
+}
+
+// CopyUser returns the environment of the tests' own user on another machine: it
+// has their key, and nothing else of theirs.
+func CopyUser(t *testing.T) []string {
+	t.Helper()
+	key, err := os.ReadFile(HomePath(".config/kdiag/key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	home := t.TempDir()
+	if err = os.Mkdir(filepath.Join(home, "kdiag"), 0o700); err == nil {
+		err = os.WriteFile(filepath.Join(home, "kdiag", "key.pem"), key, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+
 	return []string{"HOME=" + home, "XDG_CONFIG_HOME=" + home}
 }

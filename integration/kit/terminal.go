@@ -7,13 +7,41 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 )
 
-// Terminal is a real one, tmux's, with a shell of the laptop's in it.
+// Terminal carries a window of tmux, with a shell of the laptop's in it.
 type Terminal struct {
 	T      *testing.T
 	socket string
+}
+
+// terminals counts the terminals of this run, so that each gets a socket of its own.
+var terminals atomic.Int32
+
+// OpenTerminal opens a terminal with the laptop's bash in it.
+func OpenTerminal(t *testing.T) *Terminal {
+	t.Helper()
+	return OpenTerminalWith(t, nil, "bash", "--norc")
+}
+
+// OpenTerminalWith opens a terminal with any shell in it, and more environment.
+// Its prompt must be "laptop$ ".
+func OpenTerminalWith(t *testing.T, env []string, shell ...string) *Terminal {
+	t.Helper()
+	socket := fmt.Sprintf("kdiag-test-%d-%d", os.Getpid(), terminals.Add(1))
+	x := &Terminal{T: t, socket: socket}
+	session := []string{"-L", socket, "-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30"}
+	cmd := exec.Command("tmux", append(session, shell...)...)
+	cmd.Env = Environment(append(env, "PS1=laptop$ ")...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("tmux: %v: %s", err, out)
+	}
+
+	t.Cleanup(x.Close)
+	x.WaitForPrompt()
+	return x
 }
 
 // ForTest returns the same terminal for a subtest, which then fails in its place.
@@ -29,22 +57,23 @@ func (x *Terminal) RunTmux(args ...string) string {
 	return string(out)
 }
 
-// Close is the user closing the window.
+// Close closes the window.
 func (x *Terminal) Close() {
 	_ = exec.Command("tmux", "-L", x.socket, "kill-server").Run()
 }
 
+// ReadScreen returns what the screen shows.
 func (x *Terminal) ReadScreen() string { return x.RunTmux("capture-pane", "-p") }
 
-// TypeLine types a line.
+// TypeLine types a line and presses Enter.
 func (x *Terminal) TypeLine(text string) {
 	x.T.Helper()
 	x.RunTmux("send-keys", "-l", text)
 	x.PressKeys("Enter")
 }
 
-// StartJob starts a command in the foreground and waits until it is there: keys
-// that come before are the shell's.
+// StartJob starts a command in the foreground and waits until it runs: the shell
+// would get the keys that come before.
 func (x *Terminal) StartJob(command string) {
 	x.T.Helper()
 	x.TypeLine("clear; sh -c 'echo started $((40+1)); exec " + command + "'")
@@ -73,7 +102,8 @@ func (x *Terminal) WaitForText(text string) {
 	})
 }
 
-// WaitForPrompt waits until the laptop's shell is back, on a line of its own.
+// WaitForPrompt waits until the prompt of the laptop's shell stands alone on the
+// last line.
 func (x *Terminal) WaitForPrompt() {
 	x.T.Helper()
 	WaitUntil(x.T, "the laptop's prompt", func() bool {
@@ -89,7 +119,7 @@ func (x *Terminal) OpenShell(prompt string, args ...string) {
 	x.WaitForText(prompt)
 }
 
-// FindChild is the process id of the kdiag that runs in the terminal.
+// FindChild returns the process id of the kdiag that runs in the terminal.
 func (x *Terminal) FindChild() int {
 	x.T.Helper()
 	parent := strings.TrimSpace(x.RunTmux("display-message", "-p", "#{pane_pid}"))
@@ -101,33 +131,14 @@ func (x *Terminal) FindChild() int {
 	return pid
 }
 
-var terminals atomic.Int32
-
-func OpenTerminal(t *testing.T) *Terminal {
-	t.Helper()
-	return OpenTerminalWith(t, nil, "bash", "--norc")
-}
-
-// OpenTerminalWith runs a shell with more environment; its prompt is "laptop$ ".
-func OpenTerminalWith(t *testing.T, env []string, shell ...string) *Terminal {
-	t.Helper()
-	socket := fmt.Sprintf("kdiag-test-%d-%d", os.Getpid(), terminals.Add(1))
-	x := &Terminal{T: t, socket: socket}
-	line := []string{"-L", socket, "-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30"}
-	cmd := exec.Command("tmux", append(line, shell...)...)
-	cmd.Env = Environment(append(env, "PS1=laptop$ ")...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("tmux: %v: %s", err, out)
+// SignalChild sends a signal to the kdiag that runs in the terminal.
+func (x *Terminal) SignalChild(signal syscall.Signal) {
+	x.T.Helper()
+	process, err := os.FindProcess(x.FindChild())
+	if err == nil {
+		err = process.Signal(signal)
 	}
-
-	t.Cleanup(x.Close)
-	x.WaitForPrompt()
-	return x
-}
-
-func SendSignal(t *testing.T, pid int, name string) {
-	t.Helper()
-	if out, err := exec.Command("kill", "-"+name, strconv.Itoa(pid)).CombinedOutput(); err != nil {
-		t.Fatalf("kill: %v: %s", err, out)
+	if err != nil {
+		x.T.Fatal(err)
 	}
 }

@@ -6,17 +6,18 @@ import (
 	"testing"
 )
 
-// wantsUserNamespaces tells whether a test is one of userns_linux_test.go, whose
+// wantsUserNamespaces tells whether a test is one of user namespaces, whose
 // pods have a user namespace each. The cluster's runtime must have them: make
 // integration-containerd2 runs these tests, make integration does not.
 func wantsUserNamespaces(t *testing.T) bool {
 	return strings.HasPrefix(t.Name(), "TestUserNamespace")
 }
 
+// gracePeriodLine stands once in the spec of each pod of testdata/manifests.
 var gracePeriodLine = regexp.MustCompile(`(?m)^( *)terminationGracePeriodSeconds: 1$`)
 
 // addUserNamespaces adds "hostUsers: false" to the pods of a manifest that may
-// have it: those that do not share a namespace of the node's.
+// have it: those that do not share a namespace of the node.
 func addUserNamespaces(manifest string) string {
 	documents := strings.Split(manifest, "\n---\n")
 	for i, document := range documents {

@@ -5,14 +5,36 @@ import (
 	"time"
 )
 
-// WaitUntil waits for something that takes the cluster a while.
+const (
+	// patience is the time in which a busy machine does anything that a test
+	// waits for.
+	patience = 3 * time.Minute
+	// pollInterval is the time between two looks at what nothing tells a test of.
+	pollInterval = 100 * time.Millisecond
+)
+
+// WaitUntil waits until a condition holds, for as long as the cluster may take on
+// a busy machine, and fails the test if it never does.
 func WaitUntil(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(3 * time.Minute)
-	for !holds() {
-		if time.Now().After(deadline) {
-			t.Fatalf("still waiting for %s", what)
-		}
-		time.Sleep(100 * time.Millisecond)
+	if !WaitAtMost(patience, holds) {
+		t.Fatalf("still waiting for %s", what)
 	}
+}
+
+// WaitAtMost waits until a condition holds, and tells whether it did in time.
+func WaitAtMost(limit time.Duration, holds func() bool) bool {
+	deadline := time.After(limit)
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			return false
+		}
+	}
+
+	return true
 }

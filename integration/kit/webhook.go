@@ -20,48 +20,96 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// Webhook is an admission webhook that answers here: the API server asks it
+// Review answers a request to add an ephemeral container, which it may change. A
+// nil answer admits the container.
+type Review func(*corev1.EphemeralContainer) *admissionv1.AdmissionResponse
+
+// Webhook carries an admission webhook that answers here: the API server asks it
 // about every ephemeral container that comes into one namespace.
 type Webhook struct {
-	// kind is "Validating" or "Mutating", timeout the seconds that it is given.
-	Kind    string
-	Timeout int
-	// answer reviews an ephemeral container that comes into a pod, and may change
-	// it. A nil answer lets it in.
-	Answer func(*corev1.EphemeralContainer) *admissionv1.AdmissionResponse
+	Kind    string // "Validating" or "Mutating"
+	Timeout int    // the seconds that the API server waits, if not ten
+	Answer  Review
 
 	mu   sync.Mutex
-	real int // requests that were no dry run
-	dry  int
+	made int // requests to add a container
+	dry  int // dry runs
 }
 
-// SetAnswer has the webhook answer anew, and count from nothing again.
-func (w *Webhook) SetAnswer(answer func(*corev1.EphemeralContainer) *admissionv1.AdmissionResponse) {
+// Register has the API server ask the webhook about a namespace, and waits until
+// it does, for the pod "root" in it. The API server must be on this machine, as
+// that of "make cluster" is. Register returns a function that stops the webhook
+// and leaves it registered, so that the API server asks in vain.
+func (w *Webhook) Register(t *testing.T, namespace string) (stop func()) {
+	t.Helper()
+	requireLocalServer(t)
+	server := httptest.NewTLSServer(w)
+	t.Cleanup(server.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	ApplyClusterWide(t, fmt.Sprintf(`
+apiVersion: admissionregistration.k8s.io/v1
+kind: %[1]sWebhookConfiguration
+metadata: {name: %[2]s}
+webhooks:
+- name: %[2]s.kdiag.test
+  admissionReviewVersions: [v1]
+  sideEffects: None
+  failurePolicy: Fail
+  timeoutSeconds: %[3]d
+  clientConfig: {url: "%[4]s/", caBundle: %[5]s}
+  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %[2]s}}
+  rules:
+  - {apiGroups: [""], apiVersions: [v1], operations: [UPDATE], resources: [pods/ephemeralcontainers]}
+`, w.Kind, namespace, cmp.Or(w.Timeout, 10), server.URL, base64.StdEncoding.EncodeToString(ca)))
+
+	WaitUntil(t, "the API server to ask the webhook", func() bool {
+		RunDoctor(t, "-n", namespace, "root")
+		_, dry := w.CountRequests()
+		return dry > 0
+	})
+
+	return server.Close
+}
+
+// requireLocalServer skips a test whose API server cannot ask a webhook here.
+func requireLocalServer(t *testing.T) {
+	t.Helper()
+	if ip := net.ParseIP(ReadServerURL(t).Hostname()); ip != nil && ip.IsLoopback() {
+		return
+	}
+	if mustRunAll() {
+		t.Fatal("an API server on this machine is needed, which can ask a webhook here")
+	}
+	t.Skip("the API server is not on this machine, so it cannot ask a webhook here")
+}
+
+// SetAnswer changes how the webhook answers, and sets its counts to zero.
+func (w *Webhook) SetAnswer(answer Review) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.Answer, w.real, w.dry = answer, 0, 0
+	w.Answer, w.made, w.dry = answer, 0, 0
 }
 
-// CountRequests returns how many requests came to add a container, and how many as a dry
-// run.
+// CountRequests counts the requests to add a container, and the dry runs.
 func (w *Webhook) CountRequests() (made, dry int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.real, w.dry
+	return w.made, w.dry
 }
 
 // countRequest counts a request, and returns the function to answer it with.
-func (w *Webhook) countRequest(dry bool) func(*corev1.EphemeralContainer) *admissionv1.AdmissionResponse {
+func (w *Webhook) countRequest(dry bool) Review {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if dry {
 		w.dry++
 	} else {
-		w.real++
+		w.made++
 	}
 	return w.Answer
 }
 
+// ServeHTTP answers a review of the API server.
 func (w *Webhook) ServeHTTP(out http.ResponseWriter, in *http.Request) {
 	var review admissionv1.AdmissionReview
 	err := json.NewDecoder(in.Body).Decode(&review)
@@ -92,48 +140,6 @@ func (w *Webhook) ServeHTTP(out http.ResponseWriter, in *http.Request) {
 	_ = json.NewEncoder(out).Encode(review)
 }
 
-// Register has the API server ask the webhook about a namespace, by its name, and
-// waits until it does, for the pod "root" in it. The API server must be on this
-// machine, as that of "make cluster" is. It returns the function that
-// stops the server alone, so that the API server asks in vain.
-func (w *Webhook) Register(t *testing.T, namespace string) (stop func()) {
-	t.Helper()
-	if at := net.ParseIP(ReadServerURL(t).Hostname()); at == nil || !at.IsLoopback() {
-		if mustRunAll() {
-			t.Fatal("an API server on this machine is needed, which can ask a webhook here")
-		}
-		t.Skip("the API server is not on this machine, so it cannot ask a webhook here")
-	}
-
-	server := httptest.NewTLSServer(w)
-	t.Cleanup(server.Close)
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	text := fmt.Sprintf(`
-apiVersion: admissionregistration.k8s.io/v1
-kind: %[1]sWebhookConfiguration
-metadata: {name: %[2]s}
-webhooks:
-- name: %[2]s.kdiag.test
-  admissionReviewVersions: [v1]
-  sideEffects: None
-  failurePolicy: Fail
-  timeoutSeconds: %[3]d
-  clientConfig: {url: "%[4]s/", caBundle: %[5]s}
-  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %[2]s}}
-  rules:
-  - {apiGroups: [""], apiVersions: [v1], operations: [UPDATE], resources: [pods/ephemeralcontainers]}
-`, w.Kind, namespace, cmp.Or(w.Timeout, 10), server.URL, base64.StdEncoding.EncodeToString(ca))
-
-	ApplyClusterWide(t, text)
-	WaitUntil(t, "the API server to ask the webhook", func() bool {
-		_, _ = RunDoctor(t, "-n", namespace, "root")
-		_, dry := w.CountRequests()
-		return dry > 0
-	})
-
-	return server.Close
-}
-
 // findNewContainer finds the ephemeral container that an update adds to its pod.
 // It is not the last one: a merge patch puts it before those that are there.
 func findNewContainer(request *admissionv1.AdmissionRequest) (int, *corev1.EphemeralContainer, error) {
@@ -155,8 +161,8 @@ func findNewContainer(request *admissionv1.AdmissionRequest) (int, *corev1.Ephem
 	return 0, nil, errors.New("no new ephemeral container")
 }
 
-// writePatch is the JSON patch that puts a changed container into its pod; nil
-// where nothing was changed. One without a name is taken out.
+// writePatch returns the JSON patch that puts a changed container into its pod, or
+// nil if nothing was changed. It takes a container without a name out.
 func writePatch(index int, before, after *corev1.EphemeralContainer) []byte {
 	was, _ := json.Marshal(before)
 	is, _ := json.Marshal(after)
@@ -169,9 +175,9 @@ func writePatch(index int, before, after *corev1.EphemeralContainer) []byte {
 	return fmt.Appendf(nil, `[{"op": "replace", "path": "/spec/ephemeralContainers/%d", "value": %s}]`, index, is)
 }
 
-// DenyCapability answers with a status to every container that adds a capability; to
-// any at all where the capability is empty.
-func DenyCapability(capability corev1.Capability, status *metav1.Status) func(*corev1.EphemeralContainer) *admissionv1.AdmissionResponse {
+// DenyCapability returns the review that refuses, with a status, each container
+// that adds a capability, or each one if the capability is empty.
+func DenyCapability(capability corev1.Capability, status *metav1.Status) Review {
 	return func(c *corev1.EphemeralContainer) *admissionv1.AdmissionResponse {
 		if capability != "" && !slices.Contains(listAddedCapabilities(c), capability) {
 			return nil
@@ -180,14 +186,15 @@ func DenyCapability(capability corev1.Capability, status *metav1.Status) func(*c
 	}
 }
 
-// ChangeContainer changes every container that comes.
-func ChangeContainer(change func(*corev1.EphemeralContainer)) func(*corev1.EphemeralContainer) *admissionv1.AdmissionResponse {
+// ChangeContainer returns the review that changes every container.
+func ChangeContainer(change func(*corev1.EphemeralContainer)) Review {
 	return func(c *corev1.EphemeralContainer) *admissionv1.AdmissionResponse {
 		change(c)
 		return nil
 	}
 }
 
+// listAddedCapabilities returns the capabilities that a container adds.
 func listAddedCapabilities(c *corev1.EphemeralContainer) []corev1.Capability {
 	if c.SecurityContext == nil || c.SecurityContext.Capabilities == nil {
 		return nil
