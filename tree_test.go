@@ -31,7 +31,7 @@ var mayImport = []struct {
 	{"kdiag/applets/manager", []string{"kdiag/applets", "kdiag/applets/internal/pod/", "kdiag/mux", "kdiag/netfilter"}},
 	// What runs on the laptop. It knows nothing of the kernel's tables.
 	{"kdiag/applets/internal/laptop/", []string{"kdiag/applets", "kdiag/applets/internal/laptop/", "kdiag/kube", "kdiag/mux"}},
-	{"kdiag/applets/internal/testkit/runctest", nil},
+	{"kdiag/applets/internal/testkit/runctest", []string{"kdiag/internal/testenv"}},
 	{"kdiag/applets/internal/testkit/fakecluster", []string{"kdiag/kube"}},
 	{"kdiag/applets/reference", []string{"kdiag/applets"}},
 	{"kdiag/applets/kubeflags", []string{"kdiag/applets", "kdiag/applets/internal/laptop/", "kdiag/kube", "kdiag/mux"}},
@@ -42,7 +42,9 @@ var mayImport = []struct {
 	{forAll, nil},
 	{"kdiag/mux/muxtest", []string{"kdiag/mux"}},
 	{"kdiag/mux", nil},
+	{"kdiag/netfilter/netnstest", []string{"kdiag/internal/testenv"}},
 	{"kdiag/netfilter", nil},
+	{"kdiag/internal/testenv", nil},
 	{"kdiag/scratch-shell", nil},
 	{"kdiag/integration", []string{"kdiag/"}},
 	{"kdiag/testdata/", nil},

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"kdiag/internal/testenv"
 	"kdiag/netfilter/netnstest"
 )
 
@@ -36,7 +37,7 @@ func testBackends() []testBackend {
 func eachBackend(t *testing.T, test func(t *testing.T, b testBackend, pod, outside namespace)) {
 	for _, b := range testBackends() {
 		t.Run(b.name, func(t *testing.T) {
-			netnstest.NeedRoot(t)
+			testenv.MustHaveRoot(t)
 			needTools(t, b.listing)
 			pod, outside := newPod(t)
 			test(t, b, pod, outside)
@@ -48,7 +49,7 @@ func needTools(t *testing.T, commands [][]string) {
 	t.Helper()
 	for _, command := range commands {
 		if _, err := exec.LookPath(command[0]); err != nil {
-			netnstest.Unmet(t, err.Error())
+			testenv.Missing(t, "%v", err)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"kdiag/applets/internal/pod/procfs"
 	"kdiag/applets/internal/testkit/runctest"
+	"kdiag/internal/testenv"
 )
 
 // rungs are the ways into a target, each by exactly its capabilities.
@@ -302,7 +303,7 @@ func TestNoExecveat(t *testing.T) {
 // unless asked, or at all. The setting is the PID namespace's (Linux 6.3).
 func TestNoExecutableMemory(t *testing.T) {
 	if _, err := os.Stat("/proc/sys/vm/memfd_noexec"); err != nil {
-		runctest.Unmet(t, err.Error())
+		testenv.Missing(t, "%v", err)
 	}
 
 	for _, value := range []string{"1", "2"} {

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"kdiag/internal/testenv"
+
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -118,10 +120,10 @@ func newBuildah(t *testing.T) buildah {
 	t.Helper()
 	path, err := exec.LookPath("buildah")
 	if err != nil {
-		unmet(t, "needs the package buildah")
+		testenv.Missing(t, "needs the package buildah")
 	}
 	if os.Geteuid() != 0 {
-		unmet(t, "needs root, for buildah's chroot isolation")
+		testenv.Missing(t, "needs root, for buildah's chroot isolation")
 	}
 	return buildah{t, t.TempDir(), path}
 }

@@ -69,16 +69,6 @@ func writeText(t testing.TB, file, text string) {
 	}
 }
 
-// unmet skips a test that needs something this machine lacks, or fails it
-// where everything has to run.
-func unmet(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("CI") != "" || os.Getenv("KDIAG_TEST_ALL") == "1" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
-
 // wantError checks a failure's text, part by part.
 func wantError(t *testing.T, err error, parts ...string) {
 	t.Helper()

@@ -3,7 +3,6 @@
 package image
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"testing"
 
 	"kdiag/applets"
+	"kdiag/internal/testenv"
 )
 
 // TestWriteFilePipe writes to what must not be replaced.
@@ -54,7 +54,7 @@ func TestSaveMode(t *testing.T) {
 func TestSaveToTerminal(t *testing.T) {
 	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil || !applets.IsTerminal(terminal) {
-		unmet(t, fmt.Sprint("no pseudo-terminals here: ", err))
+		testenv.Missing(t, "no pseudo-terminals: %v", err)
 	}
 	defer terminal.Close()
 

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"kdiag/internal/testenv"
 )
 
 // suite carries what every test of a run shares.
@@ -32,7 +34,7 @@ func RunSuite(m *testing.M) (int, error) {
 	s := &current
 	s.kubeconfig, s.image = os.Getenv("KUBECONFIG"), os.Getenv("KDIAG_TEST_IMAGE")
 	if s.kubeconfig == "" || s.image == "" {
-		if mustRunAll() {
+		if testenv.RunsAll() {
 			return 1, errors.New("no cluster: run make integration, or set KUBECONFIG and KDIAG_TEST_IMAGE")
 		}
 		fmt.Println("skipped: no cluster (run make integration)")
@@ -62,9 +64,6 @@ func RunSuite(m *testing.M) (int, error) {
 
 	return code, nil
 }
-
-// mustRunAll tells whether a test that cannot run must fail, as in CI.
-func mustRunAll() bool { return os.Getenv("CI") != "" || os.Getenv("KDIAG_TEST_ALL") != "" }
 
 // RequireOwnCluster skips a test on a cluster that "make cluster" did not start,
 // whose nodes and logs are not on this machine. It says what the test needs.

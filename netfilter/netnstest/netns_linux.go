@@ -1,5 +1,5 @@
-// Package netnstest gives tests network namespaces of their own, and has them
-// act in others. It is for tests alone.
+// Package netnstest gives tests network namespaces of their own, and lets them act
+// in others. Only tests use it.
 package netnstest
 
 import (
@@ -10,45 +10,32 @@ import (
 	"strings"
 	"testing"
 
+	"kdiag/internal/testenv"
+
 	"golang.org/x/sys/unix"
 )
 
-// NeedRoot skips a test without root, unless all tests were asked for.
-func NeedRoot(t testing.TB) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		Unmet(t, "needs root")
-	}
-}
-
-// Unmet skips a test for want of something, or fails it where all tests are
-// asked for.
-func Unmet(t testing.TB, reason string) {
-	t.Helper()
-	if os.Getenv("CI") != "" || os.Getenv("KDIAG_TEST_ALL") == "1" {
-		t.Fatal(reason)
-	}
-	t.Skip(reason)
-}
-
-// Namespace is a network namespace, by a path that leads to it
+// Namespace names a network namespace by a path that leads to it
 // (network_namespaces(7)).
 type Namespace string
 
-const thisThreads = Namespace("/proc/thread-self/ns/net")
+// currentNamespace leads to the namespace of the thread that opens it.
+const currentNamespace = Namespace("/proc/thread-self/ns/net")
 
-// New makes a namespace with lo up, which goes with the test and what is left
-// in it.
+// New creates a namespace with lo up. It exists until the test ends and nothing is
+// left in it.
 func New(t testing.TB) Namespace {
 	t.Helper()
-	NeedRoot(t)
+	testenv.MustHaveRoot(t)
+
 	var file *os.File
 	err := onOwnThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("unshare: %w", err)
 		}
+
 		var err error
-		file, err = os.Open(string(thisThreads))
+		file, err = os.Open(string(currentNamespace))
 		return err
 	})
 	if err != nil {
@@ -56,13 +43,14 @@ func New(t testing.TB) Namespace {
 	}
 
 	t.Cleanup(func() { file.Close() })
+
 	ns := Namespace(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), file.Fd()))
 	ns.Run(t, "ip", "link", "set", "lo", "up")
 	return ns
 }
 
-// Do runs f in the namespace, from wherever the caller is. Its sockets stay
-// there.
+// Do runs f in the namespace, wherever the caller is. Sockets that f opens stay in
+// the namespace.
 func (ns Namespace) Do(f func() error) error {
 	return onOwnThread(func() error {
 		if err := ns.join(); err != nil {
@@ -72,14 +60,15 @@ func (ns Namespace) Do(f func() error) error {
 	})
 }
 
-// Enter puts the test's own goroutine into the namespace until it ends.
+// Enter moves the test's own goroutine into the namespace until the test ends.
 func (ns Namespace) Enter(t testing.TB) {
 	t.Helper()
-	back, err := leave()
+	goBack, err := lockThread()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(back)
+	t.Cleanup(goBack)
+
 	if err := ns.join(); err != nil {
 		t.Fatal(err)
 	}
@@ -88,6 +77,7 @@ func (ns Namespace) Enter(t testing.TB) {
 // Run runs a program in the namespace and returns what it printed.
 func (ns Namespace) Run(t testing.TB, words ...string) string {
 	t.Helper()
+
 	var out []byte
 	err := ns.Do(func() (err error) {
 		out, err = exec.Command(words[0], words[1:]...).Output()
@@ -96,28 +86,31 @@ func (ns Namespace) Run(t testing.TB, words ...string) string {
 	if err != nil {
 		t.Fatalf("%s: %v, printed %q", strings.Join(words, " "), err, out)
 	}
+
 	return string(out)
 }
 
-// join moves the thread, which the caller has locked.
+// join moves the calling thread into the namespace. The caller must have locked it.
 func (ns Namespace) join() error {
 	fd, err := unix.Open(string(ns), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("%s: %w", ns, err)
 	}
 	defer unix.Close(fd)
+
 	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("enter %s: %w", ns, err)
 	}
+
 	return nil
 }
 
-// leave locks the goroutine's thread, so that it may leave its namespace. Back
-// returns there; a thread that cannot is never unlocked, and dies with its
-// goroutine.
-func leave() (back func(), err error) {
+// lockThread locks the goroutine's thread, so that it may leave its namespace.
+// goBack returns to that namespace and unlocks the thread. A thread that cannot
+// return stays locked, so that it dies with its goroutine.
+func lockThread() (goBack func(), err error) {
 	runtime.LockOSThread()
-	old, err := os.Open(string(thisThreads))
+	old, err := os.Open(string(currentNamespace))
 	if err != nil {
 		runtime.UnlockOSThread()
 		return nil, err
@@ -131,16 +124,18 @@ func leave() (back func(), err error) {
 	}, nil
 }
 
-// onOwnThread runs f on a thread that may leave its namespace.
+// onOwnThread runs f on a thread that may leave its namespace, and waits for it.
 func onOwnThread(f func() error) error {
 	result := make(chan error)
 	go func() {
-		back, err := leave()
+		goBack, err := lockThread()
 		if err == nil {
 			err = f()
-			back()
+			goBack()
 		}
+
 		result <- err
 	}()
+
 	return <-result
 }

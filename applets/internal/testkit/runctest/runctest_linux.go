@@ -14,31 +14,17 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"kdiag/internal/testenv"
 )
 
-// Require skips a test on machines that cannot run containers; where all tests
-// are asked for, it fails instead.
+// Require ends a test on a machine that cannot run containers.
 func Require(t *testing.T) {
 	t.Helper()
-	reason := ""
-	if os.Getuid() != 0 {
-		reason = "needs root"
-	} else if _, err := exec.LookPath("runc"); err != nil {
-		reason = "needs runc"
+	testenv.MustHaveRoot(t)
+	if _, err := exec.LookPath("runc"); err != nil {
+		testenv.Missing(t, "needs runc: %v", err)
 	}
-	if reason != "" {
-		Unmet(t, reason)
-	}
-}
-
-// Unmet skips a test for want of something, or fails it where all tests are
-// asked for.
-func Unmet(t *testing.T, reason string) {
-	t.Helper()
-	if os.Getenv("CI") != "" || os.Getenv("KDIAG_TEST_ALL") == "1" {
-		t.Fatal(reason)
-	}
-	t.Skip(reason)
 }
 
 // Binary is the path of kdiag, static and built from this tree, or what
