@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"kdiag/internal/testenv"
 )
 
 var architectures = map[string]struct {
@@ -20,13 +22,14 @@ var architectures = map[string]struct {
 	"arm64": {elf.EM_AARCH64, "qemu-aarch64-static"},
 }
 
-// file returns the shell for arch as it lies in bin/, which for another architecture than ours is not embedded.
-func file(t *testing.T, arch string) (path string, data []byte) {
+// readShell reads the shell for an architecture from bin/. Only the one for the
+// running architecture is embedded.
+func readShell(t *testing.T, arch string) (path string, data []byte) {
 	t.Helper()
 	path = "bin/busybox-linux-" + arch
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		skip(t, "no shell for %s: run 'scratch-shell/build.sh %s'", arch, arch)
+		testenv.Missing(t, "no shell for %s: run 'scratch-shell/build.sh %s'", arch, arch)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -37,11 +40,12 @@ func file(t *testing.T, arch string) (path string, data []byte) {
 func TestStatic(t *testing.T) {
 	for arch, want := range architectures {
 		t.Run(arch, func(t *testing.T) {
-			_, data := file(t, arch)
+			_, data := readShell(t, arch)
 			f, err := elf.NewFile(bytes.NewReader(data))
 			if err != nil {
 				t.Fatal(err)
 			}
+
 			if f.Machine != want.machine || f.Type != elf.ET_EXEC {
 				t.Errorf("the file is %v for %v, want %v for %v", f.Type, f.Machine, elf.ET_EXEC, want.machine)
 			}
@@ -60,19 +64,20 @@ func TestStatic(t *testing.T) {
 }
 
 func TestOnlyOurArchitectureIsEmbedded(t *testing.T) {
-	files, err := fs.Glob(bin, "bin/*")
+	files, err := fs.Glob(embedded, "bin/*")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range files {
-		if file != name && file != name+".placeholder" {
-			t.Errorf("%s is embedded, want %s only", file, name)
+		if file != shellFile && file != shellFile+".placeholder" {
+			t.Errorf("%s is embedded, want only %s", file, shellFile)
 		}
 	}
 }
 
-// The shell for the other architecture, as far as the emulator carries: it does not follow an exec of /proc/self/exe, so
-// that ash can be tried only with what it runs in a forked copy of itself. Other applets are run directly.
+// TestOtherArchitecture runs the shell for the other architecture in an emulator.
+// The emulator does not follow an exec of /proc/self/exe, so the scripts use only
+// what ash runs in a forked copy of itself, and other applets run directly.
 func TestOtherArchitecture(t *testing.T) {
 	tests := []struct {
 		args []string
@@ -90,20 +95,22 @@ func TestOtherArchitecture(t *testing.T) {
 			continue
 		}
 
-		path, _ := file(t, arch)
+		path, _ := readShell(t, arch)
 		qemu, err := exec.LookPath(a.qemu)
 		if err != nil {
-			skip(t, "%s is missing: run 'apt-get install qemu-user-static'", a.qemu)
+			testenv.Missing(t, "%s is missing: run 'apt-get install qemu-user-static'", a.qemu)
 		}
 
 		run := func(args ...string) result {
+			var stdout, stderr strings.Builder
 			cmd := exec.Command(qemu, append([]string{"-0", argv0, path}, args...)...)
 			cmd.Env = []string{"PATH="}
-			var stdout, stderr strings.Builder
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader("ac\n"), &stdout, &stderr
+
 			if err := cmd.Run(); cmd.ProcessState == nil {
 				t.Fatal(err)
 			}
+
 			return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 		}
 
@@ -113,7 +120,7 @@ func TestOtherArchitecture(t *testing.T) {
 			}
 		}
 
-		ours, _ := file(t, runtime.GOARCH)
+		ours, _ := readShell(t, runtime.GOARCH)
 		want, err := exec.Command(ours, "--list").Output()
 		if err != nil {
 			t.Fatal(err)

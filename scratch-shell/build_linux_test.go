@@ -6,9 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"kdiag/internal/testenv"
 )
 
-// What the build does when its sources are not what is pinned: one line that names the pin, and nothing to embed.
+// TestBuildRefuses builds from sources other than the pinned ones. The build must
+// print one line that names the pin, and leave nothing to embed.
 func TestBuildRefuses(t *testing.T) {
 	const orig = "pool/main/b/busybox/busybox_1.35.0.orig.tar.bz2"
 	tests := []struct {
@@ -48,18 +51,18 @@ func TestBuildRefuses(t *testing.T) {
 			out, err := cmd.CombinedOutput()
 			got := strings.TrimSuffix(string(out), "\n")
 			if strings.Contains(got, "missing tools") {
-				skip(t, "%s", got)
+				testenv.Missing(t, "%s", got)
 			}
 			if err == nil {
-				t.Errorf("build.sh ended well, want a failure")
+				t.Errorf("build.sh succeeded, want an error")
 			}
 			if strings.Contains(got, "\n") {
-				t.Errorf("build.sh said:\n%s\nwant one line", got)
+				t.Errorf("build.sh printed:\n%s\nwant one line", got)
 			}
 
 			for _, want := range test.want {
 				if !strings.Contains(got, want) {
-					t.Errorf("build.sh said %q, want it to mention %q", got, want)
+					t.Errorf("build.sh printed %q, want %q in it", got, want)
 				}
 			}
 

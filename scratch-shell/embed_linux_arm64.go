@@ -2,9 +2,10 @@ package scratchshell
 
 import "embed"
 
-const name = "bin/busybox-linux-arm64"
+const shellFile = "bin/busybox-linux-arm64"
 
-// The pattern always matches the placeholder, so that the package builds without the shell.
+// The pattern always matches the placeholder, so that the package builds even
+// without the shell.
 //
 //go:embed bin/busybox-linux-arm64*
-var bin embed.FS
+var embedded embed.FS

@@ -4,6 +4,6 @@ package scratchshell
 
 import "embed"
 
-const name = ""
+const shellFile = ""
 
-var bin embed.FS
+var embedded embed.FS

@@ -10,38 +10,42 @@ import (
 	"testing"
 	"time"
 
+	"kdiag/internal/testenv"
+
 	"golang.org/x/sys/unix"
 )
 
-// The tests run the shell as "kdiag enter" does, and harder: from a memfd, with an empty PATH, in a file system with nothing
-// in it but proc and two devices, which every container runtime mounts. The test binary runs itself again in new namespaces
-// to set that up, and becomes the shell.
+// The tests run the shell as "kdiag enter" does, but in a harder place: from a
+// memfd, with an empty PATH, in a file system that holds only /proc and two devices,
+// which every container runtime mounts. To get there, the test binary runs itself
+// again in new namespaces and becomes the shell.
 const (
 	inEmptyRoot = "in-empty-root"
 	argv0       = "busybox-kdiag-1a2b3c"
-	// noRoot is the exit code for a root that could not be set up.
-	noRoot = 125
+	// exitNoRoot is the exit code if the root could not be set up.
+	exitNoRoot = 125
 )
 
-// The shell opens the one for jobs in the background, wget the other for https.
+// devices lists what the shell opens for jobs in the background, and wget for https.
 var devices = []string{"/dev/null", "/dev/urandom"}
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == inEmptyRoot {
 		err := becomeShell(os.Args[2], os.Args[3:])
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(noRoot)
+		os.Exit(exitNoRoot)
 	}
 	os.Exit(m.Run())
 }
 
-// becomeShell returns only an error.
+// becomeShell executes the shell in the root. It returns only if that fails.
 func becomeShell(root string, args []string) error {
 	shell, err := Binary()
 	if err != nil {
 		return err
 	}
-	// What is mounted here must not be seen outside.
+
+	// Keep what is mounted here from showing outside.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make / private: %w", err)
 	}
@@ -64,6 +68,7 @@ func becomeShell(root string, args []string) error {
 	if _, err := unix.Write(fd, shell); err != nil {
 		return fmt.Errorf("write memfd: %w", err)
 	}
+
 	if err := unix.Chroot(root); err != nil {
 		return fmt.Errorf("chroot %s: %w", root, err)
 	}
@@ -75,19 +80,7 @@ func becomeShell(root string, args []string) error {
 	return unix.Exec(fmt.Sprintf("/proc/self/fd/%d", fd), argv, os.Environ())
 }
 
-// required says whether a test may not be skipped for want of something.
-func required() bool { return os.Getenv("CI") != "" || os.Getenv("KDIAG_TEST_ALL") == "1" }
-
-// skip skips the test, or fails it where it is required.
-func skip(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if required() {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
-// newRoot makes an empty root; it has the mount points, a home directory and a tmp.
+// newRoot creates a root that holds only the mount points, a home directory and /tmp.
 func newRoot(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
@@ -106,25 +99,26 @@ func newRoot(t *testing.T) string {
 	return root
 }
 
-// command returns the shell with args, to be run in root, in mount and pid namespaces of its own.
-func command(t *testing.T, root string, args ...string) *exec.Cmd {
+// shellCommand returns a command that runs the shell in the root, in mount and PID
+// namespaces of its own.
+func shellCommand(t *testing.T, root string, args ...string) *exec.Cmd {
 	t.Helper()
+	testenv.MustHaveRoot(t)
 	if _, err := Binary(); err != nil {
-		skip(t, "%v", err)
-	}
-	if os.Getuid() != 0 {
-		skip(t, "needs root: run 'sudo go test ./scratch-shell'")
+		testenv.Missing(t, "%v", err)
 	}
 
-	// The shell is PID 1 of its namespace: all that it started dies with it.
+	// The shell is PID 1 of its namespace, so all that it starts dies with it.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
+
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", append([]string{inEmptyRoot, root}, args...)...)
 	cmd.Env = []string{"PATH=", "HOME=/home", "TERM=xterm"}
 	cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID}
 	return cmd
 }
 
+// result holds what a shell printed and how it ended.
 type result struct {
 	stdout, stderr string
 	code           int
@@ -133,17 +127,19 @@ type result struct {
 // runScript runs a script in a root of its own.
 func runScript(t *testing.T, script string) result {
 	t.Helper()
+
 	var stdout, stderr strings.Builder
-	cmd := command(t, newRoot(t), "-c", script)
+	cmd := shellCommand(t, newRoot(t), "-c", script)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+
 	err := cmd.Run()
 	if cmd.ProcessState == nil {
-		skip(t, "new namespaces: %v", err)
+		testenv.Missing(t, "new namespaces: %v", err)
 	}
 
 	r := result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
-	if r.code == noRoot {
-		skip(t, "empty root: %s", r.stderr)
+	if r.code == exitNoRoot {
+		testenv.Missing(t, "empty root: %s", r.stderr)
 	}
 
 	return r

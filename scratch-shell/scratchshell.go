@@ -1,5 +1,5 @@
-// Package scratchshell carries the shell that kdiag runs in containers which have none: a static busybox ash, built by
-// build.sh for the architecture that this program is built for.
+// Package scratchshell carries the shell that kdiag runs in containers that have
+// none: a static busybox ash, which build.sh builds for each architecture.
 package scratchshell
 
 import (
@@ -10,14 +10,15 @@ import (
 	"io/fs"
 )
 
-// ErrMissing says that the program was built before the shell was.
-var ErrMissing = errors.New("this build carries no shell: run 'make scratch-shell' and build again")
+// ErrMissing reports that this program was built before the shell was.
+var ErrMissing = errors.New("this build has no shell in it: run 'make scratch-shell' and build again")
 
-// ErrPlatform says that no shell is made for the system that this program is built for.
-var ErrPlatform = errors.New("the scratch shell is for linux only, on amd64 and arm64")
+// ErrPlatform reports that there is no shell for this program's platform.
+var ErrPlatform = errors.New("the scratch shell supports only linux/amd64 and linux/arm64")
 
-// Binary returns a copy of the shell: an ELF executable, to be run with an argv[0] whose base name begins with "busybox"
-// and the argv[1] "ash". The error is ErrMissing or ErrPlatform. Each call copies more than a megabyte.
+// Binary returns a copy of the shell, an ELF executable. Run it with an argv[0] whose
+// base name begins with "busybox", and with "ash" as argv[1]. The error is ErrMissing
+// or ErrPlatform. Each call copies about a megabyte.
 func Binary() ([]byte, error) {
 	program, err := Open()
 	if err != nil {
@@ -26,16 +27,18 @@ func Binary() ([]byte, error) {
 	return io.ReadAll(program)
 }
 
-// Open returns a reader of what Binary returns, with the same errors. There is nothing to close.
+// Open returns a reader of what Binary returns, with the same errors. The reader
+// needs no Close.
 func Open() (io.Reader, error) {
-	if name == "" {
+	if shellFile == "" {
 		return nil, ErrPlatform
 	}
-	return open(bin, name)
+	return openExecutable(embedded, shellFile)
 }
 
-// open returns a reader of the named file, and ErrMissing unless it is an executable.
-func open(fsys fs.FS, name string) (io.Reader, error) {
+// openExecutable opens the named file. It returns ErrMissing for a file that is not
+// an ELF executable, as the placeholder is not.
+func openExecutable(fsys fs.FS, name string) (io.Reader, error) {
 	file, err := fsys.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrMissing

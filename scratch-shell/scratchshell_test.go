@@ -32,23 +32,25 @@ func TestOpen(t *testing.T) {
 	}
 
 	for _, test := range tests {
-		program, err := open(files, test.name)
+		program, err := openExecutable(files, test.name)
 		if !errors.Is(err, test.want) {
-			t.Errorf("open(%q) = %v, want %v", test.name, err, test.want)
+			t.Errorf("openExecutable(%q) = %v, want %v", test.name, err, test.want)
 		}
 		if err != nil {
 			continue
 		}
+
 		if data, err := io.ReadAll(program); err != nil || string(data) != string(files[test.name].Data) {
 			t.Errorf("read %q = %q, %v, want all of it", test.name, data, err)
 		}
 	}
 }
 
-// A build for a system that no shell is made for must say so, and not ask for a shell to be built.
+// TestBinaryElsewhere checks that a program for a platform without a shell says so,
+// and does not ask for one to be built.
 func TestBinaryElsewhere(t *testing.T) {
 	if runtime.GOOS == "linux" && (runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64") {
-		t.Skip("there is a shell for this system")
+		t.Skip("there is a shell for this platform")
 	}
 	if _, err := Binary(); !errors.Is(err, ErrPlatform) {
 		t.Errorf("Binary() = %v, want %v", err, ErrPlatform)

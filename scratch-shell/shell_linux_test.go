@@ -26,7 +26,8 @@ func TestScripts(t *testing.T) {
 		{"background", "(sleep 0.1; echo slow) & echo fast; wait", result{"fast\nslow\n", "", 0}},
 		{"wait for one", "(exit 7) & sleep 0.1 & wait %1; echo $?", result{"7\n", "", 0}},
 
-		// An applet is found without PATH, by its own name or through another one, and runs under that name.
+		// The shell finds applets without PATH, by themselves and from other applets, and
+		// runs them under their names.
 		{"name", "cat /proc/self/comm", result{"cat\n", "", 0}},
 		{"prefix", "tr '\\0' ' ' </proc/1/cmdline | cut -d' ' -f1-3", result{argv0 + " ash -c\n", "", 0}},
 		{"nested shell", `sh -c 'ash -c "ls / | wc -l"'`, result{"4\n", "", 0}},
@@ -38,7 +39,7 @@ func TestScripts(t *testing.T) {
 		{"nsenter", "nsenter -t 1 -p seq 1", result{"1\n", "", 0}},
 		{"chroot without proc", "chroot /tmp seq 1", result{"", "chroot: can't execute 'seq': No such file or directory\n", 127}},
 
-		// What asks for /bin/sh gets this shell: busybox/exec.c.
+		// Applets that ask for /bin/sh get this shell: see busybox/exec.c.
 		{"sh by path", "/bin/sh -c 'echo $0 $1' a b", result{"a b\n", "", 0}},
 		{"sh of awk", `awk 'BEGIN { system("seq 1"); "seq 2 2" | getline x; print x; print "3" | "cat" }'`,
 			result{"1\n2\n3\n", "", 0}},
@@ -85,7 +86,7 @@ func TestApplets(t *testing.T) {
 		script sed setsid sh sha256sum sleep stat strings stty tar telnet test timeout top traceroute tty unshare vi watch
 		wget whoami xargs xxd`) {
 		if !slices.Contains(applets, want) {
-			t.Errorf("applet %s is not there, want it", want)
+			t.Errorf("applet %s is missing, want it", want)
 		}
 	}
 
@@ -93,12 +94,12 @@ func TestApplets(t *testing.T) {
 		adduser crond dpkg fdisk getty halt init insmod killall5 login mkfs.ext2 mkswap modprobe passwd pivot_root poweroff
 		reboot resume rmmod rpm runsv sendmail su swapoff switch_root syslogd bash hush`) {
 		if slices.Contains(applets, bad) {
-			t.Errorf("applet %s is there, want it left out", bad)
+			t.Errorf("applet %s exists, want it left out", bad)
 		}
 	}
 }
 
-// The shell shares the network of the test.
+// TestWget fetches over http and https from the test, whose network the shell shares.
 func TestWget(t *testing.T) {
 	hello := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "hello") })
 	plain, secure := httptest.NewServer(hello), httptest.NewTLSServer(hello)

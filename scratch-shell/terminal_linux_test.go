@@ -1,15 +1,20 @@
 package scratchshell
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"kdiag/internal/testenv"
+
 	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 )
 
 // openTerminal returns the two ends of a new pseudo-terminal.
@@ -17,83 +22,188 @@ func openTerminal(t *testing.T) (master, slave *os.File) {
 	t.Helper()
 	master, slave, err := pty.Open()
 	if err != nil {
-		skip(t, "no pseudo-terminals: %v", err)
+		testenv.Missing(t, "no pseudo-terminals: %v", err)
 	}
 	t.Cleanup(func() { master.Close(); slave.Close() })
+
 	if err := pty.Setsize(master, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
 		t.Fatalf("size of the terminal: %v", err)
 	}
+
 	return master, slave
 }
 
-// A session as a user types it. Nothing of it may stay behind in the target.
+// reader is who reads what is typed at a terminal.
+type reader string
+
+const (
+	shellPrompt reader = "the shell's prompt"
+	rawProgram  reader = "a program that reads keys"
+	lineProgram reader = "a program that reads lines"
+)
+
+// terminalReader tells who reads from a terminal: the terminal's foreground process
+// group tells the shell from programs, and its mode tells keys from lines.
+func terminalReader(t *testing.T, master *os.File, shell int) reader {
+	t.Helper()
+	raw, err := master.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	var group uint32
+	var state *unix.Termios
+	var groupErr, stateErr error
+	err = raw.Control(func(fd uintptr) {
+		group, groupErr = unix.IoctlGetUint32(int(fd), unix.TIOCGPGRP)
+		state, stateErr = unix.IoctlGetTermios(int(fd), unix.TCGETS)
+	})
+	if err := errors.Join(err, groupErr, stateErr); err != nil {
+		t.Fatal(err)
+	}
+
+	switch isRaw := state.Lflag&unix.ICANON == 0; {
+	case int(group) == shell && isRaw:
+		return shellPrompt
+	case int(group) == shell:
+		return "" // the shell is about to start something, or to prompt
+	case isRaw:
+		return rawProgram
+	}
+
+	return lineProgram
+}
+
+// session is a shell at a terminal, as a user has it.
+type session struct {
+	master *os.File
+	shell  int
+	// unread is what the terminal has shown since the last text that was expected.
+	unread string
+}
+
+// send types keys as soon as the one who should read them does.
+func (s *session) send(t *testing.T, to reader, keys string) {
+	t.Helper()
+	if !s.waitFor(t, to, stepTimeout) {
+		t.Fatalf("before %q: want %s; the terminal shows %q", keys, to, s.unread)
+	}
+	if _, err := s.master.WriteString(keys); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// interrupt presses Ctrl-C until the shell prompts. Once is not enough for watch,
+// which ignores it while its command runs.
+func (s *session) interrupt(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(stepTimeout); time.Now().Before(end); {
+		s.send(t, lineProgram, "\x03")
+		if s.waitFor(t, shellPrompt, 100*time.Millisecond) {
+			return
+		}
+	}
+	t.Fatalf("Ctrl-C does not lead back to the shell; the terminal shows %q", s.unread)
+}
+
+// waitFor reports whether who reads from the terminal is the wanted one in time.
+func (s *session) waitFor(t *testing.T, to reader, timeout time.Duration) bool {
+	t.Helper()
+	for end := time.Now().Add(timeout); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if terminalReader(t, s.master, s.shell) == to {
+			return true
+		}
+	}
+	return false
+}
+
+// expect waits until the terminal shows a text.
+func (s *session) expect(t *testing.T, text string) {
+	t.Helper()
+	if err := s.master.SetReadDeadline(time.Now().Add(stepTimeout)); err != nil {
+		t.Fatal(err)
+	}
+
+	buf := make([]byte, 4096)
+	for {
+		if _, after, ok := strings.Cut(s.unread, text); ok {
+			s.unread = after
+			return
+		}
+
+		n, err := s.master.Read(buf)
+		if err != nil {
+			t.Fatalf("the terminal shows %q, want %q (%v)", s.unread, text, err)
+		}
+		s.unread += string(buf[:n])
+	}
+}
+
+// stepTimeout limits each wait of a session.
+const stepTimeout = 10 * time.Second
+
+// TestTerminal types what a user might type in a session, and checks that the session
+// leaves nothing behind in the target.
 func TestTerminal(t *testing.T) {
+	// A script that starts the test in the background has it ignore SIGINT, and the
+	// shell's programs would inherit that.
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, unix.SIGINT)
+	defer signal.Stop(interrupts)
+
 	root := newRoot(t)
-	cmd := command(t, root)
+	cmd := shellCommand(t, root)
 	master, slave := openTerminal(t)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr.Setsid, cmd.SysProcAttr.Setctty = true, true
 	if err := cmd.Start(); err != nil {
-		skip(t, "new namespaces: %v", err)
+		testenv.Missing(t, "new namespaces: %v", err)
 	}
 	defer func() { _ = cmd.Process.Kill() }()
 
 	slave.Close()
 
-	steps := []struct{ send, expect string }{
-		{"", "/ # "},
-		{"netst\t --help\r", "Usage: netstat"},
-		{"trace\t\t", "traceroute6"},
-		{"\x15echo $((6 * 7))\r", "42\r\n"},
-		{"\x12((6\r", "42\r\n"},    // reverse search
-		{"\x1b[A\r", "42\r\n"},     // the arrow
-		{"PS1='\\w> '\r", "\n/> "}, // the prompt's escapes
-		{"cd home\r", "/home> "},
-		{"sh -c 'echo u''p; cat'\r", "up\r\n"},
-		{"\x1a", "Stopped"},
-		{"jobs\r", "cat"},
-		{"fg\r", "cat"},
-		// The shell names the job before it gives it the terminal.
-		{"again\r", "again\r\nagain"},
-		{"\x03", "^C"},
-		{"echo =$?\r", "=130"},
-		{"seq 200 | less\r", "standard input"},
-		{"G", "200"},
-		{"q\rstty size\r", "24 80"},
-		{"vi\r", "~"},
-		{":!seq 41 43\r", "42\r\n43\r\n"},
-		{"\r:q!\r", "/home> "},
-		{"watch seq 41 43\r", "43\r\n"},
-		{"\x03", "/home> "},
-		{"reset\r", "/home> "},
-		{"exit 3\r", ""},
+	steps := []struct {
+		to     reader
+		keys   string
+		expect []string
+	}{
+		{shellPrompt, "netst\t --help\r", []string{"Usage: netstat"}},
+		{shellPrompt, "trace\t\t", []string{"traceroute6"}},
+		{shellPrompt, "\x15echo $((6 * 7))\r", []string{"42\r\n"}},
+		{shellPrompt, "\x12((6\r", []string{"42\r\n"}},    // reverse search
+		{shellPrompt, "\x1b[A\r", []string{"42\r\n"}},     // the arrow
+		{shellPrompt, "PS1='\\w> '\r", []string{"\n/> "}}, // the prompt's escapes
+		{shellPrompt, "cd home\r", []string{"/home> "}},
+		{shellPrompt, "sh -c 'echo u''p; cat'\r", []string{"up\r\n"}},
+		{lineProgram, "\x1a", []string{"Stopped", "/home> "}},
+		{shellPrompt, "jobs\r", []string{"cat", "/home> "}},
+		{shellPrompt, "fg\r", []string{"cat"}},
+		{lineProgram, "again\r", []string{"again\r\nagain"}},
+		{lineProgram, "\x03", []string{"^C"}},
+		{shellPrompt, "echo =$?\r", []string{"=130"}},
+		{shellPrompt, "seq 200 | less\r", []string{"standard input"}},
+		{rawProgram, "G", []string{"200"}},
+		{rawProgram, "q", nil},
+		{shellPrompt, "stty size\r", []string{"24 80"}},
+		{shellPrompt, "vi\r", []string{"~"}},
+		{rawProgram, ":!seq 41 43\r", []string{"42\r\n43\r\n"}},
+		{rawProgram, "\r:q!\r", []string{"/home> "}},
+		{shellPrompt, "reset\r", []string{"/home> "}},
+		{shellPrompt, "watch seq 41 43\r", []string{"42\r\n43\r\n"}},
 	}
 
-	var seen strings.Builder
+	s := &session{master: master, shell: cmd.Process.Pid}
+	s.expect(t, "/ # ")
 	for _, step := range steps {
-		// A program takes a moment to come to the foreground, and to set the terminal to raw and back.
-		time.Sleep(200 * time.Millisecond)
-		seen.Reset()
-		if _, err := master.WriteString(step.send); err != nil {
-			t.Fatal(err)
-		}
-		if step.expect == "" {
-			break
-		}
-		if err := master.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
-
-		buf := make([]byte, 4096)
-		for !strings.Contains(seen.String(), step.expect) {
-			n, err := master.Read(buf)
-			if err != nil {
-				t.Fatalf("after %q: got %q, want %q (%v)", step.send, seen.String(), step.expect, err)
-			}
-			seen.Write(buf[:n])
+		s.send(t, step.to, step.keys)
+		for _, text := range step.expect {
+			s.expect(t, text)
 		}
 	}
 
+	s.interrupt(t)
+	s.send(t, shellPrompt, "exit 3\r")
 	_ = cmd.Wait()
 	if got, want := cmd.ProcessState.ExitCode(), 3; got != want {
 		t.Errorf("exit code = %d, want %d", got, want)
