@@ -44,7 +44,7 @@ var mayImport = []struct {
 	{"kdiag/mux", nil},
 	{"kdiag/netfilter/netnstest", []string{"kdiag/internal/testenv"}},
 	{"kdiag/netfilter", nil},
-	{"kdiag/internal/testenv", nil},
+	{"kdiag/internal/", nil},
 	{"kdiag/scratch-shell", nil},
 	{"kdiag/integration", []string{"kdiag/"}},
 	{"kdiag/testdata/", nil},

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"encoding/binary"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +12,7 @@ import (
 	"unsafe"
 
 	"kdiag/integration/kit"
+	"kdiag/internal/seccomptest"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,13 +28,7 @@ func TestAsTargetIsConfinedAsTheTarget(t *testing.T) {
 		t.Fatal("the application has no filter")
 	}
 
-	// The runtime allows a container with SYS_PTRACE or SYS_CHROOT these calls: what
-	// traces, and chroot, by their numbers in both architectures. The kernel checks
-	// each against the caller's own rights, which are the application's.
-	checkedAnyway := []uint32{
-		unix.SYS_KCMP, unix.SYS_PIDFD_GETFD, unix.SYS_PROCESS_MADVISE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV,
-		unix.SYS_PTRACE, unix.SYS_CHROOT, 349, 347, 348, 26, 61,
-	}
+	samples := listSampleCalls(t)
 	for i, profile := range []string{"setns", "chroot", "baseline"} {
 		mark := "98765" + string(rune('0'+i))
 		command := kit.StartKdiag(t, "shell", "-n", namespace, "--profile="+profile, "-q", "hostile", "--as-target", "--", "-c", "exec sleep "+mark)
@@ -47,10 +41,10 @@ func TestAsTargetIsConfinedAsTheTarget(t *testing.T) {
 			t.Errorf("profile %s: the shell has no filter", profile)
 		}
 
-		for _, call := range listSampleCalls() {
+		for _, call := range samples {
 			theirs, ours := application.answer(t, call), shell.answer(t, call)
-			if theirs != unix.SECCOMP_RET_ALLOW && ours == unix.SECCOMP_RET_ALLOW && !slices.Contains(checkedAnyway, call.number) {
-				t.Fatalf("profile %s: call %d of %#x with %#x is allowed, and %#x for the application", profile, call.number, call.arch, call.argument, theirs)
+			if theirs != unix.SECCOMP_RET_ALLOW && ours == unix.SECCOMP_RET_ALLOW {
+				t.Fatalf("profile %s: call %d of %#x with %#x is allowed, and %#x for the application", profile, call.Number, call.Arch, call.Argument, theirs)
 			}
 		}
 	}
@@ -71,17 +65,18 @@ func findProcessByWords(words ...string) int {
 	return 0
 }
 
-// systemCall carries a system call as a filter sees it (struct seccomp_data), with
-// its first argument.
-type systemCall struct {
-	arch, number uint32
-	argument     uint64
+// callsCheckedAnyway names the calls that runtimes allow to a container with SYS_PTRACE
+// or SYS_CHROOT. The kernel checks each of them against the caller's own rights, which
+// are the application's.
+var callsCheckedAnyway = []string{
+	"chroot", "kcmp", "pidfd_getfd", "process_madvise", "process_vm_readv", "process_vm_writev", "ptrace",
 }
 
-// listSampleCalls returns all numbers there are, in both architectures of the
-// machine, with first arguments that profiles tell apart: clone's flags, address
-// families, personalities.
-func listSampleCalls() []systemCall {
+// listSampleCalls returns all calls of both architectures of the machine, except those
+// that are checked anyway, with the first arguments that profiles tell apart: clone's
+// flags, address families, personalities.
+func listSampleCalls(t *testing.T) []seccomptest.Call {
+	t.Helper()
 	arguments := []uint64{0, 0x8, 0x20000, 0x20008, 0xffffffff, 0x40000, 17}
 	for bit := range 32 {
 		arguments = append(arguments, 1<<bit)
@@ -91,16 +86,25 @@ func listSampleCalls() []systemCall {
 		arguments = append(arguments, family)
 	}
 
-	architectures := []uint32{unix.AUDIT_ARCH_X86_64, unix.AUDIT_ARCH_I386}
+	architectures := map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64, "386": unix.AUDIT_ARCH_I386}
 	if runtime.GOARCH == "arm64" {
-		architectures = []uint32{unix.AUDIT_ARCH_AARCH64, unix.AUDIT_ARCH_ARM}
+		architectures = map[string]uint32{"arm64": unix.AUDIT_ARCH_AARCH64, "arm": unix.AUDIT_ARCH_ARM}
 	}
 
-	var calls []systemCall
-	for _, arch := range architectures {
+	var calls []seccomptest.Call
+	for goarch, arch := range architectures {
+		var checkedAnyway []uint32
+		numbers := seccomptest.Numbers(t, goarch)
+		for _, name := range callsCheckedAnyway {
+			checkedAnyway = append(checkedAnyway, numbers[name])
+		}
+
 		for number := range uint32(480) {
+			if slices.Contains(checkedAnyway, number) {
+				continue
+			}
 			for _, argument := range arguments {
-				calls = append(calls, systemCall{arch, number, argument})
+				calls = append(calls, seccomptest.Call{Arch: arch, Number: number, Argument: argument})
 			}
 		}
 	}
@@ -108,16 +112,16 @@ func listSampleCalls() []systemCall {
 	return calls
 }
 
-// seccompFilters carries the programs that filter the system calls of a process.
+// seccompFilters holds the seccomp filters of a process.
 type seccompFilters [][]unix.SockFilter
 
-// answer returns the strictest answer of all the filters: the least, as a signed
-// number without its data (seccomp(2)).
-func (f seccompFilters) answer(t *testing.T, c systemCall) uint32 {
+// answer returns the strictest answer of all filters: the least, as a signed number
+// without its data (seccomp(2)).
+func (f seccompFilters) answer(t *testing.T, c seccomptest.Call) uint32 {
 	t.Helper()
 	strictest := uint32(unix.SECCOMP_RET_ALLOW)
 	for _, program := range f {
-		if got := runProgram(t, program, c) & unix.SECCOMP_RET_ACTION_FULL; int32(got) < int32(strictest) {
+		if got := seccomptest.Evaluate(t, program, c) & unix.SECCOMP_RET_ACTION_FULL; int32(got) < int32(strictest) {
 			strictest = got
 		}
 	}
@@ -156,67 +160,4 @@ func readFilters(t *testing.T, pid int) seccompFilters {
 
 	t.Fatalf("process %d has more than %d filters", pid, most)
 	return nil
-}
-
-// runProgram runs a filter as the kernel does (kernel/seccomp.c, net/core/filter.c),
-// for the instructions that libseccomp and kdiag use.
-func runProgram(t *testing.T, program []unix.SockFilter, c systemCall) uint32 {
-	t.Helper()
-	var data [64]byte
-	binary.NativeEndian.PutUint32(data[0:], c.number)
-	binary.NativeEndian.PutUint32(data[4:], c.arch)
-	binary.NativeEndian.PutUint64(data[16:], c.argument)
-
-	var a, x uint32
-	var memory [16]uint32
-	for pc := 0; pc < len(program); pc++ {
-		i := program[pc]
-		jump := false
-		switch i.Code {
-		case unix.BPF_LD | unix.BPF_W | unix.BPF_ABS:
-			a = binary.NativeEndian.Uint32(data[i.K:])
-			continue
-		case unix.BPF_LD | unix.BPF_IMM:
-			a = i.K
-			continue
-		case unix.BPF_LD | unix.BPF_MEM:
-			a = memory[i.K]
-			continue
-		case unix.BPF_LDX | unix.BPF_IMM:
-			x = i.K
-			continue
-		case unix.BPF_ST:
-			memory[i.K] = a
-			continue
-		case unix.BPF_ALU | unix.BPF_AND | unix.BPF_K:
-			a &= i.K
-			continue
-		case unix.BPF_JMP | unix.BPF_JA:
-			pc += int(i.K)
-			continue
-		case unix.BPF_RET | unix.BPF_K:
-			return i.K
-		case unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K:
-			jump = a == i.K
-		case unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K:
-			jump = a >= i.K
-		case unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K:
-			jump = a > i.K
-		case unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K:
-			jump = a&i.K != 0
-		case unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_X:
-			jump = a == x
-		default:
-			t.Fatalf("instruction %d: code %#x", pc, i.Code)
-		}
-
-		if jump {
-			pc += int(i.Jt)
-		} else {
-			pc += int(i.Jf)
-		}
-	}
-
-	t.Fatal("the program has no end")
-	return 0
 }

@@ -8,20 +8,24 @@ import (
 	"slices"
 	"testing"
 
+	"kdiag/internal/seccomptest"
+
 	"golang.org/x/sys/unix"
 )
 
-// TestMain is also the process that is confined.
+// TestMain lets the test binary be the process that is confined, too.
 func TestMain(m *testing.M) {
 	if os.Getenv("CONFINE_TEST_CHILD") != "" {
-		os.Exit(confined())
+		os.Exit(runConfined())
 	}
 	os.Exit(m.Run())
 }
 
-// confined puts itself under the filter and is 0 if that does what it should.
-func confined() int {
+// runConfined puts its thread under the filter. It returns 0 if that refuses what it
+// should and no more.
+func runConfined() int {
 	runtime.LockOSThread()
+
 	if err := WithoutAdmin(); err != nil {
 		return 10
 	}
@@ -34,7 +38,8 @@ func confined() int {
 	if _, _, errno := unix.RawSyscall(unix.SYS_CLONE3, 0, 0, 0); errno != unix.ENOSYS {
 		return 4
 	}
-	// What a program needs to start another one is still there.
+
+	// A program can still start another one.
 	if exec.Command("/bin/true").Run() != nil {
 		return 5
 	}
@@ -49,65 +54,34 @@ func TestWithoutAdmin(t *testing.T) {
 
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		t.Fatalf("the confined process ended with %d: %s", exit.ExitCode(), out)
+		t.Fatalf("the confined process exited with %d: %s", exit.ExitCode(), out)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// call is a system call as a filter sees it.
-type call struct{ arch, number, argument uint32 }
-
-// runFilter is what the kernel makes of the program for a call, of the instructions that filter
-// uses.
-func runFilter(t *testing.T, program []unix.SockFilter, c call) uint32 {
+// evaluate returns what the program answers to a call.
+func evaluate(t *testing.T, program []unix.SockFilter, arch, number, argument uint32) uint32 {
 	t.Helper()
-	var a uint32
-	for pc := 0; pc < len(program); pc++ {
-		i := program[pc]
-		taken := false
-		switch i.Code {
-		case load:
-			a = map[uint32]uint32{atNumber: c.number, atArch: c.arch, atFirstArgument: c.argument}[i.K]
-			continue
-		case answer:
-			return i.K
-		case equal:
-			taken = a == i.K
-		case atLeast:
-			taken = a >= i.K
-		case anyOf:
-			taken = a&i.K != 0
-		default:
-			t.Fatalf("instruction %d: code %#x", pc, i.Code)
-		}
-
-		if taken {
-			pc += int(i.Jt)
-		} else {
-			pc += int(i.Jf)
-		}
-	}
-
-	t.Fatal("the program has no end")
-	return 0
+	return seccomptest.Evaluate(t, program, seccomptest.Call{Arch: arch, Number: number, Argument: uint64(argument)})
 }
 
-// TestFilter goes through every number that there is, in every architecture.
+// TestFilter checks the answer to every call of every ABI.
 func TestFilter(t *testing.T) {
-	program := filter(native, foreign)
-	for _, r := range []refused{native, foreign} {
+	program := compileFilter(abis)
+	for _, a := range abis {
 		for number := range uint32(1000) {
 			want := uint32(unix.SECCOMP_RET_ALLOW)
 			switch {
-			case slices.Contains(r.calls, number):
+			case slices.Contains(a.calls, number):
 				want = notPermitted
-			case number == r.clone3:
+			case number == clone3:
 				want = noSuchCall
 			}
-			if got := runFilter(t, program, call{r.arch, number, 0}); got != want {
-				t.Errorf("call %d of %#x = %#x, want %#x", number, r.arch, got, want)
+
+			if got := evaluate(t, program, a.arch, number, 0); got != want {
+				t.Errorf("call %d of %#x = %#x, want %#x", number, a.arch, got, want)
 			}
 		}
 
@@ -116,19 +90,51 @@ func TestFilter(t *testing.T) {
 			if flag&newNamespaces != 0 {
 				want = notPermitted
 			}
-			if got := runFilter(t, program, call{r.arch, r.clone, flag}); got != want {
-				t.Errorf("clone of %#x with flag %#x = %#x, want %#x", r.arch, flag, got, want)
+
+			if got := evaluate(t, program, a.arch, a.clone, flag); got != want {
+				t.Errorf("clone of %#x with flag %#x = %#x, want %#x", a.arch, flag, got, want)
 			}
 		}
 
-		if r.from != 0 {
-			if got := runFilter(t, program, call{r.arch, r.from + 1, 0}); got != noSuchCall {
+		if a.secondABI != 0 {
+			if got := evaluate(t, program, a.arch, a.secondABI+1, 0); got != noSuchCall {
 				t.Errorf("call of the second ABI = %#x, want %#x", got, noSuchCall)
 			}
 		}
 	}
 
-	if got := runFilter(t, program, call{unix.AUDIT_ARCH_S390X, 1, 0}); got != noSuchCall {
+	if got := evaluate(t, program, unix.AUDIT_ARCH_S390X, 1, 0); got != noSuchCall {
 		t.Errorf("call of another architecture = %#x, want %#x", got, noSuchCall)
+	}
+}
+
+// TestNumbers compares the numbers of adminCalls with those of golang.org/x/sys.
+func TestNumbers(t *testing.T) {
+	for _, arch := range []struct {
+		goarch string
+		number func(adminCall) uint32
+		clone  uint32
+	}{
+		{runtime.GOARCH, nativeNumber, unix.SYS_CLONE},
+		{"386", i386Number, clone32},
+		{"arm", armNumber, clone32},
+	} {
+		numbers := seccomptest.Numbers(t, arch.goarch)
+		for _, call := range adminCalls {
+			want, exists := numbers[call.name]
+			if !exists {
+				want = noCall
+			}
+			if got := arch.number(call); got != want {
+				t.Errorf("%s on %s = %d, want %d", call.name, arch.goarch, got, want)
+			}
+		}
+
+		if got := numbers["clone"]; got != arch.clone {
+			t.Errorf("clone on %s = %d, want %d", arch.goarch, arch.clone, got)
+		}
+		if got := numbers["clone3"]; got != clone3 {
+			t.Errorf("clone3 on %s = %d, want %d", arch.goarch, clone3, got)
+		}
 	}
 }
