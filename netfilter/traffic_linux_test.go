@@ -24,29 +24,10 @@ const waitTimeout = 10 * time.Second
 // echoes what it gets. It ends with the test.
 func startServer(t *testing.T, ns namespace, port int, greet func(net.Conn) string) {
 	t.Helper()
-	var l net.Listener
-	err := ns.Do(func() (err error) {
-		l, err = net.Listen("tcp", fmt.Sprintf(":%d", port))
-		return err
+	ns.Serve(t, fmt.Sprintf(":%d", port), func(c net.Conn) {
+		fmt.Fprintf(c, "%s\n", greet(c))
+		_, _ = io.Copy(c, c)
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				fmt.Fprintf(c, "%s\n", greet(c))
-				_, _ = io.Copy(c, c)
-			}()
-		}
-	}()
 }
 
 func greetWith(word string) func(net.Conn) string { return func(net.Conn) string { return word } }

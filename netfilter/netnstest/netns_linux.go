@@ -4,6 +4,7 @@ package netnstest
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -58,6 +59,36 @@ func (ns Namespace) Do(f func() error) error {
 		}
 		return f()
 	})
+}
+
+// Serve listens on a TCP address in the namespace and handles each connection on a
+// goroutine of its own, until the test ends.
+func (ns Namespace) Serve(t testing.TB, address string, handle func(net.Conn)) {
+	t.Helper()
+
+	var listener net.Listener
+	err := ns.Do(func() (err error) {
+		listener, err = net.Listen("tcp", address)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+
+			go func() {
+				defer conn.Close()
+				handle(conn)
+			}()
+		}
+	}()
 }
 
 // Enter moves the test's own goroutine into the namespace until the test ends.

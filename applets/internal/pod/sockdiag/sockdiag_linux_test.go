@@ -16,28 +16,8 @@ import (
 
 const patience = 10 * time.Second
 
-// echo serves a port of all addresses until the test ends.
-func echo(t *testing.T, address string) {
-	t.Helper()
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				_, _ = io.Copy(c, c)
-			}()
-		}
-	}()
-}
+// echo answers with what it gets.
+func echo(c net.Conn) { _, _ = io.Copy(c, c) }
 
 // dial makes a connection that has carried something, so that it is accepted.
 func dial(t *testing.T, address string) net.Conn {
@@ -63,9 +43,11 @@ func carries(c net.Conn) error {
 }
 
 func TestDestroy(t *testing.T) {
-	netnstest.New(t).Enter(t)
-	echo(t, ":8080")
-	echo(t, ":8081")
+	ns := netnstest.New(t)
+	ns.Enter(t)
+	ns.Serve(t, ":8080", echo)
+	ns.Serve(t, ":8081", echo)
+
 	var of8080, others []net.Conn
 	for _, address := range []string{"127.0.0.1:8080", "[::1]:8080"} {
 		for range 5 {
