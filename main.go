@@ -1,7 +1,7 @@
 // Kdiag gets a developer a shell in any container of a Kubernetes cluster,
-// distroless and scratch ones too. One static binary is the kubectl plugin on
-// the laptop, the manager in the pod and the launcher of the shell: which one
-// is decided by argv[0], else by the first argument.
+// including distroless and scratch ones. One static binary is the kubectl plugin on
+// the laptop, the manager in the pod, and what starts the shell there. argv[0] or
+// else the first argument tells which of them to be.
 package main
 
 import (
@@ -27,13 +27,13 @@ import (
 	"kdiag/applets/version"
 )
 
-// Set by the linker (-X main.buildVersion=…); see the Makefile.
+// The linker sets these (-X main.buildVersion=…); see the Makefile.
 var (
 	buildVersion = "dev"
 	buildImage   = "localhost/kdiag:dev"
 )
 
-// registry is every applet of this binary, in the order that help lists them.
+// registry returns every applet of this binary, in the order that help lists them.
 func registry() []applets.Applet {
 	return []applets.Applet{
 		shell.Applet(),
@@ -58,54 +58,56 @@ func main() {
 	os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run is the whole program but for the exit itself.
+// run does everything but exit. It returns the exit code.
 func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	streams := applets.Streams{In: stdin, Out: stdout, Err: stderr}
 	ctx, stop := withSignals(stderr)
 	defer stop()
 
-	called, line := calledAs(argv)
+	program, args := splitCommandLine(argv)
 	list := registry()
-	name, left := appletName(argv), line
+	name, rest := appletName(argv), args
 	if name == "" {
-		name, left = applets.SplitApplet(list, line)
+		name, rest = applets.SplitApplet(list, args)
 	}
 	if name == "" {
-		return topLevel(argv, list, streams)
+		return runWithoutApplet(argv, list, streams)
 	}
 
 	for _, a := range list {
 		if a.HasName(name) {
 			build := applets.Build{Version: buildVersion, Image: buildImage}
-			err := applets.Execute(ctx, a, called, left, build, streams)
-			return finish(ctx, err, stderr)
+			err := applets.Execute(ctx, a, program, rest, build, streams)
+			return reportResult(ctx, err, stderr)
 		}
 	}
 
-	err := applets.UnknownCommand(list, line, name)
-	return finish(ctx, applets.WithHint(err, "%s --help lists the commands", called), stderr)
+	err := applets.UnknownCommand(list, args, name)
+	return reportResult(ctx, hintAtHelp(err, program), stderr)
 }
 
-// calledAs is how the user spells this program, and the line after it.
-func calledAs(argv []string) (called string, line []string) {
-	called = "kdiag"
+// splitCommandLine returns how the user spells this program, and its arguments.
+func splitCommandLine(argv []string) (program string, args []string) {
+	program = "kdiag"
 	if len(argv) == 0 {
-		return called, nil
+		return program, nil
 	}
-	if strings.HasPrefix(baseName(argv[0]), "kubectl-") {
-		called = "kubectl kdiag"
+
+	if strings.HasPrefix(programName(argv[0]), "kubectl-") {
+		program = "kubectl kdiag"
 	}
-	return called, argv[1:]
+
+	return program, argv[1:]
 }
 
-// appletName is the applet that argv[0] names, as a busybox link does: empty
-// for the binary's own names, which take the applet as an argument.
+// appletName returns the applet that argv[0] names, as the links of busybox do. It
+// returns "" for the binary's own names, which take the applet as an argument.
 func appletName(argv []string) string {
 	if len(argv) == 0 {
 		return ""
 	}
 
-	name := baseName(argv[0])
+	name := programName(argv[0])
 	if strings.HasPrefix(name, "kdiag") || strings.HasPrefix(name, "kubectl-kdiag") {
 		return ""
 	}
@@ -119,9 +121,9 @@ func appletName(argv []string) string {
 	return ""
 }
 
-// baseName is the last element of a path of any system, in lower case,
+// programName returns the last element of a path of any system, in lower case,
 // without a login shell's dash and without ".exe".
-func baseName(argv0 string) string {
+func programName(argv0 string) string {
 	name := path.Base(strings.ReplaceAll(argv0, `\`, "/"))
 	return strings.TrimSuffix(strings.ToLower(strings.TrimPrefix(name, "-")), ".exe")
 }

@@ -10,21 +10,21 @@ import (
 	"time"
 )
 
-// signalError is the cause of a context that a signal ended.
+// signalError says which signal ended a context. It is the context's cause.
 type signalError struct{ signal syscall.Signal }
 
-func (e *signalError) Error() string { return "ended by " + e.signal.String() }
+func (e *signalError) Error() string { return "ended by signal: " + e.signal.String() }
 
-// Signal is for whoever has a process of its own to pass it on to.
+// Signal returns the signal, for callers that pass it on to a process of their own.
 func (e *signalError) Signal() os.Signal { return e.signal }
 
-// exitCode is what a shell reports for a process that the signal killed
+// exitCode returns what a shell reports for a process that the signal killed
 // (POSIX.1-2017, Shell Command Language, 2.8.2).
 func (e *signalError) exitCode() int { return 128 + int(e.signal) }
 
-// withSignals returns a context that the first SIGINT, SIGTERM or SIGHUP ends,
-// so that the run cleans up; the second one kills the process. One that the
-// process was started to ignore, as nohup and a script's "&" do, stays ignored.
+// withSignals returns a context that the first SIGINT, SIGTERM or SIGHUP ends, so that
+// the run cleans up. The second one kills the process. A signal that was ignored from
+// the start stays so: nohup and a script's "&" start processes like that.
 func withSignals(stderr io.Writer) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals, stopped := make(chan os.Signal, 1), make(chan struct{})
@@ -42,15 +42,16 @@ func withSignals(stderr io.Writer) (ctx context.Context, stop func()) {
 			return
 		}
 
-		// Back to the default action: the next one ends the process. Not so
-		// SIGHUP: a closed terminal gives one, and the shell in it another.
+		// From here on a signal has its default action and kills the process, except
+		// SIGHUP: when a terminal closes, the kernel sends one and the shell another.
 		signal.Stop(signals)
 		signal.Ignore(syscall.SIGHUP)
 		number, _ := caught.(syscall.Signal)
 		cancel(&signalError{number})
+
 		select {
-		case <-time.After(patience):
-			fmt.Fprintf(stderr, "\n%s; cleaning up (again to quit at once)\n", number)
+		case <-time.After(quietCleanup):
+			fmt.Fprintf(stderr, "\n%s: cleaning up (repeat to quit immediately)\n", number)
 		case <-stopped:
 		}
 	}()
@@ -62,5 +63,5 @@ func withSignals(stderr io.Writer) (ctx context.Context, stop func()) {
 	}
 }
 
-// patience is how long a clean-up goes on without a word.
-const patience = time.Second
+// quietCleanup limits how long a clean-up goes on without a message.
+const quietCleanup = time.Second

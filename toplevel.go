@@ -12,34 +12,38 @@ import (
 	"kdiag/mux/wire"
 )
 
-// topLevel answers a line that names no applet.
-func topLevel(argv []string, list []applets.Applet, streams applets.Streams) int {
-	called, line := calledAs(argv)
+// runWithoutApplet answers a command line that names no applet.
+func runWithoutApplet(argv []string, list []applets.Applet, streams applets.Streams) int {
+	program, args := splitCommandLine(argv)
 	switch {
-	case len(line) == 0:
-		fmt.Fprint(streams.Err, help.FormatOverview(called, list))
+	case len(args) == 0:
+		fmt.Fprint(streams.Err, help.FormatOverview(program, list))
 		return applets.ExitUsage
-	case slices.Contains(line, "--help"), slices.Contains(line, "-h"):
-		fmt.Fprint(streams.Out, help.FormatOverview(called, list))
+	case slices.Contains(args, "--help"), slices.Contains(args, "-h"):
+		fmt.Fprint(streams.Out, help.FormatOverview(program, list))
 		return 0
-	case slices.Contains(line, "--version"):
+	case slices.Contains(args, "--version"):
 		return run([]string{argv[0], "version"}, streams.In, streams.Out, streams.Err)
-	case slices.Contains(line, "--list"):
+	case slices.Contains(args, "--list"):
 		for _, a := range list {
 			fmt.Fprintln(streams.Out, a.Name)
 		}
 		return 0
 	}
 
-	err := applets.WithHint(applets.Usage("no command in %q", line), "%s --help lists the commands", called)
-	return finish(context.Background(), err, streams.Err)
+	err := hintAtHelp(applets.Usage("no command in %q", args), program)
+	return reportResult(context.Background(), err, streams.Err)
 }
 
-// finish prints why a run failed, one line and its hints, and returns the
-// process's exit code. Errors and hints quote the cluster, the pod and
-// registries: here they all become printable. A code without a message is a command's own; it stands
-// even where a signal ended the run, which the command was sent, too.
-func finish(ctx context.Context, err error, stderr io.Writer) int {
+func hintAtHelp(err error, program string) error {
+	return applets.WithHint(err, "run '%s --help' for a list of commands", program)
+}
+
+// reportResult prints why a run failed, with its hints, and returns the exit code. It
+// makes all of that printable, because errors and hints quote the cluster, the pod and
+// registries. An exit code without a message is that of the user's own command, and
+// remains even if a signal ended the run, because that command got the signal, too.
+func reportResult(ctx context.Context, err error, stderr io.Writer) int {
 	var caught *signalError
 	if err != nil && !applets.IsSilent(err) && errors.As(context.Cause(ctx), &caught) {
 		return caught.exitCode()

@@ -106,5 +106,5 @@ func PageNames(list []applets.Applet) []string {
 // unknownName is a name that there is nothing of.
 func unknownName(err error, name string, names []string, path string) error {
 	err = &applets.ExitError{Code: applets.ExitUnknown, Err: err}
-	return applets.WithHint(applets.DidYouMean(err, name, names), "%s --help lists what there is", path)
+	return applets.WithHint(applets.DidYouMean(err, name, names), "run '%s --help' for a list of commands", path)
 }
