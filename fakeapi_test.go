@@ -19,22 +19,23 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// fakeAPI is an API server in this process, with one pod, for what a real one
-// never says. Words stand in every text that it has to say.
+// fakeAPI serves the Kubernetes API in this process, with one pod, and says what a
+// real server never would.
 type fakeAPI struct {
 	*httptest.Server
+	// words are added to every text that the server sends.
 	words string
-	// fails answers a request with an error, where it returns a code.
-	fails func(r *http.Request) int
-	// notKubernetes has it answer errors as no API server does.
+	// failureCode returns the HTTP status to fail a request with, or 0.
+	failureCode func(r *http.Request) int
+	// notKubernetes lets it answer errors with a page, as a proxy would.
 	notKubernetes bool
-	// denied has nobody be allowed anything that is reviewed.
+	// denied lets it answer every access review with no.
 	denied bool
-	// started is the state that a container which is added comes to, empty for
-	// none; events are what the kubelet says about it.
+	// started is the state that an added container reaches, or empty if it never
+	// starts. events are what the kubelet reports about the container.
 	started corev1.ContainerState
 	events  []corev1.Event
-	// stdout, stderr and failure are what each command in the pod has.
+	// stdout, stderr and failure are the results of every command in the pod.
 	stdout, stderr string
 	failure        *metav1.Status
 	log            string
@@ -46,7 +47,7 @@ type fakeAPI struct {
 
 func newFakeAPI(t *testing.T, words string) *fakeAPI {
 	t.Helper()
-	api := &fakeAPI{words: words, fails: func(*http.Request) int { return 0 }, log: "2026-01-02T03:04:05.000000001Z a line\n"}
+	api := &fakeAPI{words: words, failureCode: func(*http.Request) int { return 0 }, log: "2026-01-02T03:04:05.000000001Z a line\n"}
 	api.started.Running = &corev1.ContainerStateRunning{}
 	running := corev1.ContainerStatus{Name: "app" + words, State: api.started, ContainerID: "containerd://abc"}
 	other := corev1.ContainerStatus{Name: "other" + words, State: api.started}
@@ -63,16 +64,19 @@ func newFakeAPI(t *testing.T, words string) *fakeAPI {
 	return api
 }
 
-// flags lead a command to the server.
-func (a *fakeAPI) flags() []string { return []string{"--kubeconfig=/dev/null", "--server=" + a.URL} }
+// connectionFlags returns the flags that connect a command to the server.
+func (a *fakeAPI) connectionFlags() []string {
+	return []string{"--kubeconfig=/dev/null", "--server=" + a.URL}
+}
 
 func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	a.requests = append(a.requests, r)
 	a.mu.Unlock()
-	w.Header().Set("Warning", fmt.Sprintf(`299 - "careful%s"`, inHeader(a.words)))
-	if code := a.fails(r); code != 0 {
-		a.fail(w, code)
+
+	w.Header().Set("Warning", fmt.Sprintf(`299 - "careful%s"`, stripControls(a.words)))
+	if code := a.failureCode(r); code != 0 {
+		a.writeFailure(w, code)
 		return
 	}
 
@@ -81,43 +85,43 @@ func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	last := parts[len(parts)-1]
 	switch {
 	case r.URL.Path == "/version":
-		a.say(w, map[string]string{"major": "1", "minor": "37", "gitVersion": "v1.37.0" + a.words})
+		a.writeJSON(w, map[string]string{"major": "1", "minor": "37", "gitVersion": "v1.37.0" + a.words})
 	case last == "selfsubjectreviews":
-		a.say(w, map[string]any{"status": map[string]any{"userInfo": map[string]string{"username": "me" + a.words}}})
+		a.writeJSON(w, map[string]any{"status": map[string]any{"userInfo": map[string]string{"username": "me" + a.words}}})
 	case last == "selfsubjectaccessreviews":
-		a.say(w, map[string]any{"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "status": map[string]bool{"allowed": !a.denied}})
+		a.writeJSON(w, map[string]any{"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "status": map[string]bool{"allowed": !a.denied}})
 	case slices.Contains(parts, "nodes"):
-		a.say(w, a.node())
+		a.writeJSON(w, a.describeNode())
 	case last == "events" && watching:
-		a.watch(w, r, a.eventsNow())
+		a.serveWatch(w, r, a.currentEvents())
 	case last == "events":
-		a.say(w, corev1.EventList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "EventList"}, ListMeta: metav1.ListMeta{ResourceVersion: "1"}})
+		a.writeJSON(w, corev1.EventList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "EventList"}, ListMeta: metav1.ListMeta{ResourceVersion: "1"}})
 	case last == "exec":
-		a.exec(w, r)
+		a.serveExec(w, r)
 	case last == "log":
 		_, _ = io.WriteString(w, a.log)
 	case last == "ephemeralcontainers":
-		a.patch(w, r)
+		a.addContainer(w, r)
 	case last == "pods" && watching:
-		a.watch(w, r, a.laterPod())
+		a.serveWatch(w, r, a.startedPod())
 	case last == "pods" || last == "namespaces" || last == "deployments":
-		a.say(w, corev1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"},
+		a.writeJSON(w, corev1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"},
 			ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: []corev1.Pod{a.pod}})
 	case slices.Contains(parts, "pods") && len(parts) == 6:
-		a.say(w, a.pod)
+		a.writeJSON(w, a.pod)
 	case parts[len(parts)-2] == "deployments":
-		a.say(w, map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "spec": map[string]any{
+		a.writeJSON(w, map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "spec": map[string]any{
 			"selector": map[string]any{"matchLabels": map[string]string{"app": "web"}}}})
 	case parts[len(parts)-2] == "namespaces":
-		a.say(w, corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
+		a.writeJSON(w, corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
 			ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"pod-security.kubernetes.io/enforce": "level" + a.words}}})
 	default:
-		a.fail(w, http.StatusNotFound)
+		a.writeFailure(w, http.StatusNotFound)
 	}
 }
 
-// inHeader leaves out what net/http and client-go take in no header.
-func inHeader(words string) string {
+// stripControls removes what net/http and client-go accept in no header.
+func stripControls(words string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return -1
@@ -126,12 +130,12 @@ func inHeader(words string) string {
 	}, words)
 }
 
-func (a *fakeAPI) say(w http.ResponseWriter, object any) {
+func (a *fakeAPI) writeJSON(w http.ResponseWriter, object any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(object)
 }
 
-func (a *fakeAPI) fail(w http.ResponseWriter, code int) {
+func (a *fakeAPI) writeFailure(w http.ResponseWriter, code int) {
 	if a.notKubernetes {
 		w.Header().Set("Content-Type", "text/html")
 		w.WriteHeader(code)
@@ -150,7 +154,7 @@ func (a *fakeAPI) fail(w http.ResponseWriter, code int) {
 	})
 }
 
-func (a *fakeAPI) node() corev1.Node {
+func (a *fakeAPI) describeNode() corev1.Node {
 	return corev1.Node{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}, ObjectMeta: metav1.ObjectMeta{Name: "node" + a.words},
 		Status: corev1.NodeStatus{NodeInfo: corev1.NodeSystemInfo{KernelVersion: "6.1" + a.words}, Conditions: []corev1.NodeCondition{
@@ -158,8 +162,8 @@ func (a *fakeAPI) node() corev1.Node {
 	}
 }
 
-// patch adds an ephemeral container. One that runs does so at once.
-func (a *fakeAPI) patch(w http.ResponseWriter, r *http.Request) {
+// addContainer adds an ephemeral container, which starts at once if it starts at all.
+func (a *fakeAPI) addContainer(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	var added corev1.Pod
 	if err := json.Unmarshal(body, &added); err != nil {
@@ -169,6 +173,7 @@ func (a *fakeAPI) patch(w http.ResponseWriter, r *http.Request) {
 
 	a.mu.Lock()
 	defer a.mu.Unlock()
+
 	pod := a.pod.DeepCopy()
 	for _, container := range added.Spec.EphemeralContainers {
 		pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers, container)
@@ -181,13 +186,14 @@ func (a *fakeAPI) patch(w http.ResponseWriter, r *http.Request) {
 		a.pod = *pod
 	}
 
-	a.say(w, pod)
+	a.writeJSON(w, pod)
 }
 
-// eventsNow are the events, about the container that was added last.
-func (a *fakeAPI) eventsNow() []corev1.Event {
+// currentEvents returns the events, about the container that was added last.
+func (a *fakeAPI) currentEvents() []corev1.Event {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+
 	var events []corev1.Event
 	for _, event := range a.events {
 		if n := len(a.pod.Spec.EphemeralContainers); n > 0 {
@@ -195,13 +201,15 @@ func (a *fakeAPI) eventsNow() []corev1.Event {
 		}
 		events = append(events, event)
 	}
+
 	return events
 }
 
-// laterPod is the pod once its containers have come to a state.
-func (a *fakeAPI) laterPod() []corev1.Pod {
+// startedPod returns the pod as it is when its containers have started.
+func (a *fakeAPI) startedPod() []corev1.Pod {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+
 	if a.started == (corev1.ContainerState{}) {
 		return nil
 	}
@@ -215,13 +223,14 @@ func (a *fakeAPI) laterPod() []corev1.Pod {
 	return []corev1.Pod{*pod}
 }
 
-// watch tells of objects, and stays until the client goes.
-func (a *fakeAPI) watch(w http.ResponseWriter, r *http.Request, objects any) {
+// serveWatch sends objects and keeps the connection open until the client leaves.
+func (a *fakeAPI) serveWatch(w http.ResponseWriter, r *http.Request, objects any) {
 	w.Header().Set("Content-Type", "application/json")
-	encoder := json.NewEncoder(w)
 	text, _ := json.Marshal(objects)
 	var list []json.RawMessage
 	_ = json.Unmarshal(text, &list)
+
+	encoder := json.NewEncoder(w)
 	for _, object := range list {
 		_ = encoder.Encode(map[string]any{"type": "MODIFIED", "object": object})
 	}
@@ -236,9 +245,9 @@ func (a *fakeAPI) watch(w http.ResponseWriter, r *http.Request, objects any) {
 	}
 }
 
-// exec speaks the protocol v5.channel.k8s.io (k8s.io/client-go, remotecommand):
-// the first byte of a message is the stream's number.
-func (a *fakeAPI) exec(w http.ResponseWriter, r *http.Request) {
+// serveExec speaks the protocol v5.channel.k8s.io (k8s.io/client-go, remotecommand),
+// in which the first byte of a message is the stream's number.
+func (a *fakeAPI) serveExec(w http.ResponseWriter, r *http.Request) {
 	upgrader := gorilla.Upgrader{Subprotocols: []string{"v5.channel.k8s.io"}}
 	conn, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
@@ -251,15 +260,17 @@ func (a *fakeAPI) exec(w http.ResponseWriter, r *http.Request) {
 		status = a.failure
 	}
 
-	told, _ := json.Marshal(status)
+	result, _ := json.Marshal(status)
 	for channel, text := range map[byte]string{1: a.stdout, 2: a.stderr} {
 		if text != "" {
 			_ = conn.WriteMessage(gorilla.BinaryMessage, append([]byte{channel}, text...))
 		}
 	}
 
-	_ = conn.WriteMessage(gorilla.BinaryMessage, append([]byte{3}, told...))
+	_ = conn.WriteMessage(gorilla.BinaryMessage, append([]byte{3}, result...))
 	_ = conn.WriteMessage(gorilla.CloseMessage, gorilla.FormatCloseMessage(gorilla.CloseNormalClosure, ""))
+
+	// Closing before the client has answered would cut off what it has not read yet.
 	for {
 		if _, _, err := conn.ReadMessage(); err != nil {
 			return
@@ -267,8 +278,8 @@ func (a *fakeAPI) exec(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// asNewUser gives commands in this process a home of their own.
-func asNewUser(t *testing.T) {
+// becomeNewUser gives commands in this process an empty home directory.
+func becomeNewUser(t *testing.T) {
 	t.Helper()
 	home := t.TempDir()
 	t.Setenv("HOME", home)
@@ -276,15 +287,16 @@ func asNewUser(t *testing.T) {
 	t.Setenv("KUBECONFIG", "")
 }
 
-// kdiag runs a command in this process.
-func (a *fakeAPI) kdiag(args ...string) (code int, stdout, stderr string) {
-	var out, errs bytes.Buffer
+// runKdiag runs a command in this process, against the server.
+func (a *fakeAPI) runKdiag(args ...string) (code int, stdout, stderr string) {
 	line := append([]string{"kubectl-kdiag"}, args...)
 	if at := slices.Index(line, "--"); at >= 0 {
-		line = slices.Insert(line, at, a.flags()...)
+		line = slices.Insert(line, at, a.connectionFlags()...)
 	} else {
-		line = append(line, a.flags()...)
+		line = append(line, a.connectionFlags()...)
 	}
+
+	var out, errs bytes.Buffer
 	code = run(line, strings.NewReader(""), &out, &errs)
 	return code, out.String(), errs.String()
 }

@@ -10,30 +10,31 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// hostile is what a pod or a cluster might say to take over a terminal: it
-// clears the screen, sets the title, and hides and turns what follows.
+// hostile is what a pod or a cluster might say to take over a terminal: it clears the
+// screen, sets the title, and hides and reverses what follows.
 const hostile = " EVIL\x1b[2J\x1b]0;x\x07\u009b2J\x7f\r\n\t\u202eturned\u2066\u2028\u200b\b\x00"
 
-// checkTerminal fails for anything that a terminal would not just show.
+// checkTerminal fails on anything that a terminal would obey or hide.
 func checkTerminal(t *testing.T, where, text string) {
 	t.Helper()
 	if !utf8.ValidString(text) {
-		t.Errorf("%s is no UTF-8: %q", where, text)
+		t.Errorf("%s is not UTF-8: %q", where, text)
 	}
+
 	for _, r := range text {
 		if r < ' ' && r != '\n' || r >= 0x7f && r <= 0x9f || r >= 0x200b && r <= 0x200f && r != 0x200c && r != 0x200d ||
 			r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			t.Fatalf("%s has %U in it: %q", where, r, text)
+			t.Fatalf("%s contains %U: %q", where, r, text)
 		}
 	}
 }
 
 // TestHostileCluster puts escape sequences into every text that an API server, a
-// kubelet and a pod have to say, and has each command fail and succeed on them.
+// kubelet and a pod can send, and lets each command fail and succeed with them.
 func TestHostileCluster(t *testing.T) {
 	failWith := func(code int, path string) func(*fakeAPI) {
 		return func(a *fakeAPI) {
-			a.fails = func(r *http.Request) int {
+			a.failureCode = func(r *http.Request) int {
 				if strings.HasSuffix(r.URL.Path, path) {
 					return code
 				}
@@ -42,7 +43,7 @@ func TestHostileCluster(t *testing.T) {
 		}
 	}
 
-	everything := func(code int) func(*fakeAPI) { return failWith(code, "") }
+	failAll := func(code int) func(*fakeAPI) { return failWith(code, "") }
 	waiting := func(a *fakeAPI) {
 		a.started = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "Err" + hostile, Message: "cannot" + hostile}}
 	}
@@ -63,7 +64,7 @@ func TestHostileCluster(t *testing.T) {
 	}
 	page := func(code int) func(*fakeAPI) {
 		return func(a *fakeAPI) {
-			everything(code)(a)
+			failAll(code)(a)
 			a.notKubernetes = true
 		}
 	}
@@ -89,18 +90,18 @@ func TestHostileCluster(t *testing.T) {
 			`"sockets":[{"protocol":"unix","state":"LISTEN","local":"@ EVIL\u001b[2J\n","pids":[1]},{"protocol":"tcp","state":"ESTABLISHED","local":"10.0.0.1:1","remote":"10.0.0.2:2","pids":[1]}],"hidden":{"processes":[{"reason":"EVIL\u001b","count":1}],"sockets":1},"cut":["EVIL\u009b"]}` + "\n"
 	}
 
-	asNewUser(t)
+	becomeNewUser(t)
 	for _, c := range []struct {
 		name, args string
-		// want is what stands before the cluster's own words.
+		// want is what comes right before the cluster's own words.
 		want  string
 		setup func(*fakeAPI)
 	}{
-		{"shell, the pod refused", "shell web", "find pod web: refused", everything(500)},
-		{"shell, no right to the pod", "shell web", "in namespace \"default\": refused", deniedFor("/pods/web")},
-		{"shell, no credentials", "shell web", "no credentials: refused", everything(401)},
+		{"shell, the pod refused", "shell web", "find pod web: refused", failAll(500)},
+		{"shell, may not read the pod", "shell web", "in namespace \"default\": refused", deniedFor("/pods/web")},
+		{"shell, no credentials", "shell web", "no credentials: refused", failAll(401)},
 		{"shell, no such pod", "shell web", "has: web", failWith(404, "/pods/web")},
-		{"shell, a page in place of an answer", "shell web", "<p>page", page(502)},
+		{"shell, a page instead of an answer", "shell web", "<p>page", page(502)},
 		{"shell, a page for a bad request", "shell web", "<p>page", page(400)},
 		{"shell, no such container", "shell web -c nothere", "it has: app", nil},
 		{"shell, several containers", "shell web -- -c true", "also has: other", nil},
@@ -111,21 +112,21 @@ func TestHostileCluster(t *testing.T) {
 		{"shell, refused by admission", "shell web", "refused", failWith(403, "/ephemeralcontainers")},
 		{"shell, invalid", "shell web", "refused", failWith(422, "/ephemeralcontainers")},
 		{"shell, refused by a webhook", "shell web", "refused", failWith(400, "/ephemeralcontainers")},
-		{"shell, no right to add", "shell web", "refused", deniedFor("/ephemeralcontainers")},
+		{"shell, may not add containers", "shell web", "refused", deniedFor("/ephemeralcontainers")},
 		{"shell, the container waits", "shell web", "cannot", waiting},
 		{"shell, the container has ended", "shell web", "its last words", ended},
 		{"shell, a failure in an event", "shell web --timeout=10s", "the kubelet", event("Failed")},
 		{"shell, the exec refused", "shell web", "refused", failWith(500, "/exec")},
-		{"shell, no right to exec", "shell web", "refused", deniedFor("/exec")},
+		{"shell, may not exec", "shell web", "refused", deniedFor("/exec")},
 		{"shell, the runtime fails", "shell web -- -c true", "broke off: runtime", broken},
 		{"shell by selector, none", "shell -l app=x", "refused", failWith(403, "/pods")},
-		{"shell of a deployment that is not there", "shell deploy/web", "refused", failWith(404, "/deployments/web")},
+		{"shell of a missing deployment", "shell deploy/web", "refused", failWith(404, "/deployments/web")},
 		{"manage", "manage web", "kdiag-shell-app", nil},
 		{"manage, the container waits", "manage web", "cannot", waiting},
 		{"ps", "ps web", "unix   @", seen},
 		{"ps wide, with peers", "ps web --sockets -o wide", "the API did not tell: services: refused", func(a *fakeAPI) {
 			seen(a)
-			a.fails = func(r *http.Request) int {
+			a.failureCode = func(r *http.Request) int {
 				if strings.HasSuffix(r.URL.Path, "/services") {
 					return 500
 				}
@@ -148,8 +149,8 @@ func TestHostileCluster(t *testing.T) {
 		{"logs as JSON", "logs web --follow=false -o json", "\"pod\":\"web", nil},
 		{"logs by template", "logs web --follow=false --template={{.Pod}}{{.Container}}{{.Node}}{{.Pod|json}}", "web", nil},
 		{"logs, refused", "logs web", "refused", failWith(403, "/log")},
-		{"logs, no right", "logs web", "refused", deniedFor("/log")},
-		{"logs, no such pod", "logs web", "refused", everything(404)},
+		{"logs, may not read", "logs web", "refused", deniedFor("/log")},
+		{"logs, no such pod", "logs web", "refused", failAll(404)},
 		{"logs, no such container", "logs web -c nothere", "it has: app", nil},
 		{"logs, the kubelet's own words", "logs web --follow=false", "unable to retrieve", func(a *fakeAPI) { a.log = "unable to retrieve" + hostile + "\n" }},
 		{"logs, a line that fails", "logs web --follow=false --fail-on EVIL --logs-to /dev/null", "line", func(a *fakeAPI) {
@@ -175,30 +176,31 @@ func TestHostileCluster(t *testing.T) {
 				c.setup(api)
 			}
 
-			code, stdout, stderr := api.kdiag(strings.Split(c.args, " ")...)
+			code, stdout, stderr := api.runKdiag(strings.Split(c.args, " ")...)
 			checkTerminal(t, "stdout", stdout)
 			checkTerminal(t, "stderr", stderr)
 			if !strings.Contains(stdout+stderr, c.want+" EVIL") {
-				t.Errorf("code %d, stdout %q, stderr %q, want the cluster's own words after %q", code, stdout, stderr, c.want)
+				t.Errorf("code %d, stdout %q, stderr %q, want the cluster's own words right after %q", code, stdout, stderr, c.want)
 			}
 		})
 	}
 }
 
-// TestHostileCompletion proposes no word that is not all printable, and nothing
-// else that a terminal would obey.
+// TestHostileCompletion checks that completion proposes no word with unprintable
+// characters, and nothing else that a terminal would obey.
 func TestHostileCompletion(t *testing.T) {
-	asNewUser(t)
+	becomeNewUser(t)
 	for _, line := range []string{"shell|", "logs|-l|", "shell|-c|", "redir|web|", "shell|-n|", "shell|deploy/"} {
 		api := newFakeAPI(t, hostile)
 		args := strings.Split(line, "|")
-		words := append([]string{"__complete", args[0]}, api.flags()...)
+		words := append([]string{"__complete", args[0]}, api.connectionFlags()...)
 		var out, errs strings.Builder
 		run(append(append([]string{"kdiag"}, words...), args[1:]...), strings.NewReader(""), &out, &errs)
+
 		checkTerminal(t, "completion of "+line, strings.ReplaceAll(out.String(), "\t", ""))
 		checkTerminal(t, "stderr", errs.String())
 		if strings.Contains(out.String(), "web EVIL") {
-			t.Errorf("completion of %s = %q, want no word that is not printable", line, out.String())
+			t.Errorf("completion of %s = %q, want only printable words", line, out.String())
 		}
 	}
 }

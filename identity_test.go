@@ -12,11 +12,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestEveryRequestSaysWho has every request of every command carry the user
-// agent, and one Audit-ID that no other run has: plain requests, dry runs,
+// TestEveryRequestSaysWho checks that every request of every command carries the user
+// agent and the run's Audit-ID, which no other run has: plain requests, dry runs,
 // watches, logs, and streams over WebSocket and SPDY.
 func TestEveryRequestSaysWho(t *testing.T) {
-	asNewUser(t)
+	becomeNewUser(t)
 	uuid := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 	snapshot := func(a *fakeAPI) {
 		a.stdout = `{"time":"2026-01-02T03:04:05Z","processes":[],"sockets":[],"hidden":{},"cut":[]}` + "\n"
@@ -30,7 +30,7 @@ func TestEveryRequestSaysWho(t *testing.T) {
 	}
 
 	noWebSocket := func(a *fakeAPI) {
-		a.fails = func(r *http.Request) int {
+		a.failureCode = func(r *http.Request) int {
 			if r.Header.Get("Upgrade") == "websocket" {
 				return http.StatusBadRequest
 			}
@@ -42,10 +42,9 @@ func TestEveryRequestSaysWho(t *testing.T) {
 	runs := map[string]bool{}
 	for _, c := range []struct {
 		args []string
-		// agent is what follows the system in the user agent.
+		// agent is what follows the platform in the user agent.
 		agent string
-		// sent are requests that are among those that are sent, by method and the
-		// end of the path.
+		// sent lists some of the requests, by method and the end of the path.
 		sent  []string
 		setup func(*fakeAPI)
 	}{
@@ -69,10 +68,10 @@ func TestEveryRequestSaysWho(t *testing.T) {
 		}
 
 		if c.args[0] == "__complete" {
-			c.args = slices.Insert(c.args, 2, api.flags()...)
+			c.args = slices.Insert(c.args, 2, api.connectionFlags()...)
 			run(append([]string{"kdiag"}, c.args...), strings.NewReader(""), new(strings.Builder), new(strings.Builder))
 		} else {
-			api.kdiag(c.args...)
+			api.runKdiag(c.args...)
 		}
 
 		api.mu.Lock()
@@ -94,7 +93,7 @@ func TestEveryRequestSaysWho(t *testing.T) {
 				t.Errorf("%q: %s has User-Agent %q, want %q", c.args, what, got, agent)
 			}
 			if id := r.Header.Values("Audit-ID"); len(id) != 1 || !uuid.MatchString(id[0]) || runs[id[0]] {
-				t.Errorf("%q: %s has Audit-ID %q, want a UUID of this run alone", c.args, what, id)
+				t.Errorf("%q: %s has Audit-ID %q, want one UUID that only this run has", c.args, what, id)
 			}
 		}
 
@@ -115,19 +114,20 @@ func TestEveryRequestSaysWho(t *testing.T) {
 	}
 }
 
-// TestReason has what the user gives as a reason stand in the container's
-// arguments, and be no part of what the container is found again by.
+// TestReason checks that --reason shows in the container's arguments, and that kdiag
+// finds a container again whatever its reason was.
 func TestReason(t *testing.T) {
-	asNewUser(t)
+	becomeNewUser(t)
 	api := newFakeAPI(t, "")
 	for _, reason := range []string{"--reason=INC-123: größer", "--reason=another", "--profile=auto"} {
-		if code, _, stderr := api.kdiag("shell", "web", "-q", reason, "--", "-c", "true"); code != 0 {
+		if code, _, stderr := api.runKdiag("shell", "web", "-q", reason, "--", "-c", "true"); code != 0 {
 			t.Fatalf("shell %s: code %d, %s", reason, code, stderr)
 		}
 	}
 
 	api.mu.Lock()
 	defer api.mu.Unlock()
+
 	if got := len(api.pod.Spec.EphemeralContainers); got != 1 {
 		t.Fatalf("%d containers after runs with several reasons, want 1", got)
 	}

@@ -22,7 +22,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
-			// Where the user's key and kubeconfig would be.
+			// Keep away from the developer's own key and kubeconfig.
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config"))
 			env.Setenv("KUBECONFIG", "")
@@ -32,7 +32,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// TestEveryAppletHasAScript keeps the scripts complete.
+// TestEveryAppletHasAScript checks that no applet is without a testscript.
 func TestEveryAppletHasAScript(t *testing.T) {
 	for _, a := range registry() {
 		if _, err := os.Stat(filepath.Join("testdata/script", a.Name+".txtar")); err != nil {
@@ -68,22 +68,22 @@ func TestAppletName(t *testing.T) {
 	}
 }
 
-// TestRegistry checks what dispatch and help rely on.
+// TestRegistry checks that names are unique and entries complete.
 func TestRegistry(t *testing.T) {
 	seen := map[string]bool{}
 	for _, a := range registry() {
 		for _, name := range append([]string{a.Name}, a.Aliases...) {
 			if seen[name] || strings.HasPrefix(name, "-") || name != strings.ToLower(name) {
-				t.Errorf("applet name %q: taken, or not lower case", name)
+				t.Errorf("applet name %q: used twice, or not lower case", name)
 			}
 			seen[name] = true
 		}
 
 		if (a.Run == nil) == (len(a.Applets) == 0) {
-			t.Errorf("applet %s: has either Run or Applets", a.Name)
+			t.Errorf("applet %s: want either Run or Applets", a.Name)
 		}
 		if a.Summary == "" || strings.HasSuffix(a.Summary, ".") {
-			t.Errorf("applet %s: summary %q: one line without a full stop", a.Name, a.Summary)
+			t.Errorf("applet %s: summary %q, want one line without a full stop", a.Name, a.Summary)
 		}
 	}
 }

@@ -11,36 +11,39 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// everyApplet calls f for each applet and each one below it.
-func everyApplet(list []applets.Applet, path string, f func(a applets.Applet, path string)) {
+// walkApplets calls f for each applet and each one below it.
+func walkApplets(list []applets.Applet, path string, f func(a applets.Applet, path string)) {
 	for _, a := range list {
 		f(a, path+" "+a.Name)
-		everyApplet(a.Applets, path+" "+a.Name, f)
+		walkApplets(a.Applets, path+" "+a.Name, f)
 	}
 }
 
-// TestHelpFits holds every page of help to a screen, with its examples first.
+// TestHelpFits checks that every page of help fits on a screen, and that its examples
+// come first.
 func TestHelpFits(t *testing.T) {
 	const lines, columns = 36, 100
 	fits := func(name, text string) {
 		if n := strings.Count(text, "\n"); n > lines {
-			t.Errorf("help %s: %d lines, want %d at most:\n%s", name, n, lines, text)
+			t.Errorf("help %s: %d lines, want at most %d:\n%s", name, n, lines, text)
 		}
+
 		for line := range strings.Lines(text) {
 			if n := len([]rune(strings.TrimRight(line, "\n"))); n > columns {
-				t.Errorf("help %s: a line of %d columns, want %d at most: %q", name, n, columns, line)
+				t.Errorf("help %s: a line of %d columns, want at most %d: %q", name, n, columns, line)
 			}
 		}
 	}
 
-	everyApplet(registry(), "kubectl kdiag", func(a applets.Applet, path string) {
+	walkApplets(registry(), "kubectl kdiag", func(a applets.Applet, path string) {
 		text := applets.FormatHelp(a, path)
 		fits(path, text)
 		if a.Hidden {
 			return
 		}
+
 		if !strings.HasPrefix(text, a.Summary+"\n\nExamples:\n") || strings.Count(applets.Dedent(a.Examples), "\n") < 1 {
-			t.Errorf("help %s: does not begin with two examples:\n%s", path, text)
+			t.Errorf("help %s: want two examples at the beginning:\n%s", path, text)
 		}
 	})
 
@@ -50,10 +53,10 @@ func TestHelpFits(t *testing.T) {
 	}
 }
 
-// TestEveryWordIsDeclared has completion know what each argument and each
-// flag's value is.
+// TestEveryWordIsDeclared checks that completion knows the kind of each argument and
+// of each flag's value.
 func TestEveryWordIsDeclared(t *testing.T) {
-	everyApplet(registry(), "kdiag", func(a applets.Applet, path string) {
+	walkApplets(registry(), "kdiag", func(a applets.Applet, path string) {
 		if (a.Run != nil) != (len(a.Args) > 0) {
 			t.Errorf("%s: Args = %v, want the kinds of its arguments", path, a.Args)
 		}
@@ -74,20 +77,23 @@ func TestEveryWordIsDeclared(t *testing.T) {
 	})
 }
 
-// choice is how a usage would name a flag's values: "text or json".
+// choice matches a usage that lists a flag's values: "text or json".
 var choice = regexp.MustCompile(`(^|[,;:] )\w+(, \w+)* or \w+$`)
 
+// checkMeaning checks that a flag declares its values instead of listing them in its
+// usage.
 func checkMeaning(t *testing.T, path string, flag cli.Flag) {
 	name := flag.Names()[0]
 	kind, fixed := applets.FlagMeaning(flag)
 	if kind == applets.KindUndeclared {
-		t.Errorf("%s --%s: says not what its value is (applets.Takes, applets.OneOf)", path, name)
+		t.Errorf("%s --%s: want its values declared (applets.Takes, applets.OneOf)", path, name)
 	}
 
 	text, ok := flag.(cli.DocGenerationFlag)
 	if !ok {
-		t.Fatalf("%s --%s: no text", path, name)
+		t.Fatalf("%s --%s: has no usage", path, name)
 	}
+
 	if choice.MatchString(text.GetUsage()) {
 		t.Errorf("%s --%s: %q lists its values, want them declared (applets.OneOf)", path, name, text.GetUsage())
 	}
@@ -96,23 +102,24 @@ func checkMeaning(t *testing.T, path string, flag cli.Flag) {
 	}
 }
 
-// TestTopics has every category of flags be a topic, and no topic a command.
+// TestTopics checks that every category of flags is a topic, and that no topic is
+// also a command.
 func TestTopics(t *testing.T) {
 	topics := map[string]bool{}
 	for _, topic := range help.Topics() {
 		if topics[topic.Name] || topic.Summary == "" || topic.Text == "" {
-			t.Errorf("topic %q: twice, or empty", topic.Name)
+			t.Errorf("topic %q: used twice, or empty", topic.Name)
 		}
 		topics[topic.Name] = true
 	}
 
-	everyApplet(registry(), "kdiag", func(a applets.Applet, path string) {
+	walkApplets(registry(), "kdiag", func(a applets.Applet, path string) {
 		if topics[a.Name] || a.Name == "topics" {
-			t.Errorf("%s: the name of a topic", path)
+			t.Errorf("%s: a topic has this name", path)
 		}
 		for _, category := range applets.FlagCategories(a) {
 			if !topics[category] {
-				t.Errorf("%s: flags of category %q, which is no topic", path, category)
+				t.Errorf("%s: flags of category %q, want a topic of that name", path, category)
 			}
 		}
 	})
