@@ -1,56 +1,56 @@
 #!/usr/bin/env bash
-# The demo: what kdiag does to a sample that ships no shell, told step by step.
-# Wants a cluster in KUBECONFIG, kubectl in PATH and bin/kubectl-kdiag built.
+# Shows kdiag step by step on a sample application whose image has no shell.
+# Needs a cluster in KUBECONFIG, kubectl in PATH, and bin/kubectl-kdiag.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 namespace=kdiag-demo
 export PATH=$PWD/bin:$PATH KDIAG_IMAGE=${KDIAG_TEST_IMAGE:?}
 
 bold=$(tput bold 2>/dev/null || true) plain=$(tput sgr0 2>/dev/null || true)
-tell() { printf '\n%s# %s%s\n' "$bold" "$*" "$plain"; }
-show() { printf '$ %s\n' "$*"; bash -c "$*" || code=$?; }
+explain() { printf '\n%s# %s%s\n' "$bold" "$*" "$plain"; }
+run() { printf '$ %s\n' "$*"; bash -c "$*" || code=$?; }
 
 cleanup() { kill ${redir:-} ${sample:-} 2>/dev/null || true; kubectl delete namespace $namespace $namespace-baseline --wait=false >/dev/null 2>&1 || true; }
 trap cleanup EXIT
 kubectl delete namespace $namespace $namespace-baseline --ignore-not-found >/dev/null 2>&1
 
-tell "A sample: a deployment whose image holds one program and nothing else."
+explain "The sample: a deployment whose image contains one program and nothing else."
 kubectl create namespace $namespace >/dev/null
 kubectl apply -n $namespace -f testdata/manifests/demo.yaml >/dev/null
 kubectl rollout status -n $namespace deploy/web --timeout=60s >/dev/null
-show "kubectl get pods -n $namespace"
+run "kubectl get pods -n $namespace"
 
-tell "Would kdiag work here? It asks, and changes nothing."
-show "kubectl kdiag doctor -n $namespace deploy/web"
+explain "Does kdiag work here? The doctor checks without changing anything."
+run "kubectl kdiag doctor -n $namespace deploy/web"
 
-tell "kubectl exec is of no use: there is no shell in it."
-show "kubectl exec -n $namespace deploy/web -- sh -c ls 2>&1 | tail -n 1"
+explain "kubectl exec does not help: the image has no shell."
+run "kubectl exec -n $namespace deploy/web -- sh -c ls 2>&1 | tail -n 1"
 
-tell "kdiag brings one along. Nothing was installed; the pod is not restarted."
-show "kubectl kdiag shell -n $namespace deploy/web -- -c 'id; pwd; ls -l /'"
+explain "kdiag brings its own. Nothing is installed, and the pod does not restart."
+run "kubectl kdiag shell -n $namespace deploy/web -- -c 'id; pwd; ls -l /'"
 
-tell "It is inside: the application's files, environment, processes and sockets."
-show "kubectl kdiag shell -n $namespace deploy/web -- -c 'cat hello.txt; echo SAMPLE=\$SAMPLE; ps -o pid,user,args; netstat -tln'"
+explain "You are inside: these are the application's files, environment, processes and sockets."
+run "kubectl kdiag shell -n $namespace deploy/web -- -c 'cat hello.txt; echo SAMPLE=\$SAMPLE; ps -o pid,user,args; netstat -tln'"
 
-tell "Or at a glance: what runs, and what listens."
-show "kubectl kdiag ps -n $namespace deploy/web"
+explain "kdiag ps shows what runs and what listens at a glance."
+run "kubectl kdiag ps -n $namespace deploy/web"
 
-tell "Talk to the application from within, as it sees itself."
-show "kubectl kdiag shell -n $namespace deploy/web --as-target -- -c 'id; wget -qO- http://127.0.0.1:8080/'"
+explain "With --as-target the shell has the application's user and rights. Call the application from inside:"
+run "kubectl kdiag shell -n $namespace deploy/web --as-target -- -c 'id; wget -qO- http://127.0.0.1:8080/'"
 
-tell "Scripts can rely on it: stdout and stderr stay apart, the exit code is the command's."
+explain "It works in scripts: stdout and stderr stay separate, and you get the command's exit code."
 code=0
-show "kubectl kdiag shell -n $namespace deploy/web -- -c 'echo out; echo err >&2; exit 7' 2>/dev/null"
+run "kubectl kdiag shell -n $namespace deploy/web -- -c 'echo out; echo err >&2; exit 7' 2>/dev/null"
 printf '(exit code %s)\n' "$code"
 
-tell "In a namespace that enforces Pod Security, kdiag takes the best the cluster admits, and says so."
+explain "In a namespace that enforces Pod Security, kdiag uses the strongest profile that the cluster admits, and tells you which."
 kubectl create namespace $namespace-baseline >/dev/null
-show "kubectl label namespace $namespace-baseline pod-security.kubernetes.io/enforce=baseline"
+run "kubectl label namespace $namespace-baseline pod-security.kubernetes.io/enforce=baseline"
 kubectl apply -n $namespace-baseline -f testdata/manifests/demo.yaml >/dev/null
 kubectl rollout status -n $namespace-baseline deploy/web --timeout=60s >/dev/null
-show "kubectl kdiag shell -n $namespace-baseline deploy/web -- -c 'cat hello.txt'"
+run "kubectl kdiag shell -n $namespace-baseline deploy/web -- -c 'cat hello.txt'"
 
-tell "Your program in place of the one in the pod: here the same sample, started on this machine at port 3000."
+explain "Replace the program in the pod with yours: here the same sample, running on this machine on port 3000."
 go build -o bin/sample ./testdata/sample
 bin/sample 127.0.0.1:3000 >/dev/null &
 sample=$!
@@ -63,22 +63,23 @@ for _ in $(seq 300); do
 	sleep 0.1
 done
 cat bin/redir.log
-show "kubectl kdiag shell -n $namespace deploy/web -- -c 'wget -qO- http://127.0.0.1:8080/'"
-tell "Ctrl-C, and new connections reach the application again."
-kill -INT "$redir"
+run "kubectl kdiag shell -n $namespace deploy/web -- -c 'wget -qO- http://127.0.0.1:8080/'"
+explain "Press Ctrl-C, and new connections reach the application again."
+# Bash lets background jobs of a script ignore SIGINT.
+kill -TERM "$redir"
 wait "$redir" || true
 kill "$sample"
 tail -n 2 bin/redir.log
-show "kubectl kdiag shell -n $namespace deploy/web -- -c 'wget -qO- http://127.0.0.1:8080/'"
+run "kubectl kdiag shell -n $namespace deploy/web -- -c 'wget -qO- http://127.0.0.1:8080/'"
 
-tell "Its log while a command runs, from now on and to the last line; the exit code is the command's."
-show "kubectl kdiag logs -n $namespace deploy/web -- sh -c 'echo wget -qO- http://127.0.0.1:8080/ | kubectl kdiag shell -n $namespace deploy/web'"
+explain "Follow the log while a command runs, to the last line. You get the command's exit code."
+run "kubectl kdiag logs -n $namespace deploy/web -- sh -c 'echo wget -qO- http://127.0.0.1:8080/ | kubectl kdiag shell -n $namespace deploy/web'"
 
-tell "And the pod? It never restarted; kdiag's containers end by themselves when no shell is left."
-show "kubectl get pods -n $namespace"
+explain "The pod never restarted. kdiag's containers exit on their own when nobody uses them."
+run "kubectl get pods -n $namespace"
 
 if [ -t 0 ] && [ -t 1 ]; then
-	tell "Now you: a shell in a container that has none. Leave it with exit or Ctrl-D."
-	show "kubectl kdiag shell -n $namespace deploy/web"
+	explain "Your turn: a shell in a container that has none. Type exit or press Ctrl-D to leave."
+	run "kubectl kdiag shell -n $namespace deploy/web"
 fi
-tell "That was kdiag. The sample goes now; make cluster-down stops the cluster."
+explain "That was kdiag. The sample is deleted now. Run 'make cluster-down' to stop the cluster."
