@@ -124,7 +124,7 @@ func TestHostileCluster(t *testing.T) {
 		{"manage", "manage web", "kdiag-shell-app", nil},
 		{"manage, the container waits", "manage web", "cannot", waiting},
 		{"ps", "ps web", "unix   @", seen},
-		{"ps wide, with peers", "ps web --sockets -o wide", "the API did not tell: services: refused", func(a *fakeAPI) {
+		{"ps wide, with peers", "ps web --sockets -o wide", "shown by address only: services: refused", func(a *fakeAPI) {
 			seen(a)
 			a.failureCode = func(r *http.Request) int {
 				if strings.HasSuffix(r.URL.Path, "/services") {

@@ -8,23 +8,23 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// valueOptional is a flag that stands without a value, as --flag does.
+// valueOptional is implemented by flags that may stand without a value.
 type valueOptional interface{ IsBoolFlag() bool }
 
-// sortedLine is a command line in the order that package flag reads: flags,
-// each as one word, apart from arguments.
+// sortedLine holds a command line in the order that package flag expects: flags,
+// one word each, apart from arguments.
 type sortedLine struct {
 	flags []string
 	args  []string
 	rest  []string
-	// unknown is the first flag that there is none of, with its dashes.
+	// unknown is the first unknown flag, with its dashes.
 	unknown string
-	// awaits is the flag that ends the line without its value, with its dashes.
+	// awaits is the flag, with its dashes, whose value is missing at the line's end.
 	awaits string
 }
 
-// sortLine sorts a command line as read does. A flag that flags does not have,
-// or one without its value, is a usage error.
+// sortLine sorts a command line as scanLine does. An unknown flag, or one without
+// its value, is a usage error.
 func sortLine(flags []cli.Flag, line []string) (sortedLine, error) {
 	out := scanLine(flags, line)
 	switch {
@@ -36,9 +36,10 @@ func sortLine(flags []cli.Flag, line []string) (sortedLine, error) {
 	return out, nil
 }
 
-// scanLine sorts a command line whose flags stand anywhere, in the spellings that
-// kubectl takes (--name value, --name=value, -n value, -nvalue, -it), for a
-// parser that stops at the first argument. What follows "--" is not read.
+// scanLine separates flags from arguments, because package flag stops at the
+// first argument while kubectl allows flags anywhere. It accepts kubectl's
+// spellings: --name value, --name=value, -n value, -nvalue and -it. It does not
+// look at what follows "--".
 func scanLine(flags []cli.Flag, line []string) sortedLine {
 	known := flagsByName(flags)
 	var out sortedLine
@@ -60,8 +61,8 @@ func scanLine(flags []cli.Flag, line []string) sortedLine {
 	return out
 }
 
-// readLong reads a long flag without its dashes, and returns how many of the words
-// that follow it took as a value.
+// readLong reads a long flag without its dashes. It returns how many of the
+// following words were the flag's value.
 func (out *sortedLine) readLong(known map[string]cli.Flag, word string, next []string) (took int) {
 	name, value, given := strings.Cut(word, "=")
 	flag, ok := known[name]
@@ -77,7 +78,7 @@ func (out *sortedLine) readLong(known map[string]cli.Flag, word string, next []s
 	return out.takeValue("--", name, next)
 }
 
-// readShort reads a word of one-letter flags, and returns what long does.
+// readShort reads a word of one-letter flags. It returns what readLong does.
 func (out *sortedLine) readShort(known map[string]cli.Flag, letters string, next []string) (took int) {
 	for letters != "" {
 		name := letters[:1]
@@ -103,7 +104,7 @@ func (out *sortedLine) readShort(known map[string]cli.Flag, letters string, next
 	return 0
 }
 
-// takeValue takes the next word for a flag's.
+// takeValue reads the next word as a flag's value.
 func (out *sortedLine) takeValue(dashes, name string, next []string) (took int) {
 	if len(next) == 0 {
 		out.awaits = dashes + name
@@ -163,9 +164,10 @@ func unknownFlag(flags []cli.Flag, flag string) error {
 	return err
 }
 
-// SplitApplet is SplitName for a line that may begin with flags of any of some
-// applets. A line that begins with the name, as most do, is not held against
-// them: the library reads each flag's names by a regular expression.
+// SplitApplet splits off the applet's name, as SplitName does, from a line that
+// may begin with flags of any applet in list. It returns early if the line begins
+// with the name, as most do: the flag library runs a regular expression for each
+// flag's names, which is slow.
 func SplitApplet(list []Applet, line []string) (name string, left []string) {
 	if len(line) > 0 && !strings.HasPrefix(line[0], "-") {
 		return line[0], line[1:]
@@ -173,8 +175,8 @@ func SplitApplet(list []Applet, line []string) (name string, left []string) {
 	return SplitName(AllFlags(list), line)
 }
 
-// UnknownCommand is the error for a line whose name no applet has. A mistyped
-// flag before it may be why: its value is then taken for the name.
+// UnknownCommand returns the error for a name that no applet has. It blames an
+// unknown flag before the name first, whose value may have been read as the name.
 func UnknownCommand(list []Applet, line []string, name string) error {
 	flags := AllFlags(list)
 	if before := scanLine(flags, line[:max(0, slices.Index(line, name))]); before.unknown != "" {
@@ -184,9 +186,9 @@ func UnknownCommand(list []Applet, line []string, name string) error {
 	return DidYouMean(err, name, VisibleNames(list))
 }
 
-// SplitName finds the applet's name in a line that may begin with flags, as
-// in "-n ns shell POD", and returns it with the line that is left. The name is
-// empty where there is none.
+// SplitName finds the applet's name in a line that may begin with flags, as in
+// "-n ns shell POD". It returns the name, or "" if there is none, and the rest of
+// the line.
 func SplitName(flags []cli.Flag, line []string) (name string, left []string) {
 	known := flagsByName(flags)
 	for i := 0; i < len(line); i++ {

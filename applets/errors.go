@@ -5,16 +5,17 @@ import (
 	"fmt"
 )
 
-// The exit codes of kdiag's own. A remote command's code is passed on as it is.
+// The exit codes that kdiag itself uses. A remote command's code is passed on.
 const (
 	ExitFailure = 1
 	ExitUsage   = 2
-	// ExitUnknown is for a name that no applet has, as the shell's "command
-	// not found" (POSIX.1-2017, Shell Command Language, 2.8.2).
+	// ExitUnknown reports an unknown command, as a shell does for "command not
+	// found" (POSIX.1-2017, Shell Command Language, 2.8.2).
 	ExitUnknown = 127
 )
 
-// ExitError ends the process with a code. A nil Err ends it without a message.
+// ExitError makes the process exit with a code. If Err is nil, no message is
+// printed.
 type ExitError struct {
 	Code int
 	Err  error
@@ -29,12 +30,12 @@ func (e *ExitError) Error() string {
 
 func (e *ExitError) Unwrap() error { return e.Err }
 
-// Usage reports a command line that makes no sense.
+// Usage returns an error for an invalid command line.
 func Usage(format string, args ...any) error {
 	return &ExitError{Code: ExitUsage, Err: fmt.Errorf(format, args...)}
 }
 
-// ExitCode is the code that err ends the process with, 0 for nil.
+// ExitCode returns the exit code for err, 0 for nil.
 func ExitCode(err error) int {
 	var exit *ExitError
 	switch {
@@ -46,7 +47,7 @@ func ExitCode(err error) int {
 	return ExitFailure
 }
 
-// IsSilent reports whether err ends the process without a message.
+// IsSilent reports whether err sets an exit code without a message.
 func IsSilent(err error) bool {
 	var exit *ExitError
 	return errors.As(err, &exit) && exit.Err == nil

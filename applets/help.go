@@ -9,15 +9,14 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// helpWidth is how wide help is: it fits a terminal of 100 columns.
+// helpWidth is the number of columns that help is wrapped at.
 const helpWidth = 100
 
-// ConnectionCategory is the category of the flags that every applet with a
-// cluster has.
+// ConnectionCategory groups the flags of every applet that talks to a cluster.
 const ConnectionCategory = "connection"
 
-// FormatHelp is the page that --help prints for an applet. The flags of a category
-// are one line, which names the topic with the same name.
+// FormatHelp formats the page that --help prints for an applet. Flags with a
+// category take one line together, which names the help topic that lists them.
 func FormatHelp(a Applet, path string) string {
 	var b strings.Builder
 	b.WriteString(a.Summary + "\n")
@@ -41,14 +40,13 @@ func FormatHelp(a Applet, path string) string {
 			b.WriteString("\n")
 		}
 		names := someNames(CategoryFlags([]Applet{{Flags: a.Flags}}, category))
-		b.WriteString(wrapHanging("", fmt.Sprintf("Also %s: %s help %s", names, programName(path), category), helpWidth))
+		b.WriteString(wrapHanging("", fmt.Sprintf("Run '%s help %s' for %s.", programName(path), category, names), helpWidth))
 	}
 
 	return b.String()
 }
 
-// programName is how the user spells the program itself, of a path such as "kubectl
-// kdiag image".
+// programName returns the program's part of a path such as "kubectl kdiag image".
 func programName(path string) string {
 	if strings.HasPrefix(path, "kubectl ") {
 		return "kubectl kdiag"
@@ -56,8 +54,8 @@ func programName(path string) string {
 	return "kdiag"
 }
 
-// FlagCategories are those of an applet's visible flags, in their order, without
-// the empty one.
+// FlagCategories lists the categories of an applet's visible flags, in order and
+// without the empty one.
 func FlagCategories(a Applet) []string {
 	var found []string
 	for _, flag := range a.Flags {
@@ -68,7 +66,7 @@ func FlagCategories(a Applet) []string {
 	return found
 }
 
-// someNames spells the first flags of many.
+// someNames lists the first few of many flags.
 func someNames(flags []cli.Flag) string {
 	const most = 3
 	var names []string
@@ -79,13 +77,13 @@ func someNames(flags []cli.Flag) string {
 	}
 
 	if more := len(flags) - most; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names, ", "), more)
+		return fmt.Sprintf("%s and %d more flags", strings.Join(names, ", "), more)
 	}
 
 	return strings.Join(names, ", ")
 }
 
-// CommandTable is a table of applets, a line each, without the hidden ones.
+// CommandTable formats a table of applets, one line each, without the hidden ones.
 func CommandTable(list []Applet) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -116,8 +114,8 @@ func writeSection(b *strings.Builder, title, text string) {
 	}
 }
 
-// Dedent takes a text of an applet out of the source's indentation: its lines
-// begin with no tab, and it begins and ends with no empty one.
+// Dedent removes the source code's indentation from a text: leading tabs on each
+// line, and empty lines at both ends.
 func Dedent(text string) string {
 	var lines []string
 	for line := range strings.Lines(text) {
@@ -126,7 +124,7 @@ func Dedent(text string) string {
 	return strings.Trim(strings.Join(lines, "\n"), "\n")
 }
 
-// FlagTable is a line for each flag, more where its usage is long.
+// FlagTable formats a table of flags, wrapping long usage texts.
 func FlagTable(flags []cli.Flag) string {
 	column := 0
 	for _, flag := range flags {
@@ -139,8 +137,8 @@ func FlagTable(flags []cli.Flag) string {
 	return b.String()
 }
 
-// wrapHanging writes a text after its label, in lines up to a width; the lines after
-// the first begin below the text.
+// wrapHanging wraps a text that follows a label on its first line. Later lines are
+// indented to stand below the text.
 func wrapHanging(label, text string, width int) string {
 	var b strings.Builder
 	line, indent := label, strings.Repeat(" ", len(label))
@@ -159,8 +157,8 @@ func wrapHanging(label, text string, width int) string {
 	return b.String() + line + "\n"
 }
 
-// FlagNames spells a flag's one-letter name and its first long name, with a
-// word for its value.
+// FlagNames formats a flag's one-letter name and first long name, with a
+// placeholder for its value.
 func FlagNames(f cli.Flag) string {
 	short, long := splitNames(f)
 	text := "    --" + long
@@ -173,8 +171,8 @@ func FlagNames(f cli.Flag) string {
 	return text
 }
 
-// valueName is a word for a flag's value: the one in backquotes in its usage,
-// as package flag has it, else the last of its name.
+// valueName returns the placeholder for a flag's value: the word in backquotes in
+// its usage text, as in package flag, or else the last word of its name.
 func valueName(f cli.Flag, long string) string {
 	if doc, ok := f.(cli.DocGenerationFlag); ok {
 		if _, rest, quoted := strings.Cut(doc.GetUsage(), "`"); quoted {
@@ -185,7 +183,7 @@ func valueName(f cli.Flag, long string) string {
 	return strings.ToUpper(long[strings.LastIndex(long, "-")+1:])
 }
 
-// splitNames are a flag's first one-letter name and its first long one.
+// splitNames returns a flag's first one-letter name and its first long one.
 func splitNames(f cli.Flag) (short, long string) {
 	for _, name := range f.Names() {
 		switch {
@@ -198,9 +196,9 @@ func splitNames(f cli.Flag) (short, long string) {
 	return short, long
 }
 
-// FlagUsage says what a flag does, which values it takes and what its default
-// is. The values come before a remark on them: "Output format: text or json;
-// json prints one event per line".
+// FlagUsage describes a flag, the values it takes and its default. It puts the
+// values before a remark that follows a semicolon in the usage text: "Output
+// format: text or json; json also asks the cluster".
 func FlagUsage(f cli.Flag) string {
 	doc, ok := f.(cli.DocGenerationFlag)
 	if !ok {
@@ -223,7 +221,7 @@ func FlagUsage(f cli.Flag) string {
 	return usage
 }
 
-// trimDuration takes the zeros off a duration: "1m0s" is a minute.
+// trimDuration removes trailing zero units from a duration: "1m0s" becomes "1m".
 func trimDuration(value string) string {
 	for _, zero := range []string{"m0s", "h0m"} {
 		if strings.HasSuffix(value, zero) {

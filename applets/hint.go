@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// hinted is an error with a sentence on what to do next.
+// hinted adds to an error what the user can do next.
 type hinted struct {
 	error
 	hint string
@@ -15,14 +15,14 @@ type hinted struct {
 func (h *hinted) Unwrap() error { return h.error }
 func (h *hinted) Hint() string  { return h.hint }
 
-// WithHint adds to err what the user may do next. It is printed on a line of
-// its own.
+// WithHint adds a hint to err, which says what the user can do next. It is printed
+// on a line of its own.
 func WithHint(err error, format string, args ...any) error {
 	return &hinted{err, fmt.Sprintf(format, args...)}
 }
 
-// Hints are the hints on err and on what it wraps, the innermost, which knows
-// most, first. Any error with a method Hint() string has one.
+// Hints collects the hints of err and of the errors that it wraps: all those with
+// a method Hint() string. The innermost comes first, since it knows most.
 func Hints(err error) []string {
 	var hints []string
 	for err != nil {

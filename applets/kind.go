@@ -6,38 +6,37 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Kind says what a word on a command line is, an argument or a flag's value:
-// by it completion knows what to propose.
+// Kind tells completion what to propose for an argument or a flag's value.
 type Kind int
 
-// The kinds. What is of KindNone must not be there at all, for KindText there
-// is nothing to propose.
+// The kinds of words. KindNone allows no word at all; for KindText there is nothing
+// to propose.
 const (
 	KindUndeclared Kind = iota
 	KindNone
 	KindText
-	// KindFixed is one of a few words, which OneOf declares.
+	// KindFixed allows a few words only, which OneOf declares.
 	KindFixed
 	KindFile
-	// KindCommand is a program on this machine and its arguments.
+	// KindCommand stands for a program on this machine and its arguments.
 	KindCommand
-	// KindTopic is what "help" takes: a command or a topic.
+	// KindTopic stands for a command or a help topic.
 	KindTopic
-	// KindTarget is POD or TYPE/NAME.
+	// KindTarget stands for POD or TYPE/NAME.
 	KindTarget
 	KindPod
-	// KindContainer and KindPort are those of the pod that the line names.
+	// KindContainer and KindPort belong to the pod that the line names.
 	KindContainer
 	KindPort
 	KindSelector
 	KindNamespace
-	// KindContext, KindCluster and KindUser are the kubeconfig's.
+	// KindContext, KindCluster and KindUser come from the kubeconfig.
 	KindContext
 	KindCluster
 	KindUser
 )
 
-// meaning is what a flag's value is.
+// meaning says what a flag's value stands for.
 type meaning struct {
 	kind  Kind
 	fixed []string
@@ -45,8 +44,8 @@ type meaning struct {
 
 func (m meaning) flagMeaning() meaning { return m }
 
-// stringFlag and listFlag embed the library's own types: it asks them for
-// methods that an interface cannot carry.
+// stringFlag and listFlag embed the library's own types, since it looks for methods
+// that an interface cannot carry.
 type stringFlag struct {
 	*cli.StringFlag
 	meaning
@@ -57,19 +56,19 @@ type listFlag struct {
 	meaning
 }
 
-// Names are what the library's own method returns, for it asks each flag for
-// them a hundred times, and runs a regular expression on each name.
+// Names returns the flag's names. The library's own method returns the same, but
+// runs a regular expression on each name, a hundred times for each flag.
 func (f stringFlag) Names() []string { return append([]string{f.Name}, f.Aliases...) }
 
-// Names is stringFlag's.
+// Names returns the flag's names, as stringFlag's method does.
 func (f listFlag) Names() []string { return append([]string{f.Name}, f.Aliases...) }
 
-// Takes declares what the value of a string flag or a list of strings is. Other
-// flags, whose type says it already, are returned as they are.
+// Takes declares what the value of a string flag or a list of strings stands for.
+// It returns other flags unchanged, since their types say enough.
 func Takes(kind Kind, flag cli.Flag) cli.Flag { return declareMeaning(flag, meaning{kind: kind}) }
 
-// OneOf declares the only values that a flag has. Execute holds the line to
-// them, the applet need not.
+// OneOf declares the only values that a flag takes. Execute checks them, so that
+// the applet need not.
 func OneOf(flag cli.Flag, values ...string) cli.Flag {
 	return declareMeaning(flag, meaning{kind: KindFixed, fixed: values})
 }
@@ -84,8 +83,8 @@ func declareMeaning(flag cli.Flag, m meaning) cli.Flag {
 	return flag
 }
 
-// FlagMeaning is what was declared of a flag's value: its kind, and the values of
-// one that is KindFixed. A flag that takes no value is KindNone.
+// FlagMeaning returns what was declared for a flag's value: its kind and, for
+// KindFixed, the values. A flag that takes no value is of KindNone.
 func FlagMeaning(flag cli.Flag) (kind Kind, fixed []string) {
 	if declared, ok := flag.(interface{ flagMeaning() meaning }); ok {
 		return declared.flagMeaning().kind, declared.flagMeaning().fixed
@@ -103,8 +102,7 @@ func FlagMeaning(flag cli.Flag) (kind Kind, fixed []string) {
 	return KindNone, nil
 }
 
-// FlagValues are what the line gives a flag, in their order; none for one that it
-// does not have.
+// FlagValues returns the values that the command line sets for a flag, in order.
 func FlagValues(c *cli.Context, flag cli.Flag) []string {
 	name := flag.Names()[0]
 	if !c.IsSet(name) {
@@ -116,7 +114,7 @@ func FlagValues(c *cli.Context, flag cli.Flag) []string {
 	return []string{c.String(name)}
 }
 
-// checkFixed holds the flags to the values that they declare.
+// checkFixed checks the values of the flags that OneOf declared.
 func checkFixed(c *cli.Context, flags []cli.Flag) error {
 	for _, flag := range flags {
 		kind, fixed := FlagMeaning(flag)
@@ -125,7 +123,7 @@ func checkFixed(c *cli.Context, flags []cli.Flag) error {
 		}
 		for _, value := range FlagValues(c, flag) {
 			if !slices.Contains(fixed, value) {
-				return Usage("%s %s: it is %s", withDashes(shortestName(flag)), quoteEmpty(value), JoinChoices(fixed))
+				return Usage("%s %s: must be %s", withDashes(shortestName(flag)), quoteEmpty(value), JoinChoices(fixed))
 			}
 		}
 	}
@@ -133,8 +131,7 @@ func checkFixed(c *cli.Context, flags []cli.Flag) error {
 	return nil
 }
 
-// quoteEmpty is a value as messages have it: as it is, but for one that would not
-// be seen.
+// quoteEmpty returns a value for a message, with quotes if it could not be seen.
 func quoteEmpty(value string) string {
 	if value == "" {
 		return `""`

@@ -36,11 +36,11 @@ func TestFixedValues(t *testing.T) {
 		"":                             "text[][]",
 		"-ojson a":                     "json[][a]",
 		"--color red --color=blue":     "text[red blue][]",
-		"-o yaml":                      "-o yaml: it is text or json",
-		"--output=yaml":                "-o yaml: it is text or json",
-		"--output=":                    `-o "": it is text or json`,
-		"--color red,blue":             "--color red,blue: it is red or blue",
-		"--color red --color=green -q": "--color green: it is red or blue",
+		"-o yaml":                      "-o yaml: must be text or json",
+		"--output=yaml":                "-o yaml: must be text or json",
+		"--output=":                    `-o "": must be text or json`,
+		"--color red,blue":             "--color red,blue: must be red or blue",
+		"--color red --color=green -q": "--color green: must be red or blue",
 	} {
 		var out strings.Builder
 		err := Execute(t.Context(), choosing(), "kdiag", strings.Fields(line), Build{}, Streams{Out: &out, Err: io.Discard})

@@ -2,11 +2,11 @@ package applets
 
 import "github.com/xrash/smetrics"
 
-// NearestWord is the word of a list that a mistyped one was meant to be, or empty
-// where none is alike.
+// NearestWord returns the word that the user most likely meant by a mistyped one,
+// or "" if none is similar.
 func NearestWord(given string, words []string) string {
-	// Jaro-Winkler, as package cli has it for flags: 1 for the same word. Below
-	// this it would suggest anything.
+	// Jaro-Winkler similarity, which package cli uses for flags, is 1 for equal
+	// words. Below 0.85 it would suggest nearly anything.
 	const alike, boost, prefix = 0.85, 0.7, 4
 	best, found := alike, ""
 	for _, word := range words {
@@ -17,7 +17,7 @@ func NearestWord(given string, words []string) string {
 	return found
 }
 
-// DidYouMean adds the nearest of some words to an error, if there is one.
+// DidYouMean adds the nearest of words to err as a hint, if one is similar.
 func DidYouMean(err error, given string, words []string) error {
 	if near := NearestWord(given, words); near != "" {
 		return WithHint(err, "did you mean %s?", near)
@@ -25,7 +25,7 @@ func DidYouMean(err error, given string, words []string) error {
 	return err
 }
 
-// VisibleNames are the names of applets that a user may be told of.
+// VisibleNames lists the names of the applets that are not hidden.
 func VisibleNames(list []Applet) []string {
 	var names []string
 	for _, a := range list {

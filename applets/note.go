@@ -9,14 +9,14 @@ import (
 	"kdiag/mux/wire"
 )
 
-// Note prints a line that the user may want to know, "note: …", in one Write.
-// Whatever the text is made of comes out printable.
+// Note prints "note: …" in a single Write. It makes the text printable, since it
+// may quote the cluster or the pod.
 func Note(w io.Writer, format string, args ...any) {
 	fmt.Fprintf(w, "note: %s\n", wire.Printable(fmt.Sprintf(format, args...)))
 }
 
-// WriteJSON writes a value as one JSON document that programs read and that a
-// terminal can show. Lines are indented by indent; with none it is one line.
+// WriteJSON writes value as one JSON document, escaped so that a terminal can show
+// it. If indent is empty, the document takes one line.
 func WriteJSON(w io.Writer, value any, indent string) error {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)

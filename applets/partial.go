@@ -8,26 +8,27 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Partial is a command line that is still being written, up to the cursor.
+// Partial holds an unfinished command line, up to the cursor.
 type Partial struct {
-	// Invocation is what stands before the word at the cursor. Its Flags are
-	// nil where they make no sense.
+	// Invocation holds what stands before the word at the cursor. Its Flags are
+	// nil if they cannot be parsed.
 	*Invocation
-	// Applet is the command that was named, if one was.
+	// Applet is the command that the line names, if any.
 	Applet *Applet
-	// Commands are those that could be named next, at the cursor.
+	// Commands has the commands that could stand at the cursor.
 	Commands []Applet
-	// Known are the flags that the line may have.
+	// Known has the flags that the line may have.
 	Known []cli.Flag
-	// Flag is the one whose value Word is, or nil.
+	// Flag is the flag whose value stands at the cursor, or nil.
 	Flag cli.Flag
-	// Word is what is written so far of the word at the cursor, of "--flag=value"
-	// the value.
+	// Word is the beginning of the word at the cursor. Of "--flag=value" it has
+	// only the value.
 	Word string
 }
 
-// ReadPartial reads the words of a line; the last one, which may be empty, is
-// at the cursor. It is false for a line that names a command there is not.
+// ReadPartial parses the words of an unfinished line. The last word, which may be
+// empty, stands at the cursor. It returns false if the line names an unknown
+// command.
 func ReadPartial(ctx context.Context, list []Applet, words []string, build Build, streams Streams) (Partial, bool) {
 	p := Partial{Commands: list, Known: AllFlags(list)}
 	if len(words) == 0 {
@@ -59,7 +60,7 @@ func ReadPartial(ctx context.Context, list []Applet, words []string, build Build
 	return p, true
 }
 
-// findFlag tells whether the word at the cursor is a flag's value.
+// findFlag sets p.Flag if the word at the cursor is a flag's value.
 func (p *Partial) findFlag(before sortedLine) {
 	known := flagsByName(p.Known)
 	name, value, joined := strings.Cut(p.Word, "=")
@@ -74,8 +75,8 @@ func (p *Partial) findFlag(before sortedLine) {
 	}
 }
 
-// ArgKind is the kind of the argument at the cursor. A flag that names the
-// target stands for the argument that would.
+// ArgKind returns the kind of the argument at the cursor. If a flag selects the
+// target, the target is not expected as an argument.
 func (p *Partial) ArgKind() Kind {
 	if p.Applet == nil || len(p.Applet.Args) == 0 {
 		return KindNone
@@ -99,7 +100,7 @@ func (p *Partial) targetByFlag() bool {
 	return len(p.ValuesOf(KindSelector))+len(p.ValuesOf(KindPod)) > 0
 }
 
-// ValuesOf are the values that the line has for the flags of a kind.
+// ValuesOf collects the values that the line sets for flags of a kind.
 func (p *Partial) ValuesOf(kind Kind) []string {
 	var values []string
 	for _, flag := range p.Known {
@@ -110,15 +111,15 @@ func (p *Partial) ValuesOf(kind Kind) []string {
 	return values
 }
 
-// FlagNamed is a flag under one of its names, with the dashes.
+// FlagNamed pairs a flag with one of its names, including the dashes.
 type FlagNamed struct {
 	Name string
 	Flag cli.Flag
 }
 
-// FlagWords are the flags that could stand at the cursor: those that a user is
-// told of and that are not there yet, by their first long name; by the short
-// one, too, after a single dash.
+// FlagWords lists the flags that could stand at the cursor: visible ones that the
+// line does not set yet, by their long names. After a single dash it lists the
+// short names too.
 func (p *Partial) FlagWords() []FlagNamed {
 	var words []FlagNamed
 	for _, flag := range p.Known {

@@ -9,8 +9,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Execute parses line with a's flags and runs a. path is how the user came to
-// it, as in "kdiag image".
+// Execute parses line with a's flags and runs a. path is what the user typed before
+// a's name, as in "kdiag image".
 func Execute(ctx context.Context, a Applet, path string, line []string, build Build, streams Streams) error {
 	path += " " + a.Name
 	if len(a.Applets) > 0 {
@@ -37,6 +37,9 @@ func Execute(ctx context.Context, a Applet, path string, line []string, build Bu
 	}
 
 	sorted, err := sortLine(a.Flags, line)
+	if err == nil && a.RestKind == KindUndeclared && len(sorted.rest) > 0 {
+		err = Usage("unexpected arguments after --: %s", strings.Join(sorted.rest, " "))
+	}
 	if err != nil {
 		return seeHelp(err, path)
 	}
@@ -55,7 +58,7 @@ func Execute(ctx context.Context, a Applet, path string, line []string, build Bu
 	return err
 }
 
-// parseFlags reads flags, each of which is one word.
+// parseFlags parses flags that are one word each.
 func parseFlags(ctx context.Context, name string, flags []cli.Flag, words []string) (*cli.Context, error) {
 	var parsed *cli.Context
 	app := &cli.App{
@@ -81,7 +84,7 @@ func executeSubcommand(ctx context.Context, a Applet, path string, line []string
 	name, left := SplitApplet(a.Applets, line)
 	if name == "" || name == "help" {
 		if name == "" && !wantsHelp(AllFlags(a.Applets), line) {
-			return seeHelp(Usage("%s: name one of its commands: %s", path, subNames(a)), path)
+			return seeHelp(Usage("%s needs a command: %s", path, subNames(a)), path)
 		}
 		fmt.Fprint(streams.Out, FormatHelp(a, path))
 		return nil
@@ -93,20 +96,20 @@ func executeSubcommand(ctx context.Context, a Applet, path string, line []string
 		}
 	}
 
-	err := Usage("%s has no command %q; it has %s", path, name, subNames(a))
+	err := Usage("unknown command %q for %q: must be %s", name, path, subNames(a))
 	return seeHelp(DidYouMean(err, name, VisibleNames(a.Applets)), path)
 }
 
 func subNames(a Applet) string {
-	return strings.Join(VisibleNames(a.Applets), ", ")
+	return JoinChoices(VisibleNames(a.Applets))
 }
 
 func seeHelp(err error, path string) error {
-	return WithHint(err, "%s --help", path)
+	return WithHint(err, "run '%s --help' for usage", path)
 }
 
-// wantsHelp reports whether -h or --help stands among the flags, before "--".
-// It steps over flags' values, so that "-n --help" is a namespace.
+// wantsHelp reports whether -h or --help stands before "--". It skips the values of
+// flags, so that "-n --help" names a namespace.
 func wantsHelp(flags []cli.Flag, line []string) bool {
 	known := flagsByName(flags)
 	for i := 0; i < len(line) && line[i] != "--"; i++ {

@@ -7,20 +7,20 @@ import (
 	"golang.org/x/term"
 )
 
-// IsTerminal reports whether what is written to w shows on a terminal.
+// IsTerminal reports whether w writes to a terminal.
 func IsTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// WantsColour reports whether what is written to w may have colours: it shows on a
-// terminal that has them, and nobody said no (https://no-color.org).
+// WantsColour reports whether output to w may be coloured: w is a terminal that
+// supports colours, and NO_COLOR is not set (https://no-color.org).
 func WantsColour(w io.Writer) bool {
 	return IsTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
-// TerminalSize is how many columns and lines the terminal has that w shows on;
-// it is false where there is none.
+// TerminalSize returns the size of the terminal that w writes to. ok is false if w
+// is no terminal.
 func TerminalSize(w io.Writer) (columns, lines int, ok bool) {
 	file, ok := w.(*os.File)
 	if !ok {

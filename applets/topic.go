@@ -6,29 +6,27 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// A Topic is a page of help that belongs to no one command.
+// A Topic describes a page of help that belongs to no single command.
 type Topic struct {
 	Name string
-	// Summary is one line for the list of topics.
+	// Summary stands beside the name in the list of topics.
 	Summary string
 	Text    string
 }
 
-// CategoryFlags are the flags of a category that any of some applets has,
-// each once. A category is the name of the topic that tells about its flags.
+// CategoryFlags collects the visible flags of a category from a list of applets,
+// each once. A category has the name of the topic that describes its flags.
 func CategoryFlags(list []Applet, category string) []cli.Flag {
-	var found []cli.Flag
-	for _, flag := range AllFlags(list) {
-		if isVisible(flag) && categoryOf(flag) == category {
-			found = append(found, flag)
-		}
-	}
-	return found
+	return collectFlags(list, func(flag cli.Flag) bool { return isVisible(flag) && categoryOf(flag) == category })
 }
 
-// AllFlags are the flags of applets and of what is below them. Of those with
-// a name in common the first stands for all.
+// AllFlags collects the flags of applets and their subcommands. It keeps the first
+// of several flags that share a name.
 func AllFlags(list []Applet) []cli.Flag {
+	return collectFlags(list, func(cli.Flag) bool { return true })
+}
+
+func collectFlags(list []Applet, wanted func(cli.Flag) bool) []cli.Flag {
 	seen := map[string]bool{}
 	taken := func(name string) bool { return seen[name] }
 	var flags []cli.Flag
@@ -37,7 +35,7 @@ func AllFlags(list []Applet) []cli.Flag {
 		for _, a := range list {
 			for _, flag := range a.Flags {
 				names := flag.Names()
-				if slices.ContainsFunc(names, taken) {
+				if !wanted(flag) || slices.ContainsFunc(names, taken) {
 					continue
 				}
 				for _, name := range names {

@@ -172,7 +172,7 @@ func TestCompletion(t *testing.T) {
 
 			// Two Tabs list what there is, with descriptions.
 			offerCompletion(x, "kdiag ", "Tab", "Tab")
-			x.WaitForText("Get a shell in a container")
+			x.WaitForText("Get a shell in any container")
 			t.Logf("screen:\n%s", x.ReadScreen())
 			offerCompletion(x, "kdiag shell -n "+c.namespace+" ", "Tab", "Tab")
 			x.WaitForText("batch-2")

@@ -38,7 +38,7 @@ for i in 1 2 3 4; do x=$x$x; done; echo $x; echo over; sleep 1000`
 	if want := []int{len("half and half"), 16 << 13, 1 << 20, len("over")}; got.Code != 0 || !slices.Equal(lengths, want) {
 		t.Errorf("code %d, lines of %v bytes, want 0 and %v: %s", got.Code, lengths, want, got.Stderr)
 	}
-	if !strings.Contains(got.Stderr, "note: torn/app logs lines of more than 1048576 bytes") {
+	if !strings.Contains(got.Stderr, "note: torn/app logs lines longer than 1048576 bytes") {
 		t.Errorf("stderr: %s, want a note on the line that was cut", got.Stderr)
 	}
 }

@@ -56,8 +56,8 @@ func scriptApplet(shell, text, now, file string) applets.Applet {
 			# the same line in %s, for always
 		`, now, file),
 		Run: func(_ context.Context, inv *applets.Invocation) error {
-			if len(inv.Args)+len(inv.Rest) > 0 {
-				return applets.Usage("completion %s takes no arguments, got %q", shell, append(inv.Args, inv.Rest...))
+			if len(inv.Args) > 0 {
+				return applets.Usage("completion %s takes no arguments, got %q", shell, inv.Args)
 			}
 			_, err := fmt.Fprint(inv.Out, text)
 			return err

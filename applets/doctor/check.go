@@ -9,19 +9,19 @@ import (
 	"kdiag/mux/wire"
 )
 
-// Outcome is how a check came out.
+// Outcome is the result of a check.
 type Outcome string
 
 const (
-	// OK is a check with nothing wrong.
+	// OK means that nothing is wrong.
 	OK Outcome = "ok"
-	// Failed is a check that found what keeps a command from working.
+	// Failed means that something keeps a command from working.
 	Failed Outcome = "failed"
-	// Unknown is a check that was not made, or that nobody can make from here.
+	// Unknown means that the check was skipped, or is impossible from here.
 	Unknown Outcome = "unknown"
 )
 
-// Check is one line of the answer.
+// Check holds the result of one check.
 type Check struct {
 	Name   string  `json:"name"`
 	Status Outcome `json:"status"`
@@ -37,22 +37,22 @@ func unknownCheck(name, format string, args ...any) Check {
 	return Check{name, Unknown, fmt.Sprintf(format, args...), ""}
 }
 
-// failedCheck is the check that err ended, with its hints.
+// failedCheck returns a check that failed with err, including its hints.
 func failedCheck(name string, err error) Check {
 	return Check{name, Failed, err.Error(), strings.Join(applets.Hints(err), "; ")}
 }
 
-// unansweredCheck is a check that err kept from an answer.
+// unansweredCheck returns a check that err made impossible.
 func unansweredCheck(name string, err error) Check {
 	c := failedCheck(name, err)
 	c.Status = Unknown
 	return c
 }
 
-// checkPrinter takes the checks, in order.
+// checkPrinter prints the checks, in order.
 type checkPrinter interface {
 	printCheck(Check)
-	// end is called after the last one.
+	// finish is called after the last check.
 	finish() error
 }
 
@@ -63,13 +63,13 @@ func newCheckPrinter(format string, out io.Writer) checkPrinter {
 	return textPrinter{out, applets.WantsColour(out)}
 }
 
-// textPrinter writes each check as soon as it is made.
+// textPrinter prints each check as soon as it is made.
 type textPrinter struct {
 	out    io.Writer
 	colour bool
 }
 
-// widest is the widest name, so that the details stand below one another.
+// widest is the length of the longest name, so that the details line up.
 const widest = len("pod security: redir")
 
 func (r textPrinter) printCheck(c Check) {
@@ -97,7 +97,7 @@ func (r textPrinter) formatMark(s Outcome) string {
 	return colour + mark + "\x1b[0m"
 }
 
-// jsonPrinter writes one document at the end.
+// jsonPrinter prints one document at the end.
 type jsonPrinter struct {
 	out    io.Writer
 	Checks []Check `json:"checks"`
@@ -109,5 +109,5 @@ func (r *jsonPrinter) finish() error {
 	return applets.WriteJSON(r.out, r, "  ")
 }
 
-// errSomeFailed ends the process with code 1; what failed was said.
+// errSomeFailed exits with code 1. The checks have already said what failed.
 var errSomeFailed = &applets.ExitError{Code: applets.ExitFailure}

@@ -1,6 +1,5 @@
-// Package doctor is the applet that looks for what would keep the other
-// commands from working: on this machine, in the cluster and in a pod. It
-// changes nothing.
+// Package doctor implements "kdiag doctor", which checks on this machine, in the
+// cluster and in a pod whether the other commands can work. It changes nothing.
 package doctor
 
 import (
@@ -19,34 +18,29 @@ import (
 // defaultTimeout bounds all checks together.
 const defaultTimeout = 20 * time.Second
 
-// Applet is "kdiag doctor".
+// Applet declares "kdiag doctor".
 func Applet() applets.Applet {
 	return applets.Applet{
 		Name:      "doctor",
-		Summary:   "Check what the other commands need, and say what is missing",
+		Summary:   "Check whether the other commands can work, and what is missing",
 		ArgsUsage: "[POD | TYPE/NAME] [-l selector] [-c container] [flags]",
 		Args:      []applets.Kind{applets.KindTarget, applets.KindNone},
 		Examples: `
-			kubectl kdiag doctor                      # the kubeconfig, the cluster, your rights
-			kubectl kdiag doctor -n prod deploy/web   # and what this pod and its node admit
+			kubectl kdiag doctor                      # kubeconfig, cluster and your rights
+			kubectl kdiag doctor -n prod deploy/web   # also this pod and its node
 		`,
 		Description: `
-			One line for each check: ✓ it is well, ✗ it is not, – it does not apply, or cannot
-			be known from here. Nothing is changed: what would be admitted is asked by dry run.
-			Exit code: 1 if a check failed.
+			Prints one line for each check: ✓ passed, ✗ failed, – skipped or unknown. Changes nothing:
+			a dry run shows what the cluster would admit. The exit code is 1 if a check failed.
 		`,
 		Flags: slices.Concat([]cli.Flag{
-			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "Lines, or one document", Value: "text"}, "text", "json"),
+			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "Output format", Value: "text"}, "text", "json"),
 		}, kubeflags.PreviewFlags(defaultTimeout)),
 		Run: runDoctor,
 	}
 }
 
 func runDoctor(ctx context.Context, inv *applets.Invocation) error {
-	if len(inv.Rest) > 0 {
-		return applets.Usage("doctor runs no command, got %q", inv.Rest)
-	}
-
 	out := newCheckPrinter(inv.Flags.String("output"), inv.Out)
 	e := examination{hasTarget: kubeflags.HasTarget(inv)}
 	var err error
@@ -73,6 +67,7 @@ func runDoctor(ctx context.Context, inv *applets.Invocation) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+
 	if err := out.finish(); err != nil {
 		return err
 	}

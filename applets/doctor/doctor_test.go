@@ -46,8 +46,8 @@ func TestOldServer(t *testing.T) {
 	defer old.Close()
 	out, err := doctor(t, old.URL)
 	for _, line := range []string{
-		"✗ version              v1.24.1-some, which has no ephemeral containers\n  hint: kdiag needs Kubernetes 1.25 or later\n",
-		"✓ credentials          accepted; the server does not tell as whom\n",
+		"✗ version              v1.24.1-some doesn't support ephemeral containers\n  hint: kdiag needs Kubernetes 1.25 or later\n",
+		"✓ credentials          accepted; the server doesn't say as which user\n",
 		"✓ rights: shell        get, list, watch pods; patch",
 		"– pod security: shell  read namespace",
 	} {

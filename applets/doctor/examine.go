@@ -12,7 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// The checks' names, in order; one on rights for each command comes between.
+// The names of the checks, in order. There is a check of rights for each command.
 const (
 	nameConfig  = "kubeconfig"
 	nameServer  = "API server"
@@ -39,8 +39,8 @@ func checkNames() []string {
 // the answer of another runs beside it. configErr is why there is no cluster to ask.
 func runChecks(ctx context.Context, e examination, configErr error, add func(Check)) {
 	left := checkNames()
-	// tell says what came out, in the order of names, and reports whether to go
-	// on.
+	// tell passes on checks, in the order of their names. It returns false if the
+	// remaining checks make no sense.
 	tell := func(checks ...Check) bool {
 		for _, check := range checks {
 			left = left[1:]
@@ -54,11 +54,11 @@ func runChecks(ctx context.Context, e examination, configErr error, add func(Che
 
 	runStages(ctx, e, configErr, tell)
 	for _, name := range left {
-		add(unknownCheck(name, "not asked: see above"))
+		add(unknownCheck(name, "skipped: see above"))
 	}
 }
 
-// endsChecks reports whether a check that fails makes all later ones moot.
+// endsChecks reports whether the failure of a check makes all later ones pointless.
 func endsChecks(name string) bool {
 	return name == nameConfig || name == nameServer || name == nameUser
 }
@@ -73,8 +73,7 @@ func runStages(ctx context.Context, e examination, configErr error, tell func(..
 		return
 	}
 
-	// The first request runs a credential plugin, if there is one; alone, so
-	// that it runs once.
+	// The first request is sent alone, so that a credential plugin runs only once.
 	git, minor, err := e.cluster.ServerVersion(ctx)
 	if !tell(checkServer(e.cluster, git, minor, err)...) {
 		return
@@ -94,14 +93,14 @@ func runStages(ctx context.Context, e examination, configErr error, tell func(..
 	}
 }
 
-// startPart runs a part beside others.
+// startPart runs a part of the checks in the background.
 func startPart[T any](part func() T) <-chan T {
 	answer := make(chan T, 1)
 	go func() { answer <- part() }()
 	return answer
 }
 
-// examination is what the checks share.
+// examination holds what the checks share.
 type examination struct {
 	cluster *kube.Cluster
 	// request is for the containers that shell and redir would add. It names a
@@ -123,7 +122,7 @@ func (e examination) podName() string {
 func checkServer(cluster *kube.Cluster, git string, minor int, err error) []Check {
 	switch {
 	case kube.CredentialsAtFault(err):
-		const why = "not told without credentials that it takes"
+		const why = "unknown without valid credentials"
 		return []Check{unknownCheck(nameServer, "%s: %s", cluster.Server(), why), unknownCheck(nameVersion, why), failedCheck(nameUser, err)}
 	case git == "":
 		return []Check{failedCheck(nameServer, err)}
@@ -134,11 +133,11 @@ func checkServer(cluster *kube.Cluster, git string, minor int, err error) []Chec
 	case err != nil:
 		return []Check{server, failedCheck(nameVersion, err)}
 	case minor < kube.OldestMinor:
-		return []Check{server, {nameVersion, Failed, git + ", which has no ephemeral containers",
+		return []Check{server, {nameVersion, Failed, git + " doesn't support ephemeral containers",
 			fmt.Sprintf("kdiag needs Kubernetes 1.%d or later", kube.OldestMinor)}}
 	}
 
-	return []Check{server, passedCheck(nameVersion, "%s, 1.%d or later is needed", git, kube.OldestMinor)}
+	return []Check{server, passedCheck(nameVersion, "%s (1.%d or later is required)", git, kube.OldestMinor)}
 }
 
 func (e examination) checkUser(ctx context.Context) []Check {
@@ -147,7 +146,7 @@ func (e examination) checkUser(ctx context.Context) []Check {
 	case err != nil:
 		return []Check{failedCheck(nameUser, err)}
 	case name == "":
-		return []Check{passedCheck(nameUser, "accepted; the server does not tell as whom")}
+		return []Check{passedCheck(nameUser, "accepted; the server doesn't say as which user")}
 	}
 	return []Check{passedCheck(nameUser, "accepted as %s", name)}
 }
@@ -174,8 +173,8 @@ func (e examination) checkRights(ctx context.Context) []Check {
 	return checks
 }
 
-// checkTarget makes the checks that a target is for; without one, those that the
-// namespace answers.
+// checkTarget makes the checks that need a target. Without a target, it checks what
+// the namespace can tell.
 func (e examination) checkTarget(ctx context.Context) [][]Check {
 	if !e.hasTarget {
 		level := e.checkPolicyLevel(ctx)
@@ -213,7 +212,7 @@ func (e examination) checkStreams(ctx context.Context, pod *corev1.Pod) []Check 
 	case err != nil:
 		return []Check{failedCheck(nameStreams, err)}
 	case protocol == "SPDY":
-		return []Check{passedCheck(nameStreams, "SPDY; the server, or a proxy before it, has no WebSocket")}
+		return []Check{passedCheck(nameStreams, "SPDY; the server, or a proxy before it, doesn't support WebSocket")}
 	}
 	return []Check{passedCheck(nameStreams, "%s", protocol)}
 }
@@ -237,7 +236,8 @@ func (e examination) checkRedir(ctx context.Context, pod *corev1.Pod) Check {
 	return passedCheck(nameRedir, "a container with NET_ADMIN is admitted")
 }
 
-// refusedCheck tells what is not admitted from what could not be asked.
+// refusedCheck returns a failed check if the cluster refused a container, or an
+// unanswered one if it could not be asked.
 func refusedCheck(name string, err error) Check {
 	var refused *kube.RefusedError
 	if errors.As(err, &refused) {
@@ -246,32 +246,32 @@ func refusedCheck(name string, err error) Check {
 	return unansweredCheck(name, err)
 }
 
-// checkPolicyLevel goes by the namespace's label, where there is no pod to try.
+// checkPolicyLevel goes by the namespace's label, if there is no pod to try it on.
 func (e examination) checkPolicyLevel(ctx context.Context) []Check {
 	level, err := e.cluster.PolicyLevel(ctx)
 	if err != nil {
 		return []Check{unansweredCheck(nameShell, err), unansweredCheck(nameRedir, err)}
 	}
 
-	where := fmt.Sprintf("by the label of namespace %q (%s)", e.cluster.Namespace, level)
+	where := fmt.Sprintf("according to the label of namespace %q (%s)", e.cluster.Namespace, level)
 	if level == "" {
-		where = fmt.Sprintf("unless the cluster's own default says otherwise: namespace %q has no label", e.cluster.Namespace)
+		where = fmt.Sprintf("unless the cluster's default is stricter: namespace %q has no Pod Security label", e.cluster.Namespace)
 	}
 
 	taken, net := kube.AtLevel(level)
 	checks := []Check{
-		passedCheck(nameShell, "profile %s, %s", taken, where),
-		passedCheck(nameRedir, "a container with NET_ADMIN, %s", where),
+		passedCheck(nameShell, "profile %s is admitted, %s", taken, where),
+		passedCheck(nameRedir, "a container with NET_ADMIN is admitted, %s", where),
 	}
 	if !net {
-		checks[1] = Check{nameRedir, Failed, "no container with NET_ADMIN, " + where,
-			"redirects need the level privileged; ask who sets the namespace's policies"}
+		checks[1] = Check{nameRedir, Failed, "no container with NET_ADMIN is admitted, " + where,
+			"redirects need Pod Security level privileged; ask your cluster administrator"}
 	}
 
 	return checks
 }
 
-// checkNode makes the checks on the image and on the kernel.
+// checkNode checks the image and the kernel.
 func (e examination) checkNode(ctx context.Context, pod *corev1.Pod) []Check {
 	node, err := e.cluster.Node(ctx, pod.Spec.NodeName)
 	check := checkKernel(node, err)
@@ -287,18 +287,18 @@ func (e examination) checkImage(pod *corev1.Pod, node *corev1.Node, nodeErr erro
 	container, failure := kube.ImageSeen(pod, e.request.Image)
 	switch {
 	case container != "":
-		return passedCheck(nameImage, "%s is on the node: container %s has run with it", e.request.Image, container)
+		return passedCheck(nameImage, "%s is on the node: container %s has used it", e.request.Image, container)
 	case nodeErr == nil && kube.HasImage(node, e.request.Image):
 		return passedCheck(nameImage, "%s is on node %s", e.request.Image, node.Name)
 	case failure != nil:
 		return Check{nameImage, Failed, e.request.Image + ": " + failure.Error(),
-			"is the reference right, and can the node pull it? --image REF names another"}
+			"check the image name and whether the node can pull it, or choose another with --image"}
 	case nodeErr != nil:
-		return unansweredCheck(nameImage, fmt.Errorf("%s: only the node knows: %w", e.request.Image, nodeErr))
+		return unansweredCheck(nameImage, fmt.Errorf("%s may or may not be on the node: %w", e.request.Image, nodeErr))
 	}
 
-	check := unknownCheck(nameImage, "%s is not among the images that node %s lists; whether it can pull it, only the node knows", e.request.Image, node.Name)
-	check.Hint = "kubectl kdiag shell tries it; --image REF names another"
+	check := unknownCheck(nameImage, "%s is not listed on node %s, which may still be able to pull it", e.request.Image, node.Name)
+	check.Hint = "try it with kubectl kdiag shell, or choose another image with --image"
 	return check
 }
 
@@ -311,12 +311,12 @@ func checkKernel(node *corev1.Node, nodeErr error) Check {
 	version, err := kube.ParseKernel(release)
 	switch {
 	case err != nil:
-		return unknownCheck(nameKernel, "node %s says %v", node.Name, err)
+		return unknownCheck(nameKernel, "node %s: %v", node.Name, err)
 	case !version.RunsShells():
-		return Check{nameKernel, Failed, fmt.Sprintf("%s, as node %s says", release, node.Name), "shells need Linux 5.3 or later"}
+		return Check{nameKernel, Failed, fmt.Sprintf("%s on node %s", release, node.Name), "shells need Linux 5.3 or later"}
 	case !version.OwnsTables():
-		return passedCheck(nameKernel, "%s, as node %s says: nftables without the owner flag (5.12), so a killed manager's rules stay until the next one starts", release, node.Name)
+		return passedCheck(nameKernel, "%s on node %s: nftables without the owner flag (needs 5.12), so the rules of a killed manager stay until the next one starts", release, node.Name)
 	}
 
-	return passedCheck(nameKernel, "%s, as node %s says: nftables with the owner flag (5.12 or later)", release, node.Name)
+	return passedCheck(nameKernel, "%s on node %s: nftables with the owner flag", release, node.Name)
 }

@@ -10,12 +10,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// managerTimeout bounds the wait for what a manager has printed, which is there
-// if it runs.
+// managerTimeout bounds the wait for the line that a running manager has printed.
 const managerTimeout = 3 * time.Second
 
-// checkNftables is what this user's manager of redirects, if one lives in the pod,
-// found the kernel to have; nil where none tells.
+// checkNftables returns what this user's manager of redirects in the pod has found
+// out about the kernel, or nil if there is none.
 func (e examination) checkNftables(ctx context.Context, pod *corev1.Pod) *Check {
 	for _, living := range kube.Managers(pod, e.user) {
 		if living.Role != wire.RoleNet {
@@ -44,10 +43,10 @@ func (e examination) checkNftables(ctx context.Context, pod *corev1.Pod) *Check 
 func nftablesCheck(nftables, container string) Check {
 	switch nftables {
 	case wire.NftOwner:
-		return passedCheck(nameKernel, "nftables with the owner flag, as the manager in container %s found", container)
+		return passedCheck(nameKernel, "nftables with the owner flag, according to the manager in container %s", container)
 	case wire.NftPlain:
-		return passedCheck(nameKernel, "nftables without the owner flag, as the manager in container %s found: a killed manager's rules stay until the next one starts", container)
+		return passedCheck(nameKernel, "nftables without the owner flag, according to the manager in container %s: the rules of a killed manager stay until the next one starts", container)
 	}
-	return Check{nameKernel, Failed, "no nftables, as the manager in container " + container + " found: " + nftables,
-		"redir --netfilter=iptables, with an --image that has iptables"}
+	return Check{nameKernel, Failed, "no nftables, according to the manager in container " + container + ": " + nftables,
+		"use redir --netfilter=iptables with an --image that has iptables"}
 }

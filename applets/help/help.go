@@ -1,5 +1,5 @@
-// Package help is the applet that tells about the commands, and about what
-// belongs to no one of them.
+// Package help implements "kdiag help", which shows the help of commands and of
+// topics that concern several commands.
 package help
 
 import (
@@ -12,16 +12,16 @@ import (
 	"kdiag/applets"
 )
 
-// Applet is "kdiag help". registry gives all applets, this one too.
+// Applet declares "kdiag help". registry returns all applets, including this one.
 func Applet(registry func() []applets.Applet) applets.Applet {
 	return applets.Applet{
 		Name:      "help",
-		Summary:   "Tell about a command or a topic",
+		Summary:   "Show help for a command or topic",
 		ArgsUsage: "[COMMAND | TOPIC]",
 		Args:      []applets.Kind{applets.KindTopic, applets.KindNone},
 		Examples: `
-			kubectl kdiag help shell         # a command, as shell --help does
-			kubectl kdiag help exit-codes    # a topic; without a name, what there is
+			kubectl kdiag help shell         # a command, like shell --help
+			kubectl kdiag help exit-codes    # a topic; without a name, lists commands and topics
 		`,
 		Run: func(_ context.Context, inv *applets.Invocation) error {
 			program := strings.TrimSuffix(inv.Path, " help")
@@ -32,7 +32,7 @@ func Applet(registry func() []applets.Applet) applets.Applet {
 	}
 }
 
-// findPage is what help prints for its arguments.
+// findPage returns the page for the arguments of help.
 func findPage(program string, list []applets.Applet, names []string) (string, error) {
 	if len(names) == 0 {
 		return FormatOverview(program, list), nil
@@ -48,7 +48,7 @@ func findPage(program string, list []applets.Applet, names []string) (string, er
 		case at < 0 && i == 0 && len(names) == 1:
 			return formatTopic(program, list, name)
 		case at < 0:
-			return "", unknownName(fmt.Errorf("%s has no command %q", path, name), name, applets.VisibleNames(list), path)
+			return "", unknownName(fmt.Errorf("unknown command %q for %q", name, path), name, applets.VisibleNames(list), path)
 		}
 
 		path += " " + list[at].Name
@@ -62,13 +62,13 @@ func findPage(program string, list []applets.Applet, names []string) (string, er
 	return "", nil
 }
 
-// FormatOverview is the page for the program itself.
+// FormatOverview formats the page for the program itself.
 func FormatOverview(program string, list []applets.Applet) string {
-	return "Kdiag gets you into running pods: nothing is installed, no pod restarts, nothing stays behind.\n\n" +
+	return "kdiag gets you into running pods: nothing to install, no restarts, nothing left behind.\n\n" +
 		"Usage:\n  " + program + " COMMAND [flags] [-- arguments]\n\n" +
 		"Commands:\n" + applets.CommandTable(list) + "\n" +
-		"Topics, for " + program + " help:\n" + topicTable() + "\n" +
-		program + " COMMAND --help tells about one.\n"
+		"Help topics:\n" + topicTable() + "\n" +
+		"Run '" + program + " COMMAND --help' or '" + program + " help TOPIC' for details.\n"
 }
 
 func topicTable() string {
@@ -85,7 +85,7 @@ func formatTopic(program string, list []applets.Applet, name string) (string, er
 	topics := Topics()
 	at := slices.IndexFunc(topics, func(t applets.Topic) bool { return t.Name == name })
 	if at < 0 {
-		return "", unknownName(fmt.Errorf("no command or topic %q", name), name, PageNames(list), program)
+		return "", unknownName(fmt.Errorf("unknown command or topic %q", name), name, PageNames(list), program)
 	}
 	text := topics[at].Summary + "\n\n" + applets.Dedent(topics[at].Text) + "\n"
 	if flags := applets.CategoryFlags(list, name); len(flags) > 0 {
@@ -94,7 +94,7 @@ func formatTopic(program string, list []applets.Applet, name string) (string, er
 	return text, nil
 }
 
-// PageNames are what help can tell about: the commands and the topics.
+// PageNames lists the names of all pages: those of the commands and of the topics.
 func PageNames(list []applets.Applet) []string {
 	names := applets.VisibleNames(list)
 	for _, t := range Topics() {
@@ -103,7 +103,7 @@ func PageNames(list []applets.Applet) []string {
 	return append(names, "topics")
 }
 
-// unknownName is a name that there is nothing of.
+// unknownName returns the error for a name without a page.
 func unknownName(err error, name string, names []string, path string) error {
 	err = &applets.ExitError{Code: applets.ExitUnknown, Err: err}
 	return applets.WithHint(applets.DidYouMean(err, name, names), "run '%s --help' for a list of commands", path)

@@ -2,114 +2,118 @@ package help
 
 import "kdiag/applets"
 
-// Topics are the pages that belong to no one command. One that has the name
-// of a category of flags is followed by them.
+// Topics lists the pages that belong to no single command. A page whose name is a
+// category of flags ends with a table of them.
 func Topics() []applets.Topic {
 	return []applets.Topic{
-		{Name: "targets", Summary: "How a pod and a container are named", Text: targets},
-		{Name: applets.ConnectionCategory, Summary: "How the cluster is reached, and the flags for it", Text: connection},
-		{Name: "profiles", Summary: "What a shell may do, and which profile is taken", Text: profiles},
+		{Name: "targets", Summary: "How to name a pod and a container", Text: targets},
+		{Name: applets.ConnectionCategory, Summary: "How to choose the cluster and the user", Text: connection},
+		{Name: "profiles", Summary: "What a shell may do, and how its profile is chosen", Text: profiles},
 		{Name: "images", Summary: "The image that runs in pods", Text: images},
-		{Name: "log-sources", Summary: "Which logs are followed, and how many at once", Text: logSources},
-		{Name: "log-lines", Summary: "Which lines are shown, and how", Text: logLines},
-		{Name: "exit-codes", Summary: "What the exit code says", Text: exitCodes},
-		{Name: "environment", Summary: "The variables that kdiag reads", Text: environment},
-		{Name: "shells", Summary: "How completion is switched on", Text: shells},
+		{Name: "log-sources", Summary: "Which logs to follow, and how many at once", Text: logSources},
+		{Name: "log-lines", Summary: "Which log lines to show, and how", Text: logLines},
+		{Name: "exit-codes", Summary: "What the exit codes mean", Text: exitCodes},
+		{Name: "environment", Summary: "Environment variables that kdiag reads", Text: environment},
+		{Name: "shells", Summary: "How to turn on shell completion", Text: shells},
 	}
 }
 
 const targets = `
-A target is a pod, or something that owns pods:
+A target is a pod, or an object that owns pods:
 
   web-6c45cb669c-4cg2l   a pod
-  deploy/web             of a type: pod, deploy, sts, ds, rs, job, svc
-  -l app=web,tier!=db    a label selector, in place of a name
+  deploy/web             TYPE/NAME; the type is pod, deploy, sts, ds, rs, job or svc
+  -l app=web,tier!=db    a label selector, instead of a name
 
-Of several pods a ready one comes before a running one, and then the newest; one that is being
-deleted is never taken. -c names the container, an init container or a sidecar too. Without it:
-the one that kubectl.kubernetes.io/default-container names, else the first.
+If several pods match, kdiag prefers a ready pod, then a running one, then the newest. It never
+picks a pod that is being deleted. -c selects the container, which may be an init container or a
+sidecar. The default is the one that the annotation kubectl.kubernetes.io/default-container names,
+else the first.
 
-Flags stand anywhere on the line, as kubectl's do; what is for the command in the pod, or for the
-shell, stands after --.
+Flags may stand anywhere on the command line, as in kubectl. Everything after -- is passed to the
+shell or the command.
 `
 
 const connection = `
-The cluster is the one that kubectl would take: --kubeconfig, else the files in KUBECONFIG, else
-~/.kube/config, and there the current context, or --context. Credential plugins and proxies work
-as with kubectl. Without -n the namespace is the context's, else "default".
+kdiag uses the same cluster as kubectl. It reads --kubeconfig, else the files in KUBECONFIG, else
+~/.kube/config, and takes --context, else the current context. Credential plugins and proxies work
+as in kubectl. The namespace is -n, else the context's, else "default".
 `
 
 const profiles = `
-A shell asks the cluster for no more than it needs. --profile=auto tries these in turn, and says
-so when the first was refused:
+A shell asks for no more privileges than it needs. --profile=auto tries these in order, and a note
+tells you if the first one was refused:
 
-  chroot       chroot into any target: SYS_PTRACE; Pod Security level privileged
-  baseline     chroot with what a runtime grants by default; baseline
-  restricted   look-only: beside the target, its files under /proc/PID/root; restricted
+  chroot       chroot into any target; needs SYS_PTRACE and Pod Security level privileged
+  baseline     chroot with the runtime's default capabilities; level baseline
+  restricted   look only: the target's files are in /proc/PID/root; level restricted
 
-Only when asked for by name:
+This one is used only if you ask for it:
 
-  setns        in the target's namespaces: SYS_ADMIN and SYS_PTRACE; privileged. Anyone who may
-               exec in the pod is as good as root on the node while the container is there.
+  setns        join the target's namespaces; needs SYS_ADMIN, SYS_PTRACE and level privileged.
+               While its container runs, anyone who may exec in the pod is as good as root on
+               the node.
 
-The shell is root except in restricted; --as-target takes the application's own uid. Containers
-with chroot or setns end a minute after the last session, others after ten (--idle-timeout).
+The shell runs as root, except with restricted. --as-target uses the application's uid instead.
+Containers with chroot or setns exit one minute after their last session, others after ten
+(--idle-timeout).
 `
 
 const images = `
-What runs in pods is kdiag itself, in an image with that one file. Which image: --image, else
-KDIAG_IMAGE, else the one that this binary was built for (kdiag version names it).
+kdiag itself runs in pods, from an image with that one file. The image is --image, else
+KDIAG_IMAGE, else the one that this binary was built for, which 'kdiag version' prints.
 
   kdiag image push registry.example/kdiag:v1    to a registry that the nodes can reach
   kdiag image save kdiag.tar                    to a file, for docker load or ctr images import
 
-A node that has the image does not pull it again unless --image-pull-policy=Always says so.
+A node that has the image doesn't pull it again, unless you set --image-pull-policy=Always.
 `
 
 const logSources = `
-logs takes POD, TYPE/NAME, -l selector, each with :CONTAINER where one is meant, or -a for all pods.
-Without a container: the one that kubectl.kubernetes.io/default-container names, else all of
-the pod's.
-Pods that come later and containers that start again are followed, too.
+Select pods by POD, TYPE/NAME or -l selector, or all pods in the namespace by -a. Append :CONTAINER
+to select a container. The default is the one that the annotation
+kubectl.kubernetes.io/default-container names, else all containers of the pod. Pods that start
+later and containers that restart are followed too.
 `
 
 const logLines = `
-A line is matched and shown whole. --include and --exclude say which; --fail-on and --until look at
-all of them. A pod keeps its colour from run to run; NO_COLOR and --color=never show none.
+--include and --exclude choose which lines to show, but --fail-on and --until check all of them.
+Lines are always shown whole. Each pod has its own colour, the same in every run; NO_COLOR and
+--color=never turn colours off.
 `
 
 const exitCodes = `
-  0      done
-  1      kdiag failed; what and why is one line on stderr, what to do next is a hint
-  2      wrong usage
+  0      success
+  1      kdiag failed; one line on stderr says why, and hints say what to do next
+  2      invalid command line
   3      logs: a line matched --fail-on
-  127    there is no such command
-  130    ended by Ctrl-C; in general 128 and the signal's number
+  127    unknown command
+  130    interrupted by Ctrl-C; for other signals, 128 plus the signal's number
 
-A command that kdiag runs, in a pod or here, passes its own exit code on.
+If kdiag runs a command for you, in a pod or on your machine, it exits with that command's code.
 `
 
 const environment = `
-  KUBECONFIG        kubeconfig files, as kubectl has it
-  KDIAG_IMAGE       the image that runs in pods, where --image names none
-  NO_COLOR          if it is set, no colours
+  KUBECONFIG        kubeconfig files, as for kubectl
+  KDIAG_IMAGE       image to run in pods, unless --image is set
+  NO_COLOR          turns colours off if it is set
   HTTPS_PROXY, NO_PROXY
-                    how the API server is reached
-  XDG_CONFIG_HOME   where your key (kdiag/key.pem) and the record of your containers (kdiag/pods)
-                    are kept, by which they are found again; else ~/.config, or what the system
-                    has for it
+                    proxy for the API server
+  XDG_CONFIG_HOME   directory with your key (kdiag/key.pem) and the list of your containers
+                    (kdiag/pods), so that kdiag can find them again; default ~/.config, or your
+                    system's equivalent
 `
 
 const shells = `
-For kdiag under its own name, once in each shell, or in the shell's start-up file:
+For the command kdiag, run the line for your shell, or add it to the shell's start-up file:
 
   source <(kdiag completion bash)
   source <(kdiag completion zsh)
   kdiag completion fish | source
   kdiag completion powershell | Out-String | Invoke-Expression
 
-For "kubectl kdiag", kubectl's own completion asks a program by a name of its own; it is the
-same binary:
+For "kubectl kdiag", kubectl's own completion calls a program with the name below. Link it to kdiag
+in the same directory of your PATH:
 
-  ln -s kubectl-kdiag kubectl_complete-kdiag    in the same directory of your PATH
+  ln -s kubectl-kdiag kubectl_complete-kdiag
 `

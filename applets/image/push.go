@@ -32,7 +32,7 @@ func pushApplet() applets.Applet {
 			&cli.BoolFlag{Name: "insecure", Usage: "Speak HTTP to a registry that has no TLS"},
 		},
 		Run: func(ctx context.Context, inv *applets.Invocation) error {
-			if len(inv.Args) != 1 || len(inv.Rest) > 0 {
+			if len(inv.Args) != 1 {
 				return applets.Usage("image push takes one IMAGE, REGISTRY/REPOSITORY:TAG")
 			}
 			return pushImage(ctx, inv.Streams, pushOptions{

@@ -27,7 +27,7 @@ func saveApplet() applets.Applet {
 			applets.Takes(applets.KindFile, &cli.StringFlag{Name: "binary", Usage: binaryUsage}),
 		},
 		Run: func(ctx context.Context, inv *applets.Invocation) error {
-			if len(inv.Args) != 1 || len(inv.Rest) > 0 {
+			if len(inv.Args) != 1 {
 				return applets.Usage("image save takes one FILE, - for stdout")
 			}
 			o := saveOptions{File: inv.Args[0], Image: inv.Flags.String("image"), buildOptions: buildOptions{

@@ -1,7 +1,6 @@
 package kubeflags
 
 import (
-	"os"
 	"slices"
 	"time"
 
@@ -67,13 +66,13 @@ func ParsePreview(inv *applets.Invocation) (request containers.Request, err erro
 		return request, applets.Usage("--timeout must be longer than 0")
 	}
 
-	request.Image, request.PullPolicy, request.Version = image(inv), pullPolicy(inv), inv.Build.Version
+	request.Image, request.PullPolicy, request.Version = inv.ImageName(), pullPolicy(inv), inv.Build.Version
 	return request, nil
 }
 
 func parseRequest(inv *applets.Invocation, names []string) (containers.Request, error) {
 	request := containers.Request{
-		Image: image(inv), PullPolicy: pullPolicy(inv), Version: inv.Build.Version,
+		Image: inv.ImageName(), PullPolicy: pullPolicy(inv), Version: inv.Build.Version,
 		Timeout: inv.Flags.Duration("timeout"), IdleTimeout: inv.Flags.Duration("idle-timeout"),
 	}
 
@@ -102,11 +101,7 @@ func addedContainer(idle string) []cli.Flag {
 	}
 }
 
-func imageFlag() cli.Flag {
-	return applets.Takes(applets.KindText, &cli.StringFlag{
-		Name: "image", Aliases: []string{"dbg-image"}, Usage: "Image to run in the pod", DefaultText: "KDIAG_IMAGE, else this build's",
-	})
-}
+func imageFlag() cli.Flag { return applets.ImageFlag("Image to run in the pod", "dbg-image") }
 
 func pullPolicyFlag() cli.Flag {
 	return applets.OneOf(&cli.StringFlag{
@@ -117,14 +112,4 @@ func pullPolicyFlag() cli.Flag {
 // pullPolicy is what pullPolicyFlag says.
 func pullPolicy(inv *applets.Invocation) corev1.PullPolicy {
 	return corev1.PullPolicy(inv.Flags.String("image-pull-policy"))
-}
-
-// image is the one to run in the pod: --image, KDIAG_IMAGE or the build's.
-func image(inv *applets.Invocation) string {
-	for _, image := range []string{inv.Flags.String("image"), os.Getenv("KDIAG_IMAGE")} {
-		if image != "" {
-			return image
-		}
-	}
-	return inv.Build.Image
 }

@@ -10,9 +10,9 @@ import (
 // Target lists the flags that ParseTarget reads; container says what -c is for.
 func Target(container string) []cli.Flag {
 	return []cli.Flag{
-		applets.Takes(applets.KindSelector, &cli.StringFlag{Name: "selector", Aliases: []string{"l", "labels"}, Usage: "Label selector, in place of a name"}),
+		applets.Takes(applets.KindSelector, &cli.StringFlag{Name: "selector", Aliases: []string{"l", "labels"}, Usage: "Select the pod by label instead of by name"}),
 		applets.Takes(applets.KindContainer, &cli.StringFlag{Name: "container", Aliases: []string{"c", "t", "target"}, Usage: container}),
-		applets.Takes(applets.KindPod, &cli.StringFlag{Name: "pod", Usage: "Pod, in place of the argument", Hidden: true}),
+		applets.Takes(applets.KindPod, &cli.StringFlag{Name: "pod", Usage: "Pod name, instead of the argument", Hidden: true}),
 	}
 }
 

@@ -13,19 +13,19 @@ import (
 	"kdiag/applets"
 )
 
-// childProcess is the user's program that runs while logs are followed. Its streams
-// are kdiag's own.
+// childProcess runs the user's command while logs are followed. It shares kdiag's
+// standard streams.
 type childProcess struct {
 	*exec.Cmd
 	ended chan struct{}
 	err   error
-	// stopped says that it was kdiag that ended it.
+	// stopped is set once kdiag has told the command to end.
 	stopped bool
 }
 
-// findProgram looks a program up, as a shell would, before anything else
-// happens. Its exit codes for one that is not there, or cannot be run, are a
-// shell's (POSIX.1-2017, Shell Command Language, 2.8.2).
+// findProgram looks up a program as a shell would, before anything else happens.
+// If it cannot be found or run, the exit code is the one that a shell would use
+// (POSIX.1-2017, Shell Command Language, 2.8.2).
 func findProgram(line []string, streams applets.Streams) (*childProcess, error) {
 	if _, err := exec.LookPath(line[0]); err != nil {
 		return nil, startError(line[0], err)
@@ -58,11 +58,11 @@ func (c *childProcess) start() error {
 	return nil
 }
 
-// killAfter is how long a command may take to end once it was told to.
+// killAfter bounds how long a command may take to end after SIGTERM.
 const killAfter = 10 * time.Second
 
-// stop tells the command to end, waits for that, and kills it where it takes
-// too long. Another system than UNIX has only the kill.
+// stop sends SIGTERM to the command, waits for it to end, and kills it if that takes
+// too long. On systems other than Unix it only kills.
 func (c *childProcess) stop() {
 	c.stopped = true
 	if c.Process.Signal(syscall.SIGTERM) != nil {
@@ -76,8 +76,9 @@ func (c *childProcess) stop() {
 	}
 }
 
-// forwardSignal passes on the signal that ended ctx. From a terminal, SIGINT and SIGHUP
-// go to its whole foreground process group, the command among it.
+// forwardSignal sends the signal that ended ctx to the command. A terminal already
+// sends SIGINT and SIGHUP to its whole foreground process group, which includes the
+// command.
 func (c *childProcess) forwardSignal(ctx context.Context, terminal bool) {
 	var caught interface{ Signal() os.Signal }
 	if !errors.As(context.Cause(ctx), &caught) {
@@ -88,8 +89,8 @@ func (c *childProcess) forwardSignal(ctx context.Context, terminal bool) {
 	}
 }
 
-// exitCode is the command's, once it has ended: 128 and the number for one that
-// a signal killed, as a shell has it.
+// exitCode returns the exit code of the command, once it has ended. For one that a
+// signal killed, it is 128 plus the signal's number, as in a shell.
 func (c *childProcess) exitCode() int {
 	if status, ok := c.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return 128 + int(status.Signal())
@@ -97,7 +98,7 @@ func (c *childProcess) exitCode() int {
 	return c.ProcessState.ExitCode()
 }
 
-// wasTerminated reports whether it was our telling it to end that ended it.
+// wasTerminated reports whether the command ended because kdiag told it to.
 func (c *childProcess) wasTerminated() bool {
 	status, ok := c.ProcessState.Sys().(syscall.WaitStatus)
 	return c.stopped && ok && status.Signaled()

@@ -9,15 +9,15 @@ import (
 	"kdiag/mux/wire"
 )
 
-// painter colours parts of a line; the zero painter does not.
+// painter colours parts of a line. The zero painter leaves them plain.
 type painter struct {
 	on        bool
 	highlight *regexp.Regexp
 }
 
-// palette are the colours of pods (ECMA-48, SGR): those that can be read on
-// light and on dark. Which one is a pod's goes by its name alone, so that it is
-// the same in every run.
+// palette lists the colours for pods (ECMA-48, SGR), which are readable on light
+// and dark backgrounds. A pod's colour depends on its name alone, so that it is the
+// same in every run.
 var palette = [...]string{"36", "32", "33", "35", "34", "96", "92", "93", "95", "94"}
 
 func colourOf(pod string) string {
@@ -30,7 +30,7 @@ func appendSGR(to []byte, codes string) []byte {
 	return append(append(append(to, "\x1b["...), codes...), 'm')
 }
 
-// appendPod is a pod's name, in bold.
+// appendPod appends a pod's name in bold.
 func (p painter) appendPod(to []byte, pod string) []byte {
 	name := wire.Printable(pod)
 	if !p.on {
@@ -39,7 +39,7 @@ func (p painter) appendPod(to []byte, pod string) []byte {
 	return appendSGR(append(appendSGR(to, "1;"+colourOf(pod)), name...), "0")
 }
 
-// appendContainer is a container's name, in its pod's colour.
+// appendContainer appends a container's name in its pod's colour.
 func (p painter) appendContainer(to []byte, container, pod string) []byte {
 	name := wire.Printable(container)
 	if !p.on {
@@ -48,7 +48,7 @@ func (p painter) appendContainer(to []byte, container, pod string) []byte {
 	return appendSGR(append(appendSGR(to, colourOf(pod)), name...), "0")
 }
 
-// appendText is the line itself, with what is to be highlighted in reverse.
+// appendText appends the line itself, with highlighted parts in reverse video.
 func (p painter) appendText(to, text []byte) []byte {
 	if !p.on || p.highlight == nil {
 		return append(to, text...)
@@ -67,8 +67,7 @@ func (p painter) appendText(to, text []byte) []byte {
 	return append(to, text[at:]...)
 }
 
-// wantsColour decides whether to colour what goes to out: when is auto, always or
-// never.
+// wantsColour decides whether to colour the output: when is auto, always or never.
 func wantsColour(when string, out io.Writer) bool {
 	return when == "always" || when == "auto" && applets.WantsColour(out)
 }

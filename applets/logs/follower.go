@@ -13,43 +13,43 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// logCluster is what a follower needs of a kube.Cluster.
+// logCluster has the methods of a kube.Cluster that a follower needs.
 type logCluster interface {
 	OpenLog(ctx context.Context, r kube.LogRequest) (io.ReadCloser, error)
 	WatchPods(ctx context.Context, s kube.Selection, w kube.PodWatch) error
 }
 
-// startPoint says where the logs of what is there at the start begin.
+// startPoint says where to begin in the logs of containers that already run.
 type startPoint struct {
-	// since is how far back, by the node's clock; 0 for not at all.
+	// since says how far to go back by the node's clock; 0 means not at all.
 	since time.Duration
-	// tail is with how many of the last lines: 0 for none, less for all.
+	// tail is the number of last lines to begin with; a negative one means all.
 	tail int64
 }
 
-// follower follows the logs of every container that its selections mean, and
-// of those that come to be meant.
+// follower follows the logs of every container that its selections match, now or
+// later.
 type follower struct {
 	cluster    logCluster
 	selections []logSelection
 	startPoint
 	slots   *streamSlots
 	deliver func(*podLine)
-	// note tells the user something in one line, fail ends the run.
+	// note prints a note for the user; fail ends the run.
 	note func(format string, args ...any)
 	fail func(error)
-	// only, if set, is read once from each container, in place of following.
+	// oneRead, if set, is read once from each container, instead of following it.
 	oneRead *kube.LogRequest
 
 	started  time.Time
 	running  sync.WaitGroup // every goroutine of the follower's
-	starting sync.WaitGroup // sources that were there at the start, and lists
+	starting sync.WaitGroup // first lists, and the sources that were in them
 
 	ready chan struct{}
 
 	mu      sync.Mutex
-	sources map[sourceKey]*logSource   // those of pods that are gone, too
-	pods    map[types.UID]map[int]bool // which selections mean a pod
+	sources map[sourceKey]*logSource   // including those of deleted pods
+	pods    map[types.UID]map[int]bool // which selections match a pod
 }
 
 type sourceKey struct {
@@ -57,8 +57,8 @@ type sourceKey struct {
 	container string
 }
 
-// start begins to follow. Once ready is closed, every line that is logged from
-// then on comes. It all ends with ctx; running waits for that.
+// start begins to follow. Every line that is logged after ready is closed will be
+// delivered. Following ends with ctx; running waits for its goroutines.
 func (f *follower) start(ctx context.Context) {
 	f.started, f.ready = time.Now(), make(chan struct{})
 	f.sources, f.pods = map[sourceKey]*logSource{}, map[types.UID]map[int]bool{}
@@ -72,7 +72,7 @@ func (f *follower) start(ctx context.Context) {
 	})
 }
 
-// watchSelection keeps the sources of one selection.
+// watchSelection watches the pods of one selection and keeps its sources current.
 func (f *follower) watchSelection(ctx context.Context, i int) {
 	chosen := f.selections[i]
 	listed := false
@@ -91,10 +91,10 @@ func (f *follower) watchSelection(ctx context.Context, i int) {
 		},
 		Broken: func(err error) {
 			if err != nil {
-				f.note("%v; trying again", err)
+				f.note("%v; retrying", err)
 				return
 			}
-			f.note("the pods of %s are watched again", chosen.pods)
+			f.note("watching the pods of %s again", chosen.pods)
 		},
 	})
 	if !listed {
@@ -103,7 +103,7 @@ func (f *follower) watchSelection(ctx context.Context, i int) {
 	}
 }
 
-// noteIfEmpty says what a selection does not mean.
+// noteIfEmpty tells the user if a selection matches no pod yet.
 func (f *follower) noteIfEmpty(i int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -112,10 +112,10 @@ func (f *follower) noteIfEmpty(i int) {
 			return
 		}
 	}
-	f.note("no pod of %s yet", f.selections[i].pods)
+	f.note("no pods to follow yet for %s", f.selections[i].pods)
 }
 
-// updatePod makes the sources of a pod, or tells those that there are.
+// updatePod starts the sources of a pod, or tells running ones of its new state.
 func (f *follower) updatePod(ctx context.Context, i int, pod *corev1.Pod, initial bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -155,7 +155,8 @@ func (f *follower) updatePod(ctx context.Context, i int, pod *corev1.Pod, initia
 	}
 }
 
-// reportMissing deals with a container that was named and that a pod has not.
+// reportMissing reports a named container that a pod does not have. It ends the run
+// if the pod was named too.
 func (f *follower) reportMissing(chosen logSelection, err error) {
 	if chosen.pods.Name != "" && chosen.pods.Kind == "pods" {
 		f.fail(err)
@@ -164,8 +165,9 @@ func (f *follower) reportMissing(chosen logSelection, err error) {
 	f.note("%v", err)
 }
 
-// startSource has a source read, unless it is. A pod may come to be meant again, by a
-// label; then its sources go on from where they were. The caller has f.mu.
+// startSource starts a goroutine that reads a source, unless one is running. When a
+// label makes a pod match again, its sources continue where they were. The caller
+// holds f.mu.
 func (f *follower) startSource(ctx context.Context, s *logSource) {
 	if s.running {
 		return
@@ -186,8 +188,8 @@ func (f *follower) startSource(ctx context.Context, s *logSource) {
 	})
 }
 
-// readSource runs one source: first those that were there at the start find where to
-// begin, all of them before any is followed.
+// readSource reads one source. Sources that were there at the start first find where
+// to begin, all of them before any is followed.
 func (f *follower) readSource(ctx context.Context, s *logSource) {
 	if s.initial && !s.asked {
 		s.asked = true
@@ -226,8 +228,7 @@ func (f *follower) removePod(i int, uid types.UID) {
 	}
 }
 
-// isBehind reports whether some container may have logged lines before a time
-// that were not read yet.
+// isBehind reports whether there may be unread lines that were logged before a time.
 func (f *follower) isBehind(when time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -239,8 +240,8 @@ func (f *follower) isBehind(when time.Time) bool {
 	return false
 }
 
-// sinceSeconds is what --since is by now, in whole seconds: it was said at the
-// start.
+// sinceSeconds returns --since in whole seconds, counted from now instead of from
+// the start of the run.
 func (f *follower) sinceSeconds() int64 {
 	if f.since == 0 {
 		return 0
@@ -248,7 +249,7 @@ func (f *follower) sinceSeconds() int64 {
 	return int64((f.since + time.Since(f.started) + time.Second - 1) / time.Second)
 }
 
-// readOnce reads what was asked for, once.
+// readOnce reads the log a single time, without following it.
 func (s *logSource) readOnce(ctx context.Context) {
 	if !s.f.slots.takeSlot(ctx) {
 		return

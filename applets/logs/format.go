@@ -12,13 +12,13 @@ import (
 	"kdiag/mux/wire"
 )
 
-// formatter makes a line's text for the user, newline and all, behind to.
+// formatter appends a line's text for the user, including the newline, to a buffer.
 type formatter func(to []byte, l *podLine) ([]byte, error)
 
-// stampLayout is RFC3339 with all nine digits, so that columns stay in line.
+// stampLayout keeps all nine digits of RFC 3339 times, so that columns line up.
 const stampLayout = "2006-01-02T15:04:05.000000000Z07:00"
 
-// newTextFormat is "pod container line", with colours where paint has some.
+// newTextFormat formats "pod container line", coloured by paint.
 func newTextFormat(timestamps bool, paint painter) formatter {
 	return func(to []byte, l *podLine) ([]byte, error) {
 		to = paint.appendPod(to, l.Pod)
@@ -33,7 +33,7 @@ func newTextFormat(timestamps bool, paint painter) formatter {
 	}
 }
 
-// newRawFormat is the line alone.
+// newRawFormat formats the line alone.
 func newRawFormat(timestamps bool, paint painter) formatter {
 	return func(to []byte, l *podLine) ([]byte, error) {
 		if timestamps {
@@ -43,15 +43,15 @@ func newRawFormat(timestamps bool, paint painter) formatter {
 	}
 }
 
-// record is a line as a program reads it, and as a template does.
+// record holds a line for JSON output and for templates.
 type record struct {
 	Time      time.Time `json:"time"`
 	Namespace string    `json:"namespace"`
 	Pod       string    `json:"pod"`
 	Container string    `json:"container"`
 	Node      string    `json:"node,omitempty"`
-	// Stream is "all": the API tells stdout from stderr only where an alpha
-	// feature is on (KEP-3288).
+	// Stream is always "all": the API separates stdout and stderr only with an
+	// alpha feature (KEP-3288).
 	Stream string `json:"stream"`
 	Line   string `json:"line"`
 }
@@ -60,23 +60,23 @@ func newRecord(l *podLine) record {
 	return record{l.Time, l.Namespace, l.Pod, l.Container, l.Node, "all", string(l.Text)}
 }
 
-// printable is the record for a terminal: names are made printable, the line stays
-// as it is.
+// printable returns the record with its names made printable. The line stays as it
+// is.
 func (r record) printable() record {
 	r.Namespace, r.Pod = wire.Printable(r.Namespace), wire.Printable(r.Pod)
 	r.Container, r.Node = wire.Printable(r.Container), wire.Printable(r.Node)
 	return r
 }
 
-// formatJSON is one object for each line. What is no UTF-8 becomes U+FFFD.
+// formatJSON formats each line as one JSON object. Invalid UTF-8 becomes U+FFFD.
 func formatJSON(to []byte, l *podLine) ([]byte, error) {
 	buffer := bytes.NewBuffer(to)
 	err := applets.WriteJSON(buffer, newRecord(l), "")
 	return buffer.Bytes(), err
 }
 
-// newTemplateFormat is a Go template that is given a record. It has a function
-// json; a newline is added where the template makes none.
+// newTemplateFormat formats each line by a Go template, which gets a record and a
+// function json. It adds a newline if the template ends without one.
 func newTemplateFormat(text string) (formatter, error) {
 	parsed, err := template.New("template").Funcs(template.FuncMap{"json": toJSON}).Option("missingkey=error").Parse(text)
 	if err != nil {
@@ -92,7 +92,7 @@ func newTemplateFormat(text string) (formatter, error) {
 		return buffer.Bytes(), err
 	}
 
-	// What it does not know is to be said before the first line comes.
+	// A dry run reports unknown fields before the first line comes.
 	_, err = format(nil, &podLine{})
 	return format, err
 }
@@ -103,7 +103,7 @@ func toJSON(v any) (string, error) {
 	return strings.TrimSuffix(text.String(), "\n"), err
 }
 
-// compilePatterns compiles the values of a flag.
+// compilePatterns compiles the regular expressions of a flag.
 func compilePatterns(flag string, texts []string) ([]*regexp.Regexp, error) {
 	var list []*regexp.Regexp
 	for _, text := range texts {

@@ -10,21 +10,21 @@ import (
 	"kdiag/kube"
 )
 
-// The API server ends a log in good order when its own connection to the kubelet
-// breaks. So the end of what is not followed is believed only once its last
-// line is the one that the kubelet, asked for one line, gives.
+// The API server ends a log without an error when its own connection to the kubelet
+// breaks. So the end of a log counts only if its last line is also what the kubelet
+// returns when asked for one line.
 
-// errShort is a log that ended before its last line.
+// errShort reports a log that ended before its last line.
 var errShort = errors.New("the log ended before its last line")
 
-// lastSeen is the last whole line of a stream.
+// lastSeen remembers the last whole line of a stream.
 type lastSeen struct {
 	at   time.Time
-	text []byte // the last of it
+	text []byte // its last bytes
 	cut  bool
 }
 
-// compared is how much of two lines is compared, in bytes.
+// compared bounds how many bytes at the end of two lines are compared.
 const compared = 1 << 10
 
 func lastBytes(text []byte) []byte { return text[max(0, len(text)-compared):] }
@@ -34,9 +34,9 @@ func (e *lastSeen) setLine(l kube.LogLine) {
 	e.text = append(e.text[:0], lastBytes(l.Text)...)
 }
 
-// isLine reports whether a line is the ending, or the last piece of it: of a line
-// that its runtime wrote in pieces, with a time each, the kubelet takes one for
-// a line when it counts from the end.
+// isLine reports whether last is the line that was seen, or its last piece. When the
+// kubelet counts lines from the end, it counts the pieces that a runtime splits a
+// long line into, each with a time of its own.
 func (e *lastSeen) isLine(last kube.LogLine) bool {
 	if e.at.IsZero() || last.Time.Before(e.at) {
 		return false
@@ -44,9 +44,9 @@ func (e *lastSeen) isLine(last kube.LogLine) bool {
 	return e.cut || bytes.HasSuffix(e.text, lastBytes(last.Text))
 }
 
-// checkComplete is nil if an instance that has ended was read to its last line. open
-// is the beginning of a line that the log ended with: there is no more of it if
-// that is the last one.
+// checkComplete returns nil if an ended instance was read to its last line. open is
+// an unfinished line at the end of the log: if it is the last line, nothing more of
+// it will come.
 func (s *logSource) checkComplete(ctx context.Context, previous bool, open *kube.LogLine) error {
 	last, err := s.readLastLine(ctx, previous)
 	switch {
@@ -60,14 +60,15 @@ func (s *logSource) checkComplete(ctx context.Context, previous bool, open *kube
 	return nil
 }
 
-// passOpen passes on a line that will have no end.
+// passOpen passes on a line that will never be finished.
 func (s *logSource) passOpen(open *kube.LogLine) {
 	if !s.at.newReplayFilter().wasRead(open.Time) {
 		s.passLine(*open)
 	}
 }
 
-// readLastLine is the last line of an instance; without a time, where there is none.
+// readLastLine reads the last line of an instance. It returns a line without a time
+// if there is none.
 func (s *logSource) readLastLine(ctx context.Context, previous bool) (last kube.LogLine, err error) {
 	one := int64(1)
 	log, err := s.f.cluster.OpenLog(ctx, kube.LogRequest{

@@ -7,34 +7,34 @@ import (
 	"time"
 )
 
-// podLine is one line of a container's log, on its way to the user.
+// podLine carries one line of a container's log to the user.
 type podLine struct {
 	Namespace, Pod, Container, Node string
 	Time                            time.Time
 	Text                            []byte
-	// Old says that it was there before the command was started.
+	// Old is set if the line was logged before the command started.
 	Old bool
 }
 
-// delivery decides what becomes of each line. It is safe for concurrent use.
+// delivery filters, formats and writes lines. It is safe for concurrent use.
 type delivery struct {
 	include, exclude []*regexp.Regexp
 	failOn, until    *regexp.Regexp
 	format           func(to []byte, l *podLine) ([]byte, error)
 	sink             *sink
-	// broken is called when a line cannot be written.
+	// broken is called if a line cannot be written.
 	broken func(error)
 
 	last atomic.Int64 // when the last line came, in nanoseconds
 
 	mu      sync.Mutex
-	matched string // the first line that matched failOn, with where it is from
+	matched string // the first line that matched failOn, with its pod and container
 	matches int
-	failed  chan struct{} // closed with the first match of failOn
-	reached chan struct{} // closed with the first match of until
+	failed  chan struct{} // closed at the first match of failOn
+	reached chan struct{} // closed at the first match of until
 }
 
-// buffers are where lines are put together.
+// buffers recycles the memory that lines are formatted in.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 func (d *delivery) deliverLine(l *podLine) {
@@ -69,7 +69,7 @@ func anyMatches(list []*regexp.Regexp, text []byte) bool {
 	return false
 }
 
-// checkPatterns looks for what ends the run or has it fail.
+// checkPatterns looks for lines that end the run or make it fail.
 func (d *delivery) checkPatterns(l *podLine) {
 	fails := d.failOn != nil && !l.Old && d.failOn.Match(l.Text)
 	ends := d.until != nil && d.until.Match(l.Text)
@@ -95,7 +95,7 @@ func (d *delivery) checkPatterns(l *podLine) {
 	}
 }
 
-// firstFailure is the first line that failOn matched, and how many did.
+// firstFailure returns the first line that matched failOn, and the number of matches.
 func (d *delivery) firstFailure() (first string, matches int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"kdiag/mux/wire"
 )
 
-// notes tells the user on stderr what is not a log line. Each is said once.
+// notes prints messages that are not log lines to stderr, each one once.
 type notes struct {
 	out   io.Writer
 	quiet bool
@@ -21,10 +21,10 @@ type notes struct {
 	said map[string]bool
 }
 
-// mostNotes bounds how many different notes are remembered, and made.
+// mostNotes bounds how many different notes are printed and remembered.
 const mostNotes = 1000
 
-// addNote notes something, unless the user wants no notes.
+// addNote prints a note, unless it was printed before or the user wants none.
 func (n *notes) addNote(format string, args ...any) {
 	text := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
 	n.mu.Lock()
@@ -35,14 +35,14 @@ func (n *notes) addNote(format string, args ...any) {
 		}
 		n.said[text] = true
 	}
-
 	n.mu.Unlock()
+
 	if fresh {
 		n.line.Above(func() { applets.Note(n.out, "%s", text) })
 	}
 }
 
-// printLine prints a line in any case.
+// printLine prints a line, even with --quiet.
 func (n *notes) printLine(format string, args ...any) {
 	text := wire.Printable(fmt.Sprintf(format, args...))
 	n.line.Above(func() { fmt.Fprintln(n.out, text) })

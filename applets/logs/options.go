@@ -16,7 +16,7 @@ const (
 	defaultDrainMax = 10 * time.Second
 )
 
-// options are what the command line says.
+// options holds the parsed command line.
 type options struct {
 	selections []logSelection
 	startPoint
@@ -39,7 +39,7 @@ type options struct {
 	drain, drainMax time.Duration
 }
 
-// parseOptions reads the flags; it asks the cluster nothing.
+// parseOptions parses the flags. It does not contact the cluster.
 func parseOptions(inv *applets.Invocation) (*options, error) {
 	f := inv.Flags
 	o := &options{
@@ -81,7 +81,7 @@ func (o *options) parseSelections(inv *applets.Invocation) error {
 	}
 
 	if r.containers.Names != nil && f.Bool("all-containers") {
-		return applets.Usage("either -c or --all-containers")
+		return applets.Usage("-c and --all-containers can't be combined")
 	}
 
 	var err error
@@ -97,7 +97,7 @@ func (o *options) parsePatterns(inv *applets.Invocation) error {
 	one := func(to **regexp.Regexp, flag string, texts []string) error {
 		list, err := compilePatterns(flag, texts)
 		if err == nil && len(list) > 0 {
-			// Several are one: each is known to be right by itself.
+			// Joined into one pattern: each has been compiled by itself.
 			*to = regexp.MustCompile("(?:" + strings.Join(texts, ")|(?:") + ")")
 		}
 		return err
@@ -124,23 +124,23 @@ func (o *options) parsePatterns(inv *applets.Invocation) error {
 	return nil
 }
 
-// checkOptions refuses what makes no sense.
+// checkOptions rejects invalid values and combinations.
 func (o *options) checkOptions(inv *applets.Invocation) error {
 	switch {
 	case o.streams < 1:
-		return applets.Usage("--max-streams %d: it is 1 at least", o.streams)
+		return applets.Usage("--max-streams must be at least 1, got %d", o.streams)
 	case o.tail < -1:
-		return applets.Usage("--tail %d: it is a number of lines, or -1 for all", o.tail)
+		return applets.Usage("--tail must be a number of lines, or -1 for all, got %d", o.tail)
 	case o.since < 0, o.lasting < 0, o.drain < 0, o.drainMax < 0:
-		return applets.Usage("a duration is less than nothing")
+		return applets.Usage("--since, --for, --drain-duration and --drain-max must not be negative")
 	case o.timeout <= 0:
-		return applets.Usage("--timeout is longer than 0")
+		return applets.Usage("--timeout must be longer than 0")
 	case o.template != "" && inv.Flags.IsSet("output"):
-		return applets.Usage("either --output or --template")
+		return applets.Usage("--output and --template can't be combined")
 	case o.once && inv.Rest != nil:
-		return applets.Usage("a command runs while logs are followed: not with --previous or --follow=false")
+		return applets.Usage("a command can't be combined with --previous or --follow=false")
 	case o.once && (o.until != nil || o.lasting > 0):
-		return applets.Usage("--until and --for end the following of logs: not with --previous or --follow=false")
+		return applets.Usage("--until and --for can't be combined with --previous or --follow=false")
 	}
 
 	if o.template != "" {
@@ -157,7 +157,7 @@ func (o *options) parseCommand(inv *applets.Invocation) error {
 		return nil
 	}
 	if len(inv.Rest) == 0 {
-		return applets.Usage("no command follows --")
+		return applets.Usage("no command after --")
 	}
 	var err error
 	o.child, err = findProgram(inv.Rest, inv.Streams)

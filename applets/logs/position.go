@@ -5,35 +5,33 @@ import (
 	"time"
 )
 
-// position is how far a container's log has been read: across streams that
-// break, files that are rotated and instances that follow each other, which
-// the API does not tell apart. It goes by the runtime's timestamps. These may
-// be equal, and those of stdout and stderr are taken by two goroutines, so that
-// a line may stand behind a younger one; hence those of what would be sent again
-// are kept one by one.
+// position records how far a container's log has been read, across broken streams,
+// rotated files and restarted instances, which the API does not tell apart. It
+// relies on the runtime's timestamps. Two lines may have the same one, and a line
+// may stand after a younger one, because the runtime stamps stdout and stderr in
+// two goroutines. So position keeps each timestamp that the API would send again.
 type position struct {
-	// old is the time up to which lines are old whether they were read or not,
-	// in nanoseconds.
+	// old is the time up to which all lines count as read, in nanoseconds.
 	old int64
 	// newest is the newest time of a line, in nanoseconds; 0 before the first.
 	newest int64
-	// second is from when the log is read again: a whole second, which is all
-	// that the API can be asked for, and disorder before the newest line.
+	// second is where reading resumes: the whole second, since the API accepts
+	// no less, that lies disorder before the newest line.
 	second int64
-	// read are the times of the lines since second that were read.
+	// read holds the times of the lines since second that were read.
 	read []int64
 }
 
-// disorder is by how much a line may be older than one that stands before it.
+// disorder bounds how much older a line may be than one that stands before it.
 const disorder = 100 * time.Millisecond
 
-// skipTo has what is not younger than a line count as read.
+// skipTo counts all lines up to a time as read.
 func (p *position) skipTo(stamp time.Time) {
 	p.old = stamp.UnixNano()
 	p.advanceTo(stamp)
 }
 
-// markRead counts a line as read.
+// markRead records that a line was read.
 func (p *position) markRead(stamp time.Time) {
 	p.advanceTo(stamp)
 	if at := stamp.UnixNano(); at >= p.second {
@@ -41,7 +39,7 @@ func (p *position) markRead(stamp time.Time) {
 	}
 }
 
-// advanceTo lets the position go on to a line, where that is the newest.
+// advanceTo moves the position to a line, if it is the newest one.
 func (p *position) advanceTo(stamp time.Time) {
 	at := stamp.UnixNano()
 	if at <= p.newest {
@@ -54,16 +52,15 @@ func (p *position) advanceTo(stamp time.Time) {
 	}
 }
 
-// isPast reports whether a line is so old that it is taken as read, be that so
-// or not.
+// isPast reports whether a line is so old that it counts as read in any case.
 func (p *position) isPast(stamp time.Time) bool {
 	return stamp.UnixNano() <= p.old || stamp.UnixNano() < p.second
 }
 
-// isEmpty reports whether nothing has been read or skipped.
+// isEmpty reports whether nothing has been read or skipped yet.
 func (p *position) isEmpty() bool { return p.newest == 0 }
 
-// resumeTime is from when the log is to be asked for; zero for its beginning.
+// resumeTime returns the time to request the log from; zero for its beginning.
 func (p *position) resumeTime() time.Time {
 	if p.isEmpty() {
 		return time.Time{}
@@ -71,7 +68,7 @@ func (p *position) resumeTime() time.Time {
 	return time.Unix(0, p.second)
 }
 
-// newReplayFilter is what of a log that is read again, from since on, was read before.
+// newReplayFilter returns a filter for a stream that starts at resumeTime.
 func (p *position) newReplayFilter() *replayFilter {
 	a := &replayFilter{old: p.old, second: p.second, left: map[int64]int{}}
 	for _, at := range p.read {
@@ -80,7 +77,7 @@ func (p *position) newReplayFilter() *replayFilter {
 	return a
 }
 
-// replayFilter tells the lines of one stream that were read before from the others.
+// replayFilter recognizes the lines of one stream that were read before.
 type replayFilter struct {
 	old, second int64
 	left        map[int64]int

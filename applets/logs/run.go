@@ -13,10 +13,10 @@ import (
 	"kdiag/kube"
 )
 
-// exitMatched is the exit code after a line that --fail-on matched.
+// exitMatched is the exit code if a line matched --fail-on.
 const exitMatched = 3
 
-// logsRun is one run of the applet.
+// logsRun holds the state of one run of the applet.
 type logsRun struct {
 	*options
 	*follower
@@ -26,7 +26,7 @@ type logsRun struct {
 	failed   chan error
 }
 
-// followLogs follows logs as the options say, with a command or without.
+// followLogs follows logs as the options say, with or without a command.
 func (o *options) followLogs(ctx context.Context, c *kube.Cluster, streams applets.Streams) error {
 	out, closeOut, err := o.openOutput(streams)
 	if err != nil {
@@ -51,7 +51,7 @@ func (o *options) followLogs(ctx context.Context, c *kube.Cluster, streams apple
 		r.oneRead = o.oneReadRequest()
 	}
 
-	// Logs are read on after Ctrl-C, until the command has ended.
+	// After Ctrl-C, reading goes on until the command has ended.
 	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer r.stopReading(stop)
 	line := statusline.New(streams.Err)
@@ -71,7 +71,7 @@ func (o *options) followLogs(ctx context.Context, c *kube.Cluster, streams apple
 	return r.resultOf(r.followAlone(ctx))
 }
 
-// oneReadRequest is what is read from each container where nothing is followed.
+// oneReadRequest returns the request for each container if nothing is followed.
 func (o *options) oneReadRequest() *kube.LogRequest {
 	only := &kube.LogRequest{Previous: o.previous}
 	if o.tail >= 0 {
@@ -80,9 +80,9 @@ func (o *options) oneReadRequest() *kube.LogRequest {
 	return only
 }
 
-// openOutput is where log lines go: to the file that was named; to stdout, which is
-// the result where there is no command; to stderr, where stdout is the
-// command's and goes on to some program.
+// openOutput returns where log lines go: to the file of --logs-to, else to stdout.
+// But if a command runs and stdout is no terminal, they go to stderr: some program
+// reads the command's output from stdout.
 func (o *options) openOutput(streams applets.Streams) (io.Writer, func(), error) {
 	switch {
 	case o.file != "":
@@ -120,7 +120,7 @@ func (o *options) newDelivery(out io.Writer, broken func(error)) (*delivery, err
 	return d, err
 }
 
-// failRun ends the run, once.
+// failRun ends the run with the first error.
 func (r *logsRun) failRun(err error) {
 	select {
 	case r.failed <- err:
@@ -129,10 +129,10 @@ func (r *logsRun) failRun(err error) {
 }
 
 func (r *logsRun) noteCrowding(wanted, most int) {
-	r.notes.addNote("more logs than --max-streams %d (%d so far): they wait for each other and are read in turns", most, wanted)
+	r.notes.addNote("%d logs to follow, but --max-streams is %d: they take turns", wanted, most)
 }
 
-// awaitReady waits until every line from now on is sure to come.
+// awaitReady waits until no line from now on can be missed.
 func (r *logsRun) awaitReady(ctx context.Context, line *statusline.Line) error {
 	timeout := time.NewTimer(r.timeout)
 	defer timeout.Stop()
@@ -155,9 +155,9 @@ func (r *logsRun) awaitReady(ctx context.Context, line *statusline.Line) error {
 		case err := <-r.failed:
 			return err
 		case <-slow.C:
-			line.Show("asking the containers how far their logs are")
+			line.Show("finding the end of each log")
 		case <-bound:
-			return applets.WithHint(fmt.Errorf("find out how far the logs are: %w", &kube.TimeoutError{After: r.timeout}),
+			return applets.WithHint(fmt.Errorf("find the end of each log: %w", &kube.TimeoutError{After: r.timeout}),
 				"--timeout waits longer than %s", r.timeout)
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -165,7 +165,7 @@ func (r *logsRun) awaitReady(ctx context.Context, line *statusline.Line) error {
 	}
 }
 
-// followAlone follows until something ends it.
+// followAlone follows logs until something ends the run.
 func (r *logsRun) followAlone(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -181,7 +181,7 @@ func (r *logsRun) followAlone(ctx context.Context) error {
 	return nil
 }
 
-// startTimer is the end that --for sets.
+// startTimer returns a channel that fires when --for has passed.
 func (r *logsRun) startTimer() <-chan time.Time {
 	if r.lasting == 0 {
 		return nil
@@ -189,16 +189,16 @@ func (r *logsRun) startTimer() <-chan time.Time {
 	return time.After(r.lasting)
 }
 
-// lateError is an error where a line was waited for that did not come.
+// lateError returns an error if --until has not matched in time.
 func (r *logsRun) lateError() error {
 	if r.until == nil {
 		return nil
 	}
-	return fmt.Errorf("wait for a line: none matched --until %q within %s", r.until, r.lasting)
+	return fmt.Errorf("no line matched --until %q within %s", r.until, r.lasting)
 }
 
-// withCommand runs the command, follows meanwhile, and drains. What the command
-// ends with is an error without a message.
+// withCommand follows logs while the command runs, and drains them afterwards. The
+// command's exit code becomes an error without a message.
 func (r *logsRun) withCommand(ctx context.Context) error {
 	if err := r.child.start(); err != nil {
 		return err
@@ -229,7 +229,7 @@ func (r *logsRun) withCommand(ctx context.Context) error {
 	case late != nil:
 		return late
 	case r.child.wasTerminated() && isClosed(r.delivery.reached):
-		// That line is what the command was to bring about.
+		// The command was waiting for that line, so it has succeeded.
 		return nil
 	case code != 0:
 		return &applets.ExitError{Code: code}
@@ -238,8 +238,8 @@ func (r *logsRun) withCommand(ctx context.Context) error {
 	return nil
 }
 
-// drainLogs reads on until no line has come for the drain's duration. A Ctrl-C
-// from here on ends it; the one that ended the command does not.
+// drainLogs waits until no line has come for --drain-duration. A Ctrl-C from here
+// on ends it, but the one that ended the command does not.
 func (r *logsRun) drainLogs(ctx context.Context) {
 	if r.drain == 0 {
 		return
@@ -266,7 +266,7 @@ func (r *logsRun) drainLogs(ctx context.Context) {
 		select {
 		case <-time.After(max(wait, 50*time.Millisecond)):
 		case <-most.C:
-			r.notes.addNote("lines still come %s after the command's end (--drain-max)", r.drainMax)
+			r.notes.addNote("stopped reading %s after the command (--drain-max), but lines were still coming", r.drainMax)
 			return
 		case <-interrupted:
 			return
@@ -274,7 +274,7 @@ func (r *logsRun) drainLogs(ctx context.Context) {
 	}
 }
 
-// resultOf is how the run ends: with what --fail-on found, before all else.
+// resultOf returns the result of the run. A match of --fail-on outranks err.
 func (r *logsRun) resultOf(err error) error {
 	first, matches := r.delivery.firstFailure()
 	if matches == 0 {
@@ -283,12 +283,13 @@ func (r *logsRun) resultOf(err error) error {
 	if err != nil && !applets.IsSilent(err) && !errors.Is(err, context.Canceled) {
 		r.notes.addNote("%v", err)
 	}
-	r.notes.printLine("kdiag: %d lines match --fail-on %q, the first: %s", matches, r.failOn, first)
+
+	r.notes.printLine("kdiag: %s matched --fail-on %q, first: %s", applets.CountOf(matches, "line", "lines"), r.failOn, first)
 	return &applets.ExitError{Code: exitMatched}
 }
 
-// endTimeout bounds the wait for goroutines that are done but for a write
-// which nobody reads.
+// endTimeout bounds the wait for goroutines that may hang in a write which nobody
+// reads.
 const endTimeout = time.Second
 
 func (r *logsRun) stopReading(stop func()) {

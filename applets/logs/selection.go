@@ -10,19 +10,19 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// logSelection is some pods and which of their containers.
+// logSelection selects pods and some of their containers.
 type logSelection struct {
 	pods       kube.Selection
 	containers kube.LogContainers
 }
 
-// selectionArgs is which pods and containers a command line names.
+// selectionArgs holds the words of the command line that select pods and containers.
 type selectionArgs struct {
 	args      []string // POD or TYPE/NAME
 	pods      []string // POD[:CONTAINER]
 	selectors []string // SELECTOR[:CONTAINER]
 	all       bool
-	// containers is for the selections that name none of their own.
+	// containers applies to selections without a container of their own.
 	containers kube.LogContainers
 }
 
@@ -60,27 +60,27 @@ func (r selectionArgs) parseSelections() ([]logSelection, error) {
 
 	switch {
 	case r.all && len(chosen) > 0:
-		return nil, fmt.Errorf("--all is every pod: no other one can be named")
+		return nil, fmt.Errorf("--all can't be combined with pod names or selectors")
 	case r.all:
 		chosen = []logSelection{{kube.Selection{Kind: "pods"}, r.containers}}
 	case len(chosen) == 0:
-		return nil, fmt.Errorf("name pods: POD, TYPE/NAME, -l selector or --all")
+		return nil, fmt.Errorf("no pods selected: give POD, TYPE/NAME, -l selector or --all")
 	}
 
 	return chosen, nil
 }
 
-// splitContainer takes the container off "NAME:CONTAINER". Neither names nor
-// label selectors have a colon.
+// splitContainer splits "NAME:CONTAINER". Neither names nor label selectors contain
+// a colon.
 func splitContainer(text string) (name, container string, err error) {
 	name, container, given := strings.Cut(text, ":")
 	if name == "" || given && container == "" || strings.Contains(container, ":") {
-		return "", "", fmt.Errorf("%q: it is a target, or TARGET:CONTAINER", text)
+		return "", "", fmt.Errorf("%q: must be TARGET or TARGET:CONTAINER", text)
 	}
 	return name, container, nil
 }
 
-// checkContainers is an error if a pod has not all of the containers that were named.
+// checkContainers returns an error if a pod lacks a container that was named.
 func (s logSelection) checkContainers(pod *corev1.Pod) error {
 	there := kube.LogContainerNames(pod)
 	for _, name := range s.containers.Names {

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// sink is where log lines go, whole: one writer for all containers.
+// sink writes the lines of all containers, each one whole.
 type sink struct {
 	waiting atomic.Int32
 	mu      sync.Mutex
@@ -16,7 +16,7 @@ type sink struct {
 
 func newSink(out io.Writer) *sink { return &sink{out: bufio.NewWriterSize(out, 64<<10)} }
 
-// writeLines writes whole lines. They are on their way when no other write waits.
+// writeLines writes whole lines. It flushes them unless another write is waiting.
 func (s *sink) writeLines(lines []byte) error {
 	s.waiting.Add(1)
 	s.mu.Lock()

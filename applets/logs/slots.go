@@ -5,24 +5,24 @@ import (
 	"sync"
 )
 
-// streamSlots bounds how many logs are open at once. While there are more to read
-// than may be open, none is followed: each is read to its end and closed, in
-// turn, and goes on later from where it was.
+// streamSlots limits how many logs are open at once. While more logs need reading
+// than may be open, none is followed: each is read to its end, closed, and resumed
+// later, in turn.
 type streamSlots struct {
 	slots chan struct{}
-	// crowding is called when there are more than may be open, with how many.
+	// crowding is called when more logs need reading than may be open.
 	crowding func(wanted, most int)
 
 	mu      sync.Mutex
 	wanted  int
-	crowded chan struct{} // closed while there are more than may be open
+	crowded chan struct{} // closed while more logs need reading than may be open
 }
 
 func newStreamSlots(most int, crowding func(wanted, most int)) *streamSlots {
 	return &streamSlots{slots: make(chan struct{}, most), crowded: make(chan struct{}), crowding: crowding}
 }
 
-// addReader says that there is one more log to read, until leave.
+// addReader counts a log that needs reading, until removeReader.
 func (t *streamSlots) addReader() {
 	t.mu.Lock()
 	t.wanted++
@@ -31,6 +31,7 @@ func (t *streamSlots) addReader() {
 		close(t.crowded)
 	}
 	t.mu.Unlock()
+
 	if wanted == most+1 {
 		t.crowding(wanted, most)
 	}
@@ -45,15 +46,16 @@ func (t *streamSlots) removeReader() {
 	t.wanted--
 }
 
-// yieldSignal is closed when a log that is followed is to be left to others.
+// yieldSignal returns a channel that is closed when a followed log has to make room
+// for others.
 func (t *streamSlots) yieldSignal() <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.crowded
 }
 
-// takeSlot waits for a free stream, first come, first served; false where ctx ended
-// first. give frees it.
+// takeSlot waits for a free slot, first come, first served. It returns false if ctx
+// ends first. freeSlot returns the slot.
 func (t *streamSlots) takeSlot(ctx context.Context) bool {
 	select {
 	case t.slots <- struct{}{}:

@@ -11,34 +11,35 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// logSource is one container of one pod, all its instances in turn. What it reads
-// is right by its position alone: whatever stream the kubelet gives, of which
-// instance, from wherever, each line is passed on once.
+// logSource reads the log of one container, through all its instances. Its position
+// alone makes sure that each line is passed on once, whatever stream the kubelet
+// returns: of any instance and from any point.
 type logSource struct {
 	f               *follower
 	namespace, pod  string
 	uid             types.UID
 	container, node string
-	// initial says that it was there at the start: what it had logged by then
-	// is old.
+	// initial is set if the container was there at the start, so that what it had
+	// logged by then is old.
 	initial bool
 
-	// running is the follower's: whether the source has a goroutine.
+	// running is set while the source has a goroutine. The follower owns it.
 	running bool
 
-	// What follows is of that goroutine.
-	asked bool // whether it was settled, or read, at the start
+	// The fields up to cut belong to that goroutine.
+	asked bool // the beginning was looked for, or read, at the start
 	at    position
 	// old is the time of the last line that was there at the start, in
 	// nanoseconds.
 	old int64
-	// beginning says that what is read now was there at the start.
+	// beginning is set while lines are read that were there at the start.
 	beginning bool
-	// settled says that the position is known.
+	// startKnown is set once findStart has succeeded.
 	startKnown bool
-	// restarts is the instance up to which everything was read.
+	// restarts is the restart count of the instance up to which everything was
+	// read.
 	restarts int
-	// suspect says that a stream broke off: an instance may have ended
+	// suspect is set after a stream broke off: an instance may have ended
 	// meanwhile.
 	suspect  bool
 	failures int
@@ -49,16 +50,17 @@ type logSource struct {
 	now      kube.Instance
 	gone     bool
 	finished kube.Instance // read to its end, with nothing to come
-	live     bool          // a stream is open that follows
-	// idle ends the stream of the present instance; nil once a line has come
-	// of it. The kubelet knows of a restart before the API does: a stream may
-	// be of the next instance while the one before was not read to its end.
+	live     bool          // a following stream is open
+	// idle cancels the stream of the current instance, and is nil once the stream
+	// has sent a line. The kubelet knows of a restart before the API does, so a
+	// stream may belong to the next instance while the previous one was not read
+	// to its end.
 	idle    context.CancelFunc
-	read    time.Time     // when the last reading began that saw the log's end
+	read    time.Time     // when the last read began that reached the log's end
 	changed chan struct{} // has one value after a change of now or gone
 }
 
-// setInstance takes note of the container's present instance.
+// setInstance records the container's current instance.
 func (s *logSource) setInstance(now kube.Instance) {
 	s.mu.Lock()
 	changed := now != s.now || s.gone
@@ -67,6 +69,7 @@ func (s *logSource) setInstance(now kube.Instance) {
 	}
 	s.now, s.gone = now, false
 	s.mu.Unlock()
+
 	if changed {
 		s.wake()
 	}
@@ -103,8 +106,8 @@ func (s *logSource) followLog(ctx context.Context) {
 	}
 }
 
-// awaitLog waits until there is something to read; false where there will be
-// nothing more.
+// awaitLog waits until there is something to read. It returns false if nothing more
+// will come.
 func (s *logSource) awaitLog(ctx context.Context) bool {
 	for {
 		switch {
@@ -120,7 +123,7 @@ func (s *logSource) awaitLog(ctx context.Context) bool {
 	}
 }
 
-// hasUnread reports whether the present instance has, or will have, more to read.
+// hasUnread reports whether the current instance has, or may get, more to read.
 func (s *logSource) hasUnread() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,8 +131,7 @@ func (s *logSource) hasUnread() bool {
 	return !s.gone && s.now.ID != "" && !same
 }
 
-// isBehind reports whether there may be lines from before a time that were not
-// read yet.
+// isBehind reports whether there may be unread lines that were logged before a time.
 func (s *logSource) isBehind(when time.Time) bool {
 	s.mu.Lock()
 	live, read := s.live, s.read
@@ -137,7 +139,7 @@ func (s *logSource) isBehind(when time.Time) bool {
 	return s.hasUnread() && !live && read.Before(when)
 }
 
-// waitForChange waits until the next visit, or for a change.
+// waitForChange waits for a change of the container, or for a time.
 func (s *logSource) waitForChange(ctx context.Context, wait time.Duration) {
 	if wait == 0 {
 		return
@@ -152,17 +154,17 @@ func (s *logSource) waitForChange(ctx context.Context, wait time.Duration) {
 }
 
 const (
-	// pollEvery is the least time between two readings of a log that is not
-	// followed for want of a free stream.
+	// pollEvery is the pause between two reads of a log that cannot be followed
+	// because too many others are open.
 	pollEvery = time.Second
-	// firstRetry and lastRetry are the pauses after a stream that broke; they
-	// double from the one to the other.
+	// firstRetry and lastRetry are the shortest and the longest pause after a
+	// broken stream. The pause doubles each time.
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = 3 * time.Second
 )
 
-// readOrFollow opens the log once and reads what there is, or follows it. It returns
-// how long to wait before the next visit.
+// readOrFollow opens the log once and reads it to its end, or follows it. It returns
+// how long to wait before the next time.
 func (s *logSource) readOrFollow(ctx context.Context) time.Duration {
 	if !s.f.slots.takeSlot(ctx) {
 		return 0
@@ -212,15 +214,15 @@ func (s *logSource) readOrFollow(ctx context.Context) time.Duration {
 	if !now.Running {
 		s.finished = now
 	}
-
 	s.mu.Unlock()
+
 	if !follow {
 		s.failures = 0
 		return pollEvery
 	}
 
-	// The container has ended, which the API will say in a moment, or
-	// something between here and there has ended the stream in good order.
+	// Either the container has ended, as the API will report in a moment, or
+	// something on the way has closed the stream.
 	s.suspect = true
 	return s.nextRetry()
 }
@@ -237,8 +239,8 @@ func (s *logSource) currentInstance() kube.Instance {
 	return s.now
 }
 
-// confirmInstance is told of the first line of a stream; false where the container has
-// restarted since it was opened.
+// confirmInstance is called for the first line of a stream. It returns false if the
+// container has restarted since the stream was opened.
 func (s *logSource) confirmInstance() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -249,16 +251,17 @@ func (s *logSource) confirmInstance() bool {
 	return s.now.Restarts == s.restarts
 }
 
-// nextRetry is the pause after one more failure.
+// nextRetry counts a failure and returns the pause after it.
 func (s *logSource) nextRetry() time.Duration {
 	s.failures++
 	return min(firstRetry<<min(s.failures-1, 10), lastRetry)
 }
 
-// notedFailure is after how many failures in a row the user is told.
+// notedFailure is the number of failures in a row after which the user is told.
 const notedFailure = 4
 
-// noteFailure takes note of a log that could not be read, or not to its end.
+// noteFailure handles a log that could not be read to its end. It returns how long
+// to wait before the next time.
 func (s *logSource) noteFailure(ctx context.Context, now kube.Instance, err error) time.Duration {
 	if ctx.Err() != nil {
 		return 0
@@ -267,10 +270,10 @@ func (s *logSource) noteFailure(ctx context.Context, now kube.Instance, err erro
 	wait := s.nextRetry()
 	switch {
 	case errors.Is(err, kube.ErrNoPod):
-		// The watch will say so.
+		// The watch will report it.
 		return wait
 	case errors.Is(err, kube.ErrNoLog):
-		// One that has ended has none any more; one that runs is a moment old.
+		// The log of an ended container is gone; that of a new one comes soon.
 		if !now.Running && s.failures >= notedFailure {
 			s.f.note("%s/%s: %v", s.pod, s.container, err)
 			s.mu.Lock()
@@ -288,8 +291,7 @@ func (s *logSource) noteFailure(ctx context.Context, now kube.Instance, err erro
 	return wait
 }
 
-// readPrevious reads the end of the instance before the present one, where it
-// may not have been read.
+// readPrevious reads the end of the previous instance, if it may be unread.
 func (s *logSource) readPrevious(ctx context.Context, now kube.Instance) error {
 	restarted := now.Restarts != s.restarts
 	if !restarted && (!s.suspect || s.at.isEmpty()) {
@@ -304,14 +306,14 @@ func (s *logSource) readPrevious(ctx context.Context, now kube.Instance) error {
 		return err
 	}
 
-	// The API has two instances at most, and while a container waits for its
-	// restart they are the same one.
+	// The API keeps two instances at most, and they are the same one while a
+	// container waits for its restart.
 	missed := now.Restarts - s.restarts - 2
 	if !now.Running {
 		missed++
 	}
 	if restarted && missed > 0 {
-		s.f.note("%s/%s restarted %d times in a row; what it logged in between is lost", s.pod, s.container, now.Restarts-s.restarts)
+		s.f.note("%s/%s restarted %d times in a row; some of its logs are lost", s.pod, s.container, now.Restarts-s.restarts)
 	}
 
 	s.restarts, s.suspect = now.Restarts, false

@@ -8,20 +8,20 @@ import (
 	"kdiag/kube"
 )
 
-// "From now on" is neither a time of some clock nor the moment at which a
-// stream opens, which the kubelet does not tell before the first line. It is
-// the last line that a container has logged: it is asked for before the command
-// starts, and following begins behind it.
+// "From now on" cannot be a time, since clocks differ, nor the moment when a stream
+// opens, since the kubelet does not report that before the first line. It is the
+// last line that a container has logged: kdiag asks for it before the command
+// starts, and follows the log from there.
 
-// startTimeout bounds how long one container is waited for.
+// startTimeout bounds how long to wait for one container.
 const startTimeout = 10 * time.Second
 
-// startTries is how often it is asked.
+// startTries bounds how often one container is asked.
 const startTries = 3
 
-// findFirstStart settles a source that was there at the start, before all is
-// ready. A container that cannot be asked does not hold up the others: it is
-// asked again when it is read.
+// findFirstStart finds where to begin in a source that was there at the start,
+// before the follower is ready. A container that does not answer does not hold up
+// the others: it is asked again when it is read.
 func (s *logSource) findFirstStart(ctx context.Context) {
 	if !s.f.slots.takeSlot(ctx) {
 		return
@@ -38,8 +38,7 @@ func (s *logSource) findFirstStart(ctx context.Context) {
 	}
 }
 
-// findStart finds where to begin. It is false where the container could not be
-// asked.
+// findStart finds where to begin. It returns false if the container did not answer.
 func (s *logSource) findStart(ctx context.Context) bool {
 	var err error
 	if s.initial {
@@ -48,22 +47,22 @@ func (s *logSource) findStart(ctx context.Context) bool {
 
 	switch {
 	case err == nil, errors.Is(err, kube.ErrNoLog), errors.Is(err, kube.ErrNoPod):
-		// One that has no log yet is read from its beginning.
+		// A container without a log yet is read from the beginning.
 		s.startKnown = true
 	case kube.IsRefused(err):
 		s.f.fail(err)
 	case ctx.Err() == nil:
 		s.failures++
 		if s.failures == startTries {
-			s.f.note("%s/%s: %v; trying again", s.pod, s.container, err)
+			s.f.note("%s/%s: %v; retrying", s.pod, s.container, err)
 		}
 	}
 
 	return s.startKnown
 }
 
-// readBeginning has the lines that are there count as read, or passes on as many of
-// them as were asked for.
+// readBeginning counts existing lines as read, or first passes on those that --tail
+// or --since asks for.
 func (s *logSource) readBeginning(ctx context.Context) error {
 	if tail := s.f.tail; tail > 0 {
 		s.beginning = true
@@ -78,7 +77,7 @@ func (s *logSource) readBeginning(ctx context.Context) error {
 
 	last, err := s.readLastLine(ctx, false)
 	if err == nil && last.Time.IsZero() {
-		// The present instance is silent so far; all of the one before is old.
+		// The current instance has logged nothing; all of the previous one is old.
 		last, err = s.readLastLine(ctx, true)
 	}
 
@@ -88,7 +87,7 @@ func (s *logSource) readBeginning(ctx context.Context) error {
 
 	at := last.Time
 	if last.Open {
-		// That line is new, once it is all there.
+		// The unfinished line counts as new once it is complete.
 		at = at.Add(-1)
 	}
 

@@ -9,9 +9,9 @@ import (
 	"kdiag/kube"
 )
 
-// readStream reads one stream from the position on to its end, which is no error
-// where the sender ended it; open is what it had of one line more then. It ends
-// with yield, too.
+// readStream reads one stream from the position to its end, or until yield is
+// closed. It is no error if the sender ends the stream. open is an unfinished line
+// at the end.
 func (s *logSource) readStream(ctx context.Context, r kube.LogRequest, yield <-chan struct{}) (lines int, open *kube.LogLine, err error) {
 	r.Namespace, r.Pod, r.Container = s.namespace, s.pod, s.container
 	if r.Since = s.at.resumeTime(); s.at.isEmpty() && s.initial {
@@ -54,9 +54,9 @@ func (s *logSource) readLines(log io.Reader) (lines int, open *kube.LogLine, err
 		case err != nil:
 			return lines, nil, err
 		case next.Time.IsZero():
-			// The kubelet's own words; or the beginning of a timestamp, or, on
-			// a log that is read again, the end of a line that was read, whose
-			// beginning is older than what was asked for.
+			// This is a message of the kubelet, or the beginning of a timestamp. In
+			// a resumed log it may be the end of a line that was read before, whose
+			// beginning is older than the requested time.
 			if text := bytes.TrimSpace(next.Text); !resumed && len(text) > 0 && (text[0] < '0' || text[0] > '9') {
 				s.f.note("%s/%s: %s", s.pod, s.container, text)
 			}
@@ -73,15 +73,16 @@ func (s *logSource) readLines(log io.Reader) (lines int, open *kube.LogLine, err
 	}
 }
 
-// errRestarted ends a stream of which it is not known which instance's it is.
-var errRestarted = errors.New("the container has restarted")
+// errRestarted ends a stream if the container restarted before its first line: it
+// may belong to either instance.
+var errRestarted = errors.New("the container restarted")
 
-// passLine passes a line on.
+// passLine marks a line as read and delivers it.
 func (s *logSource) passLine(l kube.LogLine) {
 	s.at.markRead(l.Time)
 	if l.Cut && !s.cut {
 		s.cut = true
-		s.f.note("%s/%s logs lines of more than %d bytes; their ends are not shown", s.pod, s.container, kube.MaxLogLine)
+		s.f.note("%s/%s logs lines longer than %d bytes; they are cut off", s.pod, s.container, kube.MaxLogLine)
 	}
 	s.f.deliver(&podLine{
 		Namespace: s.namespace, Pod: s.pod, Container: s.container, Node: s.node,

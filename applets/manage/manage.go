@@ -1,5 +1,5 @@
-// Package manage is the applet that starts the container for a shell and
-// leaves it to others to use: for scripts, and to look at it.
+// Package manage implements "kdiag manage", which starts the container for shells
+// without entering it. It serves scripts and debugging.
 package manage
 
 import (
@@ -12,14 +12,14 @@ import (
 	"kdiag/mux/wire"
 )
 
-// Applet is "kdiag manage".
+// Applet declares "kdiag manage".
 func Applet() applets.Applet {
 	return applets.Applet{
 		Name:        "manage",
 		Summary:     "Start the container that shells run in, and print its name",
 		ArgsUsage:   "[POD | TYPE/NAME] [flags]",
 		Args:        []applets.Kind{applets.KindTarget, applets.KindNone},
-		Description: "The container leaves by itself once it has been idle for --idle-timeout.",
+		Description: "The container exits by itself when it has been idle for --idle-timeout.",
 		Hidden:      true,
 		Flags:       kubeflags.ShellFlags(),
 		Run:         startManager,

@@ -7,11 +7,12 @@ import (
 	"strings"
 	"time"
 
+	"kdiag/applets"
 	"kdiag/kube"
 	"kdiag/mux/wire"
 )
 
-// document is what -o json prints, and what the tables are made from.
+// document holds what -o json prints and what the tables show.
 type document struct {
 	Time      time.Time    `json:"time"`
 	Namespace string       `json:"namespace"`
@@ -21,13 +22,13 @@ type document struct {
 
 	Processes []wire.Process `json:"processes"`
 	Listening []wire.Socket  `json:"listening"`
-	// Connected is there with --sockets only.
+	// Connected is set only with --sockets.
 	Connected []connectedSocket `json:"connected,omitzero"`
 	Hidden    wire.Hidden       `json:"hidden"`
 	Cut       []string          `json:"cut"`
 }
 
-// connectedSocket is a socket with what the API knows of its other end.
+// connectedSocket pairs a socket with what the API knows about its peer.
 type connectedSocket struct {
 	wire.Socket
 	Peer *kube.Peer `json:"peer,omitempty"`
@@ -47,8 +48,8 @@ func newDocument(target kube.Target, injected kube.Injected, taken wire.Snapshot
 	return d
 }
 
-// addConnected adds the connected sockets, and returns what there is to note of
-// their peers.
+// addConnected adds the connected sockets. It returns notes about peers that could
+// not be looked up.
 func (d *document) addConnected(ctx context.Context, taken wire.Snapshot, known *peerResolver) []string {
 	d.Connected = []connectedSocket{}
 	var addresses []netip.Addr
@@ -70,7 +71,7 @@ func (d *document) addConnected(ctx context.Context, taken wire.Snapshot, known 
 		return nil
 	}
 
-	return []string{"peers are shown by address where the API did not tell: " + strings.Join(missing, "; ")}
+	return []string{"some peers are shown by address only: " + strings.Join(missing, "; ")}
 }
 
 func remoteAddress(socket wire.Socket) netip.Addr {
@@ -81,13 +82,14 @@ func remoteAddress(socket wire.Socket) netip.Addr {
 	return address.Addr().Unmap().WithZone("")
 }
 
-// limitNotes are what there is to say of what is not there: one of what is hidden,
-// one of what was too much.
+// limitNotes returns notes about what the document lacks: what is hidden from this
+// profile, and what exceeded a limit.
 func (d *document) limitNotes() []string {
 	var notes []string
 	if count := d.Hidden.Count(); count > 0 {
-		notes = append(notes, fmt.Sprintf("hidden with profile %s: the sockets of %d of %d processes (%s); %d sockets of the pod have no process that is known",
-			d.Profile, count, len(d.Processes), d.Hidden.Reasons(), d.Hidden.Sockets))
+		notes = append(notes, fmt.Sprintf("hidden with profile %s: the sockets of %d of %s (%s), and the processes of %s",
+			d.Profile, count, applets.CountOf(len(d.Processes), "process", "processes"), d.Hidden.Reasons(),
+			applets.CountOf(d.Hidden.Sockets, "socket", "sockets")))
 	}
 	if len(d.Cut) > 0 {
 		notes = append(notes, "left out: "+strings.Join(d.Cut, "; "))

@@ -1,5 +1,5 @@
-// Package ps is the applet that shows what runs in a container and what it
-// listens on, in one without any tools too.
+// Package ps implements "kdiag ps", which shows the processes and sockets of a
+// container, even of one without any tools.
 package ps
 
 import (
@@ -18,26 +18,26 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Applet is "kdiag ps".
+// Applet declares "kdiag ps".
 func Applet() applets.Applet {
 	return applets.Applet{
 		Name:      "ps",
-		Summary:   "Show what runs and listens in a container",
+		Summary:   "Show the processes and sockets of a container",
 		ArgsUsage: "[POD | TYPE/NAME] [-l selector] [-c container] [flags]",
 		Args:      []applets.Kind{applets.KindTarget, applets.KindNone},
 		Examples: `
-			kubectl kdiag ps deploy/web                    # processes, and the sockets that listen
-			kubectl kdiag ps -n prod -l app=db --sockets   # connections, and the pods behind them
+			kubectl kdiag ps deploy/web                    # processes and listening sockets
+			kubectl kdiag ps -n prod -l app=db --sockets   # also connections, and the pods behind them
 		`,
 		Description: `
-			It looks from an ephemeral container beside the target, the one that shell uses too. The
-			container needs no tools, and nothing in it is changed. What may not be seen is told in a note.
+			Looks at the target from an ephemeral container beside it, which shell uses too. The target
+			needs no tools, and nothing in it changes. A note says what kdiag may not see.
 		`,
 		Flags: append([]cli.Flag{
-			&cli.BoolFlag{Name: "sockets", Usage: "Connected sockets, too"},
-			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "Again and again, until Ctrl-C"},
-			&cli.DurationFlag{Name: "interval", Usage: "Time from one to the next, with --watch", Value: 2 * time.Second},
-			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "Tables, tables with more columns, or a document", Value: "text"}, "text", "wide", "json"),
+			&cli.BoolFlag{Name: "sockets", Usage: "Also show connected sockets"},
+			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "Refresh until Ctrl-C"},
+			&cli.DurationFlag{Name: "interval", Usage: "Time between refreshes, with --watch", Value: 2 * time.Second},
+			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "Output format", Value: "text"}, "text", "wide", "json"),
 		}, kubeflags.ShellFlags()...),
 		Run: runPs,
 	}
@@ -82,18 +82,16 @@ func parseOptions(inv *applets.Invocation) (options, error) {
 		output: f.String("output"),
 	}
 	switch {
-	case len(inv.Rest) > 0:
-		return o, applets.WithHint(applets.Usage("ps runs no command, got %q", inv.Rest), "kdiag shell runs one")
 	case f.IsSet("interval") && !o.watch:
-		return o, applets.Usage("--interval is for --watch")
+		return o, applets.Usage("--interval needs --watch")
 	case o.interval < minInterval:
-		return o, applets.Usage("--interval %s: it is %s or longer", o.interval, minInterval)
+		return o, applets.Usage("--interval must be at least %s, got %s", minInterval, o.interval)
 	}
 
 	return o, nil
 }
 
-// minInterval is the least interval: a look costs the pod some processor time.
+// minInterval bounds --interval, since each refresh costs the pod some CPU time.
 const minInterval = 100 * time.Millisecond
 
 // showContainer looks at the container, once or until ctx ends.

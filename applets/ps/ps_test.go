@@ -96,13 +96,13 @@ tcp    SYN_SENT     10.0.0.1:81  192.0.2.1:5    -            1/app
 
 func TestLimitNotes(t *testing.T) {
 	d, peers := sample(t)
-	want := []string{"peers are shown by address where the API did not tell: services: no right to list them"}
+	want := []string{"some peers are shown by address only: services: no right to list them"}
 	if !slices.Equal(peers, want) {
 		t.Errorf("notes on peers = %q, want %q", peers, want)
 	}
 
 	want = []string{
-		"hidden with profile baseline: the sockets of 3 of 3 processes (a; b); 4 sockets of the pod have no process that is known",
+		"hidden with profile baseline: the sockets of 3 of 3 processes (a; b), and the processes of 4 sockets",
 		"left out: more than 2 processes",
 	}
 	if got := d.limitNotes(); !slices.Equal(got, want) {

@@ -8,18 +8,18 @@ import (
 	"kdiag/kube"
 )
 
-// peerResolver knows what is behind addresses, as of the last time it asked.
+// peerResolver looks up the pods and services behind addresses, and caches them.
 type peerResolver struct {
 	list    func(context.Context) (kube.Peers, []string)
 	now     func() time.Time
-	pending chan struct{} // closed once peers is there
+	pending chan struct{} // closed once peers is set
 	asked   time.Time
 	peers   kube.Peers
 	missing []string
 }
 
-// askAgainAfter is how long an address that was unknown stays so: lists of a
-// large cluster are long.
+// askAgainAfter is the pause before an unknown address is looked up again, since
+// listing a large cluster is expensive.
 const askAgainAfter = 10 * time.Second
 
 // peerFinder says what is behind addresses. *kube.Cluster is the real one.
@@ -31,7 +31,7 @@ func newPeerResolver(cluster peerFinder) *peerResolver {
 	return &peerResolver{list: cluster.Peers, now: time.Now}
 }
 
-// startQuery asks, while the caller does something else.
+// startQuery asks the API server in the background.
 func (r *peerResolver) startQuery(ctx context.Context) {
 	r.asked, r.pending = r.now(), make(chan struct{})
 	go func() {
@@ -40,7 +40,7 @@ func (r *peerResolver) startQuery(ctx context.Context) {
 	}()
 }
 
-// findPeers returns what is known. It asks again where an address is not.
+// findPeers returns the known peers. It asks again if an address is unknown.
 func (r *peerResolver) findPeers(ctx context.Context, addresses []netip.Addr) (peers kube.Peers, missing []string) {
 	<-r.pending
 	for _, address := range addresses {

@@ -13,12 +13,14 @@ import (
 	"kdiag/mux/wire"
 )
 
-// writeTables writes the processes, then the sockets. They are the pod's own
-// words, and made printable. Command lines end at columns, where that is not 0.
+// writeTables writes the processes and then the sockets. It makes them printable,
+// since the text comes from the pod. It cuts command lines at columns, unless that
+// is 0.
 func writeTables(w io.Writer, d document, wide bool, columns int) {
 	var processes strings.Builder
 	writeProcesses(&processes, d, wide)
 	fmt.Fprint(w, clipLines(processes.String(), columns))
+
 	fmt.Fprintln(w)
 	rows := listeningRows(d, wide)
 	if len(rows) == 1 {
@@ -65,7 +67,8 @@ func writeProcesses(w io.Writer, d document, wide bool) {
 	writeRows(w, rows)
 }
 
-// formatStart is the hour for the last day, else the date; in full where there is room.
+// formatStart formats a start time: as time within the last day, else as date, and
+// as both if wide.
 func formatStart(at *time.Time, now time.Time, wide bool) string {
 	switch {
 	case at == nil:
@@ -78,8 +81,8 @@ func formatStart(at *time.Time, now time.Time, wide bool) string {
 	return at.Local().Format(time.DateOnly)
 }
 
-// formatCommand is a command line, or the name in brackets where there is none, as
-// ps(1) has it.
+// formatCommand formats a command line. A process without one shows its name in
+// brackets, as in ps(1).
 func formatCommand(p wire.Process) string {
 	if len(p.Command) == 0 {
 		return "[" + p.Name + "]"
@@ -118,7 +121,7 @@ func socketRow(wide bool, inode string, row ...string) []string {
 	return row
 }
 
-// formatHolders are the processes that have a socket: the first few.
+// formatHolders lists the first few processes that hold a socket.
 func (d document) formatHolders(s wire.Socket) string {
 	const most = 3
 	if len(s.PIDs) == 0 {

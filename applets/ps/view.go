@@ -15,10 +15,11 @@ import (
 type view struct {
 	options
 	out, err io.Writer
-	// size is that of the terminal below out; ok is false where there is none.
+	// size returns the size of the terminal that out writes to; ok is false if
+	// there is none.
 	size  func() (columns, lines int, ok bool)
 	count int
-	notes []string // as last told
+	notes []string // the last ones printed
 }
 
 func (o options) newView(streams applets.Streams) *view {
@@ -28,12 +29,12 @@ func (o options) newView(streams applets.Streams) *view {
 	}
 }
 
-// hasShown reports whether there was anything to show yet.
+// hasShown reports whether any document was shown.
 func (v *view) hasShown() bool { return v.count > 0 }
 
-// showDocument shows a document and the notes on it. With --watch on a terminal it takes
-// the place of the one before, and the notes stand below it; else notes go to
-// stderr, when they are new.
+// showDocument shows a document and its notes. With --watch on a terminal, it
+// replaces the previous document and shows the notes below. Otherwise new notes go
+// to stderr.
 func (v *view) showDocument(d document, notes []string) error {
 	v.count++
 	columns, lines, terminal := v.size()
@@ -76,7 +77,7 @@ func wrapWriteError(err error) error {
 	return nil
 }
 
-// writeJSON writes one document: on one line with --watch, for people without.
+// writeJSON writes one document: on one line with --watch, else indented.
 func (v *view) writeJSON(d document) error {
 	indent := "  "
 	if v.watch {
@@ -89,10 +90,10 @@ func formatHeading(d document) string {
 	return wire.Printable(fmt.Sprintf("%s  pod %s/%s, container %s", d.Time.Local().Format(time.DateTime), d.Namespace, d.Pod, d.Container))
 }
 
-// formatFrame is a picture of the terminal, before it is fitted into it.
+// formatFrame formats a full screen, before it is cut to the terminal's size.
 func (v *view) formatFrame(d document, notes []string) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s; every %s, Ctrl-C ends it\n\n", formatHeading(d), v.interval)
+	fmt.Fprintf(&text, "%s; every %s, press Ctrl-C to stop\n\n", formatHeading(d), v.interval)
 	writeTables(&text, d, v.output == "wide", 0)
 	for _, note := range notes {
 		applets.Note(&text, "%s", note)
@@ -107,11 +108,12 @@ const (
 	clearRest = "\x1b[J"
 )
 
-// redrawSequence is what puts a frame in place of the one before, with no moment at
-// which the screen is empty. What does not fit is left out, and said.
+// redrawSequence returns the text that replaces the previous frame by a new one
+// without clearing the screen, which would flicker. Lines that do not fit are
+// counted on the last line.
 func (v *view) redrawSequence(frame string, columns, lines int) string {
 	rows := strings.Split(strings.TrimSuffix(clipLines(frame, columns), "\n"), "\n")
-	// The last line is the cursor's.
+	// The cursor stays on the last line.
 	if most := max(lines-1, 1); len(rows) > most {
 		left := len(rows) - most + 1
 		rows = append(rows[:most-1], clipLines(fmt.Sprintf("… %d more lines", left), columns))
@@ -125,14 +127,15 @@ func (v *view) redrawSequence(frame string, columns, lines int) string {
 	return start + strings.Join(rows, clearLine+"\n") + clearLine + "\n" + clearRest
 }
 
-// leaveCursorBelow leaves the terminal's cursor on a line of its own, below Ctrl-C's echo.
+// leaveCursorBelow moves the terminal's cursor to a line of its own, below the echo
+// of Ctrl-C.
 func (v *view) leaveCursorBelow() {
 	if _, _, terminal := v.size(); v.watch && terminal && v.output != "json" && v.hasShown() {
 		fmt.Fprintln(v.out)
 	}
 }
 
-// clipLines is text with no line longer than columns; 0 is without a bound.
+// clipLines cuts the lines of a text at columns, unless that is 0.
 func clipLines(text string, columns int) string {
 	if columns == 0 {
 		return text

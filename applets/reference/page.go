@@ -1,5 +1,5 @@
-// Package reference writes kdiag's reference, as a man page and as Markdown,
-// from what help has: the applets and the topics. Only tests import it.
+// Package reference generates kdiag's reference, as a man page and as Markdown, from
+// the applets and the help topics. Only tests import it.
 package reference
 
 import (
@@ -10,27 +10,27 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Source is what the reference is made of.
+// Source holds what the reference is generated from.
 type Source struct {
 	Applets []applets.Applet
 	Topics  []applets.Topic
 }
 
-// What the program is, in a line and in a few.
+// The program in a few words, and in a few sentences.
 const (
 	tagline = "get into running pods"
-	about   = "Kdiag gets you into running pods: nothing is installed beforehand, no pod restarts, nothing " +
-		"stays behind. It is a kubectl plugin: kubectl kdiag, kubectl-kdiag and kdiag are the same. Flags stand " +
-		"anywhere on the line; what follows -- is for the command in the pod, or for the shell."
+	about   = "kdiag gets you into running pods: nothing to install, no restarts, nothing left behind. " +
+		"It is a kubectl plugin: kubectl kdiag, kubectl-kdiag and kdiag are the same program. Flags may " +
+		"stand anywhere on the command line. Everything after -- is passed to the shell or the command."
 )
 
-// commandPage is an applet with its name in full, as "kdiag image save".
+// commandPage pairs an applet with its full name, such as "kdiag image save".
 type commandPage struct {
 	applets.Applet
 	path string
 }
 
-// visibleCommands are those that a user is told of, each before those below it.
+// visibleCommands lists the applets that are not hidden, each before its subcommands.
 func (s Source) visibleCommands() []commandPage {
 	var found []commandPage
 	var add func(list []applets.Applet, path string)
@@ -48,7 +48,7 @@ func (s Source) visibleCommands() []commandPage {
 	return found
 }
 
-// visibleApplets are the applets that a user is told of.
+// visibleApplets lists the top-level applets that are not hidden.
 func (s Source) visibleApplets() []applets.Applet {
 	var found []applets.Applet
 	for _, a := range s.Applets {
@@ -63,18 +63,18 @@ func (c commandPage) usageLine() string {
 	return strings.TrimSpace(c.path + " " + c.ArgsUsage)
 }
 
-// ownFlags are the command's own: those of a category are told with their topic.
+// ownFlags lists the flags without a category. The others stand with their topic.
 func (c commandPage) ownFlags() []cli.Flag {
 	return applets.CategoryFlags([]applets.Applet{{Flags: c.Flags}}, "")
 }
 
-// block is a part of a topic: a paragraph, or lines that are set as they are.
+// block holds a part of a topic: a paragraph, or literal lines.
 type block struct {
 	text    string
 	literal bool
 }
 
-// splitBlocks reads a topic: what is indented is literal, an empty line parts.
+// splitBlocks splits a topic at empty lines. Indented parts are literal.
 func splitBlocks(text string) []block {
 	var found []block
 	for _, part := range strings.Split(applets.Dedent(text), "\n\n") {

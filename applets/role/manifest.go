@@ -10,7 +10,7 @@ import (
 	"kdiag/kube"
 )
 
-// formatManifest is the YAML: a Role, and a RoleBinding where it has subjects.
+// formatManifest formats the YAML: a Role, and a RoleBinding if there are subjects.
 func (o options) formatManifest() string {
 	var b strings.Builder
 	b.WriteString(o.headingComment())
@@ -23,15 +23,15 @@ func (o options) formatManifest() string {
 		prefix := "# "
 		if o.granted {
 			prefix = ""
-			b.WriteString("\n# Optional: the commands work without these, if not as well.\n")
+			b.WriteString("\n# Optional: the commands also work without these, but not as well.\n")
 		} else {
-			b.WriteString("\n# Optional: the commands work without these, if not as well. role --optional grants them.\n")
+			b.WriteString("\n# Optional: the commands also work without these, but not as well. To grant them: role --optional\n")
 		}
 		writeRules(&b, prefix, o.rights.Optional)
 	}
 
 	if len(o.rights.Wider) > 0 {
-		b.WriteString("\n# Optional, and for a ClusterRole alone:\n")
+		b.WriteString("\n# Optional, and only possible in a ClusterRole:\n")
 		for _, right := range o.rights.Wider {
 			writeUses(&b, "#   ", right, right.Verb+" "+right.Resource)
 		}
@@ -45,7 +45,7 @@ func (o options) formatManifest() string {
 	return b.String()
 }
 
-// objectHeader is the beginning of an object of RBAC's.
+// objectHeader formats the first lines of an RBAC object.
 func (o options) objectHeader(kind string) string {
 	text := "apiVersion: rbac.authorization.k8s.io/v1\nkind: " + kind + "\nmetadata:\n  name: " + yamlScalar(o.name) + "\n"
 	if o.namespace != "" {
@@ -54,7 +54,7 @@ func (o options) objectHeader(kind string) string {
 	return text
 }
 
-// streamsComment says which verbs streams take, where there are any.
+// streamsComment explains which verbs exec and portforward need, if there are any.
 func streamsComment(rights []kube.RoleRight) string {
 	streams := func(r kube.RoleRight) bool {
 		return r.Resource == "pods/exec" || r.Resource == "pods/portforward"
@@ -62,8 +62,8 @@ func streamsComment(rights []kube.RoleRight) string {
 	if !slices.ContainsFunc(rights, streams) {
 		return ""
 	}
-	return "# Streams, which are exec and portforward: one over SPDY takes create; one over a WebSocket takes get,\n" +
-		"# and since Kubernetes 1.35 create as well. With create alone kdiag uses SPDY, with both WebSockets.\n"
+	return "# exec and portforward need create over SPDY. Over WebSocket they need get, and since Kubernetes 1.35\n" +
+		"# create too. With create alone kdiag uses SPDY, with both it uses WebSocket.\n"
 }
 
 // writeRules writes a rule for each resource, with a comment on each verb.
@@ -90,8 +90,8 @@ func writeRules(b *strings.Builder, prefix string, rights []kube.RoleRight) {
 	}
 }
 
-// writeUses writes what a right is for, a line for each purpose, with the
-// commands that have it.
+// writeUses writes what a right is for: one line for each purpose, with the commands
+// that need it.
 func writeUses(b *strings.Builder, prefix string, right kube.RoleRight, name string) {
 	var written []string
 	for _, use := range right.Uses {
@@ -112,7 +112,7 @@ func writeUses(b *strings.Builder, prefix string, right kube.RoleRight, name str
 	}
 }
 
-// formatBinding is the RoleBinding.
+// formatBinding formats the RoleBinding.
 func (o options) formatBinding() string {
 	var b strings.Builder
 	b.WriteString(o.objectHeader("RoleBinding"))
@@ -129,14 +129,14 @@ func (o options) formatBinding() string {
 	return b.String()
 }
 
-// plainWord are words that YAML takes for strings, but for reserved.
+// plainWord matches words that YAML reads as strings, except for reserved ones.
 var (
 	plainWord = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 	reserved  = []string{"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 )
 
-// yamlScalar is a string as YAML has it: as it is, or in JSON's quotes, which YAML
-// takes, too (YAML 1.2.2, 1.3).
+// yamlScalar formats a string for YAML: as it is, or with JSON's quotes, which YAML
+// accepts too (YAML 1.2.2, 1.3).
 func yamlScalar(text string) string {
 	if plainWord.MatchString(text) && !slices.Contains(reserved, text) {
 		return text

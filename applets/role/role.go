@@ -1,5 +1,5 @@
-// Package role is the applet that prints the rights which kdiag's commands
-// need, as a Role of Kubernetes'. It asks no cluster.
+// Package role implements "kdiag role", which prints the rights that kdiag's commands
+// need as a Kubernetes Role. It does not contact a cluster.
 package role
 
 import (
@@ -15,11 +15,11 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Applet is "kdiag role".
+// Applet declares "kdiag role".
 func Applet() applets.Applet {
 	return applets.Applet{
 		Name:      "role",
-		Summary:   "Print the least Role that commands need, for kubectl apply",
+		Summary:   "Print the smallest Role that commands need, for kubectl apply",
 		ArgsUsage: "[COMMAND ...] [flags]",
 		Args:      []applets.Kind{applets.KindText},
 		Examples: `
@@ -27,27 +27,24 @@ func Applet() applets.Applet {
 			kubectl kdiag role --kinds deploy,sts --group developers    # all commands, and who may use them
 		`,
 		Description: `
-			Commands are ` + strings.Join(kube.RoleCommands(), ", ") + `; without one, all of them. The rights are enough
-			for pods by name, and for the kinds of target that --kinds adds. What is optional stands in
-			comments, with what it is good for. Nothing is asked of a cluster and nothing changed.
+			COMMAND is ` + applets.JoinChoices(kube.RoleCommands()) + ` (default all). The Role
+			allows targets by pod name; --kinds adds other kinds of targets. Optional rights are printed
+			as comments that say what they are for. Contacts no cluster and changes nothing.
 		`,
 		Flags: []cli.Flag{
-			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "kinds", Usage: "`KINDS` of target: deploy, sts, ds, rs, job, svc, selector; separated by commas"}),
-			&cli.BoolFlag{Name: "optional", Usage: "Grant the optional rights, too"},
-			applets.Takes(applets.KindText, &cli.StringFlag{Name: "name", Usage: "Name of the Role, and of its RoleBinding", Value: "kdiag"}),
-			applets.Takes(applets.KindNamespace, &cli.StringFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "Namespace to write into it; default: kubectl's, when it is applied"}),
-			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "user", Usage: "User to bind it to, by a RoleBinding; may be repeated"}),
-			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "group", Usage: "Group to bind it to; may be repeated"}),
-			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "serviceaccount", Usage: "Service account to bind it to, `NAMESPACE:NAME`; may be repeated"}),
+			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "kinds", Usage: "Allow targets of these `KINDS`, comma-separated: deploy, sts, ds, rs, job, svc, selector"}),
+			&cli.BoolFlag{Name: "optional", Usage: "Also grant the optional rights"},
+			applets.Takes(applets.KindText, &cli.StringFlag{Name: "name", Usage: "Name of the Role and the RoleBinding", Value: "kdiag"}),
+			applets.Takes(applets.KindNamespace, &cli.StringFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "Namespace in the manifest", DefaultText: "none, so kubectl apply decides"}),
+			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "user", Usage: "Bind the Role to this user; may be repeated"}),
+			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "group", Usage: "Bind the Role to this group; may be repeated"}),
+			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "serviceaccount", Usage: "Bind the Role to service account `NAMESPACE:NAME`; may be repeated"}),
 		},
 		Run: printRole,
 	}
 }
 
 func printRole(_ context.Context, inv *applets.Invocation) error {
-	if len(inv.Rest) > 0 {
-		return applets.Usage("role runs no command, got %q", inv.Rest)
-	}
 	o, err := parseOptions(inv)
 	if err != nil {
 		return err
@@ -56,19 +53,19 @@ func printRole(_ context.Context, inv *applets.Invocation) error {
 	return err
 }
 
-// options say what is printed.
+// options holds the parsed command line.
 type options struct {
-	// called is how the user calls kdiag.
+	// called is the name that the user calls kdiag by.
 	called   string
 	commands []string
 	rights   kube.RoleRights
-	// granted says that the optional rights are granted, too.
+	// granted is set to grant the optional rights too.
 	granted         bool
 	name, namespace string
 	subjects        []subject
 }
 
-// parseOptions reads the line.
+// parseOptions parses the command line.
 func parseOptions(inv *applets.Invocation) (options, error) {
 	f := inv.Flags
 	o := options{
@@ -96,8 +93,8 @@ func parseOptions(inv *applets.Invocation) (options, error) {
 	return o, err
 }
 
-// chooseCommands are the commands that were named, each once and in kdiag's
-// order; all of them, where none was.
+// chooseCommands returns the named commands, each once and in kdiag's order, or all
+// commands if none was named.
 func chooseCommands(named []string) ([]string, error) {
 	all := kube.RoleCommands()
 	if len(named) == 0 {
@@ -106,7 +103,7 @@ func chooseCommands(named []string) ([]string, error) {
 
 	for _, name := range named {
 		if !slices.Contains(all, name) {
-			err := applets.Usage("%q is no command that needs rights: those are %s", name, strings.Join(all, ", "))
+			err := applets.Usage("%q: must be %s", name, applets.JoinChoices(all))
 			return nil, applets.DidYouMean(err, name, all)
 		}
 	}
@@ -114,7 +111,7 @@ func chooseCommands(named []string) ([]string, error) {
 	return slices.DeleteFunc(all, func(name string) bool { return !slices.Contains(named, name) }), nil
 }
 
-// readKinds reads lists of kinds of target.
+// readKinds parses comma-separated lists of kinds of targets.
 func readKinds(lists []string) ([]string, error) {
 	var kinds []string
 	for kind := range strings.SplitSeq(strings.Join(lists, ","), ",") {
@@ -122,7 +119,7 @@ func readKinds(lists []string) ([]string, error) {
 			continue
 		}
 		if _, known := kube.Resource(kind); !known && kind != kube.AnyPods {
-			return nil, applets.Usage("--kinds %s: the kinds are deploy, sts, ds, rs, job, svc and %s", kind, kube.AnyPods)
+			return nil, applets.Usage("--kinds %s: must be deploy, sts, ds, rs, job, svc or %s", kind, kube.AnyPods)
 		}
 		kinds = append(kinds, kind)
 	}
@@ -130,7 +127,7 @@ func readKinds(lists []string) ([]string, error) {
 	return kinds, nil
 }
 
-// subject is whom a RoleBinding gives the Role to.
+// subject names a user, group or service account of a RoleBinding.
 type subject struct{ kind, name, namespace string }
 
 func readSubjects(users, groups, accounts []string) ([]subject, error) {
@@ -146,25 +143,25 @@ func readSubjects(users, groups, accounts []string) ([]subject, error) {
 	for _, account := range accounts {
 		namespace, name, _ := strings.Cut(account, ":")
 		if namespace == "" || name == "" {
-			return nil, applets.Usage("--serviceaccount %s: it must be NAMESPACE:NAME", account)
+			return nil, applets.Usage("--serviceaccount %s: must be NAMESPACE:NAME", account)
 		}
 		subjects = append(subjects, subject{"ServiceAccount", name, namespace})
 	}
 
 	for _, s := range subjects {
 		if s.name == "" {
-			return nil, applets.Usage("a %s without a name", strings.ToLower(s.kind))
+			return nil, applets.Usage("--%s must not be empty", strings.ToLower(s.kind))
 		}
 	}
 
 	return subjects, nil
 }
 
-// headingComment is the comment that a Role begins with.
+// headingComment returns the comment at the top of the manifest.
 func (o options) headingComment() string {
 	commands := "all commands"
 	if len(o.commands) < len(kube.RoleCommands()) {
 		commands = strings.Join(o.commands, ", ")
 	}
-	return fmt.Sprintf("# What %s needs for %s, for kubectl apply -f -\n", o.called, commands)
+	return fmt.Sprintf("# The rights that %s needs for %s. To grant them: kubectl apply -f -\n", o.called, commands)
 }

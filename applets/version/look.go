@@ -11,19 +11,19 @@ import (
 	"kdiag/kube"
 )
 
-// ClusterInfo is the API server. Either Version or Error is set.
+// ClusterInfo describes the API server. Either Version or Error is set.
 type ClusterInfo struct {
 	Server  string `json:"server,omitempty"`
 	Version string `json:"version,omitempty"`
-	// Error is why it does not say.
+	// Error says why there is no version.
 	Error string `json:"error,omitempty"`
 }
 
-// ManagerInfo is one of this user's in the pod.
+// ManagerInfo describes a manager of this user in the pod.
 type ManagerInfo struct {
 	Container string `json:"container"`
 	Role      string `json:"role"`
-	// Target and Profile are a shell container's.
+	// Target and Profile are set for shell containers.
 	Target  string `json:"target,omitempty"`
 	Profile string `json:"profile,omitempty"`
 	Version string `json:"version"`
@@ -37,7 +37,7 @@ func (m ManagerInfo) String() string {
 	return text + ", " + m.Version
 }
 
-// patience is how long the cluster has to answer.
+// patience bounds how long to wait for the cluster.
 const patience = 2 * time.Second
 
 // askCluster asks the cluster. That it does not answer is no error, but for a target

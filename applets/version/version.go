@@ -1,5 +1,5 @@
-// Package version is the applet that says which kdiag this is, and, where it is
-// asked to, which cluster and which managers it has to do with.
+// Package version implements "kdiag version", which prints the version of kdiag, and
+// on request those of the cluster and of the user's managers in a pod.
 package version
 
 import (
@@ -17,48 +17,44 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Info is what "version -o json" prints.
+// Info holds what "version -o json" prints.
 type Info struct {
 	Client ClientInfo `json:"client"`
-	// Cluster is nil where it was not asked for.
+	// Cluster is nil if it was not asked for.
 	Cluster *ClusterInfo `json:"cluster,omitempty"`
-	// Managers are this user's in the pod; nil where no pod is named.
+	// Managers lists this user's managers in the pod; it is nil without a pod.
 	Managers []ManagerInfo `json:"managers,omitempty"`
 }
 
-// ClientInfo is the binary itself.
+// ClientInfo describes this binary.
 type ClientInfo struct {
 	Version  string `json:"version"`
 	Platform string `json:"platform"`
 	Go       string `json:"go"`
-	// Image is what this binary runs in pods when no other is named.
+	// Image is the default image to run in pods.
 	Image string `json:"image"`
 }
 
-// Applet is "kdiag version".
+// Applet declares "kdiag version".
 func Applet() applets.Applet {
 	return applets.Applet{
 		Name:      "version",
-		Summary:   "Say which kdiag this is and which image it runs in pods",
+		Summary:   "Print the version of kdiag and the image that it runs in pods",
 		ArgsUsage: "[POD | TYPE/NAME] [flags]",
 		Args:      []applets.Kind{applets.KindTarget, applets.KindNone},
 		Examples: `
-			kubectl kdiag version                      # this binary; nothing is asked
-			kubectl kdiag version -o json deploy/web   # the cluster too, and your managers in the pod
+			kubectl kdiag version                      # this binary; contacts no cluster
+			kubectl kdiag version -o json deploy/web   # also the cluster, and your containers in the pod
 		`,
 		Flags: slices.Concat([]cli.Flag{
-			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "A line, or a document, for which the cluster is asked", Value: "text"}, "text", "json"),
-			&cli.BoolFlag{Name: "cluster-version", Usage: "Ask the cluster for its version"},
+			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "Output format; json also asks the cluster", Value: "text"}, "text", "json"),
+			&cli.BoolFlag{Name: "cluster-version", Usage: "Also print the version of the cluster"},
 		}, kubeflags.LookFlags()),
 		Run: printVersion,
 	}
 }
 
 func printVersion(ctx context.Context, inv *applets.Invocation) error {
-	if len(inv.Rest) > 0 {
-		return applets.Usage("version runs no command, got %q", inv.Rest)
-	}
-
 	format := inv.Flags.String("output")
 	info := Info{Client: ClientInfo{
 		Version:  inv.Build.Version,
