@@ -159,6 +159,7 @@ func TestHostileCluster(t *testing.T) {
 		{"doctor", "doctor", "accepted as me", nil},
 		{"doctor with a target", "doctor web", "on node node", nil},
 		{"doctor as JSON", "doctor web -o json", "accepted as me", nil},
+		{"doctor's target as JSON", "doctor web -o json", "\"pod\": \"web", nil},
 		{"doctor, all refused", "doctor web", "<p>page", page(403)},
 		{"doctor, rights not told", "doctor web", "refused", failWith(422, "/selfsubjectaccessreviews")},
 		{"doctor, the image cannot be had", "doctor web", "waits: r", func(a *fakeAPI) {
@@ -167,6 +168,7 @@ func TestHostileCluster(t *testing.T) {
 		}},
 		{"version", "version web", "v1.37.0", nil},
 		{"version as JSON", "version web -o json", "v1.37.0", nil},
+		{"version's target as JSON", "version web -o json", "\"pod\": \"web", nil},
 		{"version, refused", "version web", "<p>page", page(500)},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -12,17 +12,16 @@ import (
 	"kdiag/mux/wire"
 )
 
-// Candidates is "kdiag __complete", which kubectl calls by the name
-// kubectl_complete-kdiag: its arguments are the words of a line up to the
-// cursor, the last one is to be completed. The protocol is cobra's, which
-// kubectl's completion of plugins has: a candidate a line, with a tab and a
-// description, and last a line with the directive
-// (k8s.io/kubectl/pkg/cmd/plugin/plugin_completion.go).
+// Candidates declares "kdiag __complete", which kubectl calls by the name
+// kubectl_complete-kdiag. Its arguments are the words of a line up to the cursor, and
+// it completes the last one. The protocol is cobra's, which kubectl uses for
+// plugins: one candidate per line, followed by a tab and a description, and at the
+// end a line with the directive (k8s.io/kubectl/pkg/cmd/plugin/plugin_completion.go).
 func Candidates(registry func() []applets.Applet, topics func() []applets.Topic) applets.Applet {
 	return applets.Applet{
 		Name:      "__complete",
 		Aliases:   []string{"kubectl_complete-kdiag"},
-		Summary:   "Print what could stand at the end of a line, for a shell",
+		Summary:   "Print completions for a command line",
 		ArgsUsage: "WORD ...",
 		Hidden:    true,
 		Raw:       true,
@@ -36,7 +35,7 @@ func Candidates(registry func() []applets.Applet, topics func() []applets.Topic)
 			known := catalogue{registry(), topics()}
 			go func() { answers <- known.proposeWords(ctx, inv.Args, inv.Build, streams) }()
 			found := answer{directive: noFiles}
-			// A credential plugin does not end with a context.
+			// A credential plugin may not stop when ctx ends.
 			select {
 			case found = <-answers:
 			case <-late:
@@ -47,46 +46,46 @@ func Candidates(registry func() []applets.Applet, topics func() []applets.Topic)
 	}
 }
 
-// patience bounds the requests, for a user who pressed Tab waits for them, and
-// grace what is made of their failure.
+// patience bounds the requests, since a user who pressed Tab is waiting. grace is the
+// extra time to print what is known after they fail.
 const (
 	patience = time.Second
 	grace    = 200 * time.Millisecond
 )
 
-// A candidate is a word that could stand at the cursor.
+// A candidate holds a word that could stand at the cursor.
 type candidate struct {
 	word string
-	// about says what it is, in a few words; it may be empty.
+	// about describes the word briefly; it may be empty.
 	about string
 }
 
-// answer is what could stand at the cursor, and what the shell may do beside.
+// answer holds the candidates, and what else the shell may do.
 type answer struct {
 	candidates []candidate
 	directive  directive
 }
 
-// directive is a set of cobra's ShellCompDirective bits.
+// directive holds bits of cobra's ShellCompDirective.
 type directive int
 
 const (
-	// files has the shell propose files where there are no candidates.
+	// files makes the shell propose files if there are no candidates.
 	files directive = 0
-	// noSpace: the one candidate that is left is not the end of a word.
+	// noSpace means that the word goes on after the candidate.
 	noSpace directive = 2
 	noFiles directive = 4
 )
 
-// Bounds of what is printed: names of the API have 253 characters at most, and
-// a label with its value 317 + 63.
+// Bounds of what is printed. API names have at most 253 characters, and a label with
+// its value at most 317 + 63.
 const (
 	mostCandidates = 1000
 	longestWord    = 512
 	longestAbout   = 80
 )
 
-// withPrefix keeps the candidates that begin with what was typed.
+// withPrefix keeps the candidates that begin with what the user has typed.
 func (a answer) withPrefix(typed string) answer {
 	kept := answer{directive: a.directive}
 	open := 0
@@ -110,7 +109,7 @@ func (a answer) withPrefix(typed string) answer {
 func (a answer) printTo(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	for _, c := range a.candidates[:min(mostCandidates, len(a.candidates))] {
-		// Made printable it would be another word.
+		// Making it printable would change the word, so leave it out.
 		if c.word == "" || len(c.word) > longestWord || wire.Printable(c.word) != c.word {
 			continue
 		}
@@ -125,7 +124,7 @@ func (a answer) printTo(w io.Writer) error {
 	return out.Flush()
 }
 
-// shorten is a text for the end of a line: printable, and not long.
+// shorten makes a description printable and limits its length.
 func shorten(text string) string {
 	text = strings.Join(strings.Fields(wire.Printable(text)), " ")
 	if runes := []rune(text); len(runes) > longestAbout {

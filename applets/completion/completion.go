@@ -1,6 +1,6 @@
-// Package completion is what a shell asks when its user presses Tab: the applet
-// that prints a shell's script, and the hidden one that the scripts, and
-// kubectl, call for the candidates.
+// Package completion implements shell completion: "kdiag completion" prints the
+// script for a shell, and the hidden "kdiag __complete" returns the candidates to
+// that script or to kubectl.
 package completion
 
 import (
@@ -23,19 +23,19 @@ var fish string
 //go:embed kdiag.ps1
 var powershell string
 
-// Applet is "kdiag completion".
+// Applet declares "kdiag completion".
 func Applet() applets.Applet {
 	return applets.Applet{
 		Name:      "completion",
-		Summary:   "Print the script that completes kdiag's lines in your shell",
+		Summary:   "Print a shell completion script",
 		ArgsUsage: "bash | zsh | fish | powershell",
 		Examples: `
-			source <(kdiag completion bash)    # now; in ~/.bashrc for always
-			source <(kdiag completion zsh)     # after compinit; in ~/.zshrc for always
+			source <(kdiag completion bash)    # now; add it to ~/.bashrc to keep it
+			source <(kdiag completion zsh)     # after compinit; add it to ~/.zshrc to keep it
 		`,
 		Description: `
-			For "kubectl kdiag" no script is needed but kubectl's own: link this binary as
-			kubectl_complete-kdiag beside kubectl-kdiag in your PATH.
+			"kubectl kdiag" needs only kubectl's own completion script: link this binary as
+			kubectl_complete-kdiag in the directory of kubectl-kdiag.
 		`,
 		Applets: []applets.Applet{
 			scriptApplet("bash", bash, "source <(kdiag completion bash)", "~/.bashrc"),
@@ -49,11 +49,11 @@ func Applet() applets.Applet {
 func scriptApplet(shell, text, now, file string) applets.Applet {
 	return applets.Applet{
 		Name:    shell,
-		Summary: "Print the script for " + shell,
+		Summary: "Print the completion script for " + shell,
 		Args:    []applets.Kind{applets.KindNone},
 		Examples: fmt.Sprintf(`
 			%s
-			# the same line in %s, for always
+			# add the same line to %s to keep it
 		`, now, file),
 		Run: func(_ context.Context, inv *applets.Invocation) error {
 			if len(inv.Args) > 0 {

@@ -7,18 +7,16 @@ import (
 	"kdiag/applets"
 	"kdiag/applets/kubeflags"
 	"kdiag/kube"
-
-	"github.com/urfave/cli/v2"
 )
 
-// catalogue is what can be named without asking anybody.
+// catalogue holds what can be proposed without asking the cluster.
 type catalogue struct {
 	applets []applets.Applet
 	topics  []applets.Topic
 }
 
-// proposeWords finds what could stand at the end of a line. What goes wrong on the
-// way is no candidate: a user who pressed Tab has asked nothing yet.
+// proposeWords proposes words for the end of a line. It ignores errors, since a user
+// who pressed Tab has not run anything yet.
 func (k catalogue) proposeWords(ctx context.Context, words []string, build applets.Build, streams applets.Streams) answer {
 	line, ok := applets.ReadPartial(ctx, k.applets, words, build, streams)
 	if !ok {
@@ -38,7 +36,7 @@ func (k catalogue) proposeWords(ctx context.Context, words []string, build apple
 	return k.proposeKind(ctx, &line, line.ArgKind(), nil)
 }
 
-// proposeKind are the candidates for a word of a kind.
+// proposeKind proposes words of a kind.
 func (k catalogue) proposeKind(ctx context.Context, line *applets.Partial, kind applets.Kind, fixed []string) answer {
 	switch kind {
 	case applets.KindFile, applets.KindCommand:
@@ -74,7 +72,7 @@ func proposeCommands(list []applets.Applet) answer {
 	return found
 }
 
-// proposePages are what "kdiag help" tells about.
+// proposePages proposes the pages of "kdiag help".
 func (k catalogue) proposePages() answer {
 	found := proposeCommands(k.applets)
 	for _, t := range k.topics {
@@ -86,22 +84,18 @@ func (k catalogue) proposePages() answer {
 func proposeFlags(line *applets.Partial) answer {
 	found := answer{directive: noFiles}
 	for _, flag := range line.FlagWords() {
-		about := ""
-		if doc, ok := flag.Flag.(cli.DocGenerationFlag); ok {
-			about = doc.GetUsage()
-		}
-		found.candidates = append(found.candidates, candidate{flag.Name, about})
+		found.candidates = append(found.candidates, candidate{flag.Name, applets.FlagUsage(flag.Flag)})
 	}
 
-	found.candidates = append(found.candidates, candidate{"--help", "Tell about this command"})
+	found.candidates = append(found.candidates, candidate{"--help", "Show help for this command"})
 	if line.Applet == nil {
-		found.candidates = append(found.candidates, candidate{"--version", "Say which kdiag this is"})
+		found.candidates = append(found.candidates, candidate{"--version", "Print the version"})
 	}
 
 	return found
 }
 
-// proposeConfigured are names from the kubeconfig.
+// proposeConfigured proposes names from the kubeconfig.
 func proposeConfigured(line *applets.Partial, kind applets.Kind) answer {
 	if line.Flags == nil {
 		return answer{directive: noFiles}
@@ -120,7 +114,7 @@ func proposeConfigured(line *applets.Partial, kind applets.Kind) answer {
 	return proposeFixed(names.Users)
 }
 
-// proposeFromCluster are the candidates that the API server knows.
+// proposeFromCluster proposes names that the API server knows.
 func proposeFromCluster(ctx context.Context, line *applets.Partial, kind applets.Kind) answer {
 	none := answer{directive: noFiles}
 	if line.Flags == nil {

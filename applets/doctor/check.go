@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"kdiag/applets"
+	"kdiag/kube"
 	"kdiag/mux/wire"
 )
 
@@ -52,8 +53,8 @@ func unansweredCheck(name string, err error) Check {
 // checkPrinter prints the checks, in order.
 type checkPrinter interface {
 	printCheck(Check)
-	// finish is called after the last check.
-	finish() error
+	// finish is called after the last check, with the target if there is one.
+	finish(*kube.Target) error
 }
 
 func newCheckPrinter(format string, out io.Writer) checkPrinter {
@@ -79,7 +80,7 @@ func (r textPrinter) printCheck(c Check) {
 	}
 }
 
-func (r textPrinter) finish() error { return nil }
+func (r textPrinter) finish(*kube.Target) error { return nil }
 
 func (r textPrinter) formatMark(s Outcome) string {
 	mark, colour := "–", ""
@@ -99,13 +100,20 @@ func (r textPrinter) formatMark(s Outcome) string {
 
 // jsonPrinter prints one document at the end.
 type jsonPrinter struct {
-	out    io.Writer
-	Checks []Check `json:"checks"`
+	out io.Writer
+	// The target; empty without one.
+	Namespace string  `json:"namespace,omitempty"`
+	Pod       string  `json:"pod,omitempty"`
+	Container string  `json:"container,omitempty"`
+	Checks    []Check `json:"checks"`
 }
 
 func (r *jsonPrinter) printCheck(c Check) { r.Checks = append(r.Checks, c) }
 
-func (r *jsonPrinter) finish() error {
+func (r *jsonPrinter) finish(target *kube.Target) error {
+	if target != nil {
+		r.Namespace, r.Pod, r.Container = target.Pod.Namespace, target.Pod.Name, target.Container
+	}
 	return applets.WriteJSON(r.out, r, "  ")
 }
 

@@ -56,8 +56,8 @@ func runDoctor(ctx context.Context, inv *applets.Invocation) error {
 	bounded, cancel := kube.WithTimeout(ctx, e.request.Timeout)
 	defer cancel()
 	well := true
-	runChecks(bounded, e, err, func(check Check) {
-		// What the user's Ctrl-C ended says nothing.
+	target := runChecks(bounded, e, err, func(check Check) {
+		// A check that Ctrl-C cut short has no meaning.
 		if ctx.Err() == nil {
 			out.printCheck(check)
 			well = well && check.Status != Failed
@@ -68,7 +68,7 @@ func runDoctor(ctx context.Context, inv *applets.Invocation) error {
 		return ctx.Err()
 	}
 
-	if err := out.finish(); err != nil {
+	if err := out.finish(target); err != nil {
 		return err
 	}
 	if !well {

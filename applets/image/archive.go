@@ -10,11 +10,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// writeNamedArchive writes img, under the name ref, as an archive that "docker
-// load", "podman load" and "ctr images import" take. It is an image layout
-// (opencontainers/image-spec, image-layout.md) with the manifest.json of
-// docker's own format beside it, as docker save has written it since v25: so
-// the image has the same digest in the archive, the runtime and a registry.
+// writeNamedArchive writes img, under the name ref, as an archive for "docker load",
+// "podman load" and "ctr images import". The archive is an image layout
+// (opencontainers/image-spec, image-layout.md) that also has the manifest.json of
+// docker's own format, like those that docker save has written since v25. So the
+// image has the same digest in the archive, in the runtime and in a registry.
 func writeNamedArchive(w io.Writer, ref string, img v1.Image) error {
 	tag, err := parseTag(ref, false)
 	if err != nil {
@@ -77,7 +77,7 @@ func writeArchive(w io.Writer, fullName string, img v1.Image) error {
 	return out.Close()
 }
 
-// dockerImage is an entry of manifest.json in docker's format (moby/docker-
+// dockerImage holds an entry of manifest.json in docker's format (moby/docker-
 // image-spec v1.2, "Combined Image JSON + Filesystem Changeset Format").
 type dockerImage struct {
 	Config   string
@@ -87,11 +87,11 @@ type dockerImage struct {
 
 func blobPath(digest v1.Hash) string { return "blobs/" + digest.Algorithm + "/" + digest.Hex }
 
-// archiveWriter writes tar entries that depend on their content alone.
+// archiveWriter writes tar entries that depend only on their content.
 type archiveWriter struct{ *tar.Writer }
 
-// writeLayout writes what makes the archive an OCI image layout: the manifest and
-// the index that names it.
+// writeLayout writes the parts of an OCI image layout: the manifest, and the index
+// that names it.
 func (w archiveWriter) writeLayout(fullName string, img v1.Image) error {
 	raw, err := img.RawManifest()
 	if err != nil {
@@ -110,8 +110,8 @@ func (w archiveWriter) writeLayout(fullName string, img v1.Image) error {
 
 	described.Annotations = map[string]string{
 		"io.containerd.image.name": fullName,
-		// The whole name here as well, not docker's tag alone: podman up to
-		// v3.4 reads no other (containers/podman issue 12560).
+		// This has the whole name too, although docker writes only the tag: podman
+		// up to v3.4 reads nothing else (containers/podman issue 12560).
 		"org.opencontainers.image.ref.name": fullName,
 	}
 	if err := w.writeFile(blobPath(digest), raw); err != nil {
@@ -156,7 +156,7 @@ func (w archiveWriter) writeHeader(path string, size int64) error {
 	})
 }
 
-// describeImage points to img, with its platform, from an index.
+// describeImage returns the descriptor for img in an index, including its platform.
 func describeImage(img v1.Image) (v1.Descriptor, error) {
 	var none v1.Descriptor
 	digest, err := img.Digest()

@@ -13,31 +13,31 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// buildOptions say what Build makes an image of.
+// buildOptions says what buildImage makes an image from.
 type buildOptions struct {
-	// Platform is what the image is for, as in "linux/arm64". Empty is Linux
-	// on this machine's architecture.
+	// Platform is the platform of the image, such as "linux/arm64". Empty means
+	// Linux on this machine's architecture.
 	Platform string
-	// Binary is the file that becomes /kdiag: a static kdiag of Platform.
-	// Empty is the running program where it is one, else the file
-	// kdiag-linux-<arch> beside it.
+	// Binary is the file that becomes /kdiag: a static kdiag for Platform. Empty
+	// means the running program if it is one, else the file kdiag-linux-<arch>
+	// beside it.
 	Binary string
-	// Version is the label that says which kdiag this is.
+	// Version goes into a label of the image.
 	Version string
-	// Packed, if set, is called as the binary is compressed, with the bytes
+	// Packed, if set, is called while the binary is compressed, with the bytes
 	// done so far and in all.
 	Packed func(done, total int64)
-	// Read, if set, is called as the compressed layer is read, which is when
-	// it is uploaded, with the bytes since the last call. It is called from
-	// any goroutine, and possibly after the upload was given up.
+	// Read, if set, is called while the compressed layer is read for an upload,
+	// with the bytes since the last call. It may be called from any goroutine, and
+	// even after the upload was given up.
 	Read func(n int)
 
 	// self replaces the running program in tests.
 	self *program
 }
 
-// buildImage makes the image, in memory: some 40 % of the binary's size. The same
-// binary, platform and version give the same bytes. Done ctx ends it.
+// buildImage builds the image in memory, which takes about 40 % of the binary's size.
+// The same binary, platform and version give the same bytes.
 func buildImage(ctx context.Context, o buildOptions) (v1.Image, error) {
 	target, err := parsePlatform(o.Platform)
 	if err != nil {
@@ -65,8 +65,8 @@ func buildImage(ctx context.Context, o buildOptions) (v1.Image, error) {
 	return assembleImage(packed, target, o.Version)
 }
 
-// openBinary finds the binary for an image, opens it and checks that it will run in
-// a container that has nothing else.
+// openBinary finds the binary for an image, opens it, and checks that it will run in
+// a container without any other file.
 func (o buildOptions) openBinary(target platform) (*os.File, error) {
 	name, err := o.findBinary(target)
 	if err != nil {
@@ -82,7 +82,6 @@ func (o buildOptions) openBinary(target platform) (*os.File, error) {
 	if err == nil {
 		err = found.checkFor(target)
 	}
-
 	if err != nil {
 		file.Close()
 		return nil, fmt.Errorf("binary %s: %w", o.displayName(name), err)
@@ -91,12 +90,11 @@ func (o buildOptions) openBinary(target platform) (*os.File, error) {
 	return file, nil
 }
 
-// epoch stands for every time in an image: a real one would give each run
-// other bytes.
+// epoch replaces every time in an image, so that each run gives the same bytes.
 var epoch = time.Unix(0, 0).UTC()
 
-// licenses are kdiag's own and those of the shell it carries, as NOTICE has
-// them, in an SPDX expression.
+// licenses lists the licenses of kdiag and of the shell inside it, as NOTICE does, in
+// an SPDX expression.
 const licenses = "Apache-2.0 AND GPL-2.0-only AND MIT"
 
 func assembleImage(binary v1.Layer, target platform, version string) (v1.Image, error) {
@@ -132,7 +130,7 @@ func assembleImage(binary v1.Layer, target platform, version string) (v1.Image, 
 	return built, nil
 }
 
-// meteredReader reports how far a file is read and stops when ctx is done.
+// meteredReader reports how far a file was read, and stops when ctx is done.
 type meteredReader struct {
 	ctx         context.Context
 	from        io.Reader

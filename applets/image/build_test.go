@@ -142,8 +142,8 @@ func TestBuildImageRefuses(t *testing.T) {
 		name, file string
 		want, hint string
 	}{
-		{"another architecture", kdiagFor("arm64").path(t), "a kdiag for linux/arm64, not for linux/amd64", "--platform=linux/arm64"},
-		{"another system", fixture{module, "freebsd", "amd64", "exe"}.path(t), "a kdiag for freebsd/amd64, not", ""},
+		{"another architecture", kdiagFor("arm64").path(t), "built for linux/arm64, not for linux/amd64", "--platform=linux/arm64"},
+		{"another system", fixture{module, "freebsd", "amd64", "exe"}.path(t), "built for freebsd/amd64, not", ""},
 		{"a Mac's program", fixture{module, "darwin", "amd64", "exe"}.path(t), "not a Linux program: bad magic number", ""},
 		{"a dynamic program", fixture{module, "linux", "amd64", "pie"}.path(t), "dynamically linked, and the image has no /lib", "CGO_ENABLED=0"},
 		{"another module", fixture{"example.com/other", "linux", "amd64", "exe"}.path(t), `its Go module is "example.com/other"`, ""},
@@ -170,7 +170,7 @@ func TestBuildRefusesSystemPrograms(t *testing.T) {
 		t.Skip("needs a Linux program")
 	}
 	_, err := buildImage(context.Background(), buildOptions{Binary: "/bin/ls"})
-	wantError(t, err, "binary /bin/ls: not a kdiag: no Go build information in it")
+	wantError(t, err, "binary /bin/ls: not a kdiag: no Go build information found")
 }
 
 func TestCheckLibrary(t *testing.T) {
@@ -222,7 +222,7 @@ func TestFindBinary(t *testing.T) {
 
 	missing := buildOptions{self: on("windows", "amd64")}
 	_, err := missing.findBinary(platform{"linux", "amd64"})
-	wantError(t, err, "no kdiag for linux/amd64: this one is for windows/amd64, and there is no "+filepath.Join(dir, "kdiag-linux-amd64"))
+	wantError(t, err, "find a kdiag for linux/amd64: this one is for windows/amd64, and there is no "+filepath.Join(dir, "kdiag-linux-amd64"))
 	if hints := applets.Hints(err); len(hints) != 1 || !strings.Contains(hints[0], "--binary") {
 		t.Errorf("hints %q", hints)
 	}

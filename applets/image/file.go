@@ -11,10 +11,9 @@ import (
 	"path/filepath"
 )
 
-// writeFile makes the file at path what write writes, and returns its size.
-// The file appears under its name when it is complete, and nothing is left
-// when it is not. What is no regular file, a device or a pipe, is written to
-// as it is.
+// writeFile fills the file at path by calling write, and returns its size. The file
+// appears under its name only once it is complete, and an error leaves nothing
+// behind. But a device or a pipe is written to directly.
 func writeFile(path string, write func(io.Writer) error) (size int64, err error) {
 	info, err := os.Stat(path)
 	switch {
@@ -27,13 +26,13 @@ func writeFile(path string, write func(io.Writer) error) (size int64, err error)
 		}
 		return fillFile(file, write)
 	case err == nil:
-		// A link stays a link, its file is what is replaced.
+		// A link stays a link: the file that it points to is replaced.
 		if path, err = filepath.EvalSymlinks(path); err != nil {
 			return 0, err
 		}
 	}
 
-	// Not os.CreateTemp: its files are 0600 whatever the umask.
+	// os.CreateTemp would ignore the umask and create a file with mode 0600.
 	name := filepath.Join(filepath.Dir(path), ".kdiag-image-"+rand.Text()+".tmp")
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
@@ -56,7 +55,7 @@ func writeFile(path string, write func(io.Writer) error) (size int64, err error)
 	return size, nil
 }
 
-// fillFile writes to file and closes it.
+// fillFile calls write with the file, and closes it.
 func fillFile(file io.WriteCloser, write func(io.Writer) error) (int64, error) {
 	counted := &countingWriter{to: file}
 	buffered := bufio.NewWriterSize(counted, 1<<20)
@@ -67,7 +66,7 @@ func fillFile(file io.WriteCloser, write func(io.Writer) error) (int64, error) {
 	return counted.size, errors.Join(err, file.Close())
 }
 
-// withoutPath is err without the path in it, which is one that the user never named.
+// withoutPath removes the path from err, since it is one that the user never named.
 func withoutPath(err error) error {
 	var path *fs.PathError
 	var link *os.LinkError

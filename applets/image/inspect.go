@@ -11,20 +11,20 @@ import (
 	"kdiag/applets"
 )
 
-// module is the main module of every kdiag, as the Go linker records it.
+// module is the main module that the Go linker records in every kdiag.
 const module = "kdiag"
 
-// maxLoader bounds the dynamic loader's path, in bytes: PATH_MAX of Linux.
+// maxLoader bounds the path of the dynamic loader, in bytes: PATH_MAX of Linux.
 const maxLoader = 4096
 
-// executable is what a file's headers say about it.
+// executable holds what the headers of a file say about it.
 type executable struct {
 	platform platform
-	// runs is whether it is a program, not a library or an object file.
+	// runs is set for a program, as opposed to a library or an object file.
 	runs bool
-	// loader is the dynamic loader it asks for; empty for a static program.
+	// loader is its dynamic loader; empty for a static program.
 	loader string
-	// module is its Go main module; empty where Go did not build it.
+	// module is its Go main module; empty if Go did not build it.
 	module string
 }
 
@@ -53,7 +53,7 @@ func readHeaders(file io.ReaderAt) (executable, error) {
 		}
 	}
 
-	// An error here only says that Go did not build the file.
+	// An error here only means that Go did not build the file.
 	if info, err := buildinfo.Read(file); err == nil {
 		found.module = info.Main.Path
 		for _, setting := range info.Settings {
@@ -66,17 +66,16 @@ func readHeaders(file io.ReaderAt) (executable, error) {
 	return found, nil
 }
 
-// checkFor says why the file cannot be /kdiag in an image for target, nil if it
-// can.
+// checkFor returns an error if the file cannot be /kdiag in an image for target.
 func (e executable) checkFor(target platform) error {
 	switch {
 	case e.module == "":
-		return errors.New("not a kdiag: no Go build information in it")
+		return errors.New("not a kdiag: no Go build information found")
 	case e.module != module:
 		return fmt.Errorf("not a kdiag: its Go module is %q", e.module)
 	case e.platform != target:
-		return applets.WithHint(fmt.Errorf("a kdiag for %s, not for %s", e.platform, target),
-			"--platform=%s, or name another file with --binary", e.platform)
+		return applets.WithHint(fmt.Errorf("built for %s, not for %s", e.platform, target),
+			"use --platform=%s, or give another file with --binary", e.platform)
 	case !e.runs:
 		return errors.New("a library, not a program")
 	case e.loader != "":

@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// layer is the one layer of the image, compressed. It stays in memory, so that
-// a registry may ask for it again, and so that what is sent is what was hashed.
+// layer holds the only layer of the image, compressed. It stays in memory so that a
+// registry can ask for it again, and so that the bytes sent are the bytes hashed.
 type layer struct {
 	blob   []byte
 	digest v1.Hash
@@ -22,7 +22,7 @@ type layer struct {
 	read   func(n int)
 }
 
-// packLayer makes the layer that holds size bytes of binary as /kdiag.
+// packLayer makes a layer with size bytes of binary as /kdiag.
 func packLayer(binary io.Reader, size int64) (*layer, error) {
 	blob, plain := new(bytes.Buffer), sha256.New()
 	zipped := gzip.NewWriter(blob)
@@ -57,7 +57,7 @@ func digestOf(sum hash.Hash) v1.Hash {
 	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum.Sum(nil))}
 }
 
-// The methods of v1.Layer.
+// These methods implement v1.Layer.
 
 func (l *layer) Digest() (v1.Hash, error)             { return l.digest, nil }
 func (l *layer) DiffID() (v1.Hash, error)             { return l.diffID, nil }
@@ -69,9 +69,9 @@ func (l *layer) Compressed() (io.ReadCloser, error) {
 	return io.NopCloser(&toldReader{bytes.NewReader(l.blob), l.read}), nil
 }
 
-// toldReader tells how much is read. It takes the place of remote.WithProgress,
-// which sends on a channel it has closed when an upload is cancelled (the
-// HTTP transport may still read the body then).
+// toldReader reports how much is read. It replaces remote.WithProgress, which may
+// send on a channel that it has closed when an upload is cancelled, because the HTTP
+// transport still reads the body.
 type toldReader struct {
 	from io.Reader
 	tell func(n int)

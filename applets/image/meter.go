@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/laptop/units"
 )
 
-// meter shows on a terminal how far something is, in one line that is
-// rewritten; elsewhere it shows nothing. It is safe for many goroutines.
+// meter shows progress on a terminal, in one line that it rewrites. Without a terminal
+// it shows nothing. It is safe for concurrent use.
 type meter struct {
 	mu    sync.Mutex
-	out   io.Writer // nil once cleared, and where there is no terminal
+	out   io.Writer // nil after clear, or without a terminal
 	what  string
 	now   func() time.Time
 	last  time.Time
@@ -23,7 +24,7 @@ type meter struct {
 	total int64
 }
 
-// The line changes at most this often.
+// meterInterval limits how often the line changes.
 const meterInterval = 100 * time.Millisecond
 
 func newMeter(stderr io.Writer) *meter {
@@ -41,7 +42,7 @@ func (m *meter) startTask(what string, total int64) {
 	m.what, m.done, m.total = what, 0, total
 }
 
-// setDone says how many bytes of how many are done.
+// setDone sets how many bytes are done, and of how many.
 func (m *meter) setDone(done, total int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -49,8 +50,8 @@ func (m *meter) setDone(done, total int64) {
 	m.showProgress()
 }
 
-// addDone says that n more bytes are done. Bytes sent again after an error count
-// twice, so that the sum may pass the total: it is shown as the total.
+// addDone adds n bytes to those done, up to the total. Bytes that are sent again after
+// an error count twice, so the sum might exceed it.
 func (m *meter) addDone(n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -63,10 +64,10 @@ func (m *meter) showProgress() {
 		return
 	}
 	m.last = m.now()
-	m.printLine(fmt.Sprintf("%s: %d%% of %s", m.what, m.done*100/m.total, bytesText(m.total)))
+	m.printLine(fmt.Sprintf("%s: %d%% of %s", m.what, m.done*100/m.total, units.Size(m.total)))
 }
 
-// clear removes the line; nothing is shown after it.
+// clear removes the line. The meter shows nothing after that.
 func (m *meter) clear() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -77,16 +78,9 @@ func (m *meter) clear() {
 	m.out = nil
 }
 
-// printLine replaces the line without escape sequences, for consoles that show them.
+// printLine replaces the line. It uses no escape sequences, since some consoles show
+// them.
 func (m *meter) printLine(line string) {
 	fmt.Fprint(m.out, "\r", line, strings.Repeat(" ", max(0, m.width-len(line))))
 	m.width = len(line)
-}
-
-func bytesText(n int64) string {
-	const mebi = 1 << 20
-	if n < mebi {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f MiB", float64(n)/mebi)
 }

@@ -9,41 +9,41 @@ import (
 	"kdiag/applets"
 )
 
-// platform is an operating system and architecture in Go's names, which are
-// those of images too.
+// platform names an operating system and an architecture, as Go and images do.
 type platform struct{ os, arch string }
 
 func (p platform) String() string { return p.os + "/" + p.arch }
 
-// parsePlatform reads "linux/arm64"; empty is Linux on this architecture.
+// parsePlatform parses a platform such as "linux/arm64". An empty text means Linux on
+// this architecture.
 func parsePlatform(text string) (platform, error) {
 	if text == "" {
 		return platform{"linux", runtime.GOARCH}, nil
 	}
 
 	system, arch, ok := strings.Cut(strings.ToLower(text), "/")
-	// v8 is the one arm64 there is: image tools write it or leave it out.
+	// The only arm64 is v8. Image tools write it or leave it out.
 	if arch == "arm64/v8" {
 		arch = "arm64"
 	}
 
 	if !ok || system != "linux" || arch == "" || strings.ContainsAny(arch, `/\.`) {
 		return platform{}, applets.WithHint(
-			applets.Usage("platform %q: images are for linux/ARCH", text), "such as --platform=linux/arm64")
+			applets.Usage("platform %q: must be linux/ARCH", text), "for example --platform=linux/arm64")
 	}
 
 	return platform{system, arch}, nil
 }
 
-// parsePlatforms reads lists separated by commas, without doubles; none at all
-// is the default platform.
+// parsePlatforms parses comma-separated lists and drops duplicates. Without any list,
+// it returns the default platform.
 func parsePlatforms(lists []string) ([]platform, error) {
 	list := strings.Join(lists, ",")
 	var all []platform
 	for _, text := range strings.Split(list, ",") {
 		text = strings.TrimSpace(text)
 		if text == "" && list != "" {
-			return nil, applets.Usage("platforms %q: one of them is empty", list)
+			return nil, applets.Usage("platforms %q: must not contain an empty one", list)
 		}
 
 		p, err := parsePlatform(text)
@@ -58,7 +58,7 @@ func parsePlatforms(lists []string) ([]platform, error) {
 	return all, nil
 }
 
-// elfArch is Go's name for the architecture in an ELF header.
+// elfArch returns Go's name for the architecture in an ELF header.
 func elfArch(h elf.FileHeader) string {
 	switch {
 	case h.Machine == elf.EM_PPC64 && h.Data == elf.ELFDATA2LSB:

@@ -11,11 +11,11 @@ import (
 	"kdiag/applets"
 )
 
-// program is the running kdiag, as a source of images.
+// program describes the running kdiag binary.
 type program struct {
-	// name is the file as the user knows it; its siblings lie beside it.
+	// name is the path that the user knows. Builds for other platforms lie beside it.
 	name string
-	// file is where it is read.
+	// file is the path to read the binary from.
 	file     string
 	platform platform
 }
@@ -32,14 +32,14 @@ func runningProgram() (program, error) {
 
 	p := program{name: name, file: name, platform: platform{runtime.GOOS, runtime.GOARCH}}
 	if runtime.GOOS == "linux" {
-		// Still there when the file was replaced or removed (proc(5)).
+		// This works even if the file was replaced or removed (proc(5)).
 		p.file = "/proc/self/exe"
 	}
 
 	return p, nil
 }
 
-// findBinary names the file that goes into an image for target.
+// findBinary returns the path of the binary for target.
 func (o buildOptions) findBinary(target platform) (string, error) {
 	if o.Binary != "" {
 		return o.Binary, nil
@@ -56,14 +56,14 @@ func (o buildOptions) findBinary(target platform) (string, error) {
 	sibling := filepath.Join(filepath.Dir(self.name), "kdiag-"+target.os+"-"+target.arch)
 	if _, err := os.Stat(sibling); errors.Is(err, fs.ErrNotExist) {
 		return "", applets.WithHint(
-			fmt.Errorf("no kdiag for %s: this one is for %s, and there is no %s", target, self.platform, sibling),
-			"name one with --binary; make build-all builds them all")
+			fmt.Errorf("find a kdiag for %s: this one is for %s, and there is no %s", target, self.platform, sibling),
+			"give one with --binary, or build them all with make build-all")
 	}
 
 	return sibling, nil
 }
 
-// displayName is how messages name a file that find returned.
+// displayName returns the name to show for a file that findBinary returned.
 func (o buildOptions) displayName(file string) string {
 	if self, err := o.ownProgram(); err == nil && o.Binary == "" && file == self.file {
 		return self.name

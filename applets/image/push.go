@@ -17,23 +17,23 @@ import (
 func pushApplet() applets.Applet {
 	return applets.Applet{
 		Name:      "push",
-		Summary:   "Write the image to a registry, with your credentials for it",
+		Summary:   "Push the image to a registry",
 		ArgsUsage: "IMAGE",
 		Args:      []applets.Kind{applets.KindText, applets.KindNone},
 		Examples: `
 			kdiag image push registry.example/kdiag:v1
 			kdiag image push registry.example/kdiag:v1 --platform=linux/amd64,linux/arm64`,
 		Description: `
-			The credentials are those of docker login and podman login, credential helpers
-			too. The name with the image's digest is printed on stdout.`,
+			Uses the credentials of docker login, podman login or a credential helper. Prints
+			the name of the image with its digest on stdout.`,
 		Flags: []cli.Flag{
-			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "platform", Usage: platformUsage + "; several, separated by commas, become one image for them all"}),
-			applets.Takes(applets.KindFile, &cli.StringSliceFlag{Name: "binary", Usage: binaryUsage + "; once for each platform"}),
-			&cli.BoolFlag{Name: "insecure", Usage: "Speak HTTP to a registry that has no TLS"},
+			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "platform", Usage: "Platforms of the image, comma-separated", DefaultText: platformDefault}),
+			applets.Takes(applets.KindFile, &cli.StringSliceFlag{Name: "binary", Usage: binaryUsage + "; repeat for each platform", DefaultText: binaryDefault}),
+			&cli.BoolFlag{Name: "insecure", Usage: "Use HTTP for a registry without TLS"},
 		},
 		Run: func(ctx context.Context, inv *applets.Invocation) error {
 			if len(inv.Args) != 1 {
-				return applets.Usage("image push takes one IMAGE, REGISTRY/REPOSITORY:TAG")
+				return applets.Usage("image push needs one IMAGE, as REGISTRY/REPOSITORY:TAG")
 			}
 			return pushImage(ctx, inv.Streams, pushOptions{
 				Image: inv.Args[0], Platforms: inv.Flags.StringSlice("platform"), Binaries: inv.Flags.StringSlice("binary"),
@@ -46,20 +46,21 @@ func pushApplet() applets.Applet {
 type pushOptions struct {
 	// Image is the name to push to.
 	Image string
-	// Platforms are lists of platforms, separated by commas.
+	// Platforms has comma-separated lists of platforms.
 	Platforms []string
-	// Binaries are the files for them, in any order; none: see Options.Binary.
+	// Binaries has a file for each platform, in any order. If it is empty,
+	// buildOptions.Binary says which files are used.
 	Binaries []string
 	Insecure bool
 	Version  string
-	// UserAgent is what the registry is told of who asks.
+	// UserAgent identifies kdiag to the registry.
 	UserAgent string
 
 	keychain authn.Keychain
 	self     *program
 }
 
-// pushable is a v1.Image or a v1.ImageIndex.
+// pushable is implemented by v1.Image and v1.ImageIndex.
 type pushable interface {
 	remote.Taggable
 	Digest() (v1.Hash, error)
@@ -109,7 +110,7 @@ func pushImage(ctx context.Context, streams applets.Streams, o pushOptions) erro
 	return err
 }
 
-// buildFor makes the image for one platform; its upload moves the meter.
+// buildFor builds the image for one platform. Its upload will move the meter.
 func (o pushOptions) buildFor(ctx context.Context, target platform, progress *meter) (v1.Image, error) {
 	binary, err := o.binaryFor(target)
 	if err != nil {
@@ -122,7 +123,7 @@ func (o pushOptions) buildFor(ctx context.Context, target platform, progress *me
 	})
 }
 
-// layerBytes is what a push of images sends, but for a few small files.
+// layerBytes returns how much a push sends, except for a few small files.
 func layerBytes(images []v1.Image) (total int64) {
 	for _, img := range images {
 		manifest, err := img.Manifest()
@@ -136,8 +137,8 @@ func layerBytes(images []v1.Image) (total int64) {
 	return total
 }
 
-// binaryFor is the one of the files named on the command line that is for
-// target; empty where none was named.
+// binaryFor returns the file given with --binary that was built for target, or "" if
+// none was given.
 func (o pushOptions) binaryFor(target platform) (string, error) {
 	for _, file := range o.Binaries {
 		opened, err := buildOptions{Binary: file}.openBinary(target)
@@ -151,13 +152,13 @@ func (o pushOptions) binaryFor(target platform) (string, error) {
 	}
 
 	if len(o.Binaries) > 0 {
-		return "", fmt.Errorf("none of the files named with --binary is a static kdiag for %s", target)
+		return "", fmt.Errorf("no file given with --binary is a static kdiag for %s", target)
 	}
 
 	return "", nil
 }
 
-// joinImages makes what is pushed: an image as it is, several as an index.
+// joinImages returns what to push: a single image as it is, several as an index.
 func joinImages(images []v1.Image) (pushable, error) {
 	if len(images) == 1 {
 		return images[0], nil

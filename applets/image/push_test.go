@@ -167,9 +167,9 @@ func TestPushWithoutABinary(t *testing.T) {
 	noCredentials(t)
 	amd64 := kdiagFor("amd64").path(t)
 	_, _, err := run("push", "127.0.0.1:1/kdiag", "--platform=linux/arm64", "--binary", amd64)
-	wantError(t, err, "binary "+amd64+": a kdiag for linux/amd64, not for linux/arm64")
+	wantError(t, err, "binary "+amd64+": built for linux/amd64, not for linux/arm64")
 	_, _, err = run("push", "127.0.0.1:1/kdiag", "--platform=linux/arm64", "--binary", amd64, "--binary", amd64)
-	wantError(t, err, "none of the files named with --binary is a static kdiag for linux/arm64")
+	wantError(t, err, "no file given with --binary is a static kdiag for linux/arm64")
 }
 
 // refuse answers a status with a registry's JSON, but to HEAD, whose answers
@@ -207,8 +207,8 @@ func TestPushCredentials(t *testing.T) {
 		setup func()
 		hint  string
 	}{
-		{"none", func() {}, "there are no credentials for " + host + " here: docker login " + host},
-		{"wrong ones", func() { login("wrong") }, host + " does not take the stored credentials: docker login " + host},
+		{"none", func() {}, "no credentials for " + host + ": run 'docker login " + host + "'"},
+		{"wrong ones", func() { login("wrong") }, host + " rejected the stored credentials: run 'docker login " + host + "'"},
 	} {
 		test.setup()
 		stdout, _, err := run(line...)
@@ -253,10 +253,10 @@ func TestPushRefused(t *testing.T) {
 		want, hint string
 	}{
 		{"denied", always(http.StatusForbidden, "DENIED", "requested access to the resource is denied"),
-			"403 Forbidden: requested access to the resource is denied", "this account may not write to kdiag"},
+			"403 Forbidden: requested access to the resource is denied", "this account may not push to kdiag"},
 		{"unknown", always(http.StatusNotFound, "NAME_UNKNOWN", "repository name not known to registry"),
-			"404 Not Found: repository name not known to registry", "to be created before the first push"},
-		{"no words", always(http.StatusForbidden, "DENIED", ""), "403 Forbidden: DENIED", "may not write"},
+			"404 Not Found: repository name not known to registry", "before the first push"},
+		{"no words", always(http.StatusForbidden, "DENIED", ""), "403 Forbidden: DENIED", "may not push"},
 		{"no registry", page, "418 I'm a teapot: <html> <p>a long page", ""},
 	} {
 		host := serve(t, test.guard)
@@ -305,7 +305,7 @@ func TestPushInsecure(t *testing.T) {
 	line := []string{"push", ref, "--platform=linux/amd64", "--binary", kdiagFor("amd64").path(t)}
 	_, _, err = run(line...)
 	wantError(t, err, "speaks HTTP, not HTTPS")
-	if hints := applets.Hints(err); len(hints) != 1 || !strings.HasPrefix(hints[0], "--insecure") {
+	if hints := applets.Hints(err); len(hints) != 1 || !strings.HasPrefix(hints[0], "use --insecure") {
 		t.Errorf("hints %q", hints)
 	}
 	if _, _, err := run(append(line, "--insecure")...); err != nil {
@@ -324,7 +324,7 @@ func TestPushUntrusted(t *testing.T) {
 	host := strings.TrimPrefix(server.URL, "https://")
 	_, _, err := run("push", host+"/kdiag:v1", "--platform=linux/amd64", "--binary", kdiagFor("amd64").path(t))
 	wantError(t, err, "push "+host+"/kdiag:v1: tls: failed to verify certificate: x509: ")
-	if hints := applets.Hints(err); len(hints) != 1 || !strings.Contains(hints[0], "authority that signed "+host) {
+	if hints := applets.Hints(err); len(hints) != 1 || !strings.Contains(hints[0], "the certificate of "+host) {
 		t.Errorf("hints %q", hints)
 	}
 }

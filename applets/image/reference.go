@@ -9,11 +9,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// parseTag reads an image's name, REPOSITORY[:TAG]. A name by digest is a
-// usage error: the digest is what comes out.
+// parseTag parses the name of an image, REPOSITORY[:TAG]. A digest is a usage error,
+// since it is a result of building the image.
 func parseTag(text string, insecure bool) (name.Tag, error) {
 	if strings.Contains(text, "@") {
-		return name.Tag{}, applets.Usage("image %q: a name with a tag is needed, not one with a digest", text)
+		return name.Tag{}, applets.Usage("image %q: must have a tag, not a digest", text)
 	}
 
 	var opts []name.Option
@@ -30,13 +30,13 @@ func parseTag(text string, insecure bool) (name.Tag, error) {
 	return tag, nil
 }
 
-// fullName is the name under which container runtimes keep the image: with
+// fullName returns the name that container runtimes store the image under: with
 // registry and tag, as github.com/distribution/reference normalizes it.
 func fullName(tag name.Tag) string {
 	return fmt.Sprintf("%s/%s:%s", registryHost(tag), tag.RepositoryStr(), tag.TagStr())
 }
 
-// registryHost is the registry as users write it.
+// registryHost returns the registry as users write it.
 func registryHost(tag name.Tag) string {
 	if registry := tag.RegistryStr(); registry != name.DefaultRegistry {
 		return registry

@@ -18,8 +18,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// explainPush puts a failed push into the registry's own words, on one line, with
-// a hint.
+// explainPush rewords the error of a failed push: the registry's own words on one
+// line, with a hint.
 func (o pushOptions) explainPush(ctx context.Context, tag name.Tag, err error) error {
 	var (
 		certificate *tls.CertificateVerificationError
@@ -37,7 +37,7 @@ func (o pushOptions) explainPush(ctx context.Context, tag name.Tag, err error) e
 		return o.statusHint(tag, answer.StatusCode, replaceText(err, formatReasons(answer)))
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return applets.WithHint(replaceText(err, registryHost(tag)+" speaks HTTP, not HTTPS"),
-			"--insecure pushes to a registry without TLS")
+			"use --insecure to push to a registry without TLS")
 	case errors.As(err, &dial):
 		return replaceText(err, dial.Error())
 	}
@@ -45,9 +45,9 @@ func (o pushOptions) explainPush(ctx context.Context, tag name.Tag, err error) e
 	return replaceText(err, err.Error())
 }
 
-// withReasons is the registry's answer with its reasons in it. Answers to HEAD,
-// the first request of a push, come without (RFC 9110, 9.3.2): asking for an
-// upload brings the same refusal with a body.
+// withReasons returns the registry's answer including its reasons. The first request
+// of a push is HEAD, whose answer has no body (RFC 9110, 9.3.2). Asking for an upload
+// gets the same answer with a body.
 func (o pushOptions) withReasons(ctx context.Context, tag name.Tag, answer *transport.Error) *transport.Error {
 	if answer.Request == nil || answer.Request.Method != http.MethodHead || answer.StatusCode >= http.StatusInternalServerError {
 		return answer
@@ -60,14 +60,14 @@ func (o pushOptions) withReasons(ctx context.Context, tag name.Tag, answer *tran
 	return answer
 }
 
-// contextTransport sends requests under a context, for a function that takes none.
+// contextTransport sends requests with a context, for a function that takes none.
 type contextTransport struct{ ctx context.Context }
 
 func (b contextTransport) RoundTrip(request *http.Request) (*http.Response, error) {
 	return remote.DefaultTransport.RoundTrip(request.WithContext(b.ctx))
 }
 
-// formatReasons is what the registry says, after its status.
+// formatReasons formats the status and the reasons of an answer.
 func formatReasons(answer *transport.Error) string {
 	if len(answer.Errors) == 0 {
 		return answer.Error()
@@ -91,13 +91,13 @@ func (o pushOptions) statusHint(tag name.Tag, status int, err error) error {
 	case http.StatusUnauthorized:
 		who, lookup := authn.Resolve(context.Background(), o.keychain, tag.Context())
 		if lookup == nil && who == authn.Anonymous {
-			return applets.WithHint(err, "there are no credentials for %s here: docker login %s", registry, registry)
+			return applets.WithHint(err, "no credentials for %s: run 'docker login %s'", registry, registry)
 		}
-		return applets.WithHint(err, "%s does not take the stored credentials: docker login %s", registry, registry)
+		return applets.WithHint(err, "%s rejected the stored credentials: run 'docker login %s'", registry, registry)
 	case http.StatusForbidden:
-		return applets.WithHint(err, "this account may not write to %s at %s: ask for the right to, or push elsewhere", repository, registry)
+		return applets.WithHint(err, "this account may not push to %s on %s: ask for access, or push elsewhere", repository, registry)
 	case http.StatusNotFound:
-		return applets.WithHint(err, "is the name right? If so, %s wants %s to be created before the first push", registry, repository)
+		return applets.WithHint(err, "check the name; %s may require that you create %s before the first push", registry, repository)
 	}
 
 	return err
@@ -106,12 +106,12 @@ func (o pushOptions) statusHint(tag name.Tag, status int, err error) error {
 func certificateHint(tag name.Tag, err error) error {
 	var unknown x509.UnknownAuthorityError
 	if errors.As(err, &unknown) {
-		return applets.WithHint(err, "add the authority that signed %s's certificate to those this machine trusts", registryHost(tag))
+		return applets.WithHint(err, "make this machine trust the CA that signed the certificate of %s", registryHost(tag))
 	}
 	return err
 }
 
-// rewordedError is an error with a text of its own.
+// rewordedError replaces the text of an error.
 type rewordedError struct {
 	error
 	text string
@@ -120,8 +120,8 @@ type rewordedError struct {
 func (e *rewordedError) Unwrap() error { return e.error }
 func (e *rewordedError) Error() string { return e.text }
 
-// replaceText gives err a text on one line, and of bearable length: a proxy may
-// have answered with a page.
+// replaceText gives err a text of its own, as one line of limited length: a proxy may
+// have answered with a whole page.
 func replaceText(err error, text string) error {
 	const limit = 400
 	runes := []rune(strings.Join(strings.Fields(text), " "))

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/laptop/units"
 
 	"github.com/urfave/cli/v2"
 )
@@ -13,39 +14,36 @@ import (
 func saveApplet() applets.Applet {
 	return applets.Applet{
 		Name:      "save",
-		Summary:   "Write the image to a file that docker, podman and containerd load",
+		Summary:   "Save the image to a file for docker, podman or containerd",
 		ArgsUsage: "FILE",
 		Args:      []applets.Kind{applets.KindFile, applets.KindNone},
 		Examples: `
 			kdiag image save kdiag.tar
 			kdiag image save --platform=linux/arm64 --image=registry.example/kdiag:v1 kdiag-arm64.tar
 			kdiag image save - | docker load`,
-		Description: "FILE is - for stdout.",
+		Description: "Use - as FILE to write to stdout.",
 		Flags: []cli.Flag{
-			applets.Takes(applets.KindText, &cli.StringFlag{Name: "platform", Usage: platformUsage}),
-			applets.Takes(applets.KindText, &cli.StringFlag{Name: "image", Usage: "Name of the image in the file; default: KDIAG_IMAGE, else this build's", EnvVars: []string{"KDIAG_IMAGE"}}),
-			applets.Takes(applets.KindFile, &cli.StringFlag{Name: "binary", Usage: binaryUsage}),
+			applets.Takes(applets.KindText, &cli.StringFlag{Name: "platform", Usage: "Platform of the image, such as linux/arm64", DefaultText: platformDefault}),
+			applets.ImageFlag("Name of the image in the file"),
+			applets.Takes(applets.KindFile, &cli.StringFlag{Name: "binary", Usage: binaryUsage, DefaultText: binaryDefault}),
 		},
 		Run: func(ctx context.Context, inv *applets.Invocation) error {
 			if len(inv.Args) != 1 {
-				return applets.Usage("image save takes one FILE, - for stdout")
+				return applets.Usage("image save needs one FILE, or - for stdout")
 			}
-			o := saveOptions{File: inv.Args[0], Image: inv.Flags.String("image"), buildOptions: buildOptions{
+
+			return saveImage(ctx, inv.Streams, saveOptions{File: inv.Args[0], Image: inv.ImageName(), buildOptions: buildOptions{
 				Platform: inv.Flags.String("platform"), Binary: inv.Flags.String("binary"), Version: inv.Build.Version,
-			}}
-			if o.Image == "" {
-				o.Image = inv.Build.Image
-			}
-			return saveImage(ctx, inv.Streams, o)
+			}})
 		},
 	}
 }
 
 type saveOptions struct {
 	buildOptions
-	// File is where the archive goes; "-" is stdout.
+	// File is the file to write; "-" means stdout.
 	File string
-	// Image is the name it has there.
+	// Image is the name of the image in the file.
 	Image string
 }
 
@@ -56,8 +54,8 @@ func saveImage(ctx context.Context, streams applets.Streams, o saveOptions) erro
 	}
 
 	if o.File == "-" && applets.IsTerminal(streams.Out) {
-		return applets.WithHint(applets.Usage("image save -: stdout is a terminal, and the archive is binary"),
-			"name a file, or pipe it to docker load")
+		return applets.WithHint(applets.Usage("image save -: stdout is a terminal, but the image is binary data"),
+			"give a FILE, or pipe the output to docker load")
 	}
 
 	progress := newMeter(streams.Err)
@@ -92,7 +90,7 @@ func saveImage(ctx context.Context, streams applets.Streams, o saveOptions) erro
 		return err
 	}
 
-	fmt.Fprintf(streams.Err, "wrote %s: %s %s, %s, %s\n", describeDestination(o.File), fullName(tag), described.Platform, bytesText(size), digest)
+	fmt.Fprintf(streams.Err, "wrote %s: %s %s, %s, %s\n", describeDestination(o.File), fullName(tag), described.Platform, units.Size(size), digest)
 	return nil
 }
 
@@ -103,7 +101,7 @@ func describeDestination(file string) string {
 	return file
 }
 
-// meteredWriter stops when ctx is done.
+// meteredWriter stops writing when ctx is done.
 type meteredWriter struct {
 	ctx context.Context
 	to  io.Writer

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/laptop/units"
 	"kdiag/internal/testenv"
 
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
@@ -43,10 +44,10 @@ func TestSaveImage(t *testing.T) {
 	}
 
 	wantOnlyKdiag(t, img, binary)
-	line := regexp.MustCompile(`^wrote (.*): localhost/kdiag:build linux/arm64, ([\d.]+ (?:B|MiB)), sha256:[0-9a-f]{64}\n$`)
+	line := regexp.MustCompile(`^wrote (.*): localhost/kdiag:build linux/arm64, ([\d.]+ (?:B|KiB|MiB)), sha256:[0-9a-f]{64}\n$`)
 	if m := line.FindStringSubmatch(stderr); m == nil || m[1] != file {
 		t.Errorf("stderr %q, want it to match %s", stderr, line)
-	} else if info, err := os.Stat(file); err != nil || m[2] != bytesText(info.Size()) {
+	} else if info, err := os.Stat(file); err != nil || m[2] != units.Size(info.Size()) {
 		t.Errorf("stderr %q: the size is %d (%v)", stderr, info.Size(), err)
 	}
 

@@ -22,6 +22,9 @@ type Info struct {
 	Client ClientInfo `json:"client"`
 	// Cluster is nil if it was not asked for.
 	Cluster *ClusterInfo `json:"cluster,omitempty"`
+	// Namespace and Pod name the target; they are empty without one.
+	Namespace string `json:"namespace,omitempty"`
+	Pod       string `json:"pod,omitempty"`
 	// Managers lists this user's managers in the pod; it is nil without a pod.
 	Managers []ManagerInfo `json:"managers,omitempty"`
 }

@@ -35,9 +35,10 @@ func checkNames() []string {
 	return append(list, nameTarget, nameStreams, nameShell, nameRedir, nameImage, nameKernel)
 }
 
-// runChecks makes every check, and hands each to add in order. What does not need
-// the answer of another runs beside it. configErr is why there is no cluster to ask.
-func runChecks(ctx context.Context, e examination, configErr error, add func(Check)) {
+// runChecks makes every check and passes each to add, in order. Checks that do not
+// depend on each other run in parallel. configErr says why there is no cluster to ask. It
+// returns the target, or nil if there is none.
+func runChecks(ctx context.Context, e examination, configErr error, add func(Check)) *kube.Target {
 	left := checkNames()
 	// tell passes on checks, in the order of their names. It returns false if the
 	// remaining checks make no sense.
@@ -52,10 +53,12 @@ func runChecks(ctx context.Context, e examination, configErr error, add func(Che
 		return true
 	}
 
-	runStages(ctx, e, configErr, tell)
+	target := runStages(ctx, e, configErr, tell)
 	for _, name := range left {
 		add(unknownCheck(name, "skipped: see above"))
 	}
+
+	return target
 }
 
 // endsChecks reports whether the failure of a check makes all later ones pointless.
@@ -63,34 +66,37 @@ func endsChecks(name string) bool {
 	return name == nameConfig || name == nameServer || name == nameUser
 }
 
-func runStages(ctx context.Context, e examination, configErr error, tell func(...Check) bool) {
+func runStages(ctx context.Context, e examination, configErr error, tell func(...Check) bool) *kube.Target {
 	if configErr != nil {
 		tell(failedCheck(nameConfig, configErr))
-		return
+		return nil
 	}
 
 	if !tell(passedCheck(nameConfig, "%s", e.cluster.Origin())) {
-		return
+		return nil
 	}
 
 	// The first request is sent alone, so that a credential plugin runs only once.
 	git, minor, err := e.cluster.ServerVersion(ctx)
 	if !tell(checkServer(e.cluster, git, minor, err)...) {
-		return
+		return nil
 	}
 
 	user := startPart(func() []Check { return e.checkUser(ctx) })
 	rights := startPart(func() []Check { return e.checkRights(ctx) })
-	rest := startPart(func() [][]Check { return e.checkTarget(ctx) })
+	rest := startPart(func() targetChecks { return e.checkTarget(ctx) })
 	if !tell(<-user...) || !tell(<-rights...) {
-		return
+		return nil
 	}
 
-	for _, checks := range <-rest {
+	found := <-rest
+	for _, checks := range found.checks {
 		if !tell(checks...) {
-			return
+			break
 		}
 	}
+
+	return found.target
 }
 
 // startPart runs a part of the checks in the background.
@@ -173,35 +179,41 @@ func (e examination) checkRights(ctx context.Context) []Check {
 	return checks
 }
 
+// targetChecks holds the checks of a target, and the target if it was found.
+type targetChecks struct {
+	target *kube.Target
+	checks [][]Check
+}
+
 // checkTarget makes the checks that need a target. Without a target, it checks what
 // the namespace can tell.
-func (e examination) checkTarget(ctx context.Context) [][]Check {
+func (e examination) checkTarget(ctx context.Context) targetChecks {
 	if !e.hasTarget {
 		level := e.checkPolicyLevel(ctx)
 		const give = "needs a target: kdiag doctor POD"
-		return [][]Check{{unknownCheck(nameTarget, "none given"), unknownCheck(nameStreams, give)}, level,
-			{unknownCheck(nameImage, give), unknownCheck(nameKernel, give)}}
+		return targetChecks{checks: [][]Check{{unknownCheck(nameTarget, "none given"), unknownCheck(nameStreams, give)}, level,
+			{unknownCheck(nameImage, give), unknownCheck(nameKernel, give)}}}
 	}
 
 	pod, err := e.cluster.FindPod(ctx, e.request.Pod)
-	if err != nil {
-		return [][]Check{{failedCheck(nameTarget, containers.AddTimeoutHint(ctx, err))}}
+	err = containers.AddTimeoutHint(ctx, err)
+	if err == nil {
+		err = kube.TakesContainers(pod)
 	}
-
-	err = kube.TakesContainers(pod)
 	var target kube.Target
 	if err == nil {
 		target, err = kube.PickContainer(pod, e.request.Container)
 	}
 	if err != nil {
-		return [][]Check{{failedCheck(nameTarget, err)}}
+		return targetChecks{checks: [][]Check{{failedCheck(nameTarget, err)}}}
 	}
 
 	streams := startPart(func() []Check { return e.checkStreams(ctx, pod) })
 	shell := startPart(func() []Check { return []Check{e.checkShell(ctx, target)} })
 	redir := startPart(func() []Check { return []Check{e.checkRedir(ctx, pod)} })
 	node := startPart(func() []Check { return e.checkNode(ctx, pod) })
-	return [][]Check{{passedCheck(nameTarget, "%s, on node %s", target, pod.Spec.NodeName)}, <-streams, <-shell, <-redir, <-node}
+	found := passedCheck(nameTarget, "%s, on node %s", target, pod.Spec.NodeName)
+	return targetChecks{&target, [][]Check{{found}, <-streams, <-shell, <-redir, <-node}}
 }
 
 func (e examination) checkStreams(ctx context.Context, pod *corev1.Pod) []Check {

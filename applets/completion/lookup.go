@@ -3,7 +3,6 @@ package completion
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,14 +13,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// clusterLookup is one look into the cluster for a line.
+// clusterLookup asks the cluster for candidates for one line.
 type clusterLookup struct {
 	ctx     context.Context
 	cluster *kube.Cluster
 	line    *applets.Partial
 }
 
-// proposeTargets are pods, and types with a slash; after the slash, their names.
+// proposeTargets proposes pods, and types with a slash. After the slash it proposes
+// names.
 func (l *clusterLookup) proposeTargets() answer {
 	if spelled, _, typed := strings.Cut(l.line.Word, "/"); typed {
 		resource, ok := kube.Resource(spelled)
@@ -39,7 +39,7 @@ func (l *clusterLookup) proposeTargets() answer {
 	return found
 }
 
-// proposeNames are the names of a resource's objects, after a prefix.
+// proposeNames proposes the names of a resource's objects, after a prefix.
 func (l *clusterLookup) proposeNames(resource, prefix string) answer {
 	found := answer{directive: noFiles}
 	objects, _ := l.cluster.Names(l.ctx, resource)
@@ -51,8 +51,8 @@ func (l *clusterLookup) proposeNames(resource, prefix string) answer {
 	return found
 }
 
-// proposeSelectors complete the last requirement of a label selector: its key, and
-// after "=" the value.
+// proposeSelectors completes the last requirement of a label selector: its key, or
+// its value after "=".
 func (l *clusterLookup) proposeSelectors() answer {
 	found := answer{directive: noFiles}
 	before, last := "", l.line.Word
@@ -80,14 +80,14 @@ func (l *clusterLookup) proposeSelectors() answer {
 	}
 
 	for word, count := range seen {
-		found.candidates = append(found.candidates, candidate{word, fmt.Sprintf("%d pods", count)})
+		found.candidates = append(found.candidates, candidate{word, applets.CountOf(count, "pod", "pods")})
 	}
 
 	slices.SortFunc(found.candidates, func(a, b candidate) int { return cmp.Compare(a.word, b.word) })
 	return found
 }
 
-// findPod is the one that the line names so far.
+// findPod finds the pod that the line names so far.
 func (l *clusterLookup) findPod() (*corev1.Pod, error) {
 	target, selector := "", ""
 	if pods := l.line.ValuesOf(applets.KindPod); len(pods) > 0 {
@@ -126,7 +126,7 @@ func (l *clusterLookup) proposeContainers() answer {
 	return found
 }
 
-// proposePorts are those that the pod's containers declare.
+// proposePorts proposes the ports that the pod's containers declare.
 func (l *clusterLookup) proposePorts() answer {
 	found := answer{directive: noFiles}
 	pod, err := l.findPod()

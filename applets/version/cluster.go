@@ -73,7 +73,7 @@ func (i *Info) askCluster(ctx context.Context, inv *applets.Invocation, target k
 		return err
 	}
 
-	i.Managers = []ManagerInfo{}
+	i.Namespace, i.Pod, i.Managers = pod.Namespace, pod.Name, []ManagerInfo{}
 	for _, m := range kube.Managers(pod, user) {
 		i.Managers = append(i.Managers, ManagerInfo{m.Container, m.Role, m.Target, string(m.Profile), m.Version})
 	}
