@@ -67,7 +67,7 @@ func TestRedirHeld(t *testing.T) {
 	host, _ := os.Hostname()
 	for name, env := range map[string][]string{"same user": nil, "another user": {"XDG_CONFIG_HOME=" + t.TempDir()}} {
 		got := kit.StartRedir(t, env, "-n", namespace, "app", "8080:1").WaitForEnd()
-		if got.Code != 1 || !strings.Contains(got.Stderr, "port 8080 is redirected already, by ") || !strings.Contains(got.Stderr, "@"+host) {
+		if got.Code != 1 || !strings.Contains(got.Stderr, "port 8080 is already redirected by ") || !strings.Contains(got.Stderr, "@"+host) {
 			t.Errorf("%s: %v, want it refused", name, got)
 		}
 	}

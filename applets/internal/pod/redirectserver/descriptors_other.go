@@ -2,5 +2,5 @@
 
 package redirectserver
 
-// descriptorLimit is for the pod alone.
+// descriptorLimit returns what Linux has by default: the manager runs in pods alone.
 func descriptorLimit() int { return 1024 }

@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// closing is a connection that tells whether it was closed.
-type closing struct {
+// A closeRecorder is a connection that remembers whether it was closed.
+type closeRecorder struct {
 	net.Conn
 	closed bool
 }
 
-func (c *closing) Close() error { c.closed = true; return nil }
+func (c *closeRecorder) Close() error { c.closed = true; return nil }
 
 // TestRoom lets the one go that has waited longest, and only it.
 func TestRoom(t *testing.T) {
-	r := room{size: 16}
-	conns := make([]closing, r.size+1)
+	r := waitingRoom{size: 16}
+	conns := make([]closeRecorder, r.size+1)
 	leaves := make([]func(), len(conns))
 	for i := range conns {
-		leaves[i] = r.enter(&conns[i])
+		leaves[i] = r.admitConnection(&conns[i])
 	}
 
 	for i := range conns {
@@ -36,7 +36,7 @@ func TestRoom(t *testing.T) {
 		}
 	}
 
-	r.evict(3)
+	r.evictDownTo(3)
 	for i := range conns {
 		// Of the 8 that wait, the odd ones, the first 5 go.
 		if want := i == 0 || i%2 == 1 && i < 10; conns[i].closed != want {
@@ -44,9 +44,9 @@ func TestRoom(t *testing.T) {
 		}
 	}
 
-	r.shut()
-	late := closing{}
-	r.enter(&late)()
+	r.closeRoom()
+	late := closeRecorder{}
+	r.admitConnection(&late)()
 	if !conns[15].closed || !late.closed || conns[16].closed || r.waiting.Len() != 0 {
 		t.Errorf("after shut: a waiting one closed %t, a late one %t, one that had left %t, %d wait",
 			conns[15].closed, late.closed, conns[16].closed, r.waiting.Len())
@@ -56,18 +56,20 @@ func TestRoom(t *testing.T) {
 // TestRate allows a few at once, and then one more at a time.
 func TestRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := rate{most: 4, every: time.Second}
+		r := rateLimit{most: 4, every: time.Second}
 		for _, step := range []struct {
 			pass time.Duration
 			want int
 		}{{0, 4}, {0, 0}, {999 * time.Millisecond, 0}, {time.Millisecond, 1}, {2 * time.Second, 2}, {time.Hour, 4}} {
 			time.Sleep(step.pass)
+
 			got := 0
 			for range 10 {
-				if r.allows() {
+				if r.allowOne() {
 					got++
 				}
 			}
+
 			if got != step.want {
 				t.Errorf("after %s: %d allowed, want %d", step.pass, got, step.want)
 			}
@@ -80,7 +82,7 @@ func TestQuota(t *testing.T) {
 	var q quota
 	q.left.Store(2)
 	had := func() (n int) {
-		for q.take() {
+		for q.takeOne() {
 			n++
 		}
 		return n
@@ -90,7 +92,7 @@ func TestQuota(t *testing.T) {
 		t.Errorf("of 2 there were %d", got)
 	}
 
-	q.give()
+	q.giveBack()
 	if got := had(); got != 1 {
 		t.Errorf("of 1 that was given back there were %d", got)
 	}

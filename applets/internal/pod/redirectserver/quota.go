@@ -2,11 +2,11 @@ package redirectserver
 
 import "sync/atomic"
 
-// quota is how many of something may still be had.
+// A quota counts how many of something may still be taken.
 type quota struct{ left atomic.Int64 }
 
-// take has one, if one is left.
-func (q *quota) take() bool {
+// takeOne takes one, and reports whether one was left.
+func (q *quota) takeOne() bool {
 	if q.left.Add(-1) >= 0 {
 		return true
 	}
@@ -14,4 +14,5 @@ func (q *quota) take() bool {
 	return false
 }
 
-func (q *quota) give() { q.left.Add(1) }
+// giveBack returns one that takeOne took.
+func (q *quota) giveBack() { q.left.Add(1) }

@@ -2,19 +2,19 @@ package redirectserver
 
 import "os"
 
-// reserve keeps low file descriptors for the back end. When a process is
-// killed, the kernel releases its files in falling order of their numbers
-// (fs/file.c, close_files; kernel/task_work.c, which runs the last first). So
-// the connections go before the rules: their callers get a reset, which could
-// not reach them without the rules, and would else wait for an answer.
-type reserve struct{ files []*os.File }
+// A descriptorReserve keeps low file descriptors for the back end. When a process is killed, the
+// kernel releases its files in falling order of their numbers (fs/file.c, close_files;
+// kernel/task_work.c, which runs the last first). So the connections go before the rules: their
+// callers get a reset, which could not reach them without the rules. Otherwise they would wait for
+// an answer that never comes.
+type descriptorReserve struct{ files []*os.File }
 
-// reserved is more than a back end opens at once.
-const reserved = 8
+// reservedDescriptors is more than a back end opens at once.
+const reservedDescriptors = 8
 
-// take fills the reserve, as far as that is possible.
-func (r *reserve) take() {
-	for len(r.files) < reserved {
+// fill opens what the reserve lacks, as far as the process may.
+func (r *descriptorReserve) fill() {
+	for len(r.files) < reservedDescriptors {
 		file, err := os.Open(os.DevNull)
 		if err != nil {
 			return
@@ -23,8 +23,8 @@ func (r *reserve) take() {
 	}
 }
 
-// give empties it: the lowest numbers are free now.
-func (r *reserve) give() {
+// release closes the reserve, so that whatever is opened next gets the lowest numbers.
+func (r *descriptorReserve) release() {
 	for _, file := range r.files {
 		_ = file.Close()
 	}

@@ -13,9 +13,8 @@ import (
 	"kdiag/netfilter"
 )
 
-// nameServers reads the nameserver lines of a resolv.conf(5); none if there is
-// no such file.
-func nameServers(file string) []netip.Addr {
+// readNameServers reads the nameserver lines of a resolv.conf(5). Without such a file there are none.
+func readNameServers(file string) []netip.Addr {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil
@@ -37,15 +36,15 @@ func nameServers(file string) []netip.Addr {
 	return servers
 }
 
-// newResolver asks as the pod does, by its resolv.conf, with connections that
+// newResolver makes a resolver that asks as the pod does, by its resolv.conf, over connections that
 // no redirect takes.
 func newResolver() *net.Resolver {
 	dialer := &net.Dialer{Control: netfilter.ControlMark(Mark)}
 	return &net.Resolver{PreferGo: true, Dial: dialer.DialContext}
 }
 
-// resolve is the addresses that a host has in the pod's view, sorted.
-func resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+// resolveHost returns the addresses that a host has in the pod's view, sorted.
+func resolveHost(ctx context.Context, host string) ([]netip.Addr, error) {
 	if address, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{address.Unmap()}, nil
 	}

@@ -1,6 +1,5 @@
-// Package redirectserver is the manager's work in the pod: it serves its user's
-// sessions, puts their redirects into the kernel, and sends each redirected
-// connection to the laptop as a stream.
+// Package redirectserver does the manager's work in the pod: it serves its user's sessions, puts
+// their redirects into the kernel, and sends each redirected connection to the laptop as a stream.
 package redirectserver
 
 import (
@@ -20,7 +19,7 @@ import (
 	"kdiag/netfilter"
 )
 
-// Config is what a Server is made of.
+// Config says whom a Server serves, and as who.
 type Config struct {
 	// Key is the manager's own, User the public key of the only user it serves,
 	// as mux.PublicText writes it.
@@ -31,17 +30,16 @@ type Config struct {
 	// ID tells this manager's rules in the kernel from others': [a-z0-9]{1,12}.
 	ID  string
 	Log *slog.Logger
-	// OpenBackend and OriginalDestination are netfilter's where they are nil. A
-	// test without a network namespace of its own has others.
+	// OpenBackend and OriginalDestination are netfilter's where they are nil. A test without a network
+	// namespace of its own has others.
 	OpenBackend         func(name string, c netfilter.Config) (netfilter.Backend, error)
 	OriginalDestination func(conn syscall.Conn) (netip.AddrPort, error)
 }
 
-// Mark is the SO_MARK of what the manager itself sends, which is never
-// redirected: "kd".
+// Mark is the SO_MARK of what the manager itself sends, which is never redirected: "kd".
 const Mark = 0x6b64
 
-// Server serves sessions.
+// A Server serves the sessions of one user.
 type Server struct {
 	config Config
 	table  *table
@@ -56,8 +54,8 @@ type Server struct {
 	ports    []uint16 // the manager's own, which are never redirected
 }
 
-// New makes a Server. Close it when it serves no more. It is to be made before
-// the process opens anything else (see reserve).
+// New makes a Server, which is to be closed in the end. It must be made before the process opens
+// anything else (see descriptorReserve).
 func New(c Config) (*Server, error) {
 	if c.OpenBackend == nil {
 		c.OpenBackend = netfilter.Open
@@ -71,40 +69,40 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	s := &Server{config: c, gate: gate, table: newTable(c)}
 	s.files.left.Store(int64(files - files/4)) // what is left is the gate's, and the rest's
 	return s, nil
 }
 
-// Close takes every rule away.
+// Close removes every rule.
 func (s *Server) Close() error { return s.table.close() }
 
-// Busy reports whether a session is there, or a redirected connection still
-// flows.
+// Busy reports whether there are sessions or redirected connections.
 func (s *Server) Busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.sessions > 0 || s.table.inUse()
 }
 
-// Serve takes laptops' connections from listener, and those of version 1 of the
-// protocol from older, until ctx ends, and then until the sessions have ended.
+// Serve serves the laptops that connect to listener, and turns back those that connect to older,
+// which speak version 1 of the protocol. It returns when ctx and then every session has ended.
 func (s *Server) Serve(ctx context.Context, listener, older net.Listener) error {
-	s.keepPorts(listener, older)
+	s.addPorts(listener, older)
 	stop := context.AfterFunc(ctx, func() {
 		_ = listener.Close()
 		_ = older.Close()
-		s.gate.shut()
+		s.gate.closeRooms()
 	})
 	defer stop()
 
 	var all sync.WaitGroup
 	all.Go(func() {
-		s.accept(ctx, older, func(conn net.Conn) { all.Go(func() { s.turnBack(ctx, conn) }) })
+		s.acceptConnections(ctx, older, func(conn net.Conn) { all.Go(func() { s.turnBack(ctx, conn) }) })
 	})
-	s.accept(ctx, listener, func(conn net.Conn) {
-		if challenge, ok := s.greet(conn); ok {
-			all.Go(func() { s.receive(ctx, conn, challenge) })
+	s.acceptConnections(ctx, listener, func(conn net.Conn) {
+		if challenge, ok := s.challengePeer(conn); ok {
+			all.Go(func() { s.receiveLaptop(ctx, conn, challenge) })
 		}
 	})
 
@@ -112,8 +110,11 @@ func (s *Server) Serve(ctx context.Context, listener, older net.Listener) error 
 	return nil
 }
 
-// accept has take take each connection, until ctx has ended.
-func (s *Server) accept(ctx context.Context, listener net.Listener, take func(net.Conn)) {
+// acceptPause is how long an accept loop waits after an error that may pass.
+const acceptPause = 100 * time.Millisecond
+
+// acceptConnections hands each connection to take, until ctx has ended.
+func (s *Server) acceptConnections(ctx context.Context, listener net.Listener, take func(net.Conn)) {
 	for {
 		conn, err := listener.Accept()
 		switch {
@@ -124,72 +125,76 @@ func (s *Server) accept(ctx context.Context, listener net.Listener, take func(ne
 		default:
 			// What may pass, such as too many open files, must not end the manager.
 			s.config.Log.Warn("accept", "err", err)
-			s.gate.thin()
-			time.Sleep(100 * time.Millisecond)
+			s.gate.evictUnknown()
+			time.Sleep(acceptPause)
 		}
 	}
 }
 
-// budget is how much of what the laptop sends a session holds for callers that
-// are slow to take it, in bytes: part of the pod's memory.
-const budget = 8 << 20
+// sessionBudget bounds what a session holds of what the laptop sends to callers that are slow to
+// take it, in bytes: it is memory of the pod's.
+const sessionBudget = 8 << 20
 
-// maxSessions bounds the user's sessions, each of which costs the pod memory.
+// maxSessions bounds the user's sessions, since each costs memory of the pod's.
 const maxSessions = 32
 
 // turnBack tells a laptop of version 1 that it is too old.
 func (s *Server) turnBack(ctx context.Context, conn net.Conn) {
 	if err := s.gate.tellVersion(ctx, conn, mux.Options{Log: s.config.Log}); err != nil {
-		s.refused(conn, err)
+		s.logRefusal(conn, err)
 	}
 }
 
-func (s *Server) refused(conn net.Conn, err error) {
+// logRefusal logs that a connection was refused, and why.
+func (s *Server) logRefusal(conn net.Conn, err error) {
 	s.config.Log.Warn("refused", "peer", conn.RemoteAddr().String(), "err", err)
 }
 
-// greet says the challenge to whoever has connected.
-func (s *Server) greet(conn net.Conn) (challenge mux.Challenge, ok bool) {
-	challenge, err := s.gate.greet(conn)
+// challengePeer sends the challenge to whoever has connected.
+func (s *Server) challengePeer(conn net.Conn) (challenge mux.Challenge, ok bool) {
+	challenge, err := s.gate.sendChallenge(conn)
 	if err != nil {
-		dismiss(conn)
-		s.refused(conn, err)
+		resetConnection(conn)
+		s.logRefusal(conn, err)
 	}
 	return challenge, err == nil
 }
 
-// receive serves a connection if it turns out to be a laptop's.
-func (s *Server) receive(ctx context.Context, conn net.Conn, challenge mux.Challenge) {
-	if err := s.gate.hear(conn, challenge); err != nil {
-		s.refused(conn, err)
+// receiveLaptop serves a connection if its peer proves to be the user's laptop.
+func (s *Server) receiveLaptop(ctx context.Context, conn net.Conn, challenge mux.Challenge) {
+	if err := s.gate.awaitKnock(conn, challenge); err != nil {
+		s.logRefusal(conn, err)
 		return
 	}
-	s.serve(ctx, conn)
+
+	s.serveLaptop(ctx, conn)
 }
 
-// serve serves a laptop that has knocked.
-func (s *Server) serve(ctx context.Context, conn net.Conn) {
-	u := &user{server: s, begun: make(chan struct{}), redirects: map[uint32]*redirect{}}
-	link, err := s.gate.handshake(ctx, conn, &s.gate.knocked, mux.Options{Handle: u.handle, Log: s.config.Log, Budget: budget})
+// serveLaptop serves a laptop that has knocked, until its session or ctx ends.
+func (s *Server) serveLaptop(ctx context.Context, conn net.Conn) {
+	served := newSession(s)
+	options := mux.Options{Handle: served.handleRequest, Log: s.config.Log, Budget: sessionBudget}
+	laptop, err := s.gate.openSession(ctx, conn, &s.gate.knocked, options)
 	if err != nil {
-		s.refused(conn, err)
+		s.logRefusal(conn, err)
 		return
 	}
 
-	u.surplus = s.count(1) > maxSessions
-	defer s.count(-1)
-	u.begin(link)
+	served.surplus = s.addSessions(1) > maxSessions
+	defer s.addSessions(-1)
+
+	served.bindLaptop(laptop)
 	select {
-	case <-link.Done():
+	case <-laptop.Done():
 	case <-ctx.Done():
 	}
 
-	u.end()
-	_ = link.Close()
+	served.endRedirects()
+	_ = laptop.Close()
 }
 
-// keepPorts remembers where the manager itself listens.
-func (s *Server) keepPorts(listeners ...net.Listener) {
+// addPorts remembers where the manager itself listens.
+func (s *Server) addPorts(listeners ...net.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, listener := range listeners {
@@ -199,28 +204,28 @@ func (s *Server) keepPorts(listeners ...net.Listener) {
 	}
 }
 
-// isOwn reports whether a port is one that the manager serves at.
-func (s *Server) isOwn(port uint16) bool {
+// isOwnPort reports whether laptops connect to the manager at a port.
+func (s *Server) isOwnPort(port uint16) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Contains(s.ports, port)
 }
 
-// count adds to the number of sessions, and returns it.
-func (s *Server) count(n int) int {
+// addSessions adds to the number of sessions and returns the sum.
+func (s *Server) addSessions(n int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sessions += n
 	return s.sessions
 }
 
-// refusal is an error for the user, with a code for the program.
-func refusal(code, hint, format string, args ...any) error {
+// refuseRequest returns an error that reaches the user, with a code for the program on the laptop.
+func refuseRequest(code, hint, format string, args ...any) error {
 	return &mux.RemoteError{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-// direction is netfilter's word for a request.
-func direction(a wire.Attach) netfilter.Direction {
+// redirectDirection returns the direction of the connections that a request is about.
+func redirectDirection(a wire.Attach) netfilter.Direction {
 	if a.Outgoing {
 		return netfilter.Outgoing
 	}

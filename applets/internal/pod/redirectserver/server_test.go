@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestPrintable(t *testing.T) {
+func TestHolderName(t *testing.T) {
 	for name, want := range map[string]string{
 		"me@laptop":             "me@laptop",
 		"":                      "unknown",
@@ -42,25 +42,25 @@ func TestNameServers(t *testing.T) {
 	}
 
 	want := []netip.Addr{netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("fe80::1")}
-	if got := nameServers(file); !reflect.DeepEqual(got, want) {
-		t.Errorf("nameServers = %v, want %v", got, want)
+	if got := readNameServers(file); !reflect.DeepEqual(got, want) {
+		t.Errorf("readNameServers = %v, want %v", got, want)
 	}
-	if got := nameServers(file + ".none"); got != nil {
-		t.Errorf("nameServers of no file = %v", got)
+	if got := readNameServers(file + ".none"); got != nil {
+		t.Errorf("readNameServers of no file = %v", got)
 	}
 }
 
-// rules is a back end that remembers.
-type rules struct {
+// A memoryBackend remembers the rules that it was given, and refuses those of one address.
+type memoryBackend struct {
 	attached map[netip.Addr]bool
 	refuse   netip.Addr
 	closed   bool
 }
 
-func (r *rules) Name() string { return "nft" }
-func (r *rules) Close() error { r.closed = true; return nil }
+func (r *memoryBackend) Name() string { return "nft" }
+func (r *memoryBackend) Close() error { r.closed = true; return nil }
 
-func (r *rules) Attach(rule netfilter.Redirect) error {
+func (r *memoryBackend) Attach(rule netfilter.Redirect) error {
 	if rule.Address == r.refuse {
 		return &netfilter.HeldError{Redirect: rule, Holder: "you@there"}
 	}
@@ -68,7 +68,7 @@ func (r *rules) Attach(rule netfilter.Redirect) error {
 	return nil
 }
 
-func (r *rules) Detach(rule netfilter.Redirect) error {
+func (r *memoryBackend) Detach(rule netfilter.Redirect) error {
 	if !r.attached[rule.Address] {
 		return errors.New("not attached")
 	}
@@ -78,7 +78,8 @@ func (r *rules) Detach(rule netfilter.Redirect) error {
 
 var one, two, three = netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3")
 
-func outgoing(addresses ...netip.Addr) []netfilter.Redirect {
+// outgoingRules returns rules for outgoing connections to port 80 of addresses.
+func outgoingRules(addresses ...netip.Addr) []netfilter.Redirect {
 	var list []netfilter.Redirect
 	for _, address := range addresses {
 		list = append(list, netfilter.Redirect{Direction: netfilter.Outgoing, Port: 80, Address: address})
@@ -86,35 +87,38 @@ func outgoing(addresses ...netip.Addr) []netfilter.Redirect {
 	return list
 }
 
-func newTestTable(t *testing.T, refuse netip.Addr) (*table, *rules) {
+// newTestTable makes a table over a memoryBackend.
+func newTestTable(t *testing.T, refuse netip.Addr) (*table, *memoryBackend) {
 	t.Helper()
-	made := &rules{attached: map[netip.Addr]bool{}, refuse: refuse}
+	made := &memoryBackend{attached: map[netip.Addr]bool{}, refuse: refuse}
 	table := newTable(Config{
 		ID: "id", Log: slog.New(slog.DiscardHandler),
 		OpenBackend: func(string, netfilter.Config) (netfilter.Backend, error) { return made, nil },
 	})
-	t.Cleanup(func() { _ = table.close(); table.reserve.give() })
+	t.Cleanup(func() { _ = table.close(); table.reserve.release() })
 	return table, made
 }
 
 // TestAllOrNone leaves nothing of a redirect of which one rule was refused.
 func TestAllOrNone(t *testing.T) {
 	table, made := newTestTable(t, two)
-	_, _, err := table.attach("auto", outgoing(one, two, three))
+	_, _, err := table.attachRules("auto", outgoingRules(one, two, three))
 	var refused *mux.RemoteError
 	if !errors.As(err, &refused) || refused.Code != wire.CodeHeld || !strings.Contains(refused.Message, "by you@there") || refused.Hint == "" {
 		t.Errorf("attach = %#v, want that it is held, and by whom", err)
 	}
+
 	if len(made.attached) != 0 || table.inUse() {
 		t.Errorf("left: %v, in use: %t", made.attached, table.inUse())
 	}
-	if _, _, err := table.attach("auto", outgoing(one)); err != nil {
+	if _, _, err := table.attachRules("auto", outgoingRules(one)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := table.attach("iptables", outgoing(three)); !errors.As(err, &refused) || refused.Code != wire.CodeUnsupported {
+
+	if _, _, err := table.attachRules("iptables", outgoingRules(three)); !errors.As(err, &refused) || refused.Code != wire.CodeUnsupported {
 		t.Errorf("another back end beside the open one: %v", err)
 	}
-	if err := table.detach(outgoing(one)); err != nil || table.inUse() || made.closed {
+	if err := table.detachRules(outgoingRules(one)); err != nil || table.inUse() || made.closed {
 		t.Errorf("detach = %v, in use: %t, closed at once: %t", err, table.inUse(), made.closed)
 	}
 }
@@ -123,7 +127,7 @@ func TestAllOrNone(t *testing.T) {
 // remembers only those that hold.
 func TestMoved(t *testing.T) {
 	table, made := newTestTable(t, three)
-	r := &redirect{attach: wire.Attach{Outgoing: true, Port: 80, Host: "db"}, table: table, rules: outgoing(one, two)}
+	r := &redirectListener{attach: wire.Attach{Outgoing: true, Port: 80, Host: "db"}, table: table, rules: outgoingRules(one, two)}
 	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -131,16 +135,16 @@ func TestMoved(t *testing.T) {
 	defer listener.Close()
 
 	r.listener = listener
-	if _, _, err := table.attach("auto", r.rules); err != nil {
+	if _, _, err := table.attachRules("auto", r.rules); err != nil {
 		t.Fatal(err)
 	}
 
-	kept, added, removed := r.difference([]netip.Addr{two, three})
+	kept, added, removed := r.compareRules([]netip.Addr{two, three})
 	if len(kept) != 1 || kept[0].Address != two || len(added) != 1 || added[0].Address != three || len(removed) != 1 || removed[0].Address != one {
 		t.Errorf("difference = %v, %v, %v", kept, added, removed)
 	}
 
-	added, err = table.change(added, removed)
+	added, err = table.changeRules(added, removed)
 	if err == nil || len(added) != 0 {
 		t.Errorf("change = %v, %v, want the refusal and no rule", added, err)
 	}
@@ -153,25 +157,26 @@ func TestMoved(t *testing.T) {
 func TestRequests(t *testing.T) {
 	table, _ := newTestTable(t, netip.Addr{})
 	server := &Server{table: table, ports: []uint16{4000}, config: Config{Log: slog.New(slog.DiscardHandler), Version: "v1"}}
-	u := &user{server: server, begun: make(chan struct{}), redirects: map[uint32]*redirect{7: {}}}
-	close(u.begun)
+	s := newSession(server)
+	s.redirects[7] = &redirectListener{}
+	close(s.bound)
 	ask := func(name, body string) error {
-		_, err := u.handle(t.Context(), name, json.RawMessage(body))
+		_, err := s.handleRequest(t.Context(), name, json.RawMessage(body))
 		return err
 	}
 
-	if err := ask(wire.RequestAttach, `{"id":1,"port":80}`); err == nil || !strings.Contains(err.Error(), "hello comes before") {
+	if err := ask(wire.RequestAttach, `{"id":1,"port":80}`); err == nil || !strings.Contains(err.Error(), "must be hello") {
 		t.Errorf("attach before hello = %v", err)
 	}
-	if err := ask(wire.RequestHello, `{"holder":"me@here"}`); err != nil || u.holder != "me@here" {
-		t.Errorf("hello = %v, holder %q", err, u.holder)
+	if err := ask(wire.RequestHello, `{"holder":"me@here"}`); err != nil || s.holder != "me@here" {
+		t.Errorf("hello = %v, holder %q", err, s.holder)
 	}
 
 	for body, want := range map[string]string{
-		`{"id":1}`:                       "port 0",
-		`{"id":1,"port":4000}`:           "the manager's own",
-		`{"id":1,"port":80,"host":"db"}`: "for outgoing",
-		`{"id":7,"port":80}`:             "there already",
+		`{"id":1}`:                       "port must not be 0",
+		`{"id":1,"port":4000}`:           "belongs to the manager",
+		`{"id":1,"port":80,"host":"db"}`: "needs an outgoing redirect",
+		`{"id":7,"port":80}`:             "already exists",
 		`{"id":1,"port":70000}`:          "decode",
 		`[]`:                             "decode",
 	} {

@@ -14,8 +14,8 @@ import (
 	"kdiag/netfilter"
 )
 
-// table holds the back end while it is needed: from the first redirect until
-// the last redirected connection has ended, for those break with the rules.
+// A table holds this manager's rules in the kernel. It keeps the back end open from the first
+// redirect until the last redirected connection has ended, because connections break without rules.
 type table struct {
 	id   string
 	log  *slog.Logger
@@ -24,47 +24,48 @@ type table struct {
 	mu      sync.Mutex
 	backend netfilter.Backend
 	mesh    string
-	users   int // redirects and redirected connections
+	holds   int // redirects and redirected connections, which keep the back end open
 	timer   *time.Timer
 	closed  bool
-	ports   map[uint16]bool // that this manager's listeners have
-	reserve reserve
+	ports   map[uint16]bool // of this manager's listeners
+	reserve descriptorReserve
 }
 
-// linger is how long the rules outlive the last connection: its last segments
-// may still be on their way.
+// linger is how long the rules outlive the last connection, whose last segments may still be on
+// their way.
 const linger = 3 * time.Second
 
+// newTable makes a table without rules, and takes the reserve of file descriptors.
 func newTable(c Config) *table {
 	t := &table{id: c.ID, log: c.Log, open: c.OpenBackend, ports: map[uint16]bool{}}
-	t.reserve.take()
+	t.reserve.fill()
 	return t
 }
 
-// listens says that a port is a listener of this manager's, or is no more.
-func (t *table) listens(port uint16, does bool) {
+// setOwnPort notes whether one of this manager's listeners has a port.
+func (t *table) setOwnPort(port uint16, own bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if does {
+	if own {
 		t.ports[port] = true
 	} else {
 		delete(t.ports, port)
 	}
 }
 
-// own reports whether a port is a listener of this manager's.
-func (t *table) own(port uint16) bool {
+// isOwnPort reports whether one of this manager's listeners has a port.
+func (t *table) isOwnPort(port uint16) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.ports[port]
 }
 
-// attach puts rules into the kernel, all or none, and opens the back end for
-// the first of them. name is "auto", "nft" or "iptables".
-func (t *table) attach(name string, rules []netfilter.Redirect) (backend, mesh string, err error) {
+// attachRules adds rules, all or none, with the back end of a name: "auto", "nft" or "iptables". It
+// opens the back end for the first rules.
+func (t *table) attachRules(name string, rules []netfilter.Redirect) (backend, mesh string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.ready(name); err != nil {
+	if err := t.ensureBackend(name); err != nil {
 		return "", "", err
 	}
 
@@ -73,26 +74,28 @@ func (t *table) attach(name string, rules []netfilter.Redirect) (backend, mesh s
 			for _, made := range rules[:i] {
 				err = errors.Join(err, t.backend.Detach(made))
 			}
-			t.settle()
-			return "", "", explain(rule, err)
+
+			t.scheduleClose()
+			return "", "", explainAttach(rule, err)
 		}
 	}
 
-	t.users++
+	t.holds++
 	return t.backend.Name(), t.mesh, nil
 }
 
-// ready opens the back end, or makes sure that the open one will do.
-func (t *table) ready(name string) error {
+// ensureBackend opens the back end, or checks that the open one is the one asked for.
+func (t *table) ensureBackend(name string) error {
 	if t.closed {
 		return errors.New("the manager is ending")
 	}
 
 	if t.backend != nil {
 		if name != "auto" && name != t.backend.Name() {
-			return refusal(wire.CodeUnsupported, "leave --netfilter out, or wait until the others have ended",
-				"redirects are made by %s here, as long as there are any", t.backend.Name())
+			return refuseRequest(wire.CodeUnsupported, "end its redirects first, or leave --netfilter out",
+				"this manager already uses %s", t.backend.Name())
 		}
+
 		return nil
 	}
 
@@ -101,30 +104,34 @@ func (t *table) ready(name string) error {
 		t.log.Warn("look for a service mesh", "err", err)
 	}
 
-	t.reserve.give()
-	t.backend, err = t.open(name, netfilter.Config{ID: t.id, Mark: Mark, Exclude: spared(), LoopbackOnly: mesh != ""})
+	// The back end gets the low numbers of the reserve, which is filled again once it is closed.
+	t.reserve.release()
+	config := netfilter.Config{ID: t.id, Mark: Mark, Exclude: sparedDestinations(), LoopbackOnly: mesh != ""}
+	t.backend, err = t.open(name, config)
 	if err != nil {
 		t.backend = nil
-		t.reserve.take()
-		return refusal(wire.CodeUnsupported, "redirects need nftables in the node's kernel, or an image with iptables in it", "%v", err)
+		t.reserve.fill()
+		return refuseRequest(wire.CodeUnsupported, "redirects need nftables in the node's kernel, or an image with iptables in it", "%v", err)
 	}
 
 	t.mesh = mesh
 	return nil
 }
 
-func explain(rule netfilter.Redirect, err error) error {
+// explainAttach says who holds the port, where that is why a rule could not be added.
+func explainAttach(rule netfilter.Redirect, err error) error {
 	var held *netfilter.HeldError
 	if errors.As(err, &held) {
-		return refusal(wire.CodeHeld, "two cannot have the same connections: have the other session end, or take another pod",
-			"port %d is redirected already, by %s", rule.Port, held.Holder)
+		return refuseRequest(wire.CodeHeld, "only one session can redirect a port: end the other session, or choose another pod",
+			"port %d is already redirected by %s", rule.Port, held.Holder)
 	}
+
 	return fmt.Errorf("redirect port %d: %w", rule.Port, err)
 }
 
-// change swaps one redirect's rules for others: of a name that leads elsewhere
-// now. It returns those of add that hold.
-func (t *table) change(add, remove []netfilter.Redirect) (added []netfilter.Redirect, err error) {
+// changeRules replaces rules of one redirect, whose name has other addresses now. It returns those
+// of add that the kernel took.
+func (t *table) changeRules(add, remove []netfilter.Redirect) (added []netfilter.Redirect, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.backend == nil {
@@ -137,7 +144,7 @@ func (t *table) change(add, remove []netfilter.Redirect) (added []netfilter.Redi
 
 	for _, rule := range add {
 		if attachErr := t.backend.Attach(rule); attachErr != nil {
-			err = errors.Join(err, explain(rule, attachErr))
+			err = errors.Join(err, explainAttach(rule, attachErr))
 			continue
 		}
 		added = append(added, rule)
@@ -146,30 +153,32 @@ func (t *table) change(add, remove []netfilter.Redirect) (added []netfilter.Redi
 	return added, err
 }
 
-// detach takes a redirect's rules away. Its connections go on.
-func (t *table) detach(rules []netfilter.Redirect) error {
-	_, err := t.change(nil, rules)
-	t.release()
+// detachRules removes a redirect's rules. Its connections go on.
+func (t *table) detachRules(rules []netfilter.Redirect) error {
+	_, err := t.changeRules(nil, rules)
+	t.releaseBackend()
 	return err
 }
 
-// hold keeps the back end for a connection, until release.
-func (t *table) hold() {
+// holdBackend keeps the back end open for a connection, until releaseBackend.
+func (t *table) holdBackend() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.users++
+	t.holds++
 }
 
-func (t *table) release() {
+// releaseBackend ends the hold of a redirect or of a connection.
+func (t *table) releaseBackend() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.users--
-	t.settle()
+
+	t.holds--
+	t.scheduleClose()
 }
 
-// settle closes the back end a while after its last user.
-func (t *table) settle() {
-	if t.users > 0 || t.backend == nil || t.closed {
+// scheduleClose closes the back end a while after its last hold has ended. mu is held.
+func (t *table) scheduleClose() {
+	if t.holds > 0 || t.backend == nil || t.closed {
 		return
 	}
 	if t.timer != nil {
@@ -179,30 +188,35 @@ func (t *table) settle() {
 	t.timer = time.AfterFunc(linger, func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if t.users == 0 {
-			if err := t.drop(); err != nil {
-				t.log.Error("take the rules away", "err", err)
+
+		if t.holds == 0 {
+			if err := t.closeBackend(); err != nil {
+				t.log.Error("remove the rules", "err", err)
 			}
 		}
 	})
 }
 
-func (t *table) drop() error {
+// closeBackend closes the back end, and with it removes every rule. mu is held.
+func (t *table) closeBackend() error {
 	if t.backend == nil {
 		return nil
 	}
+
 	backend := t.backend
 	t.backend = nil
-	defer t.reserve.take()
+	defer t.reserve.fill()
 	return backend.Close()
 }
 
+// inUse reports whether there are redirects or redirected connections.
 func (t *table) inUse() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.users > 0
+	return t.holds > 0
 }
 
+// close removes every rule, now and for good.
 func (t *table) close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -210,23 +224,24 @@ func (t *table) close() error {
 	if t.timer != nil {
 		t.timer.Stop()
 	}
-	return t.drop()
+
+	return t.closeBackend()
 }
 
-// spared are the destinations that no redirect takes unless it names them: the
-// API server and the pod's name servers.
-func spared() []netip.AddrPort {
-	var spare []netip.AddrPort
+// sparedDestinations returns what no redirect takes unless it names it: the API server and the
+// pod's name servers.
+func sparedDestinations() []netip.AddrPort {
+	var spared []netip.AddrPort
 	// Every kubelet sets these two (pkg/kubelet, masterServices).
 	if host, err := netip.ParseAddr(os.Getenv("KUBERNETES_SERVICE_HOST")); err == nil {
 		if port, err := strconv.ParseUint(os.Getenv("KUBERNETES_SERVICE_PORT"), 10, 16); err == nil {
-			spare = append(spare, netip.AddrPortFrom(host, uint16(port)))
+			spared = append(spared, netip.AddrPortFrom(host, uint16(port)))
 		}
 	}
 
-	for _, server := range nameServers("/etc/resolv.conf") {
-		spare = append(spare, netip.AddrPortFrom(server, 53), netip.AddrPortFrom(server, 853))
+	for _, server := range readNameServers("/etc/resolv.conf") {
+		spared = append(spared, netip.AddrPortFrom(server, 53), netip.AddrPortFrom(server, 853))
 	}
 
-	return spare
+	return spared
 }

@@ -1,0 +1,82 @@
+package redirectserver
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"kdiag/mux/wire"
+	"kdiag/netfilter"
+)
+
+// followInterval is how often a name is looked up again. Answers of a cluster's DNS are valid for
+// 5 to 30 s (coredns, plugin kubernetes).
+const followInterval = 10 * time.Second
+
+// followName keeps the rules of a redirect by name at the addresses that the name has.
+func (r *redirectListener) followName(ctx context.Context) {
+	tick := time.NewTicker(followInterval)
+	defer tick.Stop()
+
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+
+		if err := r.refreshAddresses(ctx); err != nil && ctx.Err() == nil {
+			r.log.Warn("follow the name", "host", r.attach.Host, "err", err)
+		}
+	}
+}
+
+// refreshAddresses looks the name up once, and changes the rules if it has other addresses now. A
+// name that does not resolve at the moment keeps its rules.
+func (r *redirectListener) refreshAddresses(ctx context.Context) error {
+	now, err := resolveHost(ctx, r.attach.Host)
+	if err != nil {
+		return err
+	}
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.detached {
+		return nil
+	}
+
+	kept, added, removed := r.compareRules(now)
+	if len(added)+len(removed) == 0 {
+		return nil
+	}
+
+	added, err = r.table.changeRules(added, removed)
+	r.rules, r.addresses = append(kept, added...), now
+	return errors.Join(err, r.laptop.Notify(wire.EventMoved, wire.Moved{ID: r.attach.ID, Addresses: now}))
+}
+
+// compareRules sorts the rules that there are and those that the addresses want.
+func (r *redirectListener) compareRules(now []netip.Addr) (kept, added, removed []netfilter.Redirect) {
+	wanted := map[netip.Addr]bool{}
+	for _, address := range now {
+		wanted[address] = true
+	}
+
+	for _, rule := range r.rules {
+		if wanted[rule.Address] {
+			kept = append(kept, rule)
+			delete(wanted, rule.Address)
+		} else {
+			removed = append(removed, rule)
+		}
+	}
+
+	for _, address := range now {
+		if wanted[address] {
+			added = append(added, r.newRule(address))
+		}
+	}
+
+	return kept, added, removed
+}

@@ -1,0 +1,287 @@
+package redirectserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"kdiag/mux"
+	"kdiag/mux/wire"
+	"kdiag/netfilter"
+)
+
+// A redirectListener takes the connections that the kernel redirects for one of a session's
+// redirects, and passes each on to the laptop as a stream.
+type redirectListener struct {
+	attach   wire.Attach
+	laptop   *mux.Session
+	table    *table
+	proxier  *mux.Proxier
+	files    *quota
+	log      *slog.Logger
+	listener *net.TCPListener
+	// originalDestination tells where a redirected connection was going.
+	originalDestination func(conn syscall.Conn) (netip.AddrPort, error)
+
+	holder   string
+	stop     context.CancelFunc // of following a name
+	accepted sync.WaitGroup     // the accept loop and every connection
+	closed   chan struct{}      // closed after the accept loop: by then conns has all that it took
+
+	mu          sync.Mutex
+	rules       []netfilter.Redirect
+	addresses   []netip.Addr
+	conns       map[*mux.TCP]struct{}
+	detached    bool
+	idleWaiters []chan struct{} // to be closed when conns is empty
+}
+
+// newRedirectListener opens the listener, adds the rules, and begins to take connections.
+func newRedirectListener(ctx context.Context, s *session, a wire.Attach) (*redirectListener, wire.Attached, error) {
+	r := &redirectListener{
+		attach: a, laptop: s.laptop, table: s.server.table, proxier: &s.server.proxier, files: &s.server.files, holder: s.holder,
+		conns: map[*mux.TCP]struct{}{}, closed: make(chan struct{}),
+		originalDestination: s.server.config.OriginalDestination,
+		log:                 s.server.config.Log.With("redirect", a.ID, "port", a.Port),
+	}
+	if a.Host != "" {
+		var err error
+		if r.addresses, err = resolveHost(ctx, a.Host); err != nil {
+			return nil, wire.Attached{}, err
+		}
+	}
+
+	// The listener comes first: a rule that leads to a closed port refuses the pod's callers.
+	if err := r.openListener(ctx); err != nil {
+		return nil, wire.Attached{}, err
+	}
+
+	for _, address := range r.matchedAddresses() {
+		r.rules = append(r.rules, r.newRule(address))
+	}
+
+	done := wire.Attached{Addresses: r.addresses}
+	var err error
+	if done.Backend, done.Mesh, err = r.table.attachRules(a.Backend, r.rules); err != nil {
+		r.closeListener()
+		return nil, wire.Attached{}, err
+	}
+
+	r.accepted.Go(r.acceptConnections)
+	following, stop := context.WithCancel(context.WithoutCancel(ctx))
+	r.stop = stop
+	if len(r.addresses) > 0 {
+		r.accepted.Go(func() { r.followName(following) })
+	}
+
+	return r, done, nil
+}
+
+// openListener takes a port of the kernel's choice on every address: connections from outside are
+// redirected to the interface's own address, local ones to loopback.
+func (r *redirectListener) openListener(ctx context.Context) error {
+	config := net.ListenConfig{Control: netfilter.ControlMark(Mark)}
+	listener, err := config.Listen(ctx, "tcp", ":0")
+	if err != nil {
+		return fmt.Errorf("listen for redirected connections: %w", err)
+	}
+
+	tcp, ok := listener.(*net.TCPListener)
+	if !ok {
+		return fmt.Errorf("listen for redirected connections: unexpected listener %T", listener)
+	}
+
+	r.listener = tcp
+	r.table.setOwnPort(r.port(), true)
+	return nil
+}
+
+// port returns the listener's port.
+func (r *redirectListener) port() uint16 {
+	if address, ok := r.listener.Addr().(*net.TCPAddr); ok {
+		return uint16(address.Port)
+	}
+	return 0
+}
+
+// closeListener closes the listener.
+func (r *redirectListener) closeListener() {
+	_ = r.listener.Close()
+	r.table.setOwnPort(r.port(), false)
+}
+
+// matchedAddresses returns the destinations to match; the zero address stands for any.
+func (r *redirectListener) matchedAddresses() []netip.Addr {
+	if len(r.addresses) > 0 {
+		return r.addresses
+	}
+	return []netip.Addr{{}}
+}
+
+// newRule makes the rule that leads connections to an address here.
+func (r *redirectListener) newRule(address netip.Addr) netfilter.Redirect {
+	return netfilter.Redirect{
+		Direction: redirectDirection(r.attach), Port: r.attach.Port, Address: address,
+		Listener: r.port(), Holder: r.holder,
+	}
+}
+
+// acceptConnections takes redirected connections until stopRedirecting or stopAndReset closes the
+// listener.
+func (r *redirectListener) acceptConnections() {
+	defer close(r.closed)
+	defer r.closeListener()
+
+	for {
+		conn, err := r.listener.AcceptTCP()
+		switch {
+		case err == nil:
+			r.takeConnection(mux.NewTCP(conn))
+		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
+			return
+		default:
+			// Too many open files, most likely: it passes.
+			r.log.Warn("accept", "err", err)
+			time.Sleep(acceptPause)
+		}
+	}
+}
+
+// takeConnection passes a connection on in a goroutine of its own. Anybody in the pod can dial the
+// listener itself; a connection that was not redirected is reset.
+func (r *redirectListener) takeConnection(conn *mux.TCP) {
+	to, err := r.originalDestination(conn)
+	if err != nil || to.Port() != r.attach.Port {
+		r.log.Debug("dropped", "peer", conn.RemoteAddr().String(), "err", err)
+		conn.Reset()
+		return
+	}
+
+	if !r.keepConnection(conn) {
+		conn.Reset()
+		return
+	}
+
+	r.accepted.Go(func() {
+		defer r.forgetConnection(conn)
+		r.serveConnection(conn, to)
+	})
+}
+
+// serveConnection opens a stream to the laptop and passes bytes on until both directions end.
+func (r *redirectListener) serveConnection(conn *mux.TCP, to netip.AddrPort) {
+	stream, err := r.laptop.Open(mux.Header{Redirect: r.attach.ID, Source: sourceAddress(conn), Destination: to})
+	if err != nil {
+		conn.Reset()
+		return
+	}
+
+	result := r.proxier.Proxy(conn, stream, nil)
+	r.log.Debug("connection ended", "peer", conn.RemoteAddr().String(), "sent", result.Sent, "received", result.Received, "err", result.Err)
+}
+
+// sourceAddress returns the caller's address, without the zone, which means nothing on the laptop.
+func sourceAddress(conn *mux.TCP) netip.AddrPort {
+	if address, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		peer := address.AddrPort()
+		return netip.AddrPortFrom(peer.Addr().Unmap().WithZone(""), peer.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// maxConns bounds the connections of one redirect at a time, since each costs memory of the pod's.
+const maxConns = 4096
+
+// keepConnection adds a connection, unless there are too many connections or open files.
+func (r *redirectListener) keepConnection(conn *mux.TCP) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.conns) >= maxConns {
+		r.log.Warn("too many connections at once", "most", maxConns)
+		return false
+	}
+
+	if !r.files.takeOne() {
+		r.log.Warn("too many open files for one more connection")
+		return false
+	}
+
+	r.conns[conn] = struct{}{}
+	r.table.holdBackend()
+	return true
+}
+
+// forgetConnection removes a connection that has ended, and tells whoever waits for the last one.
+func (r *redirectListener) forgetConnection(conn *mux.TCP) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.conns, conn)
+	r.files.giveBack()
+	r.table.releaseBackend()
+
+	if len(r.conns) == 0 {
+		for _, waiter := range r.idleWaiters {
+			close(waiter)
+		}
+		r.idleWaiters = nil
+	}
+}
+
+// whenIdle returns a channel that is closed once there are no connections.
+func (r *redirectListener) whenIdle() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	waiter := make(chan struct{})
+	if len(r.conns) == 0 {
+		close(waiter)
+	} else {
+		r.idleWaiters = append(r.idleWaiters, waiter)
+	}
+
+	return waiter
+}
+
+// handshakeGrace is how long a listener outlives its rules: handshakes that they have redirected
+// may still be under way.
+const handshakeGrace = 250 * time.Millisecond
+
+// stopRedirecting sends new connections where they went before. Those that are there go on.
+func (r *redirectListener) stopRedirecting() error {
+	r.mu.Lock()
+	if r.detached {
+		r.mu.Unlock()
+		return nil
+	}
+
+	r.detached = true
+	rules := r.rules
+	r.mu.Unlock()
+
+	r.stop()
+	err := r.table.detachRules(rules)
+	_ = r.listener.SetDeadline(time.Now().Add(handshakeGrace))
+	return err
+}
+
+// stopAndReset stops redirecting, resets the connections that are left, and waits for their end.
+func (r *redirectListener) stopAndReset() error {
+	err := r.stopRedirecting()
+	_ = r.listener.Close()
+
+	r.mu.Lock()
+	for conn := range r.conns {
+		conn.Reset()
+	}
+	r.mu.Unlock()
+
+	r.accepted.Wait()
+	return err
+}
