@@ -25,6 +25,7 @@ var mayImport = []struct {
 	// What runs in the pod. It knows no Kubernetes.
 	{"kdiag/applets/internal/pod/redirectserver", []string{"kdiag/applets/internal/pod/", "kdiag/mux", "kdiag/netfilter"}},
 	{"kdiag/applets/internal/pod/podproc", []string{"kdiag/applets", "kdiag/applets/internal/pod/procfs"}},
+	{"kdiag/applets/internal/pod/lockdown", []string{"kdiag/applets/internal/pod/procfs", "kdiag/applets/internal/pod/credentials"}},
 	{"kdiag/applets/internal/pod/", []string{"kdiag/applets/internal/pod/procfs"}},
 	{"kdiag/applets/enter", []string{"kdiag/applets", "kdiag/applets/internal/pod/", "kdiag/scratch-shell"}},
 	{"kdiag/applets/inspect", []string{"kdiag/applets", "kdiag/applets/internal/pod/"}},

@@ -60,7 +60,7 @@ func TestPsHidden(t *testing.T) {
 		t.Errorf("hidden = %+v, want one process and one socket", report.Hidden)
 	}
 
-	const note = "note: hidden with profile restricted: the sockets of 1 of 1 processes (the target runs as user 0, group 0, this container as 65532, 65532); " +
+	const note = "note: hidden with profile restricted: the sockets of 1 of 1 processes (the target runs as user 0, group 0; this container runs as user 65532, group 65532); " +
 		"1 sockets of the pod have no process that is known\n"
 	if report.Stderr != note {
 		t.Errorf("stderr = %q, want %q", report.Stderr, note)

@@ -25,10 +25,10 @@ func TestAsTarget(t *testing.T) {
 	for who, spec := range targets {
 		t.Run(who, func(t *testing.T) {
 			target := startTarget(t, spec)
-			want := output(t, target.Exec("/app/busybox-server", "ash", "-c", "/app/busybox-server "+rights))
+			want := runToEnd(t, target.ExecCommand("/app/busybox-server", "ash", "-c", "/app/busybox-server "+rights))
 			for way, caps := range ways {
 				p := pod{t, target, startEphemeral(t, runctest.Spec{Caps: caps, PIDsOf: target}), runctest.NewID()[:16]}
-				got := p.enter("--as-target", "--", "-c", rights+"; exit 7")
+				got := p.runEnter("--as-target", "--", "-c", rights+"; exit 7")
 				if got.stdout != want.stdout || got.code != 7 || got.stderr != "" {
 					t.Errorf("rights of the shell by %s = %+v, want\n%s", way, got, want.stdout)
 				}
@@ -39,18 +39,18 @@ func TestAsTarget(t *testing.T) {
 
 func TestAsTargetOnTerminal(t *testing.T) {
 	p := startPod(t, runctest.Spec{UID: 1000, GID: 2000}, runctest.Spec{Caps: runctest.DefaultCaps})
-	s := p.shell("--as-target")
-	s.expect("/$ ")
-	s.say("echo fi''ne >/dev/stdout\n")
-	s.expect("fine")
-	s.say("ls -n /proc/self/exe | grep -c busybox-kdiag\n")
-	s.expect("1\r\n")
-	s.say("echo sta''rt; cat\n")
-	s.expect("start")
-	s.say("\x1a")
-	s.expect("Stopped")
-	s.say("exit\nexit 9\n")
-	if code := s.ended(); code != 9 {
+	s := p.startShell("--as-target")
+	s.expectText("/$ ")
+	s.typeText("echo fi''ne >/dev/stdout\n")
+	s.expectText("fine")
+	s.typeText("ls -n /proc/self/exe | grep -c busybox-kdiag\n")
+	s.expectText("1\r\n")
+	s.typeText("echo sta''rt; cat\n")
+	s.expectText("start")
+	s.typeText("\x1a")
+	s.expectText("Stopped")
+	s.typeText("exit\nexit 9\n")
+	if code := s.awaitEnd(); code != 9 {
 		t.Errorf("exit code = %d, want 9", code)
 	}
 }
@@ -59,8 +59,8 @@ func TestAsTargetOnTerminal(t *testing.T) {
 // shell can be given.
 func TestAsTargetWithMore(t *testing.T) {
 	p := startPod(t, runctest.Spec{Caps: append([]string{"NET_ADMIN"}, runctest.DefaultCaps...)}, runctest.Spec{Caps: chrootCaps})
-	got := p.enter("--as-target", "--", "-c", "id -u")
-	if got.stdout != "0\n" || got.code != 0 || !strings.Contains(got.stderr, "note: the shell lacks capabilities of the target's: this container has no NET_ADMIN\n") {
+	got := p.runEnter("--as-target", "--", "-c", "id -u")
+	if got.stdout != "0\n" || got.code != 0 || !strings.Contains(got.stderr, "note: the shell lacks capabilities that the target has: this container has no NET_ADMIN\n") {
 		t.Errorf("enter --as-target: %+v, want a note on NET_ADMIN", got)
 	}
 }

@@ -1,7 +1,6 @@
-// Package enter is the applet that puts a shell into a target container from
-// the ephemeral container beside it: it joins the target as far as it may,
-// and becomes the shell. A second one of it stands by as the session's
-// lifeline and hangs the shell up when the user's side is gone.
+// Package enter is the applet that puts a shell into a target container from the ephemeral container
+// beside it: it joins the target as far as it may, and becomes the shell. A second process of it waits
+// as the session's lifeline, and hangs the shell up when the laptop has gone.
 package enter
 
 import (
@@ -17,7 +16,7 @@ import (
 	scratchshell "kdiag/scratch-shell"
 )
 
-// Applet is "kdiag enter".
+// Applet returns "kdiag enter".
 func Applet() applets.Applet {
 	return applets.Applet{
 		Name:        wire.AppletEnter,
@@ -26,24 +25,25 @@ func Applet() applets.Applet {
 		Description: wire.EnterUsage(),
 		Hidden:      true,
 		Raw:         true,
-		First:       lockdown.Close,
+		First:       lockdown.CloseProcess,
 		Args:        []applets.Kind{applets.KindNone},
 		RestKind:    applets.KindText,
 		Run: func(ctx context.Context, inv *applets.Invocation) error {
 			arguments, err := wire.ParseEnterArguments(inv.Args)
 			if err != nil {
-				return applets.WithHint(applets.Usage("%w", err), "arguments of the shell go after --")
+				return applets.WithHint(applets.Usage("%w", err), "put arguments of the shell after --")
 			}
 
 			if arguments.Lifeline {
 				if !isSession(arguments.Session) {
 					return applets.Usage("--lifeline needs --session=ID in hexadecimal digits")
 				}
-				return lifeline(ctx, inv.In, arguments.Session)
+
+				return runLifeline(ctx, inv.In, arguments.Session)
 			}
 
 			opts := newOptions(arguments)
-			if err := opts.check(); err != nil {
+			if err := opts.checkFlags(); err != nil {
 				return &applets.ExitError{Code: applets.ExitUsage, Err: err}
 			}
 
@@ -52,17 +52,16 @@ func Applet() applets.Applet {
 	}
 }
 
-// options say which container is entered and how its shell is run.
+// options says which container to enter and how to run its shell.
 type options struct {
 	wire.EnterArguments
-	target podproc.Container
-	// openShell returns the shell, an executable that runs ash when its argv[1]
-	// says so.
+	// openShell returns the shell, an executable that runs ash if its argv[1] says so.
 	openShell func() (io.Reader, error)
 }
 
+// newOptions makes the options of a command line.
 func newOptions(arguments wire.EnterArguments) options {
-	return options{EnterArguments: arguments, target: podproc.Container(arguments.Target), openShell: scratchshell.Open}
+	return options{EnterArguments: arguments, openShell: scratchshell.Open}
 }
 
 // isSession reports whether a session's ID is 8 to 64 hexadecimal digits.
@@ -70,25 +69,25 @@ func isSession(id string) bool {
 	return len(id) >= 8 && len(id) <= 64 && strings.Trim(id, "0123456789abcdef") == ""
 }
 
-func (o options) check() error {
+// checkFlags refuses what no kdiag on a laptop asks for.
+func (o options) checkFlags() error {
 	if o.Session != "" && !isSession(o.Session) {
-		return fmt.Errorf("--session %q is not 8 to 64 hexadecimal digits", o.Session)
+		return fmt.Errorf("--session %q: must be 8 to 64 hexadecimal digits", o.Session)
 	}
-	if err := o.target.Check(); err != nil {
+	if err := podproc.CheckTarget(o.Target); err != nil {
 		return err
 	}
 
 	for _, variable := range o.Env {
 		if name, _, ok := strings.Cut(variable, "="); !ok || name == "" {
-			return fmt.Errorf("--env %q is not NAME=VALUE", variable)
+			return fmt.Errorf("--env %q: must be NAME=VALUE", variable)
 		}
 	}
 
 	return nil
 }
 
-// shellName is the shell's argv[0]: busybox goes by argv[1] when it begins with
-// "busybox".
+// shellName returns the shell's argv[0]. If it begins with "busybox", busybox goes by argv[1].
 func shellName(session string) string {
 	if session == "" {
 		return "busybox-kdiag"

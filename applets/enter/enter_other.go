@@ -11,10 +11,10 @@ import (
 	"kdiag/applets"
 )
 
-func run(applets.Streams, options) error { return errPlatform() }
+func run(applets.Streams, options) error { return errUnsupported() }
 
-func lifeline(context.Context, io.Reader, string) error { return errPlatform() }
+func runLifeline(context.Context, io.Reader, string) error { return errUnsupported() }
 
-func errPlatform() error {
+func errUnsupported() error {
 	return fmt.Errorf("enter: not implemented on %s/%s", runtime.GOOS, runtime.GOARCH)
 }

@@ -26,7 +26,7 @@ func TestCheck(t *testing.T) {
 		{newOptions(wire.EnterArguments{Env: []string{"A"}}), "--env"},
 		{newOptions(wire.EnterArguments{Env: []string{"=b"}}), "--env"},
 	} {
-		err := c.opts.check()
+		err := c.opts.checkFlags()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("check(%+v) = %v, want an error about %q", c.opts, err, c.want)
 		}
@@ -98,7 +98,7 @@ func TestPrompt(t *testing.T) {
 		"a$(reboot)`x`\\h": `a�(reboot)�x��h:\w\$ `,
 		"a\x1b[31m\nb":     `a�[31m b:\w\$ `,
 	} {
-		if got := prompt(text, `\w`); got != want {
+		if got := formatPrompt(text, `\w`); got != want {
 			t.Errorf("prompt(%q) = %q, want %q", text, got, want)
 		}
 	}

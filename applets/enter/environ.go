@@ -8,92 +8,91 @@ import (
 	"kdiag/mux/wire"
 )
 
-// standardPath is where the shell looks for programs that it does not bring: where the containers'
-// images have theirs.
+// standardPath is where the shell looks for programs that it does not bring. Images have theirs there.
 const standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// maxVariable bounds a variable of the target's, in bytes: execve takes no longer one
-// (MAX_ARG_STRLEN, 32 pages), and would fail for it.
+// maxVariable bounds a variable of the target's, in bytes: execve fails for a longer one
+// (MAX_ARG_STRLEN, 32 pages).
 const maxVariable = 128 << 10
 
-// maxVariables bounds how many are taken.
+// maxVariables bounds how many variables are taken.
 const maxVariables = 4096
 
-// shellEnvironment returns the shell's environment: the target's variables, but for those that the
-// shell or its tools act on and the user did not ask for; kdiag's own; and the options' over both.
-// left are the names of those that were not taken. directory is how the prompt shows the working
-// directory.
-func shellEnvironment(target []string, opts options, directory string) (env environment, left []string) {
+// shellEnvironment returns the shell's environment: the target's variables, without those that the
+// shell or its tools act on and the user did not ask for; kdiag's own; and the options' over both. It
+// returns the names that it skipped, too. directory is how the prompt shows the working directory.
+func shellEnvironment(target []string, opts options, directory string) (env environment, skipped []string) {
 	env.set("HOME=/")
 	env.set("PATH=" + standardPath)
 
 	for _, variable := range target[:min(len(target), maxVariables)] {
 		name, _, _ := strings.Cut(variable, "=")
 		switch {
-		case !isName(name), len(variable) >= maxVariable:
-		case !isActedOn(name) || opts.takes(name):
+		case !isVariableName(name), len(variable) >= maxVariable:
+		case !isActedOn(name) || opts.takesVariable(name):
 			env.set(variable)
-		case !slices.Contains(left, name):
-			left = append(left, name)
+		case !slices.Contains(skipped, name):
+			skipped = append(skipped, name)
 		}
 	}
 
-	// Shells that save their history would write a file into the target.
+	// A shell that saves its history would write a file into the target.
 	env.set("HISTFILE=")
-	if !opts.takes("SHELL") {
+
+	if !opts.takesVariable("SHELL") {
 		env.set("SHELL=/bin/sh")
 	}
-	if !opts.takes("PS1") || env.get("PS1") == "" {
-		env.set("PS1=" + prompt(opts.Prompt, directory))
+	if !opts.takesVariable("PS1") || env.get("PS1") == "" {
+		env.set("PS1=" + formatPrompt(opts.Prompt, directory))
 	}
 
 	for _, variable := range opts.Env {
 		env.set(variable)
 	}
 
-	return env, left
+	return env, skipped
 }
 
-// inMostImages are variables that are not taken and not worth a word: nearly every container has
-// them.
+// inMostImages lists variables that are skipped without a note: nearly every container has them.
 var inMostImages = []string{"PATH", "HOME", "HOSTNAME", "PWD", "OLDPWD", "SHLVL", "TERM", "LANG", "LC_ALL", "LC_CTYPE", "USER", "TZ", "SHELL"}
 
-// takeAll is the name by which the user asks for every variable of the target.
-const takeAll = "all"
+// allVariables is what the user names to take every variable of the target.
+const allVariables = "all"
 
-// takes reports whether the user asked for a variable of the target's.
-func (o options) takes(name string) bool {
-	return slices.Contains(o.TargetEnv, name) || slices.Contains(o.TargetEnv, takeAll)
+// takesVariable reports whether the user asked for a variable of the target's.
+func (o options) takesVariable(name string) bool {
+	return slices.Contains(o.TargetEnv, name) || slices.Contains(o.TargetEnv, allVariables)
 }
 
-// explainLeft are the notes on variables of the target's that were not taken.
-func explainLeft(left, target []string, opts options) []string {
+// explainSkipped returns the notes on variables of the target's that the shell does not get.
+func explainSkipped(skipped, target []string, opts options) []string {
 	var notes []string
 	if len(target) > maxVariables {
-		notes = append(notes, fmt.Sprintf("the container has more than %d variables: the rest were not taken", maxVariables))
+		notes = append(notes, fmt.Sprintf("the container has more than %d variables; the rest were left out", maxVariables))
 	}
-	if other := otherDirectories(target); len(other) > 0 && !opts.takes("PATH") {
-		notes = append(notes, fmt.Sprintf("the shell doesn't look in %s, which the container's PATH has (--target-env=PATH)", strings.Join(other, ":")))
+	if other := listOtherDirectories(target); len(other) > 0 && !opts.takesVariable("PATH") {
+		notes = append(notes, fmt.Sprintf("the shell doesn't search %s, which is in the container's PATH (use --target-env=PATH)", strings.Join(other, ":")))
 	}
 
-	left = slices.DeleteFunc(slices.Clone(left), func(name string) bool { return slices.Contains(inMostImages, name) })
-	if len(left) == 0 {
+	skipped = slices.DeleteFunc(slices.Clone(skipped), func(name string) bool { return slices.Contains(inMostImages, name) })
+	if len(skipped) == 0 {
 		return notes
 	}
 
 	const most = 5
 	more := ""
-	if len(left) > most {
-		more = fmt.Sprintf(" and %d more", len(left)-most)
-		left = left[:most]
+	if len(skipped) > most {
+		more = fmt.Sprintf(" and %d more", len(skipped)-most)
+		skipped = skipped[:most]
 	}
 
-	return append(notes, fmt.Sprintf("not taken from the container: %s%s (they affect the shell; --target-env=NAME takes one)",
-		strings.Join(left, ", "), more))
+	return append(notes, fmt.Sprintf("left out variables that affect the shell: %s%s (use --target-env=NAME to take one)",
+		strings.Join(skipped, ", "), more))
 }
 
-// otherDirectories are those of the target's PATH that are not in the shell's, a few at most.
-func otherDirectories(target []string) (other []string) {
+// listOtherDirectories returns the directories of the target's PATH that are not in the shell's, a few
+// at most.
+func listOtherDirectories(target []string) (other []string) {
 	const most = 4
 	path := environment{}
 	for _, variable := range target {
@@ -111,12 +110,13 @@ func otherDirectories(target []string) (other []string) {
 	return other
 }
 
-// environment is a list of variables in which each name stands once.
+// An environment lists variables, each name once.
 type environment struct {
 	list []string
-	at   map[string]int // where in the list a name stands
+	at   map[string]int // where in the list a name is
 }
 
+// set adds a variable, NAME=VALUE, or replaces the one with that name.
 func (e *environment) set(variable string) {
 	name, _, ok := strings.Cut(variable, "=")
 	if !ok {
@@ -141,19 +141,21 @@ func (e *environment) get(name string) string {
 	if !there {
 		return ""
 	}
+
 	return e.list[at][len(name)+1:]
 }
 
-// prompt is the PS1 for a text and a directory, which ash expands: \w is the
-// working directory, \$ is # for root, else $.
-func prompt(text, directory string) string {
-	// What ash would expand is not printable in a prompt.
+// formatPrompt returns the PS1 for a text and a directory, which ash expands: \w is the working
+// directory, \$ is # for root, else $.
+func formatPrompt(text, directory string) string {
+	// In a prompt, what ash would expand is as dangerous as what is not printable.
 	text = strings.Map(func(r rune) rune {
 		if strings.ContainsRune("\\$`", r) {
 			return wire.Substitute
 		}
 		return r
 	}, wire.Printable(text))
+
 	if text != "" {
 		text += ":"
 	}

@@ -15,11 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inMemory puts an executable into an anonymous file that nobody can change.
-// The file is gone with the last process that runs it.
-func inMemory(name string, content io.Reader) (fd int, err error) {
-	// Kernels before 6.3 do not know MFD_EXEC, which later ones want to be
-	// told (memfd_create(2)).
+// writeToMemory writes an executable to an anonymous file that nobody can change. The file goes with
+// the last process that runs it.
+func writeToMemory(name string, content io.Reader) (fd int, err error) {
+	// Kernels before 6.3 do not know MFD_EXEC, which later ones want to be told (memfd_create(2)).
 	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
 	fd, err = unix.MemfdCreate(name, flags|unix.MFD_EXEC)
 	if errors.Is(err, unix.EINVAL) {
@@ -32,8 +31,8 @@ func inMemory(name string, content io.Reader) (fd int, err error) {
 		return -1, fmt.Errorf("make a file in memory: %w", err)
 	}
 
-	// By way of a small buffer: fresh memory for all of it would take as long
-	// as the rest of enter's work.
+	// Through a small buffer: fresh memory for all of it would take as long as the rest of enter's
+	// work.
 	if _, err := io.Copy(descriptor(fd), content); err != nil {
 		return -1, fmt.Errorf("write the shell into memory: %w", err)
 	}
@@ -46,17 +45,17 @@ func inMemory(name string, content io.Reader) (fd int, err error) {
 	return fd, nil
 }
 
-// The numbers at which the shell has open what it was started with. It closes them to the programs
-// that it executes, but for itself. Keep in step with scratch-shell/busybox/exec.c and mounts.c.
+// The descriptors that the shell starts with. It keeps them from the programs that it executes, other
+// than itself. Keep in step with scratch-shell/busybox/exec.c and mounts.c.
 const (
-	// programFD is the file in memory that has the shell.
+	// programFD is the file in memory that holds the shell.
 	programFD = 60
 	// processFD is the directory of the target's process in /proc.
 	processFD = 61
 )
 
-// leaveOpen puts an open file at a number, where it stays open in what is executed. There is nothing
-// to leave where fd is negative.
+// leaveOpen gives an open file the number at, where it stays open in what is executed. It does nothing
+// where fd is negative.
 func leaveOpen(fd, at int) error {
 	if fd < 0 {
 		return nil
@@ -74,7 +73,7 @@ func leaveOpen(fd, at int) error {
 	return nil
 }
 
-// descriptor is an open file that package os knows nothing of.
+// A descriptor writes to an open file that package os knows nothing of.
 type descriptor int
 
 func (d descriptor) Write(p []byte) (int, error) {
@@ -87,8 +86,8 @@ func (d descriptor) Write(p []byte) (int, error) {
 	}
 }
 
-// execute makes the process the program in fd. It returns only when that fails.
-func execute(fd int, argv, env []string) error {
+// executeShell makes the process the program in fd. It returns only when that fails.
+func executeShell(fd int, argv, env []string) error {
 	argvp, err := syscall.SlicePtrFromStrings(argv)
 	if err != nil {
 		return fmt.Errorf("arguments of the shell: %w", err)
@@ -99,11 +98,12 @@ func execute(fd int, argv, env []string) error {
 		return fmt.Errorf("environment of the shell: %w", err)
 	}
 
-	// Package os raised the limit on open files. Exec puts it back before it
-	// finds that there is no file of an empty name.
+	// Package os has raised the limit on open files. Exec puts it back before it finds that there is
+	// no file of an empty name.
 	_ = syscall.Exec("", nil, nil)
-	// The signals that Go leaves ignored where it found them so: a shell that ignored SIGHUP would
-	// outlive its session. What is caught is back at its default action after execve.
+
+	// Go leaves these signals ignored where it found them so, and a shell that ignored SIGHUP would
+	// outlive its session. After execve, signals that were caught have their default action again.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT)
 
 	// By descriptor: a path, /proc/self/fd too, would be the target's.
@@ -112,9 +112,10 @@ func execute(fd int, argv, env []string) error {
 		uintptr(unsafe.Pointer(&argvp[0])), uintptr(unsafe.Pointer(&envp[0])), unix.AT_EMPTY_PATH, uintptr(none))
 	runtime.KeepAlive(argvp)
 	runtime.KeepAlive(envp)
+
 	err = fmt.Errorf("execute the shell: %w", errno)
 	if errno == unix.ENOSYS || errno == unix.EPERM {
-		err = applets.WithHint(err, "the node's kernel or its seccomp profile does not know execveat (Linux 3.19), without which a path of the target's would be executed")
+		err = applets.WithHint(err, "the node's kernel (before Linux 3.19) or its seccomp profile lacks execveat, and kdiag executes no path of the target's instead")
 	}
 
 	return err

@@ -29,10 +29,10 @@ func TestSharedPIDs(t *testing.T) {
 
 				red, blue := startTarget(t, spec("red")), startTarget(t, spec("blue"))
 				eph := startEphemeral(t, runctest.Spec{Caps: caps, PIDsOf: pause, HostPIDs: host})
-				for colour, target := range map[string]*runctest.Container{"red": red, "blue": blue} {
+				for colour, target := range map[string]*runctest.RuncContainer{"red": red, "blue": blue} {
 					p := pod{t, target, eph, runctest.NewID()[:16]}
 					// With a second process in the target, which is not its first.
-					other := target.Exec("/app/busybox-server", "env", "COLOUR=other", "/app/busybox-server", "cat")
+					other := target.ExecCommand("/app/busybox-server", "env", "COLOUR=other", "/app/busybox-server", "cat")
 					stdin, err := other.StdinPipe()
 					if err != nil {
 						t.Fatal(err)
@@ -41,7 +41,7 @@ func TestSharedPIDs(t *testing.T) {
 						t.Fatal(err)
 					}
 
-					got := p.enter("--shared-pids", "--", "-c", "echo $COLOUR; ls /$COLOUR")
+					got := p.runEnter("--shared-pids", "--", "-c", "echo $COLOUR; ls /$COLOUR")
 					if want := colour + "\n/" + colour + "\n"; got.stdout != want {
 						t.Errorf("shell in %s: %+v, want %q", colour, got, want)
 					}
@@ -58,7 +58,7 @@ func TestSharedPIDs(t *testing.T) {
 				p := pod{t, red, eph, runctest.NewID()[:16]}
 				// Without --shared-pids as well: the cgroups tell.
 				for _, flags := range [][]string{{"--shared-pids"}, nil} {
-					got := p.enter(append(flags, "--", "-c", "echo in; ls /")...)
+					got := p.runEnter(append(flags, "--", "-c", "echo in; ls /")...)
 					if got.code != 1 || got.stdout != "" || !strings.HasPrefix(got.stderr, "kdiag: container "+red.ID+": no process found; has it exited?") {
 						t.Errorf("enter %v of a container that has exited: %+v", flags, got)
 					}
@@ -72,7 +72,7 @@ func TestSharedPIDs(t *testing.T) {
 // the container's ID in its name, as CRI-O puts the monitor of each container. It is older than the
 // target, and its root is the node's.
 func TestMonitorIsNotTheTarget(t *testing.T) {
-	runctest.Require(t)
+	runctest.RequireRunc(t)
 	for _, name := range []string{"crio-conmon-%s.scope", "crio-conmon-%s", "libpod-conmon-%s.scope"} {
 		id := runctest.NewID()
 		startMonitor(t, fmt.Sprintf(name, id))
@@ -80,7 +80,7 @@ func TestMonitorIsNotTheTarget(t *testing.T) {
 		for way, caps := range entered {
 			target := startTarget(t, runctest.Spec{ID: id, Caps: runctest.DefaultCaps, HostPIDs: true})
 			p := pod{t, target, startEphemeral(t, runctest.Spec{Caps: caps, HostPIDs: true}), runctest.NewID()[:16]}
-			if got := p.enter("--shared-pids", "--", "-c", "echo *"); got.stdout != "app dev proc\n" {
+			if got := p.runEnter("--shared-pids", "--", "-c", "echo *"); got.stdout != "app dev proc\n" {
 				t.Errorf("%s, %s: shell: %.300s %s, want the target's files", name, way, got.stdout, got.stderr)
 			}
 			target.Remove(t)
@@ -103,7 +103,7 @@ func startMonitor(t *testing.T, name string) {
 	}
 
 	// It can go once nothing is in it, a moment after the process has ended.
-	t.Cleanup(func() { eventually(func() bool { return os.Remove(dir) == nil && os.Remove(parent) == nil }) })
+	t.Cleanup(func() { runctest.WaitUntil(func() bool { return os.Remove(dir) == nil && os.Remove(parent) == nil }) })
 
 	monitor := exec.Command("sleep", "1000")
 	if err := monitor.Start(); err != nil {
@@ -119,13 +119,13 @@ func startMonitor(t *testing.T, name string) {
 // TestFirstProcess goes without an ID.
 func TestFirstProcess(t *testing.T) {
 	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
-	if got := output(t, p.eph.Exec("/kdiag", "enter", "--", "-c", "echo *")); got.stdout != "app dev proc\n" {
+	if got := runToEnd(t, p.eph.ExecCommand("/kdiag", "enter", "--", "-c", "echo *")); got.stdout != "app dev proc\n" {
 		t.Errorf("enter without an ID: %+v, want the files of PID 1", got)
 	}
 
 	alone := startEphemeral(t, runctest.Spec{Caps: setnsCaps})
 	for _, flags := range [][]string{nil, {"--container-id=" + p.target.ID}} {
-		got := output(t, alone.Exec(append([]string{"/kdiag", "enter"}, flags...)...))
+		got := runToEnd(t, alone.ExecCommand(append([]string{"/kdiag", "enter"}, flags...)...))
 		if got.code != 1 || !strings.Contains(got.stderr, "kdiag's own manager") {
 			t.Errorf("enter %v beside nobody: %+v, want an error", flags, got)
 		}
@@ -137,7 +137,7 @@ func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"--session=XYZ"}, {"--container-id=a"}, {"--shared-pids"}, {"--env=A"}, {"ls"}, {"--lifeline"}, {"--lifeline", "--session=xyz"},
 	} {
-		got := output(t, p.eph.Exec(append([]string{"/kdiag", "enter"}, args...)...))
+		got := runToEnd(t, p.eph.ExecCommand(append([]string{"/kdiag", "enter"}, args...)...))
 		if got.code != 2 || !strings.HasPrefix(got.stderr, "kdiag: ") {
 			t.Errorf("enter %v: %+v, want a usage error", args, got)
 		}

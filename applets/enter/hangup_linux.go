@@ -6,31 +6,31 @@ import (
 	"syscall"
 	"time"
 
+	"kdiag/applets/internal/pod/podproc"
 	"kdiag/applets/internal/pod/procfs"
 	"kdiag/mux/wire"
 )
 
 // The bounds on how long a hang-up waits.
 const (
-	// forHangup is for processes to end that got SIGHUP.
+	// forHangup lets processes end that got SIGHUP.
 	forHangup = 2 * time.Second
-	// forReaping is for the leader to wait for its dead children.
+	// forReaping lets the leader wait for its dead children.
 	forReaping = 500 * time.Millisecond
-	// forStop is for the leader to stop.
+	// forStop lets the leader stop.
 	forStop = 100 * time.Millisecond
-	// forLeader is for the leader to end.
+	// forLeader lets the leader end.
 	forLeader = time.Second
-	// lookEvery is the time between two looks at the processes.
-	lookEvery = 10 * time.Millisecond
-	// nudgeEvery is the time between two SIGINTs to the leader.
-	nudgeEvery = 100 * time.Millisecond
+	// lookInterval lies between two looks at the processes.
+	lookInterval = 10 * time.Millisecond
+	// nudgeInterval lies between two SIGINTs to the leader.
+	nudgeInterval = 100 * time.Millisecond
 )
 
-// hangUp ends a session's processes as the loss of its terminal would, the
-// leader last, and sees to it that none is left behind dead: the target's PID 1
-// seldom waits for orphans, so the leader has to, while it lives. Processes
-// that ignore SIGHUP, as nohup makes them, or that have left the session stay.
-// Where the session has no leader, it ended by itself: nothing is done.
+// hangUp ends a session's processes as the loss of its terminal would, the leader last. It leaves no
+// dead ones behind: the target's PID 1 seldom waits for orphans, so the leader has to while it lives.
+// Processes that ignore SIGHUP, as under nohup, or that have left the session stay. A session without a
+// leader has ended by itself, and nothing is left to do.
 func hangUp(id string) error {
 	self := os.Getpid()
 	cgroup, err := procfs.ReadCgroups(self)
@@ -39,46 +39,47 @@ func hangUp(id string) error {
 	}
 
 	h := &hangup{id: id, self: self, cgroup: cgroup}
-	processes, err := h.processes()
+	processes, err := h.listOthers()
 	if err != nil {
 		return err
 	}
 
-	at := slices.IndexFunc(processes, h.leads)
+	at := slices.IndexFunc(processes, h.isLeader)
 	if at < 0 {
 		return nil
 	}
-
 	h.leader = processes[at]
+
 	if !h.endMembers(forHangup, syscall.SIGHUP, syscall.SIGCONT) {
 		h.endMembers(forReaping, syscall.SIGKILL)
 	}
 
 	if h.endLeader() {
-		// What it may have started meanwhile.
+		// The leader may have started others meanwhile.
 		h.endMembers(forReaping, syscall.SIGKILL)
 	}
 
 	return nil
 }
 
-// hangup is the hang-up of one session.
+// A hangup ends one session.
 type hangup struct {
 	id     string
-	self   int
-	cgroup procfs.Cgroups
+	self   int            // the lifeline
+	cgroup procfs.Cgroups // of the lifeline
 	leader procfs.Stat
 }
 
-// process names a process for good.
-type process struct {
+// A processIdentity tells a process from a later one with the same PID.
+type processIdentity struct {
 	pid   int
 	start uint64
 }
 
-// processes returns all processes but the lifeline itself.
-func (h *hangup) processes() ([]procfs.Stat, error) {
-	pids, err := procfs.List()
+// listOthers returns all processes without the lifeline itself, of whichever cgroups: reading those
+// of each would double the work, every few milliseconds.
+func (h *hangup) listOthers() ([]procfs.Stat, error) {
+	pids, err := procfs.ListPIDs()
 	if err != nil {
 		return nil, err
 	}
@@ -93,28 +94,27 @@ func (h *hangup) processes() ([]procfs.Stat, error) {
 	return found, nil
 }
 
-// beside reports whether a process is in the lifeline's own cgroup. Of one
-// that is ending or dead, cgroup v1 shows another (kernel/cgroup/cgroup.c,
-// proc_cgroup_show, PF_EXITING).
-func (h *hangup) beside(p procfs.Stat) bool {
-	cgroup, err := procfs.ReadCgroups(p.PID)
-	return err == nil && cgroup.Same(h.cgroup)
+// isBeside reports whether a process is in the lifeline's own cgroups, by the rule of
+// podproc.Membership.
+func (h *hangup) isBeside(p procfs.Stat) bool {
+	return podproc.IsMember(p.PID, podproc.SameCgroups(h.cgroup))
 }
 
-// leads reports whether p leads the session that is hung up.
-func (h *hangup) leads(p procfs.Stat) bool {
-	if p.Session != p.PID || p.Dead() || !h.beside(p) {
+// isLeader reports whether p leads the session.
+func (h *hangup) isLeader(p procfs.Stat) bool {
+	if p.Session != p.PID || p.Dead() || !h.isBeside(p) {
 		return false
 	}
+
 	limit, err := procfs.ReadRealtimeTimeout(p.PID)
-	return err == nil && limit == marker(h.id, p.PID) || h.isShell(p)
+	return err == nil && limit == leaderMark(h.id, p.PID) || h.isShell(p)
 }
 
-// mostOfEnter is more of enter's command line than comes before the session's ID, in bytes.
+// mostOfEnter is how much of enter's command line is read, in bytes: more than comes before the
+// session's ID.
 const mostOfEnter = 4096
 
-// isShell reports whether p still is what "kdiag enter" made of itself, or is
-// about to.
+// isShell reports whether p is the shell that "kdiag enter" has become, or is about to become it.
 func (h *hangup) isShell(p procfs.Stat) bool {
 	words, _, err := procfs.ReadCommandStart(p.PID, mostOfEnter)
 	if err != nil || len(words) == 0 {
@@ -124,15 +124,16 @@ func (h *hangup) isShell(p procfs.Stat) bool {
 		return true
 	}
 
+	// The line may be cut off, so an error is none.
 	at := slices.Index(words[:min(len(words), 2)], wire.AppletEnter)
-	arguments, _ := wire.ParseEnterArguments(words[at+1:]) // the line may be cut off
+	arguments, _ := wire.ParseEnterArguments(words[at+1:])
 	return at >= 0 && arguments.Session == h.id && !arguments.Lifeline
 }
 
-// members are the session's processes without its leader: those that live and
-// may be ended, and how many are ending or wait for the leader to reap them.
-func (h *hangup) members() (living []procfs.Stat, ending int) {
-	processes, _ := h.processes()
+// listMembers returns the session's processes without its leader: those that live and may be ended,
+// and how many are ending or wait for the leader to reap them.
+func (h *hangup) listMembers() (living []procfs.Stat, ending int) {
+	processes, _ := h.listOthers()
 	for _, p := range processes {
 		switch {
 		case p.PID == h.leader.PID:
@@ -141,7 +142,8 @@ func (h *hangup) members() (living []procfs.Stat, ending int) {
 				ending++
 			}
 		case p.Session != h.leader.PID:
-		case !h.beside(p):
+		case !h.isBeside(p):
+			// In the session but not in the cgroups: it is exiting (podproc.Membership).
 			ending++
 		case !ignoresHangup(p):
 			living = append(living, p)
@@ -151,41 +153,43 @@ func (h *hangup) members() (living []procfs.Stat, ending int) {
 	return living, ending
 }
 
-// endMembers sends the session's processes the signals, once each, and waits
-// until all that may be ended are gone, reaped too. Then the leader has ended
-// or is stopped. It is false when the time is over before that.
+// endMembers sends the session's processes the signals, once each, and waits until all that may be
+// ended are gone and reaped. By then the leader has ended or is stopped. It returns false if that takes
+// longer than most.
 func (h *hangup) endMembers(most time.Duration, signals ...syscall.Signal) bool {
-	told := map[process]bool{}
+	told := map[processIdentity]bool{}
 	began := time.Now()
 	nudged := began
+
 	for time.Since(began) < most {
-		living, ending := h.members()
-		if !h.leaderLives() && len(living) == 0 || len(living)+ending == 0 && h.halt() {
+		living, ending := h.listMembers()
+		if !h.leaderLives() && len(living) == 0 || len(living)+ending == 0 && h.stopLeader() {
 			return true
 		}
 
 		for _, p := range living {
-			if name := (process{p.PID, p.Start}); !told[name] {
-				told[name] = true
-				send(p, signals...)
+			if identity := (processIdentity{p.PID, p.Start}); !told[identity] {
+				told[identity] = true
+				sendSignals(p, signals...)
 			}
 		}
 
-		if time.Since(nudged) > nudgeEvery {
+		if time.Since(nudged) > nudgeInterval {
 			nudged = time.Now()
-			h.nudge()
+			h.nudgeLeader()
 		}
 
-		time.Sleep(lookEvery)
+		time.Sleep(lookInterval)
 	}
 
 	return false
 }
 
-// halt stops the leader and reports whether it is alone then. When it is not,
-// because it has just started another process, it goes on.
-func (h *hangup) halt() bool {
-	send(h.leader, syscall.SIGSTOP)
+// stopLeader stops the leader and reports whether it is alone then. If it is not, since it has just
+// started another process, it continues.
+func (h *hangup) stopLeader() bool {
+	sendSignals(h.leader, syscall.SIGSTOP)
+
 	for began := time.Now(); time.Since(began) < forStop; time.Sleep(time.Millisecond) {
 		now, err := procfs.ReadStat(h.leader.PID)
 		if err != nil || now.Dead() || now.State == 'T' {
@@ -193,55 +197,56 @@ func (h *hangup) halt() bool {
 		}
 	}
 
-	if living, ending := h.members(); len(living)+ending == 0 {
+	if living, ending := h.listMembers(); len(living)+ending == 0 {
 		return true
 	}
 
-	send(h.leader, syscall.SIGCONT)
+	sendSignals(h.leader, syscall.SIGCONT)
 	return false
 }
 
-// nudge sends the leader SIGINT if it has a handler for it. An interactive ash
-// then leaves the loop it may be in, and the line that is being typed, and
-// waits for its dead children before it prompts again.
-func (h *hangup) nudge() {
+// nudgeLeader sends the leader SIGINT if it has a handler for it. An interactive ash then leaves the
+// loop that it may be in, or the line that is being typed, and waits for its dead children before it
+// prompts again.
+func (h *hangup) nudgeLeader() {
 	if status, err := procfs.ReadStatus(h.leader.PID); err == nil && status.Caught.Has(int(syscall.SIGINT)) {
-		send(h.leader, syscall.SIGINT, syscall.SIGCONT)
+		sendSignals(h.leader, syscall.SIGINT, syscall.SIGCONT)
 	}
 }
 
-// endLeader ends the leader and waits until it is gone. It is false for a
-// program that it became and that ignores SIGHUP, as in "exec nohup …": that
-// stays.
+// endLeader ends the leader and waits until it is gone. If the leader has become a program that ignores
+// SIGHUP, as by "exec nohup …", that stays, and endLeader returns false.
 func (h *hangup) endLeader() bool {
 	if ignoresHangup(h.leader) && !h.isShell(h.leader) {
-		send(h.leader, syscall.SIGCONT)
+		sendSignals(h.leader, syscall.SIGCONT)
 		return false
 	}
 
 	for _, signals := range [][]syscall.Signal{{syscall.SIGHUP, syscall.SIGCONT}, {syscall.SIGKILL}} {
-		send(h.leader, signals...)
+		sendSignals(h.leader, signals...)
 		for began := time.Now(); h.leaderLives() && time.Since(began) < forLeader; {
-			time.Sleep(lookEvery)
+			time.Sleep(lookInterval)
 		}
 	}
 
 	return true
 }
 
+// leaderLives reports whether the leader has not ended.
 func (h *hangup) leaderLives() bool {
 	now, err := procfs.ReadStat(h.leader.PID)
 	return err == nil && now.Start == h.leader.Start && !now.Dead()
 }
 
+// ignoresHangup reports whether a process ignores SIGHUP, as under nohup.
 func ignoresHangup(p procfs.Stat) bool {
 	status, err := procfs.ReadStatus(p.PID)
 	return err == nil && status.Ignored.Has(int(syscall.SIGHUP))
 }
 
-// send sends signals to a process, unless its PID has become another's.
-func send(p procfs.Stat, signals ...syscall.Signal) {
-	// It holds a pidfd: what is looked up after it was opened stays true.
+// sendSignals sends signals to a process, unless its PID belongs to another one now.
+func sendSignals(p procfs.Stat, signals ...syscall.Signal) {
+	// os.Process holds a pidfd: what is looked up after that was opened stays true.
 	found, err := os.FindProcess(p.PID)
 	if err != nil {
 		return

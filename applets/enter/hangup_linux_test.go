@@ -11,16 +11,16 @@ import (
 	"kdiag/applets/internal/testkit/runctest"
 )
 
-// line is a lifeline, held by its stdin.
-type line struct {
+// A heldLifeline is a lifeline whose stdin the test holds open.
+type heldLifeline struct {
 	*exec.Cmd
 	stdin io.Closer
 	t     *testing.T
 }
 
-func (p pod) lifeline() line {
+func (p pod) startLifeline() heldLifeline {
 	p.t.Helper()
-	cmd := p.eph.Exec("/kdiag", "enter", "--lifeline", "--session="+p.session)
+	cmd := p.eph.ExecCommand("/kdiag", "enter", "--lifeline", "--session="+p.session)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		p.t.Fatal(err)
@@ -28,7 +28,7 @@ func (p pod) lifeline() line {
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	return line{cmd, stdin, p.t}
+	return heldLifeline{cmd, stdin, p.t}
 }
 
 // awaitLifeline waits until a lifeline of the session's is there: until then it
@@ -36,7 +36,7 @@ func (p pod) lifeline() line {
 func (p pod) awaitLifeline() {
 	p.t.Helper()
 	there := func() bool {
-		pids, err := procfs.List()
+		pids, err := procfs.ListPIDs()
 		if err != nil {
 			p.t.Fatal(err)
 		}
@@ -46,14 +46,13 @@ func (p pod) awaitLifeline() {
 		})
 	}
 
-	if !eventually(there) {
+	if !runctest.WaitUntil(there) {
 		p.t.Fatal("no lifeline has started")
 	}
 }
 
-// drop lets the line go, as the end of the user's side does, and waits for
-// what it does then.
-func (l line) drop() {
+// letGo closes the lifeline's stdin, as the end of the laptop's side does, and waits for its end.
+func (l heldLifeline) letGo() {
 	l.t.Helper()
 	_ = l.stdin.Close()
 	if err := l.Wait(); err != nil {
@@ -69,47 +68,47 @@ func TestHangUp(t *testing.T) {
 		do func(s *screen)
 	}{
 		{"at the prompt", func(*screen) {}},
-		{"half a line typed", func(s *screen) { s.say("echo half"); s.expect("half") }},
-		{"job in the background", func(s *screen) { s.run("sleep 1000 &") }},
+		{"half a line typed", func(s *screen) { s.typeText("echo half"); s.expectText("half") }},
+		{"job in the background", func(s *screen) { s.runCommand("sleep 1000 &") }},
 		{"many jobs", func(s *screen) {
 			for range 20 {
-				s.run("sleep 1000 | cat &")
+				s.runCommand("sleep 1000 | cat &")
 			}
 		}},
-		{"program in the foreground", func(s *screen) { s.say("echo sta''rt; cat\n"); s.expect("start") }},
-		{"editor", func(s *screen) { s.say("vi /tmp/x\n"); s.expect("~") }},
+		{"program in the foreground", func(s *screen) { s.typeText("echo sta''rt; cat\n"); s.expectText("start") }},
+		{"editor", func(s *screen) { s.typeText("vi /tmp/x\n"); s.expectText("~") }},
 		{"stopped job", func(s *screen) {
-			s.say("echo sta''rt; cat\n")
-			s.expect("start")
-			s.say("line\n")
-			s.expect("line\r\nline")
-			s.say("\x1a")
-			s.expect("Stopped")
+			s.typeText("echo sta''rt; cat\n")
+			s.expectText("start")
+			s.typeText("line\n")
+			s.expectText("line\r\nline")
+			s.typeText("\x1a")
+			s.expectText("Stopped")
 		}},
-		{"endless loop", func(s *screen) { s.say("while :; do sleep 0.01; echo tu''rn; done\n"); s.expect("turn") }},
-		{"orphan", func(s *screen) { s.run("(sleep 1000 &)") }},
-		{"subshell that works", func(s *screen) { s.run("(while :; do sleep 0.01; done) &") }},
+		{"endless loop", func(s *screen) { s.typeText("while :; do sleep 0.01; echo tu''rn; done\n"); s.expectText("turn") }},
+		{"orphan", func(s *screen) { s.runCommand("(sleep 1000 &)") }},
+		{"subshell that works", func(s *screen) { s.runCommand("(while :; do sleep 0.01; done) &") }},
 		{"program that survives SIGHUP", func(s *screen) {
-			s.run("sh -c 'trap : HUP; echo re''ady; while :; do sleep 1; done' &")
+			s.runCommand("sh -c 'trap : HUP; echo re''ady; while :; do sleep 1; done' &")
 		}},
 		{"other program in the shell's place", func(s *screen) {
-			s.say("echo sta''rt; exec cat\n")
-			s.expect("start")
-			s.say("x\n")
-			s.expect("x\r\nx")
+			s.typeText("echo sta''rt; exec cat\n")
+			s.expectText("start")
+			s.typeText("x\n")
+			s.expectText("x\r\nx")
 		}},
-		{"shell that ignores SIGHUP", func(s *screen) { s.run("trap '' HUP") }},
-		{"writer", func(s *screen) { s.say("yes\n"); s.expect("y\r\ny") }},
+		{"shell that ignores SIGHUP", func(s *screen) { s.runCommand("trap '' HUP") }},
+		{"writer", func(s *screen) { s.typeText("yes\n"); s.expectText("y\r\ny") }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := p.with(t)
-			before := p.left()
-			s := p.shell()
-			l := p.lifeline()
+			p := p.withSession(t)
+			before := p.listLeft()
+			s := p.startShell()
+			l := p.startLifeline()
 			c.do(s)
-			l.drop()
-			s.ended()
-			left := slices.DeleteFunc(p.left(), func(line string) bool { return slices.Contains(before, line) })
+			l.letGo()
+			s.awaitEnd()
+			left := slices.DeleteFunc(p.listLeft(), func(line string) bool { return slices.Contains(before, line) })
 			if len(left) > 0 {
 				t.Errorf("left after the hang-up:\n%s", strings.Join(left, "\n"))
 			}
@@ -121,15 +120,15 @@ func TestHangUp(t *testing.T) {
 // shell hangs in writing.
 func TestHangUpUnread(t *testing.T) {
 	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
-	s := p.shell()
-	l := p.lifeline()
-	s.say("yes\n")
-	s.expect("y\r\ny")
+	s := p.startShell()
+	l := p.startLifeline()
+	s.typeText("yes\n")
+	s.expectText("y\r\ny")
 	s.mu.Lock() // stops the reader
 	defer s.mu.Unlock()
-	l.drop()
-	s.ended()
-	if left := p.left(); len(left) > 0 {
+	l.letGo()
+	s.awaitEnd()
+	if left := p.listLeft(); len(left) > 0 {
 		t.Errorf("left after the hang-up:\n%s", strings.Join(left, "\n"))
 	}
 }
@@ -145,8 +144,8 @@ func TestHangUpCommand(t *testing.T) {
 		"echo ready; sleep 1000 & wait",
 	} {
 		t.Run(script, func(t *testing.T) {
-			p := p.with(t)
-			cmd := p.eph.Exec(p.line("--", "-c", script)...)
+			p := p.withSession(t)
+			cmd := p.eph.ExecCommand(p.commandLine("--", "-c", script)...)
 			stdout, err := cmd.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -160,10 +159,10 @@ func TestHangUpCommand(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			l := p.lifeline()
-			l.drop()
+			l := p.startLifeline()
+			l.letGo()
 			_ = cmd.Wait()
-			if left := p.left(); len(left) > 0 {
+			if left := p.listLeft(); len(left) > 0 {
 				t.Errorf("left after the hang-up:\n%s", strings.Join(left, "\n"))
 			}
 		})
@@ -174,24 +173,24 @@ func TestHangUpCommand(t *testing.T) {
 // what has a session of its own.
 func TestHangUpSpares(t *testing.T) {
 	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
-	s := p.shell()
-	l := p.lifeline()
-	s.run("nohup sleep 1001 >/dev/null 2>&1 &")
-	s.run("setsid sleep 1002 &")
-	s.run("sleep 1003 &")
+	s := p.startShell()
+	l := p.startLifeline()
+	s.runCommand("nohup sleep 1001 >/dev/null 2>&1 &")
+	s.runCommand("setsid sleep 1002 &")
+	s.runCommand("sleep 1003 &")
 	// Until then they are the shell's forks, which have not left it yet.
-	if !eventually(func() bool {
-		now := commands(p)
+	if !runctest.WaitUntil(func() bool {
+		now := listCommands(p)
 		return slices.Contains(now, "sleep 1001") && slices.Contains(now, "sleep 1002")
 	}) {
-		t.Fatal(p.left())
+		t.Fatal(p.listLeft())
 	}
 
-	l.drop()
-	s.ended()
+	l.letGo()
+	s.awaitEnd()
 	p.wantLeft("sleep 1001", "sleep 1002")
 	// It finds no session any more; "setsid" leads one, but not this.
-	p.lifeline().drop()
+	p.startLifeline().letGo()
 	p.wantLeft("sleep 1001", "sleep 1002")
 }
 
@@ -199,47 +198,47 @@ func TestHangUpSpares(t *testing.T) {
 // shell's place.
 func TestHangUpOfNohup(t *testing.T) {
 	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
-	s := p.shell()
-	s.say("exec nohup sleep 1001\n")
-	if !eventually(func() bool { return slices.Equal(commands(p), []string{"sleep 1001"}) }) {
-		t.Fatal(p.left())
+	s := p.startShell()
+	s.typeText("exec nohup sleep 1001\n")
+	if !runctest.WaitUntil(func() bool { return slices.Equal(listCommands(p), []string{"sleep 1001"}) }) {
+		t.Fatal(p.listLeft())
 	}
 
-	p.lifeline().drop()
+	p.startLifeline().letGo()
 	p.wantLeft("sleep 1001")
 	if stat, err := procfs.ReadStat(s.PID); err != nil || stat.State == 'T' {
-		t.Errorf("%s, want that it goes on", describe(s.PID))
+		t.Errorf("%s, want that it goes on", describeProcess(s.PID))
 	}
 }
 
 // TestHangUpAfterEnd is about a shell that ended by itself: its jobs stay.
 func TestHangUpAfterEnd(t *testing.T) {
 	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
-	l := p.lifeline()
+	l := p.startLifeline()
 	p.awaitLifeline()
 	// Without a terminal, whose end would hang the job up.
-	cmd := p.eph.Exec(p.line("--", "-c", "sleep 1001 </dev/null >/dev/null 2>&1 & exit 5")...)
+	cmd := p.eph.ExecCommand(p.commandLine("--", "-c", "sleep 1001 </dev/null >/dev/null 2>&1 & exit 5")...)
 	if err := cmd.Run(); cmd.ProcessState.ExitCode() != 5 {
 		t.Fatalf("exit code of the shell = %v, want 5", err)
 	}
 
 	p.wantLeft("sleep 1001")
-	l.drop()
+	l.letGo()
 	p.wantLeft("sleep 1001")
 }
 
 // TestHangUpOfOthers has two sessions, of which one is hung up.
 func TestHangUpOfOthers(t *testing.T) {
 	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
-	other := p.with(t)
-	kept := other.shell()
-	kept.run("sleep 1002 &")
-	s := p.shell()
-	s.run("sleep 1001 &")
-	p.lifeline().drop()
-	s.ended()
-	kept.run("jobs")
-	if got := commands(p); !slices.Contains(got, "sleep 1002") || slices.Contains(got, "sleep 1001") {
+	other := p.withSession(t)
+	kept := other.startShell()
+	kept.runCommand("sleep 1002 &")
+	s := p.startShell()
+	s.runCommand("sleep 1001 &")
+	p.startLifeline().letGo()
+	s.awaitEnd()
+	kept.runCommand("jobs")
+	if got := listCommands(p); !slices.Contains(got, "sleep 1002") || slices.Contains(got, "sleep 1001") {
 		t.Errorf("left of two sessions after the hang-up of one: %q", got)
 	}
 }
@@ -247,32 +246,22 @@ func TestHangUpOfOthers(t *testing.T) {
 // TestHangUpAsTarget is about a session with another user's rights.
 func TestHangUpAsTarget(t *testing.T) {
 	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, UID: 1000, GID: 1000}, runctest.Spec{Caps: runctest.DefaultCaps})
-	s := p.shell("--as-target")
-	s.run("sleep 1001 &")
-	p.lifeline().drop()
-	s.ended()
-	if left := p.left(); len(left) > 0 {
+	s := p.startShell("--as-target")
+	s.runCommand("sleep 1001 &")
+	p.startLifeline().letGo()
+	s.awaitEnd()
+	if left := p.listLeft(); len(left) > 0 {
 		t.Errorf("left after the hang-up:\n%s", strings.Join(left, "\n"))
 	}
 }
 
-// commands are the command lines of the living processes beside the manager.
-func commands(p pod) []string {
+// listCommands returns the command lines of the living processes beside the manager.
+func listCommands(p pod) []string {
 	p.t.Helper()
 	var out []string
-	pids, err := procfs.List()
-	if err != nil {
-		p.t.Fatal(err)
-	}
-
-	for _, pid := range pids {
-		groups, err := procfs.ReadCgroups(pid)
-		if err != nil || pid == p.eph.PID || !groups.Name(p.eph.ID) {
-			continue
-		}
-		stat, err := procfs.ReadStat(pid)
-		words, _, _ := procfs.ReadCommandStart(pid, 1<<20)
-		if err == nil && !stat.Dead() && !slices.Contains(words, "--lifeline") {
+	for _, process := range p.listMembers() {
+		words, _, _ := procfs.ReadCommandStart(process.PID, 1<<20)
+		if process.PID != p.eph.PID && !process.Dead() && !slices.Contains(words, "--lifeline") {
 			out = append(out, strings.Join(words, " "))
 		}
 	}
@@ -284,7 +273,7 @@ func commands(p pod) []string {
 // wantLeft checks which commands live.
 func (p pod) wantLeft(want ...string) {
 	p.t.Helper()
-	if got := commands(p); !slices.Equal(got, want) {
+	if got := listCommands(p); !slices.Equal(got, want) {
 		p.t.Errorf("living commands = %q, want %q", got, want)
 	}
 }

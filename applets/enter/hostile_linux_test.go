@@ -15,8 +15,8 @@ func leaveMark(name string) []byte {
 	return fmt.Appendf(nil, "#!/app/busybox-server ash\necho by user $(/app/busybox-server id -u) >/w/mark-%s\n", name)
 }
 
-// marks are what was executed of the target's.
-func marks(t *testing.T, root string) []string {
+// listMarks are what was executed of the target's.
+func listMarks(t *testing.T, root string) []string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(root, "w/mark-*"))
 	if err != nil {
@@ -28,14 +28,14 @@ func marks(t *testing.T, root string) []string {
 // wantNoMarks fails the test if anything of the target's was executed.
 func wantNoMarks(t *testing.T, root string) {
 	t.Helper()
-	for _, mark := range marks(t, root) {
+	for _, mark := range listMarks(t, root) {
 		text, _ := os.ReadFile(mark)
 		t.Errorf("executed, %s: %s", strings.TrimSpace(string(text)), filepath.Base(mark))
 	}
 }
 
-// hostile is a target without rights that would have its shell's user execute something.
-func hostile() runctest.Spec {
+// hostileTarget is a target without rights that would have its shell's user execute something.
+func hostileTarget() runctest.Spec {
 	return runctest.Spec{
 		UID: 65532, GID: 65532, Owner: 65532, NoNewPrivileges: true, Cwd: "/w",
 		Env: []string{
@@ -64,36 +64,36 @@ var entered = map[string][]string{"setns": setnsCaps, "chroot": chrootCaps, "bas
 func TestEnvironmentRunsNothing(t *testing.T) {
 	for name, caps := range entered {
 		t.Run(name, func(t *testing.T) {
-			p := startPod(t, hostile(), runctest.Spec{Caps: caps})
+			p := startPod(t, hostileTarget(), runctest.Spec{Caps: caps})
 
-			s := p.shell()
+			s := p.startShell()
 			for _, command := range []string{
 				"ls", "ps", "echo $DATA", "set -x; echo traced; set +x", "if true; then\necho more\nfi", "cd; cd -; cd bin; cd /w",
 				"echo 'BEGIN { system(\"echo by awk\") }' | awk -f -", "echo 1 | xargs echo by xargs", "env echo by env", "watch -n 9 -t true & sleep 0; kill $!",
 				"tar cz x | wc -c; tar cz x | tar tz", "echo 1+1 | bc", "time true", "nice true", "getopt a -- -a", "stty -a; reset",
 				"f() { local a=$RANDOM; while getopts ab o -a -b; do echo $o; done; }; f",
 			} {
-				s.run(command)
+				s.runCommand(command)
 			}
 
-			s.say("script -qc 'echo by scr''ipt' /dev/null\n")
-			s.expect("by script")
-			s.expect("pod/app:")
-			s.run("stty rows 24 cols 80") // else vi asks the terminal
-			s.say("vi /dev/null\n")
-			s.expect("~")
-			s.say(":!echo by v''i\n")
-			s.expect("by vi")
-			s.say("\n:q!\n")
-			s.say("echo li''ne | less\n")
-			s.expect("standard input")
-			s.say("q")
-			s.expect("pod/app:")
-			s.say("exit 7\n")
-			if code := s.ended(); code != 7 {
+			s.typeText("script -qc 'echo by scr''ipt' /dev/null\n")
+			s.expectText("by script")
+			s.expectText("pod/app:")
+			s.runCommand("stty rows 24 cols 80") // else vi asks the terminal
+			s.typeText("vi /dev/null\n")
+			s.expectText("~")
+			s.typeText(":!echo by v''i\n")
+			s.expectText("by vi")
+			s.typeText("\n:q!\n")
+			s.typeText("echo li''ne | less\n")
+			s.expectText("standard input")
+			s.typeText("q")
+			s.expectText("pod/app:")
+			s.typeText("exit 7\n")
+			if code := s.awaitEnd(); code != 7 {
 				t.Errorf("exit code = %d, want 7", code)
 			}
-			if got := p.sh("echo $DATA; ls; ps >/dev/null; echo a:b c"); !strings.HasPrefix(got.stdout, "of the target\n") || !strings.HasSuffix(got.stdout, "a:b c\n") {
+			if got := p.runScript("echo $DATA; ls; ps >/dev/null; echo a:b c"); !strings.HasPrefix(got.stdout, "of the target\n") || !strings.HasSuffix(got.stdout, "a:b c\n") {
 				t.Errorf("a script: %+v", got)
 			}
 
@@ -105,21 +105,21 @@ func TestEnvironmentRunsNothing(t *testing.T) {
 // TestEnvironmentRewritten has a target that rewrites its own environment in memory between two
 // shells.
 func TestEnvironmentRewritten(t *testing.T) {
-	spec := hostile()
+	spec := hostileTarget()
 	spec.Env = []string{"PLACE=" + strings.Repeat("x", 64)}
 	p := startPod(t, spec, runctest.Spec{Caps: chrootCaps})
-	before := p.sh("echo ${PLACE:+has a place}")
+	before := p.runScript("echo ${PLACE:+has a place}")
 
 	rewrite := `set -- $(cut -d')' -f2 /proc/1/stat); shift 47; printf 'ENV=/w/x\0PS1=$(>/w/mark-PS1)\0SAID=this\0' | dd of=/proc/1/mem bs=1 seek=$1 conv=notrunc 2>/dev/null; tr '\0' ' ' </proc/1/environ`
-	if got := output(t, p.target.Exec("/app/busybox-server", "ash", "-c", strings.ReplaceAll(rewrite, "cut ", "/app/busybox-server cut "))); !strings.Contains(got.stdout, "ENV=/w/x") {
+	if got := runToEnd(t, p.target.ExecCommand("/app/busybox-server", "ash", "-c", strings.ReplaceAll(rewrite, "cut ", "/app/busybox-server cut "))); !strings.Contains(got.stdout, "ENV=/w/x") {
 		t.Fatalf("the target did not rewrite its environment: %+v", got)
 	}
 
-	s := p.shell()
-	s.run("echo $SAID one")
-	s.say("exit 7\n")
-	s.ended()
-	after := p.sh("echo ${PLACE:+has a place} $SAID")
+	s := p.startShell()
+	s.runCommand("echo $SAID one")
+	s.typeText("exit 7\n")
+	s.awaitEnd()
+	after := p.runScript("echo ${PLACE:+has a place} $SAID")
 
 	if before.stdout != "has a place\n" || after.stdout != "this\n" {
 		t.Errorf("environment before and after = %q, %q: the target did rewrite it, want that shown as data", before.stdout, after.stdout)
@@ -133,7 +133,7 @@ func TestEnvironmentRewritten(t *testing.T) {
 func TestOwnProgramAlone(t *testing.T) {
 	for name, caps := range entered {
 		t.Run(name, func(t *testing.T) {
-			files := map[string][]byte{"/inner/app/busybox-server": server(t), "/inner/w/x": nil}
+			files := map[string][]byte{"/inner/app/busybox-server": targetProgram(t), "/inner/w/x": nil}
 			for _, path := range []string{"proc/self/exe", "proc/self/fd/3", "proc/self/fd/60", "proc/1/exe", "bin/sh", "bin/busybox", "busybox-kdiag", "usr/bin/ps"} {
 				files["/inner/"+path] = leaveMark(strings.ReplaceAll(path, "/", "-"))
 			}
@@ -142,13 +142,13 @@ func TestOwnProgramAlone(t *testing.T) {
 				Caps: runctest.DefaultCaps, Cwd: "/", Files: files,
 				Args: []string{"/app/busybox-server", "chroot", "/inner", "/app/busybox-server", "sleep", "100000"},
 			}, runctest.Spec{Caps: caps})
-			if !eventually(func() bool { return p.sh("echo *").stdout == "app bin busybox-kdiag proc usr w\n" }) {
+			if !runctest.WaitUntil(func() bool { return p.runScript("echo *").stdout == "app bin busybox-kdiag proc usr w\n" }) {
 				t.Fatal("the target did not change its root")
 			}
 
 			const script = `stat -c %n /w/x; env echo by env; echo by xargs | xargs echo; echo 'BEGIN { system("echo by awk") }' | awk -f - ` +
 				`; printf 'echo by a file\n' >/w/f; chmod 755 /w/f; /w/f; sh -c 'echo by sh'; env -i sh -c 'stat -c %n /w/x'; exec stat -c %n /w/x`
-			got := p.sh(script)
+			got := p.runScript(script)
 			if want := "/w/x\nby env\nby xargs\nby awk\nby a file\nby sh\n/w/x\n/w/x\n"; got.stdout != want || got.stderr != "" {
 				t.Errorf("shell: %+v, want %q", got, want)
 			}
@@ -160,17 +160,17 @@ func TestOwnProgramAlone(t *testing.T) {
 
 // TestTargetEnvIsAskedFor takes what the user names.
 func TestTargetEnvIsAskedFor(t *testing.T) {
-	p := startPod(t, hostile(), runctest.Spec{Caps: chrootCaps})
+	p := startPod(t, hostileTarget(), runctest.Spec{Caps: chrootCaps})
 	for _, c := range []struct {
 		args         []string
 		stdout, note string
 	}{
-		{nil, "/ .\n", "note: the shell doesn't look in /w/bin, which the container's PATH has (--target-env=PATH)\nnote: not taken from the container: ENV, "},
-		{[]string{"--target-env=HOME", "--target-env=LESS"}, "/w x.\n", "note: the shell doesn't look in /w/bin, which the container's PATH has (--target-env=PATH)\nnote: not taken from the container: ENV, "},
+		{nil, "/ .\n", "note: the shell doesn't search /w/bin, which is in the container's PATH (use --target-env=PATH)\nnote: left out variables that affect the shell: ENV, "},
+		{[]string{"--target-env=HOME", "--target-env=LESS"}, "/w x.\n", "note: the shell doesn't search /w/bin, which is in the container's PATH (use --target-env=PATH)\nnote: left out variables that affect the shell: ENV, "},
 		{[]string{"--target-env=all"}, "/w x.\n", ""},
-		{[]string{"--target-env=LESS", "--env=LESS=mine"}, "/ mine.\n", "note: the shell doesn't look in /w/bin, which the container's PATH has (--target-env=PATH)\nnote: not taken from the container: ENV, "},
+		{[]string{"--target-env=LESS", "--env=LESS=mine"}, "/ mine.\n", "note: the shell doesn't search /w/bin, which is in the container's PATH (use --target-env=PATH)\nnote: left out variables that affect the shell: ENV, "},
 	} {
-		got := p.enter(append(c.args, "--", "-c", "echo $HOME $LESS.")...)
+		got := p.runEnter(append(c.args, "--", "-c", "echo $HOME $LESS.")...)
 		if got.stdout != c.stdout || !strings.HasPrefix(got.stderr, c.note) || c.note == "" && got.stderr != "" {
 			t.Errorf("enter %q: %+v, want %q and a note %q", c.args, got, c.stdout, c.note)
 		}
@@ -179,14 +179,14 @@ func TestTargetEnvIsAskedFor(t *testing.T) {
 
 // TestPromptDoesNotMoveTheCursor has a working directory whose name is an escape sequence.
 func TestPromptDoesNotMoveTheCursor(t *testing.T) {
-	spec := hostile()
+	spec := hostileTarget()
 	spec.Env = []string{"PWD=/w/\x1b[2J\x1b]0;x\x07"}
 	spec.Cwd = "/w/\x1b[2J\x1b]0;x\x07\u009b2J"
 	p := startPod(t, spec, runctest.Spec{Caps: chrootCaps})
-	s := p.shell()
-	s.expect("~/?[2J?]0;x???2J# ") // /etc/passwd says that /w is at home
-	s.say("exit\n")
-	s.ended()
+	s := p.startShell()
+	s.expectText("~/?[2J?]0;x???2J# ") // /etc/passwd says that /w is at home
+	s.typeText("exit\n")
+	s.awaitEnd()
 }
 
 // TestCountlessVariables has a target with so many variables that no execve takes them all.
@@ -196,7 +196,7 @@ func TestCountlessVariables(t *testing.T) {
 		env = append(env, fmt.Sprintf("V%d=", i), fmt.Sprintf("LD_%d=", i))
 	}
 	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Env: env}, runctest.Spec{Caps: chrootCaps})
-	got := p.sh("echo $FIRST; exit 7")
+	got := p.runScript("echo $FIRST; exit 7")
 	if got.stdout != "1\n" || got.code != 7 || !strings.Contains(got.stderr, "note: the container has more than 4096 variables") {
 		t.Errorf("shell: %.300s %.300s code %d", got.stdout, got.stderr, got.code)
 	}
@@ -210,7 +210,7 @@ func TestHugeEnvironment(t *testing.T) {
 		env = append(env, fmt.Sprintf("V%d=%s", i, strings.Repeat("x", 100<<10)))
 	}
 	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Env: append(env, "LAST=1")}, runctest.Spec{Caps: chrootCaps})
-	got := p.sh("echo $FIRST$LAST ${#V3}; exit 7")
+	got := p.runScript("echo $FIRST$LAST ${#V3}; exit 7")
 	if got.stdout != "1 102400\n" || got.code != 7 || !strings.Contains(got.stderr, "note: the target's environment is longer than 1048576 bytes") {
 		t.Errorf("shell: %.300s %.300s code %d", got.stdout, got.stderr, got.code)
 	}
@@ -223,19 +223,19 @@ func TestMountsOfTheTarget(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := startPod(t, runctest.Spec{UID: 1000, GID: 1000, Owner: 1000}, runctest.Spec{Caps: caps})
 
-			want := p.sh("cat /proc/1/mounts").stdout
+			want := p.runScript("cat /proc/1/mounts").stdout
 			for _, show := range []string{"cat /proc/mounts", "cat </proc/self/mounts", "env cat /proc/mounts", "sed '' /proc/mounts", "env -i cat /proc/mounts", "cat /proc/mounts | cat"} {
-				if got := p.sh(show); got.stdout != want || !strings.Contains(want, "tmpfs /dev tmpfs") {
+				if got := p.runScript(show); got.stdout != want || !strings.Contains(want, "tmpfs /dev tmpfs") {
 					t.Errorf("%s = %q, want %q", show, got.stdout, want)
 				}
 			}
 
-			if got := p.sh("df -k /dev | tail -n 1; df | grep -c /dev; mount | grep 'tmpfs' | cut -d' ' -f1-5").stdout; !strings.HasPrefix(got, "tmpfs                       64") ||
+			if got := p.runScript("df -k /dev | tail -n 1; df | grep -c /dev; mount | grep 'tmpfs' | cut -d' ' -f1-5").stdout; !strings.HasPrefix(got, "tmpfs                       64") ||
 				!strings.HasSuffix(got, "tmpfs on /dev type tmpfs\n") {
 				t.Errorf("df and mount = %q, want the target's tmpfs", got)
 			}
 
-			if got, want := p.sh("cat /proc/self/mountinfo").stdout, p.sh("cat /proc/1/mountinfo").stdout; got != want {
+			if got, want := p.runScript("cat /proc/self/mountinfo").stdout, p.runScript("cat /proc/1/mountinfo").stdout; got != want {
 				t.Errorf("/proc/self/mountinfo = %q, want %q", got, want)
 			}
 		})
@@ -247,15 +247,15 @@ func TestHostileUsers(t *testing.T) {
 	for name, command := range map[string]string{"a pipe": "mkfifo", "a device": "ln -s /dev/zero"} {
 		t.Run(name, func(t *testing.T) {
 			p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Files: map[string][]byte{"/etc/group": nil}}, runctest.Spec{Caps: chrootCaps})
-			made := output(t, p.target.Exec("/app/busybox-server", "ash", "-c", "/app/busybox-server "+command+" /etc/passwd"))
+			made := runToEnd(t, p.target.ExecCommand("/app/busybox-server", "ash", "-c", "/app/busybox-server "+command+" /etc/passwd"))
 			if made.code != 0 {
 				t.Fatalf("%s: %+v", command, made)
 			}
 
-			s := p.shell()
-			s.run("ls -l /app; id")
-			s.say("exit 7\n")
-			if code := s.ended(); code != 7 {
+			s := p.startShell()
+			s.runCommand("ls -l /app; id")
+			s.typeText("exit 7\n")
+			if code := s.awaitEnd(); code != 7 {
 				t.Errorf("exit code = %d, want 7", code)
 			}
 		})
@@ -264,12 +264,12 @@ func TestHostileUsers(t *testing.T) {
 
 // TestNohupFollowsNoLink has a target that laid a link where nohup writes.
 func TestNohupFollowsNoLink(t *testing.T) {
-	p := startPod(t, hostile(), runctest.Spec{Caps: chrootCaps})
-	if got := output(t, p.target.Exec("/app/busybox-server", "ln", "-s", "/etc/passwd", "/w/nohup.out")); got.code != 0 {
+	p := startPod(t, hostileTarget(), runctest.Spec{Caps: chrootCaps})
+	if got := runToEnd(t, p.target.ExecCommand("/app/busybox-server", "ln", "-s", "/etc/passwd", "/w/nohup.out")); got.code != 0 {
 		t.Fatalf("ln: %+v", got)
 	}
-	s := p.shell()
-	s.run("nohup echo evil")
+	s := p.startShell()
+	s.runCommand("nohup echo evil")
 	text, err := os.ReadFile(filepath.Join(p.target.Root, "etc/passwd"))
 	if err != nil || strings.Contains(string(text), "evil") {
 		t.Errorf("/etc/passwd = %q, %v, want it as it was", text, err)

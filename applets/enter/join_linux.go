@@ -10,28 +10,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A rung is how far the thread has come into its target.
-type rung int
+// A reach tells how far the thread has come into its target.
+type reach int
 
 const (
-	// lookOnly stays in its own container.
-	lookOnly rung = iota
-	// chrooted has the target's root, in its own mount namespace.
+	// lookOnly leaves it in its own container.
+	lookOnly reach = iota
+	// chrooted gives it the target's root, in its own mount namespace.
 	chrooted
-	// joined has the target's mount namespace and root.
+	// joined gives it the target's mount namespace and root.
 	joined
 )
 
-// join takes the thread into the target as far as its capabilities carry and
-// returns how far that was. note is told when that is less far than the
-// capabilities promise.
-func join(t *target, own procfs.Status, note func(format string, args ...any)) (rung, error) {
+// joinTarget takes the thread into the target as far as its capabilities allow, and returns how far
+// that was. It prints a note where that is less than the capabilities promise.
+func joinTarget(t *targetProcess, own procfs.Status, note noteFunc) (reach, error) {
 	caps := own.Caps.Effective
 	if !caps.Has(unix.CAP_SYS_CHROOT) {
 		return lookOnly, nil
 	}
 	if t.root < 0 {
-		return lookOnly, t.noRoot(own)
+		return lookOnly, t.explainNoRoot(own)
 	}
 
 	reached := chrooted
@@ -39,11 +38,11 @@ func join(t *target, own procfs.Status, note func(format string, args ...any)) (
 		if err := enterNamespaces(t); err == nil {
 			reached = joined
 		} else {
-			note("%v; the shell has the target's files by chroot, not its mount namespace", err)
+			note("%v; the shell uses chroot instead", err)
 		}
 	}
 
-	// In the namespace too: the target may have changed its root in it.
+	// After joining the namespace too: the target may have changed its root in it.
 	if err := unix.Fchdir(t.root); err != nil {
 		return lookOnly, fmt.Errorf("enter the root of process %d: %w", t.PID, err)
 	}
@@ -54,22 +53,22 @@ func join(t *target, own procfs.Status, note func(format string, args ...any)) (
 	return reached, nil
 }
 
-// enterNamespaces takes the thread into the target's mount and cgroup
-// namespaces. The others are the pod's.
-func enterNamespaces(t *target) error {
+// enterNamespaces takes the thread into the target's mount and cgroup namespaces. The others are the
+// pod's.
+func enterNamespaces(t *targetProcess) error {
 	if t.mount < 0 {
 		return errors.New("open the target's mount namespace: permission denied")
 	}
-	// A thread that shares root and working directory with others cannot
-	// change its mount namespace (setns(2)). Only here: the runtimes' seccomp
-	// profiles forbid unshare without SYS_ADMIN, and chroot does without it.
+
+	// A thread that shares root and working directory with others cannot change its mount namespace
+	// (setns(2)). Only here: the runtimes' seccomp profiles forbid unshare without SYS_ADMIN, which
+	// chroot does not need.
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return fmt.Errorf("unshare the file system attributes: %w", err)
 	}
 
 	if t.cgroup >= 0 {
-		// Only for how /proc/self/cgroup looks; kernels without these
-		// namespaces live on.
+		// Only for what /proc/self/cgroup shows. A kernel without cgroup namespaces is no obstacle.
 		_ = unix.Setns(t.cgroup, unix.CLONE_NEWCGROUP)
 	}
 
@@ -80,9 +79,8 @@ func enterNamespaces(t *target) error {
 	return nil
 }
 
-// changeDirectory goes to the target's working directory, or to the root when
-// there is no way to it.
-func changeDirectory(t *target) error {
+// changeDirectory goes to the target's working directory, or to the root where there is no way to it.
+func changeDirectory(t *targetProcess) error {
 	if t.cwd >= 0 && unix.Fchdir(t.cwd) == nil {
 		// The target's may be deleted, or outside its root.
 		var path [unix.PathMax]byte
@@ -98,19 +96,20 @@ func changeDirectory(t *target) error {
 	return nil
 }
 
-// look prepares a look-only shell: it stays in its own root, in the directory
-// through which the target's files are seen.
-func look(t *target, own procfs.Status, env *environment, note func(format string, args ...any)) {
-	root := procfs.Path(t.PID, "root")
+// prepareLookOnly prepares a shell that stays in its own root. It starts in the directory through
+// which it sees the target's files.
+func prepareLookOnly(t *targetProcess, own procfs.Status, env *environment, note noteFunc) {
+	root := procfs.FilePath(t.PID, "root")
 	env.set("KDIAG_ROOT=" + root)
+
 	directory := "/"
 	switch {
 	case t.root < 0:
-		note("look-only: %v", t.noRoot(own))
+		note("look-only: %v", t.explainNoRoot(own))
 	case unix.Fchdir(t.root) != nil:
-		note("look-only: the target's root is closed to user %d; its files are under $KDIAG_ROOT", own.UIDs.FS)
+		note("look-only: user %d cannot enter the target's root; its files are under $KDIAG_ROOT", own.UIDs.FS)
 	default:
-		note("look-only: the shell is beside the target, without SYS_CHROOT; the target's files are under $KDIAG_ROOT (%s)", root)
+		note("look-only: without SYS_CHROOT, the shell stays outside the target; the target's files are under $KDIAG_ROOT (%s)", root)
 		directory = root
 	}
 
@@ -118,7 +117,7 @@ func look(t *target, own procfs.Status, env *environment, note func(format strin
 		_ = unix.Chdir("/")
 	}
 
-	// The kernel has no path for a directory outside the own mount namespace;
-	// ash takes $PWD when it leads to the working directory.
+	// The kernel has no path for a directory outside the own mount namespace; ash takes $PWD where it
+	// leads to the working directory.
 	env.set("PWD=" + directory)
 }

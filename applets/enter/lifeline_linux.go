@@ -12,15 +12,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lifeline stands by until stdin ends, which the user's side holds open, or
-// ctx does, and then hangs the session up.
-func lifeline(ctx context.Context, stdin io.Reader, session string) error {
+// runLifeline waits until stdin ends, which the laptop holds open, or ctx, and then hangs the session
+// up.
+func runLifeline(ctx context.Context, stdin io.Reader, session string) error {
 	// It signals processes of other users, and does nothing else.
-	if err := lockdown.Keep(procfs.CapSet(1<<unix.CAP_KILL), 0); err != nil {
+	if err := lockdown.KeepCapabilities(procfs.CapSet(1<<unix.CAP_KILL), 0); err != nil {
 		return err
 	}
 
-	footprint.Reduce(footprint.Waiting)
+	footprint.ReduceMemory(footprint.Waiting)
+
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -15,11 +15,11 @@ import (
 func TestToolsShowNamesPlainly(t *testing.T) {
 	const hostile = "/app/busybox-\x1b[2J"
 	p := startPod(t, runctest.Spec{
-		Caps: runctest.DefaultCaps, Files: map[string][]byte{hostile: server(t)},
+		Caps: runctest.DefaultCaps, Files: map[string][]byte{hostile: targetProgram(t)},
 		Args: []string{hostile, "nc", "-l", "-p", "8099"},
 	}, runctest.Spec{Caps: chrootCaps})
 	for _, tool := range []string{"ps", "ps -o comm,args", "top -b -n 1", "netstat -ltnp"} {
-		got := p.sh(tool)
+		got := p.runScript(tool)
 		if got.code != 0 || !strings.Contains(got.stdout, "[2J") || strings.Contains(got.stdout, "\x1b[2J") {
 			t.Errorf("%s = %q, %q, want the name without its escape character", tool, got.stdout, got.stderr)
 		}
@@ -35,11 +35,11 @@ func TestMarkOfUseIsAFile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: chrootCaps})
-			dev := procfs.Path(p.eph.PID, "root/dev")
+			dev := procfs.FilePath(p.eph.PID, "root/dev")
 			if err := put(filepath.Join(dev, "kdiag-used"), "/dev/elsewhere"); err != nil {
 				t.Fatal(err)
 			}
-			if got := p.sh("exit 7"); got.code != 7 {
+			if got := p.runScript("exit 7"); got.code != 7 {
 				t.Errorf("shell: %+v, want code 7", got)
 			}
 			if _, err := os.Lstat(filepath.Join(dev, "elsewhere")); err == nil {

@@ -7,11 +7,12 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
+	"kdiag/applets/internal/pod/podproc"
 	"kdiag/applets/internal/pod/procfs"
 	"kdiag/applets/internal/testkit/runctest"
 	scratchshell "kdiag/scratch-shell"
@@ -22,7 +23,7 @@ func TestMain(m *testing.M) {
 		os.Exit(traceProcess(os.Args[2]))
 	}
 	code := m.Run()
-	runctest.Cleanup()
+	runctest.RemoveBinary()
 	os.Exit(code)
 }
 
@@ -32,22 +33,22 @@ var (
 	chrootCaps = append([]string{"SYS_PTRACE"}, runctest.DefaultCaps...)
 )
 
-// pod is a target container and the ephemeral one beside it.
+// A pod has a target container and the ephemeral one beside it.
 type pod struct {
 	t           *testing.T
-	target, eph *runctest.Container
+	target, eph *runctest.RuncContainer
 	// session is what enter is told to call it.
 	session string
 }
 
-// with is the pod for a subtest, with a session of its own.
-func (p pod) with(t *testing.T) pod { return pod{t, p.target, p.eph, runctest.NewID()[:16]} }
+// withSession returns the pod for a subtest, with a session of its own.
+func (p pod) withSession(t *testing.T) pod { return pod{t, p.target, p.eph, runctest.NewID()[:16]} }
 
-// startPod starts both. The target is a container with one static program,
-// which waits and reaps nothing; the ephemeral one runs a manager.
+// startPod starts a pod. The target is a container with one static program, which waits and reaps
+// nothing; the ephemeral container runs a manager.
 func startPod(t *testing.T, target, eph runctest.Spec) pod {
 	t.Helper()
-	runctest.Require(t)
+	runctest.RequireRunc(t)
 	first := startTarget(t, target)
 	if eph.PIDsOf == nil {
 		eph.PIDsOf = first
@@ -55,9 +56,9 @@ func startPod(t *testing.T, target, eph runctest.Spec) pod {
 	return pod{t, first, startEphemeral(t, eph), runctest.NewID()[:16]}
 }
 
-func startTarget(t *testing.T, spec runctest.Spec) *runctest.Container {
+func startTarget(t *testing.T, spec runctest.Spec) *runctest.RuncContainer {
 	t.Helper()
-	files := map[string][]byte{"/app/busybox-server": server(t)}
+	files := map[string][]byte{"/app/busybox-server": targetProgram(t)}
 	for name, content := range spec.Files {
 		files[name] = content
 	}
@@ -65,11 +66,11 @@ func startTarget(t *testing.T, spec runctest.Spec) *runctest.Container {
 	if spec.Args == nil {
 		spec.Args = []string{"/app/busybox-server", "sleep", "100000"}
 	}
-	return runctest.Start(t, spec)
+	return runctest.StartContainer(t, spec)
 }
 
-// server is the target's program.
-func server(t *testing.T) []byte {
+// targetProgram returns the target's program.
+func targetProgram(t *testing.T) []byte {
 	t.Helper()
 	shell, err := scratchshell.Binary()
 	if err != nil {
@@ -78,39 +79,39 @@ func server(t *testing.T) []byte {
 	return shell
 }
 
-func startEphemeral(t *testing.T, spec runctest.Spec) *runctest.Container {
+func startEphemeral(t *testing.T, spec runctest.Spec) *runctest.RuncContainer {
 	t.Helper()
 	spec.Binary, spec.ReadOnly = true, true
 	if spec.Args == nil {
 		spec.Args = []string{"/kdiag", "manager", "--role=shell"}
 	}
-	return runctest.Start(t, spec)
+	return runctest.StartContainer(t, spec)
 }
 
-// line is a command line of enter's for the pod's target.
-func (p pod) line(args ...string) []string {
+// commandLine returns a command line of enter's for the pod's target.
+func (p pod) commandLine(args ...string) []string {
 	return append([]string{"/kdiag", "enter", "--session=" + p.session, "--container-id=" + p.target.ID}, args...)
 }
 
-// result is what a command did.
+// A result tells what a command did.
 type result struct {
 	stdout, stderr string
 	code           int
 }
 
-// enter runs enter without a terminal to its end.
-func (p pod) enter(args ...string) result {
+// runEnter runs enter without a terminal to its end.
+func (p pod) runEnter(args ...string) result {
 	p.t.Helper()
-	return output(p.t, p.eph.Exec(p.line(args...)...))
+	return runToEnd(p.t, p.eph.ExecCommand(p.commandLine(args...)...))
 }
 
-// sh runs a script in the target.
-func (p pod) sh(script string) result {
+// runScript runs a script in the target.
+func (p pod) runScript(script string) result {
 	p.t.Helper()
-	return p.enter("--", "-c", script)
+	return p.runEnter("--", "-c", script)
 }
 
-func output(t *testing.T, cmd *exec.Cmd) result {
+func runToEnd(t *testing.T, cmd *exec.Cmd) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -122,25 +123,25 @@ func output(t *testing.T, cmd *exec.Cmd) result {
 	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 }
 
-// screen is what a terminal has shown so far.
+// A screen collects what a terminal shows.
 type screen struct {
-	*runctest.Terminal
+	*runctest.TerminalProcess
 	t     *testing.T
 	mu    sync.Mutex
 	shown strings.Builder
 	from  int
 }
 
-// shell starts enter on a terminal and waits for its prompt.
-func (p pod) shell(args ...string) *screen {
+// startShell starts enter on a terminal and waits for its prompt.
+func (p pod) startShell(args ...string) *screen {
 	p.t.Helper()
-	s := newScreen(p.t, p.eph.Terminal(p.t, p.line(append([]string{"--prompt=pod/app", "--env=TERM=xterm"}, args...)...)...))
-	s.expect("pod/app:")
+	s := newScreen(p.t, p.eph.StartTerminal(p.t, p.commandLine(append([]string{"--prompt=pod/app", "--env=TERM=xterm"}, args...)...)...))
+	s.expectText("pod/app:")
 	return s
 }
 
-func newScreen(t *testing.T, terminal *runctest.Terminal) *screen {
-	s := &screen{Terminal: terminal, t: t}
+func newScreen(t *testing.T, terminal *runctest.TerminalProcess) *screen {
+	s := &screen{TerminalProcess: terminal, t: t}
 	go s.read()
 	return s
 }
@@ -158,18 +159,18 @@ func (s *screen) read() {
 	}
 }
 
-// say types text.
-func (s *screen) say(text string) {
+// typeText types text.
+func (s *screen) typeText(text string) {
 	s.t.Helper()
 	if _, err := io.WriteString(s.File, text); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-// expect waits for text after what was expected last.
-func (s *screen) expect(text string) {
+// expectText waits for text after what was expected last.
+func (s *screen) expectText(text string) {
 	s.t.Helper()
-	found := eventually(func() bool {
+	found := runctest.WaitUntil(func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		at := strings.Index(s.shown.String()[s.from:], text)
@@ -185,61 +186,52 @@ func (s *screen) expect(text string) {
 	}
 }
 
-// run types a command and waits until it is done.
-func (s *screen) run(command string) {
+// runCommand types a command and waits until it is done.
+func (s *screen) runCommand(command string) {
 	s.t.Helper()
-	s.say(command + "\necho do''ne\n")
-	s.expect("done")
-	s.expect("pod/app:")
+	s.typeText(command + "\necho do''ne\n")
+	s.expectText("done")
+	s.expectText("pod/app:")
 }
 
-// ended waits for the process on the terminal to end and returns its code.
-func (s *screen) ended() int {
+// awaitEnd waits for the process on the terminal to end and returns its code.
+func (s *screen) awaitEnd() int {
 	s.t.Helper()
-	if !eventually(func() bool {
+	if !runctest.WaitUntil(func() bool {
 		stat, err := procfs.ReadStat(s.PID)
 		return err != nil || stat.Dead()
 	}) {
-		s.t.Fatalf("process %d, %s, has not ended", s.PID, describe(s.PID))
+		s.t.Fatalf("process %d, %s, has not ended", s.PID, describeProcess(s.PID))
 	}
 	return s.Wait()
 }
 
-// eventually waits until f is true, and gives up long after it should be.
-func eventually(f func() bool) bool {
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if f() {
-			return true
+// listLeft describes the processes of the ephemeral container without its manager, but with dead ones
+// that nobody waits for.
+func (p pod) listLeft() []string {
+	p.t.Helper()
+	var out []string
+	for _, process := range p.listMembers() {
+		if process.PID != p.eph.PID {
+			out = append(out, describeProcess(process.PID))
 		}
 	}
-	return f()
+
+	return slices.DeleteFunc(out, func(text string) bool { return text == "" })
 }
 
-// left returns the processes of the ephemeral container but for its manager,
-// dead ones that nobody waits for too.
-func (p pod) left() []string {
+// listMembers returns the processes of the ephemeral container.
+func (p pod) listMembers() []procfs.Stat {
 	p.t.Helper()
-	pids, err := procfs.List()
+	members, err := podproc.FindMembers(podproc.ContainerCgroups(p.eph.ID))
 	if err != nil {
 		p.t.Fatal(err)
 	}
-
-	var out []string
-	for _, pid := range pids {
-		groups, err := procfs.ReadCgroups(pid)
-		if err != nil || pid == p.eph.PID || !groups.Name(p.eph.ID) {
-			continue
-		}
-		if text := describe(pid); text != "" {
-			out = append(out, text)
-		}
-	}
-
-	return out
+	return members
 }
 
-// describe tells about a process, or nothing when it is gone.
-func describe(pid int) string {
+// describeProcess tells about a process, or nothing where it has gone.
+func describeProcess(pid int) string {
 	stat, err := procfs.ReadStat(pid)
 	if err != nil {
 		return ""

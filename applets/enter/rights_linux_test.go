@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,10 +27,10 @@ var shellRights = []struct {
 	{"chroot, shared PIDs", chrootCaps, []string{"--shared-pids"}, "DEFAULT -SYS_CHROOT"},
 	{"setns, shared PIDs", setnsCaps, []string{"--shared-pids"}, "DEFAULT -SYS_CHROOT"},
 	// Without SETPCAP the bounding set stays, and no_new_privs holds what it would grant.
-	{"chroot, without SETPCAP", without(chrootCaps, "SETPCAP"), nil, "DEFAULT +SYS_PTRACE -SYS_CHROOT -SETPCAP"},
+	{"chroot, without SETPCAP", withoutCapability(chrootCaps, "SETPCAP"), nil, "DEFAULT +SYS_PTRACE -SYS_CHROOT -SETPCAP"},
 }
 
-func without(caps []string, name string) []string {
+func withoutCapability(caps []string, name string) []string {
 	var out []string
 	for _, c := range caps {
 		if c != name {
@@ -39,27 +40,27 @@ func without(caps []string, name string) []string {
 	return out
 }
 
-// capabilities is the set that words name: DEFAULT for the runtime's, +NAME, -NAME.
-func capabilities(t *testing.T, words string) procfs.CapSet {
+// parseCapabilities is the set that words name: DEFAULT for the runtime's, +NAME, -NAME.
+func parseCapabilities(t *testing.T, words string) procfs.CapSet {
 	t.Helper()
 	var set procfs.CapSet
 	for _, word := range strings.Fields(words) {
 		switch word[0] {
 		case 'D':
 			for _, name := range runctest.DefaultCaps {
-				set |= numbered(t, name)
+				set |= capabilityByName(t, name)
 			}
 		case '+':
-			set |= numbered(t, word[1:])
+			set |= capabilityByName(t, word[1:])
 		case '-':
-			set &^= numbered(t, word[1:])
+			set &^= capabilityByName(t, word[1:])
 		}
 	}
 
 	return set
 }
 
-func numbered(t *testing.T, name string) procfs.CapSet {
+func capabilityByName(t *testing.T, name string) procfs.CapSet {
 	t.Helper()
 	for n := range 64 {
 		if one := procfs.CapSet(1 << n); one.Names() == name {
@@ -75,10 +76,10 @@ func TestShellGivesUpRights(t *testing.T) {
 	for _, c := range shellRights {
 		t.Run(c.profile, func(t *testing.T) {
 			p := startPod(t, runctest.Spec{UID: 65532, GID: 65532, NoNewPrivileges: true}, runctest.Spec{Caps: c.caps})
-			want := capabilities(t, c.want)
+			want := parseCapabilities(t, c.want)
 
 			args := append(c.args, "--", "-c", `cat /proc/self/status; echo; env cat /proc/self/status; echo; /app/busybox-server cat /proc/self/status`)
-			got := p.enter(args...)
+			got := p.runEnter(args...)
 			parts := strings.Split(got.stdout, "\n\n")
 			if got.code != 0 || len(parts) != 3 {
 				t.Fatalf("shell: %+v", got)
@@ -128,9 +129,9 @@ func TestNobodyUsesTheManager(t *testing.T) {
 			p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Files: map[string][]byte{"/tracer": tracer}}, runctest.Spec{Caps: caps})
 
 			for _, s := range standing {
-				pid := p.stand(t, s.line)
-				checkLocked(t, s.name, pid, capabilities(t, s.keeps), name)
-				if got := output(t, p.target.Exec("/tracer", traceArgument, fmt.Sprint(insidePID(t, pid)))); got.stdout != "closed\n" {
+				pid := p.startStanding(t, s.line)
+				checkLocked(t, s.name, pid, parseCapabilities(t, s.keeps), name)
+				if got := runToEnd(t, p.target.ExecCommand("/tracer", traceArgument, fmt.Sprint(insidePID(t, pid)))); got.stdout != "closed\n" {
 					t.Errorf("%s, for the target: %+v, want it closed", s.name, got)
 				}
 			}
@@ -138,16 +139,16 @@ func TestNobodyUsesTheManager(t *testing.T) {
 	}
 }
 
-// stand starts a process in the ephemeral container that stays until the test ends, and returns its
+// startStanding starts a process in the ephemeral container that stays until the test ends, and returns its
 // PID here; without a line it is the manager.
-func (p pod) stand(t *testing.T, line []string) int {
+func (p pod) startStanding(t *testing.T, line []string) int {
 	t.Helper()
 	if line == nil {
 		waitLocked(t, p.eph.PID)
 		return p.eph.PID
 	}
 
-	cmd := p.eph.Exec(append([]string{"/kdiag"}, line...)...)
+	cmd := p.eph.ExecCommand(append([]string{"/kdiag"}, line...)...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +162,7 @@ func (p pod) stand(t *testing.T, line []string) int {
 		_ = cmd.Wait()
 	})
 	pid := 0
-	found := eventually(func() bool {
+	found := runctest.WaitUntil(func() bool {
 		pid = p.findByWords(line...)
 		return pid != 0
 	})
@@ -175,24 +176,30 @@ func (p pod) stand(t *testing.T, line []string) int {
 
 // findByWords finds the process of the ephemeral container with these words after its name.
 func (p pod) findByWords(words ...string) int {
-	pids, _ := procfs.List()
-	for _, pid := range pids {
-		groups, err := procfs.ReadCgroups(pid)
-		if err != nil || !groups.Name(p.eph.ID) {
-			continue
-		}
-		if line, _, err := procfs.ReadCommandStart(pid, 4096); err == nil && len(line) > 1 && strings.Join(line[1:], " ") == strings.Join(words, " ") {
-			return pid
-		}
-	}
+	return p.findMember(func(process procfs.Stat) bool {
+		line, _, err := procfs.ReadCommandStart(process.PID, 4096)
+		return err == nil && len(line) > 1 && slices.Equal(line[1:], words)
+	})
+}
 
+// findByName finds the process of the ephemeral container with that name.
+func (p pod) findByName(name string) int {
+	return p.findMember(func(process procfs.Stat) bool { return process.Command == name })
+}
+
+// findMember returns the PID of a process of the ephemeral container, 0 where there is none.
+func (p pod) findMember(match func(procfs.Stat) bool) int {
+	members := p.listMembers()
+	if at := slices.IndexFunc(members, match); at >= 0 {
+		return members[at].PID
+	}
 	return 0
 }
 
 // waitLocked waits until a process has given up its rights, which it does at its start.
 func waitLocked(t *testing.T, pid int) {
 	t.Helper()
-	locked := eventually(func() bool {
+	locked := runctest.WaitUntil(func() bool {
 		status, err := procfs.ReadStatus(pid)
 		return err == nil && status.NoNewPrivileges && status.Caps.Bounding == 0
 	})
@@ -205,20 +212,20 @@ func waitLocked(t *testing.T, pid int) {
 // checkLocked looks at all of a process's threads.
 func checkLocked(t *testing.T, what string, pid int, keeps procfs.CapSet, profile string) {
 	t.Helper()
-	threads, err := filepath.Glob(procfs.Path(pid, "task/*/status"))
+	threads, err := filepath.Glob(procfs.FilePath(pid, "task/*/status"))
 	if err != nil || len(threads) == 0 {
 		t.Fatal(threads, err)
 	}
 
 	if what == "inspect" && profile == "baseline" {
 		// Without SYS_PTRACE the kernel wants a reader to have all that the target has.
-		keeps = capabilities(t, "DEFAULT")
+		keeps = parseCapabilities(t, "DEFAULT")
 	}
 
 	// Capabilities go last, a moment after no_new_privs.
 	var status procfs.Status
 	for _, thread := range threads {
-		right := eventually(func() bool {
+		right := runctest.WaitUntil(func() bool {
 			text, err := os.ReadFile(thread)
 			if os.IsNotExist(err) {
 				return true
@@ -236,7 +243,7 @@ func checkLocked(t *testing.T, what string, pid int, keeps procfs.CapSet, profil
 // insidePID is the PID that a process has in its own PID namespace.
 func insidePID(t *testing.T, pid int) int {
 	t.Helper()
-	text, err := os.ReadFile(procfs.Path(pid, "status"))
+	text, err := os.ReadFile(procfs.FilePath(pid, "status"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,35 +274,19 @@ func TestShellIsNoDoor(t *testing.T) {
 	}{"baseline": {runctest.DefaultCaps, nil}, "chroot, as the target": {chrootCaps, []string{"--as-target"}}} {
 		t.Run(name, func(t *testing.T) {
 			p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Files: map[string][]byte{"/tracer": tracer}}, runctest.Spec{Caps: c.caps})
-			s := p.shell(c.args...)
-			s.say("echo sta''rt; exec 9</dev/tty; sleep 1000\n")
-			s.expect("start")
+			s := p.startShell(c.args...)
+			s.typeText("echo sta''rt; exec 9</dev/tty; sleep 1000\n")
+			s.expectText("start")
 			tool := 0
-			if !eventually(func() bool { tool = p.findByName("sleep"); return tool != 0 }) {
+			if !runctest.WaitUntil(func() bool { tool = p.findByName("sleep"); return tool != 0 }) {
 				t.Fatal("the shell has not started sleep")
 			}
 
 			for what, pid := range map[string]int{"shell": s.PID, "tool": tool} {
-				if got := output(t, p.target.Exec("/tracer", traceArgument, fmt.Sprint(insidePID(t, pid)))); got.stdout != "closed\n" {
+				if got := runToEnd(t, p.target.ExecCommand("/tracer", traceArgument, fmt.Sprint(insidePID(t, pid)))); got.stdout != "closed\n" {
 					t.Errorf("%s, for the target: %+v, want it closed", what, got)
 				}
 			}
 		})
 	}
-}
-
-// findByName finds the process of the ephemeral container with that name.
-func (p pod) findByName(name string) int {
-	pids, _ := procfs.List()
-	for _, pid := range pids {
-		groups, err := procfs.ReadCgroups(pid)
-		if err != nil || !groups.Name(p.eph.ID) {
-			continue
-		}
-		if stat, err := procfs.ReadStat(pid); err == nil && stat.Command == name {
-			return pid
-		}
-	}
-
-	return 0
 }

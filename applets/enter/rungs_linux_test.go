@@ -45,9 +45,9 @@ func TestRungs(t *testing.T) {
 			target.Cwd = "/app"
 			target.Env = []string{"COLOUR=blue", "PATH=", "HOME=/app/home"}
 			p := startPod(t, target, r.eph)
-			before := snapshot(t, p.target.Root)
+			before := listFiles(t, p.target.Root)
 
-			got := p.enter("--env=EXTRA=1,2", "--prompt=x", "--", "-c", `pwd; ls /; echo "$COLOUR $EXTRA $HOME $PATH."; echo complaint >&2; exit 7`)
+			got := p.runEnter("--env=EXTRA=1,2", "--prompt=x", "--", "-c", `pwd; ls /; echo "$COLOUR $EXTRA $HOME $PATH."; echo complaint >&2; exit 7`)
 			if want := "/app\napp\ndev\nproc\nblue 1,2 / /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin.\n"; got.stdout != want {
 				t.Errorf("stdout = %q, want %q", got.stdout, want)
 			}
@@ -60,16 +60,16 @@ func TestRungs(t *testing.T) {
 			if t.Failed() {
 				return
 			}
-			if got := p.sh("readlink /proc/self/ns/mnt").stdout; (strings.TrimSpace(got) == namespace(t, p.target.PID, "mnt")) != r.joins {
+			if got := p.runScript("readlink /proc/self/ns/mnt").stdout; (strings.TrimSpace(got) == readNamespace(t, p.target.PID, "mnt")) != r.joins {
 				t.Errorf("mount namespace = %q; the target's: %v, want %v", got, !r.joins, r.joins)
 			}
 			// busybox executes itself for each of these.
-			if got := p.sh("ps | grep -v grep | grep -c 'busybox-server sleep'"); got.stdout != "1\n" {
+			if got := p.runScript("ps | grep -v grep | grep -c 'busybox-server sleep'"); got.stdout != "1\n" {
 				t.Errorf("ps | grep: %+v, want 1", got)
 			}
 
 			testTerminal(t, p)
-			if after := snapshot(t, p.target.Root); !slices.Equal(before, after) {
+			if after := listFiles(t, p.target.Root); !slices.Equal(before, after) {
 				t.Errorf("the target's files changed from\n%s\nto\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 			}
 		})
@@ -79,32 +79,32 @@ func TestRungs(t *testing.T) {
 // testTerminal has an interactive shell with an editor and job control.
 func testTerminal(t *testing.T, p pod) {
 	t.Helper()
-	s := p.shell()
-	s.expect("/app# ")
-	s.say("echo $TERM; tty\n")
-	s.expect("xterm\r\n")
-	s.expect("/app# ")
-	s.say("vi\n")
-	s.expect("~")
-	s.say(":q!\n")
-	s.expect("/app# ")
-	s.say("echo sta''rt; cat\n")
-	s.expect("start")
-	s.say("line\n")
-	s.expect("line\r\nline")
-	s.say("\x1a")
-	s.expect("Stopped")
-	s.run("jobs")
+	s := p.startShell()
+	s.expectText("/app# ")
+	s.typeText("echo $TERM; tty\n")
+	s.expectText("xterm\r\n")
+	s.expectText("/app# ")
+	s.typeText("vi\n")
+	s.expectText("~")
+	s.typeText(":q!\n")
+	s.expectText("/app# ")
+	s.typeText("echo sta''rt; cat\n")
+	s.expectText("start")
+	s.typeText("line\n")
+	s.expectText("line\r\nline")
+	s.typeText("\x1a")
+	s.expectText("Stopped")
+	s.runCommand("jobs")
 	// ash names the job before it gives it the terminal: only the job's own
 	// answer says that Ctrl-C goes to it.
-	s.say("fg\n")
-	s.expect("cat")
-	s.say("again\n")
-	s.expect("again\r\nagain")
-	s.say("\x03")
-	s.expect("/app# ")
-	s.say("cd /; exit 9\n")
-	if code := s.ended(); code != 9 {
+	s.typeText("fg\n")
+	s.expectText("cat")
+	s.typeText("again\n")
+	s.expectText("again\r\nagain")
+	s.typeText("\x03")
+	s.expectText("/app# ")
+	s.typeText("cd /; exit 9\n")
+	if code := s.awaitEnd(); code != 9 {
 		t.Errorf("exit code on a terminal = %d, want 9", code)
 	}
 }
@@ -118,7 +118,7 @@ func TestExitCodes(t *testing.T) {
 		"kill -TERM $$": 128 + 15,
 		"no-such-thing": 127,
 	} {
-		if got := p.sh(script); got.code != want {
+		if got := p.runScript(script); got.code != want {
 			t.Errorf("exit code of %q = %d (%s), want %d", script, got.code, got.stderr, want)
 		}
 	}
@@ -127,9 +127,9 @@ func TestExitCodes(t *testing.T) {
 // TestStandardInput gives the shell a script.
 func TestStandardInput(t *testing.T) {
 	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
-	cmd := p.eph.Exec(p.line()...)
+	cmd := p.eph.ExecCommand(p.commandLine()...)
 	cmd.Stdin = strings.NewReader("echo one\necho two; exit 7\n")
-	if got := output(t, cmd); got.stdout != "one\ntwo\n" || got.code != 7 {
+	if got := runToEnd(t, cmd); got.stdout != "one\ntwo\n" || got.code != 7 {
 		t.Errorf("shell with a script as stdin: %+v", got)
 	}
 }
@@ -182,7 +182,7 @@ func TestLeavesNothingOpen(t *testing.T) {
 // TestOrphans are the shell's, not the target's, while it lives.
 func TestOrphans(t *testing.T) {
 	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
-	got := p.sh(`p=$( (sleep 1000 >/dev/null & echo $!) ); grep PPid /proc/$p/status; echo $$; kill $p`)
+	got := p.runScript(`p=$( (sleep 1000 >/dev/null & echo $!) ); grep PPid /proc/$p/status; echo $$; kill $p`)
 	fields := strings.Fields(got.stdout)
 	if len(fields) != 3 || fields[1] != fields[2] {
 		t.Errorf("parent of an orphan and the shell: %q (%s), want the same", got.stdout, got.stderr)
@@ -192,13 +192,13 @@ func TestOrphans(t *testing.T) {
 func TestWorkingDirectory(t *testing.T) {
 	for _, caps := range [][]string{setnsCaps, runctest.DefaultCaps} {
 		p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Cwd: "/var/gone"}, runctest.Spec{Caps: caps})
-		if got := p.sh("pwd").stdout; got != "/var/gone\n" {
+		if got := p.runScript("pwd").stdout; got != "/var/gone\n" {
 			t.Errorf("working directory = %q, want the target's", got)
 		}
 		if err := os.Remove(filepath.Join(p.target.Root, "var/gone")); err != nil {
 			t.Fatal(err)
 		}
-		if got := p.sh("pwd"); got.stdout != "/\n" || got.stderr != "" {
+		if got := p.runScript("pwd"); got.stdout != "/\n" || got.stderr != "" {
 			t.Errorf("working directory where the target's is removed: %+v, want /", got)
 		}
 	}
@@ -210,10 +210,10 @@ func TestUnreachableDirectory(t *testing.T) {
 	p := startPod(t, runctest.Spec{Caps: setnsCaps, Cwd: "/mnt", Args: []string{
 		"/app/busybox-server", "ash", "-c", "mount -t tmpfs none /mnt && cd /mnt && umount -l /mnt && echo >/ready; while :; do sleep 1; done",
 	}}, runctest.Spec{Caps: setnsCaps})
-	if !eventually(func() bool { _, err := os.Stat(filepath.Join(p.target.Root, "ready")); return err == nil }) {
+	if !runctest.WaitUntil(func() bool { _, err := os.Stat(filepath.Join(p.target.Root, "ready")); return err == nil }) {
 		t.Fatal("the target is not ready")
 	}
-	if got := p.sh("pwd"); got.stdout != "/\n" || got.stderr != "" {
+	if got := p.runScript("pwd"); got.stdout != "/\n" || got.stderr != "" {
 		t.Errorf("working directory where the target's is unmounted: %+v, want /", got)
 	}
 }
@@ -224,7 +224,10 @@ func TestNoProc(t *testing.T) {
 		"/app/busybox-server", "ash", "-c", "umount -l /proc; while :; do sleep 1; done",
 	}}, runctest.Spec{Caps: setnsCaps})
 	got := result{}
-	if !eventually(func() bool { got = p.sh("echo /proc/*; exit 7"); return got.stdout == "/proc/*\n" && got.code == 7 }) {
+	if !runctest.WaitUntil(func() bool {
+		got = p.runScript("echo /proc/*; exit 7")
+		return got.stdout == "/proc/*\n" && got.code == 7
+	}) {
 		t.Errorf("shell in a target without /proc: %+v", got)
 	}
 }
@@ -234,18 +237,18 @@ func TestChangedRoot(t *testing.T) {
 	for _, caps := range [][]string{setnsCaps, chrootCaps, runctest.DefaultCaps} {
 		p := startPod(t, runctest.Spec{
 			Caps: runctest.DefaultCaps, Cwd: "/",
-			Files: map[string][]byte{"/inner/app/busybox-server": server(t), "/inner/mark": nil},
+			Files: map[string][]byte{"/inner/app/busybox-server": targetProgram(t), "/inner/mark": nil},
 			Args:  []string{"/app/busybox-server", "chroot", "/inner", "/app/busybox-server", "sleep", "100000"},
 		}, runctest.Spec{Caps: caps})
 		got := result{}
-		if !eventually(func() bool { got = p.sh("pwd; echo *"); return got.stdout == "/\napp mark\n" }) {
+		if !runctest.WaitUntil(func() bool { got = p.runScript("pwd; echo *"); return got.stdout == "/\napp mark\n" }) {
 			t.Errorf("shell in a target that changed its root: %+v", got)
 		}
 	}
 }
 
 func TestDenied(t *testing.T) {
-	closed := runctest.Spec{UID: 1000, GID: 1000, Files: map[string][]byte{"/app/busybox-closed": server(t)},
+	closed := runctest.Spec{UID: 1000, GID: 1000, Files: map[string][]byte{"/app/busybox-closed": targetProgram(t)},
 		Args: []string{"/app/busybox-closed", "sleep", "100000"}, ExecuteOnly: "/app/busybox-closed"}
 	for _, c := range []struct {
 		name   string
@@ -254,13 +257,13 @@ func TestDenied(t *testing.T) {
 		want   string
 	}{
 		{"more capabilities", runctest.Spec{Caps: append([]string{"NET_ADMIN", "SYS_TIME"}, runctest.DefaultCaps...)}, runctest.DefaultCaps,
-			"the target has capabilities that this container has not: NET_ADMIN, SYS_TIME"},
+			"the target has capabilities that this container lacks: NET_ADMIN, SYS_TIME"},
 		{"not dumpable", closed, runctest.DefaultCaps, "not dumpable"},
-		{"other user, no SETUID", runctest.Spec{UID: 1000, GID: 1000}, []string{"SYS_CHROOT"}, "the target runs as user 1000, group 1000, this container as 0, 0"},
+		{"other user, no SETUID", runctest.Spec{UID: 1000, GID: 1000}, []string{"SYS_CHROOT"}, "the target runs as user 1000, group 1000; this container runs as user 0, group 0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := startPod(t, c.target, runctest.Spec{Caps: c.caps})
-			got := p.sh("true")
+			got := p.runScript("true")
 			first, hint, _ := strings.Cut(got.stderr, "\n")
 			if got.code != 1 || !strings.HasPrefix(first, "kdiag: ") || !strings.Contains(first, c.want) || !strings.HasPrefix(hint, "hint: ") {
 				t.Errorf("enter: %+v, want an error about %q and a hint", got, c.want)
@@ -270,7 +273,7 @@ func TestDenied(t *testing.T) {
 
 	t.Run("not dumpable, with SYS_PTRACE", func(t *testing.T) {
 		p := startPod(t, closed, runctest.Spec{Caps: chrootCaps})
-		if got := p.sh("echo *"); got.stdout != "app dev proc\n" {
+		if got := p.runScript("echo *"); got.stdout != "app dev proc\n" {
 			t.Errorf("enter: %+v, want the target's files", got)
 		}
 	})
@@ -279,11 +282,11 @@ func TestDenied(t *testing.T) {
 // TestFallsDown has the capabilities for namespaces, but a filter against them.
 func TestFallsDown(t *testing.T) {
 	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps, Forbidden: []string{"setns"}})
-	got := p.sh("echo *")
+	got := p.runScript("echo *")
 	if got.stdout != "app dev proc\n" || got.code != 0 {
 		t.Errorf("enter: %+v, want the target's files", got)
 	}
-	want := "note: setns to the target's mount namespace: operation not permitted; the shell has the target's files by chroot, not its mount namespace\n"
+	want := "note: setns to the target's mount namespace: operation not permitted; the shell uses chroot instead\n"
 	if got.stderr != want {
 		t.Errorf("stderr = %q, want %q", got.stderr, want)
 	}
@@ -293,7 +296,7 @@ func TestFallsDown(t *testing.T) {
 // target's.
 func TestNoExecveat(t *testing.T) {
 	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps, Forbidden: []string{"execveat"}})
-	got := p.sh("echo *")
+	got := p.runScript("echo *")
 	if got.code != 1 || got.stdout != "" || !strings.Contains(got.stderr, "kdiag: execute the shell: operation not permitted\nhint: ") {
 		t.Errorf("enter without execveat: %+v, want an error with a hint", got)
 	}
@@ -309,11 +312,11 @@ func TestNoExecutableMemory(t *testing.T) {
 	for _, value := range []string{"1", "2"} {
 		set := "echo " + value + " >/proc/sys/vm/memfd_noexec; echo >/ready; while :; do sleep 1; done"
 		p := startPod(t, runctest.Spec{Caps: setnsCaps, Args: []string{"/app/busybox-server", "ash", "-c", set}}, runctest.Spec{Caps: setnsCaps})
-		if !eventually(func() bool { _, err := os.Stat(filepath.Join(p.target.Root, "ready")); return err == nil }) {
+		if !runctest.WaitUntil(func() bool { _, err := os.Stat(filepath.Join(p.target.Root, "ready")); return err == nil }) {
 			t.Fatal("the target is not ready")
 		}
 
-		got := p.sh("exit 7")
+		got := p.runScript("exit 7")
 		if value == "1" && got.code != 7 {
 			t.Errorf("vm.memfd_noexec=1: %+v, want a shell", got)
 		}
@@ -326,42 +329,42 @@ func TestNoExecutableMemory(t *testing.T) {
 func TestLookOnly(t *testing.T) {
 	target := runctest.Spec{UID: 1000, GID: 2000, Cwd: "/app", Env: []string{"COLOUR=blue", "PWD=/app"}}
 	p := startPod(t, target, runctest.Spec{UID: 1000, GID: 2000, NoNewPrivileges: true})
-	got := p.sh(`pwd; echo *; echo $COLOUR $KDIAG_ROOT; cd app; pwd; ls; ls / | grep kdiag; exit 7`)
+	got := p.runScript(`pwd; echo *; echo $COLOUR $KDIAG_ROOT; cd app; pwd; ls; ls / | grep kdiag; exit 7`)
 	if want := "/proc/1/root\napp dev proc\nblue /proc/1/root\n/proc/1/root/app\nbusybox-server\nkdiag\n"; got.stdout != want || got.code != 7 {
 		t.Errorf("look-only shell: %+v, want %q", got, want)
 	}
 	if !strings.HasPrefix(got.stderr, "note: look-only: ") || strings.Count(got.stderr, "\n") != 1 {
 		t.Errorf("stderr = %q, want one note", got.stderr)
 	}
-	if got := p.enter("--as-target", "--", "-c", "id -u; id -g"); got.stdout != "1000\n2000\n" || got.code != 0 {
+	if got := p.runEnter("--as-target", "--", "-c", "id -u; id -g"); got.stdout != "1000\n2000\n" || got.code != 0 {
 		t.Errorf("look-only shell as the target, which it is: %+v", got)
 	}
 
-	s := p.shell()
-	s.expect("/proc/1/root$ ")
-	s.run("vi --help | head -n 1")
-	s.say("exit 9\n")
-	if code := s.ended(); code != 9 {
+	s := p.startShell()
+	s.expectText("/proc/1/root$ ")
+	s.runCommand("vi --help | head -n 1")
+	s.typeText("exit 9\n")
+	if code := s.awaitEnd(); code != 9 {
 		t.Errorf("exit code on a terminal = %d, want 9", code)
 	}
 }
 
 func TestLookOnlyOtherUser(t *testing.T) {
 	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Env: []string{"COLOUR=blue"}}, runctest.Spec{UID: 1000, GID: 1000})
-	got := p.sh("pwd; echo .$COLOUR $KDIAG_ROOT; exit 7")
+	got := p.runScript("pwd; echo .$COLOUR $KDIAG_ROOT; exit 7")
 	if want := "/\n. /proc/1/root\n"; got.stdout != want || got.code != 7 {
 		t.Errorf("look-only shell: %+v, want %q", got, want)
 	}
 	if !strings.Contains(got.stderr, "note: look-only: open the root of process 1: permission denied: the target runs as user 0") {
 		t.Errorf("stderr = %q, want a note on why", got.stderr)
 	}
-	if got := p.enter("--as-target", "--", "-c", "id -u"); got.code != 1 || !strings.Contains(got.stderr, "kdiag: --as-target: ") {
+	if got := p.runEnter("--as-target", "--", "-c", "id -u"); got.code != 1 || !strings.Contains(got.stderr, "kdiag: --as-target: ") {
 		t.Errorf("as the target, without the right to: %+v", got)
 	}
 }
 
-// snapshot lists the files below root, with what a change would change.
-func snapshot(t *testing.T, root string) []string {
+// listFiles lists the files below root, with what a change would change.
+func listFiles(t *testing.T, root string) []string {
 	t.Helper()
 	var out []string
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -379,7 +382,7 @@ func snapshot(t *testing.T, root string) []string {
 	return out
 }
 
-func namespace(t *testing.T, pid int, name string) string {
+func readNamespace(t *testing.T, pid int, name string) string {
 	t.Helper()
 	link, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, name))
 	if err != nil {

@@ -30,7 +30,7 @@ func traceProcess(word string) int {
 
 	open := false
 	for _, name := range []string{"mem", "environ", "maps", "auxv", "root", "cwd", "exe", "fd/0", "ns/mnt", "ns/pid", "map_files", "pagemap", "syscall", "io", "stack"} {
-		file, err := os.Open(procfs.Path(pid, name))
+		file, err := os.Open(procfs.FilePath(pid, name))
 		if err != nil {
 			continue
 		}

@@ -2,13 +2,13 @@ package enter
 
 import "strings"
 
-// actedOn are the variables that the shell and its tools act on: what they execute, open, connect to
-// or show depends on them. The target's environment is memory that the target can rewrite at any
-// time, so they are taken from it only where the user asks for one by name.
+// actedOn lists the variables that the shell and its tools act on: what they execute, open, connect to
+// or show depends on them. The target's environment is memory that the target can rewrite at any time,
+// so they are taken from it only where the user asks for one by name.
 //
-// The names under "busybox" are those that its source asks for, as scratch-shell/variables lists
-// them; TestEveryVariableIsKnown compares the two. What a program of the target's own reads is not
-// here: whoever runs one trusts the target anyway.
+// The names under "busybox" are those that its source asks for, as scratch-shell/variables lists them;
+// TestEveryVariableIsKnown compares the two. What a program of the target's own reads is not here:
+// whoever runs one trusts the target anyway.
 var actedOn = map[string]string{
 	// busybox, ash: executed or expanded.
 	"ENV":           "a script that an interactive shell runs when it starts",
@@ -65,7 +65,7 @@ var actedOn = map[string]string{
 	"LOGNAME": "who getlogin says the user is",
 }
 
-// actedOnPrefixes are the beginnings of names that stand for a whole family.
+// actedOnPrefixes lists beginnings of names, each of which stands for a family.
 var actedOnPrefixes = map[string]string{
 	"LD_":    "what a dynamic linker loads into every program",
 	"LC_":    "a locale, whose files musl looks for",
@@ -78,17 +78,19 @@ func isActedOn(name string) bool {
 	if _, ok := actedOn[name]; ok {
 		return true
 	}
+
 	for prefix := range actedOnPrefixes {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}
 	}
+
 	return false
 }
 
-// isName reports whether a text is a variable's name to a shell (POSIX.1-2017, Base Definitions,
-// 3.235). The shell passes nothing else on.
-func isName(text string) bool {
+// isVariableName reports whether a text is a variable's name to a shell (POSIX.1-2017, Base Definitions,
+// 3.235). The shell passes on nothing else.
+func isVariableName(text string) bool {
 	for i, r := range []byte(text) {
 		letter := r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
 		if !letter && (i == 0 || r < '0' || r > '9') {

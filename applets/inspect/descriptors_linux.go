@@ -13,70 +13,72 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// addDescriptors finds the sockets that a process has open, and with the first
-// process that lets it the users' names.
-func (t *taking) addDescriptors(stat procfs.Stat, status procfs.Status) {
+// addDescriptors finds the sockets that a process has open, and reads the users' names through the
+// first process that allows it.
+func (b *snapshotBuilder) addDescriptors(stat procfs.Stat, status procfs.Status) {
 	if stat.Dead() {
 		return
 	}
 
 	look := func() error {
-		if t.userNames == nil {
-			t.userNames = readUserNames(stat.PID)
+		if b.userNames == nil {
+			b.userNames = readUserNames(stat.PID)
 		}
-		return t.readDescriptors(stat.PID)
+		return b.readDescriptors(stat.PID)
 	}
 
 	err := look()
-	if errors.Is(err, fs.ErrPermission) && credentials.MayBecomeFSUser(t.own) {
-		asUser := credentials.AsFSUser(status.UIDs.Effective, status.GIDs.Effective, t.own, func() error {
+	if errors.Is(err, fs.ErrPermission) && credentials.MayBecomeFSUser(b.own) {
+		userErr := credentials.RunAsFSUser(status.UIDs.Effective, status.GIDs.Effective, b.own, func() error {
 			err = look()
 			return nil
 		})
-		err = cmp.Or(asUser, err)
+		err = cmp.Or(userErr, err)
 	}
 
 	if errors.Is(err, fs.ErrPermission) {
-		why, _ := credentials.WhyClosed(status, t.own, credentials.ReadLabels(stat.PID))
-		t.hidden[why]++
+		why, _ := credentials.ExplainClosed(status, b.own, credentials.ReadSecurityLabels(stat.PID))
+		b.hidden[why]++
 	}
 }
 
-func (t *taking) readDescriptors(pid int) error {
-	inodes, cut, err := procfs.SocketInodes(pid, t.limits.descriptors-t.descriptors)
+// readDescriptors notes a process as an owner of the sockets that it has open.
+func (b *snapshotBuilder) readDescriptors(pid int) error {
+	inodes, cut, err := procfs.ListSocketInodes(pid, b.limits.descriptors-b.descriptors)
 	if err != nil {
 		return err
 	}
 	if cut {
-		t.cut("more than %d descriptors of sockets", t.limits.descriptors)
+		b.noteCut("more than %d descriptors of sockets", b.limits.descriptors)
 	}
 
-	t.descriptors += len(inodes)
+	b.descriptors += len(inodes)
 	for _, inode := range inodes {
-		if !slices.Contains(t.owners[inode], pid) {
-			t.owners[inode] = append(t.owners[inode], pid)
+		if !slices.Contains(b.owners[inode], pid) {
+			b.owners[inode] = append(b.owners[inode], pid)
 		}
 	}
 
 	return nil
 }
 
-// tellHidden counts the processes whose sockets are hidden.
-func (t *taking) tellHidden() {
-	t.Hidden.Processes = []wire.HiddenProcesses{}
-	for reason, count := range t.hidden {
-		t.Hidden.Processes = append(t.Hidden.Processes, wire.HiddenProcesses{Reason: reason, Count: count})
+// countHidden counts the processes whose sockets are hidden, by reason.
+func (b *snapshotBuilder) countHidden() {
+	b.Hidden.Processes = []wire.HiddenProcesses{}
+	for reason, count := range b.hidden {
+		b.Hidden.Processes = append(b.Hidden.Processes, wire.HiddenProcesses{Reason: reason, Count: count})
 	}
-	slices.SortFunc(t.Hidden.Processes, func(a, b wire.HiddenProcesses) int { return cmp.Compare(a.Reason, b.Reason) })
+
+	slices.SortFunc(b.Hidden.Processes, func(a, b wire.HiddenProcesses) int { return cmp.Compare(a.Reason, b.Reason) })
 }
 
-// readUserNames reads the target's /etc/passwd by way of a process of it, nil
-// where that cannot be done without a trace: what is read there has its time of
-// access changed, but for O_NOATIME, which the file's owner has and root
-// (open(2)). What it leads to stays below the target's root.
+// readUserNames reads the target's /etc/passwd through one of its processes. It returns nil where it
+// cannot enter the process's root, and no names where the file cannot be read without a trace: reading
+// changes the time of access, unless with O_NOATIME, which the file's owner and root may use (open(2)).
+// Links in the path lead nowhere outside the target's root.
 func readUserNames(pid int) map[int]string {
 	const path = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
-	root, err := unix.Open(procfs.Path(pid, "root"), path, 0)
+	root, err := unix.Open(procfs.FilePath(pid, "root"), path, 0)
 	if err != nil {
 		return nil
 	}

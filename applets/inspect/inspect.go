@@ -1,6 +1,5 @@
-// Package inspect is the applet that, in the ephemeral container beside a
-// target, looks at the target's processes and their sockets and prints what it
-// sees. It only reads.
+// Package inspect is the applet that looks at a target's processes and their sockets from the ephemeral
+// container beside it, and prints what it sees. It only reads.
 package inspect
 
 import (
@@ -13,7 +12,7 @@ import (
 	"kdiag/mux/wire"
 )
 
-// Applet is "kdiag inspect".
+// Applet returns "kdiag inspect".
 func Applet() applets.Applet {
 	return applets.Applet{
 		Name:        wire.AppletInspect,
@@ -23,7 +22,7 @@ func Applet() applets.Applet {
 		Args:        []applets.Kind{applets.KindNone},
 		Hidden:      true,
 		Raw:         true,
-		First:       lockdown.Close,
+		First:       lockdown.CloseProcess,
 		Run: func(ctx context.Context, inv *applets.Invocation) error {
 			arguments, err := wire.ParseInspectArguments(inv.Args)
 			if err != nil {
@@ -34,11 +33,11 @@ func Applet() applets.Applet {
 			}
 
 			opts := options{
-				target:    podproc.Container(arguments.Target),
+				target:    arguments.Target,
 				connected: arguments.Connected,
 				interval:  arguments.Interval,
 			}
-			if err := opts.target.Check(); err != nil {
+			if err := podproc.CheckTarget(opts.target); err != nil {
 				return &applets.ExitError{Code: applets.ExitUsage, Err: err}
 			}
 
@@ -47,11 +46,11 @@ func Applet() applets.Applet {
 	}
 }
 
-// options say what is looked at.
+// options says what to look at.
 type options struct {
-	target podproc.Container
-	// connected has the sockets that are connected, too.
+	target wire.Target
+	// connected adds the sockets that are connected.
 	connected bool
-	// interval is the time from one snapshot to the next; 0 for a single one.
+	// interval is the time from one snapshot to the next, 0 for a single one.
 	interval time.Duration
 }

@@ -17,19 +17,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// run prints a snapshot a line: one, or one at each interval until stdin ends.
-// The stream of stdin is what ends with the client, however that ended.
+// run prints one snapshot, or one at each interval until stdin ends, each on a line. Stdin ends with the
+// client, in whichever way that ends.
 func run(ctx context.Context, streams applets.Streams, opts options) error {
-	lastuse.Mark()
+	lastuse.MarkUsed()
 	if err := giveUpRights(); err != nil {
 		return err
 	}
 
 	// The user that files are opened as is a thread's (package credentials).
 	runtime.LockOSThread()
+
 	out := json.NewEncoder(streams.Out)
 	if opts.interval == 0 {
-		return printOne(out, opts)
+		return printSnapshot(out, opts)
 	}
 
 	ctx, cancel := context.WithCancel(ctx)
@@ -41,10 +42,12 @@ func run(ctx context.Context, streams applets.Streams, opts options) error {
 
 	tick := time.NewTicker(opts.interval)
 	defer tick.Stop()
+
 	for {
-		if err := printOne(out, opts); err != nil {
+		if err := printSnapshot(out, opts); err != nil {
 			return err
 		}
+
 		select {
 		case <-ctx.Done():
 			return nil
@@ -53,23 +56,26 @@ func run(ctx context.Context, streams applets.Streams, opts options) error {
 	}
 }
 
-func printOne(out *json.Encoder, opts options) error {
-	taken, err := take(opts, bounds)
+// printSnapshot takes a snapshot and prints it.
+func printSnapshot(out *json.Encoder, opts options) error {
+	taken, err := takeSnapshot(opts, defaultLimits)
 	if err != nil {
 		return err
 	}
+
 	if err := out.Encode(taken); err != nil {
 		return fmt.Errorf("print the snapshot: %w", err)
 	}
+
 	return nil
 }
 
-// giveUpRights keeps what looking takes. With SYS_PTRACE that is little: passing over the modes of
-// the target's files, and the read of its users' names without a trace of it (open(2), O_NOATIME).
-// Without it the kernel lets a process look at another whose capabilities it has all of, as that
-// one's user: then whatever there is.
+// giveUpRights gives up the capabilities that looking does not need. With SYS_PTRACE it keeps few: those
+// to pass over the modes of the target's files, and to read its users' names without a trace (open(2),
+// O_NOATIME). Without SYS_PTRACE it keeps all: the kernel lets a process look at another as that one's
+// user, but only if it has all of that one's capabilities.
 func giveUpRights() error {
-	own, err := credentials.Own()
+	own, err := credentials.ReadOwnStatus()
 	if err != nil {
 		return err
 	}
@@ -78,5 +84,6 @@ func giveUpRights() error {
 	if own.Caps.Effective.Has(unix.CAP_SYS_PTRACE) {
 		keep = procfs.CapSet(1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_DAC_READ_SEARCH | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER)
 	}
-	return lockdown.Keep(keep, 0)
+
+	return lockdown.KeepCapabilities(keep, 0)
 }

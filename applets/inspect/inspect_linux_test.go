@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	runctest.Cleanup()
+	runctest.RemoveBinary()
 	os.Exit(code)
 }
 
@@ -28,7 +28,7 @@ const serving = "httpd -p 8080; nc -lk -s 127.0.0.1 -p 7000 -e cat & udpsvd 0.0.
 
 const passwd = "root:x:0:0::/:\nserver:x:1000:2000::/:\n"
 
-func startTarget(t *testing.T, spec runctest.Spec) *runctest.Container {
+func startTarget(t *testing.T, spec runctest.Spec) *runctest.RuncContainer {
 	t.Helper()
 	shell, err := scratchshell.Binary()
 	if err != nil {
@@ -38,20 +38,20 @@ func startTarget(t *testing.T, spec runctest.Spec) *runctest.Container {
 	if spec.Args == nil {
 		spec.Args = []string{"/app/busybox-server", "ash", "-c", serving}
 	}
-	return runctest.Start(t, spec)
+	return runctest.StartContainer(t, spec)
 }
 
-func startEphemeral(t *testing.T, spec runctest.Spec) *runctest.Container {
+func startEphemeral(t *testing.T, spec runctest.Spec) *runctest.RuncContainer {
 	t.Helper()
 	spec.Binary, spec.ReadOnly = true, true
 	spec.Args = []string{"/kdiag", "manager", "--role=shell"}
-	return runctest.Start(t, spec)
+	return runctest.StartContainer(t, spec)
 }
 
 // inspect takes a snapshot of target from eph.
-func inspect(t *testing.T, eph, target *runctest.Container, flags ...string) wire.Snapshot {
+func inspect(t *testing.T, eph, target *runctest.RuncContainer, flags ...string) wire.Snapshot {
 	t.Helper()
-	cmd := eph.Exec(append([]string{"/kdiag", "inspect", "--container-id=" + target.ID}, flags...)...)
+	cmd := eph.ExecCommand(append([]string{"/kdiag", "inspect", "--container-id=" + target.ID}, flags...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -67,25 +67,23 @@ func inspect(t *testing.T, eph, target *runctest.Container, flags ...string) wir
 	return s
 }
 
-// settle waits until all of the target's servers listen.
-func settle(t *testing.T, eph, target *runctest.Container) {
+// awaitServers waits until all of the target's servers listen.
+func awaitServers(t *testing.T, eph, target *runctest.RuncContainer) {
 	t.Helper()
 	const servers = 3
-	for end := time.Now().Add(20 * time.Second); len(owned(inspect(t, eph, target))) < servers; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the target's servers do not all listen")
-		}
+	if !runctest.WaitUntil(func() bool { return len(listOwned(inspect(t, eph, target))) >= servers }) {
+		t.Fatal("the target's servers do not all listen")
 	}
 }
 
-// owned are the sockets whose processes are known: "PROTOCOL LOCAL NAME".
-func owned(s wire.Snapshot) []string {
+// listOwned returns the sockets whose processes are known: "PROTOCOL LOCAL NAME".
+func listOwned(s wire.Snapshot) []string {
 	var out []string
 	for _, socket := range s.Sockets {
 		for _, pid := range socket.PIDs {
 			for _, p := range s.Processes {
 				if p.PID == pid {
-					out = append(out, socket.Protocol+" "+socket.Local+" "+program(p))
+					out = append(out, socket.Protocol+" "+socket.Local+" "+programName(p))
 				}
 			}
 		}
@@ -95,8 +93,8 @@ func owned(s wire.Snapshot) []string {
 	return out
 }
 
-// program is what a process of busybox runs.
-func program(p wire.Process) string {
+// programName returns what a process runs, of busybox the applet.
+func programName(p wire.Process) string {
 	if len(p.Command) > 1 && strings.HasPrefix(filepath.Base(p.Command[0]), "busybox") {
 		return p.Command[1]
 	}
@@ -106,10 +104,10 @@ func program(p wire.Process) string {
 	return p.Name
 }
 
-func programs(s wire.Snapshot) []string {
+func listPrograms(s wire.Snapshot) []string {
 	var out []string
 	for _, p := range s.Processes {
-		out = append(out, program(p))
+		out = append(out, programName(p))
 	}
 	slices.Sort(out)
 	return out
@@ -129,20 +127,20 @@ func TestRungs(t *testing.T) {
 		"restricted":                {user, runctest.Spec{UID: 1000, GID: 2000, NoNewPrivileges: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			runctest.Require(t)
+			runctest.RequireRunc(t)
 			target := startTarget(t, c.target)
 			c.eph.PIDsOf = target
 			eph := startEphemeral(t, c.eph)
-			settle(t, eph, target)
-			age(t, target.Root)
-			before := files(t, target.Root)
+			awaitServers(t, eph, target)
+			ageFiles(t, target.Root)
+			before := listFiles(t, target.Root)
 			got := inspect(t, eph, target)
-			if want := []string{"httpd", "nc", "sleep", "udpsvd"}; !slices.Equal(programs(got), want) {
-				t.Errorf("processes = %v, want %v", programs(got), want)
+			if want := []string{"httpd", "nc", "sleep", "udpsvd"}; !slices.Equal(listPrograms(got), want) {
+				t.Errorf("processes = %v, want %v", listPrograms(got), want)
 			}
 
 			want := []string{"tcp 127.0.0.1:7000 nc", "tcp6 [::]:8080 httpd", "udp 0.0.0.0:5353 udpsvd"}
-			if !slices.Equal(owned(got), want) || len(got.Sockets) != len(want) {
+			if !slices.Equal(listOwned(got), want) || len(got.Sockets) != len(want) {
 				t.Errorf("sockets = %+v, want %v", got.Sockets, want)
 			}
 			if ports := got.Ports(); !slices.Equal(ports, []uint16{8080}) {
@@ -153,7 +151,7 @@ func TestRungs(t *testing.T) {
 			}
 
 			checkProcess(t, got.Processes[0], c.target.UID, name)
-			if after := files(t, target.Root); !slices.Equal(before, after) {
+			if after := listFiles(t, target.Root); !slices.Equal(before, after) {
 				t.Errorf("the target's files changed from\n%s\nto\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 			}
 		})
@@ -170,17 +168,17 @@ func checkProcess(t *testing.T, p wire.Process, uid int, name string) {
 	}
 }
 
-// age makes the times of access old, so that a look changes them (mount(8),
+// ageFiles makes the times of access old, so that a look changes them (mount(8),
 // relatime).
-func age(t *testing.T, root string) {
+func ageFiles(t *testing.T, root string) {
 	t.Helper()
 	if err := exec.Command("touch", "-a", "-d", "2001-01-01", root+"/etc/passwd", root+"/app/busybox-server").Run(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// files are the target's, with the times that a look could change.
-func files(t *testing.T, root string) []string {
+// listFiles lists the target's files, with the times that a look could change.
+func listFiles(t *testing.T, root string) []string {
 	t.Helper()
 	out, err := exec.Command("find", root, "-not", "-path", root+"/proc/*", "-printf", "%P %y %m %s %T@\n", "-type", "f", "-printf", "read %A@\n").Output()
 	if err != nil {
@@ -191,21 +189,21 @@ func files(t *testing.T, root string) []string {
 
 // TestHidden says what it has no right to see, and shows the rest.
 func TestHidden(t *testing.T) {
-	runctest.Require(t)
+	runctest.RequireRunc(t)
 	target := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
 	sees := startEphemeral(t, runctest.Spec{Caps: setnsCaps, PIDsOf: target})
-	settle(t, sees, target)
+	awaitServers(t, sees, target)
 	eph := startEphemeral(t, runctest.Spec{UID: 65532, GID: 65532, NoNewPrivileges: true, PIDsOf: target})
 	got := inspect(t, eph, target)
-	if want := []string{"httpd", "nc", "sleep", "udpsvd"}; !slices.Equal(programs(got), want) {
-		t.Errorf("processes = %v, want %v", programs(got), want)
+	if want := []string{"httpd", "nc", "sleep", "udpsvd"}; !slices.Equal(listPrograms(got), want) {
+		t.Errorf("processes = %v, want %v", listPrograms(got), want)
 	}
 
-	want := []wire.HiddenProcesses{{Reason: "the target runs as user 0, group 0, this container as 65532, 65532", Count: 4}}
+	want := []wire.HiddenProcesses{{Reason: "the target runs as user 0, group 0; this container runs as user 65532, group 65532", Count: 4}}
 	if !slices.Equal(got.Hidden.Processes, want) || got.Hidden.Sockets != 3 {
 		t.Errorf("hidden = %+v, want %+v and 3 sockets", got.Hidden, want)
 	}
-	if len(owned(got)) > 0 || len(got.Sockets) != 3 || len(got.Ports()) > 0 {
+	if len(listOwned(got)) > 0 || len(got.Sockets) != 3 || len(got.Ports()) > 0 {
 		t.Errorf("sockets = %+v, want 3 listeners of nobody known", got.Sockets)
 	}
 }
@@ -215,20 +213,21 @@ func TestHidden(t *testing.T) {
 func TestSeveral(t *testing.T) {
 	for name, host := range map[string]bool{"pod": false, "host": true} {
 		t.Run(name, func(t *testing.T) {
-			runctest.Require(t)
+			runctest.RequireRunc(t)
 			red := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
 			blue := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps, PIDsOf: red, HostPIDs: host,
 				Args: []string{"/app/busybox-server", "ash", "-c", "nc -lk -p 9000 -e cat & exec sleep 100001"}})
 			eph := startEphemeral(t, runctest.Spec{Caps: setnsCaps, PIDsOf: red, HostPIDs: host})
 			var got wire.Snapshot
-			for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && len(owned(got)) < 1; time.Sleep(10 * time.Millisecond) {
+			runctest.WaitUntil(func() bool {
 				got = inspect(t, eph, blue, "--shared-pids")
-			}
+				return len(listOwned(got)) > 0
+			})
 
-			if want := []string{"nc", "sleep"}; !slices.Equal(programs(got), want) {
-				t.Errorf("processes = %v, want %v", programs(got), want)
+			if want := []string{"nc", "sleep"}; !slices.Equal(listPrograms(got), want) {
+				t.Errorf("processes = %v, want %v", listPrograms(got), want)
 			}
-			if want := []string{"tcp6 [::]:9000 nc"}; !slices.Equal(owned(got), want) || len(got.Sockets) != 1 {
+			if want := []string{"tcp6 [::]:9000 nc"}; !slices.Equal(listOwned(got), want) || len(got.Sockets) != 1 {
 				t.Errorf("sockets = %+v, want %v", got.Sockets, want)
 			}
 		})
@@ -237,11 +236,11 @@ func TestSeveral(t *testing.T) {
 
 // TestConnected has the connected sockets only where they are asked for.
 func TestConnected(t *testing.T) {
-	runctest.Require(t)
+	runctest.RequireRunc(t)
 	target := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
 	eph := startEphemeral(t, runctest.Spec{Caps: setnsCaps, PIDsOf: target})
-	settle(t, eph, target)
-	client := target.Exec("/app/busybox-server", "nc", "127.0.0.1", "7000")
+	awaitServers(t, eph, target)
+	client := target.ExecCommand("/app/busybox-server", "nc", "127.0.0.1", "7000")
 	stdin, err := client.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -283,10 +282,10 @@ func TestConnected(t *testing.T) {
 
 // TestInterval prints one after another, and ends with its stdin.
 func TestInterval(t *testing.T) {
-	runctest.Require(t)
+	runctest.RequireRunc(t)
 	target := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
 	eph := startEphemeral(t, runctest.Spec{Caps: setnsCaps, PIDsOf: target})
-	cmd := eph.Exec("/kdiag", "inspect", "--container-id="+target.ID, "--interval=10ms")
+	cmd := eph.ExecCommand("/kdiag", "inspect", "--container-id="+target.ID, "--interval=10ms")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -326,7 +325,7 @@ func TestPasswd(t *testing.T) {
 		"device":   func(file string) error { return exec.Command("mknod", file, "c", "1", "5").Run() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			runctest.Require(t)
+			runctest.RequireRunc(t)
 			target := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
 			file := filepath.Join(target.Root, "etc", "passwd")
 			if err := os.Remove(file); err != nil {
@@ -355,17 +354,17 @@ func TestPasswd(t *testing.T) {
 
 // TestWithoutID has nothing to go by but that the other processes are not ours.
 func TestWithoutID(t *testing.T) {
-	runctest.Require(t)
+	runctest.RequireRunc(t)
 	target := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
 	eph := startEphemeral(t, runctest.Spec{Caps: setnsCaps, PIDsOf: target})
-	settle(t, eph, target)
-	out, err := eph.Exec("/kdiag", "inspect").Output()
+	awaitServers(t, eph, target)
+	out, err := eph.ExecCommand("/kdiag", "inspect").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	got, err := wire.ParseSnapshot(out)
-	if want := []string{"httpd", "nc", "sleep", "udpsvd"}; err != nil || !slices.Equal(programs(got), want) {
-		t.Errorf("processes = %v, %v, want %v", programs(got), err, want)
+	if want := []string{"httpd", "nc", "sleep", "udpsvd"}; err != nil || !slices.Equal(listPrograms(got), want) {
+		t.Errorf("processes = %v, %v, want %v", listPrograms(got), err, want)
 	}
 }

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// mostPasswd is how much of /etc/passwd is read, in bytes.
+// mostPasswd bounds what is read of /etc/passwd, in bytes.
 const mostPasswd = 256 << 10
 
-// parsePasswd reads the users' names by their IDs (passwd(5)). Of several with
-// the same ID the first counts. A line that is none is passed over, as the last
-// one is where the end of the file was cut off.
+// parsePasswd reads the users' names by their IDs (passwd(5)). Of several users with the same ID the
+// first counts. It passes over lines that are malformed, as the last one may be where the file was cut
+// off.
 func parsePasswd(content []byte) map[int]string {
 	names := map[int]string{}
 	for line := range bytes.Lines(content) {
@@ -19,6 +19,7 @@ func parsePasswd(content []byte) map[int]string {
 		if len(fields) < 4 || fields[0] == "" {
 			continue
 		}
+
 		uid, err := strconv.ParseUint(fields[2], 10, 32)
 		if _, known := names[int(uid)]; err == nil && !known {
 			names[int(uid)] = fields[0]

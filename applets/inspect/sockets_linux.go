@@ -10,17 +10,16 @@ import (
 	"kdiag/mux/wire"
 )
 
-// addSockets adds the sockets of the network namespace, which the containers
-// of a pod share, that processes of the target have. Where the sockets of some
-// are hidden, what has no known owner may be theirs: listeners are added
-// without one, the others counted.
-func (t *taking) addSockets() error {
+// addSockets adds the sockets that processes of the target have, out of those of the network namespace,
+// which the containers of a pod share. Where the sockets of some processes are hidden, those without a
+// known owner may be theirs: listeners are added without one, the others are counted.
+func (b *snapshotBuilder) addSockets() error {
 	for _, protocol := range []string{"tcp", "tcp6", "udp", "udp6"} {
-		err := procfs.EachSocket("/proc/net/"+protocol, func(s procfs.Socket) bool {
-			t.addSocket(protocol, s)
+		err := procfs.EachInetSocket("/proc/net/"+protocol, func(s procfs.InetSocket) bool {
+			b.addSocket(protocol, s)
 			return true
 		})
-		// A kernel without IPv6 has none of that.
+		// A kernel without IPv6 has no such file.
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("read the sockets: %w", err)
 		}
@@ -28,7 +27,7 @@ func (t *taking) addSockets() error {
 
 	err := procfs.EachUnixSocket("/proc/net/unix", func(s procfs.UnixSocket) bool {
 		if s.Listening {
-			t.add(wire.Socket{Protocol: "unix", State: wire.StateListen, Local: s.Path, UID: -1, Inode: s.Inode})
+			b.addOwned(wire.Socket{Protocol: "unix", State: wire.StateListen, Local: s.Path, UID: -1, Inode: s.Inode})
 		}
 		return true
 	})
@@ -39,8 +38,9 @@ func (t *taking) addSockets() error {
 	return nil
 }
 
-func (t *taking) addSocket(protocol string, s procfs.Socket) {
-	// What is left of a connection that no process has any more.
+// addSocket adds a TCP or UDP socket.
+func (b *snapshotBuilder) addSocket(protocol string, s procfs.InetSocket) {
+	// The rest of a connection that no process has any more.
 	if s.Inode == 0 {
 		return
 	}
@@ -50,44 +50,45 @@ func (t *taking) addSocket(protocol string, s procfs.Socket) {
 		state = wire.StateUnconnected
 	}
 
-	one := wire.Socket{Protocol: protocol, State: state, Local: text(s.Local), UID: int(s.UID), Inode: s.Inode}
+	one := wire.Socket{Protocol: protocol, State: state, Local: formatAddress(s.Local), UID: int(s.UID), Inode: s.Inode}
 	if !one.Listening() {
-		one.Remote = text(s.Remote)
+		one.Remote = formatAddress(s.Remote)
 	}
 
-	t.add(one)
+	b.addOwned(one)
 }
 
-// add adds a socket that is asked for, as far as the bounds go.
-func (t *taking) add(s wire.Socket) {
-	s.PIDs = t.owners[s.Inode]
+// addOwned adds a socket if the target has it, or may have it, and it is asked for and within bounds.
+func (b *snapshotBuilder) addOwned(s wire.Socket) {
+	s.PIDs = b.owners[s.Inode]
 	if s.PIDs == nil {
-		if len(t.Hidden.Processes) == 0 {
+		if len(b.Hidden.Processes) == 0 {
 			return
 		}
-		t.Hidden.Sockets++
+
+		b.Hidden.Sockets++
 		if !s.Listening() || s.Protocol == "unix" {
 			return
 		}
 		s.PIDs = []int{}
 	}
 
-	kind, count := "listening", &t.listeners
+	kind, count := "listening", &b.listeners
 	if !s.Listening() {
-		kind, count = "connected", &t.connected
+		kind, count = "connected", &b.connected
 	}
 
 	switch {
-	case !s.Listening() && !t.opts.connected:
-	case *count == t.limits.sockets:
-		t.cut("more than %d %s sockets", t.limits.sockets, kind)
+	case !s.Listening() && !b.opts.connected:
+	case *count == b.limits.sockets:
+		b.noteCut("more than %d %s sockets", b.limits.sockets, kind)
 	default:
 		*count++
-		t.Sockets = append(t.Sockets, s)
+		b.Sockets = append(b.Sockets, s)
 	}
 }
 
-// text is an address as people write it: an IPv4 one in an IPv6 socket too.
-func text(address netip.AddrPort) string {
+// formatAddress writes an address as people do: the IPv4 address of an IPv6 socket, too.
+func formatAddress(address netip.AddrPort) string {
 	return netip.AddrPortFrom(address.Addr().Unmap(), address.Port()).String()
 }

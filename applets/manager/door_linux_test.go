@@ -23,8 +23,8 @@ const roundTrip = 100 * time.Millisecond
 // perSecond is how many strangers dial the manager in a second.
 const perSecond = 200
 
-// building is a network namespace with a net manager in it.
-type building struct {
+// podWithManager is a network namespace with a net manager in it.
+type podWithManager struct {
 	netnstest.Namespace
 	started wire.Ready
 	pid     int
@@ -37,18 +37,18 @@ type building struct {
 	heard chan struct{}
 }
 
-// newBuilding starts a manager of a user in a namespace of its own. The words
+// newPodWithManager starts a manager of a user in a namespace of its own. The words
 // before it are a program that becomes the manager.
-func newBuilding(t *testing.T, before ...string) *building {
+func newPodWithManager(t *testing.T, before ...string) *podWithManager {
 	t.Helper()
-	b := &building{Namespace: netnstest.New(t), user: newKey(t), heard: make(chan struct{})}
+	b := &podWithManager{Namespace: netnstest.New(t), user: newKey(t), heard: make(chan struct{})}
 	err := b.Do(func() error {
-		cmd, stderr := command(t, "--role=net", "--user="+mux.PublicText(b.user))
+		cmd, stderr := managerCommand(t, "--role=net", "--user="+mux.PublicText(b.user))
 		if len(before) > 0 {
 			cmd.Args = append(before, cmd.Args...)
 			cmd.Path = before[0]
 		}
-		b.started = begin(t, cmd, stderr)
+		b.started = beginManager(t, cmd, stderr)
 		b.pid = cmd.Process.Pid
 		return nil
 	})
@@ -69,7 +69,7 @@ func newKey(t *testing.T) ed25519.PrivateKey {
 }
 
 // dial connects from inside the pod.
-func (b *building) dial(port uint16) (conn net.Conn, err error) {
+func (b *podWithManager) dial(port uint16) (conn net.Conn, err error) {
 	err = b.Do(func() (err error) {
 		conn, err = net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))), 10*time.Second)
 		return err
@@ -78,11 +78,11 @@ func (b *building) dial(port uint16) (conn net.Conn, err error) {
 }
 
 // dialNear connects without a way between.
-func (b *building) dialNear() (net.Conn, error) { return b.dial(b.started.Port) }
+func (b *podWithManager) dialNear() (net.Conn, error) { return b.dial(b.started.Port) }
 
 // dialFar connects as a port-forward does: half a round trip after the user has
 // asked for it, the kubelet dials; the user learns of that after the other half.
-func (b *building) dialFar() (net.Conn, error) {
+func (b *podWithManager) dialFar() (net.Conn, error) {
 	time.Sleep(roundTrip / 2)
 	conn, err := b.dialNear()
 	if err != nil {
@@ -95,7 +95,7 @@ func (b *building) dialFar() (net.Conn, error) {
 // overheard is the kubelet's connection, whose first bytes strangers listen to.
 type overheard struct {
 	net.Conn
-	building *building
+	building *podWithManager
 	once     sync.Once
 }
 
@@ -116,7 +116,7 @@ func (o *overheard) Write(p []byte) (int, error) {
 }
 
 // nextKnock is the next one that a stranger hears, or nil after a while.
-func (b *building) nextKnock() []byte {
+func (b *podWithManager) nextKnock() []byte {
 	b.mu.Lock()
 	heard := b.heard
 	b.mu.Unlock()
@@ -131,8 +131,8 @@ func (b *building) nextKnock() []byte {
 	return b.knock
 }
 
-// enter opens a session of the user's and greets the manager.
-func (b *building) enter(ctx context.Context, dial func() (net.Conn, error)) (*mux.Session, error) {
+// openSession opens a session of the user's and greets the manager.
+func (b *podWithManager) openSession(ctx context.Context, dial func() (net.Conn, error)) (*mux.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	conn, err := dial()
@@ -151,9 +151,9 @@ func (b *building) enter(ctx context.Context, dial func() (net.Conn, error)) (*m
 	return session, nil
 }
 
-// visit is enter, and leaves.
-func (b *building) visit(ctx context.Context) error {
-	session, err := b.enter(ctx, b.dialFar)
+// openAndCloseSession is enter, and leaves.
+func (b *podWithManager) openAndCloseSession(ctx context.Context) error {
+	session, err := b.openSession(ctx, b.dialFar)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (b *building) visit(ctx context.Context) error {
 }
 
 // kindsOfStrangers are all that were thought of.
-func (b *building) kindsOfStrangers(t *testing.T) []muxtest.Stranger {
+func (b *podWithManager) kindsOfStrangers(t *testing.T) []muxtest.Stranger {
 	t.Helper()
 	kinds, err := muxtest.Strangers(b.started.Key, b.nextKnock)
 	if err != nil {
@@ -172,7 +172,7 @@ func (b *building) kindsOfStrangers(t *testing.T) []muxtest.Stranger {
 
 // flood has strangers dial from inside the pod, from now on until stop is called
 // or the test ends.
-func (b *building) flood(t *testing.T, kinds ...muxtest.Stranger) (stop func() int) {
+func (b *podWithManager) flood(t *testing.T, kinds ...muxtest.Stranger) (stop func() int) {
 	stop = muxtest.Flood(perSecond, kinds, func(older bool) (net.Conn, error) {
 		if older {
 			return b.dial(b.started.OlderPort)
@@ -189,14 +189,14 @@ const tries = 10
 // TestUserGetsInAmongStrangers has 200 strangers a second dial from inside the
 // pod, begun before the user and kept up, of each kind and of all kinds.
 func TestUserGetsInAmongStrangers(t *testing.T) {
-	try := func(t *testing.T, b *building, kinds ...muxtest.Stranger) {
+	try := func(t *testing.T, b *podWithManager, kinds ...muxtest.Stranger) {
 		stop := b.flood(t, kinds...)
 		const lanes = 5
 		var all sync.WaitGroup
 		for range lanes {
 			all.Go(func() {
 				for i := range tries / lanes {
-					if err := b.visit(t.Context()); err != nil {
+					if err := b.openAndCloseSession(t.Context()); err != nil {
 						t.Errorf("try %d: %v", i, err)
 					}
 				}
@@ -207,7 +207,7 @@ func TestUserGetsInAmongStrangers(t *testing.T) {
 		t.Logf("%d strangers", stop())
 	}
 
-	b := newBuilding(t)
+	b := newPodWithManager(t)
 	for _, kind := range b.kindsOfStrangers(t) {
 		t.Run(kind.Name, func(t *testing.T) { try(t, b, kind) })
 	}

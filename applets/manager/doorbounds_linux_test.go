@@ -11,26 +11,27 @@ import (
 	"time"
 
 	"kdiag/applets/internal/pod/procfs"
+	"kdiag/applets/internal/testkit/runctest"
 	"kdiag/mux"
 	"kdiag/mux/wire"
 
 	"github.com/hashicorp/yamux"
 )
 
-// descriptors are how many files a process has open.
-func descriptors(t *testing.T, pid int) int {
+// countDescriptors are how many files a process has open.
+func countDescriptors(t *testing.T, pid int) int {
 	t.Helper()
-	files, err := os.ReadDir(procfs.Path(pid, "fd"))
+	files, err := os.ReadDir(procfs.FilePath(pid, "fd"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return len(files)
 }
 
-// cpu is the time that a process has taken.
-func cpu(t *testing.T, pid int) time.Duration {
+// cpuTime is the time that a process has taken.
+func cpuTime(t *testing.T, pid int) time.Duration {
 	t.Helper()
-	text, err := os.ReadFile(procfs.Path(pid, "stat"))
+	text, err := os.ReadFile(procfs.FilePath(pid, "stat"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,13 +58,13 @@ func TestStrangersCostLittle(t *testing.T) {
 
 	for _, flood := range []string{"each", "silent"} {
 		t.Run(flood, func(t *testing.T) {
-			b := newBuilding(t)
-			if err := b.visit(t.Context()); err != nil {
+			b := newPodWithManager(t)
+			if err := b.openAndCloseSession(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 
 			atRest := 0
-			if !eventually(func() bool { atRest = anonymous(t, b.pid); return atRest <= after }) {
+			if !runctest.WaitUntil(func() bool { atRest = anonymousMemory(t, b.pid); return atRest <= after }) {
 				t.Fatalf("anonymous memory at rest = %d KiB, want %d at most", atRest, after)
 			}
 
@@ -72,23 +73,23 @@ func TestStrangersCostLittle(t *testing.T) {
 				kinds = kinds[:1]
 			}
 
-			used, began := cpu(t, b.pid), time.Now()
+			used, began := cpuTime(t, b.pid), time.Now()
 			stop := b.flood(t, kinds...)
 			highest, files := 0, 0
 			for range 400 {
-				highest = max(highest, anonymous(t, b.pid))
-				files = max(files, descriptors(t, b.pid))
+				highest = max(highest, anonymousMemory(t, b.pid))
+				files = max(files, countDescriptors(t, b.pid))
 				time.Sleep(10 * time.Millisecond)
 			}
 
 			took := time.Since(began)
-			used = cpu(t, b.pid) - used
+			used = cpuTime(t, b.pid) - used
 			many := stop()
 
 			left := 0
-			small := eventually(func() bool {
-				left = anonymous(t, b.pid)
-				return left <= after && descriptors(t, b.pid) < 64
+			small := runctest.WaitUntil(func() bool {
+				left = anonymousMemory(t, b.pid)
+				return left <= after && countDescriptors(t, b.pid) < 64
 			})
 			t.Logf("%d strangers in %s: anonymous memory %d KiB before, %d KiB at most, %d KiB after; %d files at most; %s of CPU, %.1f %% of one",
 				many, took.Round(time.Millisecond), atRest, highest, left, files, used, 100*used.Seconds()/took.Seconds())
@@ -96,7 +97,7 @@ func TestStrangersCostLittle(t *testing.T) {
 				t.Errorf("under strangers: %d KiB and %d files, want %d KiB and %d files at most", highest, files, most, mostFiles)
 			}
 			if !small {
-				t.Errorf("after strangers: %d KiB and %d files, want %d KiB at most and no more files than before", left, descriptors(t, b.pid), after)
+				t.Errorf("after strangers: %d KiB and %d files, want %d KiB at most and no more files than before", left, countDescriptors(t, b.pid), after)
 			}
 		})
 	}
@@ -105,8 +106,8 @@ func TestStrangersCostLittle(t *testing.T) {
 // TestUserGetsInWhenFilesRunOut has redirected connections take what files the
 // manager may open.
 func TestUserGetsInWhenFilesRunOut(t *testing.T) {
-	b := newBuilding(t, "/bin/sh", "-c", `ulimit -n 512; exec "$0" "$@"`)
-	session, err := b.enter(t.Context(), b.dialFar)
+	b := newPodWithManager(t, "/bin/sh", "-c", `ulimit -n 512; exec "$0" "$@"`)
+	session, err := b.openSession(t.Context(), b.dialFar)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,15 +127,15 @@ func TestUserGetsInWhenFilesRunOut(t *testing.T) {
 		defer conn.Close()
 	}
 
-	full := eventually(func() bool { return descriptors(t, b.pid) > 380 })
-	t.Logf("%d files are open of 512, %d of 700 connections were refused", descriptors(t, b.pid), refused)
+	full := runctest.WaitUntil(func() bool { return countDescriptors(t, b.pid) > 380 })
+	t.Logf("%d files are open of 512, %d of 700 connections were refused", countDescriptors(t, b.pid), refused)
 	if !full {
-		t.Errorf("%d files are open, want the manager near its limit", descriptors(t, b.pid))
+		t.Errorf("%d files are open, want the manager near its limit", countDescriptors(t, b.pid))
 	}
 
 	b.flood(t, b.kindsOfStrangers(t)...)
 	for i := range 3 {
-		if err := b.visit(t.Context()); err != nil {
+		if err := b.openAndCloseSession(t.Context()); err != nil {
 			t.Errorf("try %d: %v", i, err)
 		}
 	}
@@ -143,18 +144,18 @@ func TestUserGetsInWhenFilesRunOut(t *testing.T) {
 // TestUsersSessionsAreBounded tells the user of one too many.
 func TestUsersSessionsAreBounded(t *testing.T) {
 	const most = 32
-	b := newBuilding(t)
+	b := newPodWithManager(t)
 	for i := range most {
-		session, err := b.enter(t.Context(), b.dialNear)
+		session, err := b.openSession(t.Context(), b.dialNear)
 		if err != nil {
 			t.Fatalf("session %d: %v", i, err)
 		}
 		defer session.Close()
 	}
 
-	t.Logf("%d sessions: %d KiB of anonymous memory", most, anonymous(t, b.pid))
+	t.Logf("%d sessions: %d KiB of anonymous memory", most, anonymousMemory(t, b.pid))
 
-	_, err := b.enter(t.Context(), b.dialNear)
+	_, err := b.openSession(t.Context(), b.dialNear)
 	var refused *mux.RemoteError
 	if !errors.As(err, &refused) || refused.Hint == "" {
 		t.Errorf("session %d: %v, want a refusal with a hint", most, err)
@@ -164,7 +165,7 @@ func TestUsersSessionsAreBounded(t *testing.T) {
 // TestOlderLaptopLearnsVersion does what a laptop of version 1 does, which knows
 // of no challenge: it gets as far as the preface, and finds another version.
 func TestOlderLaptopLearnsVersion(t *testing.T) {
-	b := newBuilding(t)
+	b := newPodWithManager(t)
 	conn, err := b.dial(b.started.OlderPort)
 	if err != nil {
 		t.Fatal(err)

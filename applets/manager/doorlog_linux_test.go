@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"kdiag/applets/internal/testkit/runctest"
 	"kdiag/mux"
 	"kdiag/mux/wire"
 	"kdiag/netfilter/netnstest"
@@ -28,8 +29,8 @@ const maxLog = 64 << 10
 // TestRefusalsDoNotFillLog has strangers refused as often as once made 20 MiB of
 // log. The log is of both streams, as a kubelet's is.
 func TestRefusalsDoNotFillLog(t *testing.T) {
-	ns, log := netnstest.New(t), logFile(t)
-	cmd, _ := command(t, "--role=net", "--user="+mux.PublicText(newKey(t)))
+	ns, log := netnstest.New(t), createLog(t)
+	cmd, _ := managerCommand(t, "--role=net", "--user="+mux.PublicText(newKey(t)))
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := ns.Do(cmd.Start); err != nil {
 		t.Fatal(err)
@@ -46,7 +47,7 @@ func TestRefusalsDoNotFillLog(t *testing.T) {
 		return line
 	}
 
-	if !eventually(func() bool { return json.Unmarshal(first(), &started) == nil }) {
+	if !runctest.WaitUntil(func() bool { return json.Unmarshal(first(), &started) == nil }) {
 		t.Fatalf("first line of the log: %q", first())
 	}
 
@@ -76,7 +77,7 @@ func TestRefusalsDoNotFillLog(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	t.Logf("%d refusals: %d bytes of log, %s of CPU", refusalsFor20MiB, info.Size(), cpu(t, cmd.Process.Pid))
+	t.Logf("%d refusals: %d bytes of log, %s of CPU", refusalsFor20MiB, info.Size(), cpuTime(t, cmd.Process.Pid))
 	if info.Size() > maxLog {
 		t.Errorf("%d refusals made %d bytes of log, want %d at most", refusalsFor20MiB, info.Size(), maxLog)
 	}

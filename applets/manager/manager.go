@@ -1,7 +1,6 @@
-// Package manager is the applet that an ephemeral container of kdiag's runs:
-// as a shell manager it waits, small and without rights, while shells are
-// exec'd beside it; as a net manager it redirects the pod's connections for its
-// user. It ends when there has been nothing to do for a while.
+// Package manager is the applet that kdiag's ephemeral containers run. A shell manager waits, small and
+// without rights, while shells are exec'd beside it; a net manager redirects the pod's connections for
+// its user. It ends when there has been nothing to do for a while.
 package manager
 
 import (
@@ -15,7 +14,7 @@ import (
 	"kdiag/mux/wire"
 )
 
-// Applet is "kdiag manager".
+// Applet returns "kdiag manager".
 func Applet() applets.Applet {
 	return applets.Applet{
 		Name:        wire.AppletManager,
@@ -24,14 +23,14 @@ func Applet() applets.Applet {
 		Description: wire.ManagerUsage(),
 		Hidden:      true,
 		Raw:         true,
-		First:       lockdown.Close,
+		First:       lockdown.CloseProcess,
 		Args:        []applets.Kind{applets.KindNone},
 		Run: func(ctx context.Context, inv *applets.Invocation) error {
 			arguments, err := wire.ParseManagerArguments(inv.Args)
 			if err != nil {
 				return applets.Usage("%w", err)
 			}
-			if err := check(arguments); err != nil {
+			if err := checkArguments(arguments); err != nil {
 				return &applets.ExitError{Code: applets.ExitUsage, Err: err}
 			}
 
@@ -42,8 +41,7 @@ func Applet() applets.Applet {
 	}
 }
 
-// options are what a manager acts on. The rest of its arguments is there for
-// the laptop to read.
+// options holds the arguments that a manager acts on. The others are there for the laptop to read.
 type options struct {
 	// role is wire.RoleShell or wire.RoleNet.
 	role string
@@ -51,16 +49,16 @@ type options struct {
 	user string
 	// version is this binary's.
 	version string
-	// idleTimeout is how long it stays with nothing to do.
+	// idleTimeout is how long the manager stays with nothing to do.
 	idleTimeout time.Duration
 }
 
-// maxCarried bounds the arguments that are only carried, in bytes. A DNS name
-// has 253 characters at most, a public key 44.
+// maxCarried bounds the arguments that are there for the laptop, in bytes. A DNS name has 253
+// characters at most, a public key 44.
 const maxCarried = 512
 
-// check finds what no kdiag on a laptop asks for.
-func check(a wire.ManagerArguments) error {
+// checkArguments refuses what no kdiag on a laptop asks for.
+func checkArguments(a wire.ManagerArguments) error {
 	for _, value := range []string{a.Target, a.User, a.Profile, a.Version, a.Reason} {
 		if len(value) > maxCarried {
 			return fmt.Errorf("an argument has %d characters; the limit is %d", len(value), maxCarried)
@@ -69,9 +67,9 @@ func check(a wire.ManagerArguments) error {
 
 	switch {
 	case a.Role != wire.RoleShell && a.Role != wire.RoleNet:
-		return fmt.Errorf("--role=%s: the roles are: %s, %s", a.Role, wire.RoleShell, wire.RoleNet)
+		return fmt.Errorf("--role=%s: must be %s or %s", a.Role, wire.RoleShell, wire.RoleNet)
 	case a.Role == wire.RoleNet && a.User == "":
-		return errors.New("--role=net serves the one user whose key is --user")
+		return errors.New("--role=net needs --user")
 	case a.IdleTimeout <= 0:
 		return fmt.Errorf("--idle-timeout=%s: must be longer than 0", a.IdleTimeout)
 	}

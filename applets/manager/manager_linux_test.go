@@ -23,27 +23,27 @@ import (
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	runctest.Cleanup()
+	runctest.RemoveBinary()
 	os.Exit(code)
 }
 
-// command is a manager on this machine, as no container's.
-func command(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
-	cmd := exec.Command(runctest.Binary(t), append([]string{"manager"}, args...)...)
+// managerCommand is a manager on this machine, as no container's.
+func managerCommand(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
+	cmd := exec.Command(runctest.BuildBinary(t), append([]string{"manager"}, args...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	return cmd, &stderr
 }
 
-// start starts one and returns what it printed.
-func start(t *testing.T, args ...string) (*exec.Cmd, wire.Ready) {
+// startManager starts one and returns what it printed.
+func startManager(t *testing.T, args ...string) (*exec.Cmd, wire.Ready) {
 	t.Helper()
-	cmd, stderr := command(t, args...)
-	return cmd, begin(t, cmd, stderr)
+	cmd, stderr := managerCommand(t, args...)
+	return cmd, beginManager(t, cmd, stderr)
 }
 
-// begin starts a manager and returns what it printed.
-func begin(t *testing.T, cmd *exec.Cmd, stderr *bytes.Buffer) wire.Ready {
+// beginManager starts a manager and returns what it printed.
+func beginManager(t *testing.T, cmd *exec.Cmd, stderr *bytes.Buffer) wire.Ready {
 	t.Helper()
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -71,7 +71,7 @@ func begin(t *testing.T, cmd *exec.Cmd, stderr *bytes.Buffer) wire.Ready {
 }
 
 func TestStarts(t *testing.T) {
-	cmd, got := start(t, "--role=shell", "--target=app", "--user=AAAA", "--profile=setns", "--version=v9", "--idle-timeout=10m")
+	cmd, got := startManager(t, "--role=shell", "--target=app", "--user=AAAA", "--profile=setns", "--version=v9", "--idle-timeout=10m")
 	if got.Role != "shell" || got.Version == "" || got.PID != cmd.Process.Pid {
 		t.Errorf("line of manager %d = %+v", cmd.Process.Pid, got)
 	}
@@ -84,7 +84,7 @@ func TestStarts(t *testing.T) {
 }
 
 func TestNetLeaves(t *testing.T) {
-	cmd, got := start(t, "--role=net", "--user="+mux.PublicText(newKey(t)), "--idle-timeout=200ms")
+	cmd, got := startManager(t, "--role=net", "--user="+mux.PublicText(newKey(t)), "--idle-timeout=200ms")
 	if got.Role != "net" || got.Port == 0 || len(got.Key) != 43 {
 		t.Errorf("line = %+v, want a port and a key's hash", got)
 	}
@@ -98,7 +98,7 @@ func TestUsage(t *testing.T) {
 		{}, {"--role=net"}, {"--role=cook"}, {"--role=shell", "--idle-timeout=0s"}, {"--role=shell", "--idle-timeout=-1s"},
 		{"--role=shell", "extra"}, {"--role=shell", "--", "extra"}, {"--role=shell", "--user=" + strings.Repeat("A", 1000)},
 	} {
-		cmd, stderr := command(t, args...)
+		cmd, stderr := managerCommand(t, args...)
 		if err := cmd.Run(); cmd.ProcessState.ExitCode() != 2 {
 			t.Errorf("manager %.40q: %v (%s), want exit code 2", args, err, stderr)
 		}
@@ -108,10 +108,10 @@ func TestUsage(t *testing.T) {
 // TestIsSmall holds the promise to a pod whose memory limit it shares.
 func TestIsSmall(t *testing.T) {
 	const most = 8 << 10
-	cmd, _ := start(t, "--role=shell")
+	cmd, _ := startManager(t, "--role=shell")
 	resident := 0
 	// It gives memory back after it has said that it is ready.
-	small := eventually(func() bool { resident = anonymous(t, cmd.Process.Pid); return resident <= most })
+	small := runctest.WaitUntil(func() bool { resident = anonymousMemory(t, cmd.Process.Pid); return resident <= most })
 	t.Logf("anonymous memory: %d KiB", resident)
 	if !small {
 		t.Errorf("anonymous memory = %d KiB, want %d at most", resident, most)
@@ -120,8 +120,8 @@ func TestIsSmall(t *testing.T) {
 
 // TestHasNoRights looks at all threads.
 func TestHasNoRights(t *testing.T) {
-	cmd, _ := start(t, "--role=shell")
-	threads, err := filepath.Glob(procfs.Path(cmd.Process.Pid, "task/*"))
+	cmd, _ := startManager(t, "--role=shell")
+	threads, err := filepath.Glob(procfs.FilePath(cmd.Process.Pid, "task/*"))
 	if err != nil || len(threads) == 0 {
 		t.Fatal(threads, err)
 	}
@@ -143,7 +143,7 @@ func TestHasNoRights(t *testing.T) {
 }
 
 func TestEndsWhenIdle(t *testing.T) {
-	c := container(t, runctest.Spec{Args: []string{"/kdiag", "manager", "--role=shell", "--idle-timeout=100ms"}})
+	c := startContainer(t, runctest.Spec{Args: []string{"/kdiag", "manager", "--role=shell", "--idle-timeout=100ms"}})
 	if code := c.Wait(); code != 0 {
 		t.Errorf("exit code = %d, want 0", code)
 	}
@@ -152,8 +152,8 @@ func TestEndsWhenIdle(t *testing.T) {
 // TestStays has another process in the container from the beginning, which
 // lives for ten idle timeouts and then looks whether the manager does.
 func TestStays(t *testing.T) {
-	log := logFile(t)
-	c := container(t, runctest.Spec{Stdout: log, Args: []string{"/busybox", "ash", "-c",
+	log := createLog(t)
+	c := startContainer(t, runctest.Spec{Stdout: log, Args: []string{"/busybox", "ash", "-c",
 		`(sleep 2; kill -0 1 && echo "manager lives") & exec /kdiag manager --role=shell --idle-timeout=200ms`}})
 	if code := c.Wait(); code != 0 {
 		t.Errorf("exit code = %d, want 0", code)
@@ -166,10 +166,10 @@ func TestStays(t *testing.T) {
 // TestShortUseCounts has a shell in the container that ends between two looks of the manager's: it
 // stays for the idle timeout after that one, not after its own start.
 func TestShortUseCounts(t *testing.T) {
-	target := container(t, runctest.Spec{Args: []string{"/busybox", "sleep", "100000"}})
-	c := container(t, runctest.Spec{PIDsOf: target, Args: []string{"/kdiag", "manager", "--role=shell", "--idle-timeout=8s"}})
+	target := startContainer(t, runctest.Spec{Args: []string{"/busybox", "sleep", "100000"}})
+	c := startContainer(t, runctest.Spec{PIDsOf: target, Args: []string{"/kdiag", "manager", "--role=shell", "--idle-timeout=8s"}})
 	waitForAge(t, c.PID, 6*time.Second)
-	if out, err := c.Exec("/kdiag", "enter", "--container-id="+target.ID, "--", "-c", "true").CombinedOutput(); err != nil {
+	if out, err := c.ExecCommand("/kdiag", "enter", "--container-id="+target.ID, "--", "-c", "true").CombinedOutput(); err != nil {
 		t.Fatalf("enter: %v: %s", err, out)
 	}
 
@@ -182,12 +182,12 @@ func TestShortUseCounts(t *testing.T) {
 // waitForAge waits until a process is so old; it fails the test if the process ends before.
 func waitForAge(t *testing.T, pid int, age time.Duration) {
 	t.Helper()
-	boot, err := procfs.BootTime()
+	boot, err := procfs.ReadBootTime()
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	old := eventually(func() bool {
+	old := runctest.WaitUntil(func() bool {
 		stat, err := procfs.ReadStat(pid)
 		if err != nil || stat.Dead() {
 			t.Fatalf("process %d ended before it was %s old", pid, age)
@@ -203,8 +203,8 @@ func waitForAge(t *testing.T, pid int, age time.Duration) {
 // TestDeadDoNotCount has a dead process in the manager's cgroup that nobody
 // will ever reap.
 func TestDeadDoNotCount(t *testing.T) {
-	target := container(t, runctest.Spec{Args: []string{"/busybox", "sleep", "100000"}})
-	c := container(t, runctest.Spec{PIDsOf: target, Args: []string{"/busybox", "ash", "-c",
+	target := startContainer(t, runctest.Spec{Args: []string{"/busybox", "sleep", "100000"}})
+	c := startContainer(t, runctest.Spec{PIDsOf: target, Args: []string{"/busybox", "ash", "-c",
 		`(sleep 0 & exec sleep 0.1) & exec /kdiag manager --role=shell --idle-timeout=500ms`}})
 	if code := c.Wait(); code != 0 {
 		t.Errorf("exit code = %d, want 0", code)
@@ -213,14 +213,14 @@ func TestDeadDoNotCount(t *testing.T) {
 
 // TestReaps is about the manager as the first process of a PID namespace.
 func TestReaps(t *testing.T) {
-	c := container(t, runctest.Spec{Args: []string{"/busybox", "ash", "-c",
+	c := startContainer(t, runctest.Spec{Args: []string{"/busybox", "ash", "-c",
 		`(sleep 0.1 & sleep 0.2 &) ; exec /kdiag manager --role=shell`}})
-	if out, err := c.Exec("/busybox", "ash", "-c", "(sleep 0.1 &) ; (sleep 0 &)").CombinedOutput(); err != nil {
+	if out, err := c.ExecCommand("/busybox", "ash", "-c", "(sleep 0.1 &) ; (sleep 0 &)").CombinedOutput(); err != nil {
 		t.Fatalf("exec: %v\n%s", err, out)
 	}
 
 	var children []string
-	if !eventually(func() bool { children = childrenOf(t, c.PID); return len(children) == 0 }) {
+	if !runctest.WaitUntil(func() bool { children = childrenOf(t, c.PID); return len(children) == 0 }) {
 		t.Errorf("children of the manager: %q, want none", children)
 	}
 	if stat, err := procfs.ReadStat(c.PID); err != nil || stat.Dead() {
@@ -230,9 +230,9 @@ func TestReaps(t *testing.T) {
 
 // TestEndsOnSignal is about the manager as PID 1, which has no default actions.
 func TestEndsOnSignal(t *testing.T) {
-	log := logFile(t)
-	c := container(t, runctest.Spec{Stdout: log, Args: []string{"/kdiag", "manager", "--role=shell"}})
-	if !eventually(func() bool { text, _ := os.ReadFile(log.Name()); return strings.HasSuffix(string(text), "\n") }) {
+	log := createLog(t)
+	c := startContainer(t, runctest.Spec{Stdout: log, Args: []string{"/kdiag", "manager", "--role=shell"}})
+	if !runctest.WaitUntil(func() bool { text, _ := os.ReadFile(log.Name()); return strings.HasSuffix(string(text), "\n") }) {
 		t.Fatal("the manager printed no line")
 	}
 	if err := syscall.Kill(c.PID, syscall.SIGTERM); err != nil {
@@ -243,7 +243,7 @@ func TestEndsOnSignal(t *testing.T) {
 	}
 }
 
-func container(t *testing.T, spec runctest.Spec) *runctest.Container {
+func startContainer(t *testing.T, spec runctest.Spec) *runctest.RuncContainer {
 	t.Helper()
 	shell, err := scratchshell.Binary()
 	if err != nil {
@@ -252,10 +252,10 @@ func container(t *testing.T, spec runctest.Spec) *runctest.Container {
 	spec.Binary, spec.ReadOnly = true, true
 	spec.Files = map[string][]byte{"/busybox": shell}
 	spec.Caps = runctest.DefaultCaps
-	return runctest.Start(t, spec)
+	return runctest.StartContainer(t, spec)
 }
 
-func logFile(t *testing.T) *os.File {
+func createLog(t *testing.T) *os.File {
 	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
@@ -265,10 +265,10 @@ func logFile(t *testing.T) *os.File {
 	return log
 }
 
-// anonymous is a process's anonymous memory in KiB.
-func anonymous(t *testing.T, pid int) int {
+// anonymousMemory is a process's anonymous memory in KiB.
+func anonymousMemory(t *testing.T, pid int) int {
 	t.Helper()
-	status, err := os.ReadFile(procfs.Path(pid, "status"))
+	status, err := os.ReadFile(procfs.FilePath(pid, "status"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +284,7 @@ func anonymous(t *testing.T, pid int) int {
 
 func childrenOf(t *testing.T, parent int) []string {
 	t.Helper()
-	pids, err := procfs.List()
+	pids, err := procfs.ListPIDs()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,14 +297,4 @@ func childrenOf(t *testing.T, parent int) []string {
 	}
 
 	return out
-}
-
-// eventually waits until f is true, and gives up long after it should be.
-func eventually(f func() bool) bool {
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if f() {
-			return true
-		}
-	}
-	return f()
 }

@@ -1,4 +1,3 @@
-// Package credentials changes the credentials of the calling thread, and tells
-// by the kernel's rules what they are good for. The caller has locked the
-// thread: raw system calls, not package syscall's, which change all threads.
+// Package credentials changes the credentials of kdiag's processes in a pod, of one thread or of all,
+// and explains by the kernel's rules what they are good for.
 package credentials

@@ -9,13 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Own is what /proc tells about the calling thread.
-func Own() (procfs.Status, error) { return procfs.ReadStatus(unix.Gettid()) }
+// ReadOwnStatus reads the status of the calling thread.
+func ReadOwnStatus() (procfs.Status, error) { return procfs.ReadStatus(unix.Gettid()) }
 
-// AsFSUser runs f with the target's user and group as the ones that file
-// access is checked by, and with every permitted capability in effect. It needs
-// SETUID and SETGID where they differ from the thread's.
-func AsFSUser(uid, gid int, own procfs.Status, f func() error) error {
+// RunAsFSUser runs f on the calling thread, with uid and gid as the ones that access to files is
+// checked by, and with every permitted capability in effect. It needs SETUID and SETGID where they
+// differ from the thread's own. The caller has locked the thread: the system calls are raw ones, since
+// those of package syscall would change all threads.
+func RunAsFSUser(uid, gid int, own procfs.Status, f func() error) error {
 	// The user last when leaving 0, first when coming back: the group needs SETGID.
 	if err := setFSID(unix.SYS_SETFSGID, gid); err != nil {
 		return fmt.Errorf("setfsgid %d: %w", gid, err)
@@ -31,98 +32,87 @@ func AsFSUser(uid, gid int, own procfs.Status, f func() error) error {
 
 	caps := own.Caps
 	caps.Effective = caps.Permitted
-	if err := SetCaps(caps); err != nil {
+	if err := ThisThread.SetCapabilities(caps); err != nil {
 		return fmt.Errorf("raise capabilities: %w", err)
 	}
 
 	return f()
 }
 
-// setFSID calls setfsuid or setfsgid, which report no failure: a second call,
-// with an ID that is none, tells what holds now.
+// setFSID calls setfsuid or setfsgid, which report no failure: a second call, with an ID that does
+// not exist, tells what holds now.
 func setFSID(trap uintptr, id int) error {
 	const none = ^uintptr(0)
 	if _, _, errno := unix.RawSyscall(trap, uintptr(id), 0, 0); errno != 0 {
 		return errno
 	}
+
 	if now, _, _ := unix.RawSyscall(trap, none, 0, 0); int(now) != id {
 		return unix.EPERM
 	}
+
 	return nil
 }
 
-// SetCaps sets the effective, permitted and inheritable set.
-func SetCaps(caps procfs.Capabilities) error {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	data := [2]unix.CapUserData{}
-	for i := range data {
-		shift := 32 * i
-		data[i] = unix.CapUserData{
-			Effective:   uint32(caps.Effective >> shift),
-			Permitted:   uint32(caps.Permitted >> shift),
-			Inheritable: uint32(caps.Inheritable >> shift),
-		}
-	}
-
-	return unix.Capset(&header, &data[0])
-}
-
-// MayBecomeFSUser reports whether AsFSUser may open what is closed to own.
-// Without SYS_PTRACE the kernel's check passes for the target's own user and
-// group, when it has no capability that we lack.
+// MayBecomeFSUser reports whether RunAsFSUser may open what is closed to own.
+// Without SYS_PTRACE the kernel's check passes for the target's own user and group, if the target has
+// no capability that we lack.
 func MayBecomeFSUser(own procfs.Status) bool {
 	return !own.Caps.Effective.Has(unix.CAP_SYS_PTRACE) && own.Caps.Effective.Has(unix.CAP_SETUID, unix.CAP_SETGID)
 }
 
-// Labels are what the node's security module, AppArmor or SELinux, confines two processes by; empty
-// where there is none.
-type Labels struct{ Target, Own string }
+// SecurityLabels tells by what the node's security module, AppArmor or SELinux, confines two
+// processes. They are empty where there is no such module.
+type SecurityLabels struct{ Target, Own string }
 
-// ReadLabels reads those of a target's process and of the calling one.
-func ReadLabels(pid int) Labels {
-	return Labels{procfs.ReadSecurityLabel(pid), procfs.ReadSecurityLabel(unix.Getpid())}
+// ReadSecurityLabels reads the labels of a target's process and of the calling one.
+func ReadSecurityLabels(pid int) SecurityLabels {
+	return SecurityLabels{procfs.ReadSecurityLabel(pid), procfs.ReadSecurityLabel(unix.Getpid())}
 }
 
-// apart says that the module may keep the two apart; empty where it confines both alike.
-func (l Labels) apart() string {
+// explainApart says that the module may keep the two apart. It says nothing where it confines both
+// alike.
+func (l SecurityLabels) explainApart() string {
 	if l.Target == l.Own {
 		return ""
 	}
-	return fmt.Sprintf("the node's security module (AppArmor or SELinux) refuses it: the target is confined as %q, this container as %q",
+
+	return fmt.Sprintf("the node's security module (AppArmor or SELinux) denies it: the target is confined as %q, this container as %q",
 		l.Target, l.Own)
 }
 
-// WhyClosed is why own may not look into a target's process, and whether SYS_PTRACE would change
+// ExplainClosed says why own may not look into a target's process, and whether SYS_PTRACE would change
 // that. It goes through the kernel's conditions (kernel/ptrace.c, __ptrace_may_access); the security
 // modules come last, and are asked with SYS_PTRACE, too.
-func WhyClosed(target, own procfs.Status, labels Labels) (why string, ptraceHelps bool) {
+func ExplainClosed(target, own procfs.Status, labels SecurityLabels) (why string, ptraceHelps bool) {
 	if own.Caps.Effective.Has(unix.CAP_SYS_PTRACE) {
-		return cmp.Or(labels.apart(), "a security module of the node's refuses it"), false
+		return cmp.Or(labels.explainApart(), "a security module of the node denies it"), false
 	}
-	if why := whyClosedByUser(target, own); why != "" {
+	if why := explainClosedByUser(target, own); why != "" {
 		return why, true
 	}
-	if why := labels.apart(); why != "" {
+	if why := labels.explainApart(); why != "" {
 		return why, false
 	}
 
 	return "the target's process is closed to others (not dumpable): " +
-		"it changed its user or its capabilities after it was started, or asked for it", true
+		"it has changed its user or capabilities since its start, or closed itself", true
 }
 
-// whyClosedByUser is empty where users and capabilities are as they must be for a reader that has
-// no SYS_PTRACE.
-func whyClosedByUser(target, own procfs.Status) string {
+// explainClosedByUser says what is wrong with users and capabilities for a reader without SYS_PTRACE,
+// and nothing where they are as they must be.
+func explainClosedByUser(target, own procfs.Status) string {
 	uids, gids, caps := target.UIDs, target.GIDs, own.Caps
 	sameUser := uids.Effective == own.UIDs.FS && gids.Effective == own.GIDs.FS
+
 	switch more := target.Caps.Permitted &^ caps.Permitted; {
-	case !uids.One() || !gids.One():
+	case !uids.AllSame() || !gids.AllSame():
 		return "the target runs under more than one user or group ID at once"
 	case !sameUser && !caps.Effective.Has(unix.CAP_SETUID, unix.CAP_SETGID):
-		return fmt.Sprintf("the target runs as user %d, group %d, this container as %d, %d",
+		return fmt.Sprintf("the target runs as user %d, group %d; this container runs as user %d, group %d",
 			uids.Effective, gids.Effective, own.UIDs.FS, own.GIDs.FS)
 	case more != 0:
-		return "the target has capabilities that this container has not: " + more.Names()
+		return "the target has capabilities that this container lacks: " + more.Names()
 	}
 
 	return ""

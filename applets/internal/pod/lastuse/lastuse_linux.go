@@ -7,16 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mark is a file in the container's own /dev, which is in memory, writable to root alone, and in no
-// other container's sight.
-const mark = "/dev/kdiag-used"
+// markFile lies in the container's own /dev, which is in memory, writable to root alone, and seen by no
+// other container.
+const markFile = "/dev/kdiag-used"
 
-// Mark notes that the container is in use. A process that may not write there, as in profile
-// restricted, goes without: its container stays long enough to be seen in use by its processes.
-// Whoever may exec in the container can put something else there: no link is followed, nothing is
-// waited for, and nothing but a file is touched.
-func Mark() {
-	fd, err := unix.Open(mark, unix.O_CREAT|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0o600)
+// MarkUsed notes that the container is in use. A process that may not write the file, as in profile
+// restricted, leaves no mark; the manager then sees it only while it lives. Whoever may exec in the
+// container can put something else in the file's place: MarkUsed follows no link, waits for nothing and
+// touches nothing but a regular file.
+func MarkUsed() {
+	fd, err := unix.Open(markFile, unix.O_CREAT|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return
 	}
@@ -30,11 +30,12 @@ func Mark() {
 	}
 }
 
-// Since returns when the container was last noted to be in use; the zero time for never.
-func Since() time.Time {
-	info, err := os.Lstat(mark)
+// ReadLastUse returns when the container was last marked as used, the zero time for never.
+func ReadLastUse() time.Time {
+	info, err := os.Lstat(markFile)
 	if err != nil || !info.Mode().IsRegular() {
 		return time.Time{}
 	}
+
 	return info.ModTime()
 }

@@ -2,5 +2,5 @@
 
 package lockdown
 
-// Close does nothing: nothing of kdiag's runs in a pod on this system.
-func Close() error { return nil }
+// CloseProcess does nothing: kdiag does not run in pods on this system.
+func CloseProcess() error { return nil }

@@ -7,11 +7,10 @@ import (
 	"strings"
 )
 
-// Cgroups are the cgroups of one process, one for each hierarchy, in the
-// kernel's order.
+// Cgroups lists the cgroups of one process, one for each hierarchy, in the kernel's order.
 type Cgroups []Cgroup
 
-// Cgroup is a process's place in one hierarchy (cgroups(7)).
+// A Cgroup tells where a process stands in one hierarchy (cgroups(7)).
 type Cgroup struct {
 	// Hierarchy is "0" for cgroup v2.
 	Hierarchy string
@@ -22,8 +21,8 @@ type Cgroup struct {
 	Path string
 }
 
-// Name reports whether one of these cgroups is the container's of that ID, or lies in it, by how
-// runtimes name them: a whole component of the path is
+// NameContainer reports whether one of these cgroups belongs to the container with an ID, or lies in
+// one that does. It goes by how runtimes name them: a whole component of the path is
 //
 //	ID                        cgroupfs driver, all runtimes
 //	PREFIX-ID.scope           systemd driver: cri-containerd, crio, docker, libpod
@@ -32,13 +31,14 @@ type Cgroup struct {
 //
 // CRI-O and Podman put the monitor of a container, which is a process of the node's, beside it:
 // crio-conmon-ID.scope, libpod-conmon-ID.scope. It is not the container's.
-func (c Cgroups) Name(id string) bool {
+func (c Cgroups) NameContainer(id string) bool {
 	return slices.ContainsFunc(c, func(g Cgroup) bool {
 		components := strings.Split(g.Path, "/")
 		return slices.ContainsFunc(components, func(component string) bool { return isContainerCgroup(component, id) })
 	})
 }
 
+// isContainerCgroup reports whether a component of a path names the container's cgroup.
 func isContainerCgroup(component, id string) bool {
 	if component == id {
 		return true
@@ -51,7 +51,7 @@ func isContainerCgroup(component, id string) bool {
 	return ok && prefix != "conmon" && !strings.HasSuffix(prefix, "-conmon")
 }
 
-// cutLast is strings.Cut around the last separator.
+// cutLast cuts as strings.Cut does, but around the last separator.
 func cutLast(s, separator string) (before, after string, found bool) {
 	if at := strings.LastIndex(s, separator); at >= 0 {
 		return s[:at], s[at+len(separator):], true
@@ -62,9 +62,9 @@ func cutLast(s, separator string) (before, after string, found bool) {
 // Same reports whether two processes are in the same cgroups.
 func (c Cgroups) Same(other Cgroups) bool { return slices.Equal(c, other) }
 
-// Root reports whether the process is at the root of every hierarchy that the
-// reader sees, or in none: then the cgroups tell nothing.
-func (c Cgroups) Root() bool {
+// AllAtRoot reports whether the process is at the root of every hierarchy that the reader sees, or in
+// none. Then the cgroups do not tell it from others.
+func (c Cgroups) AllAtRoot() bool {
 	return !slices.ContainsFunc(c, func(g Cgroup) bool { return g.Path != "/" })
 }
 
@@ -73,6 +73,8 @@ func ParseCgroups(content []byte) (Cgroups, error) {
 	var out Cgroups
 	for line := range bytes.Lines(content) {
 		text := strings.TrimSuffix(string(line), "\n")
+
+		// A path may hold colons, a list of controllers none.
 		hierarchy, rest, ok := strings.Cut(text, ":")
 		controllers, path, ok2 := strings.Cut(rest, ":")
 		if !ok || !ok2 || !strings.HasPrefix(path, "/") {

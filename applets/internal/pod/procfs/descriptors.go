@@ -9,12 +9,11 @@ import (
 	"strings"
 )
 
-// SocketInodes returns the inodes of the sockets that a process has open
-// (/proc/PID/fd), each as often as it has it, most at most, and whether that
-// cut any off. It needs the right to trace the process (proc_pid_fd(5)), and
-// opens nothing of what it finds.
-func SocketInodes(pid, most int) (inodes []uint64, cut bool, err error) {
-	path := Path(pid, "fd")
+// ListSocketInodes returns the inodes of the sockets that a process has open (/proc/PID/fd), each as
+// often as it has it, most at most, and whether that cut any off. It needs the right to trace the
+// process (proc_pid_fd(5)), and opens nothing of what it finds.
+func ListSocketInodes(pid, most int) (inodes []uint64, cut bool, err error) {
+	path := FilePath(pid, "fd")
 	dir, err := os.Open(path)
 	if err != nil {
 		return nil, false, err
@@ -53,7 +52,7 @@ func SocketInodes(pid, most int) (inodes []uint64, cut bool, err error) {
 	}
 }
 
-// parseSocketLink parses what a descriptor of a socket leads to, "socket:[INODE]".
+// parseSocketLink parses the link of a socket's descriptor, "socket:[INODE]".
 func parseSocketLink(link string) (inode uint64, ok bool) {
 	text, isSocket := strings.CutPrefix(link, "socket:[")
 	text, ended := strings.CutSuffix(text, "]")

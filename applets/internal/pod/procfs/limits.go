@@ -7,11 +7,11 @@ import (
 	"strconv"
 )
 
-// Unlimited is RLIM_INFINITY (getrlimit(2)).
+// Unlimited stands for no limit, RLIM_INFINITY (getrlimit(2)).
 const Unlimited uint64 = math.MaxUint64
 
-// ParseRealtimeTimeout finds the soft RLIMIT_RTTIME, in microseconds, in the
-// content of /proc/PID/limits.
+// ParseRealtimeTimeout finds the soft RLIMIT_RTTIME, in microseconds, in the content of
+// /proc/PID/limits.
 func ParseRealtimeTimeout(content []byte) (uint64, error) {
 	for line := range bytes.Lines(content) {
 		rest, ok := bytes.CutPrefix(line, []byte("Max realtime timeout"))

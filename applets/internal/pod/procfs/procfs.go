@@ -1,6 +1,6 @@
-// Package procfs reads what /proc tells about processes (proc(5)). All of it
-// is as the reading process sees it: PIDs in the PID namespace that /proc was
-// mounted for, cgroups relative to the reader's cgroup namespace.
+// Package procfs reads what /proc tells about processes (proc(5)), as the reading process sees it:
+// PIDs in the PID namespace that /proc was mounted for, cgroups relative to the reader's cgroup
+// namespace.
 package procfs
 
 import (
@@ -12,13 +12,13 @@ import (
 	"strings"
 )
 
-// Path is the path of a process's file, as in Path(1, "root").
-func Path(pid int, name string) string {
+// FilePath returns the path of a file of a process's, as in FilePath(1, "root").
+func FilePath(pid int, name string) string {
 	return "/proc/" + strconv.Itoa(pid) + "/" + name
 }
 
-// List returns the PIDs of all processes, in no order.
-func List() ([]int, error) {
+// ListPIDs returns the PIDs of all processes, in no order.
+func ListPIDs() ([]int, error) {
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil, err
@@ -41,20 +41,22 @@ func List() ([]int, error) {
 }
 
 // ReadStat reads /proc/PID/stat.
-func ReadStat(pid int) (Stat, error) { return read(pid, "stat", ParseStat) }
+func ReadStat(pid int) (Stat, error) { return readProcessFile(pid, "stat", ParseStat) }
 
 // ReadStatus reads /proc/PID/status.
-func ReadStatus(pid int) (Status, error) { return read(pid, "status", ParseStatus) }
+func ReadStatus(pid int) (Status, error) { return readProcessFile(pid, "status", ParseStatus) }
 
 // ReadCgroups reads /proc/PID/cgroup.
-func ReadCgroups(pid int) (Cgroups, error) { return read(pid, "cgroup", ParseCgroups) }
+func ReadCgroups(pid int) (Cgroups, error) { return readProcessFile(pid, "cgroup", ParseCgroups) }
 
 // ReadRealtimeTimeout reads the soft RLIMIT_RTTIME from /proc/PID/limits.
-func ReadRealtimeTimeout(pid int) (uint64, error) { return read(pid, "limits", ParseRealtimeTimeout) }
+func ReadRealtimeTimeout(pid int) (uint64, error) {
+	return readProcessFile(pid, "limits", ParseRealtimeTimeout)
+}
 
-// ReadCommandStart reads the first bytes of /proc/PID/cmdline, most at most, and
-// says whether that cut it short: a process may have megabytes of arguments. It
-// is empty for a zombie and for a thread of the kernel.
+// ReadCommandStart reads the first bytes of /proc/PID/cmdline, most at most, and says whether that
+// cut it short: a process may have megabytes of arguments. A zombie and a thread of the kernel have
+// none.
 func ReadCommandStart(pid, most int) (words []string, cut bool, err error) {
 	return readStrings(pid, "cmdline", most)
 }
@@ -62,7 +64,7 @@ func ReadCommandStart(pid, most int) (words []string, cut bool, err error) {
 // readStrings reads the first bytes of a file of strings, most at most, and says whether that cut
 // it short.
 func readStrings(pid int, name string, most int) (words []string, cut bool, err error) {
-	file, err := os.Open(Path(pid, name))
+	file, err := os.Open(FilePath(pid, name))
 	if err != nil {
 		return nil, false, err
 	}
@@ -78,8 +80,9 @@ func readStrings(pid int, name string, most int) (words []string, cut bool, err 
 	return words, cut, err
 }
 
-func read[T any](pid int, name string, parse func([]byte) (T, error)) (T, error) {
-	path := Path(pid, name)
+// readProcessFile reads a file of a process's and parses it.
+func readProcessFile[T any](pid int, name string, parse func([]byte) (T, error)) (T, error) {
+	path := FilePath(pid, name)
 	content, err := os.ReadFile(path)
 	if err != nil {
 		var none T
@@ -94,30 +97,32 @@ func read[T any](pid int, name string, parse func([]byte) (T, error)) (T, error)
 	return value, nil
 }
 
-// ReadSecurityLabel reads /proc/PID/attr/current: what AppArmor confines the process by, or its
-// SELinux context, which everybody may read. It is empty where the kernel has neither.
+// ReadSecurityLabel reads the AppArmor profile or the SELinux context that confines a process from
+// /proc/PID/attr/current, which everybody may read. It is empty where the kernel has neither.
 func ReadSecurityLabel(pid int) string {
 	const most = 4096
 	label, _, err := readStrings(pid, "attr/current", most)
 	if err != nil || len(label) == 0 {
 		return ""
 	}
+
 	return strings.TrimSpace(label[0])
 }
 
-// ParseStrings splits the content of /proc/PID/cmdline or environ: strings
-// that a NUL ends. It never fails. The last NUL may be missing, since a process
-// can write over that memory.
+// ParseStrings splits the content of /proc/PID/cmdline or environ, strings that a NUL ends. It never
+// fails. The last NUL may be missing, since a process can write over that memory.
 func ParseStrings(content []byte) ([]string, error) {
 	content = bytes.TrimSuffix(content, []byte{0})
 	if len(content) == 0 {
 		return nil, nil
 	}
+
 	parts := bytes.Split(content, []byte{0})
 	out := make([]string, len(parts))
 	for i, part := range parts {
 		out[i] = string(part)
 	}
+
 	return out, nil
 }
 

@@ -12,9 +12,9 @@ import (
 // system calls tell.
 func TestOwn(t *testing.T) {
 	pid := os.Getpid()
-	pids, err := List()
+	pids, err := ListPIDs()
 	if err != nil || !slices.Contains(pids, pid) || !slices.Contains(pids, 1) {
-		t.Errorf("List = %v, %v, want 1 and %d among them", pids, err, pid)
+		t.Errorf("ListPIDs = %v, %v, want 1 and %d among them", pids, err, pid)
 	}
 
 	stat, err := ReadStat(pid)
@@ -38,8 +38,8 @@ func TestOwn(t *testing.T) {
 	if stat.Threads < 1 || stat.RSS == 0 {
 		t.Errorf("ReadStat = %+v, want threads and pages", stat)
 	}
-	if boot, err := BootTime(); err != nil || time.Since(boot) < 0 {
-		t.Errorf("BootTime = %v, %v", boot, err)
+	if boot, err := ReadBootTime(); err != nil || time.Since(boot) < 0 {
+		t.Errorf("ReadBootTime = %v, %v", boot, err)
 	}
 	if env, _, err := ReadEnvironment(pid, 1<<20); err != nil || len(env) == 0 {
 		t.Errorf("ReadEnvironment = %q, %v", env, err)

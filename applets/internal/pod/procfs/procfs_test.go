@@ -54,7 +54,7 @@ func TestDead(t *testing.T) {
 	}
 }
 
-const status = `Name:	Uid:\n
+const statusText = `Name:	Uid:\n
 Umask:	0022
 State:	S (sleeping)
 Uid:	1000	1001	1002	1003
@@ -83,12 +83,12 @@ func TestParseStatus(t *testing.T) {
 		Caps:            Capabilities{Inheritable: 0x400, Permitted: 0x1ffffffffff, Effective: 0xa80425fb, Bounding: 0x1ffffffffff, Ambient: 0x401},
 		NoNewPrivileges: true,
 	}
-	if got, err := ParseStatus([]byte(status)); err != nil || !reflect.DeepEqual(got, want) {
+	if got, err := ParseStatus([]byte(statusText)); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("ParseStatus = %+v, %v, want %+v", got, err, want)
 	}
 
 	// What kernels before 4.3 and 4.10 do not have stays zero.
-	old := strings.NewReplacer("CapAmb:\t0000000000000401\n", "", "NoNewPrivs:\t1\n", "", "3000 4000 ", "").Replace(status)
+	old := strings.NewReplacer("CapAmb:\t0000000000000401\n", "", "NoNewPrivs:\t1\n", "", "3000 4000 ", "").Replace(statusText)
 	want.Caps.Ambient, want.NoNewPrivileges, want.Groups = 0, false, nil
 	if got, err := ParseStatus([]byte(old)); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("ParseStatus of an old kernel's = %+v, %v, want %+v", got, err, want)
@@ -96,9 +96,9 @@ func TestParseStatus(t *testing.T) {
 
 	for _, bad := range []string{
 		"", "Name:\tx\n", "Uid:\t0 0 0 0\n",
-		strings.Replace(status, "1003", "", 1), strings.Replace(status, "1003", "x", 1), strings.Replace(status, "1003", "-1", 1),
-		strings.Replace(status, "1003", "4294967296", 1), strings.Replace(status, "4000", "y", 1),
-		strings.Replace(status, "a80425fb", "xyz", 1), strings.Replace(status, "a80425fb", "123456789a80425fb", 1),
+		strings.Replace(statusText, "1003", "", 1), strings.Replace(statusText, "1003", "x", 1), strings.Replace(statusText, "1003", "-1", 1),
+		strings.Replace(statusText, "1003", "4294967296", 1), strings.Replace(statusText, "4000", "y", 1),
+		strings.Replace(statusText, "a80425fb", "xyz", 1), strings.Replace(statusText, "a80425fb", "123456789a80425fb", 1),
 	} {
 		if got, err := ParseStatus([]byte(bad)); err == nil {
 			t.Errorf("ParseStatus(%q) = %+v, want an error", bad, got)
@@ -115,8 +115,8 @@ func TestSets(t *testing.T) {
 	}
 
 	for ids, want := range map[IDs]bool{{1, 1, 1, 7}: true, {1, 2, 1, 1}: false, {1, 1, 2, 1}: false} {
-		if got := ids.One(); got != want {
-			t.Errorf("One of %+v = %v, want %v", ids, got, want)
+		if got := ids.AllSame(); got != want {
+			t.Errorf("AllSame of %+v = %v, want %v", ids, got, want)
 		}
 	}
 }
@@ -150,8 +150,8 @@ func TestParseCgroups(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: ParseCgroups: %v", c.name, err)
 		}
-		if got.Name(id) != c.names || got.Root() != c.root {
-			t.Errorf("%s: %+v: Name = %v, Root = %v, want %v, %v", c.name, got, got.Name(id), got.Root(), c.names, c.root)
+		if got.NameContainer(id) != c.names || got.AllAtRoot() != c.root {
+			t.Errorf("%s: %+v: NameContainer = %v, AllAtRoot = %v, want %v, %v", c.name, got, got.NameContainer(id), got.AllAtRoot(), c.names, c.root)
 		}
 	}
 
@@ -221,7 +221,7 @@ func FuzzParseStat(f *testing.F) {
 }
 
 func FuzzParseStatus(f *testing.F) {
-	f.Add([]byte(status))
+	f.Add([]byte(statusText))
 	f.Add([]byte("Uid:\t0 0 0 0\nGid:\t0 0 0 0\nGroups:\t\n"))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		got, err := ParseStatus(content)

@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// Stat is a part of /proc/PID/stat.
+// Stat holds a part of /proc/PID/stat.
 type Stat struct {
 	PID     int
 	Command string
@@ -17,26 +17,24 @@ type Stat struct {
 	Parent  int
 	Group   int
 	Session int
-	// Start is when the process began, in clock ticks since boot. With the
-	// PID it names a process for good.
+	// Start is when the process began, in clock ticks since boot. PID and Start together identify
+	// a process for good.
 	Start uint64
 	// CPU is the time in user and in kernel mode, in clock ticks.
 	CPU     uint64
 	Threads int
-	// RSS is the resident set in pages, as the kernel counts it without
-	// looking closely.
+	// RSS is the resident set in pages, by the kernel's cheap and inexact count.
 	RSS uint64
 }
 
-// TicksPerSecond is USER_HZ, the unit of what /proc gives in clock ticks: 100
-// on every architecture that Go has (include/asm-generic/param.h).
+// TicksPerSecond converts clock ticks. USER_HZ is 100 on every architecture that Go has
+// (include/asm-generic/param.h).
 const TicksPerSecond = 100
 
 // Dead reports whether nothing of the process is left but its entry.
 func (s Stat) Dead() bool { return s.State == 'Z' || s.State == 'X' }
 
-// The positions of fields after the command's ")", whose first is number 3 of
-// proc(5).
+// The positions of fields after the command's ")". The first of them is number 3 of proc(5).
 const (
 	statState = iota
 	statParent
@@ -49,8 +47,8 @@ const (
 	statRSS     = 24 - 3
 )
 
-// ParseStat parses the content of /proc/PID/stat. The command may hold
-// anything, ")" and line ends too, so it goes to the last ")".
+// ParseStat parses the content of /proc/PID/stat. The command may hold anything, ")" and line ends
+// too, so it ends at the last ")".
 func ParseStat(content []byte) (Stat, error) {
 	open, end := bytes.IndexByte(content, '('), bytes.LastIndexByte(content, ')')
 	if open < 0 || end < open {

@@ -8,13 +8,12 @@ import (
 	"strings"
 )
 
-// Status is a part of /proc/PID/status.
+// Status holds a part of /proc/PID/status.
 type Status struct {
 	UIDs, GIDs IDs
 	// Groups are the supplementary groups.
 	Groups []int
-	// Ignored and Caught are the signals that the process does not leave to
-	// their default action.
+	// Ignored and Caught are the signals that do not have their default action.
 	Ignored, Caught Signals
 	Caps            Capabilities
 	// Tracer is the PID of the process that traces this one; 0 for none.
@@ -24,11 +23,11 @@ type Status struct {
 	NoNewPrivileges bool
 }
 
-// IDs are a process's user or group IDs.
+// IDs holds the user or group IDs of a process.
 type IDs struct{ Real, Effective, Saved, FS int }
 
-// One reports whether the real, effective and saved ID are the same.
-func (i IDs) One() bool { return i.Real == i.Effective && i.Real == i.Saved }
+// AllSame reports whether the real, effective and saved ID are the same.
+func (i IDs) AllSame() bool { return i.Real == i.Effective && i.Real == i.Saved }
 
 // Signals is a set of signals.
 type Signals uint64
@@ -49,13 +48,13 @@ func (c CapSet) Has(numbers ...int) bool {
 	return true
 }
 
-// Capabilities are the five sets of a thread (capabilities(7)).
+// Capabilities holds the five sets of a thread (capabilities(7)).
 type Capabilities struct {
 	Inheritable, Permitted, Effective, Bounding, Ambient CapSet
 }
 
-// ParseStatus parses the content of /proc/PID/status. It fails without the
-// user and group IDs; whatever else is missing stays zero.
+// ParseStatus parses the content of /proc/PID/status. It fails without the user and group IDs;
+// whatever else is missing stays zero.
 func ParseStatus(content []byte) (Status, error) {
 	var s Status
 	var users, groups bool
@@ -108,6 +107,7 @@ func ParseStatus(content []byte) (Status, error) {
 	return s, nil
 }
 
+// parseIDs parses the four IDs of a line Uid or Gid.
 func parseIDs(value string) (IDs, error) {
 	n, err := parseInts(value)
 	if err != nil {
@@ -116,10 +116,11 @@ func parseIDs(value string) (IDs, error) {
 	if len(n) != 4 {
 		return IDs{}, fmt.Errorf("%d IDs, want 4", len(n))
 	}
+
 	return IDs{Real: n[0], Effective: n[1], Saved: n[2], FS: n[3]}, nil
 }
 
-// parseInts parses IDs, which are of 32 bits.
+// parseInts parses a list of IDs, which have 32 bits.
 func parseInts(value string) ([]int, error) {
 	var out []int
 	for _, field := range strings.Fields(value) {
@@ -132,6 +133,7 @@ func parseInts(value string) ([]int, error) {
 	return out, nil
 }
 
+// parseMask parses a set of signals or capabilities, in hexadecimal digits.
 func parseMask(value string, to *uint64) error {
 	n, err := strconv.ParseUint(value, 16, 64)
 	*to = n

@@ -4,12 +4,11 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 )
 
-// UnixSocket is one UNIX domain socket of a network namespace.
+// A UnixSocket is a UNIX domain socket of a network namespace.
 type UnixSocket struct {
 	Listening bool
 	Inode     uint64
@@ -21,26 +20,19 @@ type UnixSocket struct {
 // A name has 108 bytes at most (unix(7)), what stands before it under 60.
 const maxUnixLine = 512
 
-// EachUnixSocket calls f with each socket of /proc/net/unix, until f returns
-// false. It passes over lines that are not as the kernel writes them: a name
-// with an end of line in it makes such ones, and anybody may choose a name.
+// EachUnixSocket calls f with each socket of /proc/net/unix, until f returns false. It passes over
+// lines that are not as the kernel writes them: a name with an end of line in it makes such lines, and
+// anybody may choose a name.
 func EachUnixSocket(path string, f func(UnixSocket) bool) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	if err := eachUnixSocket(file, f); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
+	return scanFile(path, func(r io.Reader) error { return scanUnixSockets(r, f) })
 }
 
-func eachUnixSocket(r io.Reader, f func(UnixSocket) bool) error {
+// scanUnixSockets calls f with each socket that is read, until f returns false.
+func scanUnixSockets(r io.Reader, f func(UnixSocket) bool) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, maxUnixLine), maxUnixLine)
 	if !lines.Scan() || !strings.HasPrefix(lines.Text(), "Num ") {
-		return fmt.Errorf("no heading: %w", orEOF(lines.Err()))
+		return fmt.Errorf("no heading: %w", orUnexpectedEOF(lines.Err()))
 	}
 
 	for lines.Scan() {
@@ -52,19 +44,19 @@ func eachUnixSocket(r io.Reader, f func(UnixSocket) bool) error {
 	return lines.Err()
 }
 
-func orEOF(err error) error {
+// orUnexpectedEOF returns err, or io.ErrUnexpectedEOF where there is none.
+func orUnexpectedEOF(err error) error {
 	if err == nil {
 		return io.ErrUnexpectedEOF
 	}
 	return err
 }
 
-// acceptCon is the flag of a socket that listens, __SO_ACCEPTCON (linux/net.h).
+// acceptCon flags a socket that listens, __SO_ACCEPTCON (linux/net.h).
 const acceptCon = 1 << 16
 
-// parseUnixSocket parses a line of unix_seq_show (net/unix/af_unix.c): address,
-// references, protocol, flags, type, state, inode, and a blank and the name
-// where there is one.
+// parseUnixSocket parses a line that unix_seq_show writes (net/unix/af_unix.c): address, references,
+// protocol, flags, type, state, inode, and a blank and the name where there is one.
 func parseUnixSocket(line string) (UnixSocket, bool) {
 	var fields [7]string
 	for i := range fields {

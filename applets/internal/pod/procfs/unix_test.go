@@ -15,33 +15,33 @@ const unixText = unixHeading +
 	"00000000c0ffee03: 00000002 00000000 00010000 0001 01 11236 /a\n" +
 	"of two lines\n"
 
-func TestEachUnixSocket(t *testing.T) {
+func TestScanUnixSockets(t *testing.T) {
 	want := []UnixSocket{{true, 8901, "/run/my app.sock"}, {false, 11234, ""}, {true, 11235, "@name\x1b[2J"}, {true, 11236, "/a"}}
-	if got, err := unixSockets(unixText); err != nil || !slices.Equal(got, want) {
-		t.Errorf("eachUnixSocket(%q) = %v, %v, want %v", unixText, got, err, want)
+	if got, err := collectUnixSockets(unixText); err != nil || !slices.Equal(got, want) {
+		t.Errorf("scanUnixSockets(%q) = %v, %v, want %v", unixText, got, err, want)
 	}
 	for _, text := range []string{"", "garbage", strings.TrimPrefix(unixText, unixHeading), unixHeading + strings.Repeat("x", 1<<20)} {
-		if got, err := unixSockets(text); err == nil || got != nil {
-			t.Errorf("eachUnixSocket(%.100q) = %v, %v, want an error", text, got, err)
+		if got, err := collectUnixSockets(text); err == nil || got != nil {
+			t.Errorf("scanUnixSockets(%.100q) = %v, %v, want an error", text, got, err)
 		}
 	}
 }
 
-func unixSockets(text string) (out []UnixSocket, err error) {
-	err = eachUnixSocket(strings.NewReader(text), func(s UnixSocket) bool { out = append(out, s); return true })
+func collectUnixSockets(text string) (out []UnixSocket, err error) {
+	err = scanUnixSockets(strings.NewReader(text), func(s UnixSocket) bool { out = append(out, s); return true })
 	return out, err
 }
 
-func FuzzEachUnixSocket(f *testing.F) {
+func FuzzScanUnixSockets(f *testing.F) {
 	f.Add(unixText)
 	f.Fuzz(func(t *testing.T, text string) {
-		got, _ := unixSockets(text)
+		got, _ := collectUnixSockets(text)
 		if len(got) > strings.Count(text, "\n") {
-			t.Errorf("eachUnixSocket(%q) = %d sockets of fewer lines", text, len(got))
+			t.Errorf("scanUnixSockets(%q) = %d sockets of fewer lines", text, len(got))
 		}
 		for _, s := range got {
 			if strings.Contains(s.Path, "\n") || len(s.Path) > maxUnixLine {
-				t.Errorf("eachUnixSocket(%q) has path %q", text, s.Path)
+				t.Errorf("scanUnixSockets(%q) has path %q", text, s.Path)
 			}
 		}
 	})

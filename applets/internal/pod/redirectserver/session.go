@@ -131,7 +131,7 @@ func holderName(name string) string {
 // listListeners returns the ports on which something in the pod listens outside loopback, without
 // this manager's own.
 func (s *session) listListeners() (wire.Listeners, error) {
-	sockets, err := procfs.Listening()
+	sockets, err := procfs.ListListeners()
 	if err != nil {
 		return wire.Listeners{}, fmt.Errorf("list the listening sockets: %w", err)
 	}
@@ -218,10 +218,10 @@ func (s *session) keepRedirect(r *redirectListener) bool {
 func (s *session) countEstablished(ctx context.Context, a wire.Attach) (stay, closed int, err error) {
 	if a.TakeOver {
 		// A kernel that cannot close them leaves them to be counted.
-		closed, err = sockdiag.Destroy(ctx, a.Port, nil)
+		closed, err = sockdiag.DestroyConnections(ctx, a.Port, nil)
 	}
 
-	sockets, countErr := procfs.Established()
+	sockets, countErr := procfs.ListEstablished()
 	for _, socket := range sockets {
 		if socket.Local.Port() == a.Port {
 			stay++

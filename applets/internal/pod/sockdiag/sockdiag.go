@@ -1,5 +1,5 @@
-// Package sockdiag ends TCP connections of its network namespace from outside
-// the processes that have them (sock_diag(7)).
+// Package sockdiag ends TCP connections of its network namespace from outside the processes that have
+// them (sock_diag(7)).
 package sockdiag
 
 import (
@@ -7,16 +7,15 @@ import (
 	"net/netip"
 )
 
-// ErrUnsupported says that the kernel cannot end others' connections: it has no
-// inet_diag, or was built without CONFIG_INET_DIAG_DESTROY (then SOCK_DESTROY
-// is answered with EOPNOTSUPP, net/ipv4/inet_diag.c).
+// ErrUnsupported says that the kernel cannot end others' connections: it has no inet_diag, or was built
+// without CONFIG_INET_DIAG_DESTROY and answers SOCK_DESTROY with EOPNOTSUPP (net/ipv4/inet_diag.c).
 var ErrUnsupported = errors.New("kernel lacks SOCK_DESTROY (CONFIG_INET_DIAG_DESTROY)")
 
-// Connection is an established TCP connection, as one of its sockets has it.
+// A Connection is an established TCP connection, as seen from one of its sockets.
 type Connection struct {
 	// Local and Remote are never IPv4-mapped.
 	Local, Remote netip.AddrPort
 	UID           uint32
-	// Inode is the socket's, as in /proc/PID/fd.
+	// Inode identifies the socket, as in /proc/PID/fd.
 	Inode uint32
 }

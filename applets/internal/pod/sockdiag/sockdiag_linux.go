@@ -11,25 +11,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Destroy resets the established TCP connections, IPv4 and IPv6, whose local
-// port is port and that match says yes to; nil is all. Their process gets
-// ECONNABORTED, their peer a RST. It returns how many; one that ends by itself
-// meanwhile does not count.
+// DestroyConnections resets the established TCP connections, IPv4 and IPv6, at a local port, those that
+// match wants or, where match is nil, all. Their process gets ECONNABORTED, their peer a RST. It returns
+// how many it reset; those that ended by themselves meanwhile do not count.
 //
-// The network namespace is that of the calling thread. It needs CAP_NET_ADMIN
-// in it: without, the error is EPERM. ErrUnsupported says that the kernel cannot.
-func Destroy(ctx context.Context, port uint16, match func(Connection) bool) (int, error) {
-	count, err := destroy(ctx, port, match)
+// The network namespace is that of the calling thread, which needs CAP_NET_ADMIN in it: without, the
+// error is EPERM. Where the kernel cannot reset connections, it is ErrUnsupported.
+func DestroyConnections(ctx context.Context, port uint16, match func(Connection) bool) (int, error) {
+	count, err := destroyFamilies(ctx, port, match)
 	if err != nil {
-		return count, fmt.Errorf("destroy connections of port %d: %w", port, err)
+		return count, fmt.Errorf("reset connections at port %d: %w", port, err)
 	}
+
 	return count, nil
 }
 
-func destroy(ctx context.Context, port uint16, match func(Connection) bool) (count int, err error) {
+// destroyFamilies resets the connections of IPv4 and of IPv6.
+func destroyFamilies(ctx context.Context, port uint16, match func(Connection) bool) (count int, err error) {
 	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
 	if err != nil {
-		return 0, unsupported(err)
+		return 0, markUnsupported(err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 
@@ -50,15 +51,16 @@ func destroy(ctx context.Context, port uint16, match func(Connection) bool) (cou
 	return count, nil
 }
 
+// destroyFamily resets the connections of one address family.
 func destroyFamily(ctx context.Context, conn *netlink.Conn, family uint8, port uint16, match func(Connection) bool) (int, error) {
-	messages, err := conn.Execute(dump(family, port))
+	messages, err := conn.Execute(newDumpRequest(family, port))
 	if err != nil {
-		return 0, unsupported(err)
+		return 0, markUnsupported(err)
 	}
 
 	count := 0
 	for _, m := range messages {
-		id, c, ok := parse(m.Data)
+		id, c, ok := parseConnection(m.Data)
 		if !ok || c.Local.Port() != port || match != nil && !match(c) {
 			continue
 		}
@@ -66,12 +68,13 @@ func destroyFamily(ctx context.Context, conn *netlink.Conn, family uint8, port u
 			return count, err
 		}
 
-		_, err := conn.Execute(message(sockDestroy, netlink.Acknowledge, family, id))
+		// The id names this socket and no later one with the same addresses.
+		_, err := conn.Execute(newRequest(sockDestroy, netlink.Acknowledge, family, id))
 		if errors.Is(err, unix.ENOENT) {
 			continue // it ended meanwhile
 		}
 		if err != nil {
-			return count, unsupported(err)
+			return count, markUnsupported(err)
 		}
 
 		count++
@@ -80,10 +83,9 @@ func destroyFamily(ctx context.Context, conn *netlink.Conn, family uint8, port u
 	return count, nil
 }
 
-// unsupported adds ErrUnsupported to an error that means so: no such netlink
-// protocol (EPROTONOSUPPORT), no handler of the family (ENOENT, EINVAL), no
-// operation (EOPNOTSUPP).
-func unsupported(err error) error {
+// markUnsupported adds ErrUnsupported to an error that means it: no such netlink protocol
+// (EPROTONOSUPPORT), no handler of the family (ENOENT, EINVAL), no such operation (EOPNOTSUPP).
+func markUnsupported(err error) error {
 	for _, sign := range []error{unix.EPROTONOSUPPORT, unix.ENOENT, unix.EINVAL, unix.EOPNOTSUPP} {
 		if errors.Is(err, sign) {
 			return fmt.Errorf("%w: %w", ErrUnsupported, err)
@@ -108,35 +110,35 @@ const (
 	messageSize  = inodeOffset + 4
 )
 
-// dump asks for the established sockets of a local port, by which the kernel
-// itself filters.
-func dump(family uint8, port uint16) netlink.Message {
+// newDumpRequest asks for the established sockets of a local port. The kernel itself filters by it.
+func newDumpRequest(family uint8, port uint16) netlink.Message {
 	id := binary.BigEndian.AppendUint16(nil, port)
-	return message(sockDiagByFamily, netlink.Dump, family, append(id, make([]byte, sockidSize-2)...))
+	return newRequest(sockDiagByFamily, netlink.Dump, family, append(id, make([]byte, sockidSize-2)...))
 }
 
-// message is a struct inet_diag_req_v2.
-func message(operation uint16, flags netlink.HeaderFlags, family uint8, id []byte) netlink.Message {
+// newRequest makes a message with a struct inet_diag_req_v2.
+func newRequest(operation uint16, flags netlink.HeaderFlags, family uint8, id []byte) netlink.Message {
 	const established = 1 << 1 // TCP_ESTABLISHED (net/tcp_states.h)
 	data := []byte{family, unix.IPPROTO_TCP, 0, 0}
 	data = binary.NativeEndian.AppendUint32(data, established)
+
 	return netlink.Message{
 		Header: netlink.Header{Type: netlink.HeaderType(operation), Flags: netlink.Request | flags},
 		Data:   append(data, id...),
 	}
 }
 
-// parse takes the socket's id, whose cookie names it and no later one, and what
-// a caller wants to know from a struct inet_diag_msg.
-func parse(data []byte) (id []byte, c Connection, ok bool) {
+// parseConnection reads a struct inet_diag_msg: the socket's id, with a cookie that no later socket has,
+// and the connection.
+func parseConnection(data []byte) (id []byte, c Connection, ok bool) {
 	if len(data) < messageSize {
 		return nil, Connection{}, false
 	}
 
 	id = data[sockidOffset:][:sockidSize]
 	c = Connection{
-		Local:  addrPort(data[0], id[4:20], id[0:2]),
-		Remote: addrPort(data[0], id[20:36], id[2:4]),
+		Local:  newAddrPort(data[0], id[4:20], id[0:2]),
+		Remote: newAddrPort(data[0], id[20:36], id[2:4]),
 		UID:    binary.NativeEndian.Uint32(data[uidOffset:]),
 		Inode:  binary.NativeEndian.Uint32(data[inodeOffset:]),
 	}
@@ -144,10 +146,12 @@ func parse(data []byte) (id []byte, c Connection, ok bool) {
 	return id, c, true
 }
 
-func addrPort(family uint8, address, port []byte) netip.AddrPort {
+// newAddrPort reads an address, of which IPv4 has the first four bytes, and a port.
+func newAddrPort(family uint8, address, port []byte) netip.AddrPort {
 	if family == unix.AF_INET {
 		address = address[:4]
 	}
+
 	a, _ := netip.AddrFromSlice(address)
 	return netip.AddrPortFrom(a.Unmap(), binary.BigEndian.Uint16(port))
 }

@@ -19,30 +19,32 @@ const patience = 10 * time.Second
 // echo answers with what it gets.
 func echo(c net.Conn) { _, _ = io.Copy(c, c) }
 
-// dial makes a connection that has carried something, so that it is accepted.
-func dial(t *testing.T, address string) net.Conn {
+// dialEcho makes a connection that has carried something, so that it is accepted.
+func dialEcho(t *testing.T, address string) net.Conn {
 	t.Helper()
 	c, err := net.DialTimeout("tcp", address, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if err := carries(c); err != nil {
+	if err := sendByte(c); err != nil {
 		t.Fatalf("echo from %s: %v", address, err)
 	}
 	return c
 }
 
-func carries(c net.Conn) error {
+// sendByte sends a byte and waits for its echo.
+func sendByte(c net.Conn) error {
 	_ = c.SetDeadline(time.Now().Add(patience))
 	if _, err := c.Write([]byte("x")); err != nil {
 		return err
 	}
+
 	_, err := io.ReadFull(c, make([]byte, 1))
 	return err
 }
 
-func TestDestroy(t *testing.T) {
+func TestDestroyConnections(t *testing.T) {
 	ns := netnstest.New(t)
 	ns.Enter(t)
 	ns.Serve(t, ":8080", echo)
@@ -51,37 +53,37 @@ func TestDestroy(t *testing.T) {
 	var of8080, others []net.Conn
 	for _, address := range []string{"127.0.0.1:8080", "[::1]:8080"} {
 		for range 5 {
-			of8080 = append(of8080, dial(t, address))
+			of8080 = append(of8080, dialEcho(t, address))
 		}
 	}
 
 	for _, address := range []string{"127.0.0.1:8081", "[::1]:8081"} {
-		others = append(others, dial(t, address))
+		others = append(others, dialEcho(t, address))
 	}
 
 	spared := of8080[0].LocalAddr().(*net.TCPAddr).AddrPort()
-	n, err := Destroy(t.Context(), 8080, func(c Connection) bool { return c.Remote != spared })
+	n, err := DestroyConnections(t.Context(), 8080, func(c Connection) bool { return c.Remote != spared })
 	if err != nil || n != len(of8080)-1 {
-		t.Fatalf("Destroy = %d, %v, want %d", n, err, len(of8080)-1)
+		t.Fatalf("DestroyConnections = %d, %v, want %d", n, err, len(of8080)-1)
 	}
 
 	for _, c := range of8080[1:] {
-		if err := carries(c); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
-			t.Errorf("connection to %s after Destroy = %v, want a reset", c.RemoteAddr(), err)
+		if err := sendByte(c); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("connection to %s after DestroyConnections = %v, want a reset", c.RemoteAddr(), err)
 		}
 	}
 
 	for _, c := range append(others, of8080[0]) {
-		if err := carries(c); err != nil {
-			t.Errorf("connection to %s after Destroy = %v, want that it lives", c.RemoteAddr(), err)
+		if err := sendByte(c); err != nil {
+			t.Errorf("connection to %s after DestroyConnections = %v, want that it lives", c.RemoteAddr(), err)
 		}
 	}
 
-	if n, err := Destroy(t.Context(), 8080, nil); err != nil || n != 1 {
-		t.Errorf("second Destroy = %d, %v, want 1", n, err)
+	if n, err := DestroyConnections(t.Context(), 8080, nil); err != nil || n != 1 {
+		t.Errorf("second DestroyConnections = %d, %v, want 1", n, err)
 	}
 
-	dial(t, "127.0.0.1:8080") // the listener lives
+	dialEcho(t, "127.0.0.1:8080") // the listener lives
 }
 
 func TestUnsupported(t *testing.T) {
@@ -89,16 +91,16 @@ func TestUnsupported(t *testing.T) {
 		unix.EOPNOTSUPP: true, unix.EPROTONOSUPPORT: true, unix.ENOENT: true, unix.EINVAL: true,
 		unix.EPERM: false, os.ErrDeadlineExceeded: false,
 	} {
-		if got := unsupported(err); errors.Is(got, ErrUnsupported) != want || !errors.Is(got, err) {
-			t.Errorf("unsupported(%v) = %v, want ErrUnsupported: %v", err, got, want)
+		if got := markUnsupported(err); errors.Is(got, ErrUnsupported) != want || !errors.Is(got, err) {
+			t.Errorf("markUnsupported(%v) = %v, want ErrUnsupported: %v", err, got, want)
 		}
 	}
 }
 
-func TestParseRefusesShort(t *testing.T) {
+func TestParseConnectionRefusesShort(t *testing.T) {
 	for n := range messageSize {
-		if _, c, ok := parse(make([]byte, n)); ok {
-			t.Errorf("parse of %d bytes = %+v, want none", n, c)
+		if _, c, ok := parseConnection(make([]byte, n)); ok {
+			t.Errorf("parseConnection of %d bytes = %+v, want none", n, c)
 		}
 	}
 }

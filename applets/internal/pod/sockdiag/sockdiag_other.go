@@ -8,7 +8,7 @@ import (
 	"runtime"
 )
 
-// Destroy fails: SOCK_DESTROY is Linux's.
-func Destroy(context.Context, uint16, func(Connection) bool) (int, error) {
-	return 0, fmt.Errorf("destroy connections: not implemented on %s/%s", runtime.GOOS, runtime.GOARCH)
+// DestroyConnections fails, since only Linux has SOCK_DESTROY.
+func DestroyConnections(context.Context, uint16, func(Connection) bool) (int, error) {
+	return 0, fmt.Errorf("reset connections: not implemented on %s/%s", runtime.GOOS, runtime.GOARCH)
 }

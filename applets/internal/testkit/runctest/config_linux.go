@@ -7,13 +7,13 @@ import (
 
 type object = map[string]any
 
-// config is the container's config.json (OCI runtime specification).
-func config(s Spec) object {
+// newConfig makes the container's config.json (OCI runtime specification).
+func newConfig(s Spec) object {
 	caps := withPrefix(s.Caps)
 	ambient := withPrefix(s.Ambient)
 	effective := caps
 	if s.UID != 0 {
-		// As execve leaves them for other users than root.
+		// As execve leaves them for users other than root.
 		effective = ambient
 	}
 
@@ -44,10 +44,11 @@ func config(s Spec) object {
 		},
 		"root":   object{"path": "rootfs", "readonly": s.ReadOnly},
 		"mounts": mounts,
-		"linux":  object{"namespaces": namespaces(s), "seccomp": seccomp(s)},
+		"linux":  object{"namespaces": newNamespaces(s), "seccomp": newSeccomp(s)},
 	}
 }
 
+// withPrefix puts CAP_ before the names of capabilities.
 func withPrefix(names []string) []string {
 	out := []string{}
 	for _, name := range names {
@@ -63,7 +64,8 @@ var mounts = []object{
 		"options": []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
 }
 
-func namespaces(s Spec) []object {
+// newNamespaces lists the container's namespaces: of its own, or of the pod that it joins.
+func newNamespaces(s Spec) []object {
 	list := []object{{"type": "mount"}}
 	pod := []string{"network", "ipc", "uts"}
 	if !s.HostPIDs {
@@ -90,9 +92,9 @@ func namespaces(s Spec) []object {
 	return list
 }
 
-// seccomp forbids, of what runtimes' default filters forbid without SYS_ADMIN
-// and SYS_CHROOT, the calls that are of use here.
-func seccomp(s Spec) object {
+// newSeccomp forbids the system calls that matter here, of those that runtimes' default filters forbid
+// without the capabilities for them.
+func newSeccomp(s Spec) object {
 	var forbidden []string
 	if !slices.Contains(s.Caps, "SYS_ADMIN") {
 		forbidden = append(forbidden, "unshare", "setns", "mount", "umount2", "pivot_root", "open_tree", "move_mount")
@@ -105,6 +107,7 @@ func seccomp(s Spec) object {
 	}
 
 	forbidden = append(append(forbidden, "userfaultfd", "keyctl"), s.Forbidden...)
+
 	return object{
 		"defaultAction": "SCMP_ACT_ALLOW",
 		"syscalls":      []object{{"names": forbidden, "action": "SCMP_ACT_ERRNO", "errnoRet": 1}},

@@ -12,17 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// adopt makes what runc leaves behind children of the test, so that it can
-// wait for them.
-func adopt(t *testing.T) {
+// becomeSubreaper makes the processes that runc leaves behind children of the test, so that it can wait
+// for them.
+func becomeSubreaper(t *testing.T) {
 	t.Helper()
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// waiter waits for a child, once, and returns its exit code.
-func waiter(pid int) func() int {
+// newWaiter returns a function that waits for a child, once, and returns its exit code.
+func newWaiter(pid int) func() int {
 	return sync.OnceValue(func() int {
 		var status unix.WaitStatus
 		for {
@@ -37,21 +37,20 @@ func waiter(pid int) func() int {
 	})
 }
 
-// Terminal is a process in a container on a terminal, as a runtime starts it:
-// the terminal's other side stays open whatever becomes of the user's.
-type Terminal struct {
+// A TerminalProcess is a process in a container on a terminal, as a runtime starts it: the terminal's
+// other side stays open whatever becomes of the user's.
+type TerminalProcess struct {
 	*os.File
-	// PID is the process, in this machine's PID namespace.
+	// PID is the process's in this machine's PID namespace.
 	PID  int
 	wait func() int
 }
 
 // Wait waits for the process and returns its exit code.
-func (t *Terminal) Wait() int { return t.wait() }
+func (t *TerminalProcess) Wait() int { return t.wait() }
 
-// Terminal starts a command in the container on a terminal. It is killed when
-// the test ends.
-func (c *Container) Terminal(t *testing.T, args ...string) *Terminal {
+// StartTerminal starts a command in the container on a terminal. It is killed when the test ends.
+func (c *RuncContainer) StartTerminal(t *testing.T, args ...string) *TerminalProcess {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tty")
 	if err != nil {
@@ -67,17 +66,17 @@ func (c *Container) Terminal(t *testing.T, args ...string) *Terminal {
 	defer listener.Close()
 
 	line := []string{"exec", "--tty", "--detach", "--console-socket=" + socket, "--pid-file=" + pidFile, c.ID}
-	if out, err := c.runc(append(line, args...)...).CombinedOutput(); err != nil {
+	if out, err := c.runcCommand(append(line, args...)...).CombinedOutput(); err != nil {
 		t.Fatalf("runc exec: %v\n%s", err, out)
 	}
 
-	master, err := receive(listener)
+	master, err := receiveTerminal(listener)
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	pid := readPID(t, pidFile)
-	terminal := &Terminal{File: master, PID: pid, wait: waiter(pid)}
+	terminal := &TerminalProcess{File: master, PID: pid, wait: newWaiter(pid)}
 	t.Cleanup(func() {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 		terminal.wait()
@@ -87,8 +86,8 @@ func (c *Container) Terminal(t *testing.T, args ...string) *Terminal {
 	return terminal
 }
 
-// receive takes the terminal that runc sends.
-func receive(listener *net.UnixListener) (*os.File, error) {
+// receiveTerminal takes the terminal that runc sends over a socket.
+func receiveTerminal(listener *net.UnixListener) (*os.File, error) {
 	conn, err := listener.AcceptUnix()
 	if err != nil {
 		return nil, err

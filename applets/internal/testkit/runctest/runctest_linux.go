@@ -1,6 +1,5 @@
-// Package runctest starts containers with runc for the tests of what runs
-// inside containers: with namespaces, capabilities and system call filters as
-// a kubelet's runtime would make them.
+// Package runctest starts containers with runc for tests, with namespaces, capabilities and system call
+// filters as a kubelet's runtime would make them.
 package runctest
 
 import (
@@ -18,8 +17,8 @@ import (
 	"kdiag/internal/testenv"
 )
 
-// Require ends a test on a machine that cannot run containers.
-func Require(t *testing.T) {
+// RequireRunc ends a test on a machine that cannot run containers.
+func RequireRunc(t *testing.T) {
 	t.Helper()
 	testenv.MustHaveRoot(t)
 	if _, err := exec.LookPath("runc"); err != nil {
@@ -27,24 +26,22 @@ func Require(t *testing.T) {
 	}
 }
 
-// Binary is the path of kdiag, static and built from this tree, or what
-// KDIAG_BINARY names.
-func Binary(t *testing.T) string {
+// BuildBinary builds kdiag from this tree, once, and returns its path, or else the one in KDIAG_BINARY.
+func BuildBinary(t *testing.T) string {
 	t.Helper()
-	path, err := binary()
+	path, err := buildBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-var binary = sync.OnceValues(func() (string, error) {
+var buildBinary = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("KDIAG_BINARY"); path != "" {
 		return filepath.Abs(path)
 	}
 
-	// Of a fixed name, so that it is not built into ever more directories.
-	path := filepath.Join(os.TempDir(), "kdiag-runctest-"+strconv.Itoa(os.Getpid()))
+	path := builtPath()
 	cmd := exec.Command("go", "build", "-o", path, "kdiag")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -54,6 +51,11 @@ var binary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// builtPath returns where the binary is built. It is the same all the time, so that RemoveBinary finds it.
+func builtPath() string {
+	return filepath.Join(os.TempDir(), "kdiag-runctest-"+strconv.Itoa(os.Getpid()))
+}
+
 type buildError struct {
 	out string
 	error
@@ -61,24 +63,24 @@ type buildError struct {
 
 func (e *buildError) Error() string { return "build kdiag: " + e.error.Error() + "\n" + e.out }
 
-// Cleanup removes what Binary built, for TestMain.
-func Cleanup() {
-	_ = os.Remove(filepath.Join(os.TempDir(), "kdiag-runctest-"+strconv.Itoa(os.Getpid())))
+// RemoveBinary removes what BuildBinary built, for TestMain.
+func RemoveBinary() {
+	_ = os.Remove(builtPath())
 }
 
 // DefaultCaps are what runtimes give a container that asks for none.
 var DefaultCaps = strings.Fields("CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE " +
 	"NET_RAW SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP")
 
-// Spec is a container to be.
+// A Spec describes a container to start.
 type Spec struct {
-	// ID is chosen when empty.
+	// ID is chosen where it is empty.
 	ID string
-	// Files are put into the root file system: path to content.
+	// Files maps paths in the root file system to contents.
 	Files map[string][]byte
-	// Binary is put there as /kdiag.
+	// Binary puts kdiag there as /kdiag.
 	Binary bool
-	// ExecuteOnly is one of them that nobody but root may read.
+	// ExecuteOnly names one of Files that nobody but root may read.
 	ExecuteOnly string
 	// Owner owns these files and the directories made for them.
 	Owner    int
@@ -90,30 +92,29 @@ type Spec struct {
 	UID    int
 	GID    int
 	Groups []int
-	// Caps are the capabilities in the bounding, permitted and effective set,
-	// without CAP_.
+	// Caps are the capabilities in the bounding, permitted and effective set, without CAP_.
 	Caps []string
-	// Ambient are those in the inheritable and ambient set too.
+	// Ambient are those in the inheritable and ambient set.
 	Ambient []string
-	// NoNewPrivileges is no_new_privs.
+	// NoNewPrivileges sets no_new_privs.
 	NoNewPrivileges bool
-	// Forbidden are system calls that the filter forbids besides.
+	// Forbidden are more system calls that the filter forbids.
 	Forbidden []string
-	// NoFile is the soft limit on open files, 1024 when 0; the hard one is 4096.
+	// NoFile is the soft limit on open files, 1024 where it is 0; the hard one is 4096.
 	NoFile int
 
-	// PIDsOf is whose PID namespace, and pod, it joins.
-	PIDsOf *Container
+	// PIDsOf is the container whose PID namespace, and pod, it joins.
+	PIDsOf *RuncContainer
 	// HostPIDs gives it this machine's PID namespace.
 	HostPIDs bool
 	// PrivateCgroups gives it a cgroup namespace.
 	PrivateCgroups bool
-	// Stdout takes its output; none when nil.
+	// Stdout takes its output, if it is not nil.
 	Stdout *os.File
 }
 
-// Container is a running container.
-type Container struct {
+// A RuncContainer is a running container.
+type RuncContainer struct {
 	ID   string
 	Root string
 	// PID is its first process, in this machine's PID namespace.
@@ -123,26 +124,27 @@ type Container struct {
 	wait  func() int
 }
 
-// NewID is an ID as runtimes choose it.
+// NewID chooses an ID as runtimes do.
 func NewID() string {
 	var random [32]byte
 	_, _ = rand.Read(random[:])
 	return hex.EncodeToString(random[:])
 }
 
-// Start starts a container, which is removed when the test ends.
-func Start(t *testing.T, spec Spec) *Container {
+// StartContainer starts a container, which is removed when the test ends.
+func StartContainer(t *testing.T, spec Spec) *RuncContainer {
 	t.Helper()
-	Require(t)
-	adopt(t)
+	RequireRunc(t)
+	becomeSubreaper(t)
+
 	bundle := t.TempDir()
-	c := &Container{ID: spec.ID, Root: filepath.Join(bundle, "rootfs"), state: filepath.Join(bundle, "state")}
+	c := &RuncContainer{ID: spec.ID, Root: filepath.Join(bundle, "rootfs"), state: filepath.Join(bundle, "state")}
 	if c.ID == "" {
 		c.ID = NewID()
 	}
 
 	writeRoot(t, c.Root, spec)
-	config, err := json.Marshal(config(spec))
+	config, err := json.Marshal(newConfig(spec))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,8 +153,9 @@ func Start(t *testing.T, spec Spec) *Container {
 	}
 
 	pidFile := filepath.Join(bundle, "pid")
-	cmd := c.runc("run", "--detach", "--bundle="+bundle, "--pid-file="+pidFile, c.ID)
-	// A file, not a pipe: the container has it as long as it lives.
+	cmd := c.runcCommand("run", "--detach", "--bundle="+bundle, "--pid-file="+pidFile, c.ID)
+
+	// A file, not a pipe: the container keeps it open as long as it lives.
 	log, err := os.Create(filepath.Join(bundle, "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -170,37 +173,38 @@ func Start(t *testing.T, spec Spec) *Container {
 	}
 
 	c.PID = readPID(t, pidFile)
-	c.wait = waiter(c.PID)
+	c.wait = newWaiter(c.PID)
 	t.Cleanup(func() { c.Remove(t) })
 	return c
 }
 
-// Wait waits for the container's first process and returns its exit code, 128
-// more than the signal's number when one ended it.
-func (c *Container) Wait() int { return c.wait() }
+// Wait waits for the container's first process and returns its exit code: if a signal ended it, 128 and
+// the signal's number.
+func (c *RuncContainer) Wait() int { return c.wait() }
 
 // Remove ends the container before the test does.
-func (c *Container) Remove(t *testing.T) {
+func (c *RuncContainer) Remove(t *testing.T) {
 	t.Helper()
-	if out, err := c.runc("delete", "--force", c.ID).CombinedOutput(); err != nil {
+	if out, err := c.runcCommand("delete", "--force", c.ID).CombinedOutput(); err != nil {
 		t.Errorf("runc delete: %v\n%s", err, out)
 	}
 	c.wait()
 }
 
-// Exec is a command in the container, without a terminal, not yet started.
-func (c *Container) Exec(args ...string) *exec.Cmd {
-	return c.runc(append([]string{"exec", c.ID}, args...)...)
+// ExecCommand returns a command in the container, without a terminal, that is not started yet.
+func (c *RuncContainer) ExecCommand(args ...string) *exec.Cmd {
+	return c.runcCommand(append([]string{"exec", c.ID}, args...)...)
 }
 
-// runc uses an own state directory for each container.
-func (c *Container) runc(args ...string) *exec.Cmd {
+// runcCommand returns a command of runc's. Each container has its own state directory.
+func (c *RuncContainer) runcCommand(args ...string) *exec.Cmd {
 	return exec.Command("runc", append([]string{"--root=" + c.state}, args...)...)
 }
 
+// writeRoot writes the root file system.
 func writeRoot(t *testing.T, root string, spec Spec) {
 	t.Helper()
-	// Others than root must pass: TempDir's parents are open, itself is not.
+	// Others than root must be able to pass: t.TempDir itself is closed to them, its parents are not.
 	for dir := filepath.Dir(root); len(dir) > len(os.TempDir()); dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -221,7 +225,7 @@ func writeRoot(t *testing.T, root string, spec Spec) {
 		mkdir(filepath.Join(root, spec.Cwd))
 	}
 	if spec.Binary {
-		link(t, Binary(t), filepath.Join(root, "kdiag"))
+		linkOrCopy(t, BuildBinary(t), filepath.Join(root, "kdiag"))
 	}
 
 	for name, content := range spec.Files {
@@ -245,8 +249,8 @@ func writeRoot(t *testing.T, root string, spec Spec) {
 	}
 }
 
-// link makes to the same file as from, by a copy where it must.
-func link(t *testing.T, from, to string) {
+// linkOrCopy makes to the same file as from, or a copy where the two are in different file systems.
+func linkOrCopy(t *testing.T, from, to string) {
 	t.Helper()
 	if os.Link(from, to) == nil {
 		return
@@ -261,15 +265,18 @@ func link(t *testing.T, from, to string) {
 	}
 }
 
+// readPID reads a file that runc wrote a PID to.
 func readPID(t *testing.T, file string) int {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	return pid
 }

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestListening finds listeners of the test's own.
-func TestListening(t *testing.T) {
+// TestListListeners finds listeners of the test's own.
+func TestListListeners(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 		l, err := net.Listen("tcp", address)
 		if err != nil {
@@ -19,14 +19,14 @@ func TestListening(t *testing.T) {
 		defer l.Close()
 
 		want := l.Addr().(*net.TCPAddr).AddrPort()
-		got, err := Listening()
-		if err != nil || !has(got, want) {
-			t.Errorf("Listening() = %v, %v, want %v among them", got, err, want)
+		got, err := ListListeners()
+		if err != nil || !hasListener(got, want) {
+			t.Errorf("ListListeners() = %v, %v, want %v among them", got, err, want)
 		}
 	}
 }
 
-func has(sockets []Socket, local netip.AddrPort) bool {
+func hasListener(sockets []InetSocket, local netip.AddrPort) bool {
 	for _, s := range sockets {
 		if s.Local == local && s.State == TCPListen && s.UID == uint32(os.Getuid()) && s.Inode != 0 {
 			return true
@@ -35,8 +35,8 @@ func has(sockets []Socket, local netip.AddrPort) bool {
 	return false
 }
 
-// TestSocketInodes finds a listener of the test's own among its descriptors.
-func TestSocketInodes(t *testing.T) {
+// TestListSocketInodes finds a listener of the test's own among its descriptors.
+func TestListSocketInodes(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -49,19 +49,19 @@ func TestSocketInodes(t *testing.T) {
 	}
 	defer second.Close()
 
-	inodes, cut, err := SocketInodes(os.Getpid(), 1000)
+	inodes, cut, err := ListSocketInodes(os.Getpid(), 1000)
 	if err != nil || cut {
-		t.Fatalf("SocketInodes = %v, %v, %v", inodes, cut, err)
+		t.Fatalf("ListSocketInodes = %v, %v, %v", inodes, cut, err)
 	}
 
 	want := l.Addr().(*net.TCPAddr).AddrPort()
 	found := false
-	err = EachSocket("/proc/net/tcp", func(s Socket) bool {
+	err = EachInetSocket("/proc/net/tcp", func(s InetSocket) bool {
 		found = found || s.Local == want && slices.Contains(inodes, s.Inode)
 		return true
 	})
 	if err != nil || !found {
-		t.Errorf("EachSocket: %v, want %v with one of the inodes %v", err, want, inodes)
+		t.Errorf("EachInetSocket: %v, want %v with one of the inodes %v", err, want, inodes)
 	}
 
 	foundUnix := false
@@ -72,10 +72,10 @@ func TestSocketInodes(t *testing.T) {
 	if err != nil || !foundUnix {
 		t.Errorf("EachUnixSocket: %v, want %v with one of the inodes %v", err, second.Addr(), inodes)
 	}
-	if inodes, cut, err := SocketInodes(os.Getpid(), 1); err != nil || !cut || len(inodes) != 1 {
-		t.Errorf("SocketInodes of 1 at most = %v, %v, %v", inodes, cut, err)
+	if inodes, cut, err := ListSocketInodes(os.Getpid(), 1); err != nil || !cut || len(inodes) != 1 {
+		t.Errorf("ListSocketInodes of 1 at most = %v, %v, %v", inodes, cut, err)
 	}
-	if _, _, err := SocketInodes(1<<30, 1); !os.IsNotExist(err) {
-		t.Errorf("SocketInodes of no process = %v, want that it does not exist", err)
+	if _, _, err := ListSocketInodes(1<<30, 1); !os.IsNotExist(err) {
+		t.Errorf("ListSocketInodes of no process = %v, want that it does not exist", err)
 	}
 }

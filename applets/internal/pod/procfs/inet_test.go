@@ -21,8 +21,8 @@ const tcp6Text = tcpHeading +
 	"   1: 0000000000000000FFFF00000200010A:0050 0000000000000000FFFF00000100010A:D431 01 00000000:00000000 00:00000000 00000000     0        0 10 1 00000000c0ffee04 20 4 0 10 -1\n" +
 	"   2: 0100B80D000000000000000001000000:01BB 000080FE00000000000000000200FE00:FFFF 08 00000000:00000000 00:00000000 00000000     0        0 11 1 00000000c0ffee05 20 4 0 10 -1\n"
 
-func socket(local, remote string, state TCPState, uid uint32, inode uint64) Socket {
-	return Socket{netip.MustParseAddrPort(local), netip.MustParseAddrPort(remote), state, uid, inode}
+func newInetSocket(local, remote string, state TCPState, uid uint32, inode uint64) InetSocket {
+	return InetSocket{netip.MustParseAddrPort(local), netip.MustParseAddrPort(remote), state, uid, inode}
 }
 
 func TestParseTCP(t *testing.T) {
@@ -30,17 +30,17 @@ func TestParseTCP(t *testing.T) {
 		t.Skip("the captured text is of a little-endian machine")
 	}
 
-	for text, want := range map[string][]Socket{
+	for text, want := range map[string][]InetSocket{
 		tcpHeading: nil,
 		tcpText: {
-			socket("127.0.0.1:8080", "0.0.0.0:0", TCPListen, 1000, 47110),
-			socket("10.1.0.2:8080", "10.1.0.1:54321", TCPEstablished, 0, 47111),
-			socket("10.1.0.2:8080", "10.1.0.1:54322", 6, 0, 0),
+			newInetSocket("127.0.0.1:8080", "0.0.0.0:0", TCPListen, 1000, 47110),
+			newInetSocket("10.1.0.2:8080", "10.1.0.1:54321", TCPEstablished, 0, 47111),
+			newInetSocket("10.1.0.2:8080", "10.1.0.1:54322", 6, 0, 0),
 		},
 		tcp6Text: {
-			socket("[::]:80", "[::]:0", TCPListen, 65534, 9),
-			socket("[::ffff:10.1.0.2]:80", "[::ffff:10.1.0.1]:54321", TCPEstablished, 0, 10),
-			socket("[db8:1::1]:443", "[fe80::fe:2]:65535", 8, 0, 11),
+			newInetSocket("[::]:80", "[::]:0", TCPListen, 65534, 9),
+			newInetSocket("[::ffff:10.1.0.2]:80", "[::ffff:10.1.0.1]:54321", TCPEstablished, 0, 10),
+			newInetSocket("[db8:1::1]:443", "[fe80::fe:2]:65535", 8, 0, 11),
 		},
 	} {
 		want = slices.Clone(want)
@@ -98,24 +98,24 @@ const udpText = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->
 	"  123: 00000000:0044 00000000:0000 07 00000000:00000000 00:00000000 00000000   101        0 21 2 00000000c0ffee00 0\n" +
 	"  200: 0200010A:D431 0100010A:0035 01 00000000:00000000 00:00000000 00000000     0        0 22 2 00000000c0ffee01 3\n"
 
-func TestEachSocketUDP(t *testing.T) {
-	var got []Socket
-	err := eachSocket(strings.NewReader(udpText), func(s Socket) bool { got = append(got, s); return true })
-	want := []Socket{
-		socket("0.0.0.0:68", "0.0.0.0:0", TCPClose, 101, 21),
-		socket("10.1.0.2:54321", "10.1.0.1:53", TCPEstablished, 0, 22),
+func TestScanUDP(t *testing.T) {
+	var got []InetSocket
+	err := scanInetSockets(strings.NewReader(udpText), func(s InetSocket) bool { got = append(got, s); return true })
+	want := []InetSocket{
+		newInetSocket("0.0.0.0:68", "0.0.0.0:0", TCPClose, 101, 21),
+		newInetSocket("10.1.0.2:54321", "10.1.0.1:53", TCPEstablished, 0, 22),
 	}
 	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("eachSocket(%q) = %v, %v, want %v", udpText, got, err, want)
+		t.Errorf("scanInetSockets(%q) = %v, %v, want %v", udpText, got, err, want)
 	}
 }
 
-// TestEachSocketStops reads no further than it is asked to.
-func TestEachSocketStops(t *testing.T) {
+// TestScanStops reads no further than it is asked to.
+func TestScanStops(t *testing.T) {
 	calls := 0
-	err := eachSocket(strings.NewReader(tcpText+"garbage\n"), func(Socket) bool { calls++; return calls < 2 })
+	err := scanInetSockets(strings.NewReader(tcpText+"garbage\n"), func(InetSocket) bool { calls++; return calls < 2 })
 	if err != nil || calls != 2 {
-		t.Errorf("eachSocket stopped after 2: %d calls, %v", calls, err)
+		t.Errorf("scanInetSockets stopped after 2: %d calls, %v", calls, err)
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 	"kdiag/mux/wire"
 )
 
-// TestBounds looks at the test itself, with less room than it needs.
-func TestBounds(t *testing.T) {
+// TestLimits looks at the test itself, with less room than it needs.
+func TestLimits(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	for range 3 {
@@ -37,49 +37,49 @@ func TestBounds(t *testing.T) {
 
 	look := func(l limits) wire.Snapshot {
 		t.Helper()
-		own, err := credentials.Own()
+		own, err := credentials.ReadOwnStatus()
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := newTaking(options{connected: true}, l, own).of([]procfs.Stat{stat, stat})
+		got, err := newSnapshotBuilder(options{connected: true}, l, own).build([]procfs.Stat{stat, stat})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return got
 	}
 
-	whole := look(bounds)
+	whole := look(defaultLimits)
 	if len(whole.Cut) > 0 || len(whole.Sockets) < 6 || !slices.Equal(whole.Processes[0].Command, os.Args) || whole.Processes[0].CommandCut {
 		t.Errorf("snapshot = %+v, want all of it", whole)
 	}
 
-	small := bounds
+	small := defaultLimits
 	small.command = 5
 	if got := look(small); got.Processes[0].Command[0] != os.Args[0][:5] || !got.Processes[0].CommandCut || len(got.Cut) > 0 {
 		t.Errorf("snapshot = %+v, want 5 bytes of the command line", got)
 	}
 
-	small = bounds
+	small = defaultLimits
 	small.commands = 5
-	if got := look(small); len(got.Processes[1].Command) > 0 || !cuts(got, "command lines beyond 5 bytes") {
+	if got := look(small); len(got.Processes[1].Command) > 0 || !countsCut(got, "command lines beyond 5 bytes") {
 		t.Errorf("snapshot = %+v, want no second command line", got)
 	}
 
-	small = bounds
+	small = defaultLimits
 	small.descriptors = 2
-	if got := look(small); len(got.Sockets) > 2 || !cuts(got, "more than 2 descriptors") {
+	if got := look(small); len(got.Sockets) > 2 || !countsCut(got, "more than 2 descriptors") {
 		t.Errorf("snapshot = %+v, want 2 sockets at most", got)
 	}
 
-	small = bounds
+	small = defaultLimits
 	small.sockets = 1
-	if got := look(small); len(got.Sockets) != 2 || !cuts(got, "more than 1 listening") || !cuts(got, "more than 1 connected") {
+	if got := look(small); len(got.Sockets) != 2 || !countsCut(got, "more than 1 listening") || !countsCut(got, "more than 1 connected") {
 		t.Errorf("snapshot = %+v, want one socket of each kind", got)
 	}
 }
 
-// cuts reports whether a snapshot says, once, that something was left out.
-func cuts(s wire.Snapshot, text string) bool {
+// countsCut reports whether a snapshot says exactly once that something was left out.
+func countsCut(s wire.Snapshot, text string) bool {
 	count := 0
 	for _, said := range s.Cut {
 		if strings.HasPrefix(said, text) {

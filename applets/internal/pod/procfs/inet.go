@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// TCPState is a socket's state, as the kernel numbers them (net/tcp_states.h).
-// A UDP socket has one too: established if it is connected, else closed.
+// A TCPState tells a socket's state by the kernel's number (net/tcp_states.h). A UDP socket has one
+// too: established if it is connected, else closed.
 type TCPState uint8
 
 // Some of the states.
@@ -26,7 +26,7 @@ const (
 
 var tcpStates = strings.Fields("ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT1 FIN_WAIT2 TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN CLOSING NEW_SYN_RECV")
 
-// String is the state's name in the kernel, without its TCP_.
+// String returns the state's name in the kernel, without its TCP_.
 func (s TCPState) String() string {
 	if s >= 1 && int(s) <= len(tcpStates) {
 		return tcpStates[s-1]
@@ -34,8 +34,8 @@ func (s TCPState) String() string {
 	return strconv.Itoa(int(s))
 }
 
-// Socket is one TCP or UDP socket of a network namespace.
-type Socket struct {
+// An InetSocket is a TCP or UDP socket of a network namespace.
+type InetSocket struct {
 	// Local and Remote are as the socket's family has them: an IPv4 connection
 	// of an IPv6 socket has IPv4-mapped ones. A listener's Remote has port 0.
 	Local, Remote netip.AddrPort
@@ -45,60 +45,51 @@ type Socket struct {
 	Inode uint64
 }
 
-// A line of /proc/net/tcp6 has under 200 bytes. A namespace with more sockets
-// than maxSockets is not one that we read as a whole.
+// A line of /proc/net/tcp6 has under 200 bytes. Of a namespace with more than maxSockets sockets, the
+// list is not read as a whole.
 const (
 	maxTCPLine = 512
 	maxSockets = 1 << 16
 )
 
-// ReadTCP reads /proc/net/tcp or tcp6 (proc_pid_net(5)), whose sockets are those
-// of the network namespace of the process or thread in the path. It fails for a
-// line that is not as the kernel writes them, and for more than 65536 sockets.
-func ReadTCP(path string) ([]Socket, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	sockets, err := parseTCP(file)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return sockets, nil
+// EachInetSocket calls f with each socket of /proc/net/tcp, tcp6, udp or udp6 (proc_pid_net(5)), until
+// f returns false. It keeps none, so there is no bound on their number. It fails for a line that is
+// not as the kernel writes them.
+func EachInetSocket(path string, f func(InetSocket) bool) error {
+	return scanFile(path, func(r io.Reader) error { return scanInetSockets(r, f) })
 }
 
-// EachSocket calls f with each socket of /proc/net/tcp, tcp6, udp or udp6, until
-// f returns false. It keeps none, so there is no bound on their number. It fails
-// for a line that is not as the kernel writes them.
-func EachSocket(path string, f func(Socket) bool) error {
+// scanFile opens a file for scan, and puts its path before the error.
+func scanFile(path string, scan func(io.Reader) error) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	if err := eachSocket(file, f); err != nil {
+
+	if err := scan(file); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+
 	return nil
 }
 
-// Listening returns the listening TCP sockets, IPv4 and IPv6, of the process's
-// network namespace.
-func Listening() ([]Socket, error) {
-	return inState(TCPListen)
+// ListListeners returns the listening TCP sockets, IPv4 and IPv6, of the process's network namespace.
+func ListListeners() ([]InetSocket, error) {
+	return listInState(TCPListen)
 }
 
-// Established returns the established ones.
-func Established() ([]Socket, error) {
-	return inState(TCPEstablished)
+// ListEstablished returns the established TCP sockets as ListListeners does the listening ones.
+func ListEstablished() ([]InetSocket, error) {
+	return listInState(TCPEstablished)
 }
 
-// inState reads both families. A kernel without IPv6 has none of that.
-func inState(state TCPState) ([]Socket, error) {
-	var out []Socket
+// listInState returns the TCP sockets in a state, of both families.
+func listInState(state TCPState) ([]InetSocket, error) {
+	var out []InetSocket
 	for _, path := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		sockets, err := ReadTCP(path)
+		sockets, err := readTCP(path)
+		// A kernel without IPv6 has no such file.
 		if errors.Is(err, os.ErrNotExist) && path == "/proc/net/tcp6" {
 			continue
 		}
@@ -116,15 +107,28 @@ func inState(state TCPState) ([]Socket, error) {
 	return out, nil
 }
 
-func parseTCP(r io.Reader) ([]Socket, error) {
-	var out []Socket
+// readTCP reads all of /proc/net/tcp or tcp6.
+func readTCP(path string) (sockets []InetSocket, err error) {
+	err = scanFile(path, func(r io.Reader) (err error) {
+		sockets, err = parseTCP(r)
+		return err
+	})
+	return sockets, err
+}
+
+// parseTCP parses all of /proc/net/tcp or tcp6. It fails for more than maxSockets sockets, since it
+// keeps them.
+func parseTCP(r io.Reader) ([]InetSocket, error) {
+	var out []InetSocket
 	tooMany := false
-	err := eachSocket(r, func(s Socket) bool {
+
+	err := scanInetSockets(r, func(s InetSocket) bool {
 		if tooMany = len(out) == maxSockets; !tooMany {
 			out = append(out, s)
 		}
 		return !tooMany
 	})
+
 	if tooMany {
 		err = fmt.Errorf("more than %d sockets", maxSockets)
 	}
@@ -135,7 +139,8 @@ func parseTCP(r io.Reader) ([]Socket, error) {
 	return out, nil
 }
 
-func eachSocket(r io.Reader, f func(Socket) bool) error {
+// scanInetSockets calls f with each socket that is read, until f returns false.
+func scanInetSockets(r io.Reader, f func(InetSocket) bool) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, maxTCPLine), maxTCPLine)
 	if !lines.Scan() || !strings.HasPrefix(strings.TrimSpace(lines.Text()), "sl ") {
@@ -143,7 +148,7 @@ func eachSocket(r io.Reader, f func(Socket) bool) error {
 	}
 
 	for number := 2; lines.Scan(); number++ {
-		s, err := parseSocket(strings.Fields(lines.Text()))
+		s, err := parseInetSocket(strings.Fields(lines.Text()))
 		if err != nil {
 			return fmt.Errorf("line %d: %w", number, err)
 		}
@@ -155,10 +160,10 @@ func eachSocket(r io.Reader, f func(Socket) bool) error {
 	return lines.Err()
 }
 
-// parseSocket parses the fields of get_tcp4_sock and get_tcp6_sock (net/ipv4/tcp_ipv4.c).
-func parseSocket(fields []string) (s Socket, err error) {
+// parseInetSocket parses the fields that get_tcp4_sock and get_tcp6_sock write (net/ipv4/tcp_ipv4.c).
+func parseInetSocket(fields []string) (s InetSocket, err error) {
 	if len(fields) < 10 {
-		return Socket{}, fmt.Errorf("%d fields, want 10 or more", len(fields))
+		return InetSocket{}, fmt.Errorf("%d fields, want 10 or more", len(fields))
 	}
 
 	state, stateErr := strconv.ParseUint(fields[3], 16, 8)
@@ -167,14 +172,14 @@ func parseSocket(fields []string) (s Socket, err error) {
 	local, localErr := parseAddress(fields[1])
 	remote, remoteErr := parseAddress(fields[2])
 	if err := errors.Join(stateErr, uidErr, inodeErr, localErr, remoteErr); err != nil {
-		return Socket{}, err
+		return InetSocket{}, err
 	}
 
-	return Socket{Local: local, Remote: remote, State: TCPState(state), UID: uint32(uid), Inode: inode}, nil
+	return InetSocket{Local: local, Remote: remote, State: TCPState(state), UID: uint32(uid), Inode: inode}, nil
 }
 
-// parseAddress parses an address, which is written as numbers of 32 bits in the
-// host's byte order, and a port.
+// parseAddress parses an address and a port. The kernel writes an address as numbers of 32 bits in
+// the host's byte order.
 func parseAddress(text string) (netip.AddrPort, error) {
 	hexAddress, hexPort, _ := strings.Cut(text, ":")
 	words, err := hex.DecodeString(hexAddress)

@@ -1,0 +1,94 @@
+package credentials
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"unsafe"
+
+	"kdiag/applets/internal/pod/procfs"
+
+	"golang.org/x/sys/unix"
+)
+
+// Threads says whose capabilities a change is about. They are an attribute of a thread, not of a
+// process (capabilities(7)).
+type Threads int
+
+const (
+	// ThisThread is the calling one, which the caller has locked.
+	ThisThread Threads = iota
+	// AllThreads are those of the process, with those that the runtime starts later.
+	AllThreads
+)
+
+// call makes a system call on the threads. prctl wants its unused arguments to be 0 (prctl(2)).
+func (t Threads) call(trap, first, second uintptr) error {
+	var errno unix.Errno
+	if t == AllThreads {
+		_, _, errno = syscall.AllThreadsSyscall6(trap, first, second, 0, 0, 0, 0)
+	} else {
+		_, _, errno = unix.RawSyscall6(trap, first, second, 0, 0, 0, 0)
+	}
+
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// SetNoNewPrivileges keeps every later execve from granting more than the threads have.
+func (t Threads) SetNoNewPrivileges() error {
+	if err := t.call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1); err != nil {
+		return fmt.Errorf("set no_new_privs: %w", err)
+	}
+	return nil
+}
+
+// SetCapabilities sets the effective, permitted and inheritable set.
+func (t Threads) SetCapabilities(caps procfs.Capabilities) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	for i := range data {
+		shift := 32 * i
+		data[i] = unix.CapUserData{
+			Effective:   uint32(caps.Effective >> shift),
+			Permitted:   uint32(caps.Permitted >> shift),
+			Inheritable: uint32(caps.Inheritable >> shift),
+		}
+	}
+
+	if t == ThisThread {
+		return unix.Capset(&header, &data[0])
+	}
+
+	// The pointers become numbers in the call itself: nothing else keeps them alive (unsafe.Pointer).
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET,
+		uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// DropBounding takes capabilities from the bounding set. It needs SETPCAP.
+func (t Threads) DropBounding(drop procfs.CapSet) error {
+	for n := range 64 {
+		if !drop.Has(n) {
+			continue
+		}
+		if err := t.call(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(n)); err != nil {
+			return fmt.Errorf("drop %s from the bounding set: %w", procfs.CapSet(1<<n).Names(), err)
+		}
+	}
+	return nil
+}
+
+// ClearAmbient empties the ambient set. A kernel before 4.3 has none, and so nothing to clear.
+func (t Threads) ClearAmbient() error {
+	err := t.call(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL)
+	if err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("clear the ambient capabilities: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package podproc
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"testing"
+
+	"kdiag/applets/internal/pod/procfs"
+	"kdiag/mux/wire"
+)
+
+func TestExplainDoubt(t *testing.T) {
+	const id = "0123456789abcdef"
+	manager := []string{"/kdiag", "manager", "--role=shell"}
+	app := []string{"/app/server", "manager"}
+
+	groups := func(paths ...string) procfs.Cgroups {
+		var out procfs.Cgroups
+		for _, path := range paths {
+			out = append(out, procfs.Cgroup{Path: path})
+		}
+		return out
+	}
+
+	for _, c := range []struct {
+		name   string
+		facts  facts
+		target wire.Target
+		want   bool
+	}{
+		{"no ID to look for", facts{words: app, own: groups("/a"), cgroups: groups("/b")}, wire.Target{}, false},
+		{"own PID namespace", facts{words: manager}, wire.Target{}, true},
+		{"own PID namespace, with an ID", facts{words: manager, own: groups("/"), cgroups: groups("/")}, wire.Target{ID: id}, true},
+		{"shared PIDs", facts{words: app}, wire.Target{ID: id, SharedPIDs: true}, true},
+		{"cgroups that tell nothing", facts{words: app, own: groups("/", "/"), cgroups: groups("/", "/")}, wire.Target{ID: id}, false},
+		{"empty cgroup files", facts{words: app}, wire.Target{ID: id}, false},
+		{"no cgroup files", facts{words: app, cgroupError: fmt.Errorf("open: %w", fs.ErrNotExist)}, wire.Target{ID: id}, false},
+		{"cgroup files that are closed", facts{words: app, cgroupError: errors.New("permission denied")}, wire.Target{ID: id}, true},
+		{"node's init, v1", facts{words: app, own: groups("/kubepods/x"), cgroups: groups("/")}, wire.Target{ID: id}, true},
+		{"node's init, v2", facts{words: app, own: groups("/"), cgroups: groups("/../../../init.scope")}, wire.Target{ID: id}, true},
+		{"another container", facts{words: app, own: groups("/"), cgroups: groups("/../cri-containerd-ffff.scope")}, wire.Target{ID: id}, true},
+	} {
+		if got := c.facts.explainDoubt(c.target); (got != "") != c.want {
+			t.Errorf("%s: explainDoubt = %q, want one: %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestIsManager(t *testing.T) {
+	for _, c := range []struct {
+		words []string
+		want  bool
+	}{
+		{[]string{"/kdiag", "manager", "--role=shell", "--target=app"}, true},
+		{[]string{"/kdiag", "manager", "--target=app", "--role=net"}, true},
+		{[]string{"/app/server", "manager"}, false},
+		{[]string{"manager", "--role=shell"}, false},
+		{nil, false},
+	} {
+		if got := isManager(c.words); got != c.want {
+			t.Errorf("isManager(%q) = %v, want %v", c.words, got, c.want)
+		}
+	}
+}
