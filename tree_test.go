@@ -39,7 +39,7 @@ var mayImport = []struct {
 	{"kdiag/applets/image", []string{"kdiag/applets", "kdiag/applets/internal/laptop/"}},
 	{"kdiag/applets/", []string{"kdiag/applets", "kdiag/applets/kubeflags", "kdiag/applets/internal/laptop/", "kdiag/kube", "kdiag/mux"}},
 	{"kdiag/applets", nil},
-	{"kdiag/kube", []string{"kdiag/mux"}},
+	{"kdiag/kube", nil},
 	{forAll, nil},
 	{"kdiag/mux/muxtest", []string{"kdiag/mux"}},
 	{"kdiag/mux", nil},

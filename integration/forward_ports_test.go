@@ -44,8 +44,8 @@ func TestPortForward(t *testing.T) {
 	token := kit.CreateAdminToken(t, namespace)
 	for name, c := range map[string]*kube.Cluster{
 		"WebSocket": kit.ConnectCluster(t, namespace, nil),
-		"SPDY": kit.ConnectCluster(t, namespace, func(o *kube.Options) {
-			*o = kube.Options{Kubeconfig: os.DevNull, Server: proxy.URL, InsecureSkipTLSVerify: true, Token: token, Namespace: namespace}
+		"SPDY": kit.ConnectCluster(t, namespace, func(o *kube.ConnectOptions) {
+			*o = kube.ConnectOptions{Kubeconfig: os.DevNull, Server: proxy.URL, InsecureSkipTLSVerify: true, Token: token, Namespace: namespace}
 		}),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -253,21 +253,21 @@ func TestPortForwardFails(t *testing.T) {
 	namespace := kit.SharedPods(t)
 	proxy, through := kit.StartProxy(t)
 	for name, c := range map[string]struct {
-		change      func(*kube.Options)
+		change      func(*kube.ConnectOptions)
 		verb        string // that the user has
 		pod         string
 		words, hint string
 	}{
 		"no such pod":   {nil, "", "nothere", `pods "nothere" not found`, ""},
-		"no server":     {func(o *kube.Options) { o.Server = "https://127.0.0.1:1" }, "", "distroless", "connection refused", "is the cluster up"},
-		"deaf server":   {func(o *kube.Options) { o.Server = "https://127.0.0.1:" + kit.StartDeafServer(t, "127.0.0.1:0") }, "", "distroless", "no answer within 2s", ""},
+		"no server":     {func(o *kube.ConnectOptions) { o.Server = "https://127.0.0.1:1" }, "", "distroless", "connection refused", "is the cluster up"},
+		"deaf server":   {func(o *kube.ConnectOptions) { o.Server = "https://127.0.0.1:" + kit.StartDeafServer(t, "127.0.0.1:0") }, "", "distroless", "no answer within 2s", ""},
 		"no right":      {nil, "none", "distroless", "no right to create pods/portforward in namespace", `verb "create" on pods/portforward`},
 		"only to get":   {nil, "get", "distroless", "no right to create pods/portforward in namespace", `verb "create" on pods/portforward`},
 		"create is all": {nil, "create", "distroless", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			user := strings.ReplaceAll(namespace, "test", "forward-"+c.verb)
-			cluster := kit.ConnectCluster(t, namespace, func(o *kube.Options) {
+			cluster := kit.ConnectCluster(t, namespace, func(o *kube.ConnectOptions) {
 				if c.change != nil {
 					c.change(o)
 				}
@@ -300,7 +300,7 @@ func TestPortForwardFails(t *testing.T) {
 	}
 
 	t.Run("the API server gone", func(t *testing.T) {
-		conn, err := kit.ConnectCluster(t, namespace, func(o *kube.Options) {
+		conn, err := kit.ConnectCluster(t, namespace, func(o *kube.ConnectOptions) {
 			o.Server = strings.TrimPrefix(through[0], "--server=")
 			o.TLSServerName = strings.TrimPrefix(through[1], "--tls-server-name=")
 		}).PortForward(t.Context(), namespace, "distroless", 8080, openTimeout)

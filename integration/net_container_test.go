@@ -25,10 +25,10 @@ func TestEnsureNet(t *testing.T) {
 		t.Fatalf("EnsureNet = %+v, %v, want a new kdiag-net-…", made, err)
 	}
 
-	line, err := c.ManagerLine(ctx, namespace, "root", made.Name)
+	line, err := c.WaitForReadyLine(ctx, namespace, "root", made.Name)
 	var started struct{ Role string }
 	if err != nil || json.Unmarshal(line, &started) != nil || started.Role != "net" {
-		t.Errorf("ManagerLine = %q, %v, want the role net", line, err)
+		t.Errorf("WaitForReadyLine = %q, %v, want the role net", line, err)
 	}
 
 	again, err := c.EnsureNet(ctx, kit.NewNetRequest(kit.FindPod(t, c, "root")))
@@ -96,17 +96,17 @@ func TestManagerLine(t *testing.T) {
 	}
 
 	started := time.Now()
-	line, err := c.ManagerLine(ctx, namespace, "root", made.Name)
-	t.Logf("ManagerLine after %s", time.Since(started))
+	line, err := c.WaitForReadyLine(ctx, namespace, "root", made.Name)
+	t.Logf("WaitForReadyLine after %s", time.Since(started))
 	var said struct{ Role string }
 	if err != nil || json.Unmarshal(line, &said) != nil || said.Role != "shell" {
-		t.Errorf("ManagerLine = %q, %v, want the role shell", line, err)
+		t.Errorf("WaitForReadyLine = %q, %v, want the role shell", line, err)
 	}
 
 	user := strings.ReplaceAll(namespace, "test", "nologs")
-	_, err = kit.ConnectCluster(t, namespace, func(o *kube.Options) { o.As = user }).ManagerLine(ctx, namespace, "root", made.Name)
+	_, err = kit.ConnectCluster(t, namespace, func(o *kube.ConnectOptions) { o.As = user }).WaitForReadyLine(ctx, namespace, "root", made.Name)
 	kit.VerifyError(t, "no pods/log", err, "no right to get pods/log in namespace", `verb "get" on pods/log`)
-	_, err = c.ManagerLine(ctx, namespace, "root", "nothere")
+	_, err = c.WaitForReadyLine(ctx, namespace, "root", "nothere")
 	kit.VerifyError(t, "no such container", err, "nothere", "")
 
 	// A manager that fails may start and end before anybody looks.
@@ -116,13 +116,13 @@ func TestManagerLine(t *testing.T) {
 		ended.Name = kit.ReadPodField(t, namespace, "root", "{.spec.ephemeralContainers[1].name}")
 	}
 
-	_, err = c.ManagerLine(ctx, namespace, "root", ended.Name)
+	_, err = c.WaitForReadyLine(ctx, namespace, "root", ended.Name)
 	kit.VerifyError(t, "a manager that ends", err, "the container ended before it was ready: ", "kubectl logs")
 	kit.VerifyError(t, "a manager that ends", err, "must be shell or net", "")
 
 	// An application prints other lines.
 	short, stop := context.WithTimeout(t.Context(), time.Second)
 	defer stop()
-	_, err = c.ManagerLine(short, namespace, "root", "app")
+	_, err = c.WaitForReadyLine(short, namespace, "root", "app")
 	kit.VerifyError(t, "a container that says something else", err, "deadline exceeded", "")
 }

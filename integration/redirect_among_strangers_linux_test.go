@@ -49,7 +49,7 @@ func TestRedirStrangers(t *testing.T) {
 	}
 
 	verifyRefused("a wrong key", func(conn net.Conn) error {
-		session, err := mux.Client(t.Context(), conn, stranger, started.Key, mux.Options{})
+		session, err := mux.Client(t.Context(), conn, stranger, started.Key, mux.SessionOptions{})
 		if err == nil {
 			_ = session.Close()
 		}

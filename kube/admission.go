@@ -91,10 +91,10 @@ func (c *Cluster) try(ctx context.Context, i injection, profile Profile) (setbac
 // enforceLabel is the Pod Security level that a namespace admits (KEP-2579).
 const enforceLabel = "pod-security.kubernetes.io/enforce"
 
-// PolicyLevel is the Pod Security level that the cluster's namespace enforces
+// ReadPodSecurityLevel is the Pod Security level that the cluster's namespace enforces
 // by its label; empty where it has none, and the API server's own default
 // holds, which is "privileged" where nobody changed it.
-func (c *Cluster) PolicyLevel(ctx context.Context) (string, error) {
+func (c *Cluster) ReadPodSecurityLevel(ctx context.Context) (string, error) {
 	namespace, err := get[corev1.Namespace](ctx, c.namespaces(), c.Namespace)
 	if err != nil {
 		right := access{verb: "get", resource: "namespaces", name: c.Namespace}
@@ -103,9 +103,9 @@ func (c *Cluster) PolicyLevel(ctx context.Context) (string, error) {
 	return namespace.Labels[enforceLabel], nil
 }
 
-// AtLevel is the profile that auto takes at a Pod Security level, and whether
+// ProfileAtLevel is the profile that auto takes at a Pod Security level, and whether
 // that admits a net container.
-func AtLevel(level string) (taken Profile, net bool) {
+func ProfileAtLevel(level string) (taken Profile, net bool) {
 	switch level {
 	case "baseline":
 		return ProfileBaseline, false

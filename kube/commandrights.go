@@ -115,7 +115,7 @@ func findBy(kind string) ([]use, error) {
 		return []use{{listPods, "find pods by a label selector"}}, nil
 	}
 
-	resource, ok := Resource(kind)
+	resource, ok := ParseResource(kind)
 	if !ok {
 		return nil, fmt.Errorf("no kind of target is called %q", kind)
 	}

@@ -25,9 +25,9 @@ import (
 	_ "k8s.io/client-go/plugin/pkg/client/auth/oidc"
 )
 
-// Options are the connection settings that kubectl has. A zero field leaves
+// ConnectOptions are the connection settings that kubectl has. A zero field leaves
 // the kubeconfig's word.
-type Options struct {
+type ConnectOptions struct {
 	Kubeconfig string
 	Context    string
 	Cluster    string
@@ -65,9 +65,9 @@ type Cluster struct {
 
 // Connect reads the kubeconfig and makes a Cluster. It sends no request.
 // Warnings of the API server are written to warnings, each once.
-func Connect(o Options, warnings io.Writer) (*Cluster, error) {
+func Connect(o ConnectOptions, warnings io.Writer) (*Cluster, error) {
 	silenceClientGo()
-	loader := o.loader()
+	loader := o.configLoader()
 	if err := checkFiles(loader.ConfigAccess(), warnings); err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ const auditIDHeader = "Audit-ID"
 // logger is the process's, and must not change under a goroutine of client-go.
 var silenceClientGo = sync.OnceFunc(func() { klog.SetLogger(logr.Discard()) })
 
-func (o Options) loader() clientcmd.ClientConfig {
+func (o ConnectOptions) configLoader() clientcmd.ClientConfig {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = o.Kubeconfig
 	overrides := &clientcmd.ConfigOverrides{
@@ -170,8 +170,8 @@ func (o Options) loader() clientcmd.ClientConfig {
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
 }
 
-// Server is the API server's address, for messages.
-func (c *Cluster) Server() string {
+// ServerAddress is the API server's address, for messages.
+func (c *Cluster) ServerAddress() string {
 	at, err := url.Parse(c.streams.Host)
 	if err != nil {
 		return c.streams.Host

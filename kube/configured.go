@@ -10,9 +10,9 @@ type ConfigNames struct {
 	Contexts, Clusters, Users []string
 }
 
-// Names reads the kubeconfig's names; it sends no request.
-func (o Options) Names() (ConfigNames, error) {
-	config, err := o.loader().RawConfig()
+// ReadNames reads the kubeconfig's names; it sends no request.
+func (o ConnectOptions) ReadNames() (ConfigNames, error) {
+	config, err := o.configLoader().RawConfig()
 	if err != nil {
 		return ConfigNames{}, configError(err)
 	}

@@ -12,8 +12,8 @@ import (
 // is given (KEP-2227).
 const defaultContainerAnnotation = "kubectl.kubernetes.io/default-container"
 
-// Target is a running container to work on.
-type Target struct {
+// TargetContainer is a running container to work on.
+type TargetContainer struct {
 	Pod       *corev1.Pod
 	Container string
 	// ID is the runtime's name for the container, without its scheme.
@@ -23,33 +23,33 @@ type Target struct {
 	Others []string
 }
 
-func (t Target) String() string {
+func (t TargetContainer) String() string {
 	return fmt.Sprintf("container %s of pod %s/%s", t.Container, t.Pod.Namespace, t.Pod.Name)
 }
 
 // SharesPIDs reports whether processes of other containers, or of the node,
 // are in the target's PID namespace.
-func (t Target) SharesPIDs() bool {
+func (t TargetContainer) SharesPIDs() bool {
 	shared := t.Pod.Spec.ShareProcessNamespace
 	return t.Pod.Spec.HostPID || shared != nil && *shared
 }
 
 // PickContainer finds the container of pod to work on: the named one, an init
 // or sidecar container too, else the pod's default. It must be running.
-func PickContainer(pod *corev1.Pod, name string) (Target, error) {
-	target := Target{Pod: pod, Container: name}
+func PickContainer(pod *corev1.Pod, name string) (TargetContainer, error) {
+	target := TargetContainer{Pod: pod, Container: name}
 	if name == "" {
 		target.Container, target.Others = defaultContainer(pod)
 	}
 
 	doing := "enter " + target.String()
 	if err := hasContainer(doing, pod, target.Container); err != nil {
-		return Target{}, err
+		return TargetContainer{}, err
 	}
 
 	status := statusOf(pod, target.Container)
 	if status == nil || status.State.Running == nil {
-		return Target{}, &Error{Doing: doing, Err: fmt.Errorf("it is not running: %s", whyNotRunning(pod, status)),
+		return TargetContainer{}, &Error{Doing: doing, Err: fmt.Errorf("it is not running: %s", whyNotRunning(pod, status)),
 			Next: runningHint(pod, target.Container)}
 	}
 
@@ -58,10 +58,10 @@ func PickContainer(pod *corev1.Pod, name string) (Target, error) {
 	return target, nil
 }
 
-// HasContainer is nil if a pod has a container of that name, an init or sidecar
+// CheckHasContainer is nil if a pod has a container of that name, an init or sidecar
 // container too, running or not.
-func HasContainer(pod *corev1.Pod, name string) error {
-	return hasContainer("find "+Target{Pod: pod, Container: name}.String(), pod, name)
+func CheckHasContainer(pod *corev1.Pod, name string) error {
+	return hasContainer("find "+TargetContainer{Pod: pod, Container: name}.String(), pod, name)
 }
 
 func hasContainer(doing string, pod *corev1.Pod, name string) error {
@@ -95,9 +95,9 @@ type Container struct {
 	Init bool
 }
 
-// Containers are the containers that work can be done in: all but the
+// ContainersOf are the containers that work can be done in: all but the
 // ephemeral ones.
-func Containers(pod *corev1.Pod) []Container {
+func ContainersOf(pod *corev1.Pod) []Container {
 	var all []Container
 	for i := range pod.Spec.Containers {
 		all = append(all, Container{pod.Spec.Containers[i].Name, pod.Spec.Containers[i].Image, false})
@@ -110,7 +110,7 @@ func Containers(pod *corev1.Pod) []Container {
 
 func containerNames(pod *corev1.Pod) []string {
 	var names []string
-	for _, c := range Containers(pod) {
+	for _, c := range ContainersOf(pod) {
 		names = append(names, c.Name)
 	}
 	return names

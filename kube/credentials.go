@@ -34,9 +34,9 @@ func (c *Cluster) refusedCredentials(doing string, err error) *Error {
 		Next: "the credentials are wrong or have expired: " + again}
 }
 
-// CredentialsAtFault reports whether a request failed for want of credentials
+// IsCredentialsError reports whether a request failed for want of credentials
 // that the server takes: it refused them, or a plugin gave none.
-func CredentialsAtFault(err error) bool {
+func IsCredentialsError(err error) bool {
 	var plugin *PluginError
 	return errors.As(err, &plugin) || apierrors.IsUnauthorized(err)
 }

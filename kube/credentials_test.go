@@ -126,7 +126,7 @@ func TestCredentialCommandHangs(t *testing.T) {
 	}
 	defer os.Remove(waits)
 
-	connection, err := Connect(Options{Kubeconfig: configFile(t, cluster, plugin("while [ -e "+waits+" ]; do sleep 0.1; done"))}, os.Stderr)
+	connection, err := Connect(ConnectOptions{Kubeconfig: configFile(t, cluster, plugin("while [ -e "+waits+" ]; do sleep 0.1; done"))}, os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}

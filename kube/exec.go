@@ -127,10 +127,10 @@ func (c *Cluster) stream(ctx context.Context, e Exec, opened *opening, options r
 	return executor.StreamWithContext(ctx, options)
 }
 
-// Ended reports whether a container of a pod has ended. The API learns of it
+// ContainerEnded reports whether a container of a pod has ended. The API learns of it
 // a second or two late, so that long it waits for a yes. It is false, too,
 // when that cannot be learned.
-func (c *Cluster) Ended(ctx context.Context, namespace, pod, container string) bool {
+func (c *Cluster) ContainerEnded(ctx context.Context, namespace, pod, container string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	got, err := get[corev1.Pod](ctx, c.pods(namespace), pod)

@@ -10,7 +10,7 @@ import (
 // ephemeral is a container that m runs in, as kdiag asks for it, in the state
 // that its pod reports.
 func ephemeral(pod *corev1.Pod, name, image string, m Manager, state corev1.ContainerState) {
-	i := ShellRequest{Target: Target{Pod: pod, Container: m.Target}, Image: image, Manager: m}.injection()
+	i := ShellRequest{Target: TargetContainer{Pod: pod, Container: m.Target}, Image: image, Manager: m}.injection()
 	if m.Role == "net" {
 		i = NetRequest{Pod: pod, Image: image, Manager: m}.injection()
 	}
@@ -39,7 +39,7 @@ func TestOwnContainers(t *testing.T) {
 
 	pod := &corev1.Pod{}
 	existing := func(p Profile) string {
-		return firstOwn(ShellRequest{Target: Target{Pod: pod, Container: "app"}, Image: "i", Manager: with(func(m *Manager) { m.Profile = p })}.injection())
+		return firstOwn(ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: "i", Manager: with(func(m *Manager) { m.Profile = p })}.injection())
 	}
 	ephemeral(pod, "another-user", "i", with(func(m *Manager) { m.User = "you" }), running)
 	ephemeral(pod, "another-target", "i", with(func(m *Manager) { m.Target = "db" }), running)
@@ -104,7 +104,7 @@ func TestOwnByLedger(t *testing.T) {
 	pod.Spec.EphemeralContainers[0].SecurityContext = nil
 	pod.Spec.EphemeralContainers[0].Args = nil
 	request := func(image string) injection {
-		return ShellRequest{Target: Target{Pod: pod, Container: "app"}, Image: image, PullPolicy: "IfNotPresent", Manager: mine}.injection()
+		return ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: image, PullPolicy: "IfNotPresent", Manager: mine}.injection()
 	}
 	entry := ledgerEntry{Name: "made", Manager: mine, Image: "i", PullPolicy: "IfNotPresent"}
 	for _, c := range []struct {
@@ -139,7 +139,7 @@ func TestStuckIsReplaced(t *testing.T) {
 	mine := Manager{Role: "shell", Target: "app", User: "me", Version: "v1", Profile: ProfileChroot}
 	pod := &corev1.Pod{}
 	request := func(change func(*ShellRequest)) injection {
-		r := ShellRequest{Target: Target{Pod: pod, Container: "app"}, Image: "i", PullPolicy: "Never", Manager: mine}
+		r := ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: "i", PullPolicy: "Never", Manager: mine}
 		r.Manager.Profile = ProfileAuto
 		change(&r)
 		return r.injection()

@@ -8,10 +8,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// ImageSeen is a container of the pod whose image a node has had: it runs, or
+// FindPulledImage is a container of the pod whose image a node has had: it runs, or
 // it ran. It is empty where there is none. The error is the kubelet's latest
 // word that it could not have the image.
-func ImageSeen(pod *corev1.Pod, image string) (container string, err error) {
+func FindPulledImage(pod *corev1.Pod, image string) (container string, err error) {
 	for i := range pod.Spec.EphemeralContainers {
 		spec := &pod.Spec.EphemeralContainers[i]
 		status := statusOf(pod, spec.Name)

@@ -17,7 +17,7 @@ import (
 
 // ShellRequest asks for a shell container beside a target.
 type ShellRequest struct {
-	Target     Target
+	Target     TargetContainer
 	Image      string
 	PullPolicy corev1.PullPolicy
 	// Manager is whose container it is. Its Profile is the one wished for.

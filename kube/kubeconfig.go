@@ -23,7 +23,7 @@ import (
 // one is given by flags alone.
 type origin struct{ context, cluster, user string }
 
-func (o Options) originIn(raw clientcmdapi.Config) origin {
+func (o ConnectOptions) originIn(raw clientcmdapi.Config) origin {
 	from := origin{context: cmp.Or(o.Context, raw.CurrentContext)}
 	if entry := raw.Contexts[from.context]; entry != nil {
 		from.cluster, from.user = entry.Cluster, entry.AuthInfo
@@ -42,7 +42,7 @@ func (c *Cluster) Origin() string {
 			parts = append(parts, fmt.Sprintf("%s %q", part[0], part[1]))
 		}
 	}
-	return strings.Join(append(parts, fmt.Sprintf("namespace %q", c.Namespace), "server "+c.Server()), ", ")
+	return strings.Join(append(parts, fmt.Sprintf("namespace %q", c.Namespace), "server "+c.ServerAddress()), ", ")
 }
 
 // checkFiles reads the kubeconfig's files before client-go does, which ignores
@@ -109,7 +109,7 @@ func unknownFields(text []byte) ([]string, error) {
 // missingEntry is the error for an entry that is named and not there. Of a
 // context that names one, client-go makes a connection to its default server,
 // or one without credentials.
-func (o Options) missingEntry(raw clientcmdapi.Config, from origin) error {
+func (o ConnectOptions) missingEntry(raw clientcmdapi.Config, from origin) error {
 	if wanted := cmp.Or(o.Context, raw.CurrentContext); wanted != "" && from.context == "" {
 		return noSuchEntry("context", wanted, raw.Contexts, "")
 	}

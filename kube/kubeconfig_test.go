@@ -43,7 +43,7 @@ func TestConfigNotes(t *testing.T) {
 	file := writeFile(t, `{current-contxt: x, clusters: [{name: far, cluster: {server: "https://10.0.0.1", proxy: x}}],
 		contexts: [{name: ctx, context: {cluster: far}}], current-context: ctx}`)
 	var notes strings.Builder
-	if _, err := Connect(Options{Kubeconfig: file}, &notes); err != nil {
+	if _, err := Connect(ConnectOptions{Kubeconfig: file}, &notes); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := notes.String(), "note: kubeconfig "+file+": unknown, so ignored: clusters[0].cluster.proxy, current-contxt\n"; got != want {
@@ -57,14 +57,14 @@ func TestConfigEntries(t *testing.T) {
 		clusters: [{name: near, cluster: {server: "https://10.0.0.1"}}], users: [{name: dev, user: {}}, {name: ops, user: {}}],
 		contexts: [{name: one, context: {cluster: near, user: dev}}, {name: two, context: {cluster: far, user: dev}}, {name: three, context: {cluster: near, user: gone}}]}`)
 	for _, test := range []struct {
-		options    Options
+		options    ConnectOptions
 		line, hint string
 	}{
-		{Options{Context: "four"}, `read the kubeconfig: there is no context "four"`, "there are: one, three, two; choose with --context"},
-		{Options{Context: "two"}, `there is no cluster "far" of context "two"`, "there are: near; choose with --cluster"},
-		{Options{Context: "three"}, `there is no user "gone" of context "three"`, "there are: dev, ops; choose with --user"},
-		{Options{Cluster: "far"}, `there is no cluster "far"`, "there are: near"},
-		{Options{User: "nobody"}, `there is no user "nobody"`, "there are: dev, ops"},
+		{ConnectOptions{Context: "four"}, `read the kubeconfig: there is no context "four"`, "there are: one, three, two; choose with --context"},
+		{ConnectOptions{Context: "two"}, `there is no cluster "far" of context "two"`, "there are: near; choose with --cluster"},
+		{ConnectOptions{Context: "three"}, `there is no user "gone" of context "three"`, "there are: dev, ops; choose with --user"},
+		{ConnectOptions{Cluster: "far"}, `there is no cluster "far"`, "there are: near"},
+		{ConnectOptions{User: "nobody"}, `there is no user "nobody"`, "there are: dev, ops"},
 	} {
 		test.options.Kubeconfig = file
 		_, err := Connect(test.options, io.Discard)
@@ -73,7 +73,7 @@ func TestConfigEntries(t *testing.T) {
 		}
 	}
 
-	_, err := Connect(Options{Kubeconfig: writeFile(t, "current-context: one")}, io.Discard)
+	_, err := Connect(ConnectOptions{Kubeconfig: writeFile(t, "current-context: one")}, io.Discard)
 	if line, hint := said(err); !strings.Contains(line, `there is no context "one"`) || !strings.Contains(hint, "there are no contexts") {
 		t.Errorf("Connect without contexts: %q, hint %q", line, hint)
 	}

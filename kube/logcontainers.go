@@ -28,8 +28,8 @@ const (
 	OneContainer
 )
 
-// Of are the names of the containers of a pod that are meant.
-func (l LogContainers) Of(pod *corev1.Pod) []string {
+// SelectFrom are the names of the containers of a pod that are meant.
+func (l LogContainers) SelectFrom(pod *corev1.Pod) []string {
 	all := logContainers(pod, true, true, true)
 	if len(l.Names) > 0 {
 		return slices.DeleteFunc(all, func(name string) bool { return !slices.Contains(l.Names, name) })
@@ -86,8 +86,8 @@ type Instance struct {
 	Running  bool
 }
 
-// InstanceOf is the newest instance of a container that has a log.
-func InstanceOf(pod *corev1.Pod, container string) Instance {
+// NewestInstance is the newest instance of a container that has a log.
+func NewestInstance(pod *corev1.Pod, container string) Instance {
 	status := statusOf(pod, container)
 	if status == nil {
 		return Instance{}

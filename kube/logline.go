@@ -36,9 +36,9 @@ func NewLogReader(log io.Reader) *LogReader {
 	return &LogReader{from: bufio.NewReaderSize(log, 16<<10)}
 }
 
-// Next returns the next line, or the error that ended the log: io.EOF where
+// ReadLine returns the next line, or the error that ended the log: io.EOF where
 // its sender ended it. What there is of a line then comes first, as Open.
-func (r *LogReader) Next() (LogLine, error) {
+func (r *LogReader) ReadLine() (LogLine, error) {
 	r.line = r.line[:0]
 	cut := false
 	for {
@@ -62,8 +62,8 @@ func (r *LogReader) Next() (LogLine, error) {
 	}
 }
 
-// Waiting reports whether more of the log is here already.
-func (r *LogReader) Waiting() bool { return r.from.Buffered() > 0 }
+// HasBuffered reports whether more of the log is here already.
+func (r *LogReader) HasBuffered() bool { return r.from.Buffered() > 0 }
 
 // parseLogLine takes off the timestamp that the kubelet puts before each line
 // and a space after it (k8s.io/cri-client/pkg/logs).

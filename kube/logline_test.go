@@ -28,14 +28,14 @@ func TestLogReader(t *testing.T) {
 	} {
 		reader := NewLogReader(iotest.HalfReader(strings.NewReader(test.log)))
 		for i, want := range test.want {
-			got, err := reader.Next()
+			got, err := reader.ReadLine()
 			if err != nil || !got.Time.Equal(want.Time) || string(got.Text) != string(want.Text) || got.Cut != want.Cut || got.Open != want.Open {
 				t.Errorf("line %d of %.60q = %v %.60q cut %v open %v, %v, want %.60q cut %v open %v",
 					i, test.log, got.Time, got.Text, got.Cut, got.Open, err, want.Text, want.Cut, want.Open)
 			}
 		}
 
-		if got, err := reader.Next(); !errors.Is(err, io.EOF) {
+		if got, err := reader.ReadLine(); !errors.Is(err, io.EOF) {
 			t.Errorf("after the last line of %.60q: %.60q, %v, want EOF", test.log, got.Text, err)
 		}
 	}
@@ -47,7 +47,7 @@ func FuzzLogReader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, log string) {
 		reader, lines, open := NewLogReader(strings.NewReader(log)), 0, 0
 		for {
-			line, err := reader.Next()
+			line, err := reader.ReadLine()
 			if err != nil {
 				break
 			}

@@ -80,21 +80,21 @@ func (m Manager) newName() string {
 // namePrefix is what the names of all containers of this role begin with.
 func (m Manager) namePrefix() string { return "kdiag-" + m.Role + "-" }
 
-// Living is a manager in a pod that has not ended.
-type Living struct {
+// RunningManager is a manager in a pod that has not ended.
+type RunningManager struct {
 	// Container is the ephemeral container that it runs in.
 	Container string
 	Manager
 }
 
-// Managers are those of a user that live in a pod, or are about to, by what
+// FindManagers are those of a user that live in a pod, or are about to, by what
 // the API says of it.
-func Managers(pod *corev1.Pod, user string) []Living {
-	var living []Living
+func FindManagers(pod *corev1.Pod, user string) []RunningManager {
+	var living []RunningManager
 	for i := range pod.Spec.EphemeralContainers {
 		container := &pod.Spec.EphemeralContainers[i]
 		if m, ok := managerOf(container); ok && m.User == user && !ended(pod, container.Name) {
-			living = append(living, Living{container.Name, m})
+			living = append(living, RunningManager{container.Name, m})
 		}
 	}
 	return living

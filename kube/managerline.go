@@ -12,10 +12,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// ManagerLine is the line that a manager prints when it is ready: the first
+// WaitForReadyLine is the line that a manager prints when it is ready: the first
 // line of its container's log that begins with '{'. It waits for it for as
 // long as ctx lasts and the container lives.
-func (c *Cluster) ManagerLine(ctx context.Context, namespace, pod, container string) ([]byte, error) {
+func (c *Cluster) WaitForReadyLine(ctx context.Context, namespace, pod, container string) ([]byte, error) {
 	request := LogRequest{Namespace: namespace, Pod: pod, Container: container, Follow: true, Bare: true}
 	log, err := c.awaitLog(ctx, request)
 	if err != nil {
@@ -29,7 +29,7 @@ func (c *Cluster) ManagerLine(ctx context.Context, namespace, pod, container str
 		return line, nil
 	case context.Cause(ctx) != nil:
 		err = context.Cause(ctx)
-	case errors.Is(err, io.EOF) && c.Ended(ctx, namespace, pod, container):
+	case errors.Is(err, io.EOF) && c.ContainerEnded(ctx, namespace, pod, container):
 		err = errors.New(joinReason("the container ended before it was ready", last))
 	case errors.Is(err, io.EOF):
 		err = errors.New(joinReason("it ended before the container was ready", last))

@@ -67,7 +67,7 @@ func TestMutation(t *testing.T) {
 	} {
 		pod := &corev1.Pod{}
 		pod.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: &user}
-		request := ShellRequest{Target: Target{Pod: pod, Container: "app"}, Image: "i", Manager: Manager{Role: "shell", User: "me", Target: "app"}}
+		request := ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: "i", Manager: Manager{Role: "shell", User: "me", Target: "app"}}
 		asked := request.injection().newContainer(c.profile)
 		got := asked.DeepCopy()
 		c.change(got)
@@ -103,7 +103,7 @@ func TestSpoilt(t *testing.T) {
 	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
 	mine := Manager{Role: "shell", Target: "app", User: "me", Version: "v1", Profile: ProfileChroot}
 	pod := &corev1.Pod{}
-	i := ShellRequest{Target: Target{Pod: pod, Container: "app"}, Image: "i", Manager: mine}.injection()
+	i := ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: "i", Manager: mine}.injection()
 	put := func(m Manager, change func(*corev1.EphemeralContainer)) {
 		ephemeral(pod, m.newName(), "i", m, running)
 		change(&pod.Spec.EphemeralContainers[len(pod.Spec.EphemeralContainers)-1])

@@ -9,18 +9,18 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Namespaces is the resource that Names lists the cluster's namespaces for.
+// Namespaces is the resource that ListNames lists the cluster's namespaces for.
 const Namespaces = "namespaces"
 
-// Named is what is known of an object by its metadata.
-type Named struct {
+// NamedObject is what is known of an object by its metadata.
+type NamedObject struct {
 	Name   string
 	Labels map[string]string
-	// Going says that it is being deleted.
-	Going bool
+	// Deleting says that it is being deleted.
+	Deleting bool
 }
 
-// mostNames is how many objects Names asks for, and mostNameBytes what it reads
+// mostNames is how many objects ListNames asks for, and mostNameBytes what it reads
 // of the answer: an object's metadata is one to a few kilobytes, mostly
 // managedFields.
 const (
@@ -28,10 +28,10 @@ const (
 	mostNameBytes = 16 << 20
 )
 
-// Names lists objects of a resource, as Resource returns it, or Namespaces, by
+// ListNames lists objects of a resource, as ParseResource returns it, or Namespaces, by
 // their metadata alone: the server sends no specifications and no status. Of
 // very many, only the first are listed.
-func (c *Cluster) Names(ctx context.Context, resource string) ([]Named, error) {
+func (c *Cluster) ListNames(ctx context.Context, resource string) ([]NamedObject, error) {
 	doing := "list " + resource
 	r, err := c.resourceOf(resource)
 	if err != nil {
@@ -60,7 +60,7 @@ func (c *Cluster) Names(ctx context.Context, resource string) ([]Named, error) {
 }
 
 // decodeNames reads the metadata of a list's items, of any type.
-func decodeNames(r io.Reader) ([]Named, error) {
+func decodeNames(r io.Reader) ([]NamedObject, error) {
 	var list struct {
 		Items []struct {
 			Metadata struct {
@@ -75,11 +75,11 @@ func decodeNames(r io.Reader) ([]Named, error) {
 		return nil, fmt.Errorf("decode: %w", err)
 	}
 
-	var names []Named
+	var names []NamedObject
 	for _, item := range list.Items {
 		m := item.Metadata
 		if m.Name != "" && len(names) < mostNames {
-			names = append(names, Named{m.Name, m.Labels, m.DeletionTimestamp != ""})
+			names = append(names, NamedObject{m.Name, m.Labels, m.DeletionTimestamp != ""})
 		}
 	}
 

@@ -24,21 +24,21 @@ func TestNames(t *testing.T) {
 		Namespaces: "/api/v1/namespaces", "pods": "/api/v1/namespaces/ns/pods",
 		"deployments": "/apis/apps/v1/namespaces/ns/deployments", "jobs": "/apis/batch/v1/namespaces/ns/jobs",
 	} {
-		names, err := cluster.Names(t.Context(), resource)
-		if err != nil || len(names) != 2 || names[0].Name != path || names[0].Labels["app"] != "web" || names[0].Going || !names[1].Going {
+		names, err := cluster.ListNames(t.Context(), resource)
+		if err != nil || len(names) != 2 || names[0].Name != path || names[0].Labels["app"] != "web" || names[0].Deleting || !names[1].Deleting {
 			t.Errorf("Names(%s) = %+v, %v, want those of %s", resource, names, err, path)
 		}
 	}
 
-	if _, err := cluster.Names(t.Context(), "secrets"); err == nil {
+	if _, err := cluster.ListNames(t.Context(), "secrets"); err == nil {
 		t.Error("Names(secrets): no error, want one: nobody completes them")
 	}
 }
 
 // TestTypes has each type be one that a target may have.
 func TestTypes(t *testing.T) {
-	for _, typ := range Types() {
-		got, ok := Resource(typ.Short)
+	for _, typ := range TargetTypes() {
+		got, ok := ParseResource(typ.Short)
 		if !ok || got != typ.Resource {
 			t.Errorf("Resource(%q) = %q, %v, want %q", typ.Short, got, ok, typ.Resource)
 		}

@@ -15,9 +15,9 @@ var runtimeCapabilities = []corev1.Capability{
 	"NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
 }
 
-// Need says what a target plainly has that a shell of profile p lacks, and the
+// SuggestProfile says what a target plainly has that a shell of profile p lacks, and the
 // profile that would do. It is false where p does.
-func (t Target) Need(p Profile) (would Profile, why string, needs bool) {
+func (t TargetContainer) SuggestProfile(p Profile) (would Profile, why string, needs bool) {
 	added := addedCapabilities(t)
 	switch {
 	case p == ProfileRestricted && runsAsRoot(t):
@@ -41,7 +41,7 @@ func hasSysAdmin(capability string) bool {
 
 // addedCapabilities lists what a target may do beyond what a runtime grants by
 // default.
-func addedCapabilities(t Target) []string {
+func addedCapabilities(t TargetContainer) []string {
 	own := securityContextOf(t.Pod, t.Container)
 	switch {
 	case own == nil:
@@ -64,7 +64,7 @@ func addedCapabilities(t Target) []string {
 
 // runsAsRoot reports whether a target is known to run as uid 0: by the
 // runtime's word, else by its specification.
-func runsAsRoot(t Target) bool {
+func runsAsRoot(t TargetContainer) bool {
 	if status := statusOf(t.Pod, t.Container); status != nil && status.User != nil && status.User.Linux != nil {
 		return status.User.Linux.UID == 0
 	}

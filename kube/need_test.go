@@ -37,7 +37,7 @@ func TestTargetNeeds(t *testing.T) {
 	} {
 		pod := &corev1.Pod{}
 		pod.Spec.Containers = []corev1.Container{{Name: "app", SecurityContext: c.target}}
-		got, why, needs := Target{Pod: pod, Container: "app"}.Need(c.profile)
+		got, why, needs := TargetContainer{Pod: pod, Container: "app"}.SuggestProfile(c.profile)
 		if got != c.want || needs != (c.want != "") || !strings.Contains(why, c.why) {
 			t.Errorf("%s: Need(%s) = %q, %q, %t, want %q for %q", c.name, c.profile, got, why, needs, c.want, c.why)
 		}

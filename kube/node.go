@@ -8,8 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Node reads a node, which not every user may.
-func (c *Cluster) Node(ctx context.Context, name string) (*corev1.Node, error) {
+// ReadNode reads a node, which not every user may.
+func (c *Cluster) ReadNode(ctx context.Context, name string) (*corev1.Node, error) {
 	node, err := get[corev1.Node](ctx, c.nodes(), name)
 	if err != nil {
 		return nil, c.explain(ctx, "read node "+name, access{verb: "get", resource: "nodes", name: name}, err)

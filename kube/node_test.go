@@ -76,7 +76,7 @@ func TestImageSeen(t *testing.T) {
 	for image, want := range map[string][2]string{
 		"kdiag:1": {"ran", ""}, "kdiag:2": {"", "container stuck waits: ErrImagePull: no such image"}, "kdiag:3": {"", ""}, "kdiag:4": {"", ""},
 	} {
-		container, err := ImageSeen(pod, image)
+		container, err := FindPulledImage(pod, image)
 		got := [2]string{container, ""}
 		if err != nil {
 			got[1] = err.Error()

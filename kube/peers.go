@@ -30,10 +30,10 @@ func (p Peer) String() string {
 // Peers finds a Peer by its address.
 type Peers map[netip.Addr]Peer
 
-// Peers lists the pods and services of all namespaces, or, without the right to
+// ListPeers lists the pods and services of all namespaces, or, without the right to
 // that, of the cluster's own. What could not be listed is told in missing, a
 // few words for each; that is no failure.
-func (c *Cluster) Peers(ctx context.Context) (peers Peers, missing []string) {
+func (c *Cluster) ListPeers(ctx context.Context) (peers Peers, missing []string) {
 	var pods *corev1.PodList
 	var services *corev1.ServiceList
 	var podsMissing, servicesMissing string

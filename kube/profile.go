@@ -53,8 +53,8 @@ func profileNames(list []Profile) []string {
 	return names
 }
 
-// Means says in a few words what a shell of this profile can do.
-func (p Profile) Means() string {
+// Describe says in a few words what a shell of this profile can do.
+func (p Profile) Describe() string {
 	switch p {
 	case ProfileSetns:
 		return "in the target's namespaces"
@@ -107,7 +107,7 @@ func confined() *corev1.SecurityContext {
 // confineAs has a container run under the AppArmor profile and the SELinux options of a target that
 // has its own: the node's security module keeps two of different ones apart, with SYS_PTRACE too.
 // What holds for the whole pod holds for kdiag's container anyway.
-func confineAs(t Target, sc *corev1.SecurityContext) {
+func confineAs(t TargetContainer, sc *corev1.SecurityContext) {
 	if own := securityContextOf(t.Pod, t.Container); own != nil {
 		sc.AppArmorProfile, sc.SELinuxOptions = own.AppArmorProfile, own.SELinuxOptions
 	}
@@ -132,7 +132,7 @@ func netSecurityContext() *corev1.SecurityContext {
 }
 
 // securityContext is what a shell container of profile p asks for.
-func (p Profile) securityContext(t Target) *corev1.SecurityContext {
+func (p Profile) securityContext(t TargetContainer) *corev1.SecurityContext {
 	sc := confined()
 	confineAs(t, sc)
 	if p == ProfileRestricted {
@@ -161,7 +161,7 @@ func (p Profile) securityContext(t Target) *corev1.SecurityContext {
 // tells: the runtime's own report (Kubernetes 1.31, KEP-3619; containerd 2 has
 // it, 1.6 has not), else the spec. Root is no choice, for "restricted" forbids it.
 // The gid is nil where the image decides, which then gives 0 for our image.
-func targetUser(t Target) (uid, gid *int64) {
+func targetUser(t TargetContainer) (uid, gid *int64) {
 	if status := statusOf(t.Pod, t.Container); status != nil && status.User != nil && status.User.Linux != nil && status.User.Linux.UID != 0 {
 		return &status.User.Linux.UID, &status.User.Linux.GID
 	}

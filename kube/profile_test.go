@@ -40,7 +40,7 @@ func TestIdleTimeoutByProfile(t *testing.T) {
 // TestSecurityContext holds what each rung may ask for; more would be a
 // capability too many in somebody's production.
 func TestSecurityContext(t *testing.T) {
-	target := Target{Pod: &corev1.Pod{}, Container: "app"}
+	target := TargetContainer{Pod: &corev1.Pod{}, Container: "app"}
 	want := map[Profile][]corev1.Capability{
 		ProfileSetns:      {"SYS_CHROOT", "SYS_ADMIN", "SYS_PTRACE"},
 		ProfileChroot:     {"SYS_CHROOT", "SYS_PTRACE"},
@@ -79,11 +79,11 @@ func TestConfinedAsTheTarget(t *testing.T) {
 	}
 	pod := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", SecurityContext: own}, {Name: "plain"}}}}
 	for _, p := range everyProfile {
-		sc := p.securityContext(Target{Pod: pod, Container: "app"})
+		sc := p.securityContext(TargetContainer{Pod: pod, Container: "app"})
 		if sc.AppArmorProfile != own.AppArmorProfile || sc.SELinuxOptions != own.SELinuxOptions {
 			t.Errorf("%s beside app: AppArmor %v, SELinux %v, want app's", p, sc.AppArmorProfile, sc.SELinuxOptions)
 		}
-		sc = p.securityContext(Target{Pod: pod, Container: "plain"})
+		sc = p.securityContext(TargetContainer{Pod: pod, Container: "plain"})
 		if sc.AppArmorProfile != nil || sc.SELinuxOptions != nil {
 			t.Errorf("%s beside plain: AppArmor %v, SELinux %v, want the pod's", p, sc.AppArmorProfile, sc.SELinuxOptions)
 		}
@@ -103,19 +103,19 @@ func TestNetSecurityContext(t *testing.T) {
 
 func TestTargetUser(t *testing.T) {
 	id := func(n int64) *int64 { return &n }
-	pod := func(podUser, ownUser *int64, reported *corev1.LinuxContainerUser) Target {
+	pod := func(podUser, ownUser *int64, reported *corev1.LinuxContainerUser) TargetContainer {
 		p := &corev1.Pod{}
 		p.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: podUser}
 		p.Spec.Containers = []corev1.Container{{Name: "app", SecurityContext: &corev1.SecurityContext{RunAsUser: ownUser}}}
 		if reported != nil {
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "app", User: &corev1.ContainerUser{Linux: reported}}}
 		}
-		return Target{Pod: p, Container: "app"}
+		return TargetContainer{Pod: p, Container: "app"}
 	}
 
 	for _, c := range []struct {
 		name   string
-		target Target
+		target TargetContainer
 		want   int64
 	}{
 		{"the runtime's report wins", pod(id(1), id(2), &corev1.LinuxContainerUser{UID: 3, GID: 3}), 3},

@@ -66,7 +66,7 @@ type CommandRights struct {
 	Lacking []string
 }
 
-// CommandNames are the commands that Rights tells of, in its order.
+// CommandNames are the commands that CheckRights tells of, in its order.
 func CommandNames() []string {
 	var names []string
 	for _, rights := range rightsOf {
@@ -101,9 +101,9 @@ func distinct(rights []access) []access {
 	return kept
 }
 
-// Rights asks the API server for every right that kdiag's commands need in the
+// CheckRights asks the API server for every right that kdiag's commands need in the
 // cluster's namespace; for one pod, where it has a name.
-func (c *Cluster) Rights(ctx context.Context, pod string) ([]CommandRights, error) {
+func (c *Cluster) CheckRights(ctx context.Context, pod string) ([]CommandRights, error) {
 	var all []access
 	for _, command := range rightsOf {
 		if command.reviewed {

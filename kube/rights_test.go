@@ -31,7 +31,7 @@ func TestAtLevel(t *testing.T) {
 		"": {ProfileChroot, true}, "privileged": {ProfileChroot, true},
 		"baseline": {ProfileBaseline, false}, "restricted": {ProfileRestricted, false},
 	} {
-		if taken, net := AtLevel(level); taken != want.taken || net != want.net {
+		if taken, net := ProfileAtLevel(level); taken != want.taken || net != want.net {
 			t.Errorf("AtLevel(%q) = %s, %v, want %s, %v", level, taken, net, want.taken, want.net)
 		}
 	}

@@ -18,9 +18,9 @@ import (
 // default and for good (KEP-277).
 const OldestMinor = 25
 
-// ServerVersion is the API server's own word: "v1.31.2", and the minor version
+// ReadServerVersion is the API server's own word: "v1.31.2", and the minor version
 // as a number. Anybody may ask for it, so it says nothing on credentials.
-func (c *Cluster) ServerVersion(ctx context.Context) (git string, minor int, err error) {
+func (c *Cluster) ReadServerVersion(ctx context.Context) (git string, minor int, err error) {
 	doing := "ask for the API server's version"
 	text, err := c.core.Get().AbsPath("/version").DoRaw(ctx)
 	if err != nil {

@@ -87,7 +87,7 @@ func (s *execServer) hangUp() {
 
 func (s *execServer) connect(t *testing.T) *Cluster {
 	t.Helper()
-	cluster, err := Connect(Options{Kubeconfig: configFile(t, trusted(s.Server), "{token: t}")}, io.Discard)
+	cluster, err := Connect(ConnectOptions{Kubeconfig: configFile(t, trusted(s.Server), "{token: t}")}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func TestDialAheadNot(t *testing.T) {
 	plugin := server.connect(t)
 	plugin.streams.ExecProvider = &api.ExecConfig{Command: "login"}
 	plugin.DialAhead()
-	proxied, err := Connect(Options{Kubeconfig: configFile(t,
+	proxied, err := Connect(ConnectOptions{Kubeconfig: configFile(t,
 		`{insecure-skip-tls-verify: true, server: "`+server.URL+`", proxy-url: "http://`+closedPort(t)+`"}`, "{}")}, io.Discard)
 	if err != nil {
 		t.Fatal(err)

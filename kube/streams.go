@@ -5,10 +5,10 @@ import (
 	"fmt"
 )
 
-// Streams finds out how streams reach a running pod: "WebSocket", or "SPDY"
+// ProbeStreams finds out how streams reach a running pod: "WebSocket", or "SPDY"
 // where the server or a proxy before it has no WebSocket. It opens a
 // port-forward and asks for no port, which nothing in the pod learns of.
-func (c *Cluster) Streams(ctx context.Context, namespace, pod string) (string, error) {
+func (c *Cluster) ProbeStreams(ctx context.Context, namespace, pod string) (string, error) {
 	at := c.core.Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("portforward").URL()
 	protocol := "WebSocket"
 	opened, err := unlessDone(ctx, func() (*link, error) {

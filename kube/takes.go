@@ -7,9 +7,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// TakesContainers is nil for a pod that kdiag's containers can be added to. It
+// CheckTakesContainers is nil for a pod that kdiag's containers can be added to. It
 // goes by what the pod says of itself, so that no request is made in vain.
-func TakesContainers(pod *corev1.Pod) error {
+func CheckTakesContainers(pod *corev1.Pod) error {
 	doing := "add a container to pod " + pod.Namespace + "/" + pod.Name
 	switch {
 	case isStatic(pod):
@@ -53,7 +53,7 @@ func isUp(pod *corev1.Pod) error {
 		return nil
 	}
 
-	for _, c := range Containers(pod) {
+	for _, c := range ContainersOf(pod) {
 		if status := statusOf(pod, c.Name); status != nil && status.State.Running != nil {
 			return nil
 		}
@@ -64,7 +64,7 @@ func isUp(pod *corev1.Pod) error {
 
 // whyOver is what is known of a pod's end.
 func whyOver(pod *corev1.Pod) string {
-	for _, c := range Containers(pod) {
+	for _, c := range ContainersOf(pod) {
 		status := statusOf(pod, c.Name)
 		if status != nil && status.State.Terminated != nil && (status.State.Terminated.ExitCode != 0 || pod.Status.Phase == corev1.PodSucceeded) {
 			return "container " + c.Name + ": " + whyNotRunning(pod, status)
@@ -75,7 +75,7 @@ func whyOver(pod *corev1.Pod) string {
 
 // whyNotUp is what a pod waits for that has no container running yet.
 func whyNotUp(pod *corev1.Pod) string {
-	for _, c := range Containers(pod) {
+	for _, c := range ContainersOf(pod) {
 		status := statusOf(pod, c.Name)
 		if status != nil && status.State.Waiting != nil {
 			return "container " + c.Name + ": " + whyNotRunning(pod, status)

@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func TestTakesContainers(t *testing.T) {
+func TestCheckTakesContainers(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(*corev1.Pod)
@@ -23,7 +23,7 @@ func TestTakesContainers(t *testing.T) {
 	} {
 		pod := &corev1.Pod{}
 		c.change(pod)
-		err := TakesContainers(pod)
+		err := CheckTakesContainers(pod)
 		if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}

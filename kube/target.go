@@ -38,23 +38,23 @@ var kinds = map[string]string{
 	"svc": "services", "service": "services", "services": "services",
 }
 
-// Type is a type of object that a target may be.
-type Type struct {
+// TargetType is a type of object that a target may be.
+type TargetType struct {
 	// Short is how it is spelled in TYPE/NAME, Resource what it is in the API.
 	Short, Resource string
 }
 
-// Types are all of them, each once, by its commonest spelling.
-func Types() []Type {
-	var types []Type
+// TargetTypes are all of them, each once, by its commonest spelling.
+func TargetTypes() []TargetType {
+	var types []TargetType
 	for _, short := range []string{"deploy", "sts", "ds", "rs", "job", "svc", "pod"} {
-		types = append(types, Type{short, kinds[short]})
+		types = append(types, TargetType{short, kinds[short]})
 	}
 	return types
 }
 
-// Resource is the resource of a type in any of kubectl's spellings.
-func Resource(spelled string) (string, bool) {
+// ParseResource is the resource of a type in any of kubectl's spellings.
+func ParseResource(spelled string) (string, bool) {
 	// "deployment.apps/x" is how kubectl prints it.
 	short, _, _ := strings.Cut(strings.ToLower(spelled), ".")
 	resource, ok := kinds[short]
@@ -81,7 +81,7 @@ func ParseSelection(target, labelSelector string) (Selection, error) {
 		return Selection{Kind: "pods", Name: target}, nil
 	}
 
-	resource, ok := Resource(kind)
+	resource, ok := ParseResource(kind)
 	if !ok || name == "" || strings.Contains(name, "/") {
 		return Selection{}, fmt.Errorf("%s: a target is POD or TYPE/NAME with a type of pod, deploy, sts, ds, rs, job, svc", target)
 	}

@@ -47,9 +47,9 @@ func (c *Cluster) late(cause error) error {
 // whereTo is the API server's address, and the proxy that leads to it.
 func (c *Cluster) whereTo() string {
 	if proxy := c.proxy(); proxy != nil {
-		return fmt.Sprintf("%s by proxy %s", c.Server(), proxy.Redacted())
+		return fmt.Sprintf("%s by proxy %s", c.ServerAddress(), proxy.Redacted())
 	}
-	return c.Server()
+	return c.ServerAddress()
 }
 
 // proxy is the proxy to the API server; nil for none.
@@ -133,7 +133,7 @@ func (c *Cluster) hint(err error) string {
 	)
 
 	switch {
-	case isForeign(err) && apierrors.IsBadRequest(err) && strings.HasPrefix(c.Server(), "http://"):
+	case isForeign(err) && apierrors.IsBadRequest(err) && strings.HasPrefix(c.ServerAddress(), "http://"):
 		return "does it speak TLS? then its address begins with https://"
 	case isForeign(err):
 		return notKubernetes

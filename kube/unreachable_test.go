@@ -32,7 +32,7 @@ func said(err error) (line, hints string) {
 // cluster and user are given as YAML. It returns what the user reads.
 func findWeb(t *testing.T, cluster, user string) (line, hints string) {
 	t.Helper()
-	connection, err := Connect(Options{Kubeconfig: configFile(t, cluster, user)}, io.Discard)
+	connection, err := Connect(ConnectOptions{Kubeconfig: configFile(t, cluster, user)}, io.Discard)
 	if err != nil {
 		return said(err)
 	}
@@ -132,7 +132,7 @@ func TestUnreachable(t *testing.T) {
 
 // TestUnreachableHints are failures of a network that a test cannot have.
 func TestUnreachableHints(t *testing.T) {
-	c, err := Connect(Options{Kubeconfig: configFile(t, `{server: "https://10.0.0.1"}`, "{token: x}")}, io.Discard)
+	c, err := Connect(ConnectOptions{Kubeconfig: configFile(t, `{server: "https://10.0.0.1"}`, "{token: x}")}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,11 +155,11 @@ func TestUnreachableHints(t *testing.T) {
 // TestNoConfig says that none is there, where client-go tries localhost.
 func TestNoConfig(t *testing.T) {
 	t.Setenv("KUBECONFIG", writeFile(t, ""))
-	c, err := Connect(Options{}, io.Discard)
+	c, err := Connect(ConnectOptions{}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused := &url.Error{Op: "Get", URL: c.Server(), Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}
+	refused := &url.Error{Op: "Get", URL: c.ServerAddress(), Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}
 	if _, hint := said(c.explain(t.Context(), "find pod web", getPods, refused)); !strings.Contains(hint, "no kubeconfig names a cluster") {
 		t.Errorf("hint = %q, want that there is no kubeconfig", hint)
 	}
@@ -167,11 +167,11 @@ func TestNoConfig(t *testing.T) {
 
 // TestServerSecret keeps a password that stands in the server's address.
 func TestServerSecret(t *testing.T) {
-	c, err := Connect(Options{Kubeconfig: configFile(t, `{server: "https://me:s3cret@10.0.0.1"}`, "{}")}, io.Discard)
+	c, err := Connect(ConnectOptions{Kubeconfig: configFile(t, `{server: "https://me:s3cret@10.0.0.1"}`, "{}")}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := c.Server() + c.Origin(); strings.Contains(got, "s3cret") {
+	if got := c.ServerAddress() + c.Origin(); strings.Contains(got, "s3cret") {
 		t.Errorf("Server, Origin = %q, want no password", got)
 	}
 }

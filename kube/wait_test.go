@@ -86,7 +86,7 @@ func connectTo(t *testing.T, routes http.Handler) *Cluster {
 	server := httptest.NewTLSServer(routes)
 	t.Cleanup(server.Close)
 	t.Setenv("KUBECONFIG", "/nonexistent")
-	cluster, err := Connect(Options{Server: server.URL, Namespace: "ns", InsecureSkipTLSVerify: true}, io.Discard)
+	cluster, err := Connect(ConnectOptions{Server: server.URL, Namespace: "ns", InsecureSkipTLSVerify: true}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

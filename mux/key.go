@@ -23,9 +23,9 @@ func PublicText(key ed25519.PrivateKey) string {
 	return base64.RawStdEncoding.EncodeToString(public)
 }
 
-// KeyHash returns the SHA-256 of a public key in base64 (RFC 4648, unpadded),
+// HashKey returns the SHA-256 of a public key in base64 (RFC 4648, unpadded),
 // by which the laptop pins its manager.
-func KeyHash(public ed25519.PublicKey) string {
+func HashKey(public ed25519.PublicKey) string {
 	sum := sha256.Sum256(public)
 	return base64.RawStdEncoding.EncodeToString(sum[:])
 }

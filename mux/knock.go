@@ -67,9 +67,9 @@ func NewDoor(own ed25519.PrivateKey, user string) (*Door, error) {
 // Challenge is what a door has said to one connection.
 type Challenge [challengeSize]byte
 
-// Challenge says a new challenge to a connection that has just begun, which
+// SendChallenge says a new challenge to a connection that has just begun, which
 // takes it without a wait.
-func (d *Door) Challenge(conn io.Writer) (Challenge, error) {
+func (d *Door) SendChallenge(conn io.Writer) (Challenge, error) {
 	challenge, err := newChallenge()
 	if err != nil {
 		return challenge, err
@@ -80,10 +80,10 @@ func (d *Door) Challenge(conn io.Writer) (Challenge, error) {
 	return challenge, nil
 }
 
-// Hear reads the knock that answers a challenge, and nothing after it. The error
-// says why the peer is none of the user's laptops. Hear returns as soon as that
+// VerifyKnock reads the knock that answers a challenge, and nothing after it. The error
+// says why the peer is none of the user's laptops. It returns as soon as that
 // is known, and sets no deadline.
-func (d *Door) Hear(conn io.Reader, challenge Challenge) error {
+func (d *Door) VerifyKnock(conn io.Reader, challenge Challenge) error {
 	knock := make([]byte, KnockSize)
 	for have := 0; have < len(knock); {
 		n, err := conn.Read(knock[have:])

@@ -21,7 +21,7 @@ func newDoor(t testing.TB) (door *Door, user ed25519.PrivateKey, hash string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return door, user, KeyHash(public)
+	return door, user, HashKey(public)
 }
 
 // challenged has a door challenge a peer that answers as answer says, and then
@@ -31,12 +31,12 @@ func challenged(t testing.TB, door *Door, answer func(Challenge) []byte) (far ne
 	near, far := tcpPair(t)
 	_ = far.SetDeadline(time.Now().Add(patience))
 	judged := make(chan error, 1)
-	said, err := door.Challenge(far)
+	said, err := door.SendChallenge(far)
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	go func() { judged <- door.Hear(far, said) }()
+	go func() { judged <- door.VerifyKnock(far, said) }()
 
 	var challenge Challenge
 	if _, err := io.ReadFull(near, challenge[:]); err != nil {
@@ -103,7 +103,7 @@ func TestKnockGoesWithTLS(t *testing.T) {
 	made := make(chan error, 1)
 	counted := &writes{Conn: near}
 	go func() {
-		_, err := Client(t.Context(), counted, user, hash, Options{})
+		_, err := Client(t.Context(), counted, user, hash, SessionOptions{})
 		made <- err
 	}()
 
@@ -138,7 +138,7 @@ func TestBadChallenges(t *testing.T) {
 		if said != "" {
 			_ = far.CloseWrite()
 		}
-		_, err := Client(ctx, near, user, hash, Options{})
+		_, err := Client(ctx, near, user, hash, SessionOptions{})
 		return err
 	}
 
@@ -169,7 +169,7 @@ func TestBadKeys(t *testing.T) {
 			t.Errorf("NewDoor(%q) = nil", text)
 		}
 		near, _ := tcpPair(t)
-		if _, err := Client(t.Context(), near, newKey(t), text, Options{}); err == nil {
+		if _, err := Client(t.Context(), near, newKey(t), text, SessionOptions{}); err == nil {
 			t.Errorf("Client(%q) = nil", text)
 		}
 	}
@@ -202,7 +202,7 @@ func FuzzKnock(f *testing.F) {
 	f.Add(append(bytes.Clone(knock), knock...))
 	f.Add([]byte("\x16\x03\x01"))
 	f.Fuzz(func(t *testing.T, said []byte) {
-		if err := door.Hear(bytes.NewReader(said), challenge); err == nil && !bytes.HasPrefix(said, knock) {
+		if err := door.VerifyKnock(bytes.NewReader(said), challenge); err == nil && !bytes.HasPrefix(said, knock) {
 			t.Errorf("%q was let in", said)
 		}
 	})

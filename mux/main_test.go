@@ -53,7 +53,7 @@ func configs(t testing.TB) (client, server *tls.Config) {
 	t.Helper()
 	user, manager := newKey(t), newKey(t)
 	public, _ := manager.Public().(ed25519.PublicKey)
-	client, err := ClientTLS(user, KeyHash(public))
+	client, err := ClientTLS(user, HashKey(public))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,10 +65,10 @@ func configs(t testing.TB) (client, server *tls.Config) {
 }
 
 // admitted is Server after a door's challenge.
-func admitted(ctx context.Context, door *Door, conn net.Conn, config *tls.Config, o Options) (*Session, error) {
-	challenge, err := door.Challenge(conn)
+func admitted(ctx context.Context, door *Door, conn net.Conn, config *tls.Config, o SessionOptions) (*Session, error) {
+	challenge, err := door.SendChallenge(conn)
 	if err == nil {
-		err = door.Hear(conn, challenge)
+		err = door.VerifyKnock(conn, challenge)
 	}
 	if err != nil {
 		_ = conn.Close()
@@ -79,7 +79,7 @@ func admitted(ctx context.Context, door *Door, conn net.Conn, config *tls.Config
 
 // sessions are the two ends of a session, over the connections that wrap
 // returns in place of plain ones; wrap may be nil.
-func sessions(t testing.TB, forClient, forServer Options, wrap func(client, server net.Conn) (net.Conn, net.Conn)) (client, server *Session) {
+func sessions(t testing.TB, forClient, forServer SessionOptions, wrap func(client, server net.Conn) (net.Conn, net.Conn)) (client, server *Session) {
 	t.Helper()
 	user, manager := newKey(t), newKey(t)
 	public, _ := manager.Public().(ed25519.PublicKey)
@@ -106,7 +106,7 @@ func sessions(t testing.TB, forClient, forServer Options, wrap func(client, serv
 		made <- err
 	}()
 
-	client, err = Client(t.Context(), a, user, KeyHash(public), forClient)
+	client, err = Client(t.Context(), a, user, HashKey(public), forClient)
 	if serverErr := <-made; err != nil || serverErr != nil {
 		t.Fatalf("session: %v, %v", err, serverErr)
 	}

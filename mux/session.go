@@ -17,8 +17,8 @@ import (
 	"github.com/hashicorp/yamux"
 )
 
-// Options are what a session needs beside its connection.
-type Options struct {
+// SessionOptions are what a session needs beside its connection.
+type SessionOptions struct {
 	// Handle answers the peer's requests, each in a goroutine of its own. A
 	// *RemoteError it returns reaches the peer whole, another error as text.
 	Handle func(ctx context.Context, name string, body json.RawMessage) (any, error)
@@ -50,7 +50,7 @@ const (
 	DefaultWindow = 256 << 10
 )
 
-// ErrPeerDead ends a session whose peer was not heard of for Options.Dead.
+// ErrPeerDead ends a session whose peer was not heard of for SessionOptions.Dead.
 var ErrPeerDead = errors.New("nothing was heard from the other side")
 
 // Session is one connection between a laptop and a manager: requests and events
@@ -60,7 +60,7 @@ type Session struct {
 	link    *link
 	budget  *budget // nil for none
 	control net.Conn
-	options Options
+	options SessionOptions
 	ctx     context.Context // ends with the session
 	cancel  context.CancelCauseFunc
 	ended   sync.WaitGroup
@@ -77,9 +77,9 @@ type Session struct {
 
 // Client makes a session of a connection on the laptop's side: the answer to the
 // manager's challenge, TLS, yamux, the control stream. own is the user's key,
-// hash the KeyHash of the manager's. The session owns conn from then on, and
+// hash HashKey of the manager's. The session owns conn from then on, and
 // closes it when it fails here too. ctx bounds only the making.
-func Client(ctx context.Context, conn net.Conn, own ed25519.PrivateKey, hash string, o Options) (*Session, error) {
+func Client(ctx context.Context, conn net.Conn, own ed25519.PrivateKey, hash string, o SessionOptions) (*Session, error) {
 	config, err := ClientTLS(own, hash)
 	var knocking *knocker
 	if err == nil {
@@ -103,12 +103,12 @@ func Client(ctx context.Context, conn net.Conn, own ed25519.PrivateKey, hash str
 }
 
 // newClient is Client without a challenge, from TLS on.
-func newClient(ctx context.Context, conn net.Conn, config *tls.Config, o Options) (*Session, error) {
+func newClient(ctx context.Context, conn net.Conn, config *tls.Config, o SessionOptions) (*Session, error) {
 	return newSession(ctx, tls.Client(conn, config), o, yamux.Client, func(s *Session) (net.Conn, error) { return s.yamux.Open() })
 }
 
 // Server is Client on the manager's side, after a Door's Challenge.
-func Server(ctx context.Context, conn net.Conn, config *tls.Config, o Options) (*Session, error) {
+func Server(ctx context.Context, conn net.Conn, config *tls.Config, o SessionOptions) (*Session, error) {
 	return newSession(ctx, tls.Server(conn, config), o, yamux.Server, func(s *Session) (net.Conn, error) {
 		return s.yamux.AcceptStreamWithContext(ctx)
 	})
@@ -119,7 +119,7 @@ type (
 	opener = func(*Session) (net.Conn, error)
 )
 
-func newSession(ctx context.Context, conn *tls.Conn, o Options, start side, control opener) (*Session, error) {
+func newSession(ctx context.Context, conn *tls.Conn, o SessionOptions, start side, control opener) (*Session, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.NetConn().Close() })
 	defer stop()
 	s, err := begin(ctx, conn, o.withDefaults(), start, control)
@@ -138,7 +138,7 @@ func newSession(ctx context.Context, conn *tls.Conn, o Options, start side, cont
 	return nil, err
 }
 
-func begin(ctx context.Context, conn *tls.Conn, o Options, start side, control opener) (*Session, error) {
+func begin(ctx context.Context, conn *tls.Conn, o SessionOptions, start side, control opener) (*Session, error) {
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
@@ -181,7 +181,7 @@ func (s *Session) handshake() error {
 	return readPreface(s.control)
 }
 
-func (o Options) withDefaults() Options {
+func (o SessionOptions) withDefaults() SessionOptions {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

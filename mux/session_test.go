@@ -21,9 +21,9 @@ import (
 
 func TestCall(t *testing.T) {
 	events := make(chan string, 1)
-	client, server := sessions(t, Options{
+	client, server := sessions(t, SessionOptions{
 		Event: func(name string, body json.RawMessage) { events <- name + string(body) },
-	}, Options{
+	}, SessionOptions{
 		Handle: func(ctx context.Context, name string, body json.RawMessage) (any, error) {
 			switch name {
 			case "double":
@@ -81,7 +81,7 @@ func TestCall(t *testing.T) {
 }
 
 func TestStreams(t *testing.T) {
-	client, server := sessions(t, Options{}, Options{}, nil)
+	client, server := sessions(t, SessionOptions{}, SessionOptions{}, nil)
 	want := Header{Redirect: 7, Source: netip.MustParseAddrPort("10.0.0.9:4321"), Destination: netip.MustParseAddrPort("[fd00::1]:80")}
 	far, err := server.Open(want)
 	if err != nil {
@@ -142,7 +142,7 @@ func eventually(t testing.TB, what string, holds func() bool) {
 // TestReset resets streams right after data, from either side: the other side
 // must never read a clean end.
 func TestReset(t *testing.T) {
-	client, server := sessions(t, Options{}, Options{}, nil)
+	client, server := sessions(t, SessionOptions{}, SessionOptions{}, nil)
 	for i := range 200 {
 		near, far := streams(t, client, server)
 		if i%2 == 0 {
@@ -169,7 +169,7 @@ func TestReset(t *testing.T) {
 // TestResetAfterHalfClose resets a stream whose receiver has half-closed it: its
 // reader must not see an end.
 func TestResetAfterHalfClose(t *testing.T) {
-	client, server := sessions(t, Options{}, Options{}, nil)
+	client, server := sessions(t, SessionOptions{}, SessionOptions{}, nil)
 	for i := range 200 {
 		near, far := streams(t, client, server)
 		if err := far.CloseWrite(); err != nil {
@@ -192,7 +192,7 @@ func TestResetAfterHalfClose(t *testing.T) {
 
 // TestResetCrossing has both sides reset at once.
 func TestResetCrossing(t *testing.T) {
-	client, server := sessions(t, Options{}, Options{}, nil)
+	client, server := sessions(t, SessionOptions{}, SessionOptions{}, nil)
 	for range 200 {
 		near, far := streams(t, client, server)
 		var both sync.WaitGroup
@@ -205,7 +205,7 @@ func TestResetCrossing(t *testing.T) {
 
 // TestResetEarly resets streams that nobody has accepted yet.
 func TestResetEarly(t *testing.T) {
-	client, server := sessions(t, Options{}, Options{}, nil)
+	client, server := sessions(t, SessionOptions{}, SessionOptions{}, nil)
 	for range 20 {
 		far, err := server.Open(Header{})
 		if err != nil {
@@ -244,7 +244,7 @@ func allGone(t *testing.T, client, server *Session) {
 // TestResetUnblocks resets a stream under a blocked Read and a blocked Write,
 // with a window that is full both ways.
 func TestResetUnblocks(t *testing.T) {
-	client, server := sessions(t, Options{}, Options{}, nil)
+	client, server := sessions(t, SessionOptions{}, SessionOptions{}, nil)
 	near, far := streams(t, client, server)
 	done := make(chan struct{})
 	go func() {
@@ -272,7 +272,7 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 // io.EOF, ours must not.
 func TestSessionDeathIsNoEnd(t *testing.T) {
 	var below net.Conn
-	client, server := sessions(t, Options{}, Options{}, func(a, b net.Conn) (net.Conn, net.Conn) { below = a; return a, b })
+	client, server := sessions(t, SessionOptions{}, SessionOptions{}, func(a, b net.Conn) (net.Conn, net.Conn) { below = a; return a, b })
 	near, far := streams(t, client, server)
 	_ = below.Close()
 	for name, conn := range map[string]*Conn{"client": near, "server": far} {
@@ -312,10 +312,10 @@ func (f *frozen) Close() error {
 }
 
 func TestHeartbeat(t *testing.T) {
-	quick := Options{Heartbeat: 20 * time.Millisecond, Dead: 400 * time.Millisecond}
+	quick := SessionOptions{Heartbeat: 20 * time.Millisecond, Dead: 400 * time.Millisecond}
 	t.Run("a dead peer", func(t *testing.T) {
 		var ice *frozen
-		client, server := sessions(t, quick, Options{}, func(a, b net.Conn) (net.Conn, net.Conn) {
+		client, server := sessions(t, quick, SessionOptions{}, func(a, b net.Conn) (net.Conn, net.Conn) {
 			ice = &frozen{Conn: a, closed: make(chan struct{})}
 			return ice, b
 		})
@@ -376,7 +376,7 @@ func (w *writes) Write(p []byte) (int, error) { w.n.Add(1); return w.Conn.Write(
 // TestOneRecord sends small pieces: header and body must leave in one write.
 func TestOneRecord(t *testing.T) {
 	var counted *writes
-	client, server := sessions(t, Options{}, Options{}, func(a, b net.Conn) (net.Conn, net.Conn) {
+	client, server := sessions(t, SessionOptions{}, SessionOptions{}, func(a, b net.Conn) (net.Conn, net.Conn) {
 		counted = &writes{Conn: a}
 		return counted, b
 	})
@@ -401,7 +401,7 @@ func TestOneRecord(t *testing.T) {
 // TestLooksLikeAHeader sends pieces as long as a frame's header that read like
 // one: they must not wait for a body of their own.
 func TestLooksLikeAHeader(t *testing.T) {
-	client, server := sessions(t, Options{}, Options{}, nil)
+	client, server := sessions(t, SessionOptions{}, SessionOptions{}, nil)
 	near, far := streams(t, client, server)
 	for _, piece := range []string{"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x09", "\x00\x01\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00"} {
 		if _, err := near.Write([]byte(piece)); err != nil {
@@ -417,7 +417,7 @@ func TestLooksLikeAHeader(t *testing.T) {
 
 func TestWindow(t *testing.T) {
 	const window = 1 << 20
-	client, server := sessions(t, Options{Window: window}, Options{}, nil)
+	client, server := sessions(t, SessionOptions{Window: window}, SessionOptions{}, nil)
 	near, far := streams(t, client, server)
 	// The reader has not begun, yet a window's worth goes out.
 	written := make(chan struct{})
@@ -434,7 +434,7 @@ func TestWindow(t *testing.T) {
 
 // TestYamuxClocks holds that none of yamux's own timers can end anything.
 func TestYamuxClocks(t *testing.T) {
-	c := yamuxConfig(Options{}.withDefaults())
+	c := yamuxConfig(SessionOptions{}.withDefaults())
 	if c.EnableKeepAlive || c.StreamCloseTimeout != 0 || c.StreamOpenTimeout != 0 || c.ConnectionWriteTimeout < 1000*time.Hour {
 		t.Errorf("yamux's timers are on: %+v", c)
 	}
@@ -469,14 +469,14 @@ func TestWrongPeer(t *testing.T) {
 			near, far := tcpPair(t)
 			refused := make(chan error, 1)
 			go func() {
-				s, err := Server(t.Context(), far, c.server, Options{})
+				s, err := Server(t.Context(), far, c.server, SessionOptions{})
 				if err == nil {
 					_ = s.Close()
 				}
 				refused <- err
 			}()
 
-			s, err := newClient(t.Context(), near, c.client, Options{})
+			s, err := newClient(t.Context(), near, c.client, SessionOptions{})
 			if err == nil {
 				_ = s.Close()
 			}
@@ -491,7 +491,7 @@ func TestWrongPeer(t *testing.T) {
 			near, far := tcpPair(t)
 			_, _ = near.Write([]byte(bytes))
 			_ = near.CloseWrite()
-			if _, err := Server(t.Context(), far, serverTLS, Options{}); err == nil {
+			if _, err := Server(t.Context(), far, serverTLS, SessionOptions{}); err == nil {
 				t.Error("Server = nil, want an error")
 			}
 		})
@@ -501,7 +501,7 @@ func TestWrongPeer(t *testing.T) {
 		_, far := tcpPair(t)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		if _, err := Server(ctx, far, serverTLS, Options{}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := Server(ctx, far, serverTLS, SessionOptions{}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Server = %v, want the deadline", err)
 		}
 	})
@@ -511,7 +511,7 @@ func TestWrongPeer(t *testing.T) {
 // more than the budget, and those that are read from get through.
 func TestBudget(t *testing.T) {
 	const limit = 1 << 20
-	client, server := sessions(t, Options{}, Options{Budget: limit}, nil)
+	client, server := sessions(t, SessionOptions{}, SessionOptions{Budget: limit}, nil)
 	type pair struct{ near, far *Conn }
 	var idle []pair
 	for range 8 {

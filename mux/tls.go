@@ -31,7 +31,7 @@ func ServerTLS(own ed25519.PrivateKey, user string) (*tls.Config, error) {
 // ClientTLS is the laptop's side: TLS 1.3, with the manager whose public key
 // has the hash.
 func ClientTLS(own ed25519.PrivateKey, hash string) (*tls.Config, error) {
-	config, err := pinned(own, func(peer ed25519.PublicKey) bool { return KeyHash(peer) == hash })
+	config, err := pinned(own, func(peer ed25519.PublicKey) bool { return HashKey(peer) == hash })
 	if err != nil {
 		return nil, err
 	}

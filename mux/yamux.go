@@ -13,7 +13,7 @@ const streamsInFlight = 1024
 
 // yamuxConfig turns off each of yamux's clocks: a link that is merely slow
 // must not lose a stream to them. The heartbeat is the judge of a dead peer.
-func yamuxConfig(o Options) *yamux.Config {
+func yamuxConfig(o SessionOptions) *yamux.Config {
 	const never = 365 * 24 * time.Hour
 	return &yamux.Config{
 		AcceptBacklog:          streamsInFlight,

@@ -24,7 +24,7 @@ type clusterLookup struct {
 // names.
 func (l *clusterLookup) proposeTargets() answer {
 	if spelled, _, typed := strings.Cut(l.line.Word, "/"); typed {
-		resource, ok := kube.Resource(spelled)
+		resource, ok := kube.ParseResource(spelled)
 		if !ok {
 			return answer{directive: noFiles}
 		}
@@ -32,7 +32,7 @@ func (l *clusterLookup) proposeTargets() answer {
 	}
 
 	found := l.proposeNames("pods", "")
-	for _, t := range kube.Types() {
+	for _, t := range kube.TargetTypes() {
 		found.candidates = append(found.candidates, candidate{t.Short + "/", t.Resource})
 	}
 
@@ -42,9 +42,9 @@ func (l *clusterLookup) proposeTargets() answer {
 // proposeNames proposes the names of a resource's objects, after a prefix.
 func (l *clusterLookup) proposeNames(resource, prefix string) answer {
 	found := answer{directive: noFiles}
-	objects, _ := l.cluster.Names(l.ctx, resource)
+	objects, _ := l.cluster.ListNames(l.ctx, resource)
 	for _, o := range objects {
-		if !o.Going {
+		if !o.Deleting {
 			found.candidates = append(found.candidates, candidate{word: prefix + o.Name})
 		}
 	}
@@ -66,7 +66,7 @@ func (l *clusterLookup) proposeSelectors() answer {
 		operator = last[at : len(last)-len(strings.TrimLeft(last[at:], "!="))]
 	}
 
-	pods, _ := l.cluster.Names(l.ctx, "pods")
+	pods, _ := l.cluster.ListNames(l.ctx, "pods")
 	seen := map[string]int{}
 	for _, pod := range pods {
 		for label, value := range pod.Labels {
@@ -115,7 +115,7 @@ func (l *clusterLookup) proposeContainers() answer {
 		return found
 	}
 
-	for _, c := range kube.Containers(pod) {
+	for _, c := range kube.ContainersOf(pod) {
 		about := c.Image
 		if c.Init {
 			about = "init, " + about
@@ -134,7 +134,7 @@ func (l *clusterLookup) proposePorts() answer {
 		return found
 	}
 
-	for _, c := range kube.Containers(pod) {
+	for _, c := range kube.ContainersOf(pod) {
 		for _, port := range kube.DeclaredPorts(pod, c.Name) {
 			word := strconv.Itoa(int(port))
 			if !slices.ContainsFunc(found.candidates, func(c candidate) bool { return c.word == word }) {

@@ -101,7 +101,7 @@ func proposeConfigured(line *applets.Partial, kind applets.Kind) answer {
 		return answer{directive: noFiles}
 	}
 
-	names, err := kubeflags.Options(line.Invocation).Names()
+	names, err := kubeflags.Options(line.Invocation).ReadNames()
 	switch {
 	case err != nil:
 		return answer{directive: noFiles}

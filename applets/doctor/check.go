@@ -54,7 +54,7 @@ func unansweredCheck(name string, err error) Check {
 type checkPrinter interface {
 	printCheck(Check)
 	// finish is called after the last check, with the target if there is one.
-	finish(*kube.Target) error
+	finish(*kube.TargetContainer) error
 }
 
 func newCheckPrinter(format string, out io.Writer) checkPrinter {
@@ -80,7 +80,7 @@ func (r textPrinter) printCheck(c Check) {
 	}
 }
 
-func (r textPrinter) finish(*kube.Target) error { return nil }
+func (r textPrinter) finish(*kube.TargetContainer) error { return nil }
 
 func (r textPrinter) formatMark(s Outcome) string {
 	mark, colour := "–", ""
@@ -110,7 +110,7 @@ type jsonPrinter struct {
 
 func (r *jsonPrinter) printCheck(c Check) { r.Checks = append(r.Checks, c) }
 
-func (r *jsonPrinter) finish(target *kube.Target) error {
+func (r *jsonPrinter) finish(target *kube.TargetContainer) error {
 	if target != nil {
 		r.Namespace, r.Pod, r.Container = target.Pod.Namespace, target.Pod.Name, target.Container
 	}

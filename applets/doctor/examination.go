@@ -38,7 +38,7 @@ func checkNames() []string {
 // runChecks makes every check and passes each to add, in order. Checks that do not
 // depend on each other run in parallel. configErr says why there is no cluster to ask. It
 // returns the target, or nil if there is none.
-func runChecks(ctx context.Context, e examination, configErr error, add func(Check)) *kube.Target {
+func runChecks(ctx context.Context, e examination, configErr error, add func(Check)) *kube.TargetContainer {
 	left := checkNames()
 	// tell passes on checks, in the order of their names. It returns false if the
 	// remaining checks make no sense.
@@ -66,7 +66,7 @@ func endsChecks(name string) bool {
 	return name == nameConfig || name == nameServer || name == nameUser
 }
 
-func runStages(ctx context.Context, e examination, configErr error, tell func(...Check) bool) *kube.Target {
+func runStages(ctx context.Context, e examination, configErr error, tell func(...Check) bool) *kube.TargetContainer {
 	if configErr != nil {
 		tell(failedCheck(nameConfig, configErr))
 		return nil
@@ -77,7 +77,7 @@ func runStages(ctx context.Context, e examination, configErr error, tell func(..
 	}
 
 	// The first request is sent alone, so that a credential plugin runs only once.
-	git, minor, err := e.cluster.ServerVersion(ctx)
+	git, minor, err := e.cluster.ReadServerVersion(ctx)
 	if !tell(checkServer(e.cluster, git, minor, err)...) {
 		return nil
 	}
@@ -127,14 +127,14 @@ func (e examination) podName() string {
 
 func checkServer(cluster *kube.Cluster, git string, minor int, err error) []Check {
 	switch {
-	case kube.CredentialsAtFault(err):
+	case kube.IsCredentialsError(err):
 		const why = "unknown without valid credentials"
-		return []Check{unknownCheck(nameServer, "%s: %s", cluster.Server(), why), unknownCheck(nameVersion, why), failedCheck(nameUser, err)}
+		return []Check{unknownCheck(nameServer, "%s: %s", cluster.ServerAddress(), why), unknownCheck(nameVersion, why), failedCheck(nameUser, err)}
 	case git == "":
 		return []Check{failedCheck(nameServer, err)}
 	}
 
-	server := passedCheck(nameServer, "%s answers", cluster.Server())
+	server := passedCheck(nameServer, "%s answers", cluster.ServerAddress())
 	switch {
 	case err != nil:
 		return []Check{server, failedCheck(nameVersion, err)}
@@ -158,7 +158,7 @@ func (e examination) checkUser(ctx context.Context) []Check {
 }
 
 func (e examination) checkRights(ctx context.Context) []Check {
-	commands, err := e.cluster.Rights(ctx, e.podName())
+	commands, err := e.cluster.CheckRights(ctx, e.podName())
 	if err != nil {
 		var checks []Check
 		for _, command := range kube.CommandNames() {
@@ -181,7 +181,7 @@ func (e examination) checkRights(ctx context.Context) []Check {
 
 // targetChecks holds the checks of a target, and the target if it was found.
 type targetChecks struct {
-	target *kube.Target
+	target *kube.TargetContainer
 	checks [][]Check
 }
 
@@ -198,9 +198,9 @@ func (e examination) checkTarget(ctx context.Context) targetChecks {
 	pod, err := e.cluster.FindPod(ctx, e.request.Pod)
 	err = containers.AddTimeoutHint(ctx, err)
 	if err == nil {
-		err = kube.TakesContainers(pod)
+		err = kube.CheckTakesContainers(pod)
 	}
-	var target kube.Target
+	var target kube.TargetContainer
 	if err == nil {
 		target, err = kube.PickContainer(pod, e.request.Container)
 	}
@@ -217,7 +217,7 @@ func (e examination) checkTarget(ctx context.Context) targetChecks {
 }
 
 func (e examination) checkStreams(ctx context.Context, pod *corev1.Pod) []Check {
-	protocol, err := e.cluster.Streams(ctx, pod.Namespace, pod.Name)
+	protocol, err := e.cluster.ProbeStreams(ctx, pod.Namespace, pod.Name)
 	switch {
 	case kube.IsDenied(err):
 		return []Check{unansweredCheck(nameStreams, err)}
@@ -229,12 +229,12 @@ func (e examination) checkStreams(ctx context.Context, pod *corev1.Pod) []Check 
 	return []Check{passedCheck(nameStreams, "%s", protocol)}
 }
 
-func (e examination) checkShell(ctx context.Context, target kube.Target) Check {
+func (e examination) checkShell(ctx context.Context, target kube.TargetContainer) Check {
 	admission, err := e.cluster.AdmitsShell(ctx, containers.PreviewShell(e.request, e.user, target))
 	if err != nil {
 		return refusedCheck(nameShell, err)
 	}
-	check := passedCheck(nameShell, "profile %s: %s", admission.Profile, admission.Profile.Means())
+	check := passedCheck(nameShell, "profile %s: %s", admission.Profile, admission.Profile.Describe())
 	if admission.Refused != "" {
 		check.Detail += fmt.Sprintf("; %s was refused: %s", kube.FirstChoice, admission.Refused)
 	}
@@ -260,7 +260,7 @@ func refusedCheck(name string, err error) Check {
 
 // checkPolicyLevel goes by the namespace's label, if there is no pod to try it on.
 func (e examination) checkPolicyLevel(ctx context.Context) []Check {
-	level, err := e.cluster.PolicyLevel(ctx)
+	level, err := e.cluster.ReadPodSecurityLevel(ctx)
 	if err != nil {
 		return []Check{unansweredCheck(nameShell, err), unansweredCheck(nameRedir, err)}
 	}
@@ -270,7 +270,7 @@ func (e examination) checkPolicyLevel(ctx context.Context) []Check {
 		where = fmt.Sprintf("unless the cluster's default is stricter: namespace %q has no Pod Security label", e.cluster.Namespace)
 	}
 
-	taken, net := kube.AtLevel(level)
+	taken, net := kube.ProfileAtLevel(level)
 	checks := []Check{
 		passedCheck(nameShell, "profile %s is admitted, %s", taken, where),
 		passedCheck(nameRedir, "a container with NET_ADMIN is admitted, %s", where),
@@ -285,7 +285,7 @@ func (e examination) checkPolicyLevel(ctx context.Context) []Check {
 
 // checkNode checks the image and the kernel.
 func (e examination) checkNode(ctx context.Context, pod *corev1.Pod) []Check {
-	node, err := e.cluster.Node(ctx, pod.Spec.NodeName)
+	node, err := e.cluster.ReadNode(ctx, pod.Spec.NodeName)
 	check := checkKernel(node, err)
 	if check.Status != Failed {
 		if found := e.checkNftables(ctx, pod); found != nil {
@@ -296,7 +296,7 @@ func (e examination) checkNode(ctx context.Context, pod *corev1.Pod) []Check {
 }
 
 func (e examination) checkImage(pod *corev1.Pod, node *corev1.Node, nodeErr error) Check {
-	container, failure := kube.ImageSeen(pod, e.request.Image)
+	container, failure := kube.FindPulledImage(pod, e.request.Image)
 	switch {
 	case container != "":
 		return passedCheck(nameImage, "%s is on the node: container %s has used it", e.request.Image, container)

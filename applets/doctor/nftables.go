@@ -16,14 +16,14 @@ const managerTimeout = 3 * time.Second
 // checkNftables returns what this user's manager of redirects in the pod has found
 // out about the kernel, or nil if there is none.
 func (e examination) checkNftables(ctx context.Context, pod *corev1.Pod) *Check {
-	for _, living := range kube.Managers(pod, e.user) {
+	for _, living := range kube.FindManagers(pod, e.user) {
 		if living.Role != wire.RoleNet {
 			continue
 		}
 
 		ctx, cancel := kube.WithTimeout(ctx, managerTimeout)
 		defer cancel()
-		line, err := e.cluster.ManagerLine(ctx, pod.Namespace, pod.Name, living.Container)
+		line, err := e.cluster.WaitForReadyLine(ctx, pod.Namespace, pod.Name, living.Container)
 		if err != nil {
 			return nil
 		}

@@ -16,13 +16,13 @@ func TestCheck(t *testing.T) {
 		want string
 	}{
 		{options{}, ""},
-		{newOptions(wire.EnterArguments{Session: "0123456789abcdef", Target: wire.Target{ID: strings.Repeat("a", 64), SharedPIDs: true}, Env: []string{"A=b=c", "B="}}), ""},
+		{newOptions(wire.EnterArguments{Session: "0123456789abcdef", Target: wire.TargetArguments{ID: strings.Repeat("a", 64), SharedPIDs: true}, Env: []string{"A=b=c", "B="}}), ""},
 		{newOptions(wire.EnterArguments{Session: "0123456"}), "--session"},
 		{newOptions(wire.EnterArguments{Session: "0123456789ABCDEF"}), "--session"},
 		{newOptions(wire.EnterArguments{Session: strings.Repeat("a", 65)}), "--session"},
-		{newOptions(wire.EnterArguments{Target: wire.Target{ID: "abc"}}), "--container-id"},
-		{newOptions(wire.EnterArguments{Target: wire.Target{ID: "../../../../etc"}}), "--container-id"},
-		{newOptions(wire.EnterArguments{Target: wire.Target{SharedPIDs: true}}), "--shared-pids"},
+		{newOptions(wire.EnterArguments{Target: wire.TargetArguments{ID: "abc"}}), "--container-id"},
+		{newOptions(wire.EnterArguments{Target: wire.TargetArguments{ID: "../../../../etc"}}), "--container-id"},
+		{newOptions(wire.EnterArguments{Target: wire.TargetArguments{SharedPIDs: true}}), "--shared-pids"},
 		{newOptions(wire.EnterArguments{Env: []string{"A"}}), "--env"},
 		{newOptions(wire.EnterArguments{Env: []string{"=b"}}), "--env"},
 	} {

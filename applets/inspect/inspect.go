@@ -48,7 +48,7 @@ func Applet() applets.Applet {
 
 // options says what to look at.
 type options struct {
-	target wire.Target
+	target wire.TargetArguments
 	// connected adds the sockets that are connected.
 	connected bool
 	// interval is the time from one snapshot to the next, 0 for a single one.

@@ -48,9 +48,9 @@ func Connect(inv *applets.Invocation) (*kube.Cluster, error) {
 }
 
 // Options are the flags' values.
-func Options(inv *applets.Invocation) kube.Options {
+func Options(inv *applets.Invocation) kube.ConnectOptions {
 	f := inv.Flags
-	return kube.Options{
+	return kube.ConnectOptions{
 		Kubeconfig: f.String("kubeconfig"), Context: f.String("context"),
 		Cluster: f.String("cluster"), User: f.String("user"), Namespace: f.String("namespace"),
 		Server: f.String("server"), Token: f.String("token"),

@@ -131,11 +131,11 @@ func (f *follower) updatePod(ctx context.Context, i int, pod *corev1.Pod, initia
 		}
 	}
 
-	for _, container := range chosen.containers.Of(pod) {
+	for _, container := range chosen.containers.SelectFrom(pod) {
 		key := sourceKey{pod.UID, container}
 		s := f.sources[key]
 		if s != nil {
-			s.setInstance(kube.InstanceOf(pod, container))
+			s.setInstance(kube.NewestInstance(pod, container))
 			f.startSource(ctx, s)
 			continue
 		}
@@ -143,7 +143,7 @@ func (f *follower) updatePod(ctx context.Context, i int, pod *corev1.Pod, initia
 		s = &logSource{
 			f: f, namespace: pod.Namespace, pod: pod.Name, uid: pod.UID, container: container,
 			node: pod.Spec.NodeName, initial: initial, changed: make(chan struct{}, 1),
-			now: kube.InstanceOf(pod, container),
+			now: kube.NewestInstance(pod, container),
 		}
 		if initial {
 			s.restarts = s.now.Restarts

@@ -83,7 +83,7 @@ func (s *logSource) readLastLine(ctx context.Context, previous bool) (last kube.
 	defer log.Close()
 
 	for reader := kube.NewLogReader(log); ; {
-		next, err := reader.Next()
+		next, err := reader.ReadLine()
 		switch {
 		case errors.Is(err, io.EOF):
 			return last, nil

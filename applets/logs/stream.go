@@ -43,7 +43,7 @@ func (s *logSource) readLines(log io.Reader) (lines int, open *kube.LogLine, err
 	reader, again, resumed := kube.NewLogReader(log), s.at.newReplayFilter(), !s.at.isEmpty()
 	s.lastSeen = lastSeen{}
 	for {
-		next, err := reader.Next()
+		next, err := reader.ReadLine()
 		if err == nil && !next.Open && !next.Time.IsZero() {
 			s.lastSeen.setLine(next)
 		}

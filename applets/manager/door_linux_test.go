@@ -89,7 +89,7 @@ func (b *podWithManager) dialFar() (net.Conn, error) {
 		return nil, err
 	}
 	time.Sleep(roundTrip / 2)
-	return muxtest.Far(&overheard{Conn: conn, building: b}, roundTrip), nil
+	return muxtest.AddLatency(&overheard{Conn: conn, building: b}, roundTrip), nil
 }
 
 // overheard is the kubelet's connection, whose first bytes strangers listen to.
@@ -140,7 +140,7 @@ func (b *podWithManager) openSession(ctx context.Context, dial func() (net.Conn,
 		return nil, err
 	}
 
-	session, err := mux.Client(ctx, conn, b.user, b.started.Key, mux.Options{})
+	session, err := mux.Client(ctx, conn, b.user, b.started.Key, mux.SessionOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -114,7 +114,7 @@ func newServer(streams applets.Streams, opts options) (*redirectserver.Server, w
 	}
 
 	public, _ := key.Public().(ed25519.PublicKey)
-	return server, wire.Ready{Protocol: mux.Version, Key: mux.KeyHash(public), Nftables: probeNftables(id)}, nil
+	return server, wire.Ready{Protocol: mux.Version, Key: mux.HashKey(public), Nftables: probeNftables(id)}, nil
 }
 
 // probeNftables tells the laptop what the kernel has for redirects.

@@ -34,7 +34,7 @@ type connectedSocket struct {
 	Peer *kube.Peer `json:"peer,omitempty"`
 }
 
-func newDocument(target kube.Target, injected kube.Injected, taken wire.Snapshot) document {
+func newDocument(target kube.TargetContainer, injected kube.Injected, taken wire.Snapshot) document {
 	d := document{
 		Time: taken.Time, Namespace: target.Pod.Namespace, Pod: target.Pod.Name, Container: target.Container,
 		Profile: injected.Profile, Processes: taken.Processes, Listening: []wire.Socket{},

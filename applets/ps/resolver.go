@@ -24,11 +24,11 @@ const askAgainAfter = 10 * time.Second
 
 // peerFinder says what is behind addresses. *kube.Cluster is the real one.
 type peerFinder interface {
-	Peers(ctx context.Context) (peers kube.Peers, missing []string)
+	ListPeers(ctx context.Context) (peers kube.Peers, missing []string)
 }
 
 func newPeerResolver(cluster peerFinder) *peerResolver {
-	return &peerResolver{list: cluster.Peers, now: time.Now}
+	return &peerResolver{list: cluster.ListPeers, now: time.Now}
 }
 
 // startQuery asks the API server in the background.

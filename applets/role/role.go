@@ -118,7 +118,7 @@ func readKinds(lists []string) ([]string, error) {
 		if kind = strings.TrimSpace(kind); kind == "" {
 			continue
 		}
-		if _, known := kube.Resource(kind); !known && kind != kube.AnyPods {
+		if _, known := kube.ParseResource(kind); !known && kind != kube.AnyPods {
 			return nil, applets.Usage("--kinds %s: must be deploy, sts, ds, rs, job, svc or %s", kind, kube.AnyPods)
 		}
 		kinds = append(kinds, kind)

@@ -32,7 +32,7 @@ func newSession(handle *containers.Shell, o options) (*session, error) {
 	target := handle.Target()
 	return &session{handle: handle, enter: wire.EnterArguments{
 		Session:          hex.EncodeToString(random[:]),
-		Target:           wire.Target{ID: target.ID, SharedPIDs: target.SharesPIDs()},
+		Target:           wire.TargetArguments{ID: target.ID, SharedPIDs: target.SharesPIDs()},
 		Prompt:           target.Pod.Name + "/" + target.Container,
 		AsTarget:         o.asTarget,
 		Quiet:            o.quiet,

@@ -76,7 +76,7 @@ func TestShellTellsLauncher(t *testing.T) {
 		t.Errorf("session = %q, want 16 digits", got.Session)
 	}
 	want := wire.EnterArguments{
-		Session: got.Session, Target: wire.Target{ID: "aaaaaaaaaaaaaaaa"}, Prompt: "web/app",
+		Session: got.Session, Target: wire.TargetArguments{ID: "aaaaaaaaaaaaaaaa"}, Prompt: "web/app",
 		AsTarget: true, Quiet: true, TargetEnv: []string{"PATH"}, Shell: []string{"-c", "ls --quiet"},
 	}
 	if !slices.Equal(got.Args(), want.Args()) {

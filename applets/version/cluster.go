@@ -58,8 +58,8 @@ func (i *Info) askCluster(ctx context.Context, inv *applets.Invocation, target k
 
 	ctx, cancel := kube.WithTimeout(ctx, patience)
 	defer cancel()
-	i.Cluster.Server = cluster.Server()
-	if i.Cluster.Version, _, err = cluster.ServerVersion(ctx); i.Cluster.Version == "" {
+	i.Cluster.Server = cluster.ServerAddress()
+	if i.Cluster.Version, _, err = cluster.ReadServerVersion(ctx); i.Cluster.Version == "" {
 		i.Cluster.Error = err.Error()
 		return nil
 	}
@@ -74,7 +74,7 @@ func (i *Info) askCluster(ctx context.Context, inv *applets.Invocation, target k
 	}
 
 	i.Namespace, i.Pod, i.Managers = pod.Namespace, pod.Name, []ManagerInfo{}
-	for _, m := range kube.Managers(pod, user) {
+	for _, m := range kube.FindManagers(pod, user) {
 		i.Managers = append(i.Managers, ManagerInfo{m.Container, m.Role, m.Target, string(m.Profile), m.Version})
 	}
 

@@ -14,9 +14,9 @@ import (
 
 // ConnectCluster connects package kube to the cluster as its admin, with what
 // change makes of the options.
-func ConnectCluster(t *testing.T, namespace string, change func(*kube.Options)) *kube.Cluster {
+func ConnectCluster(t *testing.T, namespace string, change func(*kube.ConnectOptions)) *kube.Cluster {
 	t.Helper()
-	options := kube.Options{Kubeconfig: KubeconfigPath(), Namespace: namespace}
+	options := kube.ConnectOptions{Kubeconfig: KubeconfigPath(), Namespace: namespace}
 	if change != nil {
 		change(&options)
 	}

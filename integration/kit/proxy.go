@@ -56,8 +56,8 @@ func (p *Proxy) forward(conn net.Conn, server string) {
 	p.conns = append(p.conns, conn, far)
 	p.mu.Unlock()
 
-	go muxtest.Delay(far, conn, p.delay)
-	muxtest.Delay(conn, far, p.delay)
+	go muxtest.CopyDelayed(far, conn, p.delay)
+	muxtest.CopyDelayed(conn, far, p.delay)
 }
 
 // Cut ends every connection and accepts no more, as if the API server was gone.

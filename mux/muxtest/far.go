@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// Far returns an end from which conn is half a round trip away, in both
+// AddLatency returns an end from which conn is half a round trip away, in both
 // directions. It owns conn: the end of one is the end of the other.
-func Far(conn net.Conn, trip time.Duration) net.Conn {
+func AddLatency(conn net.Conn, trip time.Duration) net.Conn {
 	near, inner := net.Pipe()
-	go Delay(conn, inner, trip/2)
-	go Delay(inner, conn, trip/2)
+	go CopyDelayed(conn, inner, trip/2)
+	go CopyDelayed(inner, conn, trip/2)
 	return near
 }
 
 // inFlight bounds the pieces that are on their way at once.
 const inFlight = 4096
 
-// Delay passes on what from gives, each piece after a while, and then closes
+// CopyDelayed passes on what from gives, each piece after a while, and then closes
 // to. It reads on meanwhile, as a network takes more while some is on its way.
-func Delay(to io.WriteCloser, from io.ReadCloser, by time.Duration) {
+func CopyDelayed(to io.WriteCloser, from io.ReadCloser, by time.Duration) {
 	type piece struct {
 		bytes []byte
 		due   time.Time

@@ -24,7 +24,7 @@ type Stranger struct {
 
 // Strangers are all kinds that were thought of. nextKnock waits for a knock of
 // the user's to arrive, as one can who reads the pod's traffic; hash is the
-// KeyHash of the manager's key.
+// HashKey of the manager's key.
 func Strangers(hash string, nextKnock func() []byte) ([]Stranger, error) {
 	key, err := mux.NewKey()
 	if err != nil {

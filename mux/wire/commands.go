@@ -68,8 +68,8 @@ func ParseManagerArguments(words []string) (ManagerArguments, error) {
 // ManagerUsage lists the flags of "kdiag manager" for its help page.
 func ManagerUsage() string { return describeArguments(new(ManagerArguments).list()) }
 
-// Target is a container beside the one in which an applet runs.
-type Target struct {
+// TargetArguments is a container beside the one in which an applet runs.
+type TargetArguments struct {
 	// ID is the container's, as its cgroup's name has it.
 	ID string
 	// SharedPIDs says that PID 1 is not the target's: the pod shares its
@@ -77,7 +77,7 @@ type Target struct {
 	SharedPIDs bool
 }
 
-func (t *Target) list() []argument {
+func (t *TargetArguments) list() []argument {
 	return []argument{
 		textArgument(&t.ID, "container-id", "ID of the target container"),
 		switchArgument(&t.SharedPIDs, "shared-pids", "PID 1 is not the target's: the pod shares processes or has the host's"),
@@ -92,7 +92,7 @@ type EnterArguments struct {
 	// Lifeline stands by instead of becoming a shell, and hangs the session up
 	// when stdin ends.
 	Lifeline bool
-	Target   Target
+	Target   TargetArguments
 	// Prompt is what the prompt begins with; the working directory follows.
 	Prompt string
 	// AsTarget runs the shell with the target's user, groups and capabilities.
@@ -152,7 +152,7 @@ func EnterUsage() string { return describeArguments(new(EnterArguments).list()) 
 
 // InspectArguments are those of "kdiag inspect".
 type InspectArguments struct {
-	Target Target
+	Target TargetArguments
 	// Connected has the sockets that are connected, too.
 	Connected bool
 	// Interval is the time from one snapshot to the next; 0 for a single one.

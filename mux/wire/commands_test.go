@@ -13,10 +13,10 @@ var (
 		Role: RoleShell, Target: "app", User: "key", Profile: "chroot", Version: "v1", IdleTimeout: time.Minute, Reason: "a --b=c",
 	}
 	fullEnter = EnterArguments{
-		Session: "0123456789abcdef", Target: Target{ID: "abc", SharedPIDs: true}, Prompt: "web/app", AsTarget: true,
+		Session: "0123456789abcdef", Target: TargetArguments{ID: "abc", SharedPIDs: true}, Prompt: "web/app", AsTarget: true,
 		Quiet: true, KeepCapabilities: true, TargetEnv: []string{"PATH", "all"}, Env: []string{"A=b=c", "B="}, Shell: []string{"-c", "--", "--quiet"},
 	}
-	fullInspect = InspectArguments{Target: Target{ID: "abc", SharedPIDs: true}, Connected: true, Interval: time.Second}
+	fullInspect = InspectArguments{Target: TargetArguments{ID: "abc", SharedPIDs: true}, Connected: true, Interval: time.Second}
 )
 
 // TestArguments reads every field back as it was written.

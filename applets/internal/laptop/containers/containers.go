@@ -22,8 +22,8 @@ type Cluster interface {
 	EnsureShell(ctx context.Context, r kube.ShellRequest) (kube.Injected, error)
 	EnsureNet(ctx context.Context, r kube.NetRequest) (kube.Injected, error)
 	Exec(ctx context.Context, e kube.Exec) error
-	Ended(ctx context.Context, namespace, pod, container string) bool
-	ManagerLine(ctx context.Context, namespace, pod, container string) ([]byte, error)
+	ContainerEnded(ctx context.Context, namespace, pod, container string) bool
+	WaitForReadyLine(ctx context.Context, namespace, pod, container string) ([]byte, error)
 	PortForward(ctx context.Context, namespace, pod string, port uint16, openTimeout time.Duration) (net.Conn, error)
 }
 

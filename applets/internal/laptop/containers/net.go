@@ -38,7 +38,7 @@ func (n *Net) Pod() *corev1.Pod { return n.pod }
 // OpenSession finds the pod, has its net container run, and opens a session
 // with the manager in it, through one port-forward. A container that the
 // request names must be in the pod. The caller closes the session.
-func (n *Net) OpenSession(ctx context.Context, o mux.Options) (*mux.Session, error) {
+func (n *Net) OpenSession(ctx context.Context, o mux.SessionOptions) (*mux.Session, error) {
 	ctx, cancel := kube.WithTimeout(ctx, n.request.Timeout)
 	defer cancel()
 
@@ -59,7 +59,7 @@ func (n *Net) findPod(ctx context.Context) (err error) {
 		return err
 	}
 	if n.request.Container != "" {
-		return kube.HasContainer(n.pod, n.request.Container)
+		return kube.CheckHasContainer(n.pod, n.request.Container)
 	}
 	return nil
 }
@@ -78,7 +78,7 @@ func (n *Net) startManager(ctx context.Context) (wire.Ready, error) {
 		return wire.Ready{}, explainEnsure(ctx, err)
 	}
 
-	line, err := n.cluster.ManagerLine(ctx, n.pod.Namespace, n.pod.Name, container.Name)
+	line, err := n.cluster.WaitForReadyLine(ctx, n.pod.Namespace, n.pod.Name, container.Name)
 	if err != nil {
 		return wire.Ready{}, err
 	}
@@ -103,7 +103,7 @@ func (n *Net) startManager(ctx context.Context) (wire.Ready, error) {
 // ends without an answer: other processes in the pod may flood it.
 const maxAttempts = 3
 
-func (n *Net) connect(ctx context.Context, ready wire.Ready, o mux.Options) (*mux.Session, error) {
+func (n *Net) connect(ctx context.Context, ready wire.Ready, o mux.SessionOptions) (*mux.Session, error) {
 	for attempt := 1; ; attempt++ {
 		session, err := n.connectOnce(ctx, ready, o)
 		var away *mux.TurnedAwayError
@@ -115,7 +115,7 @@ func (n *Net) connect(ctx context.Context, ready wire.Ready, o mux.Options) (*mu
 }
 
 // connectOnce opens the one port-forward and the session in it.
-func (n *Net) connectOnce(ctx context.Context, ready wire.Ready, o mux.Options) (*mux.Session, error) {
+func (n *Net) connectOnce(ctx context.Context, ready wire.Ready, o mux.SessionOptions) (*mux.Session, error) {
 	conn, err := n.cluster.PortForward(ctx, n.pod.Namespace, n.pod.Name, ready.Port, n.request.Timeout)
 	if err != nil {
 		return nil, err

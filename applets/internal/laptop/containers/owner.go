@@ -57,7 +57,7 @@ func (o *owner) findPod(ctx context.Context, cluster Cluster, selection kube.Sel
 	pod, err := cluster.FindPod(ctx, selection)
 	key, keyErr := o.waitForKey()
 	if err == nil {
-		err = kube.TakesContainers(pod)
+		err = kube.CheckTakesContainers(pod)
 	}
 	if err == nil {
 		err = keyErr

@@ -10,7 +10,7 @@ import (
 // PreviewShell returns the request by which "shell" would add a container
 // beside a target, to ask the cluster about it without adding one. user is the
 // public half of the user's key; it may be empty.
-func PreviewShell(r Request, user string, target kube.Target) kube.ShellRequest {
+func PreviewShell(r Request, user string, target kube.TargetContainer) kube.ShellRequest {
 	manager := r.manager()
 	manager.User, manager.Role, manager.Target, manager.Profile = user, wire.RoleShell, target.Container, kube.ProfileAuto
 	return kube.ShellRequest{Target: target, Image: r.Image, PullPolicy: r.PullPolicy, Manager: manager}

@@ -31,17 +31,17 @@ func flagsFor(p kube.Profile) string {
 
 // ProfileNote is the line on the profile that a shell has; empty where it is
 // the first choice and the target needs no more.
-func ProfileNote(target kube.Target, injected kube.Injected) string {
+func ProfileNote(target kube.TargetContainer, injected kube.Injected) string {
 	if grants := GrantNote(injected); grants != "" {
 		return grants
 	}
 
-	said := []string{fmt.Sprintf("profile %s: %s", injected.Profile, injected.Profile.Means())}
+	said := []string{fmt.Sprintf("profile %s: %s", injected.Profile, injected.Profile.Describe())}
 	if injected.Refused != "" {
 		said = append(said, fmt.Sprintf("%s was refused: %s", kube.FirstChoice, injected.Refused))
 	}
 
-	would, why, needs := target.Need(injected.Profile)
+	would, why, needs := target.SuggestProfile(injected.Profile)
 	if needs {
 		said = append(said, fmt.Sprintf("%s; %s would do", why, flagsFor(would)))
 	}

@@ -21,7 +21,7 @@ type Shell struct {
 	owner    *owner
 
 	// target and container are what Ensure found and made.
-	target    kube.Target
+	target    kube.TargetContainer
 	container kube.Injected
 }
 
@@ -32,7 +32,7 @@ func NewShell(cluster Cluster, r Request, m Messages) *Shell {
 }
 
 // Target is the container beside which Ensure has the shell container run.
-func (s *Shell) Target() kube.Target { return s.target }
+func (s *Shell) Target() kube.TargetContainer { return s.target }
 
 // Image is the image of the shell container.
 func (s *Shell) Image() string { return s.request.Image }
@@ -109,5 +109,5 @@ func (s *Shell) useOnce(ctx context.Context, use func(context.Context, kube.Inje
 // hasEnded reports whether the container that Ensure returned, if any, has
 // ended.
 func (s *Shell) hasEnded(ctx context.Context) bool {
-	return s.container.Name != "" && s.cluster.Ended(ctx, s.target.Pod.Namespace, s.target.Pod.Name, s.container.Name)
+	return s.container.Name != "" && s.cluster.ContainerEnded(ctx, s.target.Pod.Namespace, s.target.Pod.Name, s.container.Name)
 }

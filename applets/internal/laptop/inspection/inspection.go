@@ -80,9 +80,9 @@ func (r Request) exec(ctx context.Context, shell *containers.Shell, each func(wi
 	return err
 }
 
-func (r Request) command(target kube.Target) []string {
+func (r Request) command(target kube.TargetContainer) []string {
 	return append([]string{wire.Binary}, wire.InspectArguments{
-		Target:    wire.Target{ID: target.ID, SharedPIDs: target.SharesPIDs()},
+		Target:    wire.TargetArguments{ID: target.ID, SharedPIDs: target.SharesPIDs()},
 		Connected: r.Connected, Interval: r.Interval,
 	}.Args()...)
 }
@@ -90,7 +90,7 @@ func (r Request) command(target kube.Target) []string {
 // saidError carries what "kdiag inspect" itself said of its failure. It wraps
 // the exit code.
 type saidError struct {
-	target kube.Target
+	target kube.TargetContainer
 	text   string
 	hint   string
 	exit   *kube.ExitError

@@ -75,8 +75,8 @@ func New(c Config, o Observer) *Client {
 const window = 4 << 20
 
 // SessionOptions returns the options for the session that Run is given.
-func (c *Client) SessionOptions() mux.Options {
-	return mux.Options{Event: c.handleEvent, Window: window}
+func (c *Client) SessionOptions() mux.SessionOptions {
+	return mux.SessionOptions{Event: c.handleEvent, Window: window}
 }
 
 // Counters returns what has come so far.

@@ -200,7 +200,7 @@ func (p *podSide) open(t *testing.T, c *Client) (session *mux.Session, laptopEnd
 	near, far := net.Pipe()
 	p.listener.conns <- far
 	public, _ := p.key.Public().(ed25519.PublicKey)
-	session, err := mux.Client(t.Context(), near, p.user, mux.KeyHash(public), c.SessionOptions())
+	session, err := mux.Client(t.Context(), near, p.user, mux.HashKey(public), c.SessionOptions())
 	if err != nil {
 		t.Fatal(err)
 	}

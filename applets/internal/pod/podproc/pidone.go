@@ -15,7 +15,7 @@ import (
 )
 
 // checkPIDOne fails where PID 1 cannot be taken for the target's first process.
-func checkPIDOne(target wire.Target) error {
+func checkPIDOne(target wire.TargetArguments) error {
 	doubt := readFacts(1).explainDoubt(target)
 	if doubt == "" {
 		return nil
@@ -53,7 +53,7 @@ func readFacts(pid int) facts {
 // where the ephemeral container was put into the target's PID namespace, unless the cgroups speak
 // against it: if the target had one that names it, it would have been found there. Sandboxed runtimes
 // show no cgroups, or nothing but roots.
-func (f facts) explainDoubt(target wire.Target) string {
+func (f facts) explainDoubt(target wire.TargetArguments) string {
 	switch {
 	case target.SharedPIDs:
 		return "the pod's or the node's"

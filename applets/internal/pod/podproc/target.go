@@ -14,7 +14,7 @@ import (
 )
 
 // CheckTarget refuses a target whose flags make no sense.
-func CheckTarget(target wire.Target) error {
+func CheckTarget(target wire.TargetArguments) error {
 	if target.ID != "" && !isContainerID(target.ID) {
 		return fmt.Errorf("--container-id %q is not a container ID", target.ID)
 	}
@@ -36,7 +36,7 @@ func isContainerID(id string) bool {
 
 // FindFirst returns the target's first process: the oldest in its cgroup, or PID 1 where nothing says
 // that this is another's.
-func FindFirst(target wire.Target) (procfs.Stat, error) {
+func FindFirst(target wire.TargetArguments) (procfs.Stat, error) {
 	found, err := findByCgroup(target)
 	if err != nil {
 		return procfs.Stat{}, err
@@ -54,7 +54,7 @@ func FindFirst(target wire.Target) (procfs.Stat, error) {
 
 // ListProcesses returns the target's processes, zombies too, by their PIDs, most of them at most, and
 // whether there are more. Kdiag's own are not among them.
-func ListProcesses(target wire.Target, most int) (found []procfs.Stat, cut bool, err error) {
+func ListProcesses(target wire.TargetArguments, most int) (found []procfs.Stat, cut bool, err error) {
 	found, err = findByCgroup(target)
 	if err != nil {
 		return nil, false, err
@@ -74,7 +74,7 @@ func ListProcesses(target wire.Target, most int) (found []procfs.Stat, cut bool,
 }
 
 // findByCgroup returns the processes in the target's cgroup, none where there is no ID to know it by.
-func findByCgroup(target wire.Target) ([]procfs.Stat, error) {
+func findByCgroup(target wire.TargetArguments) ([]procfs.Stat, error) {
 	if target.ID == "" {
 		return nil, nil
 	}

@@ -62,7 +62,7 @@ func newGate(own ed25519.PrivateKey, user string, files int) (*gate, error) {
 // goroutine that only waits for the answer then has a small one.
 func (g *gate) sendChallenge(conn net.Conn) (mux.Challenge, error) {
 	_ = conn.SetDeadline(time.Now().Add(handshakeTimeout))
-	return g.door.Challenge(conn)
+	return g.door.SendChallenge(conn)
 }
 
 // awaitKnock waits for the knock, handshakeTimeout at most after the challenge. It closes a
@@ -70,7 +70,7 @@ func (g *gate) sendChallenge(conn net.Conn) (mux.Challenge, error) {
 func (g *gate) awaitKnock(conn net.Conn, challenge mux.Challenge) error {
 	defer g.unknown.admitConnection(conn)()
 
-	err := g.door.Hear(conn, challenge)
+	err := g.door.VerifyKnock(conn, challenge)
 	if errors.Is(err, net.ErrClosed) {
 		return errCrowded
 	}
@@ -86,7 +86,7 @@ func (g *gate) awaitKnock(conn net.Conn, challenge mux.Challenge) error {
 var errCrowded = errors.New("it had waited longest when others came")
 
 // openSession makes a session of a connection, which has its place in a waiting room meanwhile.
-func (g *gate) openSession(ctx context.Context, conn net.Conn, where *waitingRoom, o mux.Options) (*mux.Session, error) {
+func (g *gate) openSession(ctx context.Context, conn net.Conn, where *waitingRoom, o mux.SessionOptions) (*mux.Session, error) {
 	defer where.admitConnection(conn)()
 
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
@@ -98,7 +98,7 @@ var errTooManyOlder = errors.New("too many connections to the port for older ver
 
 // tellVersion lets a laptop of version 1 learn that this is another version. Such a laptop begins
 // with TLS and has proved nothing, so there may be few at a time.
-func (g *gate) tellVersion(ctx context.Context, conn net.Conn, o mux.Options) error {
+func (g *gate) tellVersion(ctx context.Context, conn net.Conn, o mux.SessionOptions) error {
 	if !g.olderRate.allowOne() {
 		resetConnection(conn)
 		return errTooManyOlder

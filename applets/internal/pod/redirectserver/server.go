@@ -140,7 +140,7 @@ const maxSessions = 32
 
 // turnBack tells a laptop of version 1 that it is too old.
 func (s *Server) turnBack(ctx context.Context, conn net.Conn) {
-	if err := s.gate.tellVersion(ctx, conn, mux.Options{Log: s.config.Log}); err != nil {
+	if err := s.gate.tellVersion(ctx, conn, mux.SessionOptions{Log: s.config.Log}); err != nil {
 		s.logRefusal(conn, err)
 	}
 }
@@ -173,7 +173,7 @@ func (s *Server) receiveLaptop(ctx context.Context, conn net.Conn, challenge mux
 // serveLaptop serves a laptop that has knocked, until its session or ctx ends.
 func (s *Server) serveLaptop(ctx context.Context, conn net.Conn) {
 	served := newSession(s)
-	options := mux.Options{Handle: served.handleRequest, Log: s.config.Log, Budget: sessionBudget}
+	options := mux.SessionOptions{Handle: served.handleRequest, Log: s.config.Log, Budget: sessionBudget}
 	laptop, err := s.gate.openSession(ctx, conn, &s.gate.knocked, options)
 	if err != nil {
 		s.logRefusal(conn, err)

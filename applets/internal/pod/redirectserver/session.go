@@ -55,7 +55,7 @@ func (s *session) endRedirects() {
 	}
 }
 
-// handleRequest answers one request of the laptop's, as mux.Options.Handle.
+// handleRequest answers one request of the laptop's, as mux.SessionOptions.Handle.
 func (s *session) handleRequest(ctx context.Context, name string, body json.RawMessage) (any, error) {
 	select {
 	case <-s.bound:

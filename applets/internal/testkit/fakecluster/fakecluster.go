@@ -105,10 +105,10 @@ func (c *Cluster) Exec(ctx context.Context, e kube.Exec) error {
 }
 
 // Ended returns HasEnded.
-func (c *Cluster) Ended(context.Context, string, string, string) bool { return c.HasEnded }
+func (c *Cluster) ContainerEnded(context.Context, string, string, string) bool { return c.HasEnded }
 
 // ManagerLine returns Line.
-func (c *Cluster) ManagerLine(context.Context, string, string, string) ([]byte, error) {
+func (c *Cluster) WaitForReadyLine(context.Context, string, string, string) ([]byte, error) {
 	return []byte(c.Line), nil
 }
 
@@ -121,7 +121,7 @@ func (c *Cluster) PortForward(context.Context, string, string, uint16, time.Dura
 }
 
 // Peers returns PeersKnown.
-func (c *Cluster) Peers(context.Context) (kube.Peers, []string) { return c.PeersKnown, nil }
+func (c *Cluster) ListPeers(context.Context) (kube.Peers, []string) { return c.PeersKnown, nil }
 
 // Shells returns the requests for shell containers so far.
 func (c *Cluster) Shells() []kube.ShellRequest {
