@@ -30,34 +30,34 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 // container of, by dry runs that change nothing. It returns a *RefusedError if
 // there is none.
 func (c *Cluster) AdmitsShell(ctx context.Context, r ShellRequest) (Admission, error) {
-	return c.admits(ctx, r.injection())
+	return c.findAdmitted(ctx, r.containerRequest())
 }
 
 // AdmitsNet finds out in the same way whether the cluster would admit a net
 // container.
 func (c *Cluster) AdmitsNet(ctx context.Context, r NetRequest) (Admission, error) {
-	i := r.injection()
-	if err := i.ownNetwork(); err != nil {
+	request := r.containerRequest()
+	if err := request.checkOwnNetwork(); err != nil {
 		return Admission{}, &RefusedError{err}
 	}
-	return c.admits(ctx, i)
+	return c.findAdmitted(ctx, request)
 }
 
-// admits tries all of the profiles at once.
-func (c *Cluster) admits(ctx context.Context, i injection) (Admission, error) {
-	refused := make([]setback, len(i.profiles))
-	failed := make([]error, len(i.profiles))
+// findAdmitted tries all of the profiles at once.
+func (c *Cluster) findAdmitted(ctx context.Context, request containerRequest) (Admission, error) {
+	refused := make([]rejection, len(request.profiles))
+	failed := make([]error, len(request.profiles))
 	var tried sync.WaitGroup
-	for n, profile := range i.profiles {
-		tried.Go(func() { refused[n], failed[n] = c.try(ctx, i, profile) })
+	for n, profile := range request.profiles {
+		tried.Go(func() { refused[n], failed[n] = c.dryRunProfile(ctx, request, profile) })
 	}
 
 	tried.Wait()
 
-	for n, profile := range i.profiles {
+	for n, profile := range request.profiles {
 		switch {
 		case failed[n] != nil:
-			return Admission{}, c.injectError(ctx, i.pod, failed[n])
+			return Admission{}, c.injectError(ctx, request.pod, failed[n])
 		case refused[n].by == byNobody && n == 0:
 			return Admission{Profile: profile}, nil
 		case refused[n].by == byNobody:
@@ -66,26 +66,26 @@ func (c *Cluster) admits(ctx context.Context, i injection) (Admission, error) {
 	}
 
 	last := refused[len(refused)-1]
-	return Admission{}, &RefusedError{&Error{Doing: i.doing(), Err: last.err, Next: i.hint(ctx, c, i, last)}}
+	return Admission{}, &RefusedError{&Error{Doing: request.operation(), Err: last.err, Next: request.hint(ctx, c, request, last)}}
 }
 
-// try asks by a dry run whether a container would be admitted, and left so that
+// dryRunProfile asks by a dry run whether a container would be admitted, and left so that
 // it can do its job.
-func (c *Cluster) try(ctx context.Context, i injection, profile Profile) (setback, error) {
-	asked := i.newContainer(profile)
-	pod, err := c.patchEphemeral(ctx, c.dry, i.pod, asked, metav1.DryRunAll)
+func (c *Cluster) dryRunProfile(ctx context.Context, request containerRequest, profile Profile) (rejection, error) {
+	asked := request.newContainer(profile)
+	pod, err := c.patchEphemeral(ctx, c.dryRun, request.pod, asked, metav1.DryRunAll)
 	if err == nil {
-		back, _ := mutationOf(pod, asked).check("").setback()
+		back, _ := findMutation(pod, asked).checkUsable("").asRejection()
 		return back, nil
 	}
 
-	by := c.refuser(ctx, i.pod, err)
+	by := c.findRefuser(ctx, request.pod, err)
 	if by == byNobody || by == byAdmission && apierrors.IsBadRequest(err) {
 		// In the same words a server says that a webhook takes no dry runs.
-		return setback{}, err
+		return rejection{}, err
 	}
 
-	return setback{by, err}, nil
+	return rejection{by, err}, nil
 }
 
 // enforceLabel is the Pod Security level that a namespace admits (KEP-2579).
@@ -95,10 +95,10 @@ const enforceLabel = "pod-security.kubernetes.io/enforce"
 // by its label; empty where it has none, and the API server's own default
 // holds, which is "privileged" where nobody changed it.
 func (c *Cluster) ReadPodSecurityLevel(ctx context.Context) (string, error) {
-	namespace, err := get[corev1.Namespace](ctx, c.namespaces(), c.Namespace)
+	namespace, err := getObject[corev1.Namespace](ctx, c.namespaces(), c.Namespace)
 	if err != nil {
-		right := access{verb: "get", resource: "namespaces", name: c.Namespace}
-		return "", c.explain(ctx, fmt.Sprintf("read namespace %q", c.Namespace), right, err)
+		right := accessRight{verb: "get", resource: "namespaces", name: c.Namespace}
+		return "", c.explainError(ctx, fmt.Sprintf("read namespace %q", c.Namespace), right, err)
 	}
 	return namespace.Labels[enforceLabel], nil
 }

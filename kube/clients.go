@@ -19,13 +19,13 @@ import (
 // of heap in each role, the one in the pod included.
 type clients struct {
 	core, apps, batch, authorization rest.Interface
-	// dry is core for trial requests, whose warnings nobody wants to read.
-	dry rest.Interface
-	// lasting is core for logs and watches: no bound on how long one takes, and
+	// dryRun is core for trial requests, whose warnings nobody wants to read.
+	dryRun rest.Interface
+	// longLived is core for logs and watches: no bound on how long one takes, and
 	// none on requests per second. Who opens them by the hundred bounds how
 	// many are open.
-	lasting rest.Interface
-	codec   runtime.ParameterCodec
+	longLived rest.Interface
+	codec     runtime.ParameterCodec
 }
 
 func newClients(config *rest.Config) (clients, error) {
@@ -76,8 +76,8 @@ func newClients(config *rest.Config) (clients, error) {
 	quiet.WarningHandler = rest.NoWarnings{}
 	made := clients{
 		core:          client(corev1.SchemeGroupVersion, "/api"),
-		dry:           over(quiet, httpClient, corev1.SchemeGroupVersion, "/api"),
-		lasting:       over(lasting, lastingClient, corev1.SchemeGroupVersion, "/api"),
+		dryRun:        over(quiet, httpClient, corev1.SchemeGroupVersion, "/api"),
+		longLived:     over(lasting, lastingClient, corev1.SchemeGroupVersion, "/api"),
 		apps:          client(appsv1.SchemeGroupVersion, "/apis"),
 		batch:         client(batchv1.SchemeGroupVersion, "/apis"),
 		authorization: client(authorizationv1.SchemeGroupVersion, "/apis"),

@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// use is a right and what a command does with it, in words for a Role's comment.
-type use struct {
-	access
+// usedRight is a right and what a command does with it, in words for a Role's comment.
+type usedRight struct {
+	accessRight
 	why string
 }
 
@@ -16,25 +16,25 @@ type use struct {
 type commandRights struct {
 	command string
 	// required are those that it does not work without, for a pod that is named.
-	required []use
+	required []usedRight
 	// optional are those that it works better with.
-	optional []use
+	optional []usedRight
 	// wider are rights that a Role cannot give, for they are the whole cluster's.
-	wider []use
+	wider []usedRight
 	// reviewed says that doctor tells of them.
 	reviewed bool
 }
 
 // What several commands do with a right.
 var (
-	findPod      = use{getPods, "find a pod by its name"}
-	awaitStart   = use{watchPods, "wait until kdiag's container runs"}
-	addContainer = use{patchEphemeral, "add kdiag's container to the pod"}
-	overSocket   = use{getExec, "run it over a WebSocket, a round trip sooner than over SPDY"}
-	listEvents   = use{access{verb: "list", resource: "events"}, "watch them from now on"}
-	watchEvents  = use{access{verb: "watch", resource: "events"}, "say at once what the kubelet does, and why it fails"}
-	namePods     = use{listPods, "name the pods there are, where one is not found"}
-	askNode      = use{access{verb: "get", resource: "nodes"}, "say when the pod's node does not answer"}
+	findPod      = usedRight{getPods, "find a pod by its name"}
+	awaitStart   = usedRight{watchPods, "wait until kdiag's container runs"}
+	addContainer = usedRight{patchEphemeral, "add kdiag's container to the pod"}
+	overSocket   = usedRight{getExec, "run it over a WebSocket, a round trip sooner than over SPDY"}
+	listEvents   = usedRight{accessRight{verb: "list", resource: "events"}, "watch them from now on"}
+	watchEvents  = usedRight{accessRight{verb: "watch", resource: "events"}, "say at once what the kubelet does, and why it fails"}
+	namePods     = usedRight{listPods, "name the pods there are, where one is not found"}
+	askNode      = usedRight{accessRight{verb: "get", resource: "nodes"}, "say when the pod's node does not answer"}
 )
 
 // rightsOf is what each command needs. A test on a cluster proves it sufficient
@@ -42,58 +42,58 @@ var (
 var rightsOf = []commandRights{
 	{
 		command: "shell", reviewed: true,
-		required: []use{findPod, awaitStart, addContainer, {createExec, "run the shell"}},
-		optional: []use{overSocket, listEvents, watchEvents, namePods},
-		wider:    []use{askNode},
+		required: []usedRight{findPod, awaitStart, addContainer, {createExec, "run the shell"}},
+		optional: []usedRight{overSocket, listEvents, watchEvents, namePods},
+		wider:    []usedRight{askNode},
 	},
 	{
 		command: "redir", reviewed: true,
-		required: []use{findPod, awaitStart, addContainer, {getLog, "learn where the manager listens"}, {createForward, "reach the manager"}},
-		optional: []use{
+		required: []usedRight{findPod, awaitStart, addContainer, {getLog, "learn where the manager listens"}, {createForward, "reach the manager"}},
+		optional: []usedRight{
 			{getForward, "reach it over a WebSocket, a round trip sooner than over SPDY"},
 			listEvents, watchEvents, namePods, {createExec, "find the ports of one container, with -c"},
 			{getExec, "find them over a WebSocket, a round trip sooner than over SPDY"},
 		},
-		wider: []use{askNode},
+		wider: []usedRight{askNode},
 	},
 	{
 		command:  "ps",
-		required: []use{findPod, awaitStart, addContainer, {createExec, "look at the container"}},
-		optional: []use{
+		required: []usedRight{findPod, awaitStart, addContainer, {createExec, "look at the container"}},
+		optional: []usedRight{
 			overSocket, listEvents, watchEvents,
 			{listPods, "name the pods that connections lead to, with --sockets"},
-			{access{verb: "list", resource: "services"}, "name the services that connections lead to, with --sockets"},
+			{accessRight{verb: "list", resource: "services"}, "name the services that connections lead to, with --sockets"},
 		},
-		wider: []use{
+		wider: []usedRight{
 			askNode,
 			{listPods, "name pods of other namespaces, with --sockets"},
-			{access{verb: "list", resource: "services"}, "name services of other namespaces, with --sockets"},
+			{accessRight{verb: "list", resource: "services"}, "name services of other namespaces, with --sockets"},
 		},
 	},
 	{
 		command: "logs", reviewed: true,
-		required: []use{
+		required: []usedRight{
 			findPod, {listPods, "find the pods"}, {watchPods, "follow them as they come, restart and go"}, {getLog, "read their logs"},
 		},
 	},
 	{
 		command:  "manage",
-		required: []use{findPod, awaitStart, addContainer},
-		optional: []use{listEvents, watchEvents, namePods},
-		wider:    []use{askNode},
+		required: []usedRight{findPod, awaitStart, addContainer},
+		optional: []usedRight{listEvents, watchEvents, namePods},
+		wider:    []usedRight{askNode},
 	},
 	{
 		command: "doctor",
-		required: []use{
+		required: []usedRight{
 			findPod, {patchEphemeral, "ask by dry run what would be admitted"}, {createForward, "see how streams reach the pod"},
 		},
-		optional: []use{
+		optional: []usedRight{
 			{getForward, "see whether a WebSocket does"},
 			{getLog, "read what your manager in the pod found the kernel to have"},
-			{access{verb: "get", resource: "namespaces"}, "read the namespace's Pod Security level, where no target is named"},
+			{accessRight{verb: "get", resource: "namespaces"}, "read the namespace's Pod Security level, where no target is named"},
 			namePods,
 		},
-		wider: []use{{access{verb: "get", resource: "nodes"}, "check the node's kernel and images"}},
+		wider: []usedRight{{accessRight{verb: "get", resource: "nodes"}, "check the node's kernel and images"}},
 	},
 }
 
@@ -109,10 +109,10 @@ func RoleCommands() []string {
 // AnyPods is the kind of target that a label selector is.
 const AnyPods = "selector"
 
-// findBy are the rights that find a target of a kind, a resource or AnyPods.
-func findBy(kind string) ([]use, error) {
+// rightsToFind are the rights that find a target of a kind, a resource or AnyPods.
+func rightsToFind(kind string) ([]usedRight, error) {
 	if kind == AnyPods {
-		return []use{{listPods, "find pods by a label selector"}}, nil
+		return []usedRight{{listPods, "find pods by a label selector"}}, nil
 	}
 
 	resource, ok := ParseResource(kind)
@@ -131,9 +131,9 @@ func findBy(kind string) ([]use, error) {
 		group = "apps"
 	}
 
-	return []use{
+	return []usedRight{
 		{listPods, "find the pods of " + resource},
-		{access{verb: "get", group: group, resource: resource}, "read which pods belong to a target"},
+		{accessRight{verb: "get", group: group, resource: resource}, "read which pods belong to a target"},
 	}, nil
 }
 
@@ -162,9 +162,9 @@ type RoleRights struct {
 // or of the kinds.
 func RoleRightsFor(commands, kinds []string) (RoleRights, error) {
 	var found RoleRights
-	var byKind []use
+	var byKind []usedRight
 	for _, kind := range kinds {
-		uses, err := findBy(kind)
+		uses, err := rightsToFind(kind)
 		if err != nil {
 			return RoleRights{}, err
 		}
@@ -177,14 +177,14 @@ func RoleRightsFor(commands, kinds []string) (RoleRights, error) {
 			return RoleRights{}, fmt.Errorf("there is no command %q that needs rights", command)
 		}
 		rights := rightsOf[at]
-		found.Required = addUses(found.Required, command, slices.Concat(rights.required, byKind))
-		found.Optional = addUses(found.Optional, command, rights.optional)
-		found.Wider = addUses(found.Wider, command, rights.wider)
+		found.Required = mergeUses(found.Required, command, slices.Concat(rights.required, byKind))
+		found.Optional = mergeUses(found.Optional, command, rights.optional)
+		found.Wider = mergeUses(found.Wider, command, rights.wider)
 	}
 
 	// What one command needs is no option for another.
 	found.Optional = slices.DeleteFunc(found.Optional, func(r RoleRight) bool {
-		at := slices.IndexFunc(found.Required, r.same)
+		at := slices.IndexFunc(found.Required, r.isSameRight)
 		if at >= 0 {
 			found.Required[at].Uses = append(found.Required[at].Uses, r.Uses...)
 		}
@@ -194,14 +194,14 @@ func RoleRightsFor(commands, kinds []string) (RoleRights, error) {
 	return found, nil
 }
 
-func (r RoleRight) same(other RoleRight) bool {
+func (r RoleRight) isSameRight(other RoleRight) bool {
 	return r.Verb == other.Verb && r.Group == other.Group && r.Resource == other.Resource
 }
 
-func addUses(rights []RoleRight, command string, uses []use) []RoleRight {
+func mergeUses(rights []RoleRight, command string, uses []usedRight) []RoleRight {
 	for _, u := range uses {
-		right := RoleRight{Verb: u.verb, Group: u.group, Resource: u.onResource()}
-		at := slices.IndexFunc(rights, right.same)
+		right := RoleRight{Verb: u.verb, Group: u.group, Resource: u.roleResource()}
+		at := slices.IndexFunc(rights, right.isSameRight)
 		if at < 0 {
 			at = len(rights)
 			rights = append(rights, right)

@@ -58,9 +58,9 @@ type Cluster struct {
 	Namespace string
 	clients
 	// streams is the configuration for connections that last.
-	streams *rest.Config
-	spare   spare
-	origin  origin
+	streams  *rest.Config
+	prepared preparedConnection
+	entries  configEntries
 }
 
 // Connect reads the kubeconfig and makes a Cluster. It sends no request.
@@ -68,7 +68,7 @@ type Cluster struct {
 func Connect(o ConnectOptions, warnings io.Writer) (*Cluster, error) {
 	silenceClientGo()
 	loader := o.configLoader()
-	if err := checkFiles(loader.ConfigAccess(), warnings); err != nil {
+	if err := checkKubeconfigFiles(loader.ConfigAccess(), warnings); err != nil {
 		return nil, err
 	}
 
@@ -77,8 +77,8 @@ func Connect(o ConnectOptions, warnings io.Writer) (*Cluster, error) {
 		return nil, configError(err)
 	}
 
-	from := o.originIn(raw)
-	if err := o.missingEntry(raw, from); err != nil {
+	from := o.findEntries(raw)
+	if err := o.checkEntries(raw, from); err != nil {
 		return nil, err
 	}
 
@@ -107,8 +107,8 @@ func Connect(o ConnectOptions, warnings io.Writer) (*Cluster, error) {
 		return nil, configError(err)
 	}
 
-	c := &Cluster{Namespace: namespace, clients: clients, streams: streams, origin: from}
-	streams.WrapTransport = transport.Wrappers(c.webSockets, streams.WrapTransport)
+	c := &Cluster{Namespace: namespace, clients: clients, streams: streams, entries: from}
+	streams.WrapTransport = transport.Wrappers(c.wrapWebSockets, streams.WrapTransport)
 	return c, nil
 }
 

@@ -39,17 +39,17 @@ func (t TargetContainer) SharesPIDs() bool {
 func PickContainer(pod *corev1.Pod, name string) (TargetContainer, error) {
 	target := TargetContainer{Pod: pod, Container: name}
 	if name == "" {
-		target.Container, target.Others = defaultContainer(pod)
+		target.Container, target.Others = pickDefaultContainer(pod)
 	}
 
 	doing := "enter " + target.String()
-	if err := hasContainer(doing, pod, target.Container); err != nil {
+	if err := requireContainer(doing, pod, target.Container); err != nil {
 		return TargetContainer{}, err
 	}
 
-	status := statusOf(pod, target.Container)
+	status := findStatus(pod, target.Container)
 	if status == nil || status.State.Running == nil {
-		return TargetContainer{}, &Error{Doing: doing, Err: fmt.Errorf("it is not running: %s", whyNotRunning(pod, status)),
+		return TargetContainer{}, &Error{Doing: doing, Err: fmt.Errorf("it is not running: %s", describeNotRunning(pod, status)),
 			Next: runningHint(pod, target.Container)}
 	}
 
@@ -61,10 +61,10 @@ func PickContainer(pod *corev1.Pod, name string) (TargetContainer, error) {
 // CheckHasContainer is nil if a pod has a container of that name, an init or sidecar
 // container too, running or not.
 func CheckHasContainer(pod *corev1.Pod, name string) error {
-	return hasContainer("find "+TargetContainer{Pod: pod, Container: name}.String(), pod, name)
+	return requireContainer("find "+TargetContainer{Pod: pod, Container: name}.String(), pod, name)
 }
 
-func hasContainer(doing string, pod *corev1.Pod, name string) error {
+func requireContainer(doing string, pod *corev1.Pod, name string) error {
 	if slices.Contains(containerNames(pod), name) {
 		return nil
 	}
@@ -72,7 +72,7 @@ func hasContainer(doing string, pod *corev1.Pod, name string) error {
 		Next: "it has: " + strings.Join(containerNames(pod), ", ")}
 }
 
-func defaultContainer(pod *corev1.Pod) (name string, others []string) {
+func pickDefaultContainer(pod *corev1.Pod) (name string, others []string) {
 	names := make([]string, 0, len(pod.Spec.Containers))
 	for i := range pod.Spec.Containers {
 		names = append(names, pod.Spec.Containers[i].Name)
@@ -116,7 +116,7 @@ func containerNames(pod *corev1.Pod) []string {
 	return names
 }
 
-func statusOf(pod *corev1.Pod, container string) *corev1.ContainerStatus {
+func findStatus(pod *corev1.Pod, container string) *corev1.ContainerStatus {
 	for _, list := range [][]corev1.ContainerStatus{
 		pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses, pod.Status.EphemeralContainerStatuses,
 	} {
@@ -129,8 +129,8 @@ func statusOf(pod *corev1.Pod, container string) *corev1.ContainerStatus {
 	return nil
 }
 
-// whyNotRunning is the kubelet's account of a container, as short as it comes.
-func whyNotRunning(pod *corev1.Pod, status *corev1.ContainerStatus) string {
+// describeNotRunning is the kubelet's account of a container, as short as it comes.
+func describeNotRunning(pod *corev1.Pod, status *corev1.ContainerStatus) string {
 	switch {
 	case status != nil && status.State.Terminated != nil:
 		ended := status.State.Terminated
@@ -156,7 +156,7 @@ func joinReason(parts ...string) string {
 func runningHint(pod *corev1.Pod, except string) string {
 	var running []string
 	for _, name := range containerNames(pod) {
-		if s := statusOf(pod, name); name != except && s != nil && s.State.Running != nil {
+		if s := findStatus(pod, name); name != except && s != nil && s.State.Running != nil {
 			running = append(running, name)
 		}
 	}

@@ -17,11 +17,11 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// refusedCredentials is what an API server's 401 means for this user.
-func (c *Cluster) refusedCredentials(doing string, err error) *Error {
-	who := c.who()
+// explainUnauthorized is what an API server's 401 means for this user.
+func (c *Cluster) explainUnauthorized(doing string, err error) *Error {
+	who := c.describeUser()
 	const again = "log in again, or choose another context (--context, kubectl config get-contexts)"
-	if what, at, known := expiry(c.streams); known && at.Before(time.Now()) {
+	if what, at, known := findExpiry(c.streams); known && at.Before(time.Now()) {
 		return &Error{Doing: doing, Err: fmt.Errorf("the %s of %s expired on %s: %w", what, who, at.UTC().Format("2006-01-02 15:04 MST"), err), Next: again}
 	}
 
@@ -41,15 +41,15 @@ func IsCredentialsError(err error) bool {
 	return errors.As(err, &plugin) || apierrors.IsUnauthorized(err)
 }
 
-// who names the user as the kubeconfig does.
-func (c *Cluster) who() string {
+// describeUser names the user as the kubeconfig does.
+func (c *Cluster) describeUser() string {
 	switch {
-	case c.origin.user == "":
+	case c.entries.user == "":
 		return "this user"
-	case c.origin.context == "":
-		return fmt.Sprintf("user %q", c.origin.user)
+	case c.entries.context == "":
+		return fmt.Sprintf("user %q", c.entries.user)
 	}
-	return fmt.Sprintf("user %q (context %q)", c.origin.user, c.origin.context)
+	return fmt.Sprintf("user %q (context %q)", c.entries.user, c.entries.context)
 }
 
 func hasCredentials(config *rest.Config) bool {
@@ -57,9 +57,9 @@ func hasCredentials(config *rest.Config) bool {
 		cmp.Or(config.BearerToken, config.BearerTokenFile, config.Username, config.CertFile, string(config.CertData)) != ""
 }
 
-// expiry is when the credentials of a connection expire, as far as they tell:
+// findExpiry is when the credentials of a connection expire, as far as they tell:
 // the client certificate, or a token that is a JWT.
-func expiry(config *rest.Config) (what string, at time.Time, known bool) {
+func findExpiry(config *rest.Config) (what string, at time.Time, known bool) {
 	if at, known = tokenExpiry(config.BearerToken); known {
 		return "token", at, true
 	}

@@ -30,32 +30,32 @@ func (e *Error) Hint() string { return e.Next }
 // oneLine folds a message that a server wrote over several lines.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// explain turns the error of a request into an *Error. right is what the
+// explainError turns the error of a request into an *Error. right is what the
 // request needs, so that a refusal can name it.
-func (c *Cluster) explain(ctx context.Context, doing string, right access, err error) error {
+func (c *Cluster) explainError(ctx context.Context, doing string, right accessRight, err error) error {
 	if err == nil {
 		return nil
 	}
 
 	var plugin *PluginError
 	if errors.As(err, &plugin) {
-		return &Error{Doing: doing, Err: fmt.Errorf("%s: %w", c.who(), plugin)}
+		return &Error{Doing: doing, Err: fmt.Errorf("%s: %w", c.describeUser(), plugin)}
 	}
 	if cause := context.Cause(ctx); cause != nil {
-		return &Error{Doing: doing, Err: c.late(cause)}
+		return &Error{Doing: doing, Err: c.explainEnd(cause)}
 	}
 	if apierrors.IsUnauthorized(err) {
-		return c.refusedCredentials(doing, err)
+		return c.explainUnauthorized(doing, err)
 	}
-	if apierrors.IsForbidden(err) && !isForeign(err) && !c.allowed(ctx, right) {
-		return denied(doing, right, err)
+	if apierrors.IsForbidden(err) && !isForeign(err) && !c.isAllowed(ctx, right) {
+		return deniedError(doing, right, err)
 	}
 
-	return &Error{Doing: doing, Err: c.plain(err), Next: cmp.Or(admissionHint(err, right.namespace), c.hint(err))}
+	return &Error{Doing: doing, Err: c.simplifyError(err), Next: cmp.Or(admissionHint(err, right.namespace), c.hintFor(err))}
 }
 
-// denied is the refusal of a request for want of a right.
-func denied(doing string, right access, err error) error {
+// deniedError is the refusal of a request for want of a right.
+func deniedError(doing string, right accessRight, err error) error {
 	where := ""
 	if right.namespace != "" {
 		where = fmt.Sprintf(" in namespace %q", right.namespace)
@@ -63,18 +63,18 @@ func denied(doing string, right access, err error) error {
 	return &Error{
 		Doing: doing,
 		Err:   &DeniedError{right.String(), where, err},
-		Next:  askForRole(right.String()),
+		Next:  roleHint(right.String()),
 	}
 }
 
-// allowed asks the API server whether this user has a right. Where it cannot
+// isAllowed asks the API server whether this user has a right. Where it cannot
 // be asked, the answer is no.
-func (c *Cluster) allowed(ctx context.Context, right access) bool {
-	may, err := c.review(ctx, right)
+func (c *Cluster) isAllowed(ctx context.Context, right accessRight) bool {
+	may, err := c.reviewAccess(ctx, right)
 	return err == nil && may
 }
 
-func (c *Cluster) review(ctx context.Context, right access) (bool, error) {
+func (c *Cluster) reviewAccess(ctx context.Context, right accessRight) (bool, error) {
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
 		ResourceAttributes: &authorizationv1.ResourceAttributes{
 			Namespace: right.namespace, Verb: right.verb, Group: right.group,
@@ -82,7 +82,7 @@ func (c *Cluster) review(ctx context.Context, right access) (bool, error) {
 		},
 	}}
 
-	answer, err := create(ctx, resource{client: c.authorization, codec: c.codec, name: "selfsubjectaccessreviews"}, review)
+	answer, err := createObject(ctx, resource{client: c.authorization, codec: c.codec, name: "selfsubjectaccessreviews"}, review)
 	if err != nil {
 		return false, err
 	}

@@ -57,9 +57,9 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 	doing := fmt.Sprintf("exec in container %s of pod %s/%s", e.Container, e.Namespace, e.Pod)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	opened := newOpening(e.Opened)
+	opened := newStreamOpening(e.Opened)
 	timer := time.AfterFunc(e.OpenTimeout, func() {
-		if !opened.done() {
+		if !opened.isOpened() {
 			cancel(&TimeoutError{e.OpenTimeout})
 		}
 	})
@@ -75,7 +75,7 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 		options.Stderr = e.Stderr
 	}
 
-	err := c.stream(ctx, e, opened, options)
+	err := c.runStreams(ctx, e, opened, options)
 	var exit utilexec.ExitError
 	switch {
 	case err == nil:
@@ -84,27 +84,27 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 		return &ExitError{exit.ExitStatus()}
 	}
 
-	right := createExec.in(e.Namespace, e.Pod)
-	failure := c.explain(ctx, doing, right, err)
-	if !opened.done() {
+	right := createExec.scopedTo(e.Namespace, e.Pod)
+	failure := c.explainError(ctx, doing, right, err)
+	if !opened.isOpened() {
 		// What a server answers in place of a stream comes back as text only.
-		if may, askErr := c.review(ctx, right); askErr == nil && !may {
-			failure = denied(doing, right, err)
+		if may, askErr := c.reviewAccess(ctx, right); askErr == nil && !may {
+			failure = deniedError(doing, right, err)
 		}
 		return &NotStartedError{failure}
 	}
 
 	if context.Cause(ctx) == nil {
-		failure = &Error{Doing: doing, Err: fmt.Errorf("broke off: %w", c.plain(err))}
+		failure = &Error{Doing: doing, Err: fmt.Errorf("broke off: %w", c.simplifyError(err))}
 	}
 
 	return failure
 }
 
-// stream opens the streams of a command and carries them to their end.
-func (c *Cluster) stream(ctx context.Context, e Exec, opened *opening, options remotecommand.StreamOptions) error {
+// runStreams opens the streams of a command and carries them to their end.
+func (c *Cluster) runStreams(ctx context.Context, e Exec, opened *streamOpening, options remotecommand.StreamOptions) error {
 	config := rest.CopyConfig(c.streams)
-	config.Wrap(opened.watch)
+	config.Wrap(opened.watchUpgrade)
 	at := c.core.Post().Resource("pods").Namespace(e.Namespace).Name(e.Pod).SubResource("exec").
 		VersionedParams(&corev1.PodExecOptions{
 			Container: e.Container, Command: e.Command,
@@ -117,7 +117,7 @@ func (c *Cluster) stream(ctx context.Context, e Exec, opened *opening, options r
 	}
 
 	err = executor.StreamWithContext(ctx, options)
-	if !noWebSocket(err) {
+	if !lacksWebSocket(err) {
 		return err
 	}
 	if executor, err = remotecommand.NewSPDYExecutor(config, http.MethodPost, at); err != nil {
@@ -133,34 +133,34 @@ func (c *Cluster) stream(ctx context.Context, e Exec, opened *opening, options r
 func (c *Cluster) ContainerEnded(ctx context.Context, namespace, pod, container string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	got, err := get[corev1.Pod](ctx, c.pods(namespace), pod)
+	got, err := getObject[corev1.Pod](ctx, c.pods(namespace), pod)
 	if err != nil {
 		return apierrors.IsNotFound(err)
 	}
-	if ended(got, container) {
+	if hasEnded(got, container) {
 		return true
 	}
 
 	_, err = watchtools.Until(ctx, got.ResourceVersion, c.podWatcher(got), func(event watch.Event) (bool, error) {
 		now, ok := event.Object.(*corev1.Pod)
-		return event.Type == watch.Deleted || ok && ended(now, container), nil
+		return event.Type == watch.Deleted || ok && hasEnded(now, container), nil
 	})
 	return err == nil
 }
 
-// opening is the moment at which the API server opens the streams of a
+// streamOpening is the moment at which the API server opens the streams of a
 // command. From then on the command may have been started.
-type opening struct {
+type streamOpening struct {
 	once   sync.Once
 	tell   func()
 	opened chan struct{}
 }
 
-func newOpening(tell func()) *opening {
-	return &opening{tell: tell, opened: make(chan struct{})}
+func newStreamOpening(tell func()) *streamOpening {
+	return &streamOpening{tell: tell, opened: make(chan struct{})}
 }
 
-func (o *opening) happened() {
+func (o *streamOpening) markOpened() {
 	o.once.Do(func() {
 		close(o.opened)
 		if o.tell != nil {
@@ -169,7 +169,7 @@ func (o *opening) happened() {
 	})
 }
 
-func (o *opening) done() bool {
+func (o *streamOpening) isOpened() bool {
 	select {
 	case <-o.opened:
 		return true
@@ -178,23 +178,23 @@ func (o *opening) done() bool {
 	}
 }
 
-// watch returns a round tripper that notes the server's consent to the
+// watchUpgrade returns a round tripper that notes the server's consent to the
 // streams, an answer of 101. The first read of stdin would be too late a sign:
 // it takes place in a goroutine of its own, and an error that comes at once
 // overtakes it.
-func (o *opening) watch(next http.RoundTripper) http.RoundTripper {
-	return openingWatcher{next, o}
+func (o *streamOpening) watchUpgrade(next http.RoundTripper) http.RoundTripper {
+	return upgradeWatcher{next, o}
 }
 
-type openingWatcher struct {
+type upgradeWatcher struct {
 	next http.RoundTripper
-	*opening
+	*streamOpening
 }
 
-func (w openingWatcher) RoundTrip(request *http.Request) (*http.Response, error) {
+func (w upgradeWatcher) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := w.next.RoundTrip(request)
 	if err == nil && response.StatusCode == http.StatusSwitchingProtocols {
-		w.happened()
+		w.markOpened()
 	}
 
 	return response, err
@@ -202,4 +202,4 @@ func (w openingWatcher) RoundTrip(request *http.Request) (*http.Response, error)
 
 // WrappedRoundTripper is what client-go looks through for a round tripper's
 // own settings.
-func (w openingWatcher) WrappedRoundTripper() http.RoundTripper { return w.next }
+func (w upgradeWatcher) WrappedRoundTripper() http.RoundTripper { return w.next }

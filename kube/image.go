@@ -14,7 +14,7 @@ import (
 func FindPulledImage(pod *corev1.Pod, image string) (container string, err error) {
 	for i := range pod.Spec.EphemeralContainers {
 		spec := &pod.Spec.EphemeralContainers[i]
-		status := statusOf(pod, spec.Name)
+		status := findStatus(pod, spec.Name)
 		switch {
 		case spec.Image != image || status == nil:
 		case status.State.Running != nil, status.State.Terminated != nil:
@@ -31,7 +31,7 @@ func FindPulledImage(pod *corev1.Pod, image string) (container string, err error
 // HasImage reports whether a node lists an image among those it has. It lists
 // the 50 largest only (kubelet, nodeStatusMaxImages), so a no means little.
 func HasImage(node *corev1.Node, image string) bool {
-	full := fullImageName(image)
+	full := expandImageName(image)
 	for i := range node.Status.Images {
 		if slices.Contains(node.Status.Images[i].Names, full) {
 			return true
@@ -40,10 +40,10 @@ func HasImage(node *corev1.Node, image string) bool {
 	return false
 }
 
-// fullImageName is a reference as a runtime lists it, with the host and the
+// expandImageName is a reference as a runtime lists it, with the host and the
 // tag that stand for themselves where they are left out
 // (github.com/distribution/reference, ParseNormalizedNamed and TagNameOnly).
-func fullImageName(image string) string {
+func expandImageName(image string) string {
 	host, _, cut := strings.Cut(image, "/")
 	switch {
 	case !cut:

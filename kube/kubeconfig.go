@@ -19,12 +19,12 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// origin is which entries of the kubeconfig a connection is made of. An empty
+// configEntries is which entries of the kubeconfig a connection is made of. An empty
 // one is given by flags alone.
-type origin struct{ context, cluster, user string }
+type configEntries struct{ context, cluster, user string }
 
-func (o ConnectOptions) originIn(raw clientcmdapi.Config) origin {
-	from := origin{context: cmp.Or(o.Context, raw.CurrentContext)}
+func (o ConnectOptions) findEntries(raw clientcmdapi.Config) configEntries {
+	from := configEntries{context: cmp.Or(o.Context, raw.CurrentContext)}
 	if entry := raw.Contexts[from.context]; entry != nil {
 		from.cluster, from.user = entry.Cluster, entry.AuthInfo
 	} else {
@@ -37,7 +37,7 @@ func (o ConnectOptions) originIn(raw clientcmdapi.Config) origin {
 // Origin says in one line what the connection is made of.
 func (c *Cluster) Origin() string {
 	var parts []string
-	for _, part := range [][2]string{{"context", c.origin.context}, {"cluster", c.origin.cluster}, {"user", c.origin.user}} {
+	for _, part := range [][2]string{{"context", c.entries.context}, {"cluster", c.entries.cluster}, {"user", c.entries.user}} {
 		if part[1] != "" {
 			parts = append(parts, fmt.Sprintf("%s %q", part[0], part[1]))
 		}
@@ -45,9 +45,9 @@ func (c *Cluster) Origin() string {
 	return strings.Join(append(parts, fmt.Sprintf("namespace %q", c.Namespace), "server "+c.ServerAddress()), ", ")
 }
 
-// checkFiles reads the kubeconfig's files before client-go does, which ignores
+// checkKubeconfigFiles reads the kubeconfig's files before client-go does, which ignores
 // a field that is not spelt right. Each such file gets a line in notes.
-func checkFiles(access clientcmd.ConfigAccess, notes io.Writer) error {
+func checkKubeconfigFiles(access clientcmd.ConfigAccess, notes io.Writer) error {
 	files := access.GetLoadingPrecedence()
 	if access.IsExplicitFile() {
 		files = []string{access.GetExplicitFile()}
@@ -64,7 +64,7 @@ func checkFiles(access clientcmd.ConfigAccess, notes io.Writer) error {
 			continue // client-go says it
 		}
 
-		fields, err := unknownFields(text)
+		fields, err := findUnknownFields(text)
 		if err != nil {
 			return &Error{Doing: "read kubeconfig " + file, Err: err, Next: "is it a kubeconfig? kubectl config view reads the same file"}
 		}
@@ -81,9 +81,9 @@ func checkFiles(access clientcmd.ConfigAccess, notes io.Writer) error {
 // maxConfig bounds what is read in search of unknown fields, in bytes.
 const maxConfig = 4 << 20
 
-// unknownFields are the paths of what a kubeconfig does not have. Names are
+// findUnknownFields are the paths of what a kubeconfig does not have. Names are
 // taken as client-go does: their case counts.
-func unknownFields(text []byte) ([]string, error) {
+func findUnknownFields(text []byte) ([]string, error) {
 	asJSON, err := yaml.YAMLToJSON(text)
 	if err != nil {
 		return nil, err
@@ -106,12 +106,12 @@ func unknownFields(text []byte) ([]string, error) {
 	return fields, nil
 }
 
-// missingEntry is the error for an entry that is named and not there. Of a
+// checkEntries is the error for an entry that is named and not there. Of a
 // context that names one, client-go makes a connection to its default server,
 // or one without credentials.
-func (o ConnectOptions) missingEntry(raw clientcmdapi.Config, from origin) error {
+func (o ConnectOptions) checkEntries(raw clientcmdapi.Config, from configEntries) error {
 	if wanted := cmp.Or(o.Context, raw.CurrentContext); wanted != "" && from.context == "" {
-		return noSuchEntry("context", wanted, raw.Contexts, "")
+		return missingEntryError("context", wanted, raw.Contexts, "")
 	}
 
 	of := ""
@@ -119,17 +119,17 @@ func (o ConnectOptions) missingEntry(raw clientcmdapi.Config, from origin) error
 		of = fmt.Sprintf(" of context %q", from.context)
 	}
 	if from.cluster != "" && o.Server == "" && raw.Clusters[from.cluster] == nil {
-		return noSuchEntry("cluster", from.cluster, raw.Clusters, of)
+		return missingEntryError("cluster", from.cluster, raw.Clusters, of)
 	}
 	if from.user != "" && cmp.Or(o.Token, o.ClientCertificate) == "" && raw.AuthInfos[from.user] == nil {
-		return noSuchEntry("user", from.user, raw.AuthInfos, of)
+		return missingEntryError("user", from.user, raw.AuthInfos, of)
 	}
 
 	return nil
 }
 
-// noSuchEntry is the error for a name that the kubeconfig does not have.
-func noSuchEntry[T any](kind, name string, there map[string]T, of string) error {
+// missingEntryError is the error for a name that the kubeconfig does not have.
+func missingEntryError[T any](kind, name string, there map[string]T, of string) error {
 	next := fmt.Sprintf("there are no %ss; is KUBECONFIG or --kubeconfig the right file?", kind)
 	if len(there) > 0 {
 		next = fmt.Sprintf("there are: %s; choose with --%s", strings.Join(slices.Sorted(maps.Keys(there)), ", "), kind)

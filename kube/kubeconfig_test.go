@@ -17,13 +17,13 @@ func TestUnknownFields(t *testing.T) {
 		"contexts: [{name: c, contxt: {}}]":   {"contexts[0].contxt"},
 		"extensions: [{name: e, extension: {anything: [1]}}]": nil,
 	} {
-		got, err := unknownFields([]byte(text))
+		got, err := findUnknownFields([]byte(text))
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("unknownFields(%q) = %q, %v, want %q", text, got, err, want)
 		}
 	}
 
-	if _, err := unknownFields([]byte("a: b\n\tc: d\n")); err == nil || !strings.Contains(err.Error(), "line 2") {
+	if _, err := findUnknownFields([]byte("a: b\n\tc: d\n")); err == nil || !strings.Contains(err.Error(), "line 2") {
 		t.Errorf("unknownFields of no YAML: %v, want the line", err)
 	}
 }
@@ -32,7 +32,7 @@ func FuzzUnknownFields(f *testing.F) {
 	f.Add([]byte("{apiVersion: v1, kind: Config, users: [{name: u, usr: {}}]}"))
 	f.Add([]byte("a: &a [*a]"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if fields, err := unknownFields(text); err != nil && fields != nil {
+		if fields, err := findUnknownFields(text); err != nil && fields != nil {
 			t.Errorf("unknownFields(%q) = %q and %v, want one of them", text, fields, err)
 		}
 	})

@@ -26,8 +26,8 @@ import (
 type Ledger struct {
 	dir string
 	// notice is told of a file that is of no use, once.
-	notice func(string)
-	told   sync.Once
+	notice   func(string)
+	warnOnce sync.Once
 }
 
 // NewLedger keeps the files in a directory, which is made when it is needed.
@@ -45,18 +45,18 @@ type ledgerEntry struct {
 	// Failed is why it did not start, when that was last waited for; the
 	// kubelet tries again.
 	Failed string `json:",omitempty"`
-	// Spoilt says that admission changed it so that it is of no use.
-	Spoilt bool `json:",omitempty"`
+	// Unusable says that admission changed it so that it is of no use.
+	Unusable bool `json:",omitempty"`
 }
 
-// page is a file of the ledger.
-type page struct{ Containers []ledgerEntry }
+// ledgerPage is a file of the ledger.
+type ledgerPage struct{ Containers []ledgerEntry }
 
 const (
-	// maxPage bounds the bytes of a file that are read, maxEntries the
+	// maxPageSize bounds the bytes of a file that are read, maxEntries the
 	// containers that it keeps: the newest.
-	maxPage    = 64 << 10
-	maxEntries = 32
+	maxPageSize = 64 << 10
+	maxEntries  = 32
 	// maxFailed bounds the reason that is kept.
 	maxFailed = 512
 	// ledgerAge is how long a file is kept that nobody writes to.
@@ -65,8 +65,8 @@ const (
 	maxPruned = 200
 )
 
-// file names a pod's file. There is none for a UID that is no plain word.
-func (l *Ledger) file(pod types.UID, suffix string) (string, bool) {
+// filePath names a pod's file. There is none for a UID that is no plain word.
+func (l *Ledger) filePath(pod types.UID, suffix string) (string, bool) {
 	plain := func(r rune) bool {
 		return r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
 	}
@@ -89,17 +89,17 @@ const (
 	lockSuffix = ".lock"
 )
 
-// entries reads what was made in a pod. A file that is broken, or somebody
+// readEntries reads what was made in a pod. A file that is broken, or somebody
 // else's, is as good as none.
-func (l *Ledger) entries(pod types.UID) []ledgerEntry {
-	name, ok := l.file(pod, pageSuffix)
+func (l *Ledger) readEntries(pod types.UID) []ledgerEntry {
+	name, ok := l.filePath(pod, pageSuffix)
 	if !ok {
 		return nil
 	}
 
 	read, err := readPage(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		l.told.Do(func() {
+		l.warnOnce.Do(func() {
 			if l.notice != nil {
 				l.notice(fmt.Sprintf("the record of your containers in this pod is ignored: %v", err))
 			}
@@ -109,59 +109,59 @@ func (l *Ledger) entries(pod types.UID) []ledgerEntry {
 	return read.Containers
 }
 
-func readPage(name string) (page, error) {
+func readPage(name string) (ledgerPage, error) {
 	info, err := os.Lstat(name)
 	switch {
 	case err != nil:
-		return page{}, err
+		return ledgerPage{}, err
 	case !info.Mode().IsRegular():
-		return page{}, fmt.Errorf("%s is no regular file", name)
+		return ledgerPage{}, fmt.Errorf("%s is no regular file", name)
 	case !onlyOwnerWrites(info):
-		return page{}, fmt.Errorf("%s can be written by another user", name)
+		return ledgerPage{}, fmt.Errorf("%s can be written by another user", name)
 	}
 
 	file, err := os.Open(name)
 	if err != nil {
-		return page{}, err
+		return ledgerPage{}, err
 	}
 	defer file.Close()
 
 	if opened, err := file.Stat(); err != nil || !os.SameFile(info, opened) {
-		return page{}, fmt.Errorf("%s has just been replaced", name)
+		return ledgerPage{}, fmt.Errorf("%s has just been replaced", name)
 	}
 
-	text, err := io.ReadAll(io.LimitReader(file, maxPage+1))
+	text, err := io.ReadAll(io.LimitReader(file, maxPageSize+1))
 	if err != nil {
-		return page{}, err
+		return ledgerPage{}, err
 	}
-	if len(text) > maxPage {
-		return page{}, fmt.Errorf("%s is larger than %d bytes", name, maxPage)
+	if len(text) > maxPageSize {
+		return ledgerPage{}, fmt.Errorf("%s is larger than %d bytes", name, maxPageSize)
 	}
 
-	var read page
+	var read ledgerPage
 	if err := json.Unmarshal(text, &read); err != nil {
-		return page{}, fmt.Errorf("%s: %w", name, err)
+		return ledgerPage{}, fmt.Errorf("%s: %w", name, err)
 	}
 
 	return read, nil
 }
 
-// add writes down a container that the API server says was made in a pod. A
+// addEntry writes down a container that the API server says was made in a pod. A
 // ledger that cannot be written is no failure.
-func (l *Ledger) add(pod types.UID, made ledgerEntry) {
+func (l *Ledger) addEntry(pod types.UID, made ledgerEntry) {
 	if l == nil {
 		return
 	}
-	l.change(pod, func(entries []ledgerEntry) []ledgerEntry { return append(entries, made) })
-	l.prune()
+	l.changeEntries(pod, func(entries []ledgerEntry) []ledgerEntry { return append(entries, made) })
+	l.removeOldFiles()
 }
 
 // markFailed writes down why a container did not start.
 func (l *Ledger) markFailed(ctx context.Context, pod types.UID, container, reason string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	defer l.lock(ctx, pod)()
-	l.change(pod, func(entries []ledgerEntry) []ledgerEntry {
+	defer l.lockPod(ctx, pod)()
+	l.changeEntries(pod, func(entries []ledgerEntry) []ledgerEntry {
 		for n := range entries {
 			if entries[n].Name == container {
 				entries[n].Failed = strings.ToValidUTF8(reason[:min(len(reason), maxFailed)], "")
@@ -171,25 +171,25 @@ func (l *Ledger) markFailed(ctx context.Context, pod types.UID, container, reaso
 	})
 }
 
-func (l *Ledger) change(pod types.UID, with func([]ledgerEntry) []ledgerEntry) {
-	name, ok := l.file(pod, pageSuffix)
+func (l *Ledger) changeEntries(pod types.UID, with func([]ledgerEntry) []ledgerEntry) {
+	name, ok := l.filePath(pod, pageSuffix)
 	if !ok {
 		return
 	}
 
-	changed := with(l.entries(pod))
+	changed := with(l.readEntries(pod))
 	if len(changed) == 0 {
 		return
 	}
 
-	text, err := json.Marshal(page{changed[max(0, len(changed)-maxEntries):]})
+	text, err := json.Marshal(ledgerPage{changed[max(0, len(changed)-maxEntries):]})
 	if err == nil {
-		_ = writeWhole(name, text)
+		_ = replaceFile(name, text)
 	}
 }
 
-// writeWhole puts a file in place of another, so that nobody reads half of it.
-func writeWhole(name string, text []byte) error {
+// replaceFile puts a file in place of another, so that nobody reads half of it.
+func replaceFile(name string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
 	}
@@ -209,8 +209,8 @@ func writeWhole(name string, text []byte) error {
 	return os.Rename(temp.Name(), name)
 }
 
-// prune removes what nobody has written to for a long time.
-func (l *Ledger) prune() {
+// removeOldFiles removes what nobody has written to for a long time.
+func (l *Ledger) removeOldFiles() {
 	dir, err := os.Open(l.dir)
 	if err != nil {
 		return
@@ -235,10 +235,10 @@ const (
 	lockPoll     = 5 * time.Millisecond
 )
 
-// lock keeps other kdiags of this user from adding a container to a pod at the
+// lockPod keeps other kdiags of this user from adding a container to a pod at the
 // same time. Where it is not to be had, they go on without.
-func (l *Ledger) lock(ctx context.Context, pod types.UID) (unlock func()) {
-	name, ok := l.file(pod, lockSuffix)
+func (l *Ledger) lockPod(ctx context.Context, pod types.UID) (unlock func()) {
+	name, ok := l.filePath(pod, lockSuffix)
 	if !ok || os.MkdirAll(l.dir, 0o700) != nil {
 		return func() {}
 	}

@@ -26,18 +26,18 @@ func TestLedgerKeeps(t *testing.T) {
 		Name: "kdiag-shell-app-x", Image: "i", PullPolicy: "Never",
 		Manager: Manager{Role: "shell", Target: "app", User: "me", Profile: ProfileChroot, Version: "v1", IdleTimeout: time.Minute},
 	}
-	ledger.add("pod-1", want)
+	ledger.addEntry("pod-1", want)
 	ledger.markFailed(t.Context(), "pod-1", "another", "not this one")
-	if got := ledger.entries("pod-1"); len(got) != 1 || got[0] != want {
+	if got := ledger.readEntries("pod-1"); len(got) != 1 || got[0] != want {
 		t.Errorf("entries = %+v, want %+v", got, want)
 	}
-	if got := ledger.entries("pod-2"); len(got) != 0 {
+	if got := ledger.readEntries("pod-2"); len(got) != 0 {
 		t.Errorf("entries of another pod = %+v, want none", got)
 	}
 
 	want.Failed = strings.Repeat("x", maxFailed)
 	ledger.markFailed(t.Context(), "pod-1", want.Name, want.Failed+"y")
-	if got := ledger.entries("pod-1"); len(got) != 1 || got[0] != want {
+	if got := ledger.readEntries("pod-1"); len(got) != 1 || got[0] != want {
 		t.Errorf("entries = %+v, want %+v", got, want)
 	}
 
@@ -56,10 +56,10 @@ func TestLedgerKeeps(t *testing.T) {
 func TestLedgerBounded(t *testing.T) {
 	ledger, dir, _ := newLedger(t)
 	for n := range maxEntries + 3 {
-		ledger.add("pod", ledgerEntry{Name: fmt.Sprint(n)})
+		ledger.addEntry("pod", ledgerEntry{Name: fmt.Sprint(n)})
 	}
 
-	if got := ledger.entries("pod"); len(got) != maxEntries || got[0].Name != "3" {
+	if got := ledger.readEntries("pod"); len(got) != maxEntries || got[0].Name != "3" {
 		t.Errorf("%d entries from %v on, want the newest %d", len(got), got[0], maxEntries)
 	}
 
@@ -76,7 +76,7 @@ func TestLedgerBounded(t *testing.T) {
 		}
 	}
 
-	ledger.add("pod", ledgerEntry{Name: "one more"})
+	ledger.addEntry("pod", ledgerEntry{Name: "one more"})
 	var left []string
 	files, _ := os.ReadDir(dir)
 	for _, file := range files {
@@ -96,7 +96,9 @@ func TestLedgerIgnores(t *testing.T) {
 		"empty":         func(file string) error { return os.WriteFile(file, nil, 0o600) },
 		"no JSON":       func(file string) error { return os.WriteFile(file, []byte("{{{"), 0o600) },
 		"another shape": func(file string) error { return os.WriteFile(file, []byte(`{"Containers": 7}`), 0o600) },
-		"too large":     func(file string) error { return os.WriteFile(file, []byte(good+strings.Repeat(" ", maxPage)), 0o600) },
+		"too large": func(file string) error {
+			return os.WriteFile(file, []byte(good+strings.Repeat(" ", maxPageSize)), 0o600)
+		},
 		"all may write": func(file string) error {
 			return firstError(os.WriteFile(file, []byte(good), 0o600), os.Chmod(file, 0o666))
 		},
@@ -114,7 +116,7 @@ func TestLedgerIgnores(t *testing.T) {
 		}
 
 		for range 2 {
-			if got := ledger.entries("pod"); len(got) != 0 {
+			if got := ledger.readEntries("pod"); len(got) != 0 {
 				t.Errorf("%s: entries = %+v, want none", what, got)
 			}
 		}
@@ -123,8 +125,8 @@ func TestLedgerIgnores(t *testing.T) {
 			t.Errorf("%s: told %q, want one note", what, *told)
 		}
 
-		ledger.add("pod", ledgerEntry{Name: "made"})
-		if got := ledger.entries("pod"); what != "a directory" && (len(got) != 1 || got[0].Name != "made") {
+		ledger.addEntry("pod", ledgerEntry{Name: "made"})
+		if got := ledger.readEntries("pod"); what != "a directory" && (len(got) != 1 || got[0].Name != "made") {
 			t.Errorf("%s: entries after one more = %+v, want that", what, got)
 		}
 	}
@@ -144,9 +146,9 @@ func firstError(steps ...error) error {
 func TestLedgerNoPlace(t *testing.T) {
 	ledger, dir, told := newLedger(t)
 	for _, pod := range []types.UID{"", "..", "../x", "a/b", ".", `a\b`, types.UID(strings.Repeat("a", 65))} {
-		ledger.add(pod, ledgerEntry{Name: "made"})
-		ledger.lock(t.Context(), pod)()
-		if got := ledger.entries(pod); len(got) != 0 {
+		ledger.addEntry(pod, ledgerEntry{Name: "made"})
+		ledger.lockPod(t.Context(), pod)()
+		if got := ledger.readEntries(pod); len(got) != 0 {
 			t.Errorf("entries of %q = %+v, want none", pod, got)
 		}
 	}
@@ -161,10 +163,10 @@ func TestLedgerNoPlace(t *testing.T) {
 	}
 
 	for _, nowhere := range []*Ledger{nil, NewLedger("", nil), NewLedger(filepath.Join(file, "below"), nil)} {
-		nowhere.add("pod", ledgerEntry{Name: "made"})
+		nowhere.addEntry("pod", ledgerEntry{Name: "made"})
 		nowhere.markFailed(t.Context(), "pod", "made", "why")
-		nowhere.lock(t.Context(), "pod")()
-		if got := nowhere.entries("pod"); len(got) != 0 {
+		nowhere.lockPod(t.Context(), "pod")()
+		if got := nowhere.readEntries("pod"); len(got) != 0 {
 			t.Errorf("entries = %+v, want none", got)
 		}
 	}
@@ -183,14 +185,14 @@ func TestLedgerTogether(t *testing.T) {
 	for n := range many {
 		all.Go(func() {
 			own := NewLedger(dir, nil) // as another process has
-			unlock := own.lock(t.Context(), "pod")
+			unlock := own.lockPod(t.Context(), "pod")
 			defer unlock()
-			own.add("pod", ledgerEntry{Name: fmt.Sprint(n)})
+			own.addEntry("pod", ledgerEntry{Name: fmt.Sprint(n)})
 		})
 	}
 
 	all.Wait()
-	if got := NewLedger(dir, nil).entries("pod"); len(got) != many {
+	if got := NewLedger(dir, nil).readEntries("pod"); len(got) != many {
 		t.Errorf("%d entries of %d: %+v", len(got), many, got)
 	}
 }
@@ -198,9 +200,9 @@ func TestLedgerTogether(t *testing.T) {
 // TestLedgerLockGivesUp goes on without a lock that another kdiag keeps.
 func TestLedgerLockGivesUp(t *testing.T) {
 	ledger, _, _ := newLedger(t)
-	defer ledger.lock(t.Context(), "pod")()
+	defer ledger.lockPod(t.Context(), "pod")()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	ledger.lock(ctx, "pod")()
-	ledger.lock(t.Context(), "another pod")()
+	ledger.lockPod(ctx, "pod")()
+	ledger.lockPod(t.Context(), "another pod")()
 }

@@ -30,12 +30,12 @@ const (
 
 // SelectFrom are the names of the containers of a pod that are meant.
 func (l LogContainers) SelectFrom(pod *corev1.Pod) []string {
-	all := logContainers(pod, true, true, true)
+	all := listLogContainers(pod, true, true, true)
 	if len(l.Names) > 0 {
 		return slices.DeleteFunc(all, func(name string) bool { return !slices.Contains(l.Names, name) })
 	}
 
-	first, _ := defaultContainer(pod)
+	first, _ := pickDefaultContainer(pod)
 	annotated := first != "" && pod.Annotations[defaultContainerAnnotation] == first
 	switch {
 	case first == "":
@@ -44,15 +44,15 @@ func (l LogContainers) SelectFrom(pod *corev1.Pod) []string {
 		return []string{first}
 	}
 
-	return logContainers(pod, l.Init, l.Ephemeral, false)
+	return listLogContainers(pod, l.Init, l.Ephemeral, false)
 }
 
 // LogContainerNames are the containers of a pod, the ephemeral ones too.
-func LogContainerNames(pod *corev1.Pod) []string { return logContainers(pod, true, true, true) }
+func LogContainerNames(pod *corev1.Pod) []string { return listLogContainers(pod, true, true, true) }
 
-// logContainers are containers in the order in which they start; managers says
+// listLogContainers are containers in the order in which they start; managers says
 // whether kdiag's own are among them.
-func logContainers(pod *corev1.Pod, initial, ephemeral, managers bool) []string {
+func listLogContainers(pod *corev1.Pod, initial, ephemeral, managers bool) []string {
 	var names []string
 	if initial {
 		for i := range pod.Spec.InitContainers {
@@ -69,7 +69,7 @@ func logContainers(pod *corev1.Pod, initial, ephemeral, managers bool) []string 
 	}
 
 	for i := range pod.Spec.EphemeralContainers {
-		if _, ours := managerOf(&pod.Spec.EphemeralContainers[i]); !ours || managers {
+		if _, ours := parseManager(&pod.Spec.EphemeralContainers[i]); !ours || managers {
 			names = append(names, pod.Spec.EphemeralContainers[i].Name)
 		}
 	}
@@ -88,7 +88,7 @@ type Instance struct {
 
 // NewestInstance is the newest instance of a container that has a log.
 func NewestInstance(pod *corev1.Pod, container string) Instance {
-	status := statusOf(pod, container)
+	status := findStatus(pod, container)
 	if status == nil {
 		return Instance{}
 	}

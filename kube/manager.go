@@ -33,18 +33,18 @@ type Manager struct {
 	IdleTimeout time.Duration
 }
 
-// args returns the manager's command line, in a fixed order, without the flags
+// arguments returns the manager's command line, in a fixed order, without the flags
 // that would be empty.
-func (m Manager) args() []string {
+func (m Manager) arguments() []string {
 	return wire.ManagerArguments{
 		Role: m.Role, Target: m.Target, User: m.User, Profile: string(m.Profile),
 		Version: m.Version, IdleTimeout: m.IdleTimeout, Reason: m.Reason,
 	}.Args()
 }
 
-// managerOf reads a container's arguments back. It is false for a container
+// parseManager reads a container's arguments back. It is false for a container
 // that is not a manager's. Flags that another version has added are no matter.
-func managerOf(c *corev1.EphemeralContainer) (Manager, bool) {
+func parseManager(c *corev1.EphemeralContainer) (Manager, bool) {
 	if len(c.Args) == 0 || c.Args[0] != wire.AppletManager {
 		return Manager{}, false
 	}
@@ -56,16 +56,16 @@ func managerOf(c *corev1.EphemeralContainer) (Manager, bool) {
 	}, a.Role != ""
 }
 
-// sameOwner reports whether m and other are the same user's, for the same job
+// hasSameOwner reports whether m and other are the same user's, for the same job
 // and of the same version; profile and idle time-out may differ.
-func (m Manager) sameOwner(other Manager) bool {
+func (m Manager) hasSameOwner(other Manager) bool {
 	return m.Role == other.Role && m.Target == other.Target && m.User == other.User && m.Version == other.Version
 }
 
-// newName is a free name for one more container: a pod's containers, the
+// newContainerName is a free name for one more container: a pod's containers, the
 // ephemeral ones too, keep their names for as long as the pod lives. It is a
 // DNS label (RFC 1123), 63 characters at most.
-func (m Manager) newName() string {
+func (m Manager) newContainerName() string {
 	name := "kdiag-" + m.Role
 	if m.Target != "" {
 		name += "-" + m.Target
@@ -77,8 +77,8 @@ func (m Manager) newName() string {
 	return fmt.Sprintf("%s-%s", name, utilrand.String(suffix))
 }
 
-// namePrefix is what the names of all containers of this role begin with.
-func (m Manager) namePrefix() string { return "kdiag-" + m.Role + "-" }
+// containerPrefix is what the names of all containers of this role begin with.
+func (m Manager) containerPrefix() string { return "kdiag-" + m.Role + "-" }
 
 // RunningManager is a manager in a pod that has not ended.
 type RunningManager struct {
@@ -93,7 +93,7 @@ func FindManagers(pod *corev1.Pod, user string) []RunningManager {
 	var living []RunningManager
 	for i := range pod.Spec.EphemeralContainers {
 		container := &pod.Spec.EphemeralContainers[i]
-		if m, ok := managerOf(container); ok && m.User == user && !ended(pod, container.Name) {
+		if m, ok := parseManager(container); ok && m.User == user && !hasEnded(pod, container.Name) {
 			living = append(living, RunningManager{container.Name, m})
 		}
 	}

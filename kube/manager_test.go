@@ -13,13 +13,13 @@ import (
 func TestManagerArgsNet(t *testing.T) {
 	m := Manager{Role: "net", User: "key", Version: "v1", IdleTimeout: time.Minute}
 	container := corev1.EphemeralContainer{}
-	container.Args = m.args()
+	container.Args = m.arguments()
 	want := []string{"manager", "--role=net", "--user=key", "--version=v1", "--idle-timeout=1m0s"}
 	if !slices.Equal(container.Args, want) {
 		t.Errorf("args = %q, want %q", container.Args, want)
 	}
 
-	got, ok := managerOf(&container)
+	got, ok := parseManager(&container)
 	if !ok || got != m {
 		t.Errorf("managerOf(args) = %+v, %t, want %+v", got, ok, m)
 	}
@@ -28,15 +28,15 @@ func TestManagerArgsNet(t *testing.T) {
 func TestManagerArgs(t *testing.T) {
 	m := Manager{Role: "shell", Target: "app", User: "key", Profile: ProfileChroot, Version: "v1", IdleTimeout: time.Minute}
 	container := corev1.EphemeralContainer{}
-	container.Args = m.args()
-	got, ok := managerOf(&container)
+	container.Args = m.arguments()
+	got, ok := parseManager(&container)
 	if !ok || got != m {
 		t.Errorf("managerOf(args) = %+v, %t, want %+v", got, ok, m)
 	}
 
 	for _, args := range [][]string{nil, {"sh"}, {"manager"}, {"manager", "--target=app"}} {
 		container.Args = args
-		if got, ok := managerOf(&container); ok {
+		if got, ok := parseManager(&container); ok {
 			t.Errorf("managerOf(%q) = %+v, want none", args, got)
 		}
 	}
@@ -44,7 +44,7 @@ func TestManagerArgs(t *testing.T) {
 
 func TestManagerName(t *testing.T) {
 	for _, target := range []string{"", "app", strings.Repeat("a", 63), strings.Repeat("a", 49) + "-b"} {
-		name := Manager{Role: "shell", Target: target}.newName()
+		name := Manager{Role: "shell", Target: target}.newContainerName()
 		if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
 			t.Errorf("name for target %q = %q: %v", target, name, problems)
 		}
@@ -54,7 +54,7 @@ func TestManagerName(t *testing.T) {
 // TestNetContainer holds what a net container is made of.
 func TestNetContainer(t *testing.T) {
 	pod := &corev1.Pod{}
-	container := NetRequest{Pod: pod, Image: "i", Manager: Manager{User: "me", Target: "app"}}.injection().newContainer("")
+	container := NetRequest{Pod: pod, Image: "i", Manager: Manager{User: "me", Target: "app"}}.containerRequest().newContainer("")
 	if !strings.HasPrefix(container.Name, "kdiag-net-") || container.TargetContainerName != "" || strings.Contains(strings.Join(container.Args, " "), "--target") {
 		t.Errorf("container %+v, want kdiag-net-… without a target", container)
 	}

@@ -35,53 +35,53 @@ type mutation struct {
 	got *corev1.EphemeralContainer
 }
 
-// mutationOf finds the container in the pod of an answer.
-func mutationOf(pod *corev1.Pod, asked corev1.EphemeralContainer) mutation {
-	return mutation{pod, &asked, ephemeralContainer(pod, asked.Name)}
+// findMutation finds the container in the pod of an answer.
+func findMutation(pod *corev1.Pod, asked corev1.EphemeralContainer) mutation {
+	return mutation{pod, &asked, findEphemeral(pod, asked.Name)}
 }
 
-// check is nil where the container can do its work; name is its name where it
+// checkUsable is nil where the container can do its work; name is its name where it
 // is in the pod for good.
-func (m mutation) check(name string) *ChangedError {
-	if !m.spoils() {
+func (m mutation) checkUsable(name string) *ChangedError {
+	if !m.isUnusable() {
 		return nil
 	}
-	return &ChangedError{name, m.changes()}
+	return &ChangedError{name, m.listChanges()}
 }
 
-// setback is that of a profile whose container was changed. It is false for nil, a container that
+// asRejection is that of a profile whose container was changed. It is false for nil, a container that
 // was not.
-func (e *ChangedError) setback() (back setback, changed bool) {
+func (e *ChangedError) asRejection() (back rejection, changed bool) {
 	if e == nil {
-		return setback{}, false
+		return rejection{}, false
 	}
-	return setback{byMutation, e}, true
+	return rejection{byMutation, e}, true
 }
 
-// spoils reports whether the container cannot do its work: it does not run
+// isUnusable reports whether the container cannot do its work: it does not run
 // kdiag as it was told to, not beside its target, not as root where it must be,
 // or without a capability that it uses. One that has more than it asked for is
 // not for use either.
-func (m mutation) spoils() bool {
+func (m mutation) isUnusable() bool {
 	if m.got == nil || !slices.Equal(m.asked.Command, m.got.Command) || !slices.Equal(m.asked.Args, m.got.Args) ||
 		m.asked.TargetContainerName != m.got.TargetContainerName {
 		return true
 	}
 
-	asked, got := orNone(m.asked.SecurityContext), orNone(m.got.SecurityContext)
+	asked, got := orEmpty(m.asked.SecurityContext), orEmpty(m.got.SecurityContext)
 	root := asked.RunAsUser != nil && *asked.RunAsUser == 0
-	if root && (m.user() != 0 || m.nonRoot()) || is(got.Privileged) || isUnmasked(got) {
+	if root && (m.effectiveUser() != 0 || m.requiresNonRoot()) || isTrue(got.Privileged) || isUnmasked(got) {
 		return true
 	}
 
-	had, has := capabilities(asked), capabilities(got)
+	had, has := capabilitiesOf(asked), capabilitiesOf(got)
 	needed := had.Add
 	if len(had.Drop) == 0 {
 		needed = slices.Concat(needed, reliedOn)
 	}
 
-	return slices.ContainsFunc(needed, func(c corev1.Capability) bool { return !effective(has, c) }) ||
-		slices.ContainsFunc(has.Add, func(c corev1.Capability) bool { return !effective(had, c) })
+	return slices.ContainsFunc(needed, func(c corev1.Capability) bool { return !hasCapability(has, c) }) ||
+		slices.ContainsFunc(has.Add, func(c corev1.Capability) bool { return !hasCapability(had, c) })
 }
 
 // isUnmasked reports whether a container goes without what keeps every other one from parts of
@@ -96,10 +96,10 @@ func isUnmasked(sc corev1.SecurityContext) bool {
 // end a shell that has other ids.
 var reliedOn = []corev1.Capability{"KILL", "SETGID", "SETPCAP", "SETUID"}
 
-// user is the uid that the container would run as: the pod's where it has none
+// effectiveUser is the uid that the container would run as: the pod's where it has none
 // of its own, else the image's, which for kdiag's is 0.
-func (m mutation) user() int64 {
-	if own := orNone(m.got.SecurityContext).RunAsUser; own != nil {
+func (m mutation) effectiveUser() int64 {
+	if own := orEmpty(m.got.SecurityContext).RunAsUser; own != nil {
 		return *own
 	}
 	if pod := m.pod.Spec.SecurityContext; pod != nil && pod.RunAsUser != nil {
@@ -108,22 +108,22 @@ func (m mutation) user() int64 {
 	return 0
 }
 
-// nonRoot reports whether the kubelet would not start the container as root.
-func (m mutation) nonRoot() bool {
-	if own := orNone(m.got.SecurityContext).RunAsNonRoot; own != nil {
+// requiresNonRoot reports whether the kubelet would not start the container as root.
+func (m mutation) requiresNonRoot() bool {
+	if own := orEmpty(m.got.SecurityContext).RunAsNonRoot; own != nil {
 		return *own
 	}
 	pod := m.pod.Spec.SecurityContext
-	return pod != nil && is(pod.RunAsNonRoot)
+	return pod != nil && isTrue(pod.RunAsNonRoot)
 }
 
-// effective reports whether a runtime gives a container the capability: what
+// hasCapability reports whether a runtime gives a container the capability: what
 // is dropped by name is gone, what is added stays where all are dropped.
-func effective(c corev1.Capabilities, one corev1.Capability) bool {
+func hasCapability(c corev1.Capabilities, one corev1.Capability) bool {
 	has := func(list []corev1.Capability, names ...corev1.Capability) bool {
-		return slices.ContainsFunc(list, func(c corev1.Capability) bool { return slices.Contains(names, capabilityName(c)) })
+		return slices.ContainsFunc(list, func(c corev1.Capability) bool { return slices.Contains(names, normalizeCapability(c)) })
 	}
-	one = capabilityName(one)
+	one = normalizeCapability(one)
 	switch {
 	case has(c.Drop, one):
 		return false
@@ -134,40 +134,40 @@ func effective(c corev1.Capabilities, one corev1.Capability) bool {
 	return slices.Contains(runtimeCapabilities, one) && !has(c.Drop, "ALL")
 }
 
-// capabilityName is a capability as containerd and CRI-O read it, in any case
+// normalizeCapability is a capability as containerd and CRI-O read it, in any case
 // and with or without its prefix.
-func capabilityName(c corev1.Capability) corev1.Capability {
+func normalizeCapability(c corev1.Capability) corev1.Capability {
 	return corev1.Capability(strings.TrimPrefix(strings.ToUpper(string(c)), "CAP_"))
 }
 
-// changes says what was changed, in the words of the API. It leaves out what
+// listChanges says what was changed, in the words of the API. It leaves out what
 // does not matter to kdiag: another image, which is the same from elsewhere,
 // and more in the environment.
-func (m mutation) changes() []string {
+func (m mutation) listChanges() []string {
 	if m.got == nil {
 		return []string{"it was taken out again"}
 	}
 
 	var said []string
 	if !slices.Equal(m.asked.Command, m.got.Command) {
-		said = append(said, shortened(fmt.Sprintf("command=%q", m.got.Command)))
+		said = append(said, shorten(fmt.Sprintf("command=%q", m.got.Command)))
 	}
 	if !slices.Equal(m.asked.Args, m.got.Args) {
-		said = append(said, shortened(fmt.Sprintf("args=%q", m.got.Args)))
+		said = append(said, shorten(fmt.Sprintf("args=%q", m.got.Args)))
 	}
 	if m.asked.TargetContainerName != m.got.TargetContainerName {
 		said = append(said, fmt.Sprintf("targetContainerName=%q", m.got.TargetContainerName))
 	}
 
 	for _, mount := range m.got.VolumeMounts {
-		said = append(said, shortened(fmt.Sprintf("volumeMounts: %s at %s", mount.Name, mount.MountPath)))
+		said = append(said, shorten(fmt.Sprintf("volumeMounts: %s at %s", mount.Name, mount.MountPath)))
 	}
 
-	return append(said, securityChanges(orNone(m.asked.SecurityContext), orNone(m.got.SecurityContext))...)
+	return append(said, listSecurityChanges(orEmpty(m.asked.SecurityContext), orEmpty(m.got.SecurityContext))...)
 }
 
-// securityChanges says where two security contexts differ.
-func securityChanges(asked, got corev1.SecurityContext) []string {
+// listSecurityChanges says where two security contexts differ.
+func listSecurityChanges(asked, got corev1.SecurityContext) []string {
 	var said []string
 	said = appendChange(said, "runAsNonRoot", asked.RunAsNonRoot, got.RunAsNonRoot)
 	said = appendChange(said, "runAsUser", asked.RunAsUser, got.RunAsUser)
@@ -180,12 +180,12 @@ func securityChanges(asked, got corev1.SecurityContext) []string {
 
 	said = appendChange(said, "readOnlyRootFilesystem", asked.ReadOnlyRootFilesystem, got.ReadOnlyRootFilesystem)
 
-	had, has := capabilities(asked), capabilities(got)
+	had, has := capabilitiesOf(asked), capabilitiesOf(got)
 	for _, list := range []struct {
 		what    string
 		in, out []corev1.Capability
 	}{{"dropped", has.Drop, had.Drop}, {"added", has.Add, had.Add}, {"not dropped", had.Drop, has.Drop}, {"not added", had.Add, has.Add}} {
-		if names := without(list.in, list.out); len(names) > 0 {
+		if names := difference(list.in, list.out); len(names) > 0 {
 			said = append(said, "capabilities "+list.what+": "+strings.Join(names, " "))
 		}
 	}
@@ -219,8 +219,8 @@ func appendChange[T comparable](said []string, name string, asked, got *T) []str
 	return said
 }
 
-// without lists the names in a list that another one lacks.
-func without(list, other []corev1.Capability) []string {
+// difference lists the names in a list that another one lacks.
+func difference(list, other []corev1.Capability) []string {
 	var names []string
 	for _, c := range list {
 		if !slices.Contains(other, c) {
@@ -230,18 +230,18 @@ func without(list, other []corev1.Capability) []string {
 	return names
 }
 
-func capabilities(sc corev1.SecurityContext) corev1.Capabilities {
+func capabilitiesOf(sc corev1.SecurityContext) corev1.Capabilities {
 	if sc.Capabilities == nil {
 		return corev1.Capabilities{}
 	}
 	return *sc.Capabilities
 }
 
-func orNone(sc *corev1.SecurityContext) corev1.SecurityContext {
+func orEmpty(sc *corev1.SecurityContext) corev1.SecurityContext {
 	if sc == nil {
 		return corev1.SecurityContext{}
 	}
 	return *sc
 }
 
-func is(flag *bool) bool { return flag != nil && *flag }
+func isTrue(flag *bool) bool { return flag != nil && *flag }

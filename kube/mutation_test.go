@@ -68,32 +68,32 @@ func TestMutation(t *testing.T) {
 		pod := &corev1.Pod{}
 		pod.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: &user}
 		request := ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: "i", Manager: Manager{Role: "shell", User: "me", Target: "app"}}
-		asked := request.injection().newContainer(c.profile)
+		asked := request.containerRequest().newContainer(c.profile)
 		got := asked.DeepCopy()
 		c.change(got)
 		pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{*got}
-		m := mutationOf(pod, asked)
-		if said := m.changes(); m.spoils() != c.spoils || !slices.Equal(said, c.said) {
-			t.Errorf("%s: changes = %q, spoils = %t, want %q, %t", c.name, said, m.spoils(), c.said, c.spoils)
+		m := findMutation(pod, asked)
+		if said := m.listChanges(); m.isUnusable() != c.spoils || !slices.Equal(said, c.said) {
+			t.Errorf("%s: changes = %q, spoils = %t, want %q, %t", c.name, said, m.isUnusable(), c.said, c.spoils)
 		}
 	}
 
 	pod := &corev1.Pod{}
-	net := NetRequest{Pod: pod, Image: "i", Manager: Manager{User: "me"}}.injection().newContainer("")
+	net := NetRequest{Pod: pod, Image: "i", Manager: Manager{User: "me"}}.containerRequest().newContainer("")
 	pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{*net.DeepCopy()}
-	if m := mutationOf(pod, net); m.spoils() || m.changes() != nil {
-		t.Errorf("net container: changes = %q, spoils = %t, want none", m.changes(), m.spoils())
+	if m := findMutation(pod, net); m.isUnusable() || m.listChanges() != nil {
+		t.Errorf("net container: changes = %q, spoils = %t, want none", m.listChanges(), m.isUnusable())
 	}
 
 	pod.Spec.EphemeralContainers[0].SecurityContext.RunAsUser = &root
 	drop("NET_ADMIN")(&pod.Spec.EphemeralContainers[0])
-	if m := mutationOf(pod, net); !m.spoils() {
-		t.Errorf("net container without NET_ADMIN: changes = %q, want it spoilt", m.changes())
+	if m := findMutation(pod, net); !m.isUnusable() {
+		t.Errorf("net container without NET_ADMIN: changes = %q, want it spoilt", m.listChanges())
 	}
 
 	pod.Spec.EphemeralContainers = nil
-	if m := mutationOf(pod, net); !m.spoils() || len(m.changes()) != 1 {
-		t.Errorf("no container: changes = %q, spoils = %t, want it spoilt", m.changes(), m.spoils())
+	if m := findMutation(pod, net); !m.isUnusable() || len(m.listChanges()) != 1 {
+		t.Errorf("no container: changes = %q, spoils = %t, want it spoilt", m.listChanges(), m.isUnusable())
 	}
 }
 
@@ -103,9 +103,9 @@ func TestSpoilt(t *testing.T) {
 	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
 	mine := Manager{Role: "shell", Target: "app", User: "me", Version: "v1", Profile: ProfileChroot}
 	pod := &corev1.Pod{}
-	i := ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: "i", Manager: mine}.injection()
+	request := ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: "i", Manager: mine}.containerRequest()
 	put := func(m Manager, change func(*corev1.EphemeralContainer)) {
-		ephemeral(pod, m.newName(), "i", m, running)
+		ephemeral(pod, m.newContainerName(), "i", m, running)
 		change(&pod.Spec.EphemeralContainers[len(pod.Spec.EphemeralContainers)-1])
 	}
 
@@ -115,21 +115,21 @@ func TestSpoilt(t *testing.T) {
 
 	put(with(func(m *Manager) { m.Target, m.User, m.Version = "db", "you", "v0" }), whole)
 	put(with(func(m *Manager) { m.Profile = ProfileBaseline }), nonRoot)
-	if spoilt := i.spoiltOf(ProfileChroot); spoilt != nil {
+	if spoilt := request.findUnusable(ProfileChroot); spoilt != nil {
 		t.Errorf("spoiltOf = %v, want nil", spoilt)
 	}
 
 	put(mine, nonRoot)
-	if found := firstOwn(i); found != "" {
+	if found := firstOwn(request); found != "" {
 		t.Errorf("own containers: %s, which was changed, want none", found)
 	}
-	if spoilt := i.spoiltOf(ProfileChroot); spoilt == nil || spoilt.Container != pod.Spec.EphemeralContainers[2].Name {
+	if spoilt := request.findUnusable(ProfileChroot); spoilt == nil || spoilt.Container != pod.Spec.EphemeralContainers[2].Name {
 		t.Errorf("spoiltOf = %v, want the last container", spoilt)
 	}
 
 	pod.Spec.EphemeralContainers = pod.Spec.EphemeralContainers[:2]
 	put(mine, func(c *corev1.EphemeralContainer) { c.Args = append([]string{"/kdiag"}, c.Args...) })
-	if spoilt := i.spoiltOf(ProfileChroot); spoilt == nil {
+	if spoilt := request.findUnusable(ProfileChroot); spoilt == nil {
 		t.Error("spoiltOf with other arguments = nil, want the last container")
 	}
 }

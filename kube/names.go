@@ -20,12 +20,12 @@ type NamedObject struct {
 	Deleting bool
 }
 
-// mostNames is how many objects ListNames asks for, and mostNameBytes what it reads
+// maxNames is how many objects ListNames asks for, and mostNameBytes what it reads
 // of the answer: an object's metadata is one to a few kilobytes, mostly
 // managedFields.
 const (
-	mostNames     = 1000
-	mostNameBytes = 16 << 20
+	maxNames     = 1000
+	maxNameBytes = 16 << 20
 )
 
 // ListNames lists objects of a resource, as ParseResource returns it, or Namespaces, by
@@ -33,7 +33,7 @@ const (
 // very many, only the first are listed.
 func (c *Cluster) ListNames(ctx context.Context, resource string) ([]NamedObject, error) {
 	doing := "list " + resource
-	r, err := c.resourceOf(resource)
+	r, err := c.findResource(resource)
 	if err != nil {
 		return nil, &Error{Doing: doing, Err: err}
 	}
@@ -41,17 +41,17 @@ func (c *Cluster) ListNames(ctx context.Context, resource string) ([]NamedObject
 	// The API's conventions for "Receiving resources as Tables", in
 	// kubernetes.io/docs/reference/using-api/api-concepts; a server that does
 	// not know the type sends whole objects, whose metadata is the same.
-	answer, err := r.of(r.client.Get()).
-		VersionedParams(&metav1.ListOptions{Limit: mostNames}, r.codec).
+	answer, err := r.addressRequest(r.client.Get()).
+		VersionedParams(&metav1.ListOptions{Limit: maxNames}, r.codec).
 		SetHeader("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json").
 		Stream(ctx)
 	if err != nil {
-		right := access{verb: "list", group: r.client.APIVersion().Group, resource: resource, namespace: r.namespace}
-		return nil, c.explain(ctx, doing, right, err)
+		right := accessRight{verb: "list", group: r.client.APIVersion().Group, resource: resource, namespace: r.namespace}
+		return nil, c.explainError(ctx, doing, right, err)
 	}
 	defer answer.Close() //nolint:errcheck // read to its end, or not wanted
 
-	names, err := decodeNames(io.LimitReader(answer, mostNameBytes))
+	names, err := decodeNames(io.LimitReader(answer, maxNameBytes))
 	if err != nil {
 		return nil, &Error{Doing: doing, Err: err}
 	}
@@ -78,7 +78,7 @@ func decodeNames(r io.Reader) ([]NamedObject, error) {
 	var names []NamedObject
 	for _, item := range list.Items {
 		m := item.Metadata
-		if m.Name != "" && len(names) < mostNames {
+		if m.Name != "" && len(names) < maxNames {
 			names = append(names, NamedObject{m.Name, m.Labels, m.DeletionTimestamp != ""})
 		}
 	}
@@ -86,8 +86,8 @@ func decodeNames(r io.Reader) ([]NamedObject, error) {
 	return names, nil
 }
 
-// resourceOf is the resource of a name, in the namespace to work in.
-func (c *Cluster) resourceOf(name string) (resource, error) {
+// findResource is the resource of a name, in the namespace to work in.
+func (c *Cluster) findResource(name string) (resource, error) {
 	switch name {
 	case Namespaces:
 		return resource{c.core, c.codec, name, ""}, nil

@@ -11,8 +11,8 @@ import (
 func TestNames(t *testing.T) {
 	cluster := connectTo(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		accept, limit := r.Header.Get("Accept"), r.URL.Query().Get("limit")
-		if !strings.HasPrefix(accept, "application/json;as=PartialObjectMetadataList;") || limit != fmt.Sprint(mostNames) {
-			t.Errorf("GET %s: Accept %q, limit %q, want metadata of %d at most", r.URL.Path, accept, limit, mostNames)
+		if !strings.HasPrefix(accept, "application/json;as=PartialObjectMetadataList;") || limit != fmt.Sprint(maxNames) {
+			t.Errorf("GET %s: Accept %q, limit %q, want metadata of %d at most", r.URL.Path, accept, limit, maxNames)
 		}
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(w, `{"kind": "PartialObjectMetadataList", "items": [
@@ -42,7 +42,7 @@ func TestTypes(t *testing.T) {
 		if !ok || got != typ.Resource {
 			t.Errorf("Resource(%q) = %q, %v, want %q", typ.Short, got, ok, typ.Resource)
 		}
-		if _, err := (&Cluster{}).resourceOf(typ.Resource); err != nil {
+		if _, err := (&Cluster{}).findResource(typ.Resource); err != nil {
 			t.Errorf("resourceOf(%q): %v", typ.Resource, err)
 		}
 	}
@@ -54,7 +54,7 @@ func FuzzDecodeNames(f *testing.F) {
 	f.Add(`[`)
 	f.Fuzz(func(t *testing.T, text string) {
 		names, err := decodeNames(strings.NewReader(text))
-		if err != nil && names != nil || len(names) > mostNames {
+		if err != nil && names != nil || len(names) > maxNames {
 			t.Errorf("decodeNames(%q) = %d names, %v, want none with an error, and few", text, len(names), err)
 		}
 		for _, n := range names {

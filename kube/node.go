@@ -10,9 +10,9 @@ import (
 
 // ReadNode reads a node, which not every user may.
 func (c *Cluster) ReadNode(ctx context.Context, name string) (*corev1.Node, error) {
-	node, err := get[corev1.Node](ctx, c.nodes(), name)
+	node, err := getObject[corev1.Node](ctx, c.nodes(), name)
 	if err != nil {
-		return nil, c.explain(ctx, "read node "+name, access{verb: "get", resource: "nodes", name: name}, err)
+		return nil, c.explainError(ctx, "read node "+name, accessRight{verb: "get", resource: "nodes", name: name}, err)
 	}
 	return node, nil
 }
@@ -33,8 +33,8 @@ func ParseKernel(release string) (Kernel, error) {
 	major, rest, cut := strings.Cut(release, ".")
 	var k Kernel
 	var err error
-	if k.Major, err = leadingNumber(major); err == nil && cut {
-		k.Minor, err = leadingNumber(rest)
+	if k.Major, err = parseLeadingNumber(major); err == nil && cut {
+		k.Minor, err = parseLeadingNumber(rest)
 	}
 	if err != nil || !cut {
 		return Kernel{}, fmt.Errorf("%q is no release of Linux", release)
@@ -43,11 +43,11 @@ func ParseKernel(release string) (Kernel, error) {
 }
 
 // RunsShells reports whether it has what a shell needs.
-func (k Kernel) RunsShells() bool { return !k.before(shellKernel) }
+func (k Kernel) RunsShells() bool { return !k.isBefore(shellKernel) }
 
 // OwnsTables reports whether it removes a dead manager's rules by itself.
-func (k Kernel) OwnsTables() bool { return !k.before(ownerKernel) }
+func (k Kernel) OwnsTables() bool { return !k.isBefore(ownerKernel) }
 
-func (k Kernel) before(other Kernel) bool {
+func (k Kernel) isBefore(other Kernel) bool {
 	return k.Major < other.Major || k.Major == other.Major && k.Minor < other.Minor
 }

@@ -50,7 +50,7 @@ func TestFullImageName(t *testing.T) {
 		"registry.example.com/a/b":   "registry.example.com/a/b:latest",
 		"registry.example.com/a@sha": "registry.example.com/a@sha",
 	} {
-		if got := fullImageName(image); got != want {
+		if got := expandImageName(image); got != want {
 			t.Errorf("fullImageName(%q) = %q, want %q", image, got, want)
 		}
 	}

@@ -38,8 +38,8 @@ func (c *Cluster) ListPeers(ctx context.Context) (peers Peers, missing []string)
 	var services *corev1.ServiceList
 	var podsMissing, servicesMissing string
 	var both sync.WaitGroup
-	both.Go(func() { pods, podsMissing = listWidely[corev1.PodList](ctx, c, c.pods) })
-	both.Go(func() { services, servicesMissing = listWidely[corev1.ServiceList](ctx, c, c.services) })
+	both.Go(func() { pods, podsMissing = listAllNamespaces[corev1.PodList](ctx, c, c.pods) })
+	both.Go(func() { services, servicesMissing = listAllNamespaces[corev1.ServiceList](ctx, c, c.services) })
 	both.Wait()
 	for _, text := range []string{podsMissing, servicesMissing} {
 		if text != "" {
@@ -58,21 +58,21 @@ func (c *Cluster) ListPeers(ctx context.Context) (peers Peers, missing []string)
 	return peers, missing
 }
 
-// listWidely lists a resource in all namespaces, else in the cluster's own, and
+// listAllNamespaces lists a resource in all namespaces, else in the cluster's own, and
 // says what is missing. The API server answers from its cache, which is new
 // enough and spares it the work.
-func listWidely[T any, P pointer[T]](ctx context.Context, c *Cluster, of func(namespace string) resource) (P, string) {
+func listAllNamespaces[T any, P apiObject[T]](ctx context.Context, c *Cluster, of func(namespace string) resource) (P, string) {
 	cached := metav1.ListOptions{ResourceVersion: "0"}
-	found, err := list[T, P](ctx, of(""), cached)
+	found, err := listObjects[T, P](ctx, of(""), cached)
 	if err == nil {
 		return found, ""
 	}
 
 	name := of("").name
 	if !apierrors.IsForbidden(err) {
-		return nil, name + ": " + oneLine(c.plain(err).Error())
+		return nil, name + ": " + oneLine(c.simplifyError(err).Error())
 	}
-	if found, err = list[T, P](ctx, of(c.Namespace), cached); err != nil {
+	if found, err = listObjects[T, P](ctx, of(c.Namespace), cached); err != nil {
 		return nil, name + ": no right to list them"
 	}
 
@@ -88,7 +88,7 @@ func (p Peers) addPods(pods []corev1.Pod) {
 		}
 
 		for _, host := range append(pod.Status.HostIPs, corev1.HostIP{IP: pod.Status.HostIP}) {
-			p.add(host.IP, Peer{Kind: "node", Name: pod.Spec.NodeName})
+			p.addAddress(host.IP, Peer{Kind: "node", Name: pod.Spec.NodeName})
 		}
 
 		if pod.Spec.HostNetwork {
@@ -96,7 +96,7 @@ func (p Peers) addPods(pods []corev1.Pod) {
 		}
 
 		for _, own := range append(pod.Status.PodIPs, corev1.PodIP{IP: pod.Status.PodIP}) {
-			p.add(own.IP, Peer{"pod", pod.Namespace, pod.Name})
+			p.addAddress(own.IP, Peer{"pod", pod.Namespace, pod.Name})
 		}
 	}
 }
@@ -109,13 +109,13 @@ func (p Peers) addServices(services []corev1.Service) {
 			addresses = append(addresses, ingress.IP)
 		}
 		for _, address := range addresses {
-			p.add(address, Peer{"service", service.Namespace, service.Name})
+			p.addAddress(address, Peer{"service", service.Namespace, service.Name})
 		}
 	}
 }
 
-// add adds an address, unless it is none: a headless service has "None".
-func (p Peers) add(address string, peer Peer) {
+// addAddress adds an address, unless it is none: a headless service has "None".
+func (p Peers) addAddress(address string, peer Peer) {
 	parsed, err := netip.ParseAddr(address)
 	if _, taken := p[parsed]; err == nil && !taken {
 		p[parsed.Unmap()] = peer

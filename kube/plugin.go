@@ -81,16 +81,16 @@ func (t pluginTransport) RoundTrip(request *http.Request) (*http.Response, error
 	ctx := request.Context()
 	var passed atomic.Bool
 	request = request.WithContext(context.WithValue(ctx, passedKey{}, &passed))
-	response, err := unlessDone(ctx, func() (*http.Response, error) {
+	response, err := callUnlessDone(ctx, func() (*http.Response, error) {
 		return t.base.RoundTrip(request)
 	}, func(late *http.Response) { _ = late.Body.Close() })
 	if err == nil || passed.Load() {
 		return response, err
 	}
-	return nil, t.failure(err)
+	return nil, t.pluginError(err)
 }
 
-func (t pluginTransport) failure(err error) error {
+func (t pluginTransport) pluginError(err error) error {
 	failure := &PluginError{Command: t.plugin.Command, Err: err, install: t.plugin.InstallHint}
 	_, lookErr := exec.LookPath(t.plugin.Command)
 	failure.Missing = lookErr != nil

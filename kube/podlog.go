@@ -30,8 +30,8 @@ type LogRequest struct {
 	Tail *int64
 }
 
-// doing is what is tried, for messages.
-func (r LogRequest) doing() string {
+// operation is what is tried, for messages.
+func (r LogRequest) operation() string {
 	return fmt.Sprintf("read the log of container %s of pod %s/%s", r.Container, r.Namespace, r.Pod)
 }
 
@@ -58,13 +58,13 @@ func (c *Cluster) OpenLog(ctx context.Context, r LogRequest) (io.ReadCloser, err
 		options.SinceSeconds = &r.SinceSeconds
 	}
 
-	log, err := c.pods(r.Namespace).of(c.lasting.Get()).Name(r.Pod).SubResource("log").
+	log, err := c.pods(r.Namespace).addressRequest(c.longLived.Get()).Name(r.Pod).SubResource("log").
 		VersionedParams(options, c.codec).Stream(ctx)
 	if err == nil {
 		return log, nil
 	}
 
-	doing := r.doing()
+	doing := r.operation()
 	switch {
 	case context.Cause(ctx) != nil:
 		err = &Error{Doing: doing, Err: context.Cause(ctx)}
@@ -75,7 +75,7 @@ func (c *Cluster) OpenLog(ctx context.Context, r LogRequest) (io.ReadCloser, err
 	case apierrors.IsNotFound(err):
 		err = &Error{Doing: doing, Err: fmt.Errorf("%w: %w", ErrNoPod, err)}
 	default:
-		err = c.explain(ctx, doing, getLog.in(r.Namespace, r.Pod), err)
+		err = c.explainError(ctx, doing, getLog.scopedTo(r.Namespace, r.Pod), err)
 	}
 
 	return nil, err

@@ -33,7 +33,7 @@ const rewatch = time.Second
 // the cause of. It fails where the first list does; after that it tries again
 // for ever.
 func (c *Cluster) WatchPods(ctx context.Context, s Selection, w PodWatch) error {
-	options, err := c.podsOf(ctx, s)
+	options, err := c.podListOptions(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (c *Cluster) WatchPods(ctx context.Context, s Selection, w PodWatch) error 
 		version, err := c.listPods(ctx, options, known, w)
 		switch {
 		case err != nil && !listed:
-			return c.explain(ctx, doing, listPods.in(c.Namespace, ""), err)
+			return c.explainError(ctx, doing, listPods.scopedTo(c.Namespace, ""), err)
 		case err == nil && !listed:
 			listed = true
 			w.Listed()
@@ -62,7 +62,7 @@ func (c *Cluster) WatchPods(ctx context.Context, s Selection, w PodWatch) error 
 
 		if err != nil && !broken && !apierrors.IsGone(err) && !apierrors.IsResourceExpired(err) {
 			broken = true
-			w.Broken(c.explain(ctx, "watch the pods of "+s.String(), watchPods.in(c.Namespace, ""), err))
+			w.Broken(c.explainError(ctx, "watch the pods of "+s.String(), watchPods.scopedTo(c.Namespace, ""), err))
 		}
 
 		select {
@@ -72,24 +72,24 @@ func (c *Cluster) WatchPods(ctx context.Context, s Selection, w PodWatch) error 
 	}
 }
 
-// podsOf is how the API is asked for the pods of a selection. A pod's own name
+// podListOptions is how the API is asked for the pods of a selection. A pod's own name
 // must be one that there is.
-func (c *Cluster) podsOf(ctx context.Context, s Selection) (metav1.ListOptions, error) {
+func (c *Cluster) podListOptions(ctx context.Context, s Selection) (metav1.ListOptions, error) {
 	switch {
 	case s.Name == "":
 		return metav1.ListOptions{LabelSelector: s.Labels}, nil
 	case s.Kind == "pods":
-		_, err := c.namedPod(ctx, s.Name)
+		_, err := c.getNamedPod(ctx, s.Name)
 		return metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", s.Name).String()}, err
 	}
-	selector, err := c.selectorOf(ctx, s)
+	selector, err := c.findSelector(ctx, s)
 	return metav1.ListOptions{LabelSelector: selector}, err
 }
 
 // listPods tells of every pod there is, and of those that are gone since the
 // last list.
 func (c *Cluster) listPods(ctx context.Context, options metav1.ListOptions, known map[types.UID]bool, w PodWatch) (version string, err error) {
-	got, err := list[corev1.PodList](ctx, c.pods(c.Namespace), options)
+	got, err := listObjects[corev1.PodList](ctx, c.pods(c.Namespace), options)
 	if err != nil {
 		return "", err
 	}
@@ -118,7 +118,7 @@ func (c *Cluster) listPods(ctx context.Context, options metav1.ListOptions, know
 // ended it in good order, as it does every few minutes.
 func (c *Cluster) followPods(ctx context.Context, options metav1.ListOptions, version string, known map[types.UID]bool, w PodWatch) error {
 	options.ResourceVersion = version
-	changes, err := resource{c.lasting, c.codec, "pods", c.Namespace}.watch(ctx, options)
+	changes, err := resource{c.longLived, c.codec, "pods", c.Namespace}.watchObjects(ctx, options)
 	if err != nil {
 		return err
 	}

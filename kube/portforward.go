@@ -31,40 +31,40 @@ func (c *Cluster) PortForward(ctx context.Context, namespace, pod string, port u
 	ctx, cancel := WithTimeout(ctx, openTimeout)
 	defer cancel()
 	doing := fmt.Sprintf("forward to port %d of pod %s/%s", port, namespace, pod)
-	conn, err := unlessDone(ctx, func() (*forwarded, error) {
+	conn, err := callUnlessDone(ctx, func() (*forwardedConn, error) {
 		return c.openForward(ctx, namespace, pod, port, doing)
-	}, func(late *forwarded) { _ = late.Close() })
+	}, func(late *forwardedConn) { _ = late.Close() })
 	if err != nil {
-		return nil, c.explain(ctx, doing, createForward.in(namespace, pod), err)
+		return nil, c.explainError(ctx, doing, createForward.scopedTo(namespace, pod), err)
 	}
 	return conn, nil
 }
 
-func (c *Cluster) openForward(ctx context.Context, namespace, pod string, port uint16, doing string) (*forwarded, error) {
+func (c *Cluster) openForward(ctx context.Context, namespace, pod string, port uint16, doing string) (*forwardedConn, error) {
 	request := c.core.Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("portforward")
-	link, err := c.dialLink(ctx, request.URL())
+	link, err := c.dialStreams(ctx, request.URL())
 	if err != nil {
 		return nil, err
 	}
-	defer context.AfterFunc(ctx, link.cut)()
+	defer context.AfterFunc(ctx, link.cutOff)()
 
-	failure, data, err := link.streamPair(port)
+	failure, data, err := link.openStreamPair(port)
 	if err == nil {
 		// The protocol has nothing to be said on it from this side.
 		err = failure.Close()
 	}
 
 	if err != nil {
-		link.close()
+		link.closeOrCut()
 		return nil, err
 	}
 
-	return newForwarded(link, data, failure, doing, port), nil
+	return newForwardedConn(link, data, failure, doing, port), nil
 }
 
-// streamPair opens the two streams of one request for a port, both in one
+// openStreamPair opens the two streams of one request for a port, both in one
 // round trip.
-func (l *link) streamPair(port uint16) (failure, data httpstream.Stream, err error) {
+func (l *streamConnection) openStreamPair(port uint16) (failure, data httpstream.Stream, err error) {
 	type made struct {
 		kind   string
 		stream httpstream.Stream
@@ -96,104 +96,104 @@ func (l *link) streamPair(port uint16) (failure, data httpstream.Stream, err err
 				data = answer.stream
 			}
 		case <-l.CloseChan():
-			return nil, nil, errLinkLost
+			return nil, nil, errConnectionLost
 		}
 	}
 
 	return failure, data, nil
 }
 
-// errLinkLost is the end of a connection that was closed by neither side.
-var errLinkLost = fmt.Errorf("the connection to the API server broke off: %w", io.ErrUnexpectedEOF)
+// errConnectionLost is the end of a connection that was closed by neither side.
+var errConnectionLost = fmt.Errorf("the connection to the API server broke off: %w", io.ErrUnexpectedEOF)
 
-// forwarded is the connection over the streams of one forwarded port.
-type forwarded struct {
-	link  *link
-	data  httpstream.Stream
-	doing string
-	port  uint16
+// forwardedConn is the connection over the streams of one forwarded port.
+type forwardedConn struct {
+	connection *streamConnection
+	data       httpstream.Stream
+	doing      string
+	port       uint16
 
 	// incoming is what receive takes off the data stream: a pipe, which has
 	// the deadlines that a stream of SPDY lacks. ended says why it ends, once
 	// it has.
-	incoming net.Conn
-	ended    error
+	incoming  net.Conn
+	endReason error
 
-	// told is closed when the error stream has ended, with what it said in
+	// errorStreamRead is closed when the error stream has ended, with what it said in
 	// failed.
-	told   chan struct{}
-	failed error
+	errorStreamRead chan struct{}
+	failed          error
 
 	closed    chan struct{}
 	closeOnce sync.Once
 
-	sending sync.Mutex // keeps the frames of one Write together
-	mu      sync.Mutex
-	busy    bool      // a Write is under way
-	due     time.Time // the deadline for writes; zero for none
-	timer   *time.Timer
+	writeLock     sync.Mutex // keeps the frames of one Write together
+	mu            sync.Mutex
+	isWriting     bool      // a Write is under way
+	writeDeadline time.Time // the deadline for writes; zero for none
+	writeTimer    *time.Timer
 }
 
-func newForwarded(l *link, data, failure httpstream.Stream, doing string, port uint16) *forwarded {
+func newForwardedConn(l *streamConnection, data, failure httpstream.Stream, doing string, port uint16) *forwardedConn {
 	incoming, received := net.Pipe()
-	f := &forwarded{
-		link: l, data: data, doing: doing, port: port, incoming: incoming,
-		told: make(chan struct{}), closed: make(chan struct{}),
+	f := &forwardedConn{
+		connection: l, data: data, doing: doing, port: port, incoming: incoming,
+		errorStreamRead: make(chan struct{}), closed: make(chan struct{}),
 	}
-	go f.listen(failure)
-	go f.receive(received)
+	go f.readErrorStream(failure)
+	go f.copyData(received)
 	return f
 }
 
 // maxFailure bounds what is taken in of an error stream.
 const maxFailure = 4 << 10
 
-// listen reads the error stream to its end.
-func (f *forwarded) listen(failure io.Reader) {
-	defer close(f.told)
+// readErrorStream reads the error stream to its end.
+func (f *forwardedConn) readErrorStream(failure io.Reader) {
+	defer close(f.errorStreamRead)
 	if text, _ := io.ReadAll(io.LimitReader(failure, maxFailure)); len(text) > 0 {
 		f.failed = &Error{Doing: f.doing, Err: errors.New(string(text)),
 			Next: fmt.Sprintf("does anything in the pod listen on 127.0.0.1:%d?", f.port)}
 	}
 }
 
-func (f *forwarded) receive(to net.Conn) {
+func (f *forwardedConn) copyData(to net.Conn) {
 	_, _ = io.Copy(to, f.data)
-	f.ended = f.why()
+	f.endReason = f.findEndReason()
 	_ = to.Close()
 }
 
 // failureWait is how long after the data stream the error stream may end.
 const failureWait = 500 * time.Millisecond
 
-// why is the reason for the end of the data stream.
-func (f *forwarded) why() error {
-	lost := done(f.link.CloseChan())
+// findEndReason is the reason for the end of the data stream.
+func (f *forwardedConn) findEndReason() error {
+	lost := isClosed(f.connection.CloseChan())
 	select {
-	case <-f.told:
+	case <-f.errorStreamRead:
 	case <-time.After(failureWait):
 	case <-f.closed:
 	}
 
 	switch {
-	case done(f.closed):
+	case isClosed(f.closed):
 		return net.ErrClosed
-	case done(f.told) && f.failed != nil:
+	case isClosed(f.errorStreamRead) && f.failed != nil:
 		return f.failed
 	case lost:
-		return &Error{Doing: f.doing, Err: errLinkLost}
+		return &Error{Doing: f.doing, Err: errConnectionLost}
 	}
 
 	return io.EOF
 }
 
-func (f *forwarded) Read(p []byte) (int, error) {
+func (f *forwardedConn) Read(p []byte) (int, error) {
 	n, err := f.incoming.Read(p)
 	switch {
 	case errors.Is(err, io.ErrClosedPipe):
 		err = net.ErrClosed
 	case errors.Is(err, io.EOF):
-		err = f.ended
+		err = f.endReason
 	}
 	return n, err
 }
@@ -202,9 +202,9 @@ func (f *forwarded) Read(p []byte) (int, error) {
 // at once. Above 16 MiB spdystream refuses to write.
 const maxFrame = 32 << 10
 
-func (f *forwarded) Write(p []byte) (int, error) {
-	f.sending.Lock()
-	defer f.sending.Unlock()
+func (f *forwardedConn) Write(p []byte) (int, error) {
+	f.writeLock.Lock()
+	defer f.writeLock.Unlock()
 	written := 0
 	for written < len(p) {
 		if err := f.beginWrite(); err != nil {
@@ -220,92 +220,94 @@ func (f *forwarded) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-func (f *forwarded) beginWrite() error {
+func (f *forwardedConn) beginWrite() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
-	case done(f.closed):
+	case isClosed(f.closed):
 		return net.ErrClosed
-	case done(f.told) && f.failed != nil:
+	case isClosed(f.errorStreamRead) && f.failed != nil:
 		return f.failed
-	case f.overdue():
+	case f.isOverdue():
 		return os.ErrDeadlineExceeded
 	}
 
-	f.busy = true
+	f.isWriting = true
 	return nil
 }
 
-func (f *forwarded) endWrite(err error) error {
+func (f *forwardedConn) endWrite(err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.busy = false
+	f.isWriting = false
 	switch {
 	case err == nil:
 		return nil
-	case done(f.closed):
+	case isClosed(f.closed):
 		return net.ErrClosed
-	case f.overdue():
+	case f.isOverdue():
 		return os.ErrDeadlineExceeded
 	case errors.Is(err, io.EOF): // spdystream's word for a connection that is gone
-		err = errLinkLost
+		err = errConnectionLost
 	}
 
 	return &Error{Doing: f.doing, Err: err}
 }
 
-// overdue reports whether the deadline for writes has passed. It is called
+// isOverdue reports whether the deadline for writes has passed. It is called
 // with mu held.
-func (f *forwarded) overdue() bool { return !f.due.IsZero() && time.Until(f.due) <= 0 }
+func (f *forwardedConn) isOverdue() bool {
+	return !f.writeDeadline.IsZero() && time.Until(f.writeDeadline) <= 0
+}
 
-func (f *forwarded) SetWriteDeadline(t time.Time) error {
+func (f *forwardedConn) SetWriteDeadline(t time.Time) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.timer != nil {
-		f.timer.Stop()
+	if f.writeTimer != nil {
+		f.writeTimer.Stop()
 	}
 
-	f.due, f.timer = time.Time{}, nil
-	if t.IsZero() || done(f.closed) {
+	f.writeDeadline, f.writeTimer = time.Time{}, nil
+	if t.IsZero() || isClosed(f.closed) {
 		return nil
 	}
 
 	left := time.Until(t)
-	f.due = time.Now().Add(left) // by the clock that a timer goes by
-	f.timer = time.AfterFunc(left, func() {
+	f.writeDeadline = time.Now().Add(left) // by the clock that a timer goes by
+	f.writeTimer = time.AfterFunc(left, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if f.busy && f.overdue() {
-			f.link.cut()
+		if f.isWriting && f.isOverdue() {
+			f.connection.cutOff()
 		}
 	})
 
 	return nil
 }
 
-func (f *forwarded) SetReadDeadline(t time.Time) error { return f.incoming.SetReadDeadline(t) }
+func (f *forwardedConn) SetReadDeadline(t time.Time) error { return f.incoming.SetReadDeadline(t) }
 
-func (f *forwarded) SetDeadline(t time.Time) error {
+func (f *forwardedConn) SetDeadline(t time.Time) error {
 	return errors.Join(f.SetReadDeadline(t), f.SetWriteDeadline(t))
 }
 
 // Close ends both streams and the connection to the API server. What was
 // written before is sent first.
-func (f *forwarded) Close() error {
+func (f *forwardedConn) Close() error {
 	f.closeOnce.Do(func() {
 		close(f.closed)
 		_ = f.SetWriteDeadline(time.Time{})
 		_ = f.incoming.Close()
-		f.link.close()
+		f.connection.closeOrCut()
 	})
 	return nil
 }
 
-func (f *forwarded) LocalAddr() net.Addr  { return f.link.raw.LocalAddr() }
-func (f *forwarded) RemoteAddr() net.Addr { return f.link.raw.RemoteAddr() }
+func (f *forwardedConn) LocalAddr() net.Addr  { return f.connection.raw.LocalAddr() }
+func (f *forwardedConn) RemoteAddr() net.Addr { return f.connection.raw.RemoteAddr() }
 
-// done reports whether a channel is closed.
-func done[T any](c <-chan T) bool {
+// isClosed reports whether a channel is closed.
+func isClosed[T any](c <-chan T) bool {
 	select {
 	case <-c:
 		return true

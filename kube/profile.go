@@ -33,16 +33,16 @@ const (
 // the processes of other users do not open.
 const FirstChoice = ProfileChroot
 
-// ladder is what ProfileAuto tries, in turn: each asks the cluster for less
+// autoProfiles is what ProfileAuto tries, in turn: each asks the cluster for less
 // than the one before it.
-var ladder = []Profile{FirstChoice, ProfileBaseline, ProfileRestricted}
+var autoProfiles = []Profile{FirstChoice, ProfileBaseline, ProfileRestricted}
 
-// everyProfile is ladder, and what auto never takes.
-var everyProfile = append(slices.Clone(ladder), ProfileSetns)
+// allProfiles is ladder, and what auto never takes.
+var allProfiles = append(slices.Clone(autoProfiles), ProfileSetns)
 
 // Profiles lists the names of all profiles, "auto" first.
 func Profiles() []string {
-	return append([]string{string(ProfileAuto)}, profileNames(everyProfile)...)
+	return append([]string{string(ProfileAuto)}, profileNames(allProfiles)...)
 }
 
 func profileNames(list []Profile) []string {
@@ -69,18 +69,18 @@ func (p Profile) Describe() string {
 	return string(p)
 }
 
-// candidates lists the profiles to try for a wish, in order.
-func (p Profile) candidates() []Profile {
+// candidateProfiles lists the profiles to try for a wish, in order.
+func (p Profile) candidateProfiles() []Profile {
 	if p == ProfileAuto {
-		return ladder
+		return autoProfiles
 	}
 	return []Profile{p}
 }
 
-// idleTimeout is how long a container stays with nothing to do when nobody says
+// defaultIdleTimeout is how long a container stays with nothing to do when nobody says
 // otherwise. One with capabilities that a runtime does not grant by default is
 // there for anyone who may exec in the pod, so it ends soon.
-func (p Profile) idleTimeout() time.Duration {
+func (p Profile) defaultIdleTimeout() time.Duration {
 	switch p {
 	case ProfileSetns, ProfileChroot:
 		return time.Minute
@@ -95,8 +95,8 @@ const unknownUser = int64(65532)
 // noCapabilities drops what a runtime grants by default.
 var noCapabilities = []corev1.Capability{"ALL"}
 
-// confined is what every container of kdiag's asks for.
-func confined() *corev1.SecurityContext {
+// newSecurityContext is what every container of kdiag's asks for.
+func newSecurityContext() *corev1.SecurityContext {
 	yes := true
 	return &corev1.SecurityContext{
 		ReadOnlyRootFilesystem: &yes,
@@ -104,18 +104,18 @@ func confined() *corev1.SecurityContext {
 	}
 }
 
-// confineAs has a container run under the AppArmor profile and the SELinux options of a target that
+// copyConfinement has a container run under the AppArmor profile and the SELinux options of a target that
 // has its own: the node's security module keeps two of different ones apart, with SYS_PTRACE too.
 // What holds for the whole pod holds for kdiag's container anyway.
-func confineAs(t TargetContainer, sc *corev1.SecurityContext) {
+func copyConfinement(t TargetContainer, sc *corev1.SecurityContext) {
 	if own := securityContextOf(t.Pod, t.Container); own != nil {
 		sc.AppArmorProfile, sc.SELinuxOptions = own.AppArmorProfile, own.SELinuxOptions
 	}
 }
 
-// asRoot has a container run as root. The group too: a pod's runAsGroup would
+// runAsRoot has a container run as root. The group too: a pod's runAsGroup would
 // otherwise hold for it.
-func asRoot(sc *corev1.SecurityContext) {
+func runAsRoot(sc *corev1.SecurityContext) {
 	no, root := false, int64(0)
 	sc.RunAsUser, sc.RunAsGroup, sc.RunAsNonRoot = &root, &root, &no
 }
@@ -124,8 +124,8 @@ func asRoot(sc *corev1.SecurityContext) {
 // runtime makes NET_ADMIN effective for no one, and nothing else of root's.
 func netSecurityContext() *corev1.SecurityContext {
 	no := false
-	sc := confined()
-	asRoot(sc)
+	sc := newSecurityContext()
+	runAsRoot(sc)
 	sc.AllowPrivilegeEscalation = &no
 	sc.Capabilities = &corev1.Capabilities{Drop: noCapabilities, Add: []corev1.Capability{"NET_ADMIN"}}
 	return sc
@@ -133,18 +133,18 @@ func netSecurityContext() *corev1.SecurityContext {
 
 // securityContext is what a shell container of profile p asks for.
 func (p Profile) securityContext(t TargetContainer) *corev1.SecurityContext {
-	sc := confined()
-	confineAs(t, sc)
+	sc := newSecurityContext()
+	copyConfinement(t, sc)
 	if p == ProfileRestricted {
 		yes, no := true, false
-		sc.RunAsUser, sc.RunAsGroup = targetUser(t)
+		sc.RunAsUser, sc.RunAsGroup = findTargetUser(t)
 		sc.RunAsNonRoot = &yes
 		sc.AllowPrivilegeEscalation = &no
 		sc.Capabilities = &corev1.Capabilities{Drop: noCapabilities}
 		return sc
 	}
 
-	asRoot(sc)
+	runAsRoot(sc)
 	add := []corev1.Capability{"SYS_CHROOT"}
 	switch p {
 	case ProfileSetns:
@@ -157,12 +157,12 @@ func (p Profile) securityContext(t TargetContainer) *corev1.SecurityContext {
 	return sc
 }
 
-// targetUser is the uid and gid the target's processes have, as far as the API
+// findTargetUser is the uid and gid the target's processes have, as far as the API
 // tells: the runtime's own report (Kubernetes 1.31, KEP-3619; containerd 2 has
 // it, 1.6 has not), else the spec. Root is no choice, for "restricted" forbids it.
 // The gid is nil where the image decides, which then gives 0 for our image.
-func targetUser(t TargetContainer) (uid, gid *int64) {
-	if status := statusOf(t.Pod, t.Container); status != nil && status.User != nil && status.User.Linux != nil && status.User.Linux.UID != 0 {
+func findTargetUser(t TargetContainer) (uid, gid *int64) {
+	if status := findStatus(t.Pod, t.Container); status != nil && status.User != nil && status.User.Linux != nil && status.User.Linux.UID != 0 {
 		return &status.User.Linux.UID, &status.User.Linux.GID
 	}
 	if pod := t.Pod.Spec.SecurityContext; pod != nil {

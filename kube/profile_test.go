@@ -12,10 +12,10 @@ import (
 // for what is as good as root on the node.
 func TestAutoTakesTheLeast(t *testing.T) {
 	want := []Profile{ProfileChroot, ProfileBaseline, ProfileRestricted}
-	if got := ProfileAuto.candidates(); !slices.Equal(got, want) {
+	if got := ProfileAuto.candidateProfiles(); !slices.Equal(got, want) {
 		t.Errorf("auto tries %v, want %v", got, want)
 	}
-	if got := ProfileSetns.candidates(); !slices.Equal(got, []Profile{ProfileSetns}) {
+	if got := ProfileSetns.candidateProfiles(); !slices.Equal(got, []Profile{ProfileSetns}) {
 		t.Errorf("setns tries %v, want itself", got)
 	}
 }
@@ -27,10 +27,10 @@ func TestIdleTimeoutByProfile(t *testing.T) {
 		ProfileSetns: time.Minute, ProfileChroot: time.Minute,
 		ProfileBaseline: 10 * time.Minute, ProfileRestricted: 10 * time.Minute, "": 10 * time.Minute,
 	} {
-		if got := (injection{}).managerFor(profile).IdleTimeout; got != want {
+		if got := (containerRequest{}).managerFor(profile).IdleTimeout; got != want {
 			t.Errorf("profile %q stays %s, want %s", profile, got, want)
 		}
-		asked := injection{manager: Manager{IdleTimeout: time.Hour}}
+		asked := containerRequest{manager: Manager{IdleTimeout: time.Hour}}
 		if got := asked.managerFor(profile).IdleTimeout; got != time.Hour {
 			t.Errorf("profile %q, asked for an hour, stays %s", profile, got)
 		}
@@ -48,7 +48,7 @@ func TestSecurityContext(t *testing.T) {
 		ProfileRestricted: nil,
 	}
 
-	for _, p := range everyProfile {
+	for _, p := range allProfiles {
 		sc := p.securityContext(target)
 		if !slices.Equal(sc.Capabilities.Add, want[p]) {
 			t.Errorf("%s adds %v, want %v", p, sc.Capabilities.Add, want[p])
@@ -78,7 +78,7 @@ func TestConfinedAsTheTarget(t *testing.T) {
 		SELinuxOptions:  &corev1.SELinuxOptions{Level: "s0:c1,c2"},
 	}
 	pod := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", SecurityContext: own}, {Name: "plain"}}}}
-	for _, p := range everyProfile {
+	for _, p := range allProfiles {
 		sc := p.securityContext(TargetContainer{Pod: pod, Container: "app"})
 		if sc.AppArmorProfile != own.AppArmorProfile || sc.SELinuxOptions != own.SELinuxOptions {
 			t.Errorf("%s beside app: AppArmor %v, SELinux %v, want app's", p, sc.AppArmorProfile, sc.SELinuxOptions)
@@ -125,7 +125,7 @@ func TestTargetUser(t *testing.T) {
 		{"root is no choice", pod(id(0), nil, nil), unknownUser},
 		{"root is no choice when the runtime reports it", pod(nil, nil, &corev1.LinuxContainerUser{}), unknownUser},
 	} {
-		if got, _ := targetUser(c.target); *got != c.want {
+		if got, _ := findTargetUser(c.target); *got != c.want {
 			t.Errorf("%s: uid %d, want %d", c.name, *got, c.want)
 		}
 	}

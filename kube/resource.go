@@ -23,37 +23,37 @@ type resource struct {
 	namespace string
 }
 
-// pointer is *T, where that is an object of the API.
-type pointer[T any] interface {
+// apiObject is *T, where that is an object of the API.
+type apiObject[T any] interface {
 	*T
 	runtime.Object
 }
 
-func get[T any, P pointer[T]](ctx context.Context, r resource, name string) (P, error) {
+func getObject[T any, P apiObject[T]](ctx context.Context, r resource, name string) (P, error) {
 	got := P(new(T))
-	return got, into(r.of(r.client.Get()).Name(name).Do(ctx), got)
+	return got, decodeAnswer(r.addressRequest(r.client.Get()).Name(name).Do(ctx), got)
 }
 
-func list[T any, P pointer[T]](ctx context.Context, r resource, options metav1.ListOptions) (P, error) {
+func listObjects[T any, P apiObject[T]](ctx context.Context, r resource, options metav1.ListOptions) (P, error) {
 	got := P(new(T))
-	return got, into(r.of(r.client.Get()).VersionedParams(&options, r.codec).Do(ctx), got)
+	return got, decodeAnswer(r.addressRequest(r.client.Get()).VersionedParams(&options, r.codec).Do(ctx), got)
 }
 
-func create[T any, P pointer[T]](ctx context.Context, r resource, object P) (P, error) {
+func createObject[T any, P apiObject[T]](ctx context.Context, r resource, object P) (P, error) {
 	made := P(new(T))
-	return made, into(r.of(r.client.Post()).Body(object).Do(ctx), made)
+	return made, decodeAnswer(r.addressRequest(r.client.Post()).Body(object).Do(ctx), made)
 }
 
-// patch applies a strategic merge patch to a subresource.
-func patch[T any, P pointer[T]](ctx context.Context, r resource, name, subresource string, body []byte, options metav1.PatchOptions) (P, error) {
+// patchObject applies a strategic merge patch to a subresource.
+func patchObject[T any, P apiObject[T]](ctx context.Context, r resource, name, subresource string, body []byte, options metav1.PatchOptions) (P, error) {
 	patched := P(new(T))
-	return patched, into(r.of(r.client.Patch(types.StrategicMergePatchType)).Name(name).SubResource(subresource).
+	return patched, decodeAnswer(r.addressRequest(r.client.Patch(types.StrategicMergePatchType)).Name(name).SubResource(subresource).
 		VersionedParams(&options, r.codec).Body(body).Do(ctx), patched)
 }
 
-// into reads an answer. One that says all is well, and is no object, is a
+// decodeAnswer reads an answer. One that says all is well, and is no object, is a
 // *foreignError.
-func into(answer rest.Result, object runtime.Object) error {
+func decodeAnswer(answer rest.Result, object runtime.Object) error {
 	err := answer.Into(object)
 	var status apierrors.APIStatus
 	if err == nil || answer.Error() != nil || errors.As(err, &status) {
@@ -62,11 +62,11 @@ func into(answer rest.Result, object runtime.Object) error {
 	return &foreignError{err}
 }
 
-func (r resource) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+func (r resource) watchObjects(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	options.Watch = true
-	return r.of(r.client.Get()).VersionedParams(&options, r.codec).Watch(ctx)
+	return r.addressRequest(r.client.Get()).VersionedParams(&options, r.codec).Watch(ctx)
 }
 
-func (r resource) of(request *rest.Request) *rest.Request {
+func (r resource) addressRequest(request *rest.Request) *rest.Request {
 	return request.NamespaceIfScoped(r.namespace, r.namespace != "").Resource(r.name)
 }

@@ -10,37 +10,37 @@ import (
 
 // The rights that kdiag's requests for pods need.
 var (
-	getPods   = access{verb: "get", resource: "pods"}
-	listPods  = access{verb: "list", resource: "pods"}
-	watchPods = access{verb: "watch", resource: "pods"}
+	getPods   = accessRight{verb: "get", resource: "pods"}
+	listPods  = accessRight{verb: "list", resource: "pods"}
+	watchPods = accessRight{verb: "watch", resource: "pods"}
 	// To add a container to a pod that runs (KEP-277).
-	patchEphemeral = access{verb: "patch", resource: "pods", subresource: "ephemeralcontainers"}
-	createExec     = access{verb: "create", resource: "pods", subresource: "exec"}
-	getLog         = access{verb: "get", resource: "pods", subresource: "log"}
+	patchEphemeral = accessRight{verb: "patch", resource: "pods", subresource: "ephemeralcontainers"}
+	createExec     = accessRight{verb: "create", resource: "pods", subresource: "exec"}
+	getLog         = accessRight{verb: "get", resource: "pods", subresource: "log"}
 	// Every user has this one, by Kubernetes' own roles.
-	askRights     = access{verb: "create", group: "authorization.k8s.io", resource: "selfsubjectaccessreviews"}
-	createForward = access{verb: "create", resource: "pods", subresource: "portforward"}
+	askRights     = accessRight{verb: "create", group: "authorization.k8s.io", resource: "selfsubjectaccessreviews"}
+	createForward = accessRight{verb: "create", resource: "pods", subresource: "portforward"}
 	// To begin a WebSocket is a "get" to the API server. It asks for "create"
 	// besides (1.35), and SPDY for nothing else: without "get" kdiag takes that.
-	getExec    = access{verb: "get", resource: "pods", subresource: "exec"}
-	getForward = access{verb: "get", resource: "pods", subresource: "portforward"}
+	getExec    = accessRight{verb: "get", resource: "pods", subresource: "exec"}
+	getForward = accessRight{verb: "get", resource: "pods", subresource: "portforward"}
 )
 
-// access is one right in RBAC's terms.
-type access struct {
+// accessRight is one right in RBAC's terms.
+type accessRight struct {
 	verb, group, resource, subresource, namespace, name string
 }
 
-// in is the right for one namespace, and for one object where there is a name.
-func (a access) in(namespace, name string) access {
+// scopedTo is the right for one namespace, and for one object where there is a name.
+func (a accessRight) scopedTo(namespace, name string) accessRight {
 	a.namespace, a.name = namespace, name
 	return a
 }
 
-func (a access) String() string { return a.verb + " " + a.on() }
+func (a accessRight) String() string { return a.verb + " " + a.groupResource() }
 
-// on is the resource, with its group and subresource.
-func (a access) on() string {
+// groupResource is the resource, with its group and subresource.
+func (a accessRight) groupResource() string {
 	resource := a.resource
 	if a.group != "" {
 		resource += "." + a.group
@@ -51,10 +51,10 @@ func (a access) on() string {
 	return resource
 }
 
-// onResource is the resource with its subresource, as a Role names it.
-func (a access) onResource() string {
+// roleResource is the resource with its subresource, as a Role names it.
+func (a accessRight) roleResource() string {
 	a.group = ""
-	return a.on()
+	return a.groupResource()
 }
 
 // CommandRights is what one of kdiag's commands needs to be allowed, as "get,
@@ -77,22 +77,22 @@ func CommandNames() []string {
 	return names
 }
 
-// neededFor are the rights that a command needs for one pod, or, without its
+// listNeeded are the rights that a command needs for one pod, or, without its
 // name, for whatever may be named.
-func (r commandRights) neededFor(pod string) []access {
-	var rights []access
+func (r commandRights) listNeeded(pod string) []accessRight {
+	var rights []accessRight
 	for _, u := range r.required {
-		rights = append(rights, u.access)
-		if u.access == getPods && pod == "" {
+		rights = append(rights, u.accessRight)
+		if u.accessRight == getPods && pod == "" {
 			rights = append(rights, listPods)
 		}
 	}
-	return distinct(rights)
+	return withoutDuplicates(rights)
 }
 
-// distinct are rights without those that are there already.
-func distinct(rights []access) []access {
-	var kept []access
+// withoutDuplicates are rights without those that are there already.
+func withoutDuplicates(rights []accessRight) []accessRight {
+	var kept []accessRight
 	for _, right := range rights {
 		if !slices.Contains(kept, right) {
 			kept = append(kept, right)
@@ -104,14 +104,14 @@ func distinct(rights []access) []access {
 // CheckRights asks the API server for every right that kdiag's commands need in the
 // cluster's namespace; for one pod, where it has a name.
 func (c *Cluster) CheckRights(ctx context.Context, pod string) ([]CommandRights, error) {
-	var all []access
+	var all []accessRight
 	for _, command := range rightsOf {
 		if command.reviewed {
-			all = append(all, command.neededFor(pod)...)
+			all = append(all, command.listNeeded(pod)...)
 		}
 	}
 
-	may, err := c.reviewAll(ctx, distinct(all), pod)
+	may, err := c.reviewAllAccess(ctx, withoutDuplicates(all), pod)
 	if err != nil {
 		return nil, err
 	}
@@ -122,8 +122,8 @@ func (c *Cluster) CheckRights(ctx context.Context, pod string) ([]CommandRights,
 			continue
 		}
 
-		needed := command.neededFor(pod)
-		answer := CommandRights{Command: command.command, Needed: grouped(needed)}
+		needed := command.listNeeded(pod)
+		answer := CommandRights{Command: command.command, Needed: groupByResource(needed)}
 		for _, right := range needed {
 			if !may[right] {
 				answer.Lacking = append(answer.Lacking, right.String())
@@ -136,25 +136,25 @@ func (c *Cluster) CheckRights(ctx context.Context, pod string) ([]CommandRights,
 	return answers, nil
 }
 
-// grouped says rights to the same resource, which stand together, as one.
-func grouped(rights []access) []string {
+// groupByResource says rights to the same resource, which stand together, as one.
+func groupByResource(rights []accessRight) []string {
 	var groups []string
 	verbs := ""
 	for i, right := range rights {
 		verbs += right.verb
-		if i+1 < len(rights) && rights[i+1].on() == right.on() {
+		if i+1 < len(rights) && rights[i+1].groupResource() == right.groupResource() {
 			verbs += ", "
 			continue
 		}
-		groups = append(groups, verbs+" "+right.on())
+		groups = append(groups, verbs+" "+right.groupResource())
 		verbs = ""
 	}
 
 	return groups
 }
 
-func (c *Cluster) reviewAll(ctx context.Context, rights []access, pod string) (map[access]bool, error) {
-	may := map[access]bool{}
+func (c *Cluster) reviewAllAccess(ctx context.Context, rights []accessRight, pod string) (map[accessRight]bool, error) {
+	may := map[accessRight]bool{}
 	var first error
 	var mu sync.Mutex
 	var asked sync.WaitGroup
@@ -165,12 +165,12 @@ func (c *Cluster) reviewAll(ctx context.Context, rights []access, pod string) (m
 				name = "" // a list is of all
 			}
 
-			answer, err := c.review(ctx, right.in(c.Namespace, name))
+			answer, err := c.reviewAccess(ctx, right.scopedTo(c.Namespace, name))
 			mu.Lock()
 			defer mu.Unlock()
 			may[right] = answer
 			if err != nil && first == nil {
-				first = c.explain(ctx, "ask for the right to "+right.String(), askRights, err)
+				first = c.explainError(ctx, "ask for the right to "+right.String(), askRights, err)
 			}
 		})
 	}
@@ -179,8 +179,8 @@ func (c *Cluster) reviewAll(ctx context.Context, rights []access, pod string) (m
 	return may, first
 }
 
-// askForRole is the hint for want of rights, each as "create pods/exec".
-func askForRole(lacking ...string) string {
+// roleHint is the hint for want of rights, each as "create pods/exec".
+func roleHint(lacking ...string) string {
 	wanted := make([]string, len(lacking))
 	for i, right := range lacking {
 		verb, on, _ := strings.Cut(right, " ")
@@ -194,5 +194,5 @@ func (r CommandRights) Hint() string {
 	if len(r.Lacking) == 0 {
 		return ""
 	}
-	return askForRole(r.Lacking...)
+	return roleHint(r.Lacking...)
 }

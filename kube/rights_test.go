@@ -6,7 +6,7 @@ import (
 )
 
 func TestGrouped(t *testing.T) {
-	got := grouped([]access{getPods, watchPods, patchEphemeral, createExec, getLog})
+	got := groupByResource([]accessRight{getPods, watchPods, patchEphemeral, createExec, getLog})
 	want := []string{"get, watch pods", "patch pods/ephemeralcontainers", "create pods/exec", "get pods/log"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("grouped = %q, want %q", got, want)
@@ -44,7 +44,7 @@ func TestNeededFor(t *testing.T) {
 		"":    {"get, list, watch pods", "patch pods/ephemeralcontainers", "create pods/exec"},
 		"web": {"get, watch pods", "patch pods/ephemeralcontainers", "create pods/exec"},
 	} {
-		if got := grouped(shell.neededFor(pod)); !reflect.DeepEqual(got, want) {
+		if got := groupByResource(shell.listNeeded(pod)); !reflect.DeepEqual(got, want) {
 			t.Errorf("shell of pod %q needs %q, want %q", pod, got, want)
 		}
 	}

@@ -24,7 +24,7 @@ func (c *Cluster) ReadServerVersion(ctx context.Context) (git string, minor int,
 	doing := "ask for the API server's version"
 	text, err := c.core.Get().AbsPath("/version").DoRaw(ctx)
 	if err != nil {
-		return "", 0, c.explain(ctx, doing, access{verb: "get", resource: "/version"}, err)
+		return "", 0, c.explainError(ctx, doing, accessRight{verb: "get", resource: "/version"}, err)
 	}
 
 	var said version.Info
@@ -33,22 +33,22 @@ func (c *Cluster) ReadServerVersion(ctx context.Context) (git string, minor int,
 		err = errors.New("it has no gitVersion")
 	}
 	if err != nil {
-		return "", 0, c.explain(ctx, doing, access{}, &foreignError{err})
+		return "", 0, c.explainError(ctx, doing, accessRight{}, &foreignError{err})
 	}
 	if said.Major != "1" {
 		return said.GitVersion, 0, &Error{Doing: doing, Err: fmt.Errorf("it says %q, which is no version kdiag knows", said.GitVersion)}
 	}
 
-	minor, err = leadingNumber(said.Minor)
+	minor, err = parseLeadingNumber(said.Minor)
 	return said.GitVersion, minor, err
 }
 
 // notKubernetes is the hint for an answer from something else.
 const notKubernetes = "is the address right, and nothing in between, such as a proxy or a login page?"
 
-// leadingNumber reads the number that a text begins with: providers write
+// parseLeadingNumber reads the number that a text begins with: providers write
 // "31+" for a minor version.
-func leadingNumber(text string) (int, error) {
+func parseLeadingNumber(text string) (int, error) {
 	end := strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' })
 	if end >= 0 {
 		text = text[:end]
@@ -60,20 +60,20 @@ func leadingNumber(text string) (int, error) {
 // takes the credentials but does not tell (before 1.28, KEP-3325).
 func (c *Cluster) WhoAmI(ctx context.Context) (string, error) {
 	doing := "ask who we are"
-	name, err := c.selfReview(ctx)
+	name, err := c.reviewSelf(ctx)
 	if err == nil {
 		return name, nil
 	}
 	// Of a group that it has not, an API server says so in plain text.
 	if !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
-		return "", c.explain(ctx, doing, access{}, err)
+		return "", c.explainError(ctx, doing, accessRight{}, err)
 	}
 
-	_, err = c.review(ctx, getPods.in(c.Namespace, ""))
-	return "", c.explain(ctx, doing, askRights, err)
+	_, err = c.reviewAccess(ctx, getPods.scopedTo(c.Namespace, ""))
+	return "", c.explainError(ctx, doing, askRights, err)
 }
 
-func (c *Cluster) selfReview(ctx context.Context) (string, error) {
+func (c *Cluster) reviewSelf(ctx context.Context) (string, error) {
 	review := authenticationv1.SelfSubjectReview{}
 	review.APIVersion, review.Kind = authenticationv1.SchemeGroupVersion.String(), "SelfSubjectReview"
 	body, err := json.Marshal(review)

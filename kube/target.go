@@ -27,8 +27,8 @@ type Selection struct {
 	Labels string
 }
 
-// kinds maps kubectl's spellings to resources.
-var kinds = map[string]string{
+// targetTypes maps kubectl's spellings to resources.
+var targetTypes = map[string]string{
 	"po": "pods", "pod": "pods", "pods": "pods",
 	"deploy": "deployments", "deployment": "deployments", "deployments": "deployments",
 	"sts": "statefulsets", "statefulset": "statefulsets", "statefulsets": "statefulsets",
@@ -48,7 +48,7 @@ type TargetType struct {
 func TargetTypes() []TargetType {
 	var types []TargetType
 	for _, short := range []string{"deploy", "sts", "ds", "rs", "job", "svc", "pod"} {
-		types = append(types, TargetType{short, kinds[short]})
+		types = append(types, TargetType{short, targetTypes[short]})
 	}
 	return types
 }
@@ -57,7 +57,7 @@ func TargetTypes() []TargetType {
 func ParseResource(spelled string) (string, bool) {
 	// "deployment.apps/x" is how kubectl prints it.
 	short, _, _ := strings.Cut(strings.ToLower(spelled), ".")
-	resource, ok := kinds[short]
+	resource, ok := targetTypes[short]
 	return resource, ok
 }
 
@@ -106,33 +106,33 @@ func (s Selection) String() string {
 // that is being deleted is never chosen.
 func (c *Cluster) FindPod(ctx context.Context, s Selection) (*corev1.Pod, error) {
 	if s.Kind == "pods" && s.Name != "" {
-		return c.namedPod(ctx, s.Name)
+		return c.getNamedPod(ctx, s.Name)
 	}
 
 	selector := s.Labels
 	if s.Name != "" {
 		var err error
-		if selector, err = c.selectorOf(ctx, s); err != nil {
+		if selector, err = c.findSelector(ctx, s); err != nil {
 			return nil, err
 		}
 	}
 
 	doing := "find a pod of " + s.String()
-	list, err := list[corev1.PodList](ctx, c.pods(c.Namespace), metav1.ListOptions{LabelSelector: selector})
+	list, err := listObjects[corev1.PodList](ctx, c.pods(c.Namespace), metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
-		return nil, c.explain(ctx, doing, listPods.in(c.Namespace, ""), err)
+		return nil, c.explainError(ctx, doing, listPods.scopedTo(c.Namespace, ""), err)
 	}
 
 	best := bestPod(list.Items)
 	if best == nil {
-		return nil, &Error{Doing: doing, Err: fmt.Errorf("%s in namespace %q", noneOf(list.Items), c.Namespace),
+		return nil, &Error{Doing: doing, Err: fmt.Errorf("%s in namespace %q", describeNone(list.Items), c.Namespace),
 			Next: fmt.Sprintf("kubectl get pods -n %s -l %q", c.Namespace, selector)}
 	}
 
 	return best, nil
 }
 
-func noneOf(pods []corev1.Pod) string {
+func describeNone(pods []corev1.Pod) string {
 	if len(pods) == 0 {
 		return "there is none"
 	}
@@ -170,25 +170,25 @@ func podRank(p *corev1.Pod) int {
 	return 3
 }
 
-func (c *Cluster) namedPod(ctx context.Context, name string) (*corev1.Pod, error) {
+func (c *Cluster) getNamedPod(ctx context.Context, name string) (*corev1.Pod, error) {
 	doing := "find pod " + name
-	pod, err := get[corev1.Pod](ctx, c.pods(c.Namespace), name)
+	pod, err := getObject[corev1.Pod](ctx, c.pods(c.Namespace), name)
 	switch {
 	case isNotFound(err):
-		return nil, &Error{Doing: doing, Err: err, Next: c.podsThereAre(ctx)}
+		return nil, &Error{Doing: doing, Err: err, Next: c.listPodsHint(ctx)}
 	case err != nil:
-		return nil, c.explain(ctx, doing, getPods.in(c.Namespace, name), err)
+		return nil, c.explainError(ctx, doing, getPods.scopedTo(c.Namespace, name), err)
 	case pod.DeletionTimestamp != nil:
-		return nil, &Error{Doing: doing, Err: fmt.Errorf("it is being deleted"), Next: c.podsThereAre(ctx)}
+		return nil, &Error{Doing: doing, Err: fmt.Errorf("it is being deleted"), Next: c.listPodsHint(ctx)}
 	}
 
 	return pod, nil
 }
 
-// podsThereAre lists the namespace's pods for a hint.
-func (c *Cluster) podsThereAre(ctx context.Context) string {
+// listPodsHint lists the namespace's pods for a hint.
+func (c *Cluster) listPodsHint(ctx context.Context) string {
 	const most = 10
-	list, err := list[corev1.PodList](ctx, c.pods(c.Namespace), metav1.ListOptions{Limit: 500})
+	list, err := listObjects[corev1.PodList](ctx, c.pods(c.Namespace), metav1.ListOptions{Limit: 500})
 	if err != nil {
 		return fmt.Sprintf("kubectl get pods -n %s", c.Namespace)
 	}
@@ -214,26 +214,26 @@ func (c *Cluster) podsThereAre(ctx context.Context) string {
 	return fmt.Sprintf("namespace %q has: %s%s", c.Namespace, strings.Join(names, ", "), more)
 }
 
-// selectorOf is the label selector of what owns the pods.
-func (c *Cluster) selectorOf(ctx context.Context, s Selection) (string, error) {
+// findSelector is the label selector of what owns the pods.
+func (c *Cluster) findSelector(ctx context.Context, s Selection) (string, error) {
 	switch s.Kind {
 	case "deployments":
-		return ownerSelector(ctx, c, c.apps, s,
+		return readOwnerSelector(ctx, c, c.apps, s,
 			func(d *appsv1.Deployment) *metav1.LabelSelector { return d.Spec.Selector })
 	case "statefulsets":
-		return ownerSelector(ctx, c, c.apps, s,
+		return readOwnerSelector(ctx, c, c.apps, s,
 			func(d *appsv1.StatefulSet) *metav1.LabelSelector { return d.Spec.Selector })
 	case "daemonsets":
-		return ownerSelector(ctx, c, c.apps, s,
+		return readOwnerSelector(ctx, c, c.apps, s,
 			func(d *appsv1.DaemonSet) *metav1.LabelSelector { return d.Spec.Selector })
 	case "replicasets":
-		return ownerSelector(ctx, c, c.apps, s,
+		return readOwnerSelector(ctx, c, c.apps, s,
 			func(d *appsv1.ReplicaSet) *metav1.LabelSelector { return d.Spec.Selector })
 	case "jobs":
-		return ownerSelector(ctx, c, c.batch, s,
+		return readOwnerSelector(ctx, c, c.batch, s,
 			func(d *batchv1.Job) *metav1.LabelSelector { return d.Spec.Selector })
 	case "services":
-		return ownerSelector(ctx, c, c.core, s,
+		return readOwnerSelector(ctx, c, c.core, s,
 			func(d *corev1.Service) *metav1.LabelSelector {
 				return &metav1.LabelSelector{MatchLabels: d.Spec.Selector}
 			})
@@ -242,16 +242,16 @@ func (c *Cluster) selectorOf(ctx context.Context, s Selection) (string, error) {
 	return "", fmt.Errorf("%s has no pods", s)
 }
 
-func ownerSelector[T any, P pointer[T]](ctx context.Context, c *Cluster, client rest.Interface, s Selection, selector func(P) *metav1.LabelSelector) (string, error) {
+func readOwnerSelector[T any, P apiObject[T]](ctx context.Context, c *Cluster, client rest.Interface, s Selection, selector func(P) *metav1.LabelSelector) (string, error) {
 	doing := "find " + s.String()
-	owner, err := get[T, P](ctx, resource{client, c.codec, s.Kind, c.Namespace}, s.Name)
+	owner, err := getObject[T, P](ctx, resource{client, c.codec, s.Kind, c.Namespace}, s.Name)
 	if isNotFound(err) {
 		return "", &Error{Doing: doing, Err: err, Next: fmt.Sprintf("kubectl get %s -n %s", s.Kind, c.Namespace)}
 	}
 
 	if err != nil {
-		right := access{verb: "get", group: client.APIVersion().Group, resource: s.Kind, namespace: c.Namespace, name: s.Name}
-		return "", c.explain(ctx, doing, right, err)
+		right := accessRight{verb: "get", group: client.APIVersion().Group, resource: s.Kind, namespace: c.Namespace, name: s.Name}
+		return "", c.explainError(ctx, doing, right, err)
 	}
 
 	parsed, err := metav1.LabelSelectorAsSelector(selector(owner))

@@ -17,43 +17,43 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// plain says of an error which server it came from, by which proxy, and drops
+// simplifyError says of an error which server it came from, by which proxy, and drops
 // the layers that only repeat which URL was asked.
-func (c *Cluster) plain(err error) error {
+func (c *Cluster) simplifyError(err error) error {
 	var asked *url.Error
 	switch {
 	case isForeign(err):
-		return fmt.Errorf("API server %s: %w", c.whereTo(), foreignAnswer(err))
+		return fmt.Errorf("API server %s: %w", c.describeServer(), describeForeign(err))
 	case errors.Is(err, http.ErrSchemeMismatch):
-		return fmt.Errorf("API server %s: it speaks plain HTTP, not HTTPS: %w", c.whereTo(), http.ErrSchemeMismatch)
+		return fmt.Errorf("API server %s: it speaks plain HTTP, not HTTPS: %w", c.describeServer(), http.ErrSchemeMismatch)
 	case errors.As(err, &asked) && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
-		return fmt.Errorf("API server %s: it closed the connection without an answer: %w", c.whereTo(), asked.Err)
+		return fmt.Errorf("API server %s: it closed the connection without an answer: %w", c.describeServer(), asked.Err)
 	case errors.As(err, &asked):
-		return fmt.Errorf("API server %s: %w", c.whereTo(), asked.Err)
+		return fmt.Errorf("API server %s: %w", c.describeServer(), asked.Err)
 	}
 
 	return err
 }
 
-// late is why a request was ended from this side, and whose answer was due.
-func (c *Cluster) late(cause error) error {
+// explainEnd is why a request was ended from this side, and whose answer was due.
+func (c *Cluster) explainEnd(cause error) error {
 	var timeout *TimeoutError
 	if errors.As(cause, &timeout) {
-		return fmt.Errorf("API server %s: %w", c.whereTo(), cause)
+		return fmt.Errorf("API server %s: %w", c.describeServer(), cause)
 	}
 	return cause
 }
 
-// whereTo is the API server's address, and the proxy that leads to it.
-func (c *Cluster) whereTo() string {
-	if proxy := c.proxy(); proxy != nil {
+// describeServer is the API server's address, and the proxy that leads to it.
+func (c *Cluster) describeServer() string {
+	if proxy := c.findProxy(); proxy != nil {
 		return fmt.Sprintf("%s by proxy %s", c.ServerAddress(), proxy.Redacted())
 	}
 	return c.ServerAddress()
 }
 
-// proxy is the proxy to the API server; nil for none.
-func (c *Cluster) proxy() *url.URL {
+// findProxy is the proxy to the API server; nil for none.
+func (c *Cluster) findProxy() *url.URL {
 	choose := c.streams.Proxy
 	if choose == nil {
 		choose = http.ProxyFromEnvironment // net/http's default, and client-go's
@@ -86,12 +86,12 @@ func isNotFound(err error) bool { return apierrors.IsNotFound(err) && !isForeign
 type foreignError struct{ err error }
 
 func (e *foreignError) Error() string {
-	return "the answer is not a Kubernetes API server's: " + shortened(e.err.Error())
+	return "the answer is not a Kubernetes API server's: " + shorten(e.err.Error())
 }
 func (e *foreignError) Unwrap() error { return e.err }
 
-// foreignAnswer is an answer as it was, shortened.
-func foreignAnswer(err error) error {
+// describeForeign is an answer as it was, shortened.
+func describeForeign(err error) error {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || status.Status().Details == nil {
 		return err
@@ -101,15 +101,15 @@ func foreignAnswer(err error) error {
 	said := ""
 	for _, cause := range status.Status().Details.Causes {
 		if cause.Type == metav1.CauseTypeUnexpectedServerResponse {
-			said = shortened(oneLine(cause.Message))
+			said = shorten(oneLine(cause.Message))
 		}
 	}
 
 	return errors.New(joinReason(fmt.Sprintf("it answered %d %s, and not as Kubernetes does", code, http.StatusText(code)), said))
 }
 
-// shortened is the beginning of what anybody at all may have written.
-func shortened(text string) string {
+// shorten is the beginning of what anybody at all may have written.
+func shorten(text string) string {
 	const most = 100
 	if runes := []rune(text); len(runes) > most {
 		return string(runes[:most]) + "…"
@@ -122,7 +122,7 @@ const (
 	hintProxy = "is the proxy right? HTTPS_PROXY, NO_PROXY and the kubeconfig's proxy-url choose it"
 )
 
-func (c *Cluster) hint(err error) string {
+func (c *Cluster) hintFor(err error) string {
 	var (
 		unknownCA x509.UnknownAuthorityError
 		wrongHost x509.HostnameError
@@ -147,9 +147,9 @@ func (c *Cluster) hint(err error) string {
 		return "is it the right port? an address without TLS begins with http://"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "the server did not answer within the bound on one request (--request-timeout)"
-	case errors.As(err, &dial) && c.proxy() != nil:
+	case errors.As(err, &dial) && c.findProxy() != nil:
 		return hintProxy
-	case errors.As(err, &dial) && c.origin == (origin{}) && c.streams.Host == clientcmd.ClusterDefaults.Server:
+	case errors.As(err, &dial) && c.entries == (configEntries{}) && c.streams.Host == clientcmd.ClusterDefaults.Server:
 		return "no kubeconfig names a cluster, so this was tried: set KUBECONFIG, or give --kubeconfig FILE or --server URL"
 	case errors.As(err, &lookup):
 		return "is the VPN up, and the right context chosen? kubectl config current-context"
@@ -157,7 +157,7 @@ func (c *Cluster) hint(err error) string {
 		return hintUp
 	case errors.Is(err, io.EOF):
 		return "is anything behind that address? a load balancer with nothing behind it does so; kubectl config current-context"
-	case errors.As(err, &asked) && c.proxy() != nil:
+	case errors.As(err, &asked) && c.findProxy() != nil:
 		// What a proxy answers in place of a connection comes as a text.
 		return hintProxy
 	case apierrors.IsTooManyRequests(err), apierrors.IsServerTimeout(err), apierrors.IsServiceUnavailable(err):

@@ -145,7 +145,7 @@ func TestUnreachableHints(t *testing.T) {
 		{&net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}, "it closed the connection without an answer", "is the cluster up"},
 		{io.EOF, "it closed the connection without an answer", "a load balancer with nothing behind it"},
 	} {
-		line, hint := said(c.explain(t.Context(), "find pod web", getPods, &url.Error{Op: "Get", URL: "https://10.0.0.1/", Err: test.inner}))
+		line, hint := said(c.explainError(t.Context(), "find pod web", getPods, &url.Error{Op: "Get", URL: "https://10.0.0.1/", Err: test.inner}))
 		if !strings.Contains(line, test.line) || !strings.Contains(hint, test.hint) {
 			t.Errorf("explain(%v) = %q, hint %q, want %q and %q", test.inner, line, hint, test.line, test.hint)
 		}
@@ -160,7 +160,7 @@ func TestNoConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused := &url.Error{Op: "Get", URL: c.ServerAddress(), Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}
-	if _, hint := said(c.explain(t.Context(), "find pod web", getPods, refused)); !strings.Contains(hint, "no kubeconfig names a cluster") {
+	if _, hint := said(c.explainError(t.Context(), "find pod web", getPods, refused)); !strings.Contains(hint, "no kubeconfig names a cluster") {
 		t.Errorf("hint = %q, want that there is no kubeconfig", hint)
 	}
 }

@@ -16,8 +16,8 @@ type warningWriter struct {
 	said map[string]bool
 }
 
-// mostWarnings bounds how many warnings are remembered, and printed.
-const mostWarnings = 100
+// maxWarnings bounds how many warnings are remembered, and printed.
+const maxWarnings = 100
 
 // HandleWarningHeader is called by client-go with each warning of an answer. A
 // code other than 299 is not the API server's (rest.WarningHandler).
@@ -29,7 +29,7 @@ func (w *warningWriter) HandleWarningHeader(code int, _, text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 
-	if w.said[text] || len(w.said) == mostWarnings {
+	if w.said[text] || len(w.said) == maxWarnings {
 		return
 	}
 	if w.said == nil {

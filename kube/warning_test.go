@@ -19,11 +19,11 @@ func TestWarningWriter(t *testing.T) {
 		t.Errorf("warnings = %q, want %q", got, want)
 	}
 
-	for i := range 2 * mostWarnings {
+	for i := range 2 * maxWarnings {
 		w.HandleWarningHeader(299, "-", fmt.Sprint(i))
 	}
 
-	if got := strings.Count(out.String(), "\n"); got != mostWarnings {
-		t.Errorf("%d lines of warnings, want %d", got, mostWarnings)
+	if got := strings.Count(out.String(), "\n"); got != maxWarnings {
+		t.Errorf("%d lines of warnings, want %d", got, maxWarnings)
 	}
 }

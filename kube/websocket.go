@@ -14,23 +14,23 @@ import (
 	"k8s.io/streaming/pkg/httpstream/wsstream"
 )
 
-// webSockets is what c.streams wraps around the round trippers of client-go:
+// wrapWebSockets is what c.streams wraps around the round trippers of client-go:
 // those for WebSockets then take the connection that was made ahead, if any.
 // They have no option for that, but a field for the WebSocket itself.
-func (c *Cluster) webSockets(inner http.RoundTripper) http.RoundTripper {
+func (c *Cluster) wrapWebSockets(inner http.RoundTripper) http.RoundTripper {
 	if upgrader, ok := inner.(*websocket.RoundTripper); ok {
-		return &webSocket{upgrader, &c.spare}
+		return &preparedWebSocket{upgrader, &c.prepared}
 	}
 	return inner
 }
 
-// webSocket does the work of a websocket.RoundTripper.
-type webSocket struct {
+// preparedWebSocket does the work of a websocket.RoundTripper.
+type preparedWebSocket struct {
 	*websocket.RoundTripper
-	spare *spare
+	prepared *preparedConnection
 }
 
-func (w *webSocket) RoundTrip(request *http.Request) (*http.Response, error) {
+func (w *preparedWebSocket) RoundTrip(request *http.Request) (*http.Response, error) {
 	dialer := gorilla.Dialer{
 		Proxy: w.Proxier, TLSClientConfig: w.TLSConfig,
 		Subprotocols: request.Header[wsstream.WebSocketProtocolHeader],
@@ -48,14 +48,14 @@ func (w *webSocket) RoundTrip(request *http.Request) (*http.Response, error) {
 		at.Scheme = "ws"
 	}
 
-	if conn := w.spare.take(request.Context()); conn != nil {
+	if conn := w.prepared.takeConnection(request.Context()); conn != nil {
 		dialer.NetDialTLSContext = func(context.Context, string, string) (net.Conn, error) { return conn, nil }
 	}
 
 	conn, response, err := dialer.DialContext(request.Context(), at.String(), headers)
 	if errors.Is(err, gorilla.ErrBadHandshake) && response != nil {
 		defer response.Body.Close()
-		return nil, &httpstream.UpgradeFailureError{Cause: refusal(response, "a WebSocket")}
+		return nil, &httpstream.UpgradeFailureError{Cause: readUpgradeFailure(response, "a WebSocket")}
 	}
 
 	if err != nil {

@@ -20,29 +20,29 @@ var ErrReset = errors.New("connection reset")
 // reset, so a Conn has CloseWrite and carries a reset over the control stream.
 type Conn struct {
 	*yamux.Stream
-	session *Session
-	reading sync.Mutex   // held by who reads
-	since   atomic.Int64 // Unix time in ns of the last Read's end; 0 while one waits
-	reset   atomic.Bool
-	aborted atomic.Bool // it was this side that reset
-	wrote   atomic.Bool // CloseWrite was called
-	ended   atomic.Bool // Read has returned io.EOF
-	gone    atomic.Bool // from the session's list
+	session   *Session
+	reading   sync.Mutex   // held by who reads
+	readSince atomic.Int64 // Unix time in ns of the last Read's end; 0 while one waits
+	reset     atomic.Bool
+	aborted   atomic.Bool // it was this side that reset
+	wrote     atomic.Bool // CloseWrite was called
+	ended     atomic.Bool // Read has returned io.EOF
+	untracked atomic.Bool // from the session's list
 
-	once     sync.Once
-	answered chan struct{} // closed when the peer knows of this side's Reset
+	answerOnce sync.Once
+	answered   chan struct{} // closed when the peer knows of this side's Reset
 }
 
 // Open makes a stream that begins with the header.
 func (s *Session) Open(h Header) (*Conn, error) {
 	stream, err := s.yamux.OpenStream()
 	if err != nil {
-		return nil, s.because("open a stream", err)
+		return nil, s.wrapError("open a stream", err)
 	}
-	conn := s.keep(stream)
+	conn := s.trackStream(stream)
 	if _, err := conn.Write(h.Encode()); err != nil {
 		conn.Reset()
-		return nil, s.because("open a stream", err)
+		return nil, s.wrapError("open a stream", err)
 	}
 	return conn, nil
 }
@@ -55,9 +55,9 @@ const headerTimeout = 10 * time.Second
 func (s *Session) Accept() (*Conn, error) {
 	stream, err := s.yamux.AcceptStream()
 	if err != nil {
-		return nil, s.because("accept a stream", err)
+		return nil, s.wrapError("accept a stream", err)
 	}
-	return s.keep(stream), nil
+	return s.trackStream(stream), nil
 }
 
 // ReadHeader reads the header that begins an accepted stream.
@@ -65,22 +65,22 @@ func (c *Conn) ReadHeader() (Header, error) {
 	_ = c.SetReadDeadline(time.Now().Add(headerTimeout))
 	var b [HeaderSize]byte
 	if _, err := io.ReadFull(c, b[:]); err != nil {
-		return Header{}, fmt.Errorf("read a stream's header: %w", noEOF(err))
+		return Header{}, fmt.Errorf("read a stream's header: %w", forbidEOF(err))
 	}
 	_ = c.SetReadDeadline(time.Time{})
 	return DecodeHeader(b[:])
 }
 
-func (s *Session) because(doing string, err error) error {
+func (s *Session) wrapError(doing string, err error) error {
 	if cause := s.Err(); cause != nil {
 		err = cause
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
-func (s *Session) keep(stream *yamux.Stream) *Conn {
+func (s *Session) trackStream(stream *yamux.Stream) *Conn {
 	c := &Conn{Stream: stream, session: s, answered: make(chan struct{})}
-	c.since.Store(time.Now().UnixNano())
+	c.readSince.Store(time.Now().UnixNano())
 	s.mu.Lock()
 	s.conns[stream.StreamID()] = c
 	s.newest = max(s.newest, stream.StreamID())
@@ -88,15 +88,15 @@ func (s *Session) keep(stream *yamux.Stream) *Conn {
 	delete(s.early, stream.StreamID())
 	s.mu.Unlock()
 	if early {
-		c.peerReset()
+		c.handlePeerReset()
 	}
 
 	return c
 }
 
-// forget takes a stream off the session's list.
-func (c *Conn) forget() {
-	if c.gone.Swap(true) {
+// untrackStream takes a stream off the session's list.
+func (c *Conn) untrackStream() {
+	if c.untracked.Swap(true) {
 		return
 	}
 	c.session.mu.Lock()
@@ -110,11 +110,11 @@ func (c *Conn) Read(p []byte) (int, error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
 	if c.reset.Load() {
-		return 0, c.broken()
+		return 0, c.resetError()
 	}
 
-	n, err := c.read(p)
-	err = c.meaning(err)
+	n, err := c.readCounted(p)
+	err = c.translateError(err)
 	if errors.Is(err, io.EOF) {
 		c.ended.Store(true)
 	}
@@ -122,20 +122,20 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// read takes bytes out of the stream, and notes for the budget that it did.
-func (c *Conn) read(p []byte) (int, error) {
-	c.since.Store(0)
+// readCounted takes bytes out of the stream, and notes for the budget that it did.
+func (c *Conn) readCounted(p []byte) (int, error) {
+	c.readSince.Store(0)
 	n, err := c.Stream.Read(p)
-	c.since.Store(time.Now().UnixNano())
+	c.readSince.Store(time.Now().UnixNano())
 	if c.session.budget != nil {
-		c.session.budget.read(n)
+		c.session.budget.countRead(n)
 	}
 	return n, err
 }
 
 // unreadFor is how long nobody has been reading from the stream.
 func (c *Conn) unreadFor() time.Duration {
-	since := c.since.Load()
+	since := c.readSince.Load()
 	if since == 0 || c.reset.Load() {
 		return 0
 	}
@@ -145,28 +145,28 @@ func (c *Conn) unreadFor() time.Duration {
 // Write blocks while the peer's window is full.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.reset.Load() {
-		return 0, c.broken()
+		return 0, c.resetError()
 	}
 	n, err := c.Stream.Write(p)
-	return n, c.meaning(err)
+	return n, c.translateError(err)
 }
 
-// meaning translates yamux's errors. Its streams end with io.EOF when the
+// translateError translates yamux's errors. Its streams end with io.EOF when the
 // session dies, which must not pass for the end of the data.
-func (c *Conn) meaning(err error) error {
+func (c *Conn) translateError(err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case c.reset.Load(), c.session.yamux.IsClosed(), errors.Is(err, yamux.ErrConnectionReset):
-		return c.broken()
+		return c.resetError()
 	case c.wrote.Load() && errors.Is(err, yamux.ErrStreamClosed):
 		return net.ErrClosed
 	}
 	return err
 }
 
-// broken is why the stream is of no use any more.
-func (c *Conn) broken() error {
+// resetError is why the stream is of no use any more.
+func (c *Conn) resetError() error {
 	if c.aborted.Load() {
 		return errAborted
 	}
@@ -181,11 +181,11 @@ func (c *Conn) WaitReadable() error {
 	if c.reset.Load() {
 		return nil
 	}
-	_, err := c.read(nil)
+	_, err := c.readCounted(nil)
 	if c.reset.Load() || errors.Is(err, io.EOF) {
 		return nil // Read says it
 	}
-	return c.meaning(err)
+	return c.translateError(err)
 }
 
 // Shrink gives an empty receive buffer back.
@@ -203,7 +203,7 @@ func (c *Conn) CloseWrite() error {
 // and Read has returned io.EOF. Any other one it resets.
 func (c *Conn) Close() error {
 	if c.wrote.Load() && c.ended.Load() {
-		c.forget()
+		c.untrackStream()
 	} else {
 		c.Reset()
 	}
@@ -219,11 +219,11 @@ func (c *Conn) Reset() {
 		return
 	}
 
-	c.wake()
-	c.session.run(c.drain) // at once: what it holds counts towards the budget
-	c.session.run(func() {
-		defer c.forget()
-		if err := c.session.send(message{Kind: kindReset, Stream: c.StreamID()}); err != nil {
+	c.unblockIO()
+	c.session.runTracked(c.drainStream) // at once: what it holds counts towards the budget
+	c.session.runTracked(func() {
+		defer c.untrackStream()
+		if err := c.session.sendMessage(message{Kind: kindReset, Stream: c.StreamID()}); err != nil {
 			return // the session is over, and all of its streams
 		}
 		select {
@@ -241,38 +241,38 @@ func (c *Conn) breakOff() {
 	c.aborted.Store(false)
 }
 
-// peerReset is the peer's Reset. It is answered once nobody can read an end of
+// handlePeerReset is the peer's Reset. It is answered once nobody can read an end of
 // the data any more, also where this side has reset the stream itself.
-func (c *Conn) peerReset() {
+func (c *Conn) handlePeerReset() {
 	first := !c.reset.Swap(true)
-	c.wake()
-	c.session.run(func() {
-		_ = c.session.send(message{Kind: kindResetDone, Stream: c.StreamID()})
+	c.unblockIO()
+	c.session.runTracked(func() {
+		_ = c.session.sendMessage(message{Kind: kindResetDone, Stream: c.StreamID()})
 		if first {
-			defer c.forget()
+			defer c.untrackStream()
 			_ = c.CloseWrite()
-			c.drain()
+			c.drainStream()
 		}
 	})
 }
 
-// peerAnswered is the answer to this side's Reset.
-func (c *Conn) peerAnswered() {
-	c.once.Do(func() { close(c.answered) })
+// confirmReset is the answer to this side's Reset.
+func (c *Conn) confirmReset() {
+	c.answerOnce.Do(func() { close(c.answered) })
 }
 
-// wake has a blocked Read and Write return.
-func (c *Conn) wake() { _ = c.SetDeadline(time.Unix(1, 0)) }
+// unblockIO has a blocked Read and Write return.
+func (c *Conn) unblockIO() { _ = c.SetDeadline(time.Unix(1, 0)) }
 
-// drain takes what still arrives until the peer has closed its side: a stream
+// drainStream takes what still arrives until the peer has closed its side: a stream
 // whose window is full would never hear of that.
-func (c *Conn) drain() {
+func (c *Conn) drainStream() {
 	c.reading.Lock() // who was reading has been woken
 	defer c.reading.Unlock()
 	_ = c.SetReadDeadline(time.Time{})
 	buffer := make([]byte, 4<<10)
 	for {
-		if _, err := c.read(buffer); err != nil {
+		if _, err := c.readCounted(buffer); err != nil {
 			return
 		}
 	}

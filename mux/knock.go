@@ -92,7 +92,7 @@ func (d *Door) VerifyKnock(conn io.Reader, challenge Challenge) error {
 			return ErrNoKnock
 		}
 		if err != nil && have < len(knock) {
-			return fmt.Errorf("read the answer to a challenge: %w", noEOF(err))
+			return fmt.Errorf("read the answer to a challenge: %w", forbidEOF(err))
 		}
 	}
 
@@ -134,7 +134,7 @@ func hearChallenge(ctx context.Context, conn net.Conn, own ed25519.PrivateKey, h
 		return nil, versionErr
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the manager's challenge: %w", noEOF(err))
+		return nil, fmt.Errorf("read the manager's challenge: %w", forbidEOF(err))
 	}
 
 	return &knocker{Conn: conn, knock: newKnock(own, manager, challenge)}, nil

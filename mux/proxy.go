@@ -35,8 +35,8 @@ var copySizes = [...]int{32 << 10, 16 << 10, 8 << 10, 4 << 10, 2 << 10}
 
 const copyMemory = 4 << 20
 
-// buffer takes a buffer out of a pool, for give.
-func (x *Proxier) buffer() (buffer *[]byte, give func()) {
+// takeBuffer takes a buffer out of a pool, for give.
+func (x *Proxier) takeBuffer() (buffer *[]byte, give func()) {
 	share, class := copyMemory/max(x.live.Load(), 1), 0
 	for class < len(copySizes)-1 && int64(copySizes[class]) > share {
 		class++
@@ -73,11 +73,11 @@ func (x *Proxier) Proxy(a, b Endpoint, moved func(sent, received int)) Result {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		result.Received, back = x.pass(a, b, func(n int) { moved(0, n) })
+		result.Received, back = x.copyDirection(a, b, func(n int) { moved(0, n) })
 	}()
 
 	var forth error
-	result.Sent, forth = x.pass(b, a, func(n int) { moved(n, 0) })
+	result.Sent, forth = x.copyDirection(b, a, func(n int) { moved(n, 0) })
 	<-done
 	result.Err = firstCause(forth, back)
 	_ = a.Close()
@@ -85,8 +85,8 @@ func (x *Proxier) Proxy(a, b Endpoint, moved func(sent, received int)) Result {
 	return result
 }
 
-// pass copies one direction and passes its end on.
-func (x *Proxier) pass(to, from Endpoint, moved func(int)) (int64, error) {
+// copyDirection copies one direction and passes its end on.
+func (x *Proxier) copyDirection(to, from Endpoint, moved func(int)) (int64, error) {
 	x.live.Add(1)
 	defer x.live.Add(-1)
 	n, err := x.copyAll(to, from, moved)
@@ -125,7 +125,7 @@ func (x *Proxier) copyAll(to, from Endpoint, moved func(int)) (total int64, err 
 // copySome copies what is there: it returns after a read that did not fill the
 // buffer.
 func (x *Proxier) copySome(to, from Endpoint, moved func(int)) (total int64, err error) {
-	buffer, give := x.buffer()
+	buffer, give := x.takeBuffer()
 	defer give()
 	for {
 		n, err := from.Read(*buffer)

@@ -155,7 +155,7 @@ func TestCopyBuffers(t *testing.T) {
 		want int
 	}{{0, 32 << 10}, {128, 32 << 10}, {129, 16 << 10}, {1000, 4 << 10}, {100000, 2 << 10}} {
 		x.live.Store(c.live)
-		buffer, give := x.buffer()
+		buffer, give := x.takeBuffer()
 		if len(*buffer) != c.want {
 			t.Errorf("buffer among %d = %d bytes, want %d", c.live, len(*buffer), c.want)
 		}

@@ -8,7 +8,7 @@ import (
 	"io"
 )
 
-func (s *Session) send(m message) error {
+func (s *Session) sendMessage(m message) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if err := writeMessage(s.control, m); err != nil {
@@ -26,7 +26,7 @@ func (s *Session) Notify(name string, body any) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", name, err)
 	}
-	return s.send(message{Kind: kindEvent, Name: name, Body: encoded})
+	return s.sendMessage(message{Kind: kindEvent, Name: name, Body: encoded})
 }
 
 // Call sends a request and waits for its answer, which is decoded into result;
@@ -47,7 +47,7 @@ func (s *Session) Call(ctx context.Context, name string, body, result any) error
 		s.mu.Unlock()
 	}()
 
-	if err := s.send(message{Kind: kindRequest, ID: id, Name: name, Body: encoded}); err != nil {
+	if err := s.sendMessage(message{Kind: kindRequest, ID: id, Name: name, Body: encoded}); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 
@@ -77,20 +77,20 @@ func (s *Session) readControl() {
 		m, err := readMessage(s.control)
 		if err != nil {
 			if s.yamux.IsClosed() || errors.Is(err, io.EOF) {
-				s.end(errLinkLost)
+				s.endSession(errLinkLost)
 				return
 			}
-			s.end(fmt.Errorf("read the control stream: %w", err))
+			s.endSession(fmt.Errorf("read the control stream: %w", err))
 			return
 		}
-		s.take(m)
+		s.handleMessage(m)
 	}
 }
 
-func (s *Session) take(m message) {
+func (s *Session) handleMessage(m message) {
 	switch m.Kind {
 	case kindRequest:
-		s.run(func() { s.answer(m) })
+		s.runTracked(func() { s.answerRequest(m) })
 	case kindResponse:
 		s.mu.Lock()
 		answer := s.waiting[m.ID]
@@ -102,13 +102,13 @@ func (s *Session) take(m message) {
 	case kindEvent:
 		s.options.Event(m.Name, m.Body)
 	case kindReset:
-		s.takeReset(m.Stream)
+		s.handleReset(m.Stream)
 	case kindResetDone:
 		s.mu.Lock()
 		conn := s.conns[m.Stream]
 		s.mu.Unlock()
 		if conn != nil {
-			conn.peerAnswered()
+			conn.confirmReset()
 		}
 	case kindHeartbeat:
 		// The link has noted that the peer lives.
@@ -117,9 +117,9 @@ func (s *Session) take(m message) {
 	}
 }
 
-// takeReset is the peer's reset of a stream: one that is known, one that is yet
+// handleReset is the peer's reset of a stream: one that is known, one that is yet
 // to be accepted, or one that has come to its end here.
-func (s *Session) takeReset(id uint32) {
+func (s *Session) handleReset(id uint32) {
 	s.mu.Lock()
 	conn := s.conns[id]
 	early := conn == nil && id > s.newest && len(s.early) < streamsInFlight
@@ -130,13 +130,13 @@ func (s *Session) takeReset(id uint32) {
 	s.mu.Unlock()
 	switch {
 	case conn != nil:
-		conn.peerReset()
+		conn.handlePeerReset()
 	case !early:
-		s.run(func() { _ = s.send(message{Kind: kindResetDone, Stream: id}) })
+		s.runTracked(func() { _ = s.sendMessage(message{Kind: kindResetDone, Stream: id}) })
 	}
 }
 
-func (s *Session) answer(m message) {
+func (s *Session) answerRequest(m message) {
 	response := message{Kind: kindResponse, ID: m.ID}
 	result, err := s.options.Handle(s.ctx, m.Name, m.Body)
 	if err == nil {
@@ -149,7 +149,7 @@ func (s *Session) answer(m message) {
 		}
 	}
 
-	if err := s.send(response); err != nil {
+	if err := s.sendMessage(response); err != nil {
 		s.options.Log.Debug("answer", "request", m.Name, "err", err)
 	}
 }

@@ -57,8 +57,8 @@ var ErrPeerDead = errors.New("nothing was heard from the other side")
 // both ways, and streams that the manager opens. It is safe for concurrent use.
 type Session struct {
 	yamux   *yamux.Session
-	link    *link
-	budget  *budget // nil for none
+	conn    *batchedConn
+	budget  *readBudget // nil for none
 	control net.Conn
 	options SessionOptions
 	ctx     context.Context // ends with the session
@@ -115,14 +115,14 @@ func Server(ctx context.Context, conn net.Conn, config *tls.Config, o SessionOpt
 }
 
 type (
-	side   = func(conn io.ReadWriteCloser, config *yamux.Config) (*yamux.Session, error)
-	opener = func(*Session) (net.Conn, error)
+	startFunc   = func(conn io.ReadWriteCloser, config *yamux.Config) (*yamux.Session, error)
+	controlFunc = func(*Session) (net.Conn, error)
 )
 
-func newSession(ctx context.Context, conn *tls.Conn, o SessionOptions, start side, control opener) (*Session, error) {
+func newSession(ctx context.Context, conn *tls.Conn, o SessionOptions, start startFunc, control controlFunc) (*Session, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.NetConn().Close() })
 	defer stop()
-	s, err := begin(ctx, conn, o.withDefaults(), start, control)
+	s, err := beginSession(ctx, conn, o.withDefaults(), start, control)
 	if err == nil && stop() {
 		return s, nil
 	}
@@ -138,7 +138,7 @@ func newSession(ctx context.Context, conn *tls.Conn, o SessionOptions, start sid
 	return nil, err
 }
 
-func begin(ctx context.Context, conn *tls.Conn, o SessionOptions, start side, control opener) (*Session, error) {
+func beginSession(ctx context.Context, conn *tls.Conn, o SessionOptions, start startFunc, control controlFunc) (*Session, error) {
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
@@ -146,19 +146,19 @@ func begin(ctx context.Context, conn *tls.Conn, o SessionOptions, start side, co
 	s := &Session{options: o, waiting: map[uint64]chan message{}, conns: map[uint32]*Conn{}, early: map[uint32]bool{}}
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	if o.Budget > 0 {
-		s.budget = newBudget(o.Budget, s.resetSlowest)
+		s.budget = newReadBudget(o.Budget, s.resetSlowest)
 	}
 
-	s.link = newLink(conn, s.budget, s.ctx.Done())
+	s.conn = newBatchedConn(conn, s.budget, s.ctx.Done())
 	var err error
-	if s.yamux, err = start(s.link, yamuxConfig(o)); err != nil {
-		_ = s.link.Close()
+	if s.yamux, err = start(s.conn, yamuxConfig(o)); err != nil {
+		_ = s.conn.Close()
 		return nil, err
 	}
 
 	if s.control, err = control(s); err == nil {
-		s.control = counted{s.control, s.budget}
-		err = s.handshake()
+		s.control = countedConn{s.control, s.budget}
+		err = s.exchangePrefaces()
 	}
 
 	if err != nil {
@@ -167,14 +167,14 @@ func begin(ctx context.Context, conn *tls.Conn, o SessionOptions, start side, co
 	}
 
 	s.ended.Go(s.readControl)
-	s.ended.Go(s.beat)
-	s.ended.Go(s.watch)
+	s.ended.Go(s.sendHeartbeats)
+	s.ended.Go(s.watchPeer)
 	return s, nil
 }
 
-// handshake exchanges the prefaces. It writes before it reads, so that of two
+// exchangePrefaces exchanges the prefaces. It writes before it reads, so that of two
 // versions each learns of the other.
-func (s *Session) handshake() error {
+func (s *Session) exchangePrefaces() error {
 	if err := writePreface(s.control); err != nil {
 		return fmt.Errorf("write the preface: %w", err)
 	}
@@ -217,26 +217,26 @@ func (s *Session) Err() error { return context.Cause(s.ctx) }
 // nothing of it runs; it is not for Handle or Event to call. What was written
 // to the control stream before is sent.
 func (s *Session) Close() error {
-	s.end(net.ErrClosed)
+	s.endSession(net.ErrClosed)
 	s.ended.Wait()
 	return nil
 }
 
-func (s *Session) end(cause error) {
-	s.fail(cause)
+func (s *Session) endSession(cause error) {
+	s.setCause(cause)
 	_ = s.yamux.Close()
 }
 
-// fail says why the session ends; the first cause counts.
-func (s *Session) fail(cause error) {
+// setCause says why the session ends; the first cause counts.
+func (s *Session) setCause(cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cancel(cause)
 }
 
-// run has f run in a goroutine that Close waits for. A session that has ended
+// runTracked has f run in a goroutine that Close waits for. A session that has ended
 // runs nothing any more.
-func (s *Session) run(f func()) {
+func (s *Session) runTracked(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ctx.Err() == nil {
@@ -244,8 +244,8 @@ func (s *Session) run(f func()) {
 	}
 }
 
-// watch ends the session when the peer is silent for too long, or yamux ends.
-func (s *Session) watch() {
+// watchPeer ends the session when the peer is silent for too long, or yamux ends.
+func (s *Session) watchPeer() {
 	timer := time.NewTimer(s.options.Dead)
 	defer timer.Stop()
 	for {
@@ -253,14 +253,14 @@ func (s *Session) watch() {
 		case <-s.ctx.Done():
 			return
 		case <-s.yamux.CloseChan():
-			s.end(errLinkLost)
+			s.endSession(errLinkLost)
 			return
 		case <-timer.C:
-			left := s.options.Dead - s.link.silence()
+			left := s.options.Dead - s.conn.silentFor()
 			if left <= 0 {
-				s.fail(fmt.Errorf("%w for %s", ErrPeerDead, s.options.Dead))
+				s.setCause(fmt.Errorf("%w for %s", ErrPeerDead, s.options.Dead))
 				// Nobody takes what is pending, so no waiting for that.
-				_ = s.link.Conn.Close()
+				_ = s.conn.Conn.Close()
 				_ = s.yamux.Close()
 				return
 			}
@@ -271,16 +271,16 @@ func (s *Session) watch() {
 
 var errLinkLost = errors.New("the connection to the other side was lost")
 
-// counted is the control stream, whose bytes count towards the budget too.
-type counted struct {
+// countedConn is the control stream, whose bytes count towards the budget too.
+type countedConn struct {
 	net.Conn
-	budget *budget
+	budget *readBudget
 }
 
-func (c counted) Read(p []byte) (int, error) {
+func (c countedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if c.budget != nil {
-		c.budget.read(n)
+		c.budget.countRead(n)
 	}
 	return n, err
 }
@@ -303,8 +303,8 @@ func (s *Session) resetSlowest() {
 	}
 }
 
-// beat tells the peer that this side lives.
-func (s *Session) beat() {
+// sendHeartbeats tells the peer that this side lives.
+func (s *Session) sendHeartbeats() {
 	tick := time.NewTicker(s.options.Heartbeat)
 	defer tick.Stop()
 	for {
@@ -312,7 +312,7 @@ func (s *Session) beat() {
 		case <-s.ctx.Done():
 			return
 		case <-tick.C:
-			if err := s.send(message{Kind: kindHeartbeat}); err != nil {
+			if err := s.sendMessage(message{Kind: kindHeartbeat}); err != nil {
 				return
 			}
 		}

@@ -442,7 +442,7 @@ func TestYamuxClocks(t *testing.T) {
 
 func TestYamuxLog(t *testing.T) {
 	var text bytes.Buffer
-	log := logger{slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	log := yamuxLogger{slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	log.Printf("[ERR] %d", 1)
 	log.Println("two")
 	log.Print("three")

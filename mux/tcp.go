@@ -41,18 +41,18 @@ func (t *TCP) Close() error {
 
 func (t *TCP) Read(p []byte) (int, error) {
 	n, err := t.TCPConn.Read(p)
-	return n, t.meaning(err)
+	return n, t.translateError(err)
 }
 
 func (t *TCP) Write(p []byte) (int, error) {
 	n, err := t.TCPConn.Write(p)
-	return n, t.meaning(err)
+	return n, t.translateError(err)
 }
 
 // CloseWrite sends the end of the data.
-func (t *TCP) CloseWrite() error { return t.meaning(t.TCPConn.CloseWrite()) }
+func (t *TCP) CloseWrite() error { return t.translateError(t.TCPConn.CloseWrite()) }
 
-func (t *TCP) meaning(err error) error {
+func (t *TCP) translateError(err error) error {
 	if err != nil && t.aborted.Load() {
 		return errAborted
 	}

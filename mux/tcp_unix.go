@@ -14,7 +14,7 @@ import (
 func (t *TCP) WaitReadable() error {
 	raw, err := t.SyscallConn()
 	if err != nil {
-		return t.meaning(err)
+		return t.translateError(err)
 	}
 
 	var one [1]byte
@@ -30,5 +30,5 @@ func (t *TCP) WaitReadable() error {
 		err = fmt.Errorf("read %s: %w", t.RemoteAddr(), peeked)
 	}
 
-	return t.meaning(err)
+	return t.translateError(err)
 }

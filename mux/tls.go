@@ -18,7 +18,7 @@ var ErrWrongKey = errors.New("the peer's key is not the pinned one")
 // ServerTLS is the manager's side: TLS 1.3, for the holder of the private half
 // of user alone, which is a key as PublicText writes it.
 func ServerTLS(own ed25519.PrivateKey, user string) (*tls.Config, error) {
-	config, err := pinned(own, func(peer ed25519.PublicKey) bool {
+	config, err := newPinnedConfig(own, func(peer ed25519.PublicKey) bool {
 		return base64.RawStdEncoding.EncodeToString(peer) == user
 	})
 	if err != nil {
@@ -31,7 +31,7 @@ func ServerTLS(own ed25519.PrivateKey, user string) (*tls.Config, error) {
 // ClientTLS is the laptop's side: TLS 1.3, with the manager whose public key
 // has the hash.
 func ClientTLS(own ed25519.PrivateKey, hash string) (*tls.Config, error) {
-	config, err := pinned(own, func(peer ed25519.PublicKey) bool { return HashKey(peer) == hash })
+	config, err := newPinnedConfig(own, func(peer ed25519.PublicKey) bool { return HashKey(peer) == hash })
 	if err != nil {
 		return nil, err
 	}
@@ -40,10 +40,10 @@ func ClientTLS(own ed25519.PrivateKey, hash string) (*tls.Config, error) {
 	return config, nil
 }
 
-// pinned is what both sides have in common. In TLS 1.3 a peer proves to hold
+// newPinnedConfig is what both sides have in common. In TLS 1.3 a peer proves to hold
 // the key of its certificate (RFC 8446, 4.4.3); which key that is, is checked
 // here, on a resumed session too, and there are none.
-func pinned(own ed25519.PrivateKey, isPeer func(ed25519.PublicKey) bool) (*tls.Config, error) {
+func newPinnedConfig(own ed25519.PrivateKey, isPeer func(ed25519.PublicKey) bool) (*tls.Config, error) {
 	certificate, err := selfSigned(own)
 	if err != nil {
 		return nil, fmt.Errorf("make a certificate: %w", err)

@@ -23,13 +23,13 @@ func yamuxConfig(o SessionOptions) *yamux.Config {
 		MaxStreamWindowSize:    o.Window,
 		StreamOpenTimeout:      0, // would end the session
 		StreamCloseTimeout:     0, // would reset a stream that still flows one way
-		Logger:                 logger{o.Log},
+		Logger:                 yamuxLogger{o.Log},
 	}
 }
 
-// logger leads yamux's lines into a slog.Logger.
-type logger struct{ log *slog.Logger }
+// yamuxLogger leads yamux's lines into a slog.Logger.
+type yamuxLogger struct{ log *slog.Logger }
 
-func (l logger) Print(v ...any)                 { l.log.Debug(fmt.Sprint(v...)) }
-func (l logger) Println(v ...any)               { l.log.Debug(fmt.Sprint(v...)) }
-func (l logger) Printf(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
+func (l yamuxLogger) Print(v ...any)                 { l.log.Debug(fmt.Sprint(v...)) }
+func (l yamuxLogger) Println(v ...any)               { l.log.Debug(fmt.Sprint(v...)) }
+func (l yamuxLogger) Printf(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }

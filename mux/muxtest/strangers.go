@@ -43,20 +43,20 @@ func Strangers(hash string, nextKnock func() []byte) ([]Stranger, error) {
 	say := func(what ...[]byte) func(net.Conn) {
 		return func(conn net.Conn) {
 			_, _ = conn.Write(bytes.Join(what, nil))
-			hold(conn)
+			holdOpen(conn)
 		}
 	}
 
 	handshake := func(conn net.Conn) {
 		client := tls.Client(conn, another)
 		_ = client.Handshake()
-		hold(client)
+		holdOpen(client)
 	}
 
 	return []Stranger{
-		{Name: "silent", Act: hold},
+		{Name: "silent", Act: holdOpen},
 		{Name: "one byte", Act: say(forged[:1])},
-		{Name: "slow", Act: func(conn net.Conn) { dribble(conn, forged) }},
+		{Name: "slow", Act: func(conn net.Conn) { writeSlowly(conn, forged) }},
 		{Name: "noise", Act: say(noise)},
 		{Name: "half a knock", Act: say(forged[:50])},
 		{Name: "a knock by another", Act: say(forged, hello)},
@@ -68,18 +68,18 @@ func Strangers(hash string, nextKnock func() []byte) ([]Stranger, error) {
 	}, nil
 }
 
-// hold keeps a connection until it is closed.
-func hold(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
+// holdOpen keeps a connection until it is closed.
+func holdOpen(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
-// dribble says a byte now and then.
-func dribble(conn net.Conn, said []byte) {
+// writeSlowly says a byte now and then.
+func writeSlowly(conn net.Conn, said []byte) {
 	for _, b := range said {
 		if _, err := conn.Write([]byte{b}); err != nil {
 			return
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	hold(conn)
+	holdOpen(conn)
 }
 
 // clientHello is the first flight of a TLS client.
@@ -108,7 +108,7 @@ func Flood(perSecond int, kinds []Stranger, dial func(older bool) (net.Conn, err
 		defer tick.Stop()
 		for ; ctx.Err() == nil; count++ {
 			kind := kinds[count%len(kinds)]
-			all.Go(func() { visit(ctx, kind, dial) })
+			all.Go(func() { visitOnce(ctx, kind, dial) })
 			if count == perSecond {
 				close(begun)
 			}
@@ -124,7 +124,7 @@ func Flood(perSecond int, kinds []Stranger, dial func(older bool) (net.Conn, err
 	}
 }
 
-func visit(ctx context.Context, kind Stranger, dial func(older bool) (net.Conn, error)) {
+func visitOnce(ctx context.Context, kind Stranger, dial func(older bool) (net.Conn, error)) {
 	conn, err := dial(kind.Older)
 	if err != nil {
 		return

@@ -35,7 +35,7 @@ type ManagerArguments struct {
 	Reason string
 }
 
-func (a *ManagerArguments) list() []argument {
+func (a *ManagerArguments) arguments() []argument {
 	idle := durationArgument(&a.IdleTimeout, "idle-timeout", "how long it stays when nothing is in use")
 	// Written even where it is 0, which the manager refuses.
 	idle.write = func() []string { return []string{"--idle-timeout=" + a.IdleTimeout.String()} }
@@ -53,7 +53,7 @@ func (a *ManagerArguments) list() []argument {
 
 // Args returns the command line after the program: the applet and its flags.
 func (a ManagerArguments) Args() []string {
-	return append([]string{AppletManager}, writeArguments(a.list())...)
+	return append([]string{AppletManager}, writeArguments(a.arguments())...)
 }
 
 // ParseManagerArguments reads the flags that follow the applet's name. With an
@@ -61,12 +61,12 @@ func (a ManagerArguments) Args() []string {
 // other flags say.
 func ParseManagerArguments(words []string) (ManagerArguments, error) {
 	a := ManagerArguments{IdleTimeout: DefaultIdleTimeout}
-	rest, err := parseArguments(a.list(), words)
+	rest, err := parseArguments(a.arguments(), words)
 	return a, refuseRest(rest, err)
 }
 
 // ManagerUsage lists the flags of "kdiag manager" for its help page.
-func ManagerUsage() string { return describeArguments(new(ManagerArguments).list()) }
+func ManagerUsage() string { return describeArguments(new(ManagerArguments).arguments()) }
 
 // TargetArguments is a container beside the one in which an applet runs.
 type TargetArguments struct {
@@ -77,7 +77,7 @@ type TargetArguments struct {
 	SharedPIDs bool
 }
 
-func (t *TargetArguments) list() []argument {
+func (t *TargetArguments) arguments() []argument {
 	return []argument{
 		textArgument(&t.ID, "container-id", "ID of the target container"),
 		switchArgument(&t.SharedPIDs, "shared-pids", "PID 1 is not the target's: the pod shares processes or has the host's"),
@@ -110,13 +110,13 @@ type EnterArguments struct {
 	Shell []string
 }
 
-func (a *EnterArguments) list() []argument {
+func (a *EnterArguments) arguments() []argument {
 	list := []argument{
 		// First, for the lifeline reads only the beginning of a command line.
 		textArgument(&a.Session, "session", "ID of the session, in hexadecimal digits"),
 		switchArgument(&a.Lifeline, "lifeline", "no shell: read stdin to its end, then hang the session up"),
 	}
-	list = append(list, a.Target.list()...)
+	list = append(list, a.Target.arguments()...)
 
 	return append(list,
 		textArgument(&a.Prompt, "prompt", "what the prompt begins with"),
@@ -131,7 +131,7 @@ func (a *EnterArguments) list() []argument {
 // Args returns the command line after the program: the applet, its flags, and
 // the shell's arguments after "--".
 func (a EnterArguments) Args() []string {
-	words := append([]string{AppletEnter}, writeArguments(a.list())...)
+	words := append([]string{AppletEnter}, writeArguments(a.arguments())...)
 	if a.Lifeline {
 		return words
 	}
@@ -142,13 +142,13 @@ func (a EnterArguments) Args() []string {
 // ParseManagerArguments does. The words may be the beginning of a line alone.
 func ParseEnterArguments(words []string) (EnterArguments, error) {
 	var a EnterArguments
-	rest, err := parseArguments(a.list(), words)
+	rest, err := parseArguments(a.arguments(), words)
 	a.Shell = rest
 	return a, err
 }
 
 // EnterUsage lists the flags of "kdiag enter" for its help page.
-func EnterUsage() string { return describeArguments(new(EnterArguments).list()) }
+func EnterUsage() string { return describeArguments(new(EnterArguments).arguments()) }
 
 // InspectArguments are those of "kdiag inspect".
 type InspectArguments struct {
@@ -159,8 +159,8 @@ type InspectArguments struct {
 	Interval time.Duration
 }
 
-func (a *InspectArguments) list() []argument {
-	return append(a.Target.list(),
+func (a *InspectArguments) arguments() []argument {
+	return append(a.Target.arguments(),
 		switchArgument(&a.Connected, "connected", "connected sockets, too"),
 		durationArgument(&a.Interval, "interval", "once more after each such time, until stdin ends"),
 	)
@@ -168,16 +168,16 @@ func (a *InspectArguments) list() []argument {
 
 // Args returns the command line after the program: the applet and its flags.
 func (a InspectArguments) Args() []string {
-	return append([]string{AppletInspect}, writeArguments(a.list())...)
+	return append([]string{AppletInspect}, writeArguments(a.arguments())...)
 }
 
 // ParseInspectArguments reads what follows the applet's name, as
 // ParseManagerArguments does.
 func ParseInspectArguments(words []string) (InspectArguments, error) {
 	var a InspectArguments
-	rest, err := parseArguments(a.list(), words)
+	rest, err := parseArguments(a.arguments(), words)
 	return a, refuseRest(rest, err)
 }
 
 // InspectUsage lists the flags of "kdiag inspect" for its help page.
-func InspectUsage() string { return describeArguments(new(InspectArguments).list()) }
+func InspectUsage() string { return describeArguments(new(InspectArguments).arguments()) }

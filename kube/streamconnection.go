@@ -24,59 +24,59 @@ import (
 	"k8s.io/streaming/pkg/httpstream/spdy"
 )
 
-// link is a connection of SPDY streams to a pod. The dialers of client-go make
+// streamConnection is a connection of SPDY streams to a pod. The dialers of client-go make
 // the same, but keep the connection below to themselves: without it a Write
 // that is stuck could not be ended.
-type link struct {
+type streamConnection struct {
 	httpstream.Connection
-	tunnel *tunnel
+	frames *frameConn
 	raw    net.Conn // to the API server
 }
 
 // pingPeriod keeps load balancers from taking the link for idle.
 const pingPeriod = 10 * time.Second
 
-// farewell is how long an end may take to be told to the other side.
-const farewell = 250 * time.Millisecond
+// closePatience is how long an end may take to be told to the other side.
+const closePatience = 250 * time.Millisecond
 
-func newLink(below, raw net.Conn) (*link, error) {
-	t := &tunnel{Conn: below}
+func newStreamConnection(below, raw net.Conn) (*streamConnection, error) {
+	t := &frameConn{Conn: below}
 	connection, err := spdy.NewClientConnectionWithPings(t, pingPeriod)
 	if err != nil {
 		return nil, err
 	}
-	return &link{connection, t, raw}, nil
+	return &streamConnection{connection, t, raw}, nil
 }
 
-// close resets the streams and closes the connection below them, without a
+// closeOrCut resets the streams and closes the connection below them, without a
 // word where a Write is stuck.
-func (l *link) close() {
-	defer time.AfterFunc(farewell, l.cut).Stop()
+func (l *streamConnection) closeOrCut() {
+	defer time.AfterFunc(closePatience, l.cutOff).Stop()
 	_ = l.Close()
-	_ = l.tunnel.Close()
+	_ = l.frames.Close()
 }
 
-// cut ends the link at once.
-func (l *link) cut() { _ = l.raw.Close() }
+// cutOff ends the link at once.
+func (l *streamConnection) cutOff() { _ = l.raw.Close() }
 
-// dialLink opens a link to what a URL of the API upgrades to.
-func (c *Cluster) dialLink(ctx context.Context, at *url.URL) (*link, error) {
+// dialStreams opens a link to what a URL of the API upgrades to.
+func (c *Cluster) dialStreams(ctx context.Context, at *url.URL) (*streamConnection, error) {
 	l, err := c.dialWebSocket(ctx, at)
-	if noWebSocket(err) {
+	if lacksWebSocket(err) {
 		return c.dialSPDY(ctx, at)
 	}
 	return l, err
 }
 
-// noWebSocket reports whether a server, or a proxy before it, would have no
+// lacksWebSocket reports whether a server, or a proxy before it, would have no
 // WebSocket.
-func noWebSocket(err error) bool {
+func lacksWebSocket(err error) bool {
 	return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 }
 
 // dialWebSocket heeds no end of ctx but its deadline while it waits for an
 // answer, as gorilla/websocket does not.
-func (c *Cluster) dialWebSocket(ctx context.Context, at *url.URL) (*link, error) {
+func (c *Cluster) dialWebSocket(ctx context.Context, at *url.URL) (*streamConnection, error) {
 	transport, holder, err := websocket.RoundTripperFor(c.streams)
 	if err != nil {
 		return nil, err
@@ -94,10 +94,10 @@ func (c *Cluster) dialWebSocket(ctx context.Context, at *url.URL) (*link, error)
 		return nil, err
 	}
 
-	return newLink(portforward.NewTunnelingConnectionWithLogger(logr.Discard(), conn), conn.NetConn())
+	return newStreamConnection(portforward.NewTunnelingConnectionWithLogger(logr.Discard(), conn), conn.NetConn())
 }
 
-func (c *Cluster) dialSPDY(ctx context.Context, at *url.URL) (*link, error) {
+func (c *Cluster) dialSPDY(ctx context.Context, at *url.URL) (*streamConnection, error) {
 	tlsConfig, err := rest.TLSConfigFor(c.streams)
 	if err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func (c *Cluster) dialSPDY(ctx context.Context, at *url.URL) (*link, error) {
 		return nil, err
 	}
 
-	upgraded := &upgrade{dial: dialer.Dial}
+	upgraded := &spdyUpgrade{dial: dialer.Dial}
 	transport, err := rest.HTTPWrappersForConfig(c.streams, upgraded)
 	if err != nil {
 		return nil, err
@@ -128,14 +128,14 @@ func (c *Cluster) dialSPDY(ctx context.Context, at *url.URL) (*link, error) {
 	if response.StatusCode != http.StatusSwitchingProtocols ||
 		!strings.EqualFold(response.Header.Get(httpstream.HeaderUpgrade), spdy.HeaderSpdy31) {
 		defer upgraded.conn.Close()
-		return nil, refusal(response, spdy.HeaderSpdy31)
+		return nil, readUpgradeFailure(response, spdy.HeaderSpdy31)
 	}
 
-	return newLink(upgraded.conn, upgraded.conn.Conn)
+	return newStreamConnection(upgraded.conn, upgraded.conn.Conn)
 }
 
-// refusal is what a server answered in place of an upgrade to a protocol.
-func refusal(response *http.Response, protocol string) error {
+// readUpgradeFailure is what a server answered in place of an upgrade to a protocol.
+func readUpgradeFailure(response *http.Response, protocol string) error {
 	body, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10))
 	var status metav1.Status
 	if json.Unmarshal(body, &status) == nil && status.Kind == "Status" {
@@ -144,14 +144,14 @@ func refusal(response *http.Response, protocol string) error {
 	return fmt.Errorf("no upgrade to %s: the server answered %s: %s", protocol, response.Status, body)
 }
 
-// upgrade is the http.RoundTripper that asks for SPDY. It keeps the connection
+// spdyUpgrade is the http.RoundTripper that asks for SPDY. It keeps the connection
 // that it asked on.
-type upgrade struct {
+type spdyUpgrade struct {
 	dial func(*http.Request) (net.Conn, error)
-	conn *buffered
+	conn *bufferedConn
 }
 
-func (u *upgrade) RoundTrip(request *http.Request) (*http.Response, error) {
+func (u *spdyUpgrade) RoundTrip(request *http.Request) (*http.Response, error) {
 	request = request.Clone(request.Context())
 	request.Header.Set(httpstream.HeaderConnection, httpstream.HeaderUpgrade)
 	request.Header.Set(httpstream.HeaderUpgrade, spdy.HeaderSpdy31)
@@ -161,7 +161,7 @@ func (u *upgrade) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	defer context.AfterFunc(request.Context(), func() { _ = conn.Close() })()
 
-	u.conn = &buffered{conn, bufio.NewReader(conn)}
+	u.conn = &bufferedConn{conn, bufio.NewReader(conn)}
 	response, err := http.ReadResponse(u.conn.reader, request)
 	if err != nil {
 		_ = conn.Close()
@@ -170,19 +170,19 @@ func (u *upgrade) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// buffered is a connection of which a part is read already.
-type buffered struct {
+// bufferedConn is a connection of which a part is read already.
+type bufferedConn struct {
 	net.Conn
 	reader *bufio.Reader
 }
 
-func (b *buffered) Read(p []byte) (int, error) { return b.reader.Read(p) }
+func (b *bufferedConn) Read(p []byte) (int, error) { return b.reader.Read(p) }
 
-// tunnel is the connection below the streams. spdystream writes a frame in
+// frameConn is the connection below the streams. spdystream writes a frame in
 // pieces of a few bytes, each of which would be a TLS record and a WebSocket
 // message of its own: tunnel passes whole frames on. It writes for one
 // goroutine at a time, as spdystream does.
-type tunnel struct {
+type frameConn struct {
 	net.Conn
 	frame []byte
 	once  sync.Once
@@ -193,7 +193,7 @@ type tunnel struct {
 // 2.2).
 const frameHeader = 8
 
-func (t *tunnel) Write(p []byte) (int, error) {
+func (t *frameConn) Write(p []byte) (int, error) {
 	t.frame = append(t.frame, p...)
 	if len(t.frame) < frameHeader {
 		return len(p), nil
@@ -212,7 +212,7 @@ func (t *tunnel) Write(p []byte) (int, error) {
 }
 
 // Close succeeds every time: spdystream lingers after an error.
-func (t *tunnel) Close() error {
+func (t *frameConn) Close() error {
 	t.once.Do(func() { _ = t.Conn.Close() })
 	return nil
 }

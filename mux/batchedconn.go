@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// link is the connection below yamux. It answers two of yamux's ways: a frame's
+// batchedConn is the connection below yamux. It answers two of yamux's ways: a frame's
 // header and body are two writes, each of which would become a TLS record and
 // several SPDY frames, so writes are collected and sent together; and yamux
 // does not say when it last heard from the peer, so the link notes it.
-type link struct {
+type batchedConn struct {
 	net.Conn
 	heard atomic.Int64 // Unix time in ns of the last bytes from the peer
 	// budget, if not nil, is what the streams may hold; ended ends a wait for it.
-	budget *budget
+	budget *readBudget
 	ended  <-chan struct{}
 
 	mu      sync.Mutex
@@ -42,37 +42,37 @@ const (
 	closeTimeout = 2 * time.Second
 )
 
-func newLink(conn net.Conn, b *budget, ended <-chan struct{}) *link {
-	l := &link{Conn: conn, budget: b, ended: ended, flushed: make(chan struct{})}
+func newBatchedConn(conn net.Conn, b *readBudget, ended <-chan struct{}) *batchedConn {
+	l := &batchedConn{Conn: conn, budget: b, ended: ended, flushed: make(chan struct{})}
 	l.changed.L = &l.mu
 	l.heard.Store(time.Now().UnixNano())
 	go l.writeLoop()
 	return l
 }
 
-func (l *link) Read(p []byte) (int, error) {
+func (l *batchedConn) Read(p []byte) (int, error) {
 	if l.budget != nil {
-		l.budget.wait(l.ended)
+		l.budget.waitForRoom(l.ended)
 	}
 
 	n, err := l.Conn.Read(p)
 	if n > 0 {
 		l.heard.Store(time.Now().UnixNano())
 		if l.budget != nil {
-			l.budget.received(p[:n])
+			l.budget.countReceived(p[:n])
 		}
 	}
 
 	return n, err
 }
 
-// silence is how long nothing has come from the peer.
-func (l *link) silence() time.Duration {
+// silentFor is how long nothing has come from the peer.
+func (l *batchedConn) silentFor() time.Duration {
 	return time.Duration(time.Now().UnixNano() - l.heard.Load())
 }
 
 // Write takes p over and returns; an error is that of an earlier write.
-func (l *link) Write(p []byte) (int, error) {
+func (l *batchedConn) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.pending) > maxPending && l.err == nil && !l.closing {
@@ -87,75 +87,75 @@ func (l *link) Write(p []byte) (int, error) {
 	}
 
 	l.pending = append(l.pending, p...)
-	l.note(p)
+	l.scheduleFlush(p)
 	return len(p), nil
 }
 
-// note decides when what was just written must leave. It is called with mu
+// scheduleFlush decides when what was just written must leave. It is called with mu
 // held.
-func (l *link) note(p []byte) {
-	how := now
+func (l *batchedConn) scheduleFlush(p []byte) {
+	how := leaveNow
 	if !l.inBody {
-		how = urgency(p)
+		how = readUrgency(p)
 	}
 
-	l.inBody = how == bodyFollows
+	l.inBody = how == leaveWithBody
 	switch how {
-	case now:
-		l.hurry()
-	case mayWait:
+	case leaveNow:
+		l.flushNow()
+	case leaveSoon:
 		if !l.delayed {
 			l.delayed = true
-			time.AfterFunc(delay, func() {
+			time.AfterFunc(ackDelay, func() {
 				l.mu.Lock()
 				defer l.mu.Unlock()
-				l.hurry()
+				l.flushNow()
 			})
 		}
 	}
 }
 
-// hurry has what is pending leave. It is called with mu held.
-func (l *link) hurry() {
+// flushNow has what is pending leave. It is called with mu held.
+func (l *batchedConn) flushNow() {
 	l.urgent = true
 	l.changed.Broadcast()
 }
 
 // How soon a frame must leave.
 const (
-	now         = iota
-	mayWait     // for delay, in case something else leaves
-	follows     // not before the next write, which comes at once
-	bodyFollows // as follows, and that is no frame but this one's body
+	leaveNow      = iota
+	leaveSoon     // for delay, in case something else leaves
+	leaveWithNext // not before the next write, which comes at once
+	leaveWithBody // as follows, and that is no frame but this one's body
 )
 
-// delay is how long the acknowledgement of a new stream may wait. The stream
+// ackDelay is how long the acknowledgement of a new stream may wait. The stream
 // itself waits for none, and the first bytes of an answer often follow.
-const delay = 5 * time.Millisecond
+const ackDelay = 5 * time.Millisecond
 
-// urgency reads a frame's header (hashicorp/yamux, spec.md: version, type,
+// readUrgency reads a frame's header (hashicorp/yamux, spec.md: version, type,
 // flags, stream, length). A data frame's body is the next write, and so is the
 // header of a stream that has just been opened.
-func urgency(p []byte) int {
+func readUrgency(p []byte) int {
 	const typeWindowUpdate, flagSYN, flagACK = 1, 1, 2
 	if len(p) != frameHeaderSize {
-		return now
+		return leaveNow
 	}
 
 	flags := binary.BigEndian.Uint16(p[2:])
 	switch {
 	case p[1] == frameTypeData && binary.BigEndian.Uint32(p[8:]) > 0:
-		return bodyFollows
+		return leaveWithBody
 	case p[1] == typeWindowUpdate && flags == flagSYN:
-		return follows
+		return leaveWithNext
 	case p[1] == typeWindowUpdate && flags == flagACK:
-		return mayWait
+		return leaveSoon
 	}
 
-	return now
+	return leaveNow
 }
 
-func (l *link) writeLoop() {
+func (l *batchedConn) writeLoop() {
 	defer close(l.flushed)
 	var batch []byte
 	for {
@@ -208,7 +208,7 @@ func writeAll(conn net.Conn, batch []byte) error {
 
 // Close sends what was written before, for closeTimeout at most, and closes
 // the connection.
-func (l *link) Close() error {
+func (l *batchedConn) Close() error {
 	l.mu.Lock()
 	if l.closing {
 		l.mu.Unlock()

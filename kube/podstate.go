@@ -39,47 +39,47 @@ func isWindows(pod *corev1.Pod) bool {
 	return pod.Spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows)
 }
 
-// isUp is nil for a pod whose sandbox is there, so that a container which is
+// checkUp is nil for a pod whose sandbox is there, so that a container which is
 // added to it starts: it runs, or at least one of its init containers does.
-func isUp(pod *corev1.Pod) error {
+func checkUp(pod *corev1.Pod) error {
 	doing := "add a container to pod " + pod.Namespace + "/" + pod.Name
 	next := fmt.Sprintf("kubectl describe pod -n %s %s tells more", pod.Namespace, pod.Name)
 	switch {
 	case pod.DeletionTimestamp != nil:
 		return &Error{Doing: doing, Err: errors.New("it is being deleted")}
 	case pod.Status.Phase == corev1.PodSucceeded, pod.Status.Phase == corev1.PodFailed:
-		return &Error{Doing: doing, Err: fmt.Errorf("it is over: %s", whyOver(pod)), Next: next}
+		return &Error{Doing: doing, Err: fmt.Errorf("it is over: %s", describeEnd(pod)), Next: next}
 	case pod.Status.Phase != corev1.PodPending:
 		return nil
 	}
 
 	for _, c := range ContainersOf(pod) {
-		if status := statusOf(pod, c.Name); status != nil && status.State.Running != nil {
+		if status := findStatus(pod, c.Name); status != nil && status.State.Running != nil {
 			return nil
 		}
 	}
 
-	return &Error{Doing: doing, Err: fmt.Errorf("it is not running: %s", whyNotUp(pod)), Next: next}
+	return &Error{Doing: doing, Err: fmt.Errorf("it is not running: %s", describeWaiting(pod)), Next: next}
 }
 
-// whyOver is what is known of a pod's end.
-func whyOver(pod *corev1.Pod) string {
+// describeEnd is what is known of a pod's end.
+func describeEnd(pod *corev1.Pod) string {
 	for _, c := range ContainersOf(pod) {
-		status := statusOf(pod, c.Name)
+		status := findStatus(pod, c.Name)
 		if status != nil && status.State.Terminated != nil && (status.State.Terminated.ExitCode != 0 || pod.Status.Phase == corev1.PodSucceeded) {
-			return "container " + c.Name + ": " + whyNotRunning(pod, status)
+			return "container " + c.Name + ": " + describeNotRunning(pod, status)
 		}
 	}
 	return joinReason(string(pod.Status.Phase), pod.Status.Reason, pod.Status.Message)
 }
 
-// whyNotUp is what a pod waits for that has no container running yet.
-func whyNotUp(pod *corev1.Pod) string {
+// describeWaiting is what a pod waits for that has no container running yet.
+func describeWaiting(pod *corev1.Pod) string {
 	for _, c := range ContainersOf(pod) {
-		status := statusOf(pod, c.Name)
+		status := findStatus(pod, c.Name)
 		if status != nil && status.State.Waiting != nil {
-			return "container " + c.Name + ": " + whyNotRunning(pod, status)
+			return "container " + c.Name + ": " + describeNotRunning(pod, status)
 		}
 	}
-	return whyNotRunning(pod, nil)
+	return describeNotRunning(pod, nil)
 }

@@ -17,8 +17,8 @@ import (
 	watchtools "k8s.io/client-go/tools/watch"
 )
 
-// awaiting is a wait for one container to run.
-type awaiting struct {
+// startWait is a wait for one container to run.
+type startWait struct {
 	*Cluster
 	container string
 	progress  func(string)
@@ -28,39 +28,39 @@ type awaiting struct {
 	doing string
 }
 
-// awaitRunning watches a pod until its container runs. It fails with the
+// waitUntilRunning watches a pod until its container runs. It fails with the
 // kubelet's own reason as soon as there is one, when the pod goes, and when
 // the node does not answer. A container that is stuck gets the kubelet's next
 // try.
-func (c *Cluster) awaitRunning(ctx context.Context, pod *corev1.Pod, own ownContainer, since <-chan string, progress func(string)) error {
+func (c *Cluster) waitUntilRunning(ctx context.Context, pod *corev1.Pod, own ownContainer, since <-chan string, progress func(string)) error {
 	container := own.Name
 	if progress == nil {
 		progress = func(string) {}
 	}
 
-	w := awaiting{
+	w := startWait{
 		Cluster: c, container: container, progress: progress,
 		doing: fmt.Sprintf("start container %s in pod %s/%s", container, pod.Namespace, pod.Name),
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if own.stuck != "" {
-		defer time.AfterFunc(nextTry, func() { cancel(&startError{"", own.stuck}) }).Stop()
+		defer time.AfterFunc(kubeletRetry, func() { cancel(&startError{"", own.stuck}) }).Stop()
 	}
-	if status := statusOf(pod, container); status != nil {
+	if status := findStatus(pod, container); status != nil {
 		w.stale = &status.State
 	}
 
 	progress("waiting for the kubelet of node " + pod.Spec.NodeName)
 	go w.followEvents(ctx, pod, since, cancel)
-	defer time.AfterFunc(nodeAskedAfter, func() {
-		if err := c.nodeReady(ctx, pod.Spec.NodeName); err != nil {
+	defer time.AfterFunc(nodeCheckDelay, func() {
+		if err := c.checkNodeReady(ctx, pod.Spec.NodeName); err != nil {
 			cancel(err)
 		}
 	}).Stop()
 
 	for {
-		done, err := w.decided(pod)
+		done, err := w.hasStarted(pod)
 		if err != nil {
 			return &Error{Doing: w.doing, Err: err, Next: startHint(pod, container, err)}
 		}
@@ -68,7 +68,7 @@ func (c *Cluster) awaitRunning(ctx context.Context, pod *corev1.Pod, own ownCont
 			return nil
 		}
 
-		if pod, err = w.next(ctx, pod); err != nil {
+		if pod, err = w.waitForChange(ctx, pod); err != nil {
 			if errors.Is(err, errStarted) {
 				return nil
 			}
@@ -77,10 +77,10 @@ func (c *Cluster) awaitRunning(ctx context.Context, pod *corev1.Pod, own ownCont
 	}
 }
 
-// next is the pod in a later state that decides, or as it is now when the
+// waitForChange is the pod in a later state that decides, or as it is now when the
 // watch could not go on from where it was.
-func (w *awaiting) next(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, error) {
-	event, err := watchtools.Until(ctx, pod.ResourceVersion, w.podWatcher(pod), w.changed(pod))
+func (w *startWait) waitForChange(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, error) {
+	event, err := watchtools.Until(ctx, pod.ResourceVersion, w.podWatcher(pod), w.decidesOn(pod))
 	var failed *startError
 	var late *TimeoutError
 	switch cause := context.Cause(ctx); {
@@ -88,9 +88,9 @@ func (w *awaiting) next(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, erro
 		now, _ := event.Object.(*corev1.Pod)
 		return now, nil
 	case apierrors.IsGone(err) || apierrors.IsResourceExpired(err):
-		now, getErr := get[corev1.Pod](ctx, w.pods(pod.Namespace), pod.Name)
-		right := getPods.in(pod.Namespace, pod.Name)
-		return now, w.explain(ctx, w.doing, right, getErr)
+		now, getErr := getObject[corev1.Pod](ctx, w.pods(pod.Namespace), pod.Name)
+		right := getPods.scopedTo(pod.Namespace, pod.Name)
+		return now, w.explainError(ctx, w.doing, right, getErr)
 	case errors.Is(err, errPodDeleted):
 		return nil, &Error{Doing: w.doing, Err: err}
 	case errors.Is(cause, errStarted):
@@ -98,30 +98,30 @@ func (w *awaiting) next(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, erro
 	case errors.As(cause, &failed):
 		return nil, &Error{Doing: w.doing, Err: failed, Next: startHint(pod, w.container, failed)}
 	case errors.As(cause, &late):
-		return nil, &Error{Doing: w.doing, Err: fmt.Errorf("%w: %s", late, w.lastWord(pod)),
+		return nil, &Error{Doing: w.doing, Err: fmt.Errorf("%w: %s", late, w.lastReport(pod)),
 			Next: fmt.Sprintf("kubectl describe pod -n %s %s, kubectl describe node %s", pod.Namespace, pod.Name, pod.Spec.NodeName)}
 	}
 
-	right := watchPods.in(pod.Namespace, pod.Name)
-	return nil, w.explain(ctx, w.doing, right, err)
+	right := watchPods.scopedTo(pod.Namespace, pod.Name)
+	return nil, w.explainError(ctx, w.doing, right, err)
 }
 
-// lastWord is what the kubelet said of the container at last.
-func (w *awaiting) lastWord(pod *corev1.Pod) string {
-	if status := statusOf(pod, w.container); status != nil && status.State.Waiting != nil {
+// lastReport is what the kubelet said of the container at last.
+func (w *startWait) lastReport(pod *corev1.Pod) string {
+	if status := findStatus(pod, w.container); status != nil && status.State.Waiting != nil {
 		return joinReason(status.State.Waiting.Reason, status.State.Waiting.Message)
 	}
 	return "the kubelet of node " + pod.Spec.NodeName + " has said nothing of it"
 }
 
-// nodeAskedAfter is when a wait begins to doubt the node: most containers run
+// nodeCheckDelay is when a wait begins to doubt the node: most containers run
 // before that.
-const nodeAskedAfter = time.Second
+const nodeCheckDelay = time.Second
 
-// nextTry is how long the kubelet takes to try again to start a container, at
+// kubeletRetry is how long the kubelet takes to try again to start a container, at
 // the most: 10 s and up to half of that (pkg/kubelet, backOffPeriod and
 // workerBackOffPeriodJitterFactor).
-const nextTry = 16 * time.Second
+const kubeletRetry = 16 * time.Second
 
 // startError is the kubelet's word that a container does not start.
 type startError struct{ reason, message string }
@@ -130,8 +130,8 @@ func (e *startError) Error() string { return joinReason(e.reason, e.message) }
 
 var errPodDeleted = errors.New("the pod was deleted meanwhile")
 
-// changed ends a watch on a state of the container that decides.
-func (w *awaiting) changed(was *corev1.Pod) watchtools.ConditionFunc {
+// decidesOn ends a watch on a state of the container that decides.
+func (w *startWait) decidesOn(was *corev1.Pod) watchtools.ConditionFunc {
 	return func(event watch.Event) (bool, error) {
 		switch event.Type {
 		case watch.Deleted:
@@ -148,19 +148,19 @@ func (w *awaiting) changed(was *corev1.Pod) watchtools.ConditionFunc {
 			return false, errPodDeleted
 		}
 
-		done, err := w.decided(now)
+		done, err := w.hasStarted(now)
 		return done || err != nil, nil
 	}
 }
 
-// decided reads the container's state: true when it runs, an error when it
+// hasStarted reads the container's state: true when it runs, an error when it
 // will not.
-func (w *awaiting) decided(pod *corev1.Pod) (bool, error) {
+func (w *startWait) hasStarted(pod *corev1.Pod) (bool, error) {
 	if pod.DeletionTimestamp != nil {
 		return false, errPodDeleted
 	}
 
-	status := statusOf(pod, w.container)
+	status := findStatus(pod, w.container)
 	switch {
 	case status == nil:
 		return false, nil
@@ -185,14 +185,14 @@ var startingReasons = []string{"", "ContainerCreating", "PodInitializing"}
 func (c *Cluster) podWatcher(pod *corev1.Pod) cache.Watcher {
 	return &cache.ListWatch{WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 		options.FieldSelector = fields.OneTermEqualSelector("metadata.name", pod.Name).String()
-		return c.pods(pod.Namespace).watch(ctx, options)
+		return c.pods(pod.Namespace).watchObjects(ctx, options)
 	}}
 }
 
-// nodeReady fails when the node's kubelet has stopped reporting. A user who
+// checkNodeReady fails when the node's kubelet has stopped reporting. A user who
 // may not read nodes is left to the time-out.
-func (c *Cluster) nodeReady(ctx context.Context, name string) error {
-	node, err := get[corev1.Node](ctx, c.nodes(), name)
+func (c *Cluster) checkNodeReady(ctx context.Context, name string) error {
+	node, err := getObject[corev1.Node](ctx, c.nodes(), name)
 	if err != nil {
 		node = &corev1.Node{}
 	}
@@ -211,15 +211,15 @@ func (c *Cluster) nodeReady(ctx context.Context, name string) error {
 // has started.
 var errStarted = errors.New("started")
 
-// eventsFromNow asks from which version on a watch of a namespace's events
+// findEventVersion asks from which version on a watch of a namespace's events
 // tells what happens from now on. Without one, a watch begins with a list of
 // all that is kept, which takes the server longer than a container takes to
 // start where there are thousands. It sends nothing when that is not to be had.
-func (c *Cluster) eventsFromNow(ctx context.Context, namespace string) <-chan string {
+func (c *Cluster) findEventVersion(ctx context.Context, namespace string) <-chan string {
 	version := make(chan string, 1)
 	go func() {
 		defer close(version)
-		if one, err := list[corev1.EventList](ctx, c.events(namespace), metav1.ListOptions{Limit: 1}); err == nil {
+		if one, err := listObjects[corev1.EventList](ctx, c.events(namespace), metav1.ListOptions{Limit: 1}); err == nil {
 			version <- one.ResourceVersion
 		}
 	}()
@@ -231,7 +231,7 @@ func (c *Cluster) eventsFromNow(ctx context.Context, namespace string) <-chan st
 // start into the pod's status up to a second later, when it next lists the
 // containers, and a failure 10 s later, when it tries again. Without the right
 // to list and watch events the status has to do.
-func (w *awaiting) followEvents(ctx context.Context, pod *corev1.Pod, since <-chan string, end context.CancelCauseFunc) {
+func (w *startWait) followEvents(ctx context.Context, pod *corev1.Pod, since <-chan string, end context.CancelCauseFunc) {
 	version, ok := <-since
 	if !ok {
 		return
@@ -241,7 +241,7 @@ func (w *awaiting) followEvents(ctx context.Context, pod *corev1.Pod, since <-ch
 		FieldSelector:   fields.Set{"involvedObject.uid": string(pod.UID)}.String(),
 		ResourceVersion: version,
 	}
-	watcher, err := w.events(pod.Namespace).watch(ctx, options)
+	watcher, err := w.events(pod.Namespace).watchObjects(ctx, options)
 	if err != nil {
 		return
 	}

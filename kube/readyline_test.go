@@ -17,7 +17,7 @@ func TestFirstObject(t *testing.T) {
 		{"as many lines as may be", strings.Repeat("x\n", maxLogLines-1) + "{}\n", "{}", ""},
 		{"the longest line", "{" + strings.Repeat("x", maxLogLine-2) + "\n", "{" + strings.Repeat("x", maxLogLine-2), ""},
 	} {
-		line, last, err := firstObject(strings.NewReader(c.log))
+		line, last, err := readFirstObject(strings.NewReader(c.log))
 		if string(line) != c.want || last != c.last || (err == nil) != (c.want != "") || err != nil && !errors.Is(err, io.EOF) {
 			t.Errorf("%s: firstObject = %q, %q, %v, want %q, %q", c.name, line, last, err, c.want, c.last)
 		}
@@ -27,7 +27,7 @@ func TestFirstObject(t *testing.T) {
 		"too many lines": strings.Repeat("x\n", maxLogLines) + "{}\n",
 		"too long":       "{" + strings.Repeat("x", maxLogLine-1) + "\n",
 	} {
-		if line, _, err := firstObject(strings.NewReader(log)); err == nil || errors.Is(err, io.EOF) {
+		if line, _, err := readFirstObject(strings.NewReader(log)); err == nil || errors.Is(err, io.EOF) {
 			t.Errorf("%s: firstObject = %q, %v, want an error", name, line, err)
 		}
 	}

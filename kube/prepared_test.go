@@ -108,9 +108,9 @@ const protocolV5 = "v5.channel.k8s.io"
 
 // ahead is the connection that waits for an exec, ready; nil for none.
 func (c *Cluster) ahead() net.Conn {
-	c.spare.mu.Lock()
-	d := c.spare.dialed
-	c.spare.mu.Unlock()
+	c.prepared.mu.Lock()
+	d := c.prepared.dialed
+	c.prepared.mu.Unlock()
 	if d == nil {
 		return nil
 	}
@@ -149,8 +149,8 @@ func TestDialAheadUnused(t *testing.T) {
 	cluster := server.connect(t)
 	cluster.DialAhead()
 	_ = cluster.ahead()
-	d := cluster.spare.dialed
-	cluster.spare.drop(d) // as after spareLife
+	d := cluster.prepared.dialed
+	cluster.prepared.dropUnused(d) // as after spareLife
 	if err := <-d.idle; err == nil {
 		t.Error("the connection has not ended")
 	}
@@ -160,7 +160,7 @@ func TestDialAheadUnused(t *testing.T) {
 
 	cluster.DialAhead()
 	next := cluster.ahead()
-	cluster.spare.drop(d)
+	cluster.prepared.dropUnused(d)
 	if next == nil || cluster.ahead() != next {
 		t.Error("an old connection's end took the new one with it")
 	}
@@ -179,7 +179,7 @@ func TestDialAheadClosed(t *testing.T) {
 		t.Fatal("no connection was made")
 	}
 
-	d := cluster.spare.dialed
+	d := cluster.prepared.dialed
 	server.hangUp()
 	d.idle <- <-d.idle // the close has come
 	if out, err := cluster.execDone(t); out != "done" || err != nil {
@@ -204,7 +204,7 @@ func TestDialAheadNot(t *testing.T) {
 	}
 
 	proxied.DialAhead()
-	if clients, _ := server.seen(); plugin.spare.dialed != nil || proxied.spare.dialed != nil || len(clients) > 0 {
+	if clients, _ := server.seen(); plugin.prepared.dialed != nil || proxied.prepared.dialed != nil || len(clients) > 0 {
 		t.Errorf("connections from %q, want none", clients)
 	}
 }

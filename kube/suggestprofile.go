@@ -54,7 +54,7 @@ func addedCapabilities(t TargetContainer) []string {
 
 	var added []string
 	for _, capability := range own.Capabilities.Add {
-		if name := capabilityName(capability); !slices.Contains(runtimeCapabilities, name) {
+		if name := normalizeCapability(capability); !slices.Contains(runtimeCapabilities, name) {
 			added = append(added, string(name))
 		}
 	}
@@ -65,7 +65,7 @@ func addedCapabilities(t TargetContainer) []string {
 // runsAsRoot reports whether a target is known to run as uid 0: by the
 // runtime's word, else by its specification.
 func runsAsRoot(t TargetContainer) bool {
-	if status := statusOf(t.Pod, t.Container); status != nil && status.User != nil && status.User.Linux != nil {
+	if status := findStatus(t.Pod, t.Container); status != nil && status.User != nil && status.User.Linux != nil {
 		return status.User.Linux.UID == 0
 	}
 

@@ -11,26 +11,26 @@ import (
 func (c *Cluster) ProbeStreams(ctx context.Context, namespace, pod string) (string, error) {
 	at := c.core.Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("portforward").URL()
 	protocol := "WebSocket"
-	opened, err := unlessDone(ctx, func() (*link, error) {
+	opened, err := callUnlessDone(ctx, func() (*streamConnection, error) {
 		l, err := c.dialWebSocket(ctx, at)
-		if noWebSocket(err) {
+		if lacksWebSocket(err) {
 			protocol = "SPDY"
 			return c.dialSPDY(ctx, at)
 		}
 		return l, err
-	}, (*link).close)
+	}, (*streamConnection).closeOrCut)
 	if err != nil {
 		doing := fmt.Sprintf("open a port-forward to pod %s/%s", namespace, pod)
-		return "", c.explain(ctx, doing, createForward.in(namespace, pod), err)
+		return "", c.explainError(ctx, doing, createForward.scopedTo(namespace, pod), err)
 	}
 
-	opened.close()
+	opened.closeOrCut()
 	return protocol, nil
 }
 
-// unlessDone calls open, which heeds ctx here and there only, and returns what
+// callUnlessDone calls open, which heeds ctx here and there only, and returns what
 // it opened, or the cause of ctx's end. What comes too late is closed.
-func unlessDone[T any](ctx context.Context, open func() (T, error), discard func(T)) (T, error) {
+func callUnlessDone[T any](ctx context.Context, open func() (T, error), discard func(T)) (T, error) {
 	type opened struct {
 		it  T
 		err error

@@ -63,14 +63,14 @@ type Injected struct {
 // EnsureShell finds the live shell container that fits a request or creates
 // one, and waits until it runs.
 func (c *Cluster) EnsureShell(ctx context.Context, r ShellRequest) (Injected, error) {
-	return c.ensure(ctx, r.injection())
+	return c.ensureContainer(ctx, r.containerRequest())
 }
 
-func (r ShellRequest) injection() injection {
-	return injection{
+func (r ShellRequest) containerRequest() containerRequest {
+	return containerRequest{
 		pod: r.Target.Pod, target: r.Target.Container, image: r.Image, pullPolicy: r.PullPolicy,
 		manager: r.Manager, ledger: r.Ledger, progress: r.Progress, notice: r.Notice,
-		profiles: r.Manager.Profile.candidates(),
+		profiles: r.Manager.Profile.candidateProfiles(),
 		security: func(p Profile) *corev1.SecurityContext { return p.securityContext(r.Target) },
 		hint:     shellHint,
 	}
@@ -80,27 +80,27 @@ func (r ShellRequest) injection() injection {
 // and waits until it runs. It has no target: one that shares a PID namespace
 // dies with the app's PID 1, and its redirects are to outlive that.
 func (c *Cluster) EnsureNet(ctx context.Context, r NetRequest) (Injected, error) {
-	i := r.injection()
-	if err := i.ownNetwork(); err != nil {
+	request := r.containerRequest()
+	if err := request.checkOwnNetwork(); err != nil {
 		return Injected{}, err
 	}
-	return c.ensure(ctx, i)
+	return c.ensureContainer(ctx, request)
 }
 
-// ownNetwork is nil for a pod that has a network of its own to redirect in.
-func (i injection) ownNetwork() error {
-	if !i.pod.Spec.HostNetwork {
+// checkOwnNetwork is nil for a pod that has a network of its own to redirect in.
+func (request containerRequest) checkOwnNetwork() error {
+	if !request.pod.Spec.HostNetwork {
 		return nil
 	}
-	return &Error{Doing: i.doing(),
+	return &Error{Doing: request.operation(),
 		Err:  errors.New("the pod is on the node's network (hostNetwork): its rules would be the node's"),
 		Next: "choose a pod with a network of its own"}
 }
 
-func (r NetRequest) injection() injection {
+func (r NetRequest) containerRequest() containerRequest {
 	manager := r.Manager
 	manager.Role, manager.Target, manager.Profile = wire.RoleNet, "", ""
-	return injection{
+	return containerRequest{
 		pod: r.Pod, image: r.Image, pullPolicy: r.PullPolicy,
 		manager: manager, ledger: r.Ledger, progress: r.Progress, notice: r.Notice,
 		profiles: []Profile{manager.Profile},
@@ -109,8 +109,8 @@ func (r NetRequest) injection() injection {
 	}
 }
 
-// injection is a request for an ephemeral container of any kind.
-type injection struct {
+// containerRequest is a request for an ephemeral container of any kind.
+type containerRequest struct {
 	pod *corev1.Pod
 	// target is the container whose processes are to be seen; empty for none.
 	target     string
@@ -125,37 +125,37 @@ type injection struct {
 	profiles []Profile
 	security func(Profile) *corev1.SecurityContext
 	// hint says what to do where the cluster admits none of the profiles.
-	hint func(context.Context, *Cluster, injection, setback) string
+	hint func(context.Context, *Cluster, containerRequest, rejection) string
 }
 
-// doing is what is tried, for messages.
-func (i injection) doing() string {
-	kind := i.manager.Role + " container"
-	if i.manager.Profile != "" {
-		kind += " of profile " + string(i.manager.Profile)
+// operation is what is tried, for messages.
+func (request containerRequest) operation() string {
+	kind := request.manager.Role + " container"
+	if request.manager.Profile != "" {
+		kind += " of profile " + string(request.manager.Profile)
 	}
-	return fmt.Sprintf("add a %s to pod %s/%s", kind, i.pod.Namespace, i.pod.Name)
+	return fmt.Sprintf("add a %s to pod %s/%s", kind, request.pod.Namespace, request.pod.Name)
 }
 
-func (c *Cluster) ensure(ctx context.Context, i injection) (Injected, error) {
-	if own, ok := c.findOwn(ctx, i); ok {
-		return c.reuse(ctx, i, own)
+func (c *Cluster) ensureContainer(ctx context.Context, request containerRequest) (Injected, error) {
+	if own, ok := c.findOwn(ctx, request); ok {
+		return c.reuseContainer(ctx, request, own)
 	}
-	if err := isUp(i.pod); err != nil {
+	if err := checkUp(request.pod); err != nil {
 		return Injected{}, err
 	}
 
-	since := c.eventsFromNow(ctx, i.pod.Namespace)
+	since := c.findEventVersion(ctx, request.pod.Namespace)
 
-	unlock := i.ledger.lock(ctx, i.pod.UID)
-	if own, ok := c.findMadeMeanwhile(ctx, &i); ok {
+	unlock := request.ledger.lockPod(ctx, request.pod.UID)
+	if own, ok := c.findMadeMeanwhile(ctx, &request); ok {
 		unlock()
-		return c.reuse(ctx, i, own)
+		return c.reuseContainer(ctx, request, own)
 	}
 
-	made, pod, err := c.add(ctx, i)
+	made, pod, err := c.addFirstAdmitted(ctx, request)
 	if err == nil {
-		i.ledger.add(pod.UID, i.entry(made))
+		request.ledger.addEntry(pod.UID, request.newLedgerEntry(made))
 	}
 
 	unlock()
@@ -163,8 +163,8 @@ func (c *Cluster) ensure(ctx context.Context, i injection) (Injected, error) {
 		return Injected{}, err
 	}
 
-	err = c.awaitRunning(ctx, pod, ownContainer{Injected: made}, since, i.progress)
-	i.keepFailure(ctx, pod, made.Name, err)
+	err = c.waitUntilRunning(ctx, pod, ownContainer{Injected: made}, since, request.progress)
+	request.recordFailure(ctx, pod, made.Name, err)
 	return made, err
 }
 
@@ -173,33 +173,33 @@ func (c *Cluster) ensure(ctx context.Context, i injection) (Injected, error) {
 var oneProcessor = corev1.EnvVar{Name: "GOMAXPROCS", Value: "1"}
 
 // managerFor is what the container of a profile is to run.
-func (i injection) managerFor(p Profile) Manager {
-	m := i.manager
+func (request containerRequest) managerFor(p Profile) Manager {
+	m := request.manager
 	m.Profile = p
-	m.IdleTimeout = cmp.Or(m.IdleTimeout, p.idleTimeout())
+	m.IdleTimeout = cmp.Or(m.IdleTimeout, p.defaultIdleTimeout())
 	return m
 }
 
 // newContainer is what a profile asks for, with a new name.
-func (i injection) newContainer(p Profile) corev1.EphemeralContainer {
-	manager := i.managerFor(p)
-	return i.container(manager.newName(), manager)
+func (request containerRequest) newContainer(p Profile) corev1.EphemeralContainer {
+	manager := request.managerFor(p)
+	return request.buildContainer(manager.newContainerName(), manager)
 }
 
-// container is what is asked for, under a name, to run a manager.
-func (i injection) container(name string, manager Manager) corev1.EphemeralContainer {
+// buildContainer is what is asked for, under a name, to run a manager.
+func (request containerRequest) buildContainer(name string, manager Manager) corev1.EphemeralContainer {
 	return corev1.EphemeralContainer{
 		EphemeralContainerCommon: corev1.EphemeralContainerCommon{
 			Name:                     name,
-			Image:                    i.image,
+			Image:                    request.image,
 			Command:                  []string{wire.Binary},
-			Args:                     manager.args(),
+			Args:                     manager.arguments(),
 			Env:                      []corev1.EnvVar{oneProcessor},
-			ImagePullPolicy:          i.pullPolicy,
-			SecurityContext:          i.security(manager.Profile),
+			ImagePullPolicy:          request.pullPolicy,
+			SecurityContext:          request.security(manager.Profile),
 			TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		},
-		TargetContainerName: i.target,
+		TargetContainerName: request.target,
 	}
 }
 
@@ -212,5 +212,5 @@ func (c *Cluster) patchEphemeral(ctx context.Context, client rest.Interface, pod
 		return nil, err
 	}
 	pods := resource{client, c.codec, "pods", pod.Namespace}
-	return patch[corev1.Pod](ctx, pods, pod.Name, "ephemeralcontainers", body, metav1.PatchOptions{DryRun: dryRun})
+	return patchObject[corev1.Pod](ctx, pods, pod.Name, "ephemeralcontainers", body, metav1.PatchOptions{DryRun: dryRun})
 }

@@ -17,13 +17,13 @@ import (
 // long as ctx lasts and the container lives.
 func (c *Cluster) WaitForReadyLine(ctx context.Context, namespace, pod, container string) ([]byte, error) {
 	request := LogRequest{Namespace: namespace, Pod: pod, Container: container, Follow: true, Bare: true}
-	log, err := c.awaitLog(ctx, request)
+	log, err := c.waitForLog(ctx, request)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
 
-	line, last, err := firstObject(log)
+	line, last, err := readFirstObject(log)
 	switch {
 	case err == nil:
 		return line, nil
@@ -35,32 +35,32 @@ func (c *Cluster) WaitForReadyLine(ctx context.Context, namespace, pod, containe
 		err = errors.New(joinReason("it ended before the container was ready", last))
 	}
 
-	return nil, &Error{Doing: request.doing(), Err: err, Next: fmt.Sprintf("kubectl logs -n %s %s -c %s tells more", namespace, pod, container)}
+	return nil, &Error{Doing: request.operation(), Err: err, Next: fmt.Sprintf("kubectl logs -n %s %s -c %s tells more", namespace, pod, container)}
 }
 
-// logAgain is when a log is asked for again that there is none of yet.
-const logAgain = 100 * time.Millisecond
+// logRetryInterval is when a log is asked for again that there is none of yet.
+const logRetryInterval = 100 * time.Millisecond
 
-// awaitLog opens a container's log. The kubelet knows a second late that a
+// waitForLog opens a container's log. The kubelet knows a second late that a
 // container has started, and until then it says that there is none.
-func (c *Cluster) awaitLog(ctx context.Context, r LogRequest) (io.ReadCloser, error) {
+func (c *Cluster) waitForLog(ctx context.Context, r LogRequest) (io.ReadCloser, error) {
 	for {
 		log, err := c.OpenLog(ctx, r)
-		if !errors.Is(err, ErrNoLog) || !c.starting(ctx, r.Namespace, r.Pod, r.Container) {
+		if !errors.Is(err, ErrNoLog) || !c.isStarting(ctx, r.Namespace, r.Pod, r.Container) {
 			return log, err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, &Error{Doing: r.doing(), Err: context.Cause(ctx)}
-		case <-time.After(logAgain):
+			return nil, &Error{Doing: r.operation(), Err: context.Cause(ctx)}
+		case <-time.After(logRetryInterval):
 		}
 	}
 }
 
-// starting reports whether a container of a pod may yet have a log.
-func (c *Cluster) starting(ctx context.Context, namespace, pod, container string) bool {
-	got, err := get[corev1.Pod](ctx, c.pods(namespace), pod)
-	if err != nil || ended(got, container) {
+// isStarting reports whether a container of a pod may yet have a log.
+func (c *Cluster) isStarting(ctx context.Context, namespace, pod, container string) bool {
+	got, err := getObject[corev1.Pod](ctx, c.pods(namespace), pod)
+	if err != nil || hasEnded(got, container) {
 		return false
 	}
 	for i := range got.Spec.EphemeralContainers {
@@ -78,9 +78,9 @@ const (
 	maxLogLines = 64
 )
 
-// firstObject reads a log until its first whole line that begins with '{'.
+// readFirstObject reads a log until its first whole line that begins with '{'.
 // Without one, last are the last two lines: an error and its hint.
-func firstObject(log io.Reader) (line []byte, last string, err error) {
+func readFirstObject(log io.Reader) (line []byte, last string, err error) {
 	reader := bufio.NewReaderSize(log, maxLogLine)
 	before := ""
 	for range maxLogLines {

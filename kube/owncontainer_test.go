@@ -10,18 +10,18 @@ import (
 // ephemeral is a container that m runs in, as kdiag asks for it, in the state
 // that its pod reports.
 func ephemeral(pod *corev1.Pod, name, image string, m Manager, state corev1.ContainerState) {
-	i := ShellRequest{Target: TargetContainer{Pod: pod, Container: m.Target}, Image: image, Manager: m}.injection()
+	request := ShellRequest{Target: TargetContainer{Pod: pod, Container: m.Target}, Image: image, Manager: m}.containerRequest()
 	if m.Role == "net" {
-		i = NetRequest{Pod: pod, Image: image, Manager: m}.injection()
+		request = NetRequest{Pod: pod, Image: image, Manager: m}.containerRequest()
 	}
-	pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers, i.container(name, m))
+	pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers, request.buildContainer(name, m))
 	pod.Status.EphemeralContainerStatuses = append(pod.Status.EphemeralContainerStatuses, corev1.ContainerStatus{Name: name, State: state})
 }
 
 // firstOwn is the container that is used again, without a question to the
 // cluster; empty for none.
-func firstOwn(i injection, made ...ledgerEntry) string {
-	for _, own := range i.ownContainers(made) {
+func firstOwn(request containerRequest, made ...ledgerEntry) string {
+	for _, own := range request.ownContainers(made) {
 		if !own.otherImage {
 			return own.Name
 		}
@@ -39,7 +39,7 @@ func TestOwnContainers(t *testing.T) {
 
 	pod := &corev1.Pod{}
 	existing := func(p Profile) string {
-		return firstOwn(ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: "i", Manager: with(func(m *Manager) { m.Profile = p })}.injection())
+		return firstOwn(ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: "i", Manager: with(func(m *Manager) { m.Profile = p })}.containerRequest())
 	}
 	ephemeral(pod, "another-user", "i", with(func(m *Manager) { m.User = "you" }), running)
 	ephemeral(pod, "another-target", "i", with(func(m *Manager) { m.Target = "db" }), running)
@@ -77,19 +77,19 @@ func TestOwnContainersNet(t *testing.T) {
 	ephemeral(pod, "another-image", "j", mine, running)
 	ephemeral(pod, "over", "i", mine, over)
 	ephemeral(pod, "shell", "i", with(func(m *Manager) { m.Role, m.Target, m.Profile = "shell", "app", ProfileChroot }), running)
-	if found := firstOwn(request.injection()); found != "" {
+	if found := firstOwn(request.containerRequest()); found != "" {
 		t.Errorf("own containers: %s, want none", found)
 	}
 
 	ephemeral(pod, "mine", "i", mine, running)
 	ephemeral(pod, "mine-too", "i", with(func(m *Manager) { m.Reason = "ticket 7" }), running)
-	if found := firstOwn(request.injection()); found != "mine" {
+	if found := firstOwn(request.containerRequest()); found != "mine" {
 		t.Errorf("own container = %q, want mine", found)
 	}
 
 	// What somebody did it for is there to be read, and no matter here.
 	pod.Spec.EphemeralContainers = slices.DeleteFunc(pod.Spec.EphemeralContainers, func(c corev1.EphemeralContainer) bool { return c.Name == "mine" })
-	if found := firstOwn(request.injection()); found != "mine-too" {
+	if found := firstOwn(request.containerRequest()); found != "mine-too" {
 		t.Errorf("own container with a reason = %q, want mine-too", found)
 	}
 }
@@ -103,8 +103,8 @@ func TestOwnByLedger(t *testing.T) {
 	ephemeral(pod, "made", "mirror/i", mine, running)
 	pod.Spec.EphemeralContainers[0].SecurityContext = nil
 	pod.Spec.EphemeralContainers[0].Args = nil
-	request := func(image string) injection {
-		return ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: image, PullPolicy: "IfNotPresent", Manager: mine}.injection()
+	request := func(image string) containerRequest {
+		return ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: image, PullPolicy: "IfNotPresent", Manager: mine}.containerRequest()
 	}
 	entry := ledgerEntry{Name: "made", Manager: mine, Image: "i", PullPolicy: "IfNotPresent"}
 	for _, c := range []struct {
@@ -138,11 +138,11 @@ func TestStuckIsReplaced(t *testing.T) {
 	}
 	mine := Manager{Role: "shell", Target: "app", User: "me", Version: "v1", Profile: ProfileChroot}
 	pod := &corev1.Pod{}
-	request := func(change func(*ShellRequest)) injection {
+	request := func(change func(*ShellRequest)) containerRequest {
 		r := ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: "i", PullPolicy: "Never", Manager: mine}
 		r.Manager.Profile = ProfileAuto
 		change(&r)
-		return r.injection()
+		return r.containerRequest()
 	}
 
 	ephemeral(pod, "stuck", "i", mine, waiting("ErrImageNeverPull"))

@@ -76,7 +76,7 @@ func TestRefuserOf(t *testing.T) {
 		{"an answer that is no status", apierrors.NewGenericServerResponse(http.StatusForbidden, "patch", pods, "web", "<html>", 0, true), byNobody},
 		{"no answer", context.DeadlineExceeded, byNobody},
 	} {
-		if got := refuserOf(c.err); got != c.want {
+		if got := readRefuser(c.err); got != c.want {
 			t.Errorf("%s: refuserOf = %d, want %d", c.name, got, c.want)
 		}
 	}
@@ -91,7 +91,7 @@ func TestWhom(t *testing.T) {
 		field.NewPath("metadata", "labels"):                                                       "",
 	} {
 		err := apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "web", field.ErrorList{field.Forbidden(path, "no")})
-		got := setback{refuserOf(err), err}.whom("ns")
+		got := rejection{readRefuser(err), err}.hintWhomToAsk("ns")
 		if !strings.Contains(got, want) || want == "" && got != "" || strings.Contains(got, "refused") {
 			t.Errorf("whom for %s = %q, want %q", path, got, want)
 		}

@@ -122,7 +122,7 @@ func readMessage(r io.Reader) (message, error) {
 
 	body := make([]byte, length)
 	if _, err := io.ReadFull(r, body); err != nil {
-		return message{}, fmt.Errorf("a control message cut off: %w", noEOF(err))
+		return message{}, fmt.Errorf("a control message cut off: %w", forbidEOF(err))
 	}
 
 	var m message
@@ -133,7 +133,7 @@ func readMessage(r io.Reader) (message, error) {
 	return m, nil
 }
 
-func noEOF(err error) error {
+func forbidEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}

@@ -31,7 +31,7 @@ func (p *pieces) Close() error {
 // TestTunnel has whole frames written, each at once.
 func TestTunnel(t *testing.T) {
 	var below pieces
-	through := &tunnel{Conn: &below}
+	through := &frameConn{Conn: &below}
 	for _, piece := range []string{
 		"\x00\x00\x00\x03", "\x00\x00\x00\x05", "hello", // a data frame
 		"\x00\x00\x00\x03", "\x01\x00\x00\x00", "", // an empty one, the last
@@ -60,7 +60,7 @@ func TestTunnel(t *testing.T) {
 
 func TestRefusal(t *testing.T) {
 	answer := func(body string) error {
-		return refusal(&http.Response{Status: "403 Forbidden", Body: io.NopCloser(strings.NewReader(body))}, "SPDY/3.1")
+		return readUpgradeFailure(&http.Response{Status: "403 Forbidden", Body: io.NopCloser(strings.NewReader(body))}, "SPDY/3.1")
 	}
 	status := `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"no","reason":"Forbidden","code":403}`
 	if err := answer(status); !apierrors.IsForbidden(err) || err.Error() != "no" {

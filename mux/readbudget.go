@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// budget bounds what a session's streams hold that came from the peer and that
+// readBudget bounds what a session's streams hold that came from the peer and that
 // nobody has read yet. Yamux bounds each stream alone, by its window; a thousand
 // of them would be 256 MiB. When the budget is spent the link is not read from:
 // the peer's writes wait, as on a slow network.
-type budget struct {
+type readBudget struct {
 	limit int64
 	// overdrawn is called when the budget stays spent for patience: those who
 	// should read do not.
@@ -29,17 +29,17 @@ type budget struct {
 const (
 	frameHeaderSize = 12
 	frameTypeData   = 0
-	// starvation is how long a link may go unread. It is well below the time
+	// starvationTime is how long a link may go unread. It is well below the time
 	// after which a silent peer counts as dead.
-	starvation = time.Second
+	starvationTime = time.Second
 )
 
-func newBudget(limit int64, overdrawn func()) *budget {
-	return &budget{limit: limit, overdrawn: overdrawn, freed: make(chan struct{})}
+func newReadBudget(limit int64, overdrawn func()) *readBudget {
+	return &readBudget{limit: limit, overdrawn: overdrawn, freed: make(chan struct{})}
 }
 
-// received counts the bodies of the data frames in what came off the link.
-func (b *budget) received(p []byte) {
+// countReceived counts the bodies of the data frames in what came off the link.
+func (b *readBudget) countReceived(p []byte) {
 	var sum int64
 	for len(p) > 0 {
 		if b.body > 0 {
@@ -68,8 +68,8 @@ func (b *budget) received(p []byte) {
 	b.unread += sum
 }
 
-// read counts what was taken out of a stream.
-func (b *budget) read(n int) {
+// countRead counts what was taken out of a stream.
+func (b *readBudget) countRead(n int) {
 	if n == 0 {
 		return
 	}
@@ -82,9 +82,9 @@ func (b *budget) read(n int) {
 	}
 }
 
-// wait returns when there is budget left, or those who hold it were dealt with,
+// waitForRoom returns when there is budget left, or those who hold it were dealt with,
 // or ended is closed.
-func (b *budget) wait(ended <-chan struct{}) {
+func (b *readBudget) waitForRoom(ended <-chan struct{}) {
 	for {
 		b.mu.Lock()
 		spent, freed := b.unread > b.limit, b.freed
@@ -97,7 +97,7 @@ func (b *budget) wait(ended <-chan struct{}) {
 		case <-freed:
 		case <-ended:
 			return
-		case <-time.After(starvation):
+		case <-time.After(starvationTime):
 			b.overdrawn()
 			return
 		}

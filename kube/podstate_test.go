@@ -57,7 +57,7 @@ func TestIsUp(t *testing.T) {
 		if c.going {
 			pod.DeletionTimestamp = &metav1.Time{}
 		}
-		err := isUp(pod)
+		err := checkUp(pod)
 		if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}

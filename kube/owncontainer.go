@@ -29,16 +29,16 @@ type ownContainer struct {
 // findOwn finds a container that this user's kdiag made for the same job: by
 // the ledger, whatever admission made of it; without an entry there by every
 // field that kdiag asks for.
-func (c *Cluster) findOwn(ctx context.Context, i injection) (ownContainer, bool) {
+func (c *Cluster) findOwn(ctx context.Context, request containerRequest) (ownContainer, bool) {
 	admitted := map[Profile]string{} // what admission makes of the image that is asked for
-	for _, own := range i.ownContainers(i.ledger.entries(i.pod.UID)) {
+	for _, own := range request.ownContainers(request.ledger.readEntries(request.pod.UID)) {
 		if !own.otherImage {
 			return own, true
 		}
 		if _, known := admitted[own.Profile]; !known {
-			admitted[own.Profile] = c.admittedImage(ctx, i, own.Profile)
+			admitted[own.Profile] = c.admittedImage(ctx, request, own.Profile)
 		}
-		if there := ephemeralContainer(i.pod, own.Name); there != nil && there.Image == admitted[own.Profile] {
+		if there := findEphemeral(request.pod, own.Name); there != nil && there.Image == admitted[own.Profile] {
 			return own, true
 		}
 	}
@@ -49,37 +49,37 @@ func (c *Cluster) findOwn(ctx context.Context, i injection) (ownContainer, bool)
 // findMadeMeanwhile looks again, where the ledger knows a container that was
 // not there when the pod was read: another kdiag of this user has just made it.
 // The injection has the newer pod then.
-func (c *Cluster) findMadeMeanwhile(ctx context.Context, i *injection) (ownContainer, bool) {
-	isNew := func(entry ledgerEntry) bool { return ephemeralContainer(i.pod, entry.Name) == nil }
-	if !slices.ContainsFunc(i.ledger.entries(i.pod.UID), isNew) {
+func (c *Cluster) findMadeMeanwhile(ctx context.Context, request *containerRequest) (ownContainer, bool) {
+	isNew := func(entry ledgerEntry) bool { return findEphemeral(request.pod, entry.Name) == nil }
+	if !slices.ContainsFunc(request.ledger.readEntries(request.pod.UID), isNew) {
 		return ownContainer{}, false
 	}
-	now, err := get[corev1.Pod](ctx, c.pods(i.pod.Namespace), i.pod.Name)
-	if err != nil || now.UID != i.pod.UID {
+	now, err := getObject[corev1.Pod](ctx, c.pods(request.pod.Namespace), request.pod.Name)
+	if err != nil || now.UID != request.pod.UID {
 		return ownContainer{}, false
 	}
-	i.pod = now
-	return c.findOwn(ctx, *i)
+	request.pod = now
+	return c.findOwn(ctx, *request)
 }
 
 // ownContainers lists the containers in the pod that do, the best first: one
 // that runs or starts before one that is stuck, then by the order of profiles,
 // then one that runs already.
-func (i injection) ownContainers(made []ledgerEntry) []ownContainer {
+func (request containerRequest) ownContainers(made []ledgerEntry) []ownContainer {
 	var list []ownContainer
-	for n := range i.pod.Spec.EphemeralContainers {
-		container := &i.pod.Spec.EphemeralContainers[n]
-		own, ok := i.own(container, made)
-		if ok && slices.Contains(i.profiles, own.Profile) && !ended(i.pod, container.Name) {
+	for n := range request.pod.Spec.EphemeralContainers {
+		container := &request.pod.Spec.EphemeralContainers[n]
+		own, ok := request.matchOwn(container, made)
+		if ok && slices.Contains(request.profiles, own.Profile) && !hasEnded(request.pod, container.Name) {
 			list = append(list, own)
 		}
 	}
 
 	order := func(own ownContainer) int {
-		rank := 2 * slices.Index(i.profiles, own.Profile)
+		rank := 2 * slices.Index(request.profiles, own.Profile)
 		switch {
 		case own.stuck != "":
-			rank += 2 * len(i.profiles)
+			rank += 2 * len(request.profiles)
 		case !own.running:
 			rank++
 		}
@@ -90,50 +90,50 @@ func (i injection) ownContainers(made []ledgerEntry) []ownContainer {
 	return list
 }
 
-// own reports whether a container was made by this user's kdiag for the same
+// matchOwn reports whether a container was made by this user's kdiag for the same
 // job. One that does not start is not for a request that asks for another image
 // policy or idle time-out: it is replaced.
-func (i injection) own(container *corev1.EphemeralContainer, made []ledgerEntry) (ownContainer, bool) {
-	asked, known := i.asked(container, made)
-	if !known || !asked.Manager.sameOwner(i.manager) {
+func (request containerRequest) matchOwn(container *corev1.EphemeralContainer, made []ledgerEntry) (ownContainer, bool) {
+	asked, known := request.findRequest(container, made)
+	if !known || !asked.Manager.hasSameOwner(request.manager) {
 		return ownContainer{}, false
 	}
 
 	own := ownContainer{Injected: Injected{
 		Name: container.Name, Profile: asked.Manager.Profile, IdleTimeout: asked.Manager.IdleTimeout,
 	}}
-	own.otherImage = asked.Image != i.image
-	own.running, own.stuck = progressOf(i.pod, container.Name, asked.Failed)
-	otherIdle := i.manager.IdleTimeout != 0 && i.manager.IdleTimeout != own.IdleTimeout
-	if own.stuck != "" && (own.otherImage || asked.PullPolicy != i.pullPolicy || otherIdle) {
+	own.otherImage = asked.Image != request.image
+	own.running, own.stuck = readProgress(request.pod, container.Name, asked.Failed)
+	otherIdle := request.manager.IdleTimeout != 0 && request.manager.IdleTimeout != own.IdleTimeout
+	if own.stuck != "" && (own.otherImage || asked.PullPolicy != request.pullPolicy || otherIdle) {
 		return ownContainer{}, false
 	}
 
 	return own, true
 }
 
-// asked is what a container was asked for as. The ledger's word is good for
+// findRequest is what a container was asked for as. The ledger's word is good for
 // whatever admission made of it, but not for another image; without an entry
 // the container must be what kdiag asks for, and its image is left open.
-func (i injection) asked(container *corev1.EphemeralContainer, made []ledgerEntry) (ledgerEntry, bool) {
+func (request containerRequest) findRequest(container *corev1.EphemeralContainer, made []ledgerEntry) (ledgerEntry, bool) {
 	for _, entry := range made {
 		if entry.Name == container.Name {
-			return entry, entry.Image == i.image && !entry.Spoilt
+			return entry, entry.Image == request.image && !entry.Unusable
 		}
 	}
-	manager, ok := managerOf(container)
-	if !ok || !i.isAsAsked(container, manager) {
+	manager, ok := parseManager(container)
+	if !ok || !request.isUnaltered(container, manager) {
 		return ledgerEntry{}, false
 	}
 	return ledgerEntry{Name: container.Name, Manager: manager, Image: container.Image, PullPolicy: container.ImagePullPolicy}, true
 }
 
-// isAsAsked reports whether a container is, image and pull policy aside, what
+// isUnaltered reports whether a container is, image and pull policy aside, what
 // kdiag asks for to run the manager that its arguments tell of: whoever may add
 // containers to the pod can give one the same arguments, and another command,
 // mount or right.
-func (i injection) isAsAsked(container *corev1.EphemeralContainer, manager Manager) bool {
-	asked := i.container(container.Name, manager)
+func (request containerRequest) isUnaltered(container *corev1.EphemeralContainer, manager Manager) bool {
+	asked := request.buildContainer(container.Name, manager)
 	asked.Image, asked.ImagePullPolicy = container.Image, container.ImagePullPolicy
 
 	have := container.DeepCopy()
@@ -146,55 +146,55 @@ func (i injection) isAsAsked(container *corev1.EphemeralContainer, manager Manag
 
 // admittedImage asks by a dry run what admission would make of the image that is asked for, as a
 // webhook does that has nodes pull from a mirror. It is empty where that cannot be told.
-func (c *Cluster) admittedImage(ctx context.Context, i injection, profile Profile) string {
-	asked := i.newContainer(profile)
-	trial, err := c.patchEphemeral(ctx, c.dry, i.pod, asked, metav1.DryRunAll)
+func (c *Cluster) admittedImage(ctx context.Context, request containerRequest, profile Profile) string {
+	asked := request.newContainer(profile)
+	trial, err := c.patchEphemeral(ctx, c.dryRun, request.pod, asked, metav1.DryRunAll)
 	if err != nil {
 		return ""
 	}
-	if tried := ephemeralContainer(trial, asked.Name); tried != nil {
+	if tried := findEphemeral(trial, asked.Name); tried != nil {
 		return tried.Image
 	}
 	return ""
 }
 
-// reuse waits until a container that was found runs. Where it has failed to
+// reuseContainer waits until a container that was found runs. Where it has failed to
 // start before, the user is told why at once, and the kubelet gets its next
 // try.
-func (c *Cluster) reuse(ctx context.Context, i injection, own ownContainer) (Injected, error) {
-	if asked := i.manager.IdleTimeout; asked != 0 && asked != own.IdleTimeout {
+func (c *Cluster) reuseContainer(ctx context.Context, request containerRequest, own ownContainer) (Injected, error) {
+	if asked := request.manager.IdleTimeout; asked != 0 && asked != own.IdleTimeout {
 		return Injected{}, &IdleTimeoutError{own.Name, own.IdleTimeout, asked}
 	}
 	if own.running {
 		return own.Injected, nil
 	}
-	if own.stuck != "" && i.notice != nil {
-		i.notice(fmt.Sprintf("container %s has not started: %s; waiting for the kubelet's next try", own.Name, own.stuck))
+	if own.stuck != "" && request.notice != nil {
+		request.notice(fmt.Sprintf("container %s has not started: %s; waiting for the kubelet's next try", own.Name, own.stuck))
 	}
 
-	err := c.awaitRunning(ctx, i.pod, own, c.eventsFromNow(ctx, i.pod.Namespace), i.progress)
-	i.keepFailure(ctx, i.pod, own.Name, err)
+	err := c.waitUntilRunning(ctx, request.pod, own, c.findEventVersion(ctx, request.pod.Namespace), request.progress)
+	request.recordFailure(ctx, request.pod, own.Name, err)
 	return own.Injected, err
 }
 
-// entry is what the ledger keeps of a container that was made.
-func (i injection) entry(made Injected) ledgerEntry {
-	return ledgerEntry{Name: made.Name, Manager: i.managerFor(made.Profile), Image: i.image, PullPolicy: i.pullPolicy}
+// newLedgerEntry is what the ledger keeps of a container that was made.
+func (request containerRequest) newLedgerEntry(made Injected) ledgerEntry {
+	return ledgerEntry{Name: made.Name, Manager: request.managerFor(made.Profile), Image: request.image, PullPolicy: request.pullPolicy}
 }
 
-// keepFailure writes down that a container did not start. The kubelet says so
+// recordFailure writes down that a container did not start. The kubelet says so
 // in the pod's status 10 s later only.
-func (i injection) keepFailure(ctx context.Context, pod *corev1.Pod, container string, err error) {
+func (request containerRequest) recordFailure(ctx context.Context, pod *corev1.Pod, container string, err error) {
 	var failed *startError
 	if errors.As(err, &failed) {
-		i.ledger.markFailed(ctx, pod.UID, container, oneLine(failed.Error()))
+		request.ledger.markFailed(ctx, pod.UID, container, oneLine(failed.Error()))
 	}
 }
 
-// progressOf reads how far a container has come. One that was seen to fail, by
+// readProgress reads how far a container has come. One that was seen to fail, by
 // the ledger's word, is stuck until it runs.
-func progressOf(pod *corev1.Pod, container, failed string) (running bool, stuck string) {
-	status := statusOf(pod, container)
+func readProgress(pod *corev1.Pod, container, failed string) (running bool, stuck string) {
+	status := findStatus(pod, container)
 	switch {
 	case status == nil:
 		return false, failed
@@ -206,12 +206,12 @@ func progressOf(pod *corev1.Pod, container, failed string) (running bool, stuck 
 	return false, failed
 }
 
-func ended(pod *corev1.Pod, container string) bool {
-	status := statusOf(pod, container)
+func hasEnded(pod *corev1.Pod, container string) bool {
+	status := findStatus(pod, container)
 	return status != nil && status.State.Terminated != nil
 }
 
-func ephemeralContainer(pod *corev1.Pod, name string) *corev1.EphemeralContainer {
+func findEphemeral(pod *corev1.Pod, name string) *corev1.EphemeralContainer {
 	for n := range pod.Spec.EphemeralContainers {
 		if pod.Spec.EphemeralContainers[n].Name == name {
 			return &pod.Spec.EphemeralContainers[n]

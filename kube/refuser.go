@@ -36,10 +36,10 @@ const (
 	byValidation
 )
 
-// refuserOf reads the status of an answer. It does not tell a missing right
+// readRefuser reads the status of an answer. It does not tell a missing right
 // (403) or credentials that are not taken (401) from a refusal: see
 // Cluster.refuser.
-func refuserOf(err error) refuser {
+func readRefuser(err error) refuser {
 	var answer apierrors.APIStatus
 	if !errors.As(err, &answer) || isForeign(err) {
 		return byNobody
@@ -67,7 +67,7 @@ func refuserOf(err error) refuser {
 		return byWebhook
 	}
 
-	return refuserByCode(status.Code, about)
+	return readRefuserByCode(status.Code, about)
 }
 
 // isFieldError reports whether a cause names what is wrong with a field, as
@@ -94,8 +94,8 @@ var ownReasons = map[int32][]metav1.StatusReason{
 	http.StatusGatewayTimeout:        {metav1.StatusReasonTimeout},
 }
 
-// refuserByCode judges an answer with a reason that the API server gives, too.
-func refuserByCode(code int32, about metav1.StatusDetails) refuser {
+// readRefuserByCode judges an answer with a reason that the API server gives, too.
+func readRefuserByCode(code int32, about metav1.StatusDetails) refuser {
 	own := about.Kind != "" || about.RetryAfterSeconds > 0
 	switch code {
 	case http.StatusBadRequest, http.StatusForbidden, http.StatusUnprocessableEntity:
@@ -112,25 +112,25 @@ func refuserByCode(code int32, about metav1.StatusDetails) refuser {
 	return byNobody
 }
 
-// refuser finds out what turned down a request for a container. 401 and 403
+// findRefuser finds out what turned down a request for a container. 401 and 403
 // stand for credentials and rights, too, which the server is asked about.
-func (c *Cluster) refuser(ctx context.Context, pod *corev1.Pod, err error) refuser {
-	by := refuserOf(err)
-	if by != byNobody && (apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err)) && !c.allowed(ctx, injectRight(pod)) {
+func (c *Cluster) findRefuser(ctx context.Context, pod *corev1.Pod, err error) refuser {
+	by := readRefuser(err)
+	if by != byNobody && (apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err)) && !c.isAllowed(ctx, injectRight(pod)) {
 		return byNobody
 	}
 	return by
 }
 
-// setback is one profile's container that was turned down, or changed so that
+// rejection is one profile's container that was turned down, or changed so that
 // it is of no use.
-type setback struct {
+type rejection struct {
 	by  refuser
 	err error
 }
 
-// whom is the hint on what to do about it, or who can.
-func (r setback) whom(namespace string) string {
+// hintWhomToAsk is the hint on what to do about it, or who can.
+func (r rejection) hintWhomToAsk(namespace string) string {
 	switch r.by {
 	case byWebhook:
 		return "an admission webhook refused it: ask who runs the one that it names " +
@@ -155,9 +155,9 @@ func (r setback) whom(namespace string) string {
 // admissionHint is the hint on a request of any kind that the user has the
 // right to, where admission is known to have refused it; else empty.
 func admissionHint(err error, namespace string) string {
-	by := refuserOf(err)
+	by := readRefuser(err)
 	if by == byWebhook || by == byPolicy || by == byAdmission && apierrors.IsForbidden(err) {
-		return setback{by, err}.whom(namespace)
+		return rejection{by, err}.hintWhomToAsk(namespace)
 	}
 	return ""
 }

@@ -13,19 +13,19 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// spare is a connection to the API server, made before there is a request for
+// preparedConnection is a connection to the API server, made before there is a request for
 // it. Each stream needs one of its own, and TCP and TLS take two round trips,
 // or three.
-type spare struct {
+type preparedConnection struct {
 	mu     sync.Mutex
-	dialed *dialed
+	dialed *dialedConnection
 }
 
-// dialed is a connection that is made, or about to be.
-type dialed struct {
-	conn net.Conn // nil for none; to be read once made is closed
-	made chan struct{}
-	end  func() // of the dialling
+// dialedConnection is a connection that is made, or about to be.
+type dialedConnection struct {
+	conn       net.Conn // nil for none; to be read once made is closed
+	made       chan struct{}
+	cancelDial func() // of the dialling
 	// idle is what the connection's Read ended with: the server has nothing to
 	// say, but may close it.
 	idle chan error
@@ -33,10 +33,10 @@ type dialed struct {
 	unused *time.Timer
 }
 
-// spareLife is how long a connection may wait for its request. Servers, and
+// preparedLife is how long a connection may wait for its request. Servers, and
 // load balancers before them, close one that stays silent; the strictest after
 // 5 s (HAProxy's timeout http-request).
-const spareLife = 4 * time.Second
+const preparedLife = 4 * time.Second
 
 // DialAhead makes ready for a stream that will soon be opened, while other
 // things are asked for. It returns at once. What it made ends unused after a
@@ -50,20 +50,20 @@ func (c *Cluster) DialAhead() {
 
 func (c *Cluster) dialAhead() {
 	at, err := url.Parse(c.streams.Host)
-	if err != nil || at.Scheme != "https" || c.proxy() != nil {
+	if err != nil || at.Scheme != "https" || c.findProxy() != nil {
 		return
 	}
 
-	c.spare.mu.Lock()
-	defer c.spare.mu.Unlock()
-	if c.spare.dialed != nil {
+	c.prepared.mu.Lock()
+	defer c.prepared.mu.Unlock()
+	if c.prepared.dialed != nil {
 		return
 	}
 
-	ctx, cancel := context.WithTimeout(context.Background(), spareLife)
-	d := &dialed{made: make(chan struct{}), end: cancel, idle: make(chan error, 1)}
-	d.unused = time.AfterFunc(spareLife, func() { c.spare.drop(d) })
-	c.spare.dialed = d
+	ctx, cancel := context.WithTimeout(context.Background(), preparedLife)
+	d := &dialedConnection{made: make(chan struct{}), cancelDial: cancel, idle: make(chan error, 1)}
+	d.unused = time.AfterFunc(preparedLife, func() { c.prepared.dropUnused(d) })
+	c.prepared.dialed = d
 	go func() {
 		d.conn = c.dialTLS(ctx, at)
 		close(d.made)
@@ -94,9 +94,9 @@ func (c *Cluster) dialTLS(ctx context.Context, at *url.URL) net.Conn {
 	return conn
 }
 
-// take is the connection, which is the caller's from now on; nil when there is
+// takeConnection is the connection, which is the caller's from now on; nil when there is
 // none. It waits for one that is about to be made.
-func (s *spare) take(ctx context.Context) net.Conn {
+func (s *preparedConnection) takeConnection(ctx context.Context) net.Conn {
 	s.mu.Lock()
 	d := s.dialed
 	s.dialed = nil
@@ -106,11 +106,11 @@ func (s *spare) take(ctx context.Context) net.Conn {
 	}
 
 	d.unused.Stop()
-	defer d.end()
+	defer d.cancelDial()
 	select {
 	case <-d.made:
 	case <-ctx.Done():
-		d.discard()
+		d.closeWhenMade()
 		return nil
 	}
 
@@ -129,8 +129,8 @@ func (s *spare) take(ctx context.Context) net.Conn {
 	return d.conn
 }
 
-// drop closes a connection that nobody has taken.
-func (s *spare) drop(d *dialed) {
+// dropUnused closes a connection that nobody has taken.
+func (s *preparedConnection) dropUnused(d *dialedConnection) {
 	s.mu.Lock()
 	untaken := s.dialed == d
 	if untaken {
@@ -138,12 +138,12 @@ func (s *spare) drop(d *dialed) {
 	}
 	s.mu.Unlock()
 	if untaken {
-		d.discard()
+		d.closeWhenMade()
 	}
 }
 
-func (d *dialed) discard() {
-	d.end()
+func (d *dialedConnection) closeWhenMade() {
+	d.cancelDial()
 	go func() {
 		<-d.made
 		if d.conn != nil {
