@@ -144,7 +144,7 @@ func TestHostileCluster(t *testing.T) {
 			failWith(500, "/portforward")(a)
 			a.log = `{"role":"net","protocol":2,"door":1234,"key":"` + strings.Repeat("a", 64) + `"}` + "\n"
 		}},
-		{"redir -c, no such container", "redir web -c nothere", "it has: app", nil},
+		{"redir -c, no such container", "redir web -c nothere", "containers in this pod: app", nil},
 		{"logs", "logs web --follow=false", "web", nil},
 		{"logs as JSON", "logs web --follow=false -o json", "\"pod\":\"web", nil},
 		{"logs by template", "logs web --follow=false --template={{.Pod}}{{.Container}}{{.Node}}{{.Pod|json}}", "web", nil},
@@ -162,7 +162,7 @@ func TestHostileCluster(t *testing.T) {
 		{"doctor's target as JSON", "doctor web -o json", "\"pod\": \"web", nil},
 		{"doctor, all refused", "doctor web", "<p>page", page(403)},
 		{"doctor, rights not told", "doctor web", "refused", failWith(422, "/selfsubjectaccessreviews")},
-		{"doctor, the image cannot be had", "doctor web", "waits: r", func(a *fakeAPI) {
+		{"doctor, the image cannot be had", "doctor web", "is waiting: r", func(a *fakeAPI) {
 			a.pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "x" + hostile, Image: buildImage}}}
 			a.pod.Status.EphemeralContainerStatuses = []corev1.ContainerStatus{{Name: "x" + hostile, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "r" + hostile}}}}
 		}},

@@ -55,7 +55,7 @@ func TestConnectionFlags(t *testing.T) {
 		})
 	}
 
-	kit.ExpectFailure(1, "no right to get pods", `verb "get" on pods`).Verify(t, "nobody's rights",
+	kit.ExpectFailure(1, "not allowed to get pods", `verb "get" on pods`).Verify(t, "nobody's rights",
 		kit.RunKdiag(t, "shell", "-n", namespace, "root", "--as=someone", "--as-group=system:authenticated"))
 
 	// Which of its time-outs net/http names is chance; the hint is not.

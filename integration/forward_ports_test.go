@@ -259,10 +259,10 @@ func TestPortForwardFails(t *testing.T) {
 		words, hint string
 	}{
 		"no such pod":   {nil, "", "nothere", `pods "nothere" not found`, ""},
-		"no server":     {func(o *kube.ConnectOptions) { o.Server = "https://127.0.0.1:1" }, "", "distroless", "connection refused", "is the cluster up"},
+		"no server":     {func(o *kube.ConnectOptions) { o.Server = "https://127.0.0.1:1" }, "", "distroless", "connection refused", "check that the cluster is up"},
 		"deaf server":   {func(o *kube.ConnectOptions) { o.Server = "https://127.0.0.1:" + kit.StartDeafServer(t, "127.0.0.1:0") }, "", "distroless", "no answer within 2s", ""},
-		"no right":      {nil, "none", "distroless", "no right to create pods/portforward in namespace", `verb "create" on pods/portforward`},
-		"only to get":   {nil, "get", "distroless", "no right to create pods/portforward in namespace", `verb "create" on pods/portforward`},
+		"no right":      {nil, "none", "distroless", "not allowed to create pods/portforward in namespace", `verb "create" on pods/portforward`},
+		"only to get":   {nil, "get", "distroless", "not allowed to create pods/portforward in namespace", `verb "create" on pods/portforward`},
 		"create is all": {nil, "create", "distroless", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -312,7 +312,7 @@ func TestPortForwardFails(t *testing.T) {
 		fetchOnce(t, conn)
 		proxy.Cut()
 		_, err = conn.Read(make([]byte, 1))
-		kit.VerifyError(t, "Read", err, "the connection to the API server broke off", "")
+		kit.VerifyError(t, "Read", err, "the connection to the API server was lost", "")
 		if !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("Read = %v, want io.ErrUnexpectedEOF", err)
 		}

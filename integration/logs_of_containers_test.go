@@ -97,7 +97,7 @@ func TestLogsContainers(t *testing.T) {
 	}
 
 	got = kit.RunKdiag(t, "logs", "-n", namespace, "many", "-c", "no")
-	if got.Code != 1 || !strings.Contains(got.Stderr, "hint: it has: before, app, second, ") {
+	if got.Code != 1 || !strings.Contains(got.Stderr, "hint: containers in this pod: before, app, second, ") {
 		t.Errorf("logs -c no: %v, want the names there are", got)
 	}
 }

@@ -41,7 +41,7 @@ func TestFailNodeGone(t *testing.T) {
 // TestFailServer says why an API server cannot be used.
 func TestFailServer(t *testing.T) {
 	silent := kit.StartDeafServer(t, "127.0.0.1:0")
-	kit.ExpectFailure(1, "connect: connection refused", "is the cluster up").Verify(t, "no server", kit.RunKdiag(t, "shell", "web", "--server=https://127.0.0.1:1"))
+	kit.ExpectFailure(1, "connect: connection refused", "check that the cluster is up").Verify(t, "no server", kit.RunKdiag(t, "shell", "web", "--server=https://127.0.0.1:1"))
 	kit.ExpectFailure(1, "no answer within 2s", "--timeout").Verify(t, "a deaf server",
 		kit.RunKdiag(t, "shell", "web", "--server=https://127.0.0.1:"+silent, "--timeout=2s"))
 	kit.ExpectFailure(1, "certificate", "--certificate-authority").Verify(t, "another authority",

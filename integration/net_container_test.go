@@ -105,7 +105,7 @@ func TestManagerLine(t *testing.T) {
 
 	user := strings.ReplaceAll(namespace, "test", "nologs")
 	_, err = kit.ConnectCluster(t, namespace, func(o *kube.ConnectOptions) { o.As = user }).WaitForReadyLine(ctx, namespace, "root", made.Name)
-	kit.VerifyError(t, "no pods/log", err, "no right to get pods/log in namespace", `verb "get" on pods/log`)
+	kit.VerifyError(t, "no pods/log", err, "not allowed to get pods/log in namespace", `verb "get" on pods/log`)
 	_, err = c.WaitForReadyLine(ctx, namespace, "root", "nothere")
 	kit.VerifyError(t, "no such container", err, "nothere", "")
 

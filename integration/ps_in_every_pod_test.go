@@ -85,8 +85,8 @@ func TestPsReplaced(t *testing.T) {
 // TestPsFails says why it has nothing to show.
 func TestPsFails(t *testing.T) {
 	namespace := kit.SharedPods(t)
-	kit.ExpectFailure(1, "no such container", "it has: one, two").Verify(t, "no such container", kit.RunKdiag(t, "ps", "-n", namespace, "several", "-c", "three"))
-	kit.ExpectFailure(1, "it waits: PodInitializing", "running now: setup").Verify(t, "a container that does not run", kit.RunKdiag(t, "ps", "-n", namespace, "initializing"))
+	kit.ExpectFailure(1, "no such container", "containers in this pod: one, two").Verify(t, "no such container", kit.RunKdiag(t, "ps", "-n", namespace, "several", "-c", "three"))
+	kit.ExpectFailure(1, "it is waiting: PodInitializing", "running now: setup").Verify(t, "a container that does not run", kit.RunKdiag(t, "ps", "-n", namespace, "initializing"))
 	kit.ExpectFailure(1, "container", "is localhost/kdiag-sample:full a kdiag image").Verify(t, "another image",
 		kit.RunKdiag(t, "ps", "-n", namespace, "readonly", "--image=localhost/kdiag-sample:full", "--image-pull-policy=Never"))
 }

@@ -93,9 +93,9 @@ func TestNotRunning(t *testing.T) {
 
 	for pod, words := range map[string]string{
 		"pending":   "not running: the pod is not scheduled: Unschedulable",
-		"ended":     "it ended with exit code",
-		"done":      "it ended with exit code 0",
-		"imageless": "it waits: ErrImageNeverPull",
+		"ended":     "it exited with code",
+		"done":      "it exited with code 0",
+		"imageless": "it is waiting: ErrImageNeverPull",
 	} {
 		verifyRefusedAtOnce(t, namespace, pod, kit.ExpectFailure(1, words, "kubectl describe pod"))
 	}
@@ -106,7 +106,7 @@ func TestNotRunning(t *testing.T) {
 		_, _ = kit.TryKubectl(context.WithoutCancel(t.Context()), "", "patch", "pod", "-n", namespace, "pending", "--type=merge", "-p", `{"metadata": {"finalizers": null}}`)
 	})
 	kit.RunKubectl(t, "delete", "pod", "-n", namespace, "pending", "--wait=false")
-	verifyRefusedAtOnce(t, namespace, "pending", kit.ExpectFailure(1, "it is being deleted", "has: "))
+	verifyRefusedAtOnce(t, namespace, "pending", kit.ExpectFailure(1, "the pod is being deleted", "pods in namespace "))
 }
 
 // TestQuota enters a pod in a namespace where every pod must have limits, within a

@@ -191,7 +191,7 @@ func TestRoleIsSufficientAndMinimal(t *testing.T) {
 				}
 
 				got := runLine(t, kit.CreateUser(t), line, pod, "-n", namespace, "--as="+user)
-				if c.works(got) || !strings.Contains(got.Stdout+got.Stderr, "no right to "+right) {
+				if c.works(got) || !strings.Contains(got.Stdout+got.Stderr, "not allowed to "+right) {
 					t.Errorf("%s without the right to %s: %v, want it not to work, and to say so", c.command, right, got)
 				}
 			}

@@ -13,7 +13,7 @@ func TestFailNoSuchPod(t *testing.T) {
 	kit.ExpectFailure(1, `pods "nothere" not found`, "distroless, hostnetwork, hostpid").Verify(t, "no such pod", kit.RunKdiag(t, "shell", "-n", namespace, "nothere"))
 	kit.ExpectFailure(1, `deployments.apps "nothere" not found`, "kubectl get deployments").Verify(t, "no such deployment", kit.RunKdiag(t, "shell", "-n", namespace, "deploy/nothere"))
 	kit.ExpectFailure(1, "there is none", "kubectl get pods").Verify(t, "no pod by label", kit.RunKdiag(t, "shell", "-n", namespace, "-l", "app=nothere"))
-	kit.ExpectFailure(1, "no such container", "it has: one, two").Verify(t, "no such container", kit.RunKdiag(t, "shell", "-n", namespace, "several", "-c", "three"))
+	kit.ExpectFailure(1, "no such container", "containers in this pod: one, two").Verify(t, "no such container", kit.RunKdiag(t, "shell", "-n", namespace, "several", "-c", "three"))
 	kit.ExpectFailure(1, "not found", "has no pods").Verify(t, "no such namespace", kit.RunKdiag(t, "shell", "-n", "kdiag-no-such", "web"))
 }
 
@@ -25,8 +25,8 @@ func TestFailNotRunning(t *testing.T) {
 	kit.WaitForPodField(t, namespace, "pending", "{.status.conditions}", "Unschedulable")
 
 	kit.ExpectFailure(1, "not running: the pod is not scheduled: Unschedulable", "kubectl describe pod").Verify(t, "a pending pod", kit.RunKdiag(t, "shell", "-n", namespace, "pending"))
-	kit.ExpectFailure(1, "not running: it ended with exit code", "kubectl describe pod").Verify(t, "an ended pod", kit.RunKdiag(t, "shell", "-n", namespace, "ended"))
-	kit.ExpectFailure(1, "not running: it waits: PodInitializing", "running now: setup; choose with -c").Verify(t, "an initializing pod", kit.RunKdiag(t, "shell", "-n", kit.SharedPods(t), "initializing"))
+	kit.ExpectFailure(1, "not running: it exited with code", "kubectl describe pod").Verify(t, "an ended pod", kit.RunKdiag(t, "shell", "-n", namespace, "ended"))
+	kit.ExpectFailure(1, "not running: it is waiting: PodInitializing", "running now: setup; choose with -c").Verify(t, "an initializing pod", kit.RunKdiag(t, "shell", "-n", kit.SharedPods(t), "initializing"))
 }
 
 // TestFailImage says why the kubelet cannot start an image, long before a time-out.

@@ -148,7 +148,7 @@ func (c *Cluster) injectError(ctx context.Context, pod *corev1.Pod, err error) e
 			return &Error{Doing: doing, Err: err, Next: "kdiag needs Kubernetes 1.25 or later"}
 		}
 	case apierrors.IsInternalError(err) && !isForeign(err):
-		return &Error{Doing: doing, Err: err, Next: "if it names an admission webhook, that does not answer: ask who runs it " +
+		return &Error{Doing: doing, Err: err, Next: "if the message names an admission webhook, it did not respond: ask whoever runs it " +
 			"(kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations)"}
 	}
 

@@ -30,11 +30,11 @@ var (
 	findPod      = usedRight{getPods, "find a pod by its name"}
 	awaitStart   = usedRight{watchPods, "wait until kdiag's container runs"}
 	addContainer = usedRight{patchEphemeral, "add kdiag's container to the pod"}
-	overSocket   = usedRight{getExec, "run it over a WebSocket, a round trip sooner than over SPDY"}
-	listEvents   = usedRight{accessRight{verb: "list", resource: "events"}, "watch them from now on"}
-	watchEvents  = usedRight{accessRight{verb: "watch", resource: "events"}, "say at once what the kubelet does, and why it fails"}
-	namePods     = usedRight{listPods, "name the pods there are, where one is not found"}
-	askNode      = usedRight{accessRight{verb: "get", resource: "nodes"}, "say when the pod's node does not answer"}
+	overSocket   = usedRight{getExec, "run it over a WebSocket, one round trip faster than SPDY"}
+	listEvents   = usedRight{accessRight{verb: "list", resource: "events"}, "start watching events from now on"}
+	watchEvents  = usedRight{accessRight{verb: "watch", resource: "events"}, "report at once what the kubelet does and why it fails"}
+	namePods     = usedRight{listPods, "list the namespace's pods when the named one is not found"}
+	askNode      = usedRight{accessRight{verb: "get", resource: "nodes"}, "report that the pod's node does not respond"}
 )
 
 // rightsOf is what each command needs. A test on a cluster proves it sufficient
@@ -48,32 +48,32 @@ var rightsOf = []commandRights{
 	},
 	{
 		command: "redir", reviewed: true,
-		required: []usedRight{findPod, awaitStart, addContainer, {getLog, "learn where the manager listens"}, {createForward, "reach the manager"}},
+		required: []usedRight{findPod, awaitStart, addContainer, {getLog, "read which port the manager listens on"}, {createForward, "connect to the manager"}},
 		optional: []usedRight{
-			{getForward, "reach it over a WebSocket, a round trip sooner than over SPDY"},
+			{getForward, "connect over a WebSocket, one round trip faster than SPDY"},
 			listEvents, watchEvents, namePods, {createExec, "find the ports of one container, with -c"},
-			{getExec, "find them over a WebSocket, a round trip sooner than over SPDY"},
+			{getExec, "find them over a WebSocket, one round trip faster than SPDY"},
 		},
 		wider: []usedRight{askNode},
 	},
 	{
 		command:  "ps",
-		required: []usedRight{findPod, awaitStart, addContainer, {createExec, "look at the container"}},
+		required: []usedRight{findPod, awaitStart, addContainer, {createExec, "read the container's processes and sockets"}},
 		optional: []usedRight{
 			overSocket, listEvents, watchEvents,
-			{listPods, "name the pods that connections lead to, with --sockets"},
-			{accessRight{verb: "list", resource: "services"}, "name the services that connections lead to, with --sockets"},
+			{listPods, "show which pods connections lead to, with --sockets"},
+			{accessRight{verb: "list", resource: "services"}, "show which services connections lead to, with --sockets"},
 		},
 		wider: []usedRight{
 			askNode,
-			{listPods, "name pods of other namespaces, with --sockets"},
-			{accessRight{verb: "list", resource: "services"}, "name services of other namespaces, with --sockets"},
+			{listPods, "show pods of other namespaces, with --sockets"},
+			{accessRight{verb: "list", resource: "services"}, "show services of other namespaces, with --sockets"},
 		},
 	},
 	{
 		command: "logs", reviewed: true,
 		required: []usedRight{
-			findPod, {listPods, "find the pods"}, {watchPods, "follow them as they come, restart and go"}, {getLog, "read their logs"},
+			findPod, {listPods, "find the pods"}, {watchPods, "follow pods as they start, restart and end"}, {getLog, "read their logs"},
 		},
 	},
 	{
@@ -85,12 +85,12 @@ var rightsOf = []commandRights{
 	{
 		command: "doctor",
 		required: []usedRight{
-			findPod, {patchEphemeral, "ask by dry run what would be admitted"}, {createForward, "see how streams reach the pod"},
+			findPod, {patchEphemeral, "check by dry run what would be admitted"}, {createForward, "check how streams reach the pod"},
 		},
 		optional: []usedRight{
-			{getForward, "see whether a WebSocket does"},
-			{getLog, "read what your manager in the pod found the kernel to have"},
-			{accessRight{verb: "get", resource: "namespaces"}, "read the namespace's Pod Security level, where no target is named"},
+			{getForward, "check whether a WebSocket works"},
+			{getLog, "read what your manager in the pod found in the node's kernel"},
+			{accessRight{verb: "get", resource: "namespaces"}, "read the namespace's Pod Security level when no target is named"},
 			namePods,
 		},
 		wider: []usedRight{{accessRight{verb: "get", resource: "nodes"}, "check the node's kernel and images"}},
@@ -117,7 +117,7 @@ func rightsToFind(kind string) ([]usedRight, error) {
 
 	resource, ok := ParseResource(kind)
 	if !ok {
-		return nil, fmt.Errorf("no kind of target is called %q", kind)
+		return nil, fmt.Errorf("unknown type %q", kind)
 	}
 	if resource == "pods" {
 		return nil, nil // by name, as every command can
@@ -174,7 +174,7 @@ func RoleRightsFor(commands, kinds []string) (RoleRights, error) {
 	for _, command := range commands {
 		at := slices.IndexFunc(rightsOf, func(r commandRights) bool { return r.command == command })
 		if at < 0 {
-			return RoleRights{}, fmt.Errorf("there is no command %q that needs rights", command)
+			return RoleRights{}, fmt.Errorf("no command %q needs rights", command)
 		}
 		rights := rightsOf[at]
 		found.Required = mergeUses(found.Required, command, slices.Concat(rights.required, byKind))

@@ -49,7 +49,7 @@ func PickContainer(pod *corev1.Pod, name string) (TargetContainer, error) {
 
 	status := findStatus(pod, target.Container)
 	if status == nil || status.State.Running == nil {
-		return TargetContainer{}, &Error{Doing: doing, Err: fmt.Errorf("it is not running: %s", describeNotRunning(pod, status)),
+		return TargetContainer{}, &Error{Doing: doing, Err: fmt.Errorf("the container is not running: %s", describeNotRunning(pod, status)),
 			Next: runningHint(pod, target.Container)}
 	}
 
@@ -69,7 +69,7 @@ func requireContainer(doing string, pod *corev1.Pod, name string) error {
 		return nil
 	}
 	return &Error{Doing: doing, Err: fmt.Errorf("the pod has no such container"),
-		Next: "it has: " + strings.Join(containerNames(pod), ", ")}
+		Next: "containers in this pod: " + strings.Join(containerNames(pod), ", ")}
 }
 
 func pickDefaultContainer(pod *corev1.Pod) (name string, others []string) {
@@ -134,9 +134,9 @@ func describeNotRunning(pod *corev1.Pod, status *corev1.ContainerStatus) string 
 	switch {
 	case status != nil && status.State.Terminated != nil:
 		ended := status.State.Terminated
-		return joinReason(fmt.Sprintf("it ended with exit code %d", ended.ExitCode), ended.Reason, ended.Message)
+		return joinReason(fmt.Sprintf("it exited with code %d", ended.ExitCode), ended.Reason, ended.Message)
 	case status != nil && status.State.Waiting != nil:
-		return joinReason("it waits", status.State.Waiting.Reason, status.State.Waiting.Message)
+		return joinReason("it is waiting", status.State.Waiting.Reason, status.State.Waiting.Message)
 	}
 
 	for i := range pod.Status.Conditions {
@@ -161,7 +161,7 @@ func runningHint(pod *corev1.Pod, except string) string {
 		}
 	}
 	if len(running) > 0 {
-		return "running now: " + strings.Join(running, ", ") + "; choose with -c"
+		return "running containers: " + strings.Join(running, ", ") + "; choose one with -c"
 	}
-	return fmt.Sprintf("kubectl describe pod -n %s %s tells more", pod.Namespace, pod.Name)
+	return fmt.Sprintf("run 'kubectl describe pod -n %s %s' for details", pod.Namespace, pod.Name)
 }

@@ -93,8 +93,8 @@ func (request containerRequest) checkOwnNetwork() error {
 		return nil
 	}
 	return &Error{Doing: request.operation(),
-		Err:  errors.New("the pod is on the node's network (hostNetwork): its rules would be the node's"),
-		Next: "choose a pod with a network of its own"}
+		Err:  errors.New("the pod uses the node's network (hostNetwork), so redirects would affect the whole node"),
+		Next: "choose a pod without hostNetwork"}
 }
 
 func (r NetRequest) containerRequest() containerRequest {

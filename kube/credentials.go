@@ -20,18 +20,18 @@ import (
 // explainUnauthorized is what an API server's 401 means for this user.
 func (c *Cluster) explainUnauthorized(doing string, err error) *Error {
 	who := c.describeUser()
-	const again = "log in again, or choose another context (--context, kubectl config get-contexts)"
+	const again = "log in again, or choose another context with --context (see 'kubectl config get-contexts')"
 	if what, at, known := findExpiry(c.streams); known && at.Before(time.Now()) {
-		return &Error{Doing: doing, Err: fmt.Errorf("the %s of %s expired on %s: %w", what, who, at.UTC().Format("2006-01-02 15:04 MST"), err), Next: again}
+		return &Error{Doing: doing, Err: fmt.Errorf("the %s for %s expired on %s: %w", what, who, at.UTC().Format("2006-01-02 15:04 MST"), err), Next: again}
 	}
 
 	if !hasCredentials(c.streams) {
 		return &Error{Doing: doing, Err: fmt.Errorf("%s has no credentials: %w", who, err),
-			Next: "the kubeconfig's user needs a token, a certificate or a credential command; or give --token"}
+			Next: "add a token, a client certificate or a credential plugin to the user in the kubeconfig, or use --token"}
 	}
 
-	return &Error{Doing: doing, Err: fmt.Errorf("the credentials of %s are refused: %w", who, err),
-		Next: "the credentials are wrong or have expired: " + again}
+	return &Error{Doing: doing, Err: fmt.Errorf("the API server rejected the credentials of %s: %w", who, err),
+		Next: "the credentials are wrong or expired: " + again}
 }
 
 // IsCredentialsError reports whether a request failed for want of credentials

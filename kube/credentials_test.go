@@ -53,11 +53,11 @@ func TestRefusedCredentials(t *testing.T) {
 	old, oldKey := certificate(t, time.Date(2024, 2, 3, 4, 5, 0, 0, time.UTC))
 	good, goodKey := certificate(t, time.Now().Add(time.Hour))
 	for name, test := range map[string]struct{ user, line, hint string }{
-		"a token":                {"{token: s3cret}", `the credentials of user "dev" (context "ctx") are refused: Unauthorized`, "log in again"},
-		"a token that expired":   {"{token: " + jwt(`{"exp":1706933100}`) + "}", `the token of user "dev" (context "ctx") expired on 2024-02-03 04:05 UTC: Unauthorized`, "log in again"},
-		"a token that has not":   {"{token: " + jwt(`{"exp":4102444800}`) + "}", "are refused: Unauthorized", "log in again"},
-		"an expired certificate": {"{client-certificate: " + old + ", client-key: " + oldKey + "}", `the client certificate of user "dev" (context "ctx") expired on 2024-02-03 04:05 UTC`, "log in again"},
-		"another's certificate":  {"{client-certificate: " + good + ", client-key: " + goodKey + "}", "are refused: Unauthorized", "log in again"},
+		"a token":                {"{token: s3cret}", `rejected the credentials of user "dev" (context "ctx"): Unauthorized`, "log in again"},
+		"a token that expired":   {"{token: " + jwt(`{"exp":1706933100}`) + "}", `the token for user "dev" (context "ctx") expired on 2024-02-03 04:05 UTC: Unauthorized`, "log in again"},
+		"a token that has not":   {"{token: " + jwt(`{"exp":4102444800}`) + "}", "rejected the credentials", "log in again"},
+		"an expired certificate": {"{client-certificate: " + old + ", client-key: " + oldKey + "}", `the client certificate for user "dev" (context "ctx") expired on 2024-02-03 04:05 UTC`, "log in again"},
+		"another's certificate":  {"{client-certificate: " + good + ", client-key: " + goodKey + "}", "rejected the credentials", "log in again"},
 		"none":                   {"{}", `user "dev" (context "ctx") has no credentials: Unauthorized`, "--token"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -101,11 +101,11 @@ func TestCredentialCommand(t *testing.T) {
 	const who = `user "dev" (context "ctx"): `
 	gives := `echo '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{\"token\":\"s3cret\"}}'`
 	for name, test := range map[string]struct{ user, line, hint string }{
-		"missing":       {`{exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: no-such-command}}`, who + `credential command "no-such-command" is not there`, "install it"},
+		"missing":       {`{exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: no-such-command}}`, who + `credential plugin "no-such-command" not found`, "install it"},
 		"missing, hint": {`{exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: no-such-command, installHint: "see\nexample.com"}}`, who, "see example.com"},
-		"fails":         {plugin("exit 3"), who + `credential command "sh": getting credentials: exec: executable sh failed with exit code 3`, "run it alone"},
-		"says nonsense": {plugin("echo hello"), who + `credential command "sh": getting credentials: decoding stdout`, "run it alone"},
-		"is refused":    {plugin(gives), "the credentials of " + strings.TrimSuffix(who, ": ") + " are refused: Unauthorized", "log in again"},
+		"fails":         {plugin("exit 3"), who + `credential plugin "sh": getting credentials: exec: executable sh failed with exit code 3`, "run it by hand"},
+		"says nonsense": {plugin("echo hello"), who + `credential plugin "sh": getting credentials: decoding stdout`, "run it by hand"},
+		"is refused":    {plugin(gives), "rejected the credentials of " + strings.TrimSuffix(who, ": ") + ": Unauthorized", "log in again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			line, hint := findWeb(t, cluster, test.user)
@@ -135,7 +135,7 @@ func TestCredentialCommandHangs(t *testing.T) {
 	defer cancel()
 	_, err = connection.FindPod(ctx, Selection{Kind: "pods", Name: "web"})
 	line, hint := said(err)
-	if !strings.Contains(line, `credential command "sh": no answer within 200ms`) || !strings.Contains(hint, "does it wait for a login?") {
-		t.Errorf("error = %q, hint %q, want the command and the time-out", line, hint)
+	if !strings.Contains(line, `credential plugin "sh": no answer within 200ms`) || !strings.Contains(hint, "waiting for a login") {
+		t.Errorf("error = %q, hint %q, want the plugin and the timeout", line, hint)
 	}
 }

@@ -98,7 +98,7 @@ type DeniedError struct {
 }
 
 func (e *DeniedError) Error() string {
-	return fmt.Sprintf("no right to %s%s: %v", e.right, e.where, e.err)
+	return fmt.Sprintf("not allowed to %s%s: %v", e.right, e.where, e.err)
 }
 func (e *DeniedError) Unwrap() error { return e.err }
 

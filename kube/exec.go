@@ -95,7 +95,7 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 	}
 
 	if context.Cause(ctx) == nil {
-		failure = &Error{Doing: doing, Err: fmt.Errorf("broke off: %w", c.simplifyError(err))}
+		failure = &Error{Doing: doing, Err: fmt.Errorf("connection lost: %w", c.simplifyError(err))}
 	}
 
 	return failure

@@ -20,7 +20,7 @@ func FindPulledImage(pod *corev1.Pod, image string) (container string, err error
 		case status.State.Running != nil, status.State.Terminated != nil:
 			return spec.Name, nil
 		case status.State.Waiting != nil && !slices.Contains(startingReasons, status.State.Waiting.Reason):
-			err = fmt.Errorf("container %s waits: %s", spec.Name,
+			err = fmt.Errorf("container %s is waiting: %s", spec.Name,
 				oneLine(joinReason(status.State.Waiting.Reason, status.State.Waiting.Message)))
 		}
 	}

@@ -66,11 +66,11 @@ func checkKubeconfigFiles(access clientcmd.ConfigAccess, notes io.Writer) error 
 
 		fields, err := findUnknownFields(text)
 		if err != nil {
-			return &Error{Doing: "read kubeconfig " + file, Err: err, Next: "is it a kubeconfig? kubectl config view reads the same file"}
+			return &Error{Doing: "read kubeconfig " + file, Err: err, Next: "check that this file is a kubeconfig ('kubectl config view' reads it too)"}
 		}
 
 		if len(fields) > 0 {
-			text := fmt.Sprintf("kubeconfig %s: unknown, so ignored: %s", file, strings.Join(fields, ", "))
+			text := fmt.Sprintf("kubeconfig %s: ignored unknown fields: %s", file, strings.Join(fields, ", "))
 			fmt.Fprintf(notes, "note: %s\n", wire.Printable(text))
 		}
 	}
@@ -130,11 +130,11 @@ func (o ConnectOptions) checkEntries(raw clientcmdapi.Config, from configEntries
 
 // missingEntryError is the error for a name that the kubeconfig does not have.
 func missingEntryError[T any](kind, name string, there map[string]T, of string) error {
-	next := fmt.Sprintf("there are no %ss; is KUBECONFIG or --kubeconfig the right file?", kind)
+	next := fmt.Sprintf("the kubeconfig has no %ss; check KUBECONFIG or --kubeconfig", kind)
 	if len(there) > 0 {
-		next = fmt.Sprintf("there are: %s; choose with --%s", strings.Join(slices.Sorted(maps.Keys(there)), ", "), kind)
+		next = fmt.Sprintf("choose one with --%s: %s", kind, strings.Join(slices.Sorted(maps.Keys(there)), ", "))
 	}
-	return &Error{Doing: "read the kubeconfig", Err: fmt.Errorf("there is no %s %q%s", kind, name, of), Next: next}
+	return &Error{Doing: "read the kubeconfig", Err: fmt.Errorf("%s %q%s does not exist", kind, name, of), Next: next}
 }
 
 // configError says that the kubeconfig, not the cluster, is at fault.
@@ -142,8 +142,8 @@ func configError(err error) error {
 	if clientcmd.IsEmptyConfig(err) {
 		return &Error{
 			Doing: "read the kubeconfig", Err: fmt.Errorf("no cluster is configured"),
-			Next: "set KUBECONFIG, or give --kubeconfig FILE or --server URL",
+			Next: "set KUBECONFIG, or use --kubeconfig FILE or --server URL",
 		}
 	}
-	return &Error{Doing: "read the kubeconfig", Err: err, Next: "kubectl config view shows what kubectl makes of it"}
+	return &Error{Doing: "read the kubeconfig", Err: err, Next: "run 'kubectl config view' to see how kubectl reads it"}
 }

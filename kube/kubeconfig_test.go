@@ -46,7 +46,7 @@ func TestConfigNotes(t *testing.T) {
 	if _, err := Connect(ConnectOptions{Kubeconfig: file}, &notes); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := notes.String(), "note: kubeconfig "+file+": unknown, so ignored: clusters[0].cluster.proxy, current-contxt\n"; got != want {
+	if got, want := notes.String(), "note: kubeconfig "+file+": ignored unknown fields: clusters[0].cluster.proxy, current-contxt\n"; got != want {
 		t.Errorf("notes = %q, want %q", got, want)
 	}
 }
@@ -60,11 +60,11 @@ func TestConfigEntries(t *testing.T) {
 		options    ConnectOptions
 		line, hint string
 	}{
-		{ConnectOptions{Context: "four"}, `read the kubeconfig: there is no context "four"`, "there are: one, three, two; choose with --context"},
-		{ConnectOptions{Context: "two"}, `there is no cluster "far" of context "two"`, "there are: near; choose with --cluster"},
-		{ConnectOptions{Context: "three"}, `there is no user "gone" of context "three"`, "there are: dev, ops; choose with --user"},
-		{ConnectOptions{Cluster: "far"}, `there is no cluster "far"`, "there are: near"},
-		{ConnectOptions{User: "nobody"}, `there is no user "nobody"`, "there are: dev, ops"},
+		{ConnectOptions{Context: "four"}, `read the kubeconfig: context "four" does not exist`, "choose one with --context: one, three, two"},
+		{ConnectOptions{Context: "two"}, `cluster "far" of context "two" does not exist`, "choose one with --cluster: near"},
+		{ConnectOptions{Context: "three"}, `user "gone" of context "three" does not exist`, "choose one with --user: dev, ops"},
+		{ConnectOptions{Cluster: "far"}, `cluster "far"`, "choose one with --cluster: near"},
+		{ConnectOptions{User: "nobody"}, `user "nobody"`, "choose one with --user: dev, ops"},
 	} {
 		test.options.Kubeconfig = file
 		_, err := Connect(test.options, io.Discard)
@@ -74,7 +74,7 @@ func TestConfigEntries(t *testing.T) {
 	}
 
 	_, err := Connect(ConnectOptions{Kubeconfig: writeFile(t, "current-context: one")}, io.Discard)
-	if line, hint := said(err); !strings.Contains(line, `there is no context "one"`) || !strings.Contains(hint, "there are no contexts") {
+	if line, hint := said(err); !strings.Contains(line, `context "one" does not exist`) || !strings.Contains(hint, "has no contexts") {
 		t.Errorf("Connect without contexts: %q, hint %q", line, hint)
 	}
 }

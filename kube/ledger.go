@@ -101,7 +101,7 @@ func (l *Ledger) readEntries(pod types.UID) []ledgerEntry {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		l.warnOnce.Do(func() {
 			if l.notice != nil {
-				l.notice(fmt.Sprintf("the record of your containers in this pod is ignored: %v", err))
+				l.notice(fmt.Sprintf("ignored the record of your containers in this pod: %v", err))
 			}
 		})
 	}
@@ -115,9 +115,9 @@ func readPage(name string) (ledgerPage, error) {
 	case err != nil:
 		return ledgerPage{}, err
 	case !info.Mode().IsRegular():
-		return ledgerPage{}, fmt.Errorf("%s is no regular file", name)
+		return ledgerPage{}, fmt.Errorf("%s is not a regular file", name)
 	case !onlyOwnerWrites(info):
-		return ledgerPage{}, fmt.Errorf("%s can be written by another user", name)
+		return ledgerPage{}, fmt.Errorf("%s is writable by other users", name)
 	}
 
 	file, err := os.Open(name)
@@ -127,7 +127,7 @@ func readPage(name string) (ledgerPage, error) {
 	defer file.Close()
 
 	if opened, err := file.Stat(); err != nil || !os.SameFile(info, opened) {
-		return ledgerPage{}, fmt.Errorf("%s has just been replaced", name)
+		return ledgerPage{}, fmt.Errorf("%s was replaced while it was being read", name)
 	}
 
 	text, err := io.ReadAll(io.LimitReader(file, maxPageSize+1))

@@ -24,7 +24,7 @@ func (e *ChangedError) Error() string {
 	if e.Container == "" {
 		return "the cluster would change the container: " + what
 	}
-	return fmt.Sprintf("the cluster changed container %s, which is of no use now: %s", e.Container, what)
+	return fmt.Sprintf("the cluster changed container %s so that it cannot work: %s", e.Container, what)
 }
 
 // mutation compares a container as it is in a pod with what was asked for.
@@ -145,7 +145,7 @@ func normalizeCapability(c corev1.Capability) corev1.Capability {
 // and more in the environment.
 func (m mutation) listChanges() []string {
 	if m.got == nil {
-		return []string{"it was taken out again"}
+		return []string{"the container was removed"}
 	}
 
 	var said []string

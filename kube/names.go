@@ -99,5 +99,5 @@ func (c *Cluster) findResource(name string) (resource, error) {
 		return resource{c.apps, c.codec, name, c.Namespace}, nil
 	}
 
-	return resource{}, fmt.Errorf("no resource %q", name)
+	return resource{}, fmt.Errorf("unknown resource %q", name)
 }

@@ -37,7 +37,7 @@ func ParseKernel(release string) (Kernel, error) {
 		k.Minor, err = parseLeadingNumber(rest)
 	}
 	if err != nil || !cut {
-		return Kernel{}, fmt.Errorf("%q is no release of Linux", release)
+		return Kernel{}, fmt.Errorf("%q is not a Linux kernel release", release)
 	}
 	return k, nil
 }

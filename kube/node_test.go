@@ -74,7 +74,7 @@ func TestImageSeen(t *testing.T) {
 	add("stuck", "kdiag:2", corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "no such image"}})
 	add("starts", "kdiag:3", corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}})
 	for image, want := range map[string][2]string{
-		"kdiag:1": {"ran", ""}, "kdiag:2": {"", "container stuck waits: ErrImagePull: no such image"}, "kdiag:3": {"", ""}, "kdiag:4": {"", ""},
+		"kdiag:1": {"ran", ""}, "kdiag:2": {"", "container stuck is waiting: ErrImagePull: no such image"}, "kdiag:3": {"", ""}, "kdiag:4": {"", ""},
 	} {
 		container, err := FindPulledImage(pod, image)
 		got := [2]string{container, ""}

@@ -169,7 +169,7 @@ func (c *Cluster) reuseContainer(ctx context.Context, request containerRequest, 
 		return own.Injected, nil
 	}
 	if own.stuck != "" && request.notice != nil {
-		request.notice(fmt.Sprintf("container %s has not started: %s; waiting for the kubelet's next try", own.Name, own.stuck))
+		request.notice(fmt.Sprintf("container %s has not started: %s; waiting for the kubelet to retry", own.Name, own.stuck))
 	}
 
 	err := c.waitUntilRunning(ctx, request.pod, own, c.findEventVersion(ctx, request.pod.Namespace), request.progress)
@@ -229,6 +229,6 @@ type IdleTimeoutError struct {
 }
 
 func (e *IdleTimeoutError) Error() string {
-	return fmt.Sprintf("container %s is there already, with an idle time-out of %s, not %s", e.Container,
+	return fmt.Sprintf("container %s already exists with an idle timeout of %s, not %s", e.Container,
 		duration.HumanDuration(e.Has), duration.HumanDuration(e.Asked))
 }

@@ -70,13 +70,13 @@ func listAllNamespaces[T any, P apiObject[T]](ctx context.Context, c *Cluster, o
 
 	name := of("").name
 	if !apierrors.IsForbidden(err) {
-		return nil, name + ": " + oneLine(c.simplifyError(err).Error())
+		return nil, "list " + name + ": " + oneLine(c.simplifyError(err).Error())
 	}
 	if found, err = listObjects[T, P](ctx, of(c.Namespace), cached); err != nil {
-		return nil, name + ": no right to list them"
+		return nil, "not allowed to list " + name
 	}
 
-	return found, name + " of other namespaces: no right to list them"
+	return found, "not allowed to list " + name + " in other namespaces"
 }
 
 func (p Peers) addPods(pods []corev1.Pod) {

@@ -25,9 +25,9 @@ type PluginError struct {
 
 func (e *PluginError) Error() string {
 	if e.Missing {
-		return fmt.Sprintf("credential command %q is not there", e.Command)
+		return fmt.Sprintf("credential plugin %q not found", e.Command)
 	}
-	return fmt.Sprintf("credential command %q: %v", e.Command, e.Err)
+	return fmt.Sprintf("credential plugin %q: %v", e.Command, e.Err)
 }
 
 func (e *PluginError) Unwrap() error { return e.Err }
@@ -39,11 +39,11 @@ func (e *PluginError) Hint() string {
 	case e.Missing && e.install != "":
 		return oneLine(e.install)
 	case e.Missing:
-		return "install it, or put it into PATH; the kubeconfig's user names it"
+		return "install it or add it to PATH; the user in the kubeconfig needs it"
 	case errors.As(e.Err, &late):
-		return "does it wait for a login? run it by itself, as the kubeconfig's user has it"
+		return "it may be waiting for a login: run it by hand, with the arguments in the kubeconfig"
 	}
-	return "what it said itself stands above; run it alone, as the kubeconfig's user has it"
+	return "see its output above, or run it by hand with the arguments in the kubeconfig"
 }
 
 // pluginTransport is around client-go's round tripper that runs a plugin. That

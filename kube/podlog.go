@@ -36,7 +36,7 @@ func (r LogRequest) operation() string {
 }
 
 // ErrNoLog is a container that has no log, or none yet.
-var ErrNoLog = errors.New("there is no log of it")
+var ErrNoLog = errors.New("no log is available")
 
 // ErrNoPod is a pod that is not there any more.
 var ErrNoPod = errors.New("the pod is gone")

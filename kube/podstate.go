@@ -13,11 +13,11 @@ func CheckTakesContainers(pod *corev1.Pod) error {
 	doing := "add a container to pod " + pod.Namespace + "/" + pod.Name
 	switch {
 	case isStatic(pod):
-		return &Error{Doing: doing, Err: errors.New("static pods take no ephemeral containers"),
-			Next: fmt.Sprintf("start a pod of the same specification through the API server; or work on the node itself: kubectl debug node/%s -it --image=IMAGE", pod.Spec.NodeName)}
+		return &Error{Doing: doing, Err: errors.New("static pods do not support ephemeral containers"),
+			Next: fmt.Sprintf("create a pod with the same spec through the API server, or debug the node: kubectl debug node/%s -it --image=IMAGE", pod.Spec.NodeName)}
 	case isWindows(pod):
-		return &Error{Doing: doing, Err: errors.New("it is a Windows pod, and kdiag needs Linux containers"),
-			Next: "kubectl debug takes an image for Windows"}
+		return &Error{Doing: doing, Err: errors.New("Windows pods are not supported"),
+			Next: "use 'kubectl debug' with a Windows image"}
 	}
 	return nil
 }
@@ -43,12 +43,12 @@ func isWindows(pod *corev1.Pod) bool {
 // added to it starts: it runs, or at least one of its init containers does.
 func checkUp(pod *corev1.Pod) error {
 	doing := "add a container to pod " + pod.Namespace + "/" + pod.Name
-	next := fmt.Sprintf("kubectl describe pod -n %s %s tells more", pod.Namespace, pod.Name)
+	next := fmt.Sprintf("run 'kubectl describe pod -n %s %s' for details", pod.Namespace, pod.Name)
 	switch {
 	case pod.DeletionTimestamp != nil:
-		return &Error{Doing: doing, Err: errors.New("it is being deleted")}
+		return &Error{Doing: doing, Err: errors.New("the pod is being deleted")}
 	case pod.Status.Phase == corev1.PodSucceeded, pod.Status.Phase == corev1.PodFailed:
-		return &Error{Doing: doing, Err: fmt.Errorf("it is over: %s", describeEnd(pod)), Next: next}
+		return &Error{Doing: doing, Err: fmt.Errorf("the pod has finished: %s", describeEnd(pod)), Next: next}
 	case pod.Status.Phase != corev1.PodPending:
 		return nil
 	}
@@ -59,7 +59,7 @@ func checkUp(pod *corev1.Pod) error {
 		}
 	}
 
-	return &Error{Doing: doing, Err: fmt.Errorf("it is not running: %s", describeWaiting(pod)), Next: next}
+	return &Error{Doing: doing, Err: fmt.Errorf("the pod is not running: %s", describeWaiting(pod)), Next: next}
 }
 
 // describeEnd is what is known of a pod's end.

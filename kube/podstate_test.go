@@ -16,10 +16,10 @@ func TestCheckTakesContainers(t *testing.T) {
 	}{
 		{"plain", func(*corev1.Pod) {}, ""},
 		{"Linux", func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: corev1.Linux} }, ""},
-		{"static", func(p *corev1.Pod) { p.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "1"} }, "static pods take no"},
+		{"static", func(p *corev1.Pod) { p.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "1"} }, "static pods do not support"},
 		{"from a file, once", func(p *corev1.Pod) { p.Annotations = map[string]string{"kubernetes.io/config.source": "file"} }, ""},
-		{"Windows", func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: corev1.Windows} }, "Linux containers"},
-		{"Windows by its node", func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"kubernetes.io/os": "windows"} }, "Linux containers"},
+		{"Windows", func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: corev1.Windows} }, "Windows pods are not supported"},
+		{"Windows by its node", func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"kubernetes.io/os": "windows"} }, "Windows pods are not supported"},
 	} {
 		pod := &corev1.Pod{}
 		c.change(pod)
@@ -47,9 +47,9 @@ func TestIsUp(t *testing.T) {
 		{"going", corev1.PodStatus{Phase: corev1.PodRunning}, true, "being deleted"},
 		{"not scheduled", corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{
 			{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable"}}}, false, "not scheduled: Unschedulable"},
-		{"waiting", corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{waiting}}, false, "container app: it waits: ErrImagePull"},
+		{"waiting", corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{waiting}}, false, "container app: it is waiting: ErrImagePull"},
 		{"unheard of", corev1.PodStatus{Phase: corev1.PodPending}, false, "the pod is Pending"},
-		{"failed", corev1.PodStatus{Phase: corev1.PodFailed, ContainerStatuses: []corev1.ContainerStatus{over}}, false, "container app: it ended with exit code 3"},
+		{"failed", corev1.PodStatus{Phase: corev1.PodFailed, ContainerStatuses: []corev1.ContainerStatus{over}}, false, "container app: it exited with code 3"},
 		{"evicted", corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "low on memory"}, false, "Failed: Evicted: low on memory"},
 	} {
 		pod := &corev1.Pod{Status: c.status}

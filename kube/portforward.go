@@ -104,7 +104,7 @@ func (l *streamConnection) openStreamPair(port uint16) (failure, data httpstream
 }
 
 // errConnectionLost is the end of a connection that was closed by neither side.
-var errConnectionLost = fmt.Errorf("the connection to the API server broke off: %w", io.ErrUnexpectedEOF)
+var errConnectionLost = fmt.Errorf("the connection to the API server was lost: %w", io.ErrUnexpectedEOF)
 
 // forwardedConn is the connection over the streams of one forwarded port.
 type forwardedConn struct {
@@ -153,7 +153,7 @@ func (f *forwardedConn) readErrorStream(failure io.Reader) {
 	defer close(f.errorStreamRead)
 	if text, _ := io.ReadAll(io.LimitReader(failure, maxFailure)); len(text) > 0 {
 		f.failed = &Error{Doing: f.doing, Err: errors.New(string(text)),
-			Next: fmt.Sprintf("does anything in the pod listen on 127.0.0.1:%d?", f.port)}
+			Next: fmt.Sprintf("check that something in the pod listens on 127.0.0.1:%d", f.port)}
 	}
 }
 

@@ -63,7 +63,7 @@ func (p Profile) Describe() string {
 	case ProfileBaseline:
 		return "chroot into the target, without SYS_PTRACE"
 	case ProfileRestricted:
-		return "look-only: beside the target, whose files are under /proc/PID/root"
+		return "look-only: beside the target, with its files under /proc/PID/root"
 	}
 
 	return string(p)

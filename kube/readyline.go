@@ -30,12 +30,12 @@ func (c *Cluster) WaitForReadyLine(ctx context.Context, namespace, pod, containe
 	case context.Cause(ctx) != nil:
 		err = context.Cause(ctx)
 	case errors.Is(err, io.EOF) && c.ContainerEnded(ctx, namespace, pod, container):
-		err = errors.New(joinReason("the container ended before it was ready", last))
+		err = errors.New(joinReason("the container exited before it was ready", last))
 	case errors.Is(err, io.EOF):
-		err = errors.New(joinReason("it ended before the container was ready", last))
+		err = errors.New(joinReason("the log ended before the container was ready", last))
 	}
 
-	return nil, &Error{Doing: request.operation(), Err: err, Next: fmt.Sprintf("kubectl logs -n %s %s -c %s tells more", namespace, pod, container)}
+	return nil, &Error{Doing: request.operation(), Err: err, Next: fmt.Sprintf("run 'kubectl logs -n %s %s -c %s' for details", namespace, pod, container)}
 }
 
 // logRetryInterval is when a log is asked for again that there is none of yet.
@@ -91,7 +91,7 @@ func readFirstObject(log io.Reader) (line []byte, last string, err error) {
 
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
-			return nil, "", fmt.Errorf("a line of more than %d bytes", maxLogLine)
+			return nil, "", fmt.Errorf("a line is longer than %d bytes", maxLogLine)
 		case err != nil:
 			return nil, before + last, err
 		case line[0] == '{':
@@ -99,5 +99,5 @@ func readFirstObject(log io.Reader) (line []byte, last string, err error) {
 		}
 	}
 
-	return nil, before + last, fmt.Errorf("%d lines, none of which a manager prints when it is ready", maxLogLines)
+	return nil, before + last, fmt.Errorf("the first %d lines do not say that the manager is ready", maxLogLines)
 }

@@ -133,23 +133,23 @@ type rejection struct {
 func (r rejection) hintWhomToAsk(namespace string) string {
 	switch r.by {
 	case byWebhook:
-		return "an admission webhook refused it: ask who runs the one that it names " +
+		return "an admission webhook denied it: ask whoever runs that webhook " +
 			"(kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations)"
 	case byPolicy:
-		return "an admission policy refused it: ask who sets the one that it names " +
+		return "an admission policy denied it: ask whoever manages that policy " +
 			"(kubectl get validatingadmissionpolicies,mutatingadmissionpolicies)"
 	case byMutation:
-		return "ask who runs the cluster's mutating webhooks and policies, for this pod to be left out " +
+		return "ask whoever runs the cluster's mutating webhooks and policies to exclude this pod " +
 			"(kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies)"
 	case byNoReason:
-		return "if it names an admission webhook, that refused it: ask who runs it " +
+		return "if the message names an admission webhook, ask whoever runs it " +
 			"(kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations)"
 	case byValidation:
 		return validationHint(r.err)
 	}
 
-	return "ask who sets the cluster's admission policies; Pod Security's level is a label: kubectl get ns " +
-		namespace + " --show-labels"
+	return "ask whoever sets the cluster's admission policies; the Pod Security level is a label of the namespace " +
+		"(kubectl get ns " + namespace + " --show-labels)"
 }
 
 // admissionHint is the hint on a request of any kind that the user has the
@@ -173,11 +173,11 @@ func validationHint(err error) string {
 	for _, cause := range answer.Status().Details.Causes {
 		switch {
 		case cause.Field == "spec.ephemeralContainers":
-			return "a mutating webhook or policy changes the containers that are there already; a new pod has none"
+			return "a mutating webhook or policy changes the ephemeral containers that the pod already has; try a new pod"
 		case strings.HasSuffix(cause.Field, "].image"):
-			return "--image REF names another image"
+			return "use another image with --image REF"
 		case strings.HasPrefix(cause.Field, "spec."):
-			return "kdiag asks for nothing else there: a mutating webhook or policy may have changed it " +
+			return "kdiag did not set this: a mutating webhook or policy may have changed it " +
 				"(kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies)"
 		}
 	}

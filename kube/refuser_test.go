@@ -85,7 +85,7 @@ func TestRefuserOf(t *testing.T) {
 // TestWhom blames no policy for what validation refuses.
 func TestWhom(t *testing.T) {
 	for path, want := range map[*field.Path]string{
-		field.NewPath("spec", "ephemeralContainers"):                                              "are there already",
+		field.NewPath("spec", "ephemeralContainers"):                                              "already has",
 		field.NewPath("spec", "ephemeralContainers").Index(0).Child("image"):                      "--image REF",
 		field.NewPath("spec", "ephemeralContainers").Index(0).Child("securityContext", "procMnt"): "may have changed it",
 		field.NewPath("metadata", "labels"):                                                       "",

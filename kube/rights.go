@@ -170,7 +170,7 @@ func (c *Cluster) reviewAllAccess(ctx context.Context, rights []accessRight, pod
 			defer mu.Unlock()
 			may[right] = answer
 			if err != nil && first == nil {
-				first = c.explainError(ctx, "ask for the right to "+right.String(), askRights, err)
+				first = c.explainError(ctx, "check the right to "+right.String(), askRights, err)
 			}
 		})
 	}

@@ -21,7 +21,7 @@ const OldestMinor = 25
 // ReadServerVersion is the API server's own word: "v1.31.2", and the minor version
 // as a number. Anybody may ask for it, so it says nothing on credentials.
 func (c *Cluster) ReadServerVersion(ctx context.Context) (git string, minor int, err error) {
-	doing := "ask for the API server's version"
+	doing := "get the API server's version"
 	text, err := c.core.Get().AbsPath("/version").DoRaw(ctx)
 	if err != nil {
 		return "", 0, c.explainError(ctx, doing, accessRight{verb: "get", resource: "/version"}, err)
@@ -30,13 +30,13 @@ func (c *Cluster) ReadServerVersion(ctx context.Context) (git string, minor int,
 	var said version.Info
 	err = json.Unmarshal(text, &said)
 	if err == nil && said.GitVersion == "" {
-		err = errors.New("it has no gitVersion")
+		err = errors.New("the answer has no gitVersion")
 	}
 	if err != nil {
 		return "", 0, c.explainError(ctx, doing, accessRight{}, &foreignError{err})
 	}
 	if said.Major != "1" {
-		return said.GitVersion, 0, &Error{Doing: doing, Err: fmt.Errorf("it says %q, which is no version kdiag knows", said.GitVersion)}
+		return said.GitVersion, 0, &Error{Doing: doing, Err: fmt.Errorf("unknown version %q", said.GitVersion)}
 	}
 
 	minor, err = parseLeadingNumber(said.Minor)
@@ -44,7 +44,7 @@ func (c *Cluster) ReadServerVersion(ctx context.Context) (git string, minor int,
 }
 
 // notKubernetes is the hint for an answer from something else.
-const notKubernetes = "is the address right, and nothing in between, such as a proxy or a login page?"
+const notKubernetes = "check the address; a proxy or a login page may have answered instead"
 
 // parseLeadingNumber reads the number that a text begins with: providers write
 // "31+" for a minor version.
@@ -59,7 +59,7 @@ func parseLeadingNumber(text string) (int, error) {
 // WhoAmI is the name by which the API server knows this user; empty where it
 // takes the credentials but does not tell (before 1.28, KEP-3325).
 func (c *Cluster) WhoAmI(ctx context.Context) (string, error) {
-	doing := "ask who we are"
+	doing := "get the current user"
 	name, err := c.reviewSelf(ctx)
 	if err == nil {
 		return name, nil

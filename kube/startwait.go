@@ -51,7 +51,7 @@ func (c *Cluster) waitUntilRunning(ctx context.Context, pod *corev1.Pod, own own
 		w.stale = &status.State
 	}
 
-	progress("waiting for the kubelet of node " + pod.Spec.NodeName)
+	progress("waiting for the kubelet on node " + pod.Spec.NodeName)
 	go w.followEvents(ctx, pod, since, cancel)
 	defer time.AfterFunc(nodeCheckDelay, func() {
 		if err := c.checkNodeReady(ctx, pod.Spec.NodeName); err != nil {
@@ -99,7 +99,7 @@ func (w *startWait) waitForChange(ctx context.Context, pod *corev1.Pod) (*corev1
 		return nil, &Error{Doing: w.doing, Err: failed, Next: startHint(pod, w.container, failed)}
 	case errors.As(cause, &late):
 		return nil, &Error{Doing: w.doing, Err: fmt.Errorf("%w: %s", late, w.lastReport(pod)),
-			Next: fmt.Sprintf("kubectl describe pod -n %s %s, kubectl describe node %s", pod.Namespace, pod.Name, pod.Spec.NodeName)}
+			Next: fmt.Sprintf("run 'kubectl describe pod -n %s %s' or 'kubectl describe node %s' for details", pod.Namespace, pod.Name, pod.Spec.NodeName)}
 	}
 
 	right := watchPods.scopedTo(pod.Namespace, pod.Name)
@@ -111,7 +111,7 @@ func (w *startWait) lastReport(pod *corev1.Pod) string {
 	if status := findStatus(pod, w.container); status != nil && status.State.Waiting != nil {
 		return joinReason(status.State.Waiting.Reason, status.State.Waiting.Message)
 	}
-	return "the kubelet of node " + pod.Spec.NodeName + " has said nothing of it"
+	return "the kubelet on node " + pod.Spec.NodeName + " has not reported on it"
 }
 
 // nodeCheckDelay is when a wait begins to doubt the node: most containers run
@@ -128,7 +128,7 @@ type startError struct{ reason, message string }
 
 func (e *startError) Error() string { return joinReason(e.reason, e.message) }
 
-var errPodDeleted = errors.New("the pod was deleted meanwhile")
+var errPodDeleted = errors.New("the pod was deleted")
 
 // decidesOn ends a watch on a state of the container that decides.
 func (w *startWait) decidesOn(was *corev1.Pod) watchtools.ConditionFunc {
@@ -170,7 +170,7 @@ func (w *startWait) hasStarted(pod *corev1.Pod) (bool, error) {
 		return false, nil
 	case status.State.Terminated != nil:
 		ended := status.State.Terminated
-		return false, &startError{fmt.Sprintf("it ended with exit code %d", ended.ExitCode), joinReason(ended.Reason, ended.Message)}
+		return false, &startError{fmt.Sprintf("it exited with code %d", ended.ExitCode), joinReason(ended.Reason, ended.Message)}
 	case status.State.Waiting != nil && !slices.Contains(startingReasons, status.State.Waiting.Reason):
 		return false, &startError{status.State.Waiting.Reason, status.State.Waiting.Message}
 	}
@@ -285,7 +285,7 @@ func startHint(pod *corev1.Pod, container string, err error) string {
 
 	for i := range pod.Spec.EphemeralContainers {
 		if c := &pod.Spec.EphemeralContainers[i]; c.Name == container {
-			return fmt.Sprintf("is %s a kdiag image, and can node %s pull it? --image REF names another; kdiag image save and push make one",
+			return fmt.Sprintf("check that %s is a kdiag image and node %s can pull it; use another with --image REF, or make one with 'kdiag image save' or 'kdiag image push'",
 				c.Image, pod.Spec.NodeName)
 		}
 	}

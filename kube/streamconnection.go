@@ -141,7 +141,7 @@ func readUpgradeFailure(response *http.Response, protocol string) error {
 	if json.Unmarshal(body, &status) == nil && status.Kind == "Status" {
 		return &apierrors.StatusError{ErrStatus: status}
 	}
-	return fmt.Errorf("no upgrade to %s: the server answered %s: %s", protocol, response.Status, body)
+	return fmt.Errorf("upgrade to %s: the server answered %s: %s", protocol, response.Status, body)
 }
 
 // spdyUpgrade is the http.RoundTripper that asks for SPDY. It keeps the connection

@@ -26,7 +26,7 @@ func (t TargetContainer) SuggestProfile(p Profile) (would Profile, why string, n
 		// The kernel's check for /proc/PID/root: capabilities(7), CAP_SYS_PTRACE.
 		return ProfileChroot, fmt.Sprintf("the target has %s, so its files can't be opened without SYS_PTRACE", strings.Join(added, ", ")), true
 	case p == ProfileChroot && slices.ContainsFunc(added, hasSysAdmin):
-		return ProfileSetns, fmt.Sprintf("the target has %s, and with it SYS_ADMIN, which the shell lacks", strings.Join(added, ", ")), true
+		return ProfileSetns, fmt.Sprintf("the target has %s, and the shell lacks SYS_ADMIN", strings.Join(added, ", ")), true
 	}
 
 	return "", "", false

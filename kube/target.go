@@ -66,9 +66,9 @@ func ParseResource(spelled string) (string, bool) {
 func ParseSelection(target, labelSelector string) (Selection, error) {
 	switch {
 	case target == "" && labelSelector == "":
-		return Selection{}, fmt.Errorf("name a pod: POD, TYPE/NAME or -l selector")
+		return Selection{}, fmt.Errorf("specify a pod: POD, TYPE/NAME or -l SELECTOR")
 	case target != "" && labelSelector != "":
-		return Selection{}, fmt.Errorf("give either %s or -l %s, not both", target, labelSelector)
+		return Selection{}, fmt.Errorf("use either %s or -l %s, not both", target, labelSelector)
 	case labelSelector != "":
 		if _, err := labels.Parse(labelSelector); err != nil {
 			return Selection{}, fmt.Errorf("-l %s: %w", labelSelector, err)
@@ -83,7 +83,7 @@ func ParseSelection(target, labelSelector string) (Selection, error) {
 
 	resource, ok := ParseResource(kind)
 	if !ok || name == "" || strings.Contains(name, "/") {
-		return Selection{}, fmt.Errorf("%s: a target is POD or TYPE/NAME with a type of pod, deploy, sts, ds, rs, job, svc", target)
+		return Selection{}, fmt.Errorf("invalid target %q: use POD or TYPE/NAME, where TYPE is pod, deploy, sts, ds, rs, job or svc", target)
 	}
 
 	return Selection{Kind: resource, Name: name}, nil
@@ -134,9 +134,9 @@ func (c *Cluster) FindPod(ctx context.Context, s Selection) (*corev1.Pod, error)
 
 func describeNone(pods []corev1.Pod) string {
 	if len(pods) == 0 {
-		return "there is none"
+		return "no pods"
 	}
-	return fmt.Sprintf("all %d are being deleted", len(pods))
+	return fmt.Sprintf("all %d pods are being deleted", len(pods))
 }
 
 func bestPod(pods []corev1.Pod) *corev1.Pod {
@@ -179,7 +179,7 @@ func (c *Cluster) getNamedPod(ctx context.Context, name string) (*corev1.Pod, er
 	case err != nil:
 		return nil, c.explainError(ctx, doing, getPods.scopedTo(c.Namespace, name), err)
 	case pod.DeletionTimestamp != nil:
-		return nil, &Error{Doing: doing, Err: fmt.Errorf("it is being deleted"), Next: c.listPodsHint(ctx)}
+		return nil, &Error{Doing: doing, Err: fmt.Errorf("the pod is being deleted"), Next: c.listPodsHint(ctx)}
 	}
 
 	return pod, nil
@@ -201,7 +201,7 @@ func (c *Cluster) listPodsHint(ctx context.Context) string {
 	}
 
 	if len(names) == 0 {
-		return fmt.Sprintf("namespace %q has no pods; another one? -n NAMESPACE", c.Namespace)
+		return fmt.Sprintf("namespace %q has no pods; choose another with -n NAMESPACE", c.Namespace)
 	}
 
 	sort.Strings(names)
@@ -211,7 +211,7 @@ func (c *Cluster) listPodsHint(ctx context.Context) string {
 		names = names[:most]
 	}
 
-	return fmt.Sprintf("namespace %q has: %s%s", c.Namespace, strings.Join(names, ", "), more)
+	return fmt.Sprintf("pods in namespace %q: %s%s", c.Namespace, strings.Join(names, ", "), more)
 }
 
 // findSelector is the label selector of what owns the pods.
@@ -259,7 +259,7 @@ func readOwnerSelector[T any, P apiObject[T]](ctx context.Context, c *Cluster, c
 		return "", &Error{Doing: doing, Err: err}
 	}
 	if parsed.Empty() {
-		return "", &Error{Doing: doing, Err: fmt.Errorf("it has no selector, so no pods of its own")}
+		return "", &Error{Doing: doing, Err: fmt.Errorf("it has no selector, so it selects no pods")}
 	}
 
 	return parsed.String(), nil

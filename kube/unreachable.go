@@ -25,9 +25,9 @@ func (c *Cluster) simplifyError(err error) error {
 	case isForeign(err):
 		return fmt.Errorf("API server %s: %w", c.describeServer(), describeForeign(err))
 	case errors.Is(err, http.ErrSchemeMismatch):
-		return fmt.Errorf("API server %s: it speaks plain HTTP, not HTTPS: %w", c.describeServer(), http.ErrSchemeMismatch)
+		return fmt.Errorf("API server %s speaks plain HTTP, not HTTPS: %w", c.describeServer(), http.ErrSchemeMismatch)
 	case errors.As(err, &asked) && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
-		return fmt.Errorf("API server %s: it closed the connection without an answer: %w", c.describeServer(), asked.Err)
+		return fmt.Errorf("API server %s closed the connection without an answer: %w", c.describeServer(), asked.Err)
 	case errors.As(err, &asked):
 		return fmt.Errorf("API server %s: %w", c.describeServer(), asked.Err)
 	}
@@ -47,7 +47,7 @@ func (c *Cluster) explainEnd(cause error) error {
 // describeServer is the API server's address, and the proxy that leads to it.
 func (c *Cluster) describeServer() string {
 	if proxy := c.findProxy(); proxy != nil {
-		return fmt.Sprintf("%s by proxy %s", c.ServerAddress(), proxy.Redacted())
+		return fmt.Sprintf("%s through proxy %s", c.ServerAddress(), proxy.Redacted())
 	}
 	return c.ServerAddress()
 }
@@ -86,7 +86,7 @@ func isNotFound(err error) bool { return apierrors.IsNotFound(err) && !isForeign
 type foreignError struct{ err error }
 
 func (e *foreignError) Error() string {
-	return "the answer is not a Kubernetes API server's: " + shorten(e.err.Error())
+	return "not an answer from a Kubernetes API server: " + shorten(e.err.Error())
 }
 func (e *foreignError) Unwrap() error { return e.err }
 
@@ -105,7 +105,7 @@ func describeForeign(err error) error {
 		}
 	}
 
-	return errors.New(joinReason(fmt.Sprintf("it answered %d %s, and not as Kubernetes does", code, http.StatusText(code)), said))
+	return errors.New(joinReason(fmt.Sprintf("not an answer from a Kubernetes API server: %d %s", code, http.StatusText(code)), said))
 }
 
 // shorten is the beginning of what anybody at all may have written.
@@ -118,8 +118,8 @@ func shorten(text string) string {
 }
 
 const (
-	hintUp    = "is the cluster up, and the right context chosen? kubectl config current-context"
-	hintProxy = "is the proxy right? HTTPS_PROXY, NO_PROXY and the kubeconfig's proxy-url choose it"
+	hintUp    = "check that the cluster is up and the context is right (kubectl config current-context)"
+	hintProxy = "check the proxy: HTTPS_PROXY, NO_PROXY, and proxy-url in the kubeconfig"
 )
 
 func (c *Cluster) hintFor(err error) string {
@@ -134,29 +134,29 @@ func (c *Cluster) hintFor(err error) string {
 
 	switch {
 	case isForeign(err) && apierrors.IsBadRequest(err) && strings.HasPrefix(c.ServerAddress(), "http://"):
-		return "does it speak TLS? then its address begins with https://"
+		return "if the server uses TLS, its address must begin with https://"
 	case isForeign(err):
 		return notKubernetes
 	case errors.As(err, &unknownCA):
-		return "the kubeconfig's certificate-authority does not fit this server; give --certificate-authority FILE"
+		return "the certificate-authority in the kubeconfig does not match this server; use --certificate-authority FILE"
 	case errors.As(err, &wrongHost):
-		return "the certificate is for another name; give --tls-server-name NAME"
+		return "the certificate is for another name; use --tls-server-name NAME"
 	case errors.As(err, &invalid):
-		return "is this machine's clock right? if so, whoever runs the cluster has to renew the server's certificate"
+		return "check this machine's clock; if it is right, whoever runs the cluster must renew the server's certificate"
 	case errors.Is(err, http.ErrSchemeMismatch):
-		return "is it the right port? an address without TLS begins with http://"
+		return "check the port; an address without TLS begins with http://"
 	case errors.Is(err, context.DeadlineExceeded):
-		return "the server did not answer within the bound on one request (--request-timeout)"
+		return "the server did not answer within --request-timeout"
 	case errors.As(err, &dial) && c.findProxy() != nil:
 		return hintProxy
 	case errors.As(err, &dial) && c.entries == (configEntries{}) && c.streams.Host == clientcmd.ClusterDefaults.Server:
-		return "no kubeconfig names a cluster, so this was tried: set KUBECONFIG, or give --kubeconfig FILE or --server URL"
+		return "no cluster is configured, so kdiag tried this address: set KUBECONFIG, or use --kubeconfig FILE or --server URL"
 	case errors.As(err, &lookup):
-		return "is the VPN up, and the right context chosen? kubectl config current-context"
+		return "check that the VPN is up and the context is right (kubectl config current-context)"
 	case errors.As(err, &dial):
 		return hintUp
 	case errors.Is(err, io.EOF):
-		return "is anything behind that address? a load balancer with nothing behind it does so; kubectl config current-context"
+		return "a load balancer without a working server does this; check that the cluster is up and the context is right (kubectl config current-context)"
 	case errors.As(err, &asked) && c.findProxy() != nil:
 		// What a proxy answers in place of a connection comes as a text.
 		return hintProxy

@@ -103,18 +103,18 @@ func TestUnreachable(t *testing.T) {
 	authority := writeFile(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: well.Certificate().Raw})))
 	proxy := answering(t, false, 403, "text/html", page)
 	for name, test := range map[string]struct{ cluster, line, hint string }{
-		"refused":        {`{server: "https://` + closedPort(t) + `"}`, "connect: connection refused", "is the cluster up"},
-		"no such name":   {`{server: "https://nothere.invalid"}`, "lookup nothere.invalid", "is the VPN up"},
+		"refused":        {`{server: "https://` + closedPort(t) + `"}`, "connect: connection refused", "check that the cluster is up"},
+		"no such name":   {`{server: "https://nothere.invalid"}`, "lookup nothere.invalid", "check that the VPN is up"},
 		"another CA":     {`{server: "` + well.URL + `"}`, "certificate signed by unknown authority", "--certificate-authority"},
 		"another name":   {`{server: "` + well.URL + `", certificate-authority: "` + authority + `", tls-server-name: other}`, "not other", "--tls-server-name"},
-		"plain HTTP":     {`{server: "https://` + answering(t, false, 200, "text/html", page).Listener.Addr().String() + `"}`, "it speaks plain HTTP, not HTTPS", "begins with http://"},
-		"TLS after all":  {`{server: "http://` + well.Listener.Addr().String() + `"}`, "it answered 400 Bad Request, and not as Kubernetes does: Client sent an HTTP request to an HTTPS server", "begins with https://"},
-		"proxy refuses":  {`{server: "https://10.0.0.1", proxy-url: "` + proxy.URL + `"}`, "API server https://10.0.0.1 by proxy " + proxy.URL + ": Forbidden", "HTTPS_PROXY"},
+		"plain HTTP":     {`{server: "https://` + answering(t, false, 200, "text/html", page).Listener.Addr().String() + `"}`, " speaks plain HTTP, not HTTPS", "begins with http://"},
+		"TLS after all":  {`{server: "http://` + well.Listener.Addr().String() + `"}`, "not an answer from a Kubernetes API server: 400 Bad Request: Client sent an HTTP request to an HTTPS server", "must begin with https://"},
+		"proxy refuses":  {`{server: "https://10.0.0.1", proxy-url: "` + proxy.URL + `"}`, "API server https://10.0.0.1 through proxy " + proxy.URL + ": Forbidden", "HTTPS_PROXY"},
 		"no proxy":       {`{server: "https://10.0.0.1", proxy-url: "http://me:s3cret@` + closedPort(t) + `"}`, "connection refused", "HTTPS_PROXY"},
-		"a login page":   {trusted(answering(t, true, 200, "text/html", page)), "the answer is not a Kubernetes API server's", "is the address right"},
-		"no such page":   {trusted(answering(t, true, 404, "text/html", page)), "it answered 404 Not Found, and not as Kubernetes does: <html> <body>log in</body> </html>", "is the address right"},
-		"a page forbids": {trusted(answering(t, true, 403, "text/html", page)), "it answered 403 Forbidden, and not as", "is the address right"},
-		"bad gateway":    {trusted(answering(t, true, 502, "text/html", strings.Repeat(page, 50))), "it answered 502 Bad Gateway, and not as", "is the address right"},
+		"a login page":   {trusted(answering(t, true, 200, "text/html", page)), "not an answer from a Kubernetes API server", "check the address"},
+		"no such page":   {trusted(answering(t, true, 404, "text/html", page)), "not an answer from a Kubernetes API server: 404 Not Found: <html> <body>log in</body> </html>", "check the address"},
+		"a page forbids": {trusted(answering(t, true, 403, "text/html", page)), "not an answer from a Kubernetes API server: 403 Forbidden", "check the address"},
+		"bad gateway":    {trusted(answering(t, true, 502, "text/html", strings.Repeat(page, 50))), "not an answer from a Kubernetes API server: 502 Bad Gateway", "check the address"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -141,9 +141,9 @@ func TestUnreachableHints(t *testing.T) {
 		inner      error
 		line, hint string
 	}{
-		{&net.OpError{Op: "dial", Net: "tcp", Err: syscall.EHOSTUNREACH}, "no route to host", "is the cluster up"},
-		{&net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}, "it closed the connection without an answer", "is the cluster up"},
-		{io.EOF, "it closed the connection without an answer", "a load balancer with nothing behind it"},
+		{&net.OpError{Op: "dial", Net: "tcp", Err: syscall.EHOSTUNREACH}, "no route to host", "check that the cluster is up"},
+		{&net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}, " closed the connection without an answer", "check that the cluster is up"},
+		{io.EOF, " closed the connection without an answer", "a load balancer without a working server"},
 	} {
 		line, hint := said(c.explainError(t.Context(), "find pod web", getPods, &url.Error{Op: "Get", URL: "https://10.0.0.1/", Err: test.inner}))
 		if !strings.Contains(line, test.line) || !strings.Contains(hint, test.hint) {
@@ -160,8 +160,8 @@ func TestNoConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused := &url.Error{Op: "Get", URL: c.ServerAddress(), Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}
-	if _, hint := said(c.explainError(t.Context(), "find pod web", getPods, refused)); !strings.Contains(hint, "no kubeconfig names a cluster") {
-		t.Errorf("hint = %q, want that there is no kubeconfig", hint)
+	if _, hint := said(c.explainError(t.Context(), "find pod web", getPods, refused)); !strings.Contains(hint, "no cluster is configured") {
+		t.Errorf("hint = %q, want that no cluster is configured", hint)
 	}
 }
 

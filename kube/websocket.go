@@ -65,7 +65,7 @@ func (w *preparedWebSocket) RoundTrip(request *http.Request) (*http.Response, er
 	if !slices.Contains(dialer.Subprotocols, conn.Subprotocol()) {
 		_ = conn.Close()
 		return nil, &httpstream.UpgradeFailureError{Cause: fmt.Errorf(
-			"the server chose protocol %q, of %q", conn.Subprotocol(), dialer.Subprotocols)}
+			"the server chose protocol %q, not one of %q", conn.Subprotocol(), dialer.Subprotocols)}
 	}
 
 	w.Conn = conn

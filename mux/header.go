@@ -45,7 +45,7 @@ func DecodeHeader(b []byte) (Header, error) {
 		return Header{}, fmt.Errorf("stream header: %d bytes, not %d", len(b), HeaderSize)
 	}
 	if b[0] != headerVersion || b[1] != 0 || b[2] != 0 || b[3] != 0 {
-		return Header{}, fmt.Errorf("stream header: version %d.%d.%d.%d is not known", b[0], b[1], b[2], b[3])
+		return Header{}, fmt.Errorf("stream header: unknown version %d.%d.%d.%d", b[0], b[1], b[2], b[3])
 	}
 	end := func(b []byte) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[:16])).Unmap(), binary.BigEndian.Uint16(b[16:]))

@@ -43,7 +43,7 @@ func newKnock(own ed25519.PrivateKey, hash []byte, challenge Challenge) []byte {
 func signedPart(challenge Challenge, hash []byte) []byte { return append(challenge[:], hash...) }
 
 // ErrNoKnock is a peer that answers a challenge with something else.
-var ErrNoKnock = errors.New("the peer does not answer as kdiag does")
+var ErrNoKnock = errors.New("the peer is not kdiag")
 
 // Door tells the user's laptops from anybody else. It is safe for concurrent
 // use.
@@ -57,7 +57,7 @@ type Door struct {
 func NewDoor(own ed25519.PrivateKey, user string) (*Door, error) {
 	public, err := base64.RawStdEncoding.DecodeString(user)
 	if err != nil || len(public) != ed25519.PublicKeySize {
-		return nil, fmt.Errorf("%q is no public key of a user", user)
+		return nil, fmt.Errorf("%q is not a user's public key", user)
 	}
 	key, _ := own.Public().(ed25519.PublicKey)
 	hash := sha256.Sum256(key)
@@ -121,7 +121,7 @@ type knocker struct {
 func hearChallenge(ctx context.Context, conn net.Conn, own ed25519.PrivateKey, hash string) (*knocker, error) {
 	manager, err := base64.RawStdEncoding.DecodeString(hash)
 	if err != nil || len(manager) != sha256.Size {
-		return nil, fmt.Errorf("%q is no hash of a manager's key", hash)
+		return nil, fmt.Errorf("%q is not the hash of a manager's key", hash)
 	}
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 
@@ -163,7 +163,7 @@ func (k *knocker) Read(p []byte) (int, error) {
 type TurnedAwayError struct{ Err error }
 
 func (e *TurnedAwayError) Error() string {
-	return "the connection was turned away: " + e.Err.Error()
+	return "the manager rejected the connection: " + e.Err.Error()
 }
 
 func (e *TurnedAwayError) Unwrap() error { return e.Err }

@@ -32,7 +32,7 @@ func writePreface(w io.Writer) error {
 type VersionError struct{ Theirs byte }
 
 func (e *VersionError) Error() string {
-	return fmt.Sprintf("protocol version %d here, %d there", Version, e.Theirs)
+	return fmt.Sprintf("protocol version %d on this side, %d on the other", Version, e.Theirs)
 }
 
 // PeerIsOlder reports which side is to be upgraded: the peer's.
@@ -53,7 +53,7 @@ func readPreface(r io.Reader) error {
 		return fmt.Errorf("read the preface: %w", err)
 	}
 	if !bytes.Equal(got[:len(preface)], preface) {
-		return fmt.Errorf("read the preface: %q is none of kdiag's", got[:])
+		return fmt.Errorf("read the preface: %q is not kdiag's", got[:])
 	}
 	if theirs := got[len(preface)]; theirs != Version {
 		return &VersionError{theirs}
@@ -102,7 +102,7 @@ func writeMessage(w io.Writer, m message) error {
 		return fmt.Errorf("encode a control message: %w", err)
 	}
 	if len(body) > maxMessage {
-		return fmt.Errorf("a control message of %d bytes, over %d", len(body), maxMessage)
+		return fmt.Errorf("control message of %d bytes is over the limit of %d", len(body), maxMessage)
 	}
 	_, err = w.Write(append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(body)), uint32(len(body))), body...))
 	return err
@@ -117,12 +117,12 @@ func readMessage(r io.Reader) (message, error) {
 
 	length := binary.BigEndian.Uint32(size[:])
 	if length == 0 || length > maxMessage {
-		return message{}, fmt.Errorf("a control message of %d bytes", length)
+		return message{}, fmt.Errorf("control message of %d bytes", length)
 	}
 
 	body := make([]byte, length)
 	if _, err := io.ReadFull(r, body); err != nil {
-		return message{}, fmt.Errorf("a control message cut off: %w", forbidEOF(err))
+		return message{}, fmt.Errorf("read a control message: %w", forbidEOF(err))
 	}
 
 	var m message

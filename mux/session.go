@@ -51,7 +51,7 @@ const (
 )
 
 // ErrPeerDead ends a session whose peer was not heard of for SessionOptions.Dead.
-var ErrPeerDead = errors.New("nothing was heard from the other side")
+var ErrPeerDead = errors.New("the other side has been silent")
 
 // Session is one connection between a laptop and a manager: requests and events
 // both ways, and streams that the manager opens. It is safe for concurrent use.
@@ -188,7 +188,7 @@ func (o SessionOptions) withDefaults() SessionOptions {
 
 	if o.Handle == nil {
 		o.Handle = func(_ context.Context, name string, _ json.RawMessage) (any, error) {
-			return nil, fmt.Errorf("no requests are taken here: %s", name)
+			return nil, fmt.Errorf("this side takes no requests: %s", name)
 		}
 	}
 
@@ -298,7 +298,7 @@ func (s *Session) resetSlowest() {
 
 	s.mu.Unlock()
 	if slowest != nil {
-		s.options.Log.Warn("a stream is reset that nobody reads from", "for", longest)
+		s.options.Log.Warn("reset a stream that nobody reads from", "for", longest)
 		slowest.breakOff()
 	}
 }

@@ -53,7 +53,7 @@ func TestCall(t *testing.T) {
 	if err := client.Call(t.Context(), "refuse", nil, nil); !errors.As(err, &refusal) || *refusal != (RemoteError{wire.CodeHeld, "no", "ask"}) {
 		t.Errorf("refuse = %v, want the RemoteError whole", err)
 	}
-	if err := server.Call(t.Context(), "anything", nil, nil); err == nil || !strings.Contains(err.Error(), "no requests are taken here") {
+	if err := server.Call(t.Context(), "anything", nil, nil); err == nil || !strings.Contains(err.Error(), "takes no requests") {
 		t.Errorf("request to a side that takes none = %v", err)
 	}
 	if err := server.Notify("happened", 7); err != nil {

@@ -7,7 +7,7 @@ import (
 )
 
 // errAborted is what an endpoint answers after this side's own Reset.
-var errAborted = errors.New("broken off")
+var errAborted = errors.New("connection aborted")
 
 // TCP is a TCP connection as an Endpoint.
 type TCP struct {

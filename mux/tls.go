@@ -13,7 +13,7 @@ import (
 )
 
 // ErrWrongKey is a peer that holds another key than the one that is pinned.
-var ErrWrongKey = errors.New("the peer's key is not the pinned one")
+var ErrWrongKey = errors.New("the peer has the wrong key")
 
 // ServerTLS is the manager's side: TLS 1.3, for the holder of the private half
 // of user alone, which is a key as PublicText writes it.

@@ -172,7 +172,7 @@ func (e examination) checkRights(ctx context.Context) []Check {
 		checks[i] = passedCheck(nameRights+command.Command, "%s", strings.Join(command.Needed, "; "))
 		if len(command.Lacking) > 0 {
 			checks[i] = Check{nameRights + command.Command, Failed,
-				fmt.Sprintf("no right to %s in namespace %q", strings.Join(command.Lacking, ", "), e.cluster.Namespace), command.Hint()}
+				fmt.Sprintf("not allowed to %s in namespace %q", strings.Join(command.Lacking, ", "), e.cluster.Namespace), command.Hint()}
 		}
 	}
 

@@ -87,7 +87,7 @@ func (s logSelection) checkContainers(pod *corev1.Pod) error {
 		if !slices.Contains(there, name) {
 			return &kube.Error{
 				Doing: fmt.Sprintf("read the log of container %s of pod %s/%s", name, pod.Namespace, pod.Name),
-				Err:   fmt.Errorf("the pod has no such container"), Next: "it has: " + strings.Join(there, ", "),
+				Err:   fmt.Errorf("the pod has no such container"), Next: "containers in this pod: " + strings.Join(there, ", "),
 			}
 		}
 	}

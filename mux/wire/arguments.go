@@ -124,7 +124,7 @@ func parseArgument(known map[string]argument, word string) error {
 	case !ok:
 		return fmt.Errorf("unknown flag --%s", name)
 	case !hasValue && !a.isSwitch:
-		return fmt.Errorf("flag --%s needs a value, as --%s=VALUE", name, name)
+		return fmt.Errorf("flag --%s needs a value: --%s=VALUE", name, name)
 	case !hasValue:
 		value = "true"
 	}

@@ -36,18 +36,18 @@ type ManagerArguments struct {
 }
 
 func (a *ManagerArguments) arguments() []argument {
-	idle := durationArgument(&a.IdleTimeout, "idle-timeout", "how long it stays when nothing is in use")
+	idle := durationArgument(&a.IdleTimeout, "idle-timeout", "time to stay without use")
 	// Written even where it is 0, which the manager refuses.
 	idle.write = func() []string { return []string{"--idle-timeout=" + a.IdleTimeout.String()} }
 
 	return []argument{
 		textArgument(&a.Role, "role", "what the container is for: shell or net"),
-		textArgument(&a.Target, "target", "container that this one is for"),
-		textArgument(&a.User, "user", "public key of the user whose container this is"),
-		textArgument(&a.Profile, "profile", "profile by which the container was added"),
+		textArgument(&a.Target, "target", "container that this one was added for"),
+		textArgument(&a.User, "user", "public key of the user who owns the container"),
+		textArgument(&a.Profile, "profile", "profile that the container was added with"),
 		textArgument(&a.Version, "version", "version of kdiag that added the container"),
 		idle,
-		textArgument(&a.Reason, "reason", "what the user added the container for"),
+		textArgument(&a.Reason, "reason", "why the user added the container"),
 	}
 }
 
@@ -80,7 +80,7 @@ type TargetArguments struct {
 func (t *TargetArguments) arguments() []argument {
 	return []argument{
 		textArgument(&t.ID, "container-id", "ID of the target container"),
-		switchArgument(&t.SharedPIDs, "shared-pids", "PID 1 is not the target's: the pod shares processes or has the host's"),
+		switchArgument(&t.SharedPIDs, "shared-pids", "the target does not have PID 1 (shareProcessNamespace or hostPID)"),
 	}
 }
 
@@ -113,18 +113,18 @@ type EnterArguments struct {
 func (a *EnterArguments) arguments() []argument {
 	list := []argument{
 		// First, for the lifeline reads only the beginning of a command line.
-		textArgument(&a.Session, "session", "ID of the session, in hexadecimal digits"),
-		switchArgument(&a.Lifeline, "lifeline", "no shell: read stdin to its end, then hang the session up"),
+		textArgument(&a.Session, "session", "ID of the session, in hexadecimal"),
+		switchArgument(&a.Lifeline, "lifeline", "start no shell; wait until stdin ends, then hang up the session"),
 	}
 	list = append(list, a.Target.arguments()...)
 
 	return append(list,
-		textArgument(&a.Prompt, "prompt", "what the prompt begins with"),
+		textArgument(&a.Prompt, "prompt", "text that the prompt begins with"),
 		switchArgument(&a.AsTarget, "as-target", "run the shell with the target's user, groups and capabilities"),
-		switchArgument(&a.Quiet, "quiet", "print no notes"),
-		switchArgument(&a.KeepCapabilities, "keep-capabilities", "leave the shell the capabilities that only the join needed"),
-		listArgument(&a.TargetEnv, "target-env", "variable to take from the target though the shell acts on it; or all"),
-		listArgument(&a.Env, "env", "variable for the shell, over the target's, NAME=VALUE"),
+		switchArgument(&a.Quiet, "quiet", "don't print notes"),
+		switchArgument(&a.KeepCapabilities, "keep-capabilities", "let the shell keep the capabilities used to join the target"),
+		listArgument(&a.TargetEnv, "target-env", "variable to take from the target even if it affects the shell, or all"),
+		listArgument(&a.Env, "env", "variable to set, instead of the target's: NAME=VALUE"),
 	)
 }
 
@@ -161,8 +161,8 @@ type InspectArguments struct {
 
 func (a *InspectArguments) arguments() []argument {
 	return append(a.Target.arguments(),
-		switchArgument(&a.Connected, "connected", "connected sockets, too"),
-		durationArgument(&a.Interval, "interval", "once more after each such time, until stdin ends"),
+		switchArgument(&a.Connected, "connected", "include connected sockets"),
+		durationArgument(&a.Interval, "interval", "repeat at this interval until stdin ends"),
 	)
 }
 

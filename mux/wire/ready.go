@@ -51,7 +51,7 @@ func ParseReady(line []byte) (Ready, error) {
 		return Ready{}, err
 	}
 	if ready.Role == "" {
-		return Ready{}, errors.New("it names no role")
+		return Ready{}, errors.New("no role")
 	}
 
 	return ready, nil

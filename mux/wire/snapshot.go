@@ -131,7 +131,7 @@ func (s Snapshot) Ports() []uint16 {
 // ParseSnapshot reads a snapshot from a line of JSON.
 func ParseSnapshot(line []byte) (Snapshot, error) {
 	if len(line) > MaxSnapshot {
-		return Snapshot{}, fmt.Errorf("%d bytes, over the bound of %d", len(line), MaxSnapshot)
+		return Snapshot{}, fmt.Errorf("%d bytes are over the limit of %d", len(line), MaxSnapshot)
 	}
 
 	var s Snapshot
@@ -139,7 +139,7 @@ func ParseSnapshot(line []byte) (Snapshot, error) {
 		return Snapshot{}, err
 	}
 	if s.Time.IsZero() {
-		return Snapshot{}, fmt.Errorf("it has no time, so it is no snapshot")
+		return Snapshot{}, fmt.Errorf("not a snapshot: it has no time")
 	}
 
 	return s, nil
