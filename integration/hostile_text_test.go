@@ -27,7 +27,7 @@ spec:
 	for _, args := range [][]string{{"shell", "ended"}, {"ps", "ended"}, {"doctor", "ended"}, {"doctor", "-o", "json", "ended"}} {
 		got := kit.RunKdiag(t, append(args, "-n", namespace)...)
 		kit.VerifyPrintable(t, args[0], got.Stdout+got.Stderr)
-		if !strings.Contains(got.Stdout+got.Stderr, "ended with exit code 1: Error: ") || !strings.Contains(got.Stdout+got.Stderr, "EVIL") {
+		if !strings.Contains(got.Stdout+got.Stderr, "exited with code 1: Error: ") || !strings.Contains(got.Stdout+got.Stderr, "EVIL") {
 			t.Errorf("%q: %v, want the application's last words", args, got)
 		}
 	}

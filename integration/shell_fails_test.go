@@ -12,7 +12,7 @@ func TestFailNoSuchPod(t *testing.T) {
 	namespace := kit.SharedPods(t)
 	kit.ExpectFailure(1, `pods "nothere" not found`, "distroless, hostnetwork, hostpid").Verify(t, "no such pod", kit.RunKdiag(t, "shell", "-n", namespace, "nothere"))
 	kit.ExpectFailure(1, `deployments.apps "nothere" not found`, "kubectl get deployments").Verify(t, "no such deployment", kit.RunKdiag(t, "shell", "-n", namespace, "deploy/nothere"))
-	kit.ExpectFailure(1, "there is none", "kubectl get pods").Verify(t, "no pod by label", kit.RunKdiag(t, "shell", "-n", namespace, "-l", "app=nothere"))
+	kit.ExpectFailure(1, "no pods", "kubectl get pods").Verify(t, "no pod by label", kit.RunKdiag(t, "shell", "-n", namespace, "-l", "app=nothere"))
 	kit.ExpectFailure(1, "no such container", "containers in this pod: one, two").Verify(t, "no such container", kit.RunKdiag(t, "shell", "-n", namespace, "several", "-c", "three"))
 	kit.ExpectFailure(1, "not found", "has no pods").Verify(t, "no such namespace", kit.RunKdiag(t, "shell", "-n", "kdiag-no-such", "web"))
 }
@@ -26,7 +26,7 @@ func TestFailNotRunning(t *testing.T) {
 
 	kit.ExpectFailure(1, "not running: the pod is not scheduled: Unschedulable", "kubectl describe pod").Verify(t, "a pending pod", kit.RunKdiag(t, "shell", "-n", namespace, "pending"))
 	kit.ExpectFailure(1, "not running: it exited with code", "kubectl describe pod").Verify(t, "an ended pod", kit.RunKdiag(t, "shell", "-n", namespace, "ended"))
-	kit.ExpectFailure(1, "not running: it is waiting: PodInitializing", "running now: setup; choose with -c").Verify(t, "an initializing pod", kit.RunKdiag(t, "shell", "-n", kit.SharedPods(t), "initializing"))
+	kit.ExpectFailure(1, "not running: it is waiting: PodInitializing", "running containers: setup; choose one with -c").Verify(t, "an initializing pod", kit.RunKdiag(t, "shell", "-n", kit.SharedPods(t), "initializing"))
 }
 
 // TestFailImage says why the kubelet cannot start an image, long before a time-out.
@@ -37,7 +37,7 @@ func TestFailImage(t *testing.T) {
 	kit.ExpectFailure(1, "failed to pull", "--image").Verify(t, "an image that cannot be pulled",
 		kit.RunKdiag(t, "shell", "-n", namespace, "root", "--image=127.0.0.1:1/nothere:1"))
 	kit.ExpectFailure(1, "invalid reference format", "").Verify(t, "a bad image name", kit.RunKdiag(t, "shell", "-n", namespace, "root", "--image=NOT/A/NAME", "--timeout=40s"))
-	kit.ExpectFailure(1, "", "is localhost/kdiag-sample:debug a kdiag image").Verify(t, "an image that is not kdiag's",
+	kit.ExpectFailure(1, "", "check that localhost/kdiag-sample:debug is a kdiag image").Verify(t, "an image that is not kdiag's",
 		kit.RunKdiag(t, "shell", "-n", namespace, "root", "--image=localhost/kdiag-sample:debug", "--pull-policy=Never"))
 
 	// Once more: the kubelet's next attempt, not another container.

@@ -44,7 +44,7 @@ func sample(t *testing.T) (document, []string) {
 	target := kube.TargetContainer{Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "pod"}}, Container: "c"}
 	d := newDocument(target, kube.Injected{Profile: kube.ProfileBaseline}, taken)
 	known := &peerResolver{now: func() time.Time { return now }, list: func(context.Context) (kube.Peers, []string) {
-		return kube.Peers{netip.MustParseAddr("10.0.0.2"): {Kind: "pod", Namespace: "ns", Name: "peer"}}, []string{"services: no right to list them"}
+		return kube.Peers{netip.MustParseAddr("10.0.0.2"): {Kind: "pod", Namespace: "ns", Name: "peer"}}, []string{"not allowed to list services"}
 	}}
 	known.startQuery(t.Context())
 	return d, d.addConnected(t.Context(), taken, known)
