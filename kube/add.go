@@ -10,15 +10,16 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// addFirstAdmitted adds the container of the first profile that the cluster admits, and
-// leaves so that it can do its job. A request that is refused makes nothing, so
-// each is its own trial: a dry run before it would only cost a round trip.
+// addFirstAdmitted tries the request's profiles in order until the cluster admits one
+// and leaves its container usable. A refused request creates nothing, so each attempt is
+// its own trial: a dry run before it would only cost a round trip.
 func (c *Cluster) addFirstAdmitted(ctx context.Context, request containerRequest) (Injected, *corev1.Pod, error) {
 	made := Injected{Created: true}
 	var last rejection
-	doubt := false
+	dryRunFirst := false
 	for n, profile := range request.profiles {
-		asked, pod, refused, err := c.addWithProfile(ctx, request, profile, doubt)
+		asked, pod, refused, err := c.addWithProfile(ctx, request, profile, dryRunFirst)
+
 		var changed *ChangedError
 		switch {
 		case err != nil:
@@ -28,7 +29,7 @@ func (c *Cluster) addFirstAdmitted(ctx context.Context, request containerRequest
 			made.Name, made.Profile, made.IdleTimeout = asked.Name, profile, request.managerFor(profile).IdleTimeout
 			return made, pod, nil
 		case errors.As(refused.err, &changed):
-			doubt = true
+			dryRunFirst = true
 			if n+1 < len(request.profiles) {
 				request.reportChange(profile, changed.Changes, request.profiles[n+1])
 			}
@@ -42,8 +43,8 @@ func (c *Cluster) addFirstAdmitted(ctx context.Context, request containerRequest
 	return Injected{}, nil, &Error{Doing: request.operation(), Err: last.err, Next: request.hint(ctx, c, request, last)}
 }
 
-// reportChange tells the user what the cluster changed of a profile's container,
-// and which is tried next where it is of no use so.
+// reportChange tells the user what the cluster changed in a profile's container, and
+// which profile comes next if that made the container useless.
 func (request containerRequest) reportChange(profile Profile, changes []string, next ...Profile) {
 	if len(changes) == 0 || request.notice == nil {
 		return
@@ -62,22 +63,21 @@ func (request containerRequest) reportChange(profile Profile, changes []string, 
 	request.notice(oneLine(note))
 }
 
-// addWithProfile adds the container of one profile, or returns why there is none that
-// can be used. Nothing takes a container out of a pod again: where the cluster
-// has changed one of this profile, or of another one just now, a dry run is
-// made first.
-func (c *Cluster) addWithProfile(ctx context.Context, request containerRequest, profile Profile, doubt bool) (corev1.EphemeralContainer, *corev1.Pod, rejection, error) {
+// addWithProfile adds the container of one profile, or returns why the cluster allows no
+// usable one. No container ever leaves a pod again, so it begins with a dry run if
+// dryRunFirst says so, or if the pod already has an unusable container of this profile.
+func (c *Cluster) addWithProfile(ctx context.Context, request containerRequest, profile Profile, dryRunFirst bool) (corev1.EphemeralContainer, *corev1.Pod, rejection, error) {
 	asked := request.newContainer(profile)
-	spoilt := request.findUnusable(profile)
-	if spoilt != nil || doubt {
-		back, err := c.dryRunProfile(ctx, request, profile)
+	unusable := request.findUnusable(profile)
+	if unusable != nil || dryRunFirst {
+		refused, err := c.dryRunProfile(ctx, request, profile)
 		if apierrors.IsBadRequest(err) {
-			// A webhook that takes no dry runs: what is in the pod has to do.
-			back, _ = spoilt.asRejection()
+			// A webhook does not support dry runs: judge by the container in the pod.
+			refused, _ = unusable.asRejection()
 			err = nil
 		}
-		if err != nil || back.by != byNobody {
-			return asked, nil, back, err
+		if err != nil || refused.by != byNobody {
+			return asked, nil, refused, err
 		}
 	}
 
@@ -90,60 +90,63 @@ func (c *Cluster) addWithProfile(ctx context.Context, request containerRequest, 
 		return asked, nil, rejection{}, err
 	}
 
-	if back, is := findMutation(pod, asked).checkUsable(asked.Name).asRejection(); is {
-		// For another kdiag of this user's, which waits its turn.
+	if refused, changed := findMutation(pod, asked).checkUsable(asked.Name).asRejection(); changed {
+		// Another kdiag of this user may be waiting for the ledger's lock: it must not try to
+		// use this container.
 		entry := request.newLedgerEntry(Injected{Name: asked.Name, Profile: profile})
 		entry.Unusable = true
 		request.ledger.addEntry(request.pod.UID, entry)
-		return asked, pod, back, nil
+		return asked, pod, refused, nil
 	}
 
 	return asked, pod, rejection{}, nil
 }
 
-// findUnusable is what the cluster made of a container of this profile that is in
-// the pod already, whoever it is for; nil where there is none that it spoilt.
+// findUnusable finds a container of this profile in the pod, whoever owns it, that the
+// cluster changed so that it cannot work. It returns nil if there is none.
 func (request containerRequest) findUnusable(profile Profile) *ChangedError {
 	for n := range request.pod.Spec.EphemeralContainers {
 		container := &request.pod.Spec.EphemeralContainers[n]
 		m, ok := parseManager(container)
 		switch {
 		case !ok && strings.HasPrefix(container.Name, request.manager.containerPrefix()):
-			m = request.managerFor(profile) // its arguments were changed
+			m = request.managerFor(profile) // a webhook changed its arguments
 		case !ok, m.Role != request.manager.Role, m.Profile != profile:
 			continue
 		}
 
-		if spoilt := request.checkUsable(container, m); spoilt != nil {
-			return spoilt
+		if unusable := request.checkUsable(container, m); unusable != nil {
+			return unusable
 		}
 	}
 
 	return nil
 }
 
-// checkUsable is what the cluster made of a container with the manager m; nil where
-// it can do its job.
+// checkUsable compares a container of the pod with what kdiag asks for to run the manager
+// m. It returns nil if the container can do its job.
 func (request containerRequest) checkUsable(got *corev1.EphemeralContainer, m Manager) *ChangedError {
 	asked := request.buildContainer(got.Name, m)
 	asked.TargetContainerName = m.Target
 	if _, ok := parseManager(got); ok {
-		// Another user's, version's or time-out's are no change.
+		// Another user, version or idle timeout is not a change that admission made.
 		asked.Args = got.Args
 	}
 	return mutation{request.pod, &asked, got}.checkUsable(got.Name)
 }
 
+// injectRight returns the right to add an ephemeral container to a pod.
 func injectRight(pod *corev1.Pod) accessRight {
 	return patchEphemeral.scopedTo(pod.Namespace, pod.Name)
 }
 
+// injectError explains why the API server did not add a container to a pod.
 func (c *Cluster) injectError(ctx context.Context, pod *corev1.Pod, err error) error {
 	doing := "add an ephemeral container to pod " + pod.Namespace + "/" + pod.Name
 	switch {
 	case apierrors.IsNotFound(err) && isForeign(err):
-		// The pod was there a moment ago, so either it went or the
-		// subresource is missing (Kubernetes before 1.25, KEP-277).
+		// The pod existed a moment ago: either it is gone by now, or the API server does
+		// not have the subresource (Kubernetes before 1.25, KEP-277).
 		if _, getErr := getObject[corev1.Pod](ctx, c.pods(pod.Namespace), pod.Name); getErr == nil {
 			return &Error{Doing: doing, Err: err, Next: "kdiag needs Kubernetes 1.25 or later"}
 		}
@@ -155,42 +158,42 @@ func (c *Cluster) injectError(ctx context.Context, pod *corev1.Pod, err error) e
 	return c.explainError(ctx, doing, injectRight(pod), err)
 }
 
-// shellHint finds out by dry runs what the cluster would admit of the profiles
-// that were not asked for.
+// shellHint suggests profiles that the cluster would admit. It tries by dry run those that
+// the user did not ask for.
 func shellHint(ctx context.Context, c *Cluster, request containerRequest, why rejection) string {
 	if why.by == byValidation {
 		return why.hintWhomToAsk(request.pod.Namespace)
 	}
 
-	var pass []Profile
+	var admitted []Profile
 	for _, profile := range allProfiles {
 		if slices.Contains(request.profiles, profile) {
 			continue
 		}
 		if refused, err := c.dryRunProfile(ctx, request, profile); err == nil && refused.by == byNobody {
-			pass = append(pass, profile)
+			admitted = append(admitted, profile)
 		}
 	}
 
-	if len(pass) == 0 {
+	if len(admitted) == 0 {
 		return why.hintWhomToAsk(request.pod.Namespace)
 	}
 
-	hint := "admitted here: --profile=" + strings.Join(profileNames(pass), ", --profile=")
-	if slices.Contains(autoProfiles, pass[0]) {
+	hint := "admitted here: --profile=" + strings.Join(profileNames(admitted), ", --profile=")
+	if slices.Contains(autoProfiles, admitted[0]) {
 		hint += " (or auto)"
 	}
 
 	return hint
 }
 
-// netHint says what a net container cannot do without.
+// netHint names the capability that a net container needs, and whom to ask for it.
 func netHint(_ context.Context, _ *Cluster, request containerRequest, why rejection) string {
 	switch why.by {
 	case byValidation:
 		return why.hintWhomToAsk(request.pod.Namespace)
 	case byAdmission:
-		return "redirects need the capability NET_ADMIN, which Pod Security admits at the level privileged alone: " + why.hintWhomToAsk(request.pod.Namespace)
+		return "redirects need the capability NET_ADMIN, which Pod Security allows only at level privileged: " + why.hintWhomToAsk(request.pod.Namespace)
 	}
-	return "redirects need a container with the capability NET_ADMIN, which runs as root: " + why.hintWhomToAsk(request.pod.Namespace)
+	return "redirects need a container that runs as root with the capability NET_ADMIN: " + why.hintWhomToAsk(request.pod.Namespace)
 }

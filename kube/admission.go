@@ -10,31 +10,28 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Admission is what the cluster would admit of a request for a container.
+// Admission describes what the cluster would admit of a request for a container.
 type Admission struct {
-	// Profile is the one that a shell container would have; empty for a net
-	// container, which has none.
+	// Profile is the profile of the shell container; empty for a net container.
 	Profile Profile
-	// Refused says why the first choice is not admitted; empty where it is.
+	// Refused says why the cluster does not admit the first choice; empty if it does.
 	Refused string
 }
 
-// RefusedError is a container that admission refuses, in every profile asked
-// for. Any other error of a trial says nothing on admission.
+// RefusedError reports that admission refuses the container with every profile asked for.
+// Any other error of a dry run says nothing about admission.
 type RefusedError struct{ Err error }
 
 func (e *RefusedError) Error() string { return e.Err.Error() }
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// AdmitsShell finds the first profile that the cluster would admit a shell
-// container of, by dry runs that change nothing. It returns a *RefusedError if
-// there is none.
+// AdmitsShell finds by dry run the first profile with which the cluster would admit a shell
+// container. It returns a *RefusedError if there is none.
 func (c *Cluster) AdmitsShell(ctx context.Context, r ShellRequest) (Admission, error) {
 	return c.findAdmitted(ctx, r.containerRequest())
 }
 
-// AdmitsNet finds out in the same way whether the cluster would admit a net
-// container.
+// AdmitsNet finds out by dry run whether the cluster would admit a net container.
 func (c *Cluster) AdmitsNet(ctx context.Context, r NetRequest) (Admission, error) {
 	request := r.containerRequest()
 	if err := request.checkOwnNetwork(); err != nil {
@@ -43,7 +40,8 @@ func (c *Cluster) AdmitsNet(ctx context.Context, r NetRequest) (Admission, error
 	return c.findAdmitted(ctx, request)
 }
 
-// findAdmitted tries all of the profiles at once.
+// findAdmitted tries all profiles of a request at once, and returns the first in their
+// order that the cluster would admit.
 func (c *Cluster) findAdmitted(ctx context.Context, request containerRequest) (Admission, error) {
 	refused := make([]rejection, len(request.profiles))
 	failed := make([]error, len(request.profiles))
@@ -51,7 +49,6 @@ func (c *Cluster) findAdmitted(ctx context.Context, request containerRequest) (A
 	for n, profile := range request.profiles {
 		tried.Go(func() { refused[n], failed[n] = c.dryRunProfile(ctx, request, profile) })
 	}
-
 	tried.Wait()
 
 	for n, profile := range request.profiles {
@@ -69,31 +66,31 @@ func (c *Cluster) findAdmitted(ctx context.Context, request containerRequest) (A
 	return Admission{}, &RefusedError{&Error{Doing: request.operation(), Err: last.err, Next: request.hint(ctx, c, request, last)}}
 }
 
-// dryRunProfile asks by a dry run whether a container would be admitted, and left so that
-// it can do its job.
+// dryRunProfile asks by dry run whether the cluster would admit a container of a profile
+// and leave it usable.
 func (c *Cluster) dryRunProfile(ctx context.Context, request containerRequest, profile Profile) (rejection, error) {
 	asked := request.newContainer(profile)
 	pod, err := c.patchEphemeral(ctx, c.dryRun, request.pod, asked, metav1.DryRunAll)
 	if err == nil {
-		back, _ := findMutation(pod, asked).checkUsable("").asRejection()
-		return back, nil
+		refused, _ := findMutation(pod, asked).checkUsable("").asRejection()
+		return refused, nil
 	}
 
 	by := c.findRefuser(ctx, request.pod, err)
 	if by == byNobody || by == byAdmission && apierrors.IsBadRequest(err) {
-		// In the same words a server says that a webhook takes no dry runs.
+		// The server uses the same status when a webhook does not support dry runs.
 		return rejection{}, err
 	}
 
 	return rejection{by, err}, nil
 }
 
-// enforceLabel is the Pod Security level that a namespace admits (KEP-2579).
+// enforceLabel names the label that sets a namespace's Pod Security level (KEP-2579).
 const enforceLabel = "pod-security.kubernetes.io/enforce"
 
-// ReadPodSecurityLevel is the Pod Security level that the cluster's namespace enforces
-// by its label; empty where it has none, and the API server's own default
-// holds, which is "privileged" where nobody changed it.
+// ReadPodSecurityLevel reads the Pod Security level from the label of the cluster's
+// namespace. It returns "" for a namespace without the label, where the API server's own
+// default applies: "privileged", unless an administrator changed it.
 func (c *Cluster) ReadPodSecurityLevel(ctx context.Context) (string, error) {
 	namespace, err := getObject[corev1.Namespace](ctx, c.namespaces(), c.Namespace)
 	if err != nil {
@@ -103,8 +100,8 @@ func (c *Cluster) ReadPodSecurityLevel(ctx context.Context) (string, error) {
 	return namespace.Labels[enforceLabel], nil
 }
 
-// ProfileAtLevel is the profile that auto takes at a Pod Security level, and whether
-// that admits a net container.
+// ProfileAtLevel returns the profile that auto ends up with at a Pod Security level, and
+// whether that level admits a net container.
 func ProfileAtLevel(level string) (taken Profile, net bool) {
 	switch level {
 	case "baseline":

@@ -14,79 +14,92 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// clients are REST clients for the four API groups that kdiag uses. The full
-// clientset registers every group there is at start: 9 MB of binary and 1 MB
-// of heap in each role, the one in the pod included.
+// clients holds REST clients for the four API groups that kdiag uses. The full clientset
+// would register every group at start: 9 MB of binary and 1 MB of heap in every process,
+// the one in the pod included.
 type clients struct {
 	core, apps, batch, authorization rest.Interface
-	// dryRun is core for trial requests, whose warnings nobody wants to read.
+	// dryRun sends trial requests to the core group. Their warnings are not printed.
 	dryRun rest.Interface
-	// longLived is core for logs and watches: no bound on how long one takes, and
-	// none on requests per second. Who opens them by the hundred bounds how
-	// many are open.
+	// longLived opens logs and watches in the core group. It limits neither how long one
+	// takes nor how many begin per second: a caller that opens hundreds limits itself.
 	longLived rest.Interface
 	codec     runtime.ParameterCodec
 }
 
+// newClients makes the clients of a configuration. It sends no request.
 func newClients(config *rest.Config) (clients, error) {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{
-		corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme, authorizationv1.AddToScheme,
-	} {
-		if err := add(scheme); err != nil {
-			return clients{}, err
-		}
+	scheme, err := newScheme()
+	if err != nil {
+		return clients{}, err
 	}
 
-	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
-	codecs := serializer.NewCodecFactory(scheme)
-
-	// One transport below all of them.
+	// All clients but longLived share one transport.
 	httpClient, err := httpClientFor(config)
 	if err != nil {
 		return clients{}, err
 	}
 
-	lasting := rest.CopyConfig(config)
-	lasting.Timeout, lasting.QPS = 0, -1
-	lastingClient, err := httpClientFor(lasting)
+	unlimited := rest.CopyConfig(config)
+	unlimited.Timeout, unlimited.QPS = 0, -1
+	unlimitedClient, err := httpClientFor(unlimited)
 	if err != nil {
 		return clients{}, err
 	}
 
-	over := func(config *rest.Config, transport *http.Client, group schema.GroupVersion, apiPath string) rest.Interface {
-		own := rest.CopyConfig(config)
-		own.GroupVersion = &group
-		own.APIPath = apiPath
-		own.NegotiatedSerializer = codecs.WithoutConversion()
-		// JSON costs the server and each start of kdiag a millisecond or two more.
-		own.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-		made, clientErr := rest.RESTClientForConfigAndClient(own, transport)
+	quiet := rest.CopyConfig(config)
+	quiet.WarningHandler = rest.NoWarnings{}
+
+	codecs := serializer.NewCodecFactory(scheme).WithoutConversion()
+	newClient := func(config *rest.Config, transport *http.Client, group schema.GroupVersion, apiPath string) rest.Interface {
+		made, clientErr := newRESTClient(config, transport, group, apiPath, codecs)
 		if clientErr != nil {
 			err = clientErr
 		}
-
 		return made
 	}
 
-	client := func(group schema.GroupVersion, apiPath string) rest.Interface {
-		return over(config, httpClient, group, apiPath)
-	}
-	quiet := rest.CopyConfig(config)
-	quiet.WarningHandler = rest.NoWarnings{}
 	made := clients{
-		core:          client(corev1.SchemeGroupVersion, "/api"),
-		dryRun:        over(quiet, httpClient, corev1.SchemeGroupVersion, "/api"),
-		longLived:     over(lasting, lastingClient, corev1.SchemeGroupVersion, "/api"),
-		apps:          client(appsv1.SchemeGroupVersion, "/apis"),
-		batch:         client(batchv1.SchemeGroupVersion, "/apis"),
-		authorization: client(authorizationv1.SchemeGroupVersion, "/apis"),
+		core:          newClient(config, httpClient, corev1.SchemeGroupVersion, "/api"),
+		dryRun:        newClient(quiet, httpClient, corev1.SchemeGroupVersion, "/api"),
+		longLived:     newClient(unlimited, unlimitedClient, corev1.SchemeGroupVersion, "/api"),
+		apps:          newClient(config, httpClient, appsv1.SchemeGroupVersion, "/apis"),
+		batch:         newClient(config, httpClient, batchv1.SchemeGroupVersion, "/apis"),
+		authorization: newClient(config, httpClient, authorizationv1.SchemeGroupVersion, "/apis"),
 		codec:         runtime.NewParameterCodec(scheme),
 	}
 
 	return made, err
 }
 
+// newScheme registers the types of the API groups that kdiag uses.
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme, authorizationv1.AddToScheme,
+	} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+
+	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
+	return scheme, nil
+}
+
+// newRESTClient makes a client for one API group. It asks for protobuf: JSON would cost the
+// server, and each start of kdiag, a millisecond or two more.
+func newRESTClient(config *rest.Config, transport *http.Client, group schema.GroupVersion, apiPath string, codecs runtime.NegotiatedSerializer) (rest.Interface, error) {
+	own := rest.CopyConfig(config)
+	own.GroupVersion = &group
+	own.APIPath = apiPath
+	own.NegotiatedSerializer = codecs
+	own.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	return rest.RESTClientForConfigAndClient(own, transport)
+}
+
+// httpClientFor makes an HTTP client that reports the errors of a credential plugin as a
+// *PluginError.
 func httpClientFor(config *rest.Config) (*http.Client, error) {
 	made, err := rest.HTTPClientFor(config)
 	if err == nil && config.ExecProvider != nil {

@@ -5,23 +5,24 @@ import (
 	"slices"
 )
 
-// usedRight is a right and what a command does with it, in words for a Role's comment.
+// usedRight says what a command uses a right for, in words for a comment in a Role.
 type usedRight struct {
 	accessRight
 	why string
 }
 
-// commandRights are the rights that one of kdiag's commands uses in the
-// namespace of its target.
+// commandRights lists the rights that one of kdiag's commands uses in the namespace of its
+// target.
 type commandRights struct {
 	command string
-	// required are those that it does not work without, for a pod that is named.
+	// required lists the rights without which it does not work on a pod that it is given
+	// by name.
 	required []usedRight
-	// optional are those that it works better with.
+	// optional lists the rights with which it works better.
 	optional []usedRight
-	// wider are rights that a Role cannot give, for they are the whole cluster's.
+	// wider lists rights that only a ClusterRole can give.
 	wider []usedRight
-	// reviewed says that doctor tells of them.
+	// reviewed says that doctor checks them.
 	reviewed bool
 }
 
@@ -37,8 +38,8 @@ var (
 	askNode      = usedRight{accessRight{verb: "get", resource: "nodes"}, "report that the pod's node does not respond"}
 )
 
-// rightsOf is what each command needs. A test on a cluster proves it sufficient
-// and minimal, verb by verb.
+// rightsOf lists what each command needs. A test on a cluster proves it sufficient and
+// minimal, verb by verb.
 var rightsOf = []commandRights{
 	{
 		command: "shell", reviewed: true,
@@ -97,7 +98,7 @@ var rightsOf = []commandRights{
 	},
 }
 
-// RoleCommands are the commands that a Role can be made for.
+// RoleCommands lists the commands that a Role can be made for.
 func RoleCommands() []string {
 	names := make([]string, len(rightsOf))
 	for i, rights := range rightsOf {
@@ -106,10 +107,11 @@ func RoleCommands() []string {
 	return names
 }
 
-// AnyPods is the kind of target that a label selector is.
+// AnyPods stands for targets that are given by label selector, in RoleRightsFor.
 const AnyPods = "selector"
 
-// rightsToFind are the rights that find a target of a kind, a resource or AnyPods.
+// rightsToFind returns the rights that it takes to find targets of a kind: one of
+// TargetTypes, or AnyPods.
 func rightsToFind(kind string) ([]usedRight, error) {
 	if kind == AnyPods {
 		return []usedRight{{listPods, "find pods by a label selector"}}, nil
@@ -120,7 +122,7 @@ func rightsToFind(kind string) ([]usedRight, error) {
 		return nil, fmt.Errorf("unknown type %q", kind)
 	}
 	if resource == "pods" {
-		return nil, nil // by name, as every command can
+		return nil, nil // every command can get pods by name
 	}
 
 	group := ""
@@ -137,29 +139,29 @@ func rightsToFind(kind string) ([]usedRight, error) {
 	}, nil
 }
 
-// RoleRight is a right in RBAC's terms, and what it is for.
+// RoleRight says what a right, in RBAC's terms, is used for.
 type RoleRight struct {
 	Verb, Group string
-	// Resource has its subresource: "pods/exec".
+	// Resource includes the subresource: "pods/exec".
 	Resource string
 	Uses     []RightUse
 }
 
-// RightUse is what a command does with a right.
+// RightUse says what one command uses a right for.
 type RightUse struct {
 	Command, Why string
 }
 
-// RoleRights are those of several commands, each right once. Of the optional ones
-// none is required.
+// RoleRights lists what several commands need, each right once.
 type RoleRights struct {
+	// Required and Optional have no right in common.
 	Required, Optional []RoleRight
-	// Wider are the whole cluster's, which a Role cannot give. All are optional.
+	// Wider lists optional rights that only a ClusterRole can give.
 	Wider []RoleRight
 }
 
-// RoleRightsFor returns the rights of some commands, for targets that are pods' names
-// or of the kinds.
+// RoleRightsFor returns the rights that some commands need for targets that are given as
+// pods' names or by one of the kinds.
 func RoleRightsFor(commands, kinds []string) (RoleRights, error) {
 	var found RoleRights
 	var byKind []usedRight
@@ -182,7 +184,7 @@ func RoleRightsFor(commands, kinds []string) (RoleRights, error) {
 		found.Wider = mergeUses(found.Wider, command, rights.wider)
 	}
 
-	// What one command needs is no option for another.
+	// A right that one command requires is not optional for another.
 	found.Optional = slices.DeleteFunc(found.Optional, func(r RoleRight) bool {
 		at := slices.IndexFunc(found.Required, r.isSameRight)
 		if at >= 0 {
@@ -194,10 +196,12 @@ func RoleRightsFor(commands, kinds []string) (RoleRights, error) {
 	return found, nil
 }
 
+// isSameRight compares two rights, whatever they are used for.
 func (r RoleRight) isSameRight(other RoleRight) bool {
 	return r.Verb == other.Verb && r.Group == other.Group && r.Resource == other.Resource
 }
 
+// mergeUses adds what a command uses rights for to a list that has each right once.
 func mergeUses(rights []RoleRight, command string, uses []usedRight) []RoleRight {
 	for _, u := range uses {
 		right := RoleRight{Verb: u.verb, Group: u.group, Resource: u.roleResource()}

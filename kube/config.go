@@ -1,6 +1,6 @@
-// Package kube is the client-go side of kdiag: it reaches the API server as
-// kubectl would, finds pods and containers, puts kdiag's ephemeral containers
-// into them and runs commands there. It knows nothing of flags.
+// Package kube does kdiag's work with the Kubernetes API, by way of client-go: it connects
+// as kubectl would, finds pods and containers, adds kdiag's ephemeral containers and runs
+// commands in them. It knows nothing of flags.
 package kube
 
 import (
@@ -25,8 +25,8 @@ import (
 	_ "k8s.io/client-go/plugin/pkg/client/auth/oidc"
 )
 
-// ConnectOptions are the connection settings that kubectl has. A zero field leaves
-// the kubeconfig's word.
+// ConnectOptions holds kubectl's connection settings. A zero field leaves what the
+// kubeconfig says.
 type ConnectOptions struct {
 	Kubeconfig string
 	Context    string
@@ -45,28 +45,29 @@ type ConnectOptions struct {
 	InsecureSkipTLSVerify bool
 	TLSServerName         string
 
-	// UserAgent is what the API server is told of who asks; "kdiag" if empty.
+	// UserAgent tells the API server who asks; "kdiag" if empty.
 	UserAgent string
 
-	// RequestTimeout bounds one plain request, in kubectl's spelling ("5s",
-	// "0", or a number of seconds). Watches and streams are not bounded by it.
+	// RequestTimeout limits a single API request, in kubectl's spelling ("5s", "0", or a
+	// number of seconds). It does not limit watches and streams.
 	RequestTimeout string
 }
 
-// Cluster is a connection to an API server, with the namespace to work in.
+// Cluster talks to one API server, and works in one namespace.
 type Cluster struct {
 	Namespace string
 	clients
-	// streams is the configuration for connections that last.
+	// streams configures connections that last, without a timeout.
 	streams  *rest.Config
 	prepared preparedConnection
 	entries  configEntries
 }
 
-// Connect reads the kubeconfig and makes a Cluster. It sends no request.
-// Warnings of the API server are written to warnings, each once.
+// Connect reads the kubeconfig and makes a Cluster. It sends no request. The API server's
+// warnings will be written to warnings, each once.
 func Connect(o ConnectOptions, warnings io.Writer) (*Cluster, error) {
 	silenceClientGo()
+
 	loader := o.configLoader()
 	if err := checkKubeconfigFiles(loader.ConfigAccess(), warnings); err != nil {
 		return nil, err
@@ -77,6 +78,7 @@ func Connect(o ConnectOptions, warnings io.Writer) (*Cluster, error) {
 		return nil, configError(err)
 	}
 
+	// client-go has no error for an entry that is named but missing.
 	from := o.findEntries(raw)
 	if err := o.checkEntries(raw, from); err != nil {
 		return nil, err
@@ -92,7 +94,7 @@ func Connect(o ConnectOptions, warnings io.Writer) (*Cluster, error) {
 		return nil, configError(err)
 	}
 
-	// Enough for a burst of small requests; kdiag sends no storms.
+	// This is enough for a burst of small requests; kdiag sends no storms.
 	config.QPS, config.Burst = 50, 100
 	config.UserAgent = cmp.Or(o.UserAgent, "kdiag")
 	config.Wrap(withAuditID(newAuditID()))
@@ -102,6 +104,7 @@ func Connect(o ConnectOptions, warnings io.Writer) (*Cluster, error) {
 
 	streams := rest.CopyConfig(config)
 	streams.Timeout = 0
+
 	clients, err := newClients(config)
 	if err != nil {
 		return nil, configError(err)
@@ -112,9 +115,9 @@ func Connect(o ConnectOptions, warnings io.Writer) (*Cluster, error) {
 	return c, nil
 }
 
-// withAuditID has every request carry one identifier, under which the API server
-// then records it: so all that one run of kdiag does is found by it (k8s.io/apiserver,
-// pkg/endpoints/filters/audit_init.go).
+// withAuditID sends an identifier along with every request. The API server records requests
+// under it (k8s.io/apiserver, pkg/endpoints/filters/audit_init.go), so an auditor finds
+// everything that one run of kdiag did.
 func withAuditID(id string) transport.WrapperFunc {
 	return func(base http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(request *http.Request) (*http.Response, error) {
@@ -125,7 +128,7 @@ func withAuditID(id string) transport.WrapperFunc {
 	}
 }
 
-// newAuditID makes a random UUID (RFC 9562, 5.4), as API servers do themselves.
+// newAuditID makes a random UUID (RFC 9562, 5.4), as API servers do.
 func newAuditID() string {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails
@@ -133,13 +136,14 @@ func newAuditID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }
 
-// auditIDHeader names a request in the API server's audit log.
+// auditIDHeader carries the identifier of a request in the API server's audit log.
 const auditIDHeader = "Audit-ID"
 
-// silenceClientGo has client-go log nothing: errors come back as values. The
-// logger is the process's, and must not change under a goroutine of client-go.
+// silenceClientGo stops client-go's logging: errors come back as values. It acts once,
+// because klog's logger must not change while a goroutine of client-go uses it.
 var silenceClientGo = sync.OnceFunc(func() { klog.SetLogger(logr.Discard()) })
 
+// configLoader reads kubeconfig files by kubectl's rules, with the options on top.
 func (o ConnectOptions) configLoader() clientcmd.ClientConfig {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = o.Kubeconfig
@@ -163,14 +167,14 @@ func (o ConnectOptions) configLoader() clientcmd.ClientConfig {
 			InsecureSkipTLSVerify: o.InsecureSkipTLSVerify,
 			TLSServerName:         o.TLSServerName,
 		},
-		// As kubectl: with no kubeconfig at all, a local API proxy.
+		// Like kubectl, try a local API proxy if there is no kubeconfig at all.
 		ClusterDefaults: clientcmd.ClusterDefaults,
 	}
 
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
 }
 
-// ServerAddress is the API server's address, for messages.
+// ServerAddress returns the API server's URL for messages, without a password.
 func (c *Cluster) ServerAddress() string {
 	at, err := url.Parse(c.streams.Host)
 	if err != nil {
@@ -179,5 +183,5 @@ func (c *Cluster) ServerAddress() string {
 	return at.Redacted()
 }
 
-// DefaultTimeout bounds finding a pod and having a container started in it.
+// DefaultTimeout limits how long finding a pod and starting a container in it may take.
 const DefaultTimeout = 60 * time.Second

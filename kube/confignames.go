@@ -5,17 +5,18 @@ import (
 	"slices"
 )
 
-// ConfigNames are the names in a kubeconfig, each list sorted.
+// ConfigNames lists the names in a kubeconfig, sorted.
 type ConfigNames struct {
 	Contexts, Clusters, Users []string
 }
 
-// ReadNames reads the kubeconfig's names; it sends no request.
+// ReadNames reads the names in the kubeconfig. It sends no request.
 func (o ConnectOptions) ReadNames() (ConfigNames, error) {
 	config, err := o.configLoader().RawConfig()
 	if err != nil {
 		return ConfigNames{}, configError(err)
 	}
+
 	return ConfigNames{
 		Contexts: slices.Sorted(maps.Keys(config.Contexts)),
 		Clusters: slices.Sorted(maps.Keys(config.Clusters)),

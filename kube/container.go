@@ -8,18 +8,17 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// defaultContainerAnnotation names the container that kubectl takes when none
-// is given (KEP-2227).
+// defaultContainerAnnotation names the container that kubectl uses when none is given
+// (KEP-2227).
 const defaultContainerAnnotation = "kubectl.kubernetes.io/default-container"
 
-// TargetContainer is a running container to work on.
+// TargetContainer identifies a running container to work on.
 type TargetContainer struct {
 	Pod       *corev1.Pod
 	Container string
-	// ID is the runtime's name for the container, without its scheme.
+	// ID is the container ID in the runtime, without the scheme before it.
 	ID string
-	// Others are the containers that could have been meant when none was
-	// named.
+	// Others lists the containers that the user may have meant when none was named.
 	Others []string
 }
 
@@ -27,15 +26,15 @@ func (t TargetContainer) String() string {
 	return fmt.Sprintf("container %s of pod %s/%s", t.Container, t.Pod.Namespace, t.Pod.Name)
 }
 
-// SharesPIDs reports whether processes of other containers, or of the node,
-// are in the target's PID namespace.
+// SharesPIDs reports whether the target's PID namespace has processes of other containers or
+// of the node.
 func (t TargetContainer) SharesPIDs() bool {
 	shared := t.Pod.Spec.ShareProcessNamespace
 	return t.Pod.Spec.HostPID || shared != nil && *shared
 }
 
-// PickContainer finds the container of pod to work on: the named one, an init
-// or sidecar container too, else the pod's default. It must be running.
+// PickContainer finds the container of a pod to work on: the named one, which may be an init
+// or sidecar container, or else the pod's default. It fails if that does not run.
 func PickContainer(pod *corev1.Pod, name string) (TargetContainer, error) {
 	target := TargetContainer{Pod: pod, Container: name}
 	if name == "" {
@@ -53,17 +52,17 @@ func PickContainer(pod *corev1.Pod, name string) (TargetContainer, error) {
 			Next: runningHint(pod, target.Container)}
 	}
 
-	_, id, _ := strings.Cut(status.ContainerID, "://")
-	target.ID = id
+	_, target.ID, _ = strings.Cut(status.ContainerID, "://")
 	return target, nil
 }
 
-// CheckHasContainer is nil if a pod has a container of that name, an init or sidecar
-// container too, running or not.
+// CheckHasContainer returns an error if a pod has no container of that name. Init and
+// sidecar containers count, running or not.
 func CheckHasContainer(pod *corev1.Pod, name string) error {
 	return requireContainer("find "+TargetContainer{Pod: pod, Container: name}.String(), pod, name)
 }
 
+// requireContainer is CheckHasContainer for an operation that the error names.
 func requireContainer(doing string, pod *corev1.Pod, name string) error {
 	if slices.Contains(containerNames(pod), name) {
 		return nil
@@ -72,6 +71,8 @@ func requireContainer(doing string, pod *corev1.Pod, name string) error {
 		Next: "containers in this pod: " + strings.Join(containerNames(pod), ", ")}
 }
 
+// pickDefaultContainer returns the container that the pod's annotation names, or else the
+// first one together with the others that could be meant.
 func pickDefaultContainer(pod *corev1.Pod) (name string, others []string) {
 	names := make([]string, 0, len(pod.Spec.Containers))
 	for i := range pod.Spec.Containers {
@@ -88,15 +89,14 @@ func pickDefaultContainer(pod *corev1.Pod) (name string, others []string) {
 	return names[0], names[1:]
 }
 
-// Container is what a pod's specification says of a container.
+// Container describes a container by the pod's spec.
 type Container struct {
 	Name, Image string
-	// Init says that it is an init container or a sidecar.
+	// Init marks init and sidecar containers.
 	Init bool
 }
 
-// ContainersOf are the containers that work can be done in: all but the
-// ephemeral ones.
+// ContainersOf lists the containers of a pod, without the ephemeral ones.
 func ContainersOf(pod *corev1.Pod) []Container {
 	var all []Container
 	for i := range pod.Spec.Containers {
@@ -116,6 +116,7 @@ func containerNames(pod *corev1.Pod) []string {
 	return names
 }
 
+// findStatus finds the status of a container of any kind. It returns nil if there is none yet.
 func findStatus(pod *corev1.Pod, container string) *corev1.ContainerStatus {
 	for _, list := range [][]corev1.ContainerStatus{
 		pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses, pod.Status.EphemeralContainerStatuses,
@@ -129,7 +130,8 @@ func findStatus(pod *corev1.Pod, container string) *corev1.ContainerStatus {
 	return nil
 }
 
-// describeNotRunning is the kubelet's account of a container, as short as it comes.
+// describeNotRunning says in a few words why a container does not run, by the kubelet's
+// account. The status may be nil.
 func describeNotRunning(pod *corev1.Pod, status *corev1.ContainerStatus) string {
 	switch {
 	case status != nil && status.State.Terminated != nil:
@@ -149,10 +151,12 @@ func describeNotRunning(pod *corev1.Pod, status *corev1.ContainerStatus) string 
 	return fmt.Sprintf("the pod is %s", joinReason(string(pod.Status.Phase), pod.Status.Reason, pod.Status.Message))
 }
 
+// joinReason joins the parts that are not empty with colons.
 func joinReason(parts ...string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ": ")
 }
 
+// runningHint suggests the pod's running containers instead of one that does not run.
 func runningHint(pod *corev1.Pod, except string) string {
 	var running []string
 	for _, name := range containerNames(pod) {
