@@ -211,7 +211,7 @@ func TestMutationRedir(t *testing.T) {
 			webhook := kit.Webhook{Kind: "Mutating", Answer: kit.ChangeContainer(c.change)}
 			webhook.Register(t, namespace)
 			for range 3 {
-				kit.ExpectFailure(1, c.words, "redirects need a container with the capability NET_ADMIN, which runs as root").Verify(t, c.name,
+				kit.ExpectFailure(1, c.words, "redirects need a container that runs as root with the capability NET_ADMIN").Verify(t, c.name,
 					kit.RunKdiag(t, "redir", "-n", namespace, "root", "8080:1"))
 			}
 

@@ -20,52 +20,52 @@ type ShellRequest struct {
 	Target     TargetContainer
 	Image      string
 	PullPolicy corev1.PullPolicy
-	// Manager is whose container it is. Its Profile is the one wished for.
+	// Manager says whose container it is. Its Profile is the one that the user asks for.
 	Manager Manager
-	// Ledger knows the containers that this user's kdiag made; may be nil.
+	// Ledger knows the containers that this user's kdiag made. It may be nil.
 	Ledger *Ledger
-	// Progress is told what the kubelet is doing, in a few words; may be nil.
+	// Progress is told what the kubelet is doing, in a few words. It may be nil.
 	Progress func(string)
-	// Notice is told what the user is to know at once; may be nil.
+	// Notice is told what the user should know at once. It may be nil.
 	Notice func(string)
 }
 
-// NetRequest asks for a net container in a pod: one with the right to redirect
-// the pod's connections.
+// NetRequest asks for a net container in a pod: one that may redirect the pod's connections.
 type NetRequest struct {
 	Pod        *corev1.Pod
 	Image      string
 	PullPolicy corev1.PullPolicy
-	// Manager is whose container it is. It has no target and no profile.
+	// Manager says whose container it is. It has no target and no profile.
 	Manager Manager
-	// Ledger knows the containers that this user's kdiag made; may be nil.
+	// Ledger knows the containers that this user's kdiag made. It may be nil.
 	Ledger *Ledger
-	// Progress is told what the kubelet is doing, in a few words; may be nil.
+	// Progress is told what the kubelet is doing, in a few words. It may be nil.
 	Progress func(string)
-	// Notice is told what the user is to know at once; may be nil.
+	// Notice is told what the user should know at once. It may be nil.
 	Notice func(string)
 }
 
-// Injected is an ephemeral container that runs.
+// Injected describes an ephemeral container that runs.
 type Injected struct {
 	Name string
 	// Profile is a shell container's.
 	Profile Profile
-	// Created is false where a live one was found.
+	// Created is false for a container that was there already.
 	Created bool
-	// IdleTimeout is how long it stays with nothing to do.
+	// IdleTimeout says how long it stays without use.
 	IdleTimeout time.Duration
-	// Refused says why the cluster did not admit the first choice; empty when it
-	// was not asked, or had nothing against it.
+	// Refused says why the cluster did not admit the first choice; empty if it did or was
+	// not asked.
 	Refused string
 }
 
-// EnsureShell finds the live shell container that fits a request or creates
-// one, and waits until it runs.
+// EnsureShell finds a shell container that can serve a request, or creates one, and waits
+// until it runs.
 func (c *Cluster) EnsureShell(ctx context.Context, r ShellRequest) (Injected, error) {
 	return c.ensureContainer(ctx, r.containerRequest())
 }
 
+// containerRequest turns the request into one of any kind.
 func (r ShellRequest) containerRequest() containerRequest {
 	return containerRequest{
 		pod: r.Target.Pod, target: r.Target.Container, image: r.Image, pullPolicy: r.PullPolicy,
@@ -76,9 +76,9 @@ func (r ShellRequest) containerRequest() containerRequest {
 	}
 }
 
-// EnsureNet finds the live net container that fits a request or creates one,
-// and waits until it runs. It has no target: one that shares a PID namespace
-// dies with the app's PID 1, and its redirects are to outlive that.
+// EnsureNet finds a net container that can serve a request, or creates one, and waits until
+// it runs. A net container has no target: with one it would share the target's PID namespace
+// and die with its PID 1, and redirects must outlive that.
 func (c *Cluster) EnsureNet(ctx context.Context, r NetRequest) (Injected, error) {
 	request := r.containerRequest()
 	if err := request.checkOwnNetwork(); err != nil {
@@ -87,19 +87,22 @@ func (c *Cluster) EnsureNet(ctx context.Context, r NetRequest) (Injected, error)
 	return c.ensureContainer(ctx, request)
 }
 
-// checkOwnNetwork is nil for a pod that has a network of its own to redirect in.
+// checkOwnNetwork returns an error for a pod without a network of its own to redirect in.
 func (request containerRequest) checkOwnNetwork() error {
 	if !request.pod.Spec.HostNetwork {
 		return nil
 	}
+
 	return &Error{Doing: request.operation(),
 		Err:  errors.New("the pod uses the node's network (hostNetwork), so redirects would affect the whole node"),
 		Next: "choose a pod without hostNetwork"}
 }
 
+// containerRequest turns the request into one of any kind.
 func (r NetRequest) containerRequest() containerRequest {
 	manager := r.Manager
 	manager.Role, manager.Target, manager.Profile = wire.RoleNet, "", ""
+
 	return containerRequest{
 		pod: r.Pod, image: r.Image, pullPolicy: r.PullPolicy,
 		manager: manager, ledger: r.Ledger, progress: r.Progress, notice: r.Notice,
@@ -109,10 +112,10 @@ func (r NetRequest) containerRequest() containerRequest {
 	}
 }
 
-// containerRequest is a request for an ephemeral container of any kind.
+// containerRequest asks for an ephemeral container of any kind.
 type containerRequest struct {
 	pod *corev1.Pod
-	// target is the container whose processes are to be seen; empty for none.
+	// target names the container whose processes it shall see; empty for none.
 	target     string
 	image      string
 	pullPolicy corev1.PullPolicy
@@ -120,15 +123,15 @@ type containerRequest struct {
 	ledger     *Ledger
 	progress   func(string)
 	notice     func(string)
-	// profiles are those to try, in order; a kind that has none has the empty
-	// one.
+	// profiles lists those to try, in order. For a kind without profiles it has one, which
+	// is empty.
 	profiles []Profile
 	security func(Profile) *corev1.SecurityContext
-	// hint says what to do where the cluster admits none of the profiles.
+	// hint says what to do when the cluster admits none of the profiles.
 	hint func(context.Context, *Cluster, containerRequest, rejection) string
 }
 
-// operation is what is tried, for messages.
+// operation names the operation and its object, for messages.
 func (request containerRequest) operation() string {
 	kind := request.manager.Role + " container"
 	if request.manager.Profile != "" {
@@ -137,6 +140,9 @@ func (request containerRequest) operation() string {
 	return fmt.Sprintf("add a %s to pod %s/%s", kind, request.pod.Namespace, request.pod.Name)
 }
 
+// ensureContainer finds a container that can serve the request, or adds one, and waits until
+// it runs. It holds the ledger's lock while it adds one, so that two kdiags of one user,
+// started together, do not each add their own.
 func (c *Cluster) ensureContainer(ctx context.Context, request containerRequest) (Injected, error) {
 	if own, ok := c.findOwn(ctx, request); ok {
 		return c.reuseContainer(ctx, request, own)
@@ -145,6 +151,7 @@ func (c *Cluster) ensureContainer(ctx context.Context, request containerRequest)
 		return Injected{}, err
 	}
 
+	// Events count from before the request, so that none of the new container is missed.
 	since := c.findEventVersion(ctx, request.pod.Namespace)
 
 	unlock := request.ledger.lockPod(ctx, request.pod.UID)
@@ -157,8 +164,8 @@ func (c *Cluster) ensureContainer(ctx context.Context, request containerRequest)
 	if err == nil {
 		request.ledger.addEntry(pod.UID, request.newLedgerEntry(made))
 	}
-
 	unlock()
+
 	if err != nil {
 		return Injected{}, err
 	}
@@ -168,11 +175,11 @@ func (c *Cluster) ensureContainer(ctx context.Context, request containerRequest)
 	return made, err
 }
 
-// oneProcessor has Go's runtime start with a single processor: a manager and a
-// launcher have no use for more, and begin with a fifth less work.
+// oneProcessor limits Go's runtime in the pod to a single processor. The manager and the
+// launcher of shells need no more, and start with a fifth less work.
 var oneProcessor = corev1.EnvVar{Name: "GOMAXPROCS", Value: "1"}
 
-// managerFor is what the container of a profile is to run.
+// managerFor returns the manager that the container of a profile runs.
 func (request containerRequest) managerFor(p Profile) Manager {
 	m := request.manager
 	m.Profile = p
@@ -180,13 +187,13 @@ func (request containerRequest) managerFor(p Profile) Manager {
 	return m
 }
 
-// newContainer is what a profile asks for, with a new name.
+// newContainer returns the container that a profile asks for, with a new name.
 func (request containerRequest) newContainer(p Profile) corev1.EphemeralContainer {
 	manager := request.managerFor(p)
 	return request.buildContainer(manager.newContainerName(), manager)
 }
 
-// buildContainer is what is asked for, under a name, to run a manager.
+// buildContainer returns the container that kdiag asks for to run a manager, under a name.
 func (request containerRequest) buildContainer(name string, manager Manager) corev1.EphemeralContainer {
 	return corev1.EphemeralContainer{
 		EphemeralContainerCommon: corev1.EphemeralContainerCommon{
@@ -211,6 +218,7 @@ func (c *Cluster) patchEphemeral(ctx context.Context, client rest.Interface, pod
 	if err != nil {
 		return nil, err
 	}
+
 	pods := resource{client, c.codec, "pods", pod.Namespace}
 	return patchObject[corev1.Pod](ctx, pods, pod.Name, "ephemeralcontainers", body, metav1.PatchOptions{DryRun: dryRun})
 }

@@ -11,27 +11,27 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// Error is a failure that the user is told in one line: what was tried, why it
-// failed in the cluster's words, and what to do next.
+// Error tells the user in one line what kdiag tried and why it failed, in the cluster's
+// words, and in a hint what to do next.
 type Error struct {
-	// Doing is the operation and its object: "exec in pod ns/web".
+	// Doing names the operation and its object: "exec in pod ns/web".
 	Doing string
 	Err   error
-	// Next is the hint; it may be empty.
+	// Next holds the hint; it may be empty.
 	Next string
 }
 
 func (e *Error) Error() string { return e.Doing + ": " + oneLine(e.Err.Error()) }
 func (e *Error) Unwrap() error { return e.Err }
 
-// Hint is what the user may do next.
+// Hint returns what the user may do next.
 func (e *Error) Hint() string { return e.Next }
 
-// oneLine folds a message that a server wrote over several lines.
+// oneLine joins the lines of a server's message.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// explainError turns the error of a request into an *Error. right is what the
-// request needs, so that a refusal can name it.
+// explainError turns the error of a request into an *Error. It names the right that the
+// request needs if the user does not have it.
 func (c *Cluster) explainError(ctx context.Context, doing string, right accessRight, err error) error {
 	if err == nil {
 		return nil
@@ -54,12 +54,13 @@ func (c *Cluster) explainError(ctx context.Context, doing string, right accessRi
 	return &Error{Doing: doing, Err: c.simplifyError(err), Next: cmp.Or(admissionHint(err, right.namespace), c.hintFor(err))}
 }
 
-// deniedError is the refusal of a request for want of a right.
+// deniedError makes the error of a request that the user has no right to.
 func deniedError(doing string, right accessRight, err error) error {
 	where := ""
 	if right.namespace != "" {
 		where = fmt.Sprintf(" in namespace %q", right.namespace)
 	}
+
 	return &Error{
 		Doing: doing,
 		Err:   &DeniedError{right.String(), where, err},
@@ -67,13 +68,14 @@ func deniedError(doing string, right accessRight, err error) error {
 	}
 }
 
-// isAllowed asks the API server whether this user has a right. Where it cannot
-// be asked, the answer is no.
+// isAllowed asks the API server whether this user has a right. It returns false if it gets
+// no answer.
 func (c *Cluster) isAllowed(ctx context.Context, right accessRight) bool {
 	may, err := c.reviewAccess(ctx, right)
 	return err == nil && may
 }
 
+// reviewAccess asks the API server whether this user has a right.
 func (c *Cluster) reviewAccess(ctx context.Context, right accessRight) (bool, error) {
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
 		ResourceAttributes: &authorizationv1.ResourceAttributes{
@@ -90,7 +92,7 @@ func (c *Cluster) reviewAccess(ctx context.Context, right accessRight) (bool, er
 	return answer.Status.Allowed, nil
 }
 
-// DeniedError is a request that this user has no right to.
+// DeniedError reports a request that this user has no right to.
 type DeniedError struct {
 	right string
 	where string
@@ -102,14 +104,14 @@ func (e *DeniedError) Error() string {
 }
 func (e *DeniedError) Unwrap() error { return e.err }
 
-// IsDenied reports whether a request failed for want of a right.
+// IsDenied reports whether a request failed because the user has no right to it.
 func IsDenied(err error) bool {
 	var denied *DeniedError
 	return errors.As(err, &denied)
 }
 
-// IsRefused reports whether a request failed for want of a right or of
-// credentials, which trying again does not change.
+// IsRefused reports whether a request failed because of the user's rights or credentials,
+// so that another try would fail, too.
 func IsRefused(err error) bool {
 	return IsDenied(err) || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err)
 }

@@ -18,45 +18,43 @@ import (
 	utilexec "k8s.io/client-go/util/exec"
 )
 
-// Exec is a command to run in a container.
+// Exec describes a command to run in a container.
 type Exec struct {
 	Namespace, Pod, Container string
 	Command                   []string
-	// Stdin is read once the streams are open; Exec does not close it. It must
-	// not be nil.
+	// Stdin must not be nil. It is read once the streams are open, and stays open.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	// Sizes is set for a command on a terminal of its own, whose stderr then
+	// Sizes gives the command a terminal of these sizes, if it is not nil. Its stderr then
 	// comes with stdout.
 	Sizes remotecommand.TerminalSizeQueue
-	// Opened is called once, when the API server has opened the streams; may
-	// be nil.
+	// Opened is called once, when the API server has opened the streams. It may be nil.
 	Opened func()
-	// OpenTimeout bounds the time until then.
+	// OpenTimeout limits the time until then.
 	OpenTimeout time.Duration
 }
 
-// ExitError is a command that ran and ended with a code other than 0.
+// ExitError reports a command that ran and exited with a code other than 0.
 type ExitError struct{ Code int }
 
 func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
 
-// NotStartedError is a command that was not started: the streams to it were
-// never opened. Another attempt can do no harm.
+// NotStartedError reports a command that was not started, because its streams never opened.
+// It is safe to try again.
 type NotStartedError struct{ Err error }
 
 func (e *NotStartedError) Error() string { return e.Err.Error() }
 func (e *NotStartedError) Unwrap() error { return e.Err }
 
-// Exec runs a command and waits for its end: over a WebSocket (KEP-4006), or
-// over SPDY with a server or a proxy that has none. It returns nil for exit
-// code 0, an *ExitError for another one, and a *NotStartedError when the
-// command was not started. When ctx ends the streams are closed; what the
-// command then does is its own affair.
+// Exec runs a command in a container and waits for its end: over a WebSocket (KEP-4006), or
+// over SPDY if the server, or a proxy before it, does not support WebSockets. It returns an
+// *ExitError for an exit code other than 0, and a *NotStartedError if the command was not
+// started. Exec closes the streams when ctx ends; that does not end the command.
 func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 	doing := fmt.Sprintf("exec in container %s of pod %s/%s", e.Container, e.Namespace, e.Pod)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+
 	opened := newStreamOpening(e.Opened)
 	timer := time.AfterFunc(e.OpenTimeout, func() {
 		if !opened.isOpened() {
@@ -87,7 +85,7 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 	right := createExec.scopedTo(e.Namespace, e.Pod)
 	failure := c.explainError(ctx, doing, right, err)
 	if !opened.isOpened() {
-		// What a server answers in place of a stream comes back as text only.
+		// client-go reduces the server's answer to text, so ask which right is missing.
 		if may, askErr := c.reviewAccess(ctx, right); askErr == nil && !may {
 			failure = deniedError(doing, right, err)
 		}
@@ -101,15 +99,17 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 	return failure
 }
 
-// runStreams opens the streams of a command and carries them to their end.
+// runStreams opens the streams of a command and copies them until they end.
 func (c *Cluster) runStreams(ctx context.Context, e Exec, opened *streamOpening, options remotecommand.StreamOptions) error {
 	config := rest.CopyConfig(c.streams)
 	config.Wrap(opened.watchUpgrade)
+
 	at := c.core.Post().Resource("pods").Namespace(e.Namespace).Name(e.Pod).SubResource("exec").
 		VersionedParams(&corev1.PodExecOptions{
 			Container: e.Container, Command: e.Command,
 			Stdin: true, Stdout: true, Stderr: e.Sizes == nil, TTY: e.Sizes != nil,
 		}, c.codec).URL()
+
 	// RFC 6455, 4.1: a WebSocket begins with a GET.
 	executor, err := remotecommand.NewWebSocketExecutor(config, http.MethodGet, at.String())
 	if err != nil {
@@ -127,12 +127,13 @@ func (c *Cluster) runStreams(ctx context.Context, e Exec, opened *streamOpening,
 	return executor.StreamWithContext(ctx, options)
 }
 
-// ContainerEnded reports whether a container of a pod has ended. The API learns of it
-// a second or two late, so that long it waits for a yes. It is false, too,
-// when that cannot be learned.
+// ContainerEnded reports whether a container of a pod has ended. It waits up to 3 s for a
+// yes, because the API learns of an end a second or two late. It returns false if it cannot
+// find out.
 func (c *Cluster) ContainerEnded(ctx context.Context, namespace, pod, container string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
+
 	got, err := getObject[corev1.Pod](ctx, c.pods(namespace), pod)
 	if err != nil {
 		return apierrors.IsNotFound(err)
@@ -148,27 +149,30 @@ func (c *Cluster) ContainerEnded(ctx context.Context, namespace, pod, container 
 	return err == nil
 }
 
-// streamOpening is the moment at which the API server opens the streams of a
-// command. From then on the command may have been started.
+// streamOpening notes when the API server opens the streams of a command. From then on the
+// command may have been started.
 type streamOpening struct {
 	once   sync.Once
-	tell   func()
+	notify func()
 	opened chan struct{}
 }
 
-func newStreamOpening(tell func()) *streamOpening {
-	return &streamOpening{tell: tell, opened: make(chan struct{})}
+// newStreamOpening makes one that calls notify, unless it is nil, once.
+func newStreamOpening(notify func()) *streamOpening {
+	return &streamOpening{notify: notify, opened: make(chan struct{})}
 }
 
+// markOpened notes that the streams are open; all calls but the first do nothing.
 func (o *streamOpening) markOpened() {
 	o.once.Do(func() {
 		close(o.opened)
-		if o.tell != nil {
-			o.tell()
+		if o.notify != nil {
+			o.notify()
 		}
 	})
 }
 
+// isOpened reports whether the streams have opened.
 func (o *streamOpening) isOpened() bool {
 	select {
 	case <-o.opened:
@@ -178,10 +182,9 @@ func (o *streamOpening) isOpened() bool {
 	}
 }
 
-// watchUpgrade returns a round tripper that notes the server's consent to the
-// streams, an answer of 101. The first read of stdin would be too late a sign:
-// it takes place in a goroutine of its own, and an error that comes at once
-// overtakes it.
+// watchUpgrade wraps a round tripper to note the answer 101, by which the server opens the
+// streams. The first read of stdin would come too late: it takes place in a goroutine of its
+// own, which an immediate error overtakes.
 func (o *streamOpening) watchUpgrade(next http.RoundTripper) http.RoundTripper {
 	return upgradeWatcher{next, o}
 }
@@ -200,6 +203,5 @@ func (w upgradeWatcher) RoundTrip(request *http.Request) (*http.Response, error)
 	return response, err
 }
 
-// WrappedRoundTripper is what client-go looks through for a round tripper's
-// own settings.
+// WrappedRoundTripper lets client-go find the settings of the round tripper inside.
 func (w upgradeWatcher) WrappedRoundTripper() http.RoundTripper { return w.next }

@@ -8,9 +8,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// FindPulledImage is a container of the pod whose image a node has had: it runs, or
-// it ran. It is empty where there is none. The error is the kubelet's latest
-// word that it could not have the image.
+// FindPulledImage finds an ephemeral container of the pod that runs or ran with an image, so
+// that the node can pull it. It returns "" if there is none, with an error if the kubelet
+// says that it could not pull the image.
 func FindPulledImage(pod *corev1.Pod, image string) (container string, err error) {
 	for i := range pod.Spec.EphemeralContainers {
 		spec := &pod.Spec.EphemeralContainers[i]
@@ -28,8 +28,8 @@ func FindPulledImage(pod *corev1.Pod, image string) (container string, err error
 	return "", err
 }
 
-// HasImage reports whether a node lists an image among those it has. It lists
-// the 50 largest only (kubelet, nodeStatusMaxImages), so a no means little.
+// HasImage reports whether a node lists an image among those that it has. Nodes list only the
+// 50 largest (kubelet, nodeStatusMaxImages), so false means little.
 func HasImage(node *corev1.Node, image string) bool {
 	full := expandImageName(image)
 	for i := range node.Status.Images {
@@ -40,9 +40,8 @@ func HasImage(node *corev1.Node, image string) bool {
 	return false
 }
 
-// expandImageName is a reference as a runtime lists it, with the host and the
-// tag that stand for themselves where they are left out
-// (github.com/distribution/reference, ParseNormalizedNamed and TagNameOnly).
+// expandImageName adds the default registry and tag to a reference that leaves them out, as
+// runtimes do (github.com/distribution/reference, ParseNormalizedNamed and TagNameOnly).
 func expandImageName(image string) string {
 	host, _, cut := strings.Cut(image, "/")
 	switch {

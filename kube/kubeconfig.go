@@ -19,22 +19,25 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// configEntries is which entries of the kubeconfig a connection is made of. An empty
-// one is given by flags alone.
+// configEntries names the entries of the kubeconfig that a connection uses. A name is empty
+// if flags alone say what the entry would.
 type configEntries struct{ context, cluster, user string }
 
+// findEntries finds out which entries of a kubeconfig the options lead to.
 func (o ConnectOptions) findEntries(raw clientcmdapi.Config) configEntries {
 	from := configEntries{context: cmp.Or(o.Context, raw.CurrentContext)}
+
 	if entry := raw.Contexts[from.context]; entry != nil {
 		from.cluster, from.user = entry.Cluster, entry.AuthInfo
 	} else {
 		from.context = ""
 	}
+
 	from.cluster, from.user = cmp.Or(o.Cluster, from.cluster), cmp.Or(o.User, from.user)
 	return from
 }
 
-// Origin says in one line what the connection is made of.
+// Origin says in one line where the connection comes from: context, cluster, user and server.
 func (c *Cluster) Origin() string {
 	var parts []string
 	for _, part := range [][2]string{{"context", c.entries.context}, {"cluster", c.entries.cluster}, {"user", c.entries.user}} {
@@ -42,11 +45,12 @@ func (c *Cluster) Origin() string {
 			parts = append(parts, fmt.Sprintf("%s %q", part[0], part[1]))
 		}
 	}
+
 	return strings.Join(append(parts, fmt.Sprintf("namespace %q", c.Namespace), "server "+c.ServerAddress()), ", ")
 }
 
-// checkKubeconfigFiles reads the kubeconfig's files before client-go does, which ignores
-// a field that is not spelt right. Each such file gets a line in notes.
+// checkKubeconfigFiles notes misspelt fields in the kubeconfig's files, one line for each
+// file: client-go ignores them without a word.
 func checkKubeconfigFiles(access clientcmd.ConfigAccess, notes io.Writer) error {
 	files := access.GetLoadingPrecedence()
 	if access.IsExplicitFile() {
@@ -54,14 +58,14 @@ func checkKubeconfigFiles(access clientcmd.ConfigAccess, notes io.Writer) error 
 	}
 
 	for _, file := range files {
-		// What is no file on disk, as a pipe, can be read once only.
+		// A pipe, for example, can be read only once.
 		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() || info.Size() > maxConfig {
 			continue
 		}
 
 		text, err := os.ReadFile(file)
 		if err != nil {
-			continue // client-go says it
+			continue // client-go reports it
 		}
 
 		fields, err := findUnknownFields(text)
@@ -78,11 +82,11 @@ func checkKubeconfigFiles(access clientcmd.ConfigAccess, notes io.Writer) error 
 	return nil
 }
 
-// maxConfig bounds what is read in search of unknown fields, in bytes.
+// maxConfig limits the size of files that are searched for unknown fields, in bytes.
 const maxConfig = 4 << 20
 
-// findUnknownFields are the paths of what a kubeconfig does not have. Names are
-// taken as client-go does: their case counts.
+// findUnknownFields lists the paths of fields in a file that no kubeconfig has. The case of
+// names counts, as it does in client-go.
 func findUnknownFields(text []byte) ([]string, error) {
 	asJSON, err := yaml.YAMLToJSON(text)
 	if err != nil {
@@ -106,9 +110,8 @@ func findUnknownFields(text []byte) ([]string, error) {
 	return fields, nil
 }
 
-// checkEntries is the error for an entry that is named and not there. Of a
-// context that names one, client-go makes a connection to its default server,
-// or one without credentials.
+// checkEntries returns an error for an entry that is named but missing. client-go would
+// connect to its default server instead, or without credentials.
 func (o ConnectOptions) checkEntries(raw clientcmdapi.Config, from configEntries) error {
 	if wanted := cmp.Or(o.Context, raw.CurrentContext); wanted != "" && from.context == "" {
 		return missingEntryError("context", wanted, raw.Contexts, "")
@@ -128,16 +131,17 @@ func (o ConnectOptions) checkEntries(raw clientcmdapi.Config, from configEntries
 	return nil
 }
 
-// missingEntryError is the error for a name that the kubeconfig does not have.
+// missingEntryError makes the error for a name that the kubeconfig does not have.
 func missingEntryError[T any](kind, name string, there map[string]T, of string) error {
 	next := fmt.Sprintf("the kubeconfig has no %ss; check KUBECONFIG or --kubeconfig", kind)
 	if len(there) > 0 {
 		next = fmt.Sprintf("choose one with --%s: %s", kind, strings.Join(slices.Sorted(maps.Keys(there)), ", "))
 	}
+
 	return &Error{Doing: "read the kubeconfig", Err: fmt.Errorf("%s %q%s does not exist", kind, name, of), Next: next}
 }
 
-// configError says that the kubeconfig, not the cluster, is at fault.
+// configError says that the kubeconfig is at fault, not the cluster.
 func configError(err error) error {
 	if clientcmd.IsEmptyConfig(err) {
 		return &Error{

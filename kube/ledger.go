@@ -18,62 +18,64 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Ledger keeps on the laptop which containers this user's kdiag has made: a
-// small file for each pod, by its UID. A pod's container keeps its name for as
-// long as the pod lives, and an ephemeral one cannot be changed, so UID and name
-// stand for one container. Without a ledger, or where it cannot be read, kdiag
-// knows its containers by what is in them. A nil *Ledger keeps nothing.
+// Ledger records on the laptop which containers this user's kdiag has made, in a small file
+// for each pod, named by the pod's UID. A UID and a name identify one container for ever: an
+// ephemeral container keeps its name for as long as the pod lives, and cannot be changed.
+// Without a ledger kdiag recognizes its containers by what is in them. A nil *Ledger records
+// nothing.
 type Ledger struct {
 	dir string
-	// notice is told of a file that is of no use, once.
+	// notice is told once of a file that cannot be used.
 	notice   func(string)
 	warnOnce sync.Once
 }
 
-// NewLedger keeps the files in a directory, which is made when it is needed.
+// NewLedger makes a ledger that keeps its files in a directory, which it creates when needed.
 func NewLedger(dir string, notice func(string)) *Ledger {
 	return &Ledger{dir: dir, notice: notice}
 }
 
-// ledgerEntry is a container that was made, as it was asked for: what admission
-// made of it does not matter.
+// ledgerEntry records what kdiag asked for when it made a container, however admission changed
+// it then.
 type ledgerEntry struct {
 	Name       string
 	Manager    Manager
 	Image      string
 	PullPolicy corev1.PullPolicy
-	// Failed is why it did not start, when that was last waited for; the
-	// kubelet tries again.
+	// Failed says why it did not start when kdiag last waited for it. The kubelet may
+	// succeed later.
 	Failed string `json:",omitempty"`
-	// Unusable says that admission changed it so that it is of no use.
-	Unusable bool `json:",omitempty"`
+	// Unusable says that admission changed it so that it cannot work. Files have it by its
+	// first name.
+	Unusable bool `json:"Spoilt,omitempty"`
 }
 
-// ledgerPage is a file of the ledger.
+// ledgerPage holds what is in one file of the ledger.
 type ledgerPage struct{ Containers []ledgerEntry }
 
 const (
-	// maxPageSize bounds the bytes of a file that are read, maxEntries the
-	// containers that it keeps: the newest.
+	// maxPageSize limits the size of a file that is read, in bytes, and maxEntries the
+	// containers in it: the newest are kept.
 	maxPageSize = 64 << 10
 	maxEntries  = 32
-	// maxFailed bounds the reason that is kept.
+	// maxFailed limits the length of ledgerEntry.Failed, in bytes.
 	maxFailed = 512
-	// ledgerAge is how long a file is kept that nobody writes to.
+	// ledgerAge says how long a file is kept after its last change.
 	ledgerAge = 30 * 24 * time.Hour
-	// maxPruned bounds the files that are looked at when old ones are removed.
+	// maxPruned limits how many files removeOldFiles looks at.
 	maxPruned = 200
 )
 
-// filePath names a pod's file. There is none for a UID that is no plain word.
+// filePath returns the path of a pod's file. It returns false for a UID with characters that
+// could lead elsewhere.
 func (l *Ledger) filePath(pod types.UID, suffix string) (string, bool) {
-	plain := func(r rune) bool {
-		return r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
-	}
 	if l == nil || l.dir == "" || pod == "" || len(pod) > 64 {
 		return "", false
 	}
 
+	plain := func(r rune) bool {
+		return r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+	}
 	for _, r := range string(pod) {
 		if !plain(r) {
 			return "", false
@@ -89,8 +91,8 @@ const (
 	lockSuffix = ".lock"
 )
 
-// readEntries reads what was made in a pod. A file that is broken, or somebody
-// else's, is as good as none.
+// readEntries lists the containers that were made in a pod. It ignores a file that is broken
+// or that another user could have written.
 func (l *Ledger) readEntries(pod types.UID) []ledgerEntry {
 	name, ok := l.filePath(pod, pageSuffix)
 	if !ok {
@@ -109,6 +111,8 @@ func (l *Ledger) readEntries(pod types.UID) []ledgerEntry {
 	return read.Containers
 }
 
+// readPage reads a file of the ledger. It refuses links, and files that other users can write:
+// an entry there makes kdiag trust a container.
 func readPage(name string) (ledgerPage, error) {
 	info, err := os.Lstat(name)
 	switch {
@@ -146,21 +150,23 @@ func readPage(name string) (ledgerPage, error) {
 	return read, nil
 }
 
-// addEntry writes down a container that the API server says was made in a pod. A
-// ledger that cannot be written is no failure.
+// addEntry records a container that the API server says was made in a pod. It ignores errors:
+// kdiag works without its ledger.
 func (l *Ledger) addEntry(pod types.UID, made ledgerEntry) {
 	if l == nil {
 		return
 	}
+
 	l.changeEntries(pod, func(entries []ledgerEntry) []ledgerEntry { return append(entries, made) })
 	l.removeOldFiles()
 }
 
-// markFailed writes down why a container did not start.
+// markFailed records why a container did not start.
 func (l *Ledger) markFailed(ctx context.Context, pod types.UID, container, reason string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	defer l.lockPod(ctx, pod)()
+
 	l.changeEntries(pod, func(entries []ledgerEntry) []ledgerEntry {
 		for n := range entries {
 			if entries[n].Name == container {
@@ -171,13 +177,14 @@ func (l *Ledger) markFailed(ctx context.Context, pod types.UID, container, reaso
 	})
 }
 
-func (l *Ledger) changeEntries(pod types.UID, with func([]ledgerEntry) []ledgerEntry) {
+// changeEntries replaces the entries of a pod by what change makes of them.
+func (l *Ledger) changeEntries(pod types.UID, change func([]ledgerEntry) []ledgerEntry) {
 	name, ok := l.filePath(pod, pageSuffix)
 	if !ok {
 		return
 	}
 
-	changed := with(l.readEntries(pod))
+	changed := change(l.readEntries(pod))
 	if len(changed) == 0 {
 		return
 	}
@@ -188,7 +195,7 @@ func (l *Ledger) changeEntries(pod types.UID, with func([]ledgerEntry) []ledgerE
 	}
 }
 
-// replaceFile puts a file in place of another, so that nobody reads half of it.
+// replaceFile writes a file in one step, so that nobody reads half of it.
 func replaceFile(name string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
@@ -209,7 +216,7 @@ func replaceFile(name string, text []byte) error {
 	return os.Rename(temp.Name(), name)
 }
 
-// removeOldFiles removes what nobody has written to for a long time.
+// removeOldFiles removes the ledger's files that have not changed for ledgerAge.
 func (l *Ledger) removeOldFiles() {
 	dir, err := os.Open(l.dir)
 	if err != nil {
@@ -228,15 +235,15 @@ func (l *Ledger) removeOldFiles() {
 	}
 }
 
-// lockPatience bounds the wait for another kdiag that adds a container to the
-// same pod, lockPoll is the time between two looks.
+// lockPatience limits the wait for another kdiag that adds a container to the same pod. The
+// lock is tried again after each lockPoll.
 const (
 	lockPatience = 10 * time.Second
 	lockPoll     = 5 * time.Millisecond
 )
 
-// lockPod keeps other kdiags of this user from adding a container to a pod at the
-// same time. Where it is not to be had, they go on without.
+// lockPod keeps other kdiags of this user from adding a container to a pod at the same time.
+// It gives up after lockPatience, and the caller goes on without the lock.
 func (l *Ledger) lockPod(ctx context.Context, pod types.UID) (unlock func()) {
 	name, ok := l.filePath(pod, lockSuffix)
 	if !ok || os.MkdirAll(l.dir, 0o700) != nil {
@@ -247,7 +254,6 @@ func (l *Ledger) lockPod(ctx context.Context, pod types.UID) (unlock func()) {
 	if err != nil {
 		return func() {}
 	}
-
 	unlock = func() { _ = file.Close() }
 
 	ctx, cancel := context.WithTimeout(ctx, lockPatience)
@@ -255,7 +261,7 @@ func (l *Ledger) lockPod(ctx context.Context, pod types.UID) (unlock func()) {
 	for {
 		locked, err := tryLock(file)
 		if locked {
-			// Else prune would take one that is old away while it is held.
+			// Otherwise removeOldFiles could remove an old lock file while it is held.
 			now := time.Now()
 			_ = os.Chtimes(name, now, now)
 		}

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// tryLock takes an exclusive lock on a file (LockFileEx), which goes with it.
-// It is false while another process has it.
+// tryLock takes an exclusive lock on a file (LockFileEx), until the file is closed. It returns
+// false while another process holds the lock.
 func tryLock(file *os.File) (bool, error) {
 	err := windows.LockFileEx(windows.Handle(file.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY,
 		0, 1, 0, &windows.Overlapped{})
@@ -19,5 +19,5 @@ func tryLock(file *os.File) (bool, error) {
 	return err == nil, err
 }
 
-// onlyOwnerWrites leaves it to the access list of the user's directory.
+// onlyOwnerWrites trusts the access control list of the user's directory.
 func onlyOwnerWrites(fs.FileInfo) bool { return true }

@@ -14,31 +14,33 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 )
 
-// ownContainer is a container in a pod that this user's kdiag made, which has
-// not ended and does a request's job.
+// ownContainer describes a container in a pod that can serve a request: this user's kdiag
+// made it for the same job, and it has not ended.
 type ownContainer struct {
 	Injected
 	running bool
-	// stuck is why it does not start; empty where it runs or is on its way.
+	// stuck says why it does not start; empty if it runs or is starting.
 	stuck string
-	// otherImage says that its image is not the one that was asked for, and the
-	// ledger does not know it.
+	// otherImage says that its image is not the one in the request. A webhook may have
+	// changed it.
 	otherImage bool
 }
 
-// findOwn finds a container that this user's kdiag made for the same job: by
-// the ledger, whatever admission made of it; without an entry there by every
-// field that kdiag asks for.
+// findOwn finds a container that can serve a request. It recognizes one by the ledger,
+// however admission changed it, or else by every field that kdiag asks for.
 func (c *Cluster) findOwn(ctx context.Context, request containerRequest) (ownContainer, bool) {
-	admitted := map[Profile]string{} // what admission makes of the image that is asked for
+	admittedImages := map[Profile]string{} // what admission makes of the request's image
 	for _, own := range request.ownContainers(request.ledger.readEntries(request.pod.UID)) {
 		if !own.otherImage {
 			return own, true
 		}
-		if _, known := admitted[own.Profile]; !known {
-			admitted[own.Profile] = c.admittedImage(ctx, request, own.Profile)
+
+		// The image differs. It is right nevertheless if admission would change the request's
+		// image in the same way.
+		if _, known := admittedImages[own.Profile]; !known {
+			admittedImages[own.Profile] = c.admittedImage(ctx, request, own.Profile)
 		}
-		if there := findEphemeral(request.pod, own.Name); there != nil && there.Image == admitted[own.Profile] {
+		if there := findEphemeral(request.pod, own.Name); there != nil && there.Image == admittedImages[own.Profile] {
 			return own, true
 		}
 	}
@@ -46,25 +48,27 @@ func (c *Cluster) findOwn(ctx context.Context, request containerRequest) (ownCon
 	return ownContainer{}, false
 }
 
-// findMadeMeanwhile looks again, where the ledger knows a container that was
-// not there when the pod was read: another kdiag of this user has just made it.
-// The injection has the newer pod then.
+// findMadeMeanwhile looks for a container that another kdiag of this user has made since the
+// pod was read. It reads the pod again, into the request, if the ledger has an entry that
+// the pod does not know.
 func (c *Cluster) findMadeMeanwhile(ctx context.Context, request *containerRequest) (ownContainer, bool) {
 	isNew := func(entry ledgerEntry) bool { return findEphemeral(request.pod, entry.Name) == nil }
 	if !slices.ContainsFunc(request.ledger.readEntries(request.pod.UID), isNew) {
 		return ownContainer{}, false
 	}
+
 	now, err := getObject[corev1.Pod](ctx, c.pods(request.pod.Namespace), request.pod.Name)
 	if err != nil || now.UID != request.pod.UID {
 		return ownContainer{}, false
 	}
+
 	request.pod = now
 	return c.findOwn(ctx, *request)
 }
 
-// ownContainers lists the containers in the pod that do, the best first: one
-// that runs or starts before one that is stuck, then by the order of profiles,
-// then one that runs already.
+// ownContainers lists the containers in the pod that can serve the request, best first: any
+// that runs or starts before one that is stuck, then by the order of profiles, then one that
+// runs before one that starts.
 func (request containerRequest) ownContainers(made []ledgerEntry) []ownContainer {
 	var list []ownContainer
 	for n := range request.pod.Spec.EphemeralContainers {
@@ -75,7 +79,7 @@ func (request containerRequest) ownContainers(made []ledgerEntry) []ownContainer
 		}
 	}
 
-	order := func(own ownContainer) int {
+	rankOf := func(own ownContainer) int {
 		rank := 2 * slices.Index(request.profiles, own.Profile)
 		switch {
 		case own.stuck != "":
@@ -86,13 +90,13 @@ func (request containerRequest) ownContainers(made []ledgerEntry) []ownContainer
 		return rank
 	}
 
-	slices.SortStableFunc(list, func(a, b ownContainer) int { return cmp.Compare(order(a), order(b)) })
+	slices.SortStableFunc(list, func(a, b ownContainer) int { return cmp.Compare(rankOf(a), rankOf(b)) })
 	return list
 }
 
-// matchOwn reports whether a container was made by this user's kdiag for the same
-// job. One that does not start is not for a request that asks for another image
-// policy or idle time-out: it is replaced.
+// matchOwn reports whether this user's kdiag made a container for the same job. It rejects
+// one that is stuck if the request has another image, pull policy or idle timeout: that
+// deserves a new container.
 func (request containerRequest) matchOwn(container *corev1.EphemeralContainer, made []ledgerEntry) (ownContainer, bool) {
 	asked, known := request.findRequest(container, made)
 	if !known || !asked.Manager.hasSameOwner(request.manager) {
@@ -104,6 +108,7 @@ func (request containerRequest) matchOwn(container *corev1.EphemeralContainer, m
 	}}
 	own.otherImage = asked.Image != request.image
 	own.running, own.stuck = readProgress(request.pod, container.Name, asked.Failed)
+
 	otherIdle := request.manager.IdleTimeout != 0 && request.manager.IdleTimeout != own.IdleTimeout
 	if own.stuck != "" && (own.otherImage || asked.PullPolicy != request.pullPolicy || otherIdle) {
 		return ownContainer{}, false
@@ -112,15 +117,16 @@ func (request containerRequest) matchOwn(container *corev1.EphemeralContainer, m
 	return own, true
 }
 
-// findRequest is what a container was asked for as. The ledger's word is good for
-// whatever admission made of it, but not for another image; without an entry
-// the container must be what kdiag asks for, and its image is left open.
+// findRequest finds out what kdiag asked for when it made a container. An entry in the ledger
+// tells, however admission changed the container, but must have the request's image. Without
+// an entry the container itself must be just what kdiag asks for, with any image.
 func (request containerRequest) findRequest(container *corev1.EphemeralContainer, made []ledgerEntry) (ledgerEntry, bool) {
 	for _, entry := range made {
 		if entry.Name == container.Name {
 			return entry, entry.Image == request.image && !entry.Unusable
 		}
 	}
+
 	manager, ok := parseManager(container)
 	if !ok || !request.isUnaltered(container, manager) {
 		return ledgerEntry{}, false
@@ -128,39 +134,39 @@ func (request containerRequest) findRequest(container *corev1.EphemeralContainer
 	return ledgerEntry{Name: container.Name, Manager: manager, Image: container.Image, PullPolicy: container.ImagePullPolicy}, true
 }
 
-// isUnaltered reports whether a container is, image and pull policy aside, what
-// kdiag asks for to run the manager that its arguments tell of: whoever may add
-// containers to the pod can give one the same arguments, and another command,
-// mount or right.
+// isUnaltered reports whether a container is, apart from image and pull policy, just what
+// kdiag asks for to run the manager in its arguments. The arguments alone prove nothing:
+// whoever may add containers to the pod can give one the same arguments with another
+// command, mount or capability.
 func (request containerRequest) isUnaltered(container *corev1.EphemeralContainer, manager Manager) bool {
 	asked := request.buildContainer(container.Name, manager)
 	asked.Image, asked.ImagePullPolicy = container.Image, container.ImagePullPolicy
 
 	have := container.DeepCopy()
-	// What the API server fills in.
+	// The API server fills this in.
 	if have.TerminationMessagePath == corev1.TerminationMessagePathDefault {
 		have.TerminationMessagePath = ""
 	}
 	return equality.Semantic.DeepEqual(asked, *have)
 }
 
-// admittedImage asks by a dry run what admission would make of the image that is asked for, as a
-// webhook does that has nodes pull from a mirror. It is empty where that cannot be told.
+// admittedImage finds out by dry run what admission makes of the request's image: a webhook
+// may have nodes pull it from a mirror. It returns "" if it cannot find out.
 func (c *Cluster) admittedImage(ctx context.Context, request containerRequest, profile Profile) string {
 	asked := request.newContainer(profile)
 	trial, err := c.patchEphemeral(ctx, c.dryRun, request.pod, asked, metav1.DryRunAll)
 	if err != nil {
 		return ""
 	}
+
 	if tried := findEphemeral(trial, asked.Name); tried != nil {
 		return tried.Image
 	}
 	return ""
 }
 
-// reuseContainer waits until a container that was found runs. Where it has failed to
-// start before, the user is told why at once, and the kubelet gets its next
-// try.
+// reuseContainer waits until a container that was found runs. If it has failed to start
+// before, the user learns why at once, while the kubelet tries again.
 func (c *Cluster) reuseContainer(ctx context.Context, request containerRequest, own ownContainer) (Injected, error) {
 	if asked := request.manager.IdleTimeout; asked != 0 && asked != own.IdleTimeout {
 		return Injected{}, &IdleTimeoutError{own.Name, own.IdleTimeout, asked}
@@ -177,13 +183,13 @@ func (c *Cluster) reuseContainer(ctx context.Context, request containerRequest, 
 	return own.Injected, err
 }
 
-// newLedgerEntry is what the ledger keeps of a container that was made.
+// newLedgerEntry makes the ledger's entry for a container that was just made.
 func (request containerRequest) newLedgerEntry(made Injected) ledgerEntry {
 	return ledgerEntry{Name: made.Name, Manager: request.managerFor(made.Profile), Image: request.image, PullPolicy: request.pullPolicy}
 }
 
-// recordFailure writes down that a container did not start. The kubelet says so
-// in the pod's status 10 s later only.
+// recordFailure notes in the ledger that a container did not start. The pod's status says so
+// only 10 s later.
 func (request containerRequest) recordFailure(ctx context.Context, pod *corev1.Pod, container string, err error) {
 	var failed *startError
 	if errors.As(err, &failed) {
@@ -191,8 +197,8 @@ func (request containerRequest) recordFailure(ctx context.Context, pod *corev1.P
 	}
 }
 
-// readProgress reads how far a container has come. One that was seen to fail, by
-// the ledger's word, is stuck until it runs.
+// readProgress reads from the pod whether a container runs or is stuck. A container that
+// failed before, by the ledger, counts as stuck until it runs.
 func readProgress(pod *corev1.Pod, container, failed string) (running bool, stuck string) {
 	status := findStatus(pod, container)
 	switch {
@@ -206,11 +212,13 @@ func readProgress(pod *corev1.Pod, container, failed string) (running bool, stuc
 	return false, failed
 }
 
+// hasEnded reports whether a container has ended, by the pod's status.
 func hasEnded(pod *corev1.Pod, container string) bool {
 	status := findStatus(pod, container)
 	return status != nil && status.State.Terminated != nil
 }
 
+// findEphemeral finds an ephemeral container in a pod's spec. It returns nil if there is none.
 func findEphemeral(pod *corev1.Pod, name string) *corev1.EphemeralContainer {
 	for n := range pod.Spec.EphemeralContainers {
 		if pod.Spec.EphemeralContainers[n].Name == name {
@@ -220,9 +228,8 @@ func findEphemeral(pod *corev1.Pod, name string) *corev1.EphemeralContainer {
 	return nil
 }
 
-// IdleTimeoutError reports a container that is there and would be used again,
-// but for the idle time-out that was asked for. Nothing changes an ephemeral
-// container.
+// IdleTimeoutError reports a container that kdiag would use again, had the request not another
+// idle timeout. An ephemeral container cannot be changed.
 type IdleTimeoutError struct {
 	Container  string
 	Has, Asked time.Duration
