@@ -6,29 +6,29 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// LogContainers says which containers of a pod are meant where logs are.
+// LogContainers selects the containers of a pod whose logs to read.
 type LogContainers struct {
-	// Names are the containers that were named; empty for a choice by the rest.
+	// Names lists the containers to read. If it is empty the other fields decide.
 	Names []string
 	Which ContainerChoice
-	// Init and Ephemeral add the init and the ephemeral containers, kdiag's own
-	// aside, where all are meant.
+	// Init and Ephemeral add the init and the ephemeral containers, but not kdiag's own,
+	// when all containers are read.
 	Init, Ephemeral bool
 }
 
-// ContainerChoice is which containers are meant where none is named.
+// ContainerChoice selects containers when none is named.
 type ContainerChoice int
 
 const (
-	// DefaultElseAll is the one that the pod's annotation names, else all.
+	// DefaultElseAll selects the one that the pod's annotation names, or else all.
 	DefaultElseAll ContainerChoice = iota
-	// AllContainers is all of them, whatever the annotation says.
+	// AllContainers selects all, whatever the annotation says.
 	AllContainers
-	// OneContainer is the one that the annotation names, else the first.
+	// OneContainer selects the one that the annotation names, or else the first.
 	OneContainer
 )
 
-// SelectFrom are the names of the containers of a pod that are meant.
+// SelectFrom lists the names of the selected containers of a pod.
 func (l LogContainers) SelectFrom(pod *corev1.Pod) []string {
 	all := listLogContainers(pod, true, true, true)
 	if len(l.Names) > 0 {
@@ -47,11 +47,11 @@ func (l LogContainers) SelectFrom(pod *corev1.Pod) []string {
 	return listLogContainers(pod, l.Init, l.Ephemeral, false)
 }
 
-// LogContainerNames are the containers of a pod, the ephemeral ones too.
+// LogContainerNames lists all containers of a pod, ephemeral ones too.
 func LogContainerNames(pod *corev1.Pod) []string { return listLogContainers(pod, true, true, true) }
 
-// listLogContainers are containers in the order in which they start; managers says
-// whether kdiag's own are among them.
+// listLogContainers lists containers in the order in which they start. managers adds kdiag's
+// own.
 func listLogContainers(pod *corev1.Pod, initial, ephemeral, managers bool) []string {
 	var names []string
 	if initial {
@@ -77,16 +77,17 @@ func listLogContainers(pod *corev1.Pod, initial, ephemeral, managers bool) []str
 	return names
 }
 
-// Instance is one run of a container, from its start to its end.
+// Instance describes one run of a container, from its start to its end.
 type Instance struct {
-	// ID is the runtime's name for it; empty before the container has started.
+	// ID identifies it in the runtime; empty before the container has started.
 	ID string
-	// Restarts is how many instances there were before.
+	// Restarts counts the instances before it.
 	Restarts int
 	Running  bool
 }
 
-// NewestInstance is the newest instance of a container that has a log.
+// NewestInstance returns the newest instance of a container, or a zero one if there is none
+// yet.
 func NewestInstance(pod *corev1.Pod, container string) Instance {
 	status := findStatus(pod, container)
 	if status == nil {

@@ -8,42 +8,42 @@ import (
 	"time"
 )
 
-// LogLine is one line of a container's log.
+// LogLine holds one line of a container's log.
 type LogLine struct {
-	// Time is the runtime's, to the nanosecond. It is zero for text that has
-	// none: the kubelet's own words, or the end of a line whose beginning lies
-	// before the time that was asked for.
+	// Time is the runtime's time of the line, in nanoseconds. It is zero for text without
+	// one: a message of the kubelet's, or the rest of a line that began before the time
+	// that was asked for.
 	Time time.Time
-	// Text is without its newline. It is valid until the next line is read.
+	// Text has no newline. It is valid until the next line is read.
 	Text []byte
-	// Cut says that the line is longer than MaxLogLine and its end is missing.
+	// Cut says that the end of the line is missing, because it is longer than MaxLogLine.
 	Cut bool
 	// Open says that the log ended before the line did.
 	Open bool
 }
 
-// MaxLogLine is how much of one line is kept, in bytes.
+// MaxLogLine limits how much of one line is kept, in bytes.
 const MaxLogLine = 1 << 20
 
-// LogReader splits a log that was asked for with timestamps into its lines.
+// LogReader splits a log with timestamps into lines.
 type LogReader struct {
 	from *bufio.Reader
 	line []byte
 }
 
-// NewLogReader reads from a log; closing that is the caller's.
+// NewLogReader makes a reader of a log, which the caller closes.
 func NewLogReader(log io.Reader) *LogReader {
 	return &LogReader{from: bufio.NewReaderSize(log, 16<<10)}
 }
 
-// ReadLine returns the next line, or the error that ended the log: io.EOF where
-// its sender ended it. What there is of a line then comes first, as Open.
+// ReadLine returns the next line, or the error that ended the log: io.EOF if its sender ended
+// it. A line that the log's end cuts off comes before the error, and is Open.
 func (r *LogReader) ReadLine() (LogLine, error) {
 	r.line = r.line[:0]
 	cut := false
 	for {
 		piece, err := r.from.ReadSlice('\n')
-		// A line's own prefix is not counted; it is short of 64 bytes.
+		// The timestamp before the text, of less than 64 bytes, does not count.
 		if room := MaxLogLine + 64 - len(r.line); len(piece) > room {
 			piece, cut = piece[:room], true
 		}
@@ -62,14 +62,15 @@ func (r *LogReader) ReadLine() (LogLine, error) {
 	}
 }
 
-// HasBuffered reports whether more of the log is here already.
+// HasBuffered reports whether more of the log has arrived already.
 func (r *LogReader) HasBuffered() bool { return r.from.Buffered() > 0 }
 
-// parseLogLine takes off the timestamp that the kubelet puts before each line
-// and a space after it (k8s.io/cri-client/pkg/logs).
+// parseLogLine splits off the timestamp and the space that the kubelet puts before each line
+// (k8s.io/cri-client/pkg/logs).
 func parseLogLine(line []byte, cut, open bool) LogLine {
 	text := bytes.TrimSuffix(line, []byte("\n"))
 	parsed := LogLine{Text: text, Cut: cut, Open: open}
+
 	// "2006-01-02T15:04:05Z" is the shortest, "….999999999+00:00" the longest.
 	if at := bytes.IndexByte(text[:min(len(text), 40)], ' '); at >= 20 {
 		if stamp, err := time.Parse(time.RFC3339Nano, string(text[:at])); err == nil {

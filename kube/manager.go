@@ -11,30 +11,30 @@ import (
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
 )
 
-// Manager says whose ephemeral container it is and what it is for. All of it
-// stands in the container's arguments, so that a later run finds the container
-// again.
+// Manager describes the kdiag process that an ephemeral container runs: whose it is and what
+// for. All of it stands in the container's arguments, so that a later run of kdiag recognizes
+// the container.
 type Manager struct {
 	// Role is wire.RoleShell or wire.RoleNet.
 	Role string
-	// Target is the container that a shell container was made for; empty for a
-	// net container, which is for the pod.
+	// Target names the container that a shell container was made for; empty for a net
+	// container, which serves the whole pod.
 	Target string
-	// User is the user's public key, in base64.
+	// User holds the user's public key, in base64.
 	User string
-	// Profile is a shell container's.
+	// Profile is the shell container's; empty for a net container.
 	Profile Profile
+	// Version of the kdiag that made the container.
 	Version string
-	// Reason is the user's own word on what they do it for; it may be empty. It
-	// is there for others to read, and not for finding the container again.
+	// Reason tells others in the user's words what the container is for. It may be empty,
+	// and plays no part in recognizing the container.
 	Reason string
-	// IdleTimeout is how long it stays with nothing to do; 0 in a request leaves
-	// it to the profile, and takes a container that is there as it is.
+	// IdleTimeout says how long the container stays without use. In a request, 0 means the
+	// profile's default for a new container, and whatever it has for an existing one.
 	IdleTimeout time.Duration
 }
 
-// arguments returns the manager's command line, in a fixed order, without the flags
-// that would be empty.
+// arguments returns the manager's command line, without flags that would be empty.
 func (m Manager) arguments() []string {
 	return wire.ManagerArguments{
 		Role: m.Role, Target: m.Target, User: m.User, Profile: string(m.Profile),
@@ -42,8 +42,8 @@ func (m Manager) arguments() []string {
 	}.Args()
 }
 
-// parseManager reads a container's arguments back. It is false for a container
-// that is not a manager's. Flags that another version has added are no matter.
+// parseManager reads a manager back from a container's arguments. It returns false for a
+// container that does not run one. It ignores flags that it does not know, of another version.
 func parseManager(c *corev1.EphemeralContainer) (Manager, bool) {
 	if len(c.Args) == 0 || c.Args[0] != wire.AppletManager {
 		return Manager{}, false
@@ -56,20 +56,20 @@ func parseManager(c *corev1.EphemeralContainer) (Manager, bool) {
 	}, a.Role != ""
 }
 
-// hasSameOwner reports whether m and other are the same user's, for the same job
-// and of the same version; profile and idle time-out may differ.
+// hasSameOwner reports whether two managers have the same user, job and version. Profile and
+// idle timeout may differ.
 func (m Manager) hasSameOwner(other Manager) bool {
 	return m.Role == other.Role && m.Target == other.Target && m.User == other.User && m.Version == other.Version
 }
 
-// newContainerName is a free name for one more container: a pod's containers, the
-// ephemeral ones too, keep their names for as long as the pod lives. It is a
-// DNS label (RFC 1123), 63 characters at most.
+// newContainerName makes up a name for one more container, with a random suffix: no name in a
+// pod is ever free again. It is a DNS label (RFC 1123), of at most 63 characters.
 func (m Manager) newContainerName() string {
 	name := "kdiag-" + m.Role
 	if m.Target != "" {
 		name += "-" + m.Target
 	}
+
 	const suffix = 5
 	if most := 63 - suffix - 1; len(name) > most {
 		name = strings.TrimRight(name[:most], "-")
@@ -77,18 +77,17 @@ func (m Manager) newContainerName() string {
 	return fmt.Sprintf("%s-%s", name, utilrand.String(suffix))
 }
 
-// containerPrefix is what the names of all containers of this role begin with.
+// containerPrefix returns how the names of all containers of this role begin.
 func (m Manager) containerPrefix() string { return "kdiag-" + m.Role + "-" }
 
-// RunningManager is a manager in a pod that has not ended.
+// RunningManager is a manager in a pod that runs or is about to.
 type RunningManager struct {
-	// Container is the ephemeral container that it runs in.
+	// Container names the ephemeral container that it runs in.
 	Container string
 	Manager
 }
 
-// FindManagers are those of a user that live in a pod, or are about to, by what
-// the API says of it.
+// FindManagers lists a user's managers in a pod that have not ended, by the pod's status.
 func FindManagers(pod *corev1.Pod, user string) []RunningManager {
 	var living []RunningManager
 	for i := range pod.Spec.EphemeralContainers {

@@ -12,9 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// WaitForReadyLine is the line that a manager prints when it is ready: the first
-// line of its container's log that begins with '{'. It waits for it for as
-// long as ctx lasts and the container lives.
+// WaitForReadyLine waits for the line that a manager prints when it is ready: the first line
+// of its container's log that begins with '{'. It gives up when ctx or the container ends.
 func (c *Cluster) WaitForReadyLine(ctx context.Context, namespace, pod, container string) ([]byte, error) {
 	request := LogRequest{Namespace: namespace, Pod: pod, Container: container, Follow: true, Bare: true}
 	log, err := c.waitForLog(ctx, request)
@@ -24,9 +23,11 @@ func (c *Cluster) WaitForReadyLine(ctx context.Context, namespace, pod, containe
 	defer log.Close()
 
 	line, last, err := readFirstObject(log)
-	switch {
-	case err == nil:
+	if err == nil {
 		return line, nil
+	}
+
+	switch {
 	case context.Cause(ctx) != nil:
 		err = context.Cause(ctx)
 	case errors.Is(err, io.EOF) && c.ContainerEnded(ctx, namespace, pod, container):
@@ -38,17 +39,18 @@ func (c *Cluster) WaitForReadyLine(ctx context.Context, namespace, pod, containe
 	return nil, &Error{Doing: request.operation(), Err: err, Next: fmt.Sprintf("run 'kubectl logs -n %s %s -c %s' for details", namespace, pod, container)}
 }
 
-// logRetryInterval is when a log is asked for again that there is none of yet.
+// logRetryInterval is the time between two requests for a log that does not exist yet.
 const logRetryInterval = 100 * time.Millisecond
 
-// waitForLog opens a container's log. The kubelet knows a second late that a
-// container has started, and until then it says that there is none.
+// waitForLog opens a container's log, and tries again while there is none: the kubelet learns
+// that a container has started only a second later.
 func (c *Cluster) waitForLog(ctx context.Context, r LogRequest) (io.ReadCloser, error) {
 	for {
 		log, err := c.OpenLog(ctx, r)
 		if !errors.Is(err, ErrNoLog) || !c.isStarting(ctx, r.Namespace, r.Pod, r.Container) {
 			return log, err
 		}
+
 		select {
 		case <-ctx.Done():
 			return nil, &Error{Doing: r.operation(), Err: context.Cause(ctx)}
@@ -57,12 +59,13 @@ func (c *Cluster) waitForLog(ctx context.Context, r LogRequest) (io.ReadCloser, 
 	}
 }
 
-// isStarting reports whether a container of a pod may yet have a log.
+// isStarting reports whether an ephemeral container exists and has not ended.
 func (c *Cluster) isStarting(ctx context.Context, namespace, pod, container string) bool {
 	got, err := getObject[corev1.Pod](ctx, c.pods(namespace), pod)
 	if err != nil || hasEnded(got, container) {
 		return false
 	}
+
 	for i := range got.Spec.EphemeralContainers {
 		if got.Spec.EphemeralContainers[i].Name == container {
 			return true
@@ -71,15 +74,14 @@ func (c *Cluster) isStarting(ctx context.Context, namespace, pod, container stri
 	return false
 }
 
-// What stands in a log before a manager's line is bounded, for anything at all
-// may run in a container.
+// These limit what is read before a manager's line: a container may run anything at all.
 const (
 	maxLogLine  = 4 << 10
 	maxLogLines = 64
 )
 
-// readFirstObject reads a log until its first whole line that begins with '{'.
-// Without one, last are the last two lines: an error and its hint.
+// readFirstObject reads a log up to the first whole line that begins with '{'. If there is
+// none it returns the last two lines, which may be an error and its hint.
 func readFirstObject(log io.Reader) (line []byte, last string, err error) {
 	reader := bufio.NewReaderSize(log, maxLogLine)
 	before := ""

@@ -24,21 +24,22 @@ import (
 	"k8s.io/streaming/pkg/httpstream/spdy"
 )
 
-// streamConnection is a connection of SPDY streams to a pod. The dialers of client-go make
-// the same, but keep the connection below to themselves: without it a Write
-// that is stuck could not be ended.
+// streamConnection carries SPDY streams to a pod. client-go's dialers make the same but hide
+// the connection below, without which a Write that is stuck could not be ended.
 type streamConnection struct {
 	httpstream.Connection
 	frames *frameConn
 	raw    net.Conn // to the API server
 }
 
-// pingPeriod keeps load balancers from taking the link for idle.
+// pingPeriod keeps load balancers from closing the connection as idle.
 const pingPeriod = 10 * time.Second
 
-// closePatience is how long an end may take to be told to the other side.
+// closePatience limits how long closeOrCut tries to tell the other side.
 const closePatience = 250 * time.Millisecond
 
+// newStreamConnection begins SPDY on a connection. below is what SPDY runs on, raw the TCP or
+// TLS connection under it.
 func newStreamConnection(below, raw net.Conn) (*streamConnection, error) {
 	t := &frameConn{Conn: below}
 	connection, err := spdy.NewClientConnectionWithPings(t, pingPeriod)
@@ -48,18 +49,19 @@ func newStreamConnection(below, raw net.Conn) (*streamConnection, error) {
 	return &streamConnection{connection, t, raw}, nil
 }
 
-// closeOrCut resets the streams and closes the connection below them, without a
-// word where a Write is stuck.
+// closeOrCut resets the streams and closes the connection. If that is stuck behind a Write it
+// cuts the connection off.
 func (l *streamConnection) closeOrCut() {
 	defer time.AfterFunc(closePatience, l.cutOff).Stop()
 	_ = l.Close()
 	_ = l.frames.Close()
 }
 
-// cutOff ends the link at once.
+// cutOff closes the connection at once, without telling the other side.
 func (l *streamConnection) cutOff() { _ = l.raw.Close() }
 
-// dialStreams opens a link to what a URL of the API upgrades to.
+// dialStreams connects to a URL of the API that upgrades to streams: over a WebSocket, or
+// over plain SPDY if the server, or a proxy before it, does not support WebSockets.
 func (c *Cluster) dialStreams(ctx context.Context, at *url.URL) (*streamConnection, error) {
 	l, err := c.dialWebSocket(ctx, at)
 	if lacksWebSocket(err) {
@@ -68,14 +70,14 @@ func (c *Cluster) dialStreams(ctx context.Context, at *url.URL) (*streamConnecti
 	return l, err
 }
 
-// lacksWebSocket reports whether a server, or a proxy before it, would have no
-// WebSocket.
+// lacksWebSocket reports whether an error means that the server, or a proxy before it, does
+// not support WebSockets.
 func lacksWebSocket(err error) bool {
 	return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 }
 
-// dialWebSocket heeds no end of ctx but its deadline while it waits for an
-// answer, as gorilla/websocket does not.
+// dialWebSocket connects over a WebSocket. While it waits for the answer it obeys ctx's
+// deadline but not its cancellation, because gorilla/websocket does not.
 func (c *Cluster) dialWebSocket(ctx context.Context, at *url.URL) (*streamConnection, error) {
 	transport, holder, err := websocket.RoundTripperFor(c.streams)
 	if err != nil {
@@ -97,6 +99,7 @@ func (c *Cluster) dialWebSocket(ctx context.Context, at *url.URL) (*streamConnec
 	return newStreamConnection(portforward.NewTunnelingConnectionWithLogger(logr.Discard(), conn), conn.NetConn())
 }
 
+// dialSPDY connects over SPDY, without a WebSocket.
 func (c *Cluster) dialSPDY(ctx context.Context, at *url.URL) (*streamConnection, error) {
 	tlsConfig, err := rest.TLSConfigFor(c.streams)
 	if err != nil {
@@ -120,7 +123,8 @@ func (c *Cluster) dialSPDY(ctx context.Context, at *url.URL) (*streamConnection,
 	}
 
 	request.Header.Set(httpstream.HeaderProtocolVersion, portforward.PortForwardProtocolV1Name)
-	response, err := transport.RoundTrip(request) //nolint:bodyclose // of the connection, which is closed
+
+	response, err := transport.RoundTrip(request) //nolint:bodyclose // the connection itself is closed
 	if err != nil {
 		return nil, err
 	}
@@ -134,18 +138,20 @@ func (c *Cluster) dialSPDY(ctx context.Context, at *url.URL) (*streamConnection,
 	return newStreamConnection(upgraded.conn, upgraded.conn.Conn)
 }
 
-// readUpgradeFailure is what a server answered in place of an upgrade to a protocol.
+// readUpgradeFailure turns the answer of a server that did not upgrade to a protocol into an
+// error: a status if it is one of the API.
 func readUpgradeFailure(response *http.Response, protocol string) error {
 	body, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10))
 	var status metav1.Status
 	if json.Unmarshal(body, &status) == nil && status.Kind == "Status" {
 		return &apierrors.StatusError{ErrStatus: status}
 	}
+
 	return fmt.Errorf("upgrade to %s: the server answered %s: %s", protocol, response.Status, body)
 }
 
-// spdyUpgrade is the http.RoundTripper that asks for SPDY. It keeps the connection
-// that it asked on.
+// spdyUpgrade is an http.RoundTripper that asks for an upgrade to SPDY, and keeps the
+// connection on which it asked.
 type spdyUpgrade struct {
 	dial func(*http.Request) (net.Conn, error)
 	conn *bufferedConn
@@ -155,6 +161,7 @@ func (u *spdyUpgrade) RoundTrip(request *http.Request) (*http.Response, error) {
 	request = request.Clone(request.Context())
 	request.Header.Set(httpstream.HeaderConnection, httpstream.HeaderUpgrade)
 	request.Header.Set(httpstream.HeaderUpgrade, spdy.HeaderSpdy31)
+
 	conn, err := u.dial(request)
 	if err != nil {
 		return nil, err
@@ -170,7 +177,7 @@ func (u *spdyUpgrade) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// bufferedConn is a connection of which a part is read already.
+// bufferedConn reads first what was read from its connection into a buffer.
 type bufferedConn struct {
 	net.Conn
 	reader *bufio.Reader
@@ -178,19 +185,17 @@ type bufferedConn struct {
 
 func (b *bufferedConn) Read(p []byte) (int, error) { return b.reader.Read(p) }
 
-// frameConn is the connection below the streams. spdystream writes a frame in
-// pieces of a few bytes, each of which would be a TLS record and a WebSocket
-// message of its own: tunnel passes whole frames on. It writes for one
-// goroutine at a time, as spdystream does.
+// frameConn writes whole frames of SPDY to a connection. spdystream writes a frame in pieces of
+// a few bytes, each of which would become a TLS record and a WebSocket message of its own. Only
+// one goroutine at a time may write, as spdystream does.
 type frameConn struct {
 	net.Conn
 	frame []byte
 	once  sync.Once
 }
 
-// frameHeader is the length of a header of SPDY, of which the last three bytes
-// are the length of what follows, in data and control frames alike (SPDY 3.1,
-// 2.2).
+// frameHeader is the length of a SPDY frame's header in bytes. Its last three bytes give the
+// length of what follows, in data and control frames alike (SPDY 3.1, 2.2).
 const frameHeader = 8
 
 func (t *frameConn) Write(p []byte) (int, error) {
@@ -198,6 +203,7 @@ func (t *frameConn) Write(p []byte) (int, error) {
 	if len(t.frame) < frameHeader {
 		return len(p), nil
 	}
+
 	if rest := int(t.frame[5])<<16 | int(t.frame[6])<<8 | int(t.frame[7]); len(t.frame) < frameHeader+rest {
 		return len(p), nil
 	}
@@ -211,7 +217,7 @@ func (t *frameConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close succeeds every time: spdystream lingers after an error.
+// Close always returns nil: after an error spdystream would not end.
 func (t *frameConn) Close() error {
 	t.once.Do(func() { _ = t.Conn.Close() })
 	return nil
