@@ -8,7 +8,7 @@ import (
 // usedRight says what a command uses a right for, in words for a comment in a Role.
 type usedRight struct {
 	accessRight
-	why string
+	purpose string
 }
 
 // commandRights lists the rights that one of kdiag's commands uses in the namespace of its
@@ -210,7 +210,7 @@ func mergeUses(rights []RoleRight, command string, uses []usedRight) []RoleRight
 			at = len(rights)
 			rights = append(rights, right)
 		}
-		rights[at].Uses = append(rights[at].Uses, RightUse{command, u.why})
+		rights[at].Uses = append(rights[at].Uses, RightUse{command, u.purpose})
 	}
 	return rights
 }

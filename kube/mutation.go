@@ -9,13 +9,13 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 )
 
-// ChangedError reports a container that the cluster's admission changed, so
-// that it cannot do what it was made for.
+// ChangedError reports a container that the cluster's admission changed so that it cannot do
+// its job.
 type ChangedError struct {
-	// Container is the one that is in the pod, where nothing can remove it;
-	// empty for one that a dry run was about.
+	// Container names it if it is in the pod, where nothing can remove it. It is empty after
+	// a dry run.
 	Container string
-	// Changes lists what was changed, as "runAsNonRoot=true".
+	// Changes lists what differs, for example "runAsNonRoot=true".
 	Changes []string
 }
 
@@ -27,21 +27,21 @@ func (e *ChangedError) Error() string {
 	return fmt.Sprintf("the cluster changed container %s so that it cannot work: %s", e.Container, what)
 }
 
-// mutation compares a container as it is in a pod with what was asked for.
+// mutation compares a container in a pod with what kdiag asked for.
 type mutation struct {
 	pod   *corev1.Pod
 	asked *corev1.EphemeralContainer
-	// got is nil where the container is not there.
+	// got is nil if the pod does not have the container.
 	got *corev1.EphemeralContainer
 }
 
-// findMutation finds the container in the pod of an answer.
+// findMutation finds the container in the pod that the API server answered with.
 func findMutation(pod *corev1.Pod, asked corev1.EphemeralContainer) mutation {
 	return mutation{pod, &asked, findEphemeral(pod, asked.Name)}
 }
 
-// checkUsable is nil where the container can do its work; name is its name where it
-// is in the pod for good.
+// checkUsable returns nil if the container can do its job. name is for the error: the
+// container's name, or empty after a dry run.
 func (m mutation) checkUsable(name string) *ChangedError {
 	if !m.isUnusable() {
 		return nil
@@ -49,19 +49,17 @@ func (m mutation) checkUsable(name string) *ChangedError {
 	return &ChangedError{name, m.listChanges()}
 }
 
-// asRejection is that of a profile whose container was changed. It is false for nil, a container that
-// was not.
-func (e *ChangedError) asRejection() (back rejection, changed bool) {
+// asRejection turns the error into the rejection of a profile. It returns false for nil.
+func (e *ChangedError) asRejection() (refused rejection, changed bool) {
 	if e == nil {
 		return rejection{}, false
 	}
 	return rejection{byMutation, e}, true
 }
 
-// isUnusable reports whether the container cannot do its work: it does not run
-// kdiag as it was told to, not beside its target, not as root where it must be,
-// or without a capability that it uses. One that has more than it asked for is
-// not for use either.
+// isUnusable reports whether the container cannot do its job: it runs another command, has
+// another target, is not root although it must be, or lacks a capability that it uses. A
+// container with more privileges than it asked for is unusable, too.
 func (m mutation) isUnusable() bool {
 	if m.got == nil || !slices.Equal(m.asked.Command, m.got.Command) || !slices.Equal(m.asked.Args, m.got.Args) ||
 		m.asked.TargetContainerName != m.got.TargetContainerName {
@@ -69,8 +67,8 @@ func (m mutation) isUnusable() bool {
 	}
 
 	asked, got := orEmpty(m.asked.SecurityContext), orEmpty(m.got.SecurityContext)
-	root := asked.RunAsUser != nil && *asked.RunAsUser == 0
-	if root && (m.effectiveUser() != 0 || m.requiresNonRoot()) || isTrue(got.Privileged) || isUnmasked(got) {
+	mustBeRoot := asked.RunAsUser != nil && *asked.RunAsUser == 0
+	if mustBeRoot && (m.effectiveUser() != 0 || m.requiresNonRoot()) || isTrue(got.Privileged) || isUnmasked(got) {
 		return true
 	}
 
@@ -84,20 +82,20 @@ func (m mutation) isUnusable() bool {
 		slices.ContainsFunc(has.Add, func(c corev1.Capability) bool { return !hasCapability(had, c) })
 }
 
-// isUnmasked reports whether a container goes without what keeps every other one from parts of
-// /proc, or from the kernel's calls.
+// isUnmasked reports whether a container sees all of /proc or may make every system call, which
+// the runtime denies other containers.
 func isUnmasked(sc corev1.SecurityContext) bool {
 	return sc.ProcMount != nil && *sc.ProcMount != corev1.DefaultProcMount ||
 		sc.SeccompProfile != nil && sc.SeccompProfile.Type == corev1.SeccompProfileTypeUnconfined
 }
 
-// reliedOn lists what a container that drops nothing uses of a runtime's
-// default: to take the target's ids, to give capabilities up for good, and to
-// end a shell that has other ids.
+// reliedOn lists the capabilities that a container which drops none uses of a runtime's
+// default: to take on the target's IDs, to give capabilities up for good, and to end a shell
+// that has other IDs.
 var reliedOn = []corev1.Capability{"KILL", "SETGID", "SETPCAP", "SETUID"}
 
-// effectiveUser is the uid that the container would run as: the pod's where it has none
-// of its own, else the image's, which for kdiag's is 0.
+// effectiveUser returns the uid that the container would run as: its own, or else the pod's,
+// or else the image's, which is 0 for kdiag.
 func (m mutation) effectiveUser() int64 {
 	if own := orEmpty(m.got.SecurityContext).RunAsUser; own != nil {
 		return *own
@@ -108,21 +106,23 @@ func (m mutation) effectiveUser() int64 {
 	return 0
 }
 
-// requiresNonRoot reports whether the kubelet would not start the container as root.
+// requiresNonRoot reports whether the kubelet would refuse to start the container as root.
 func (m mutation) requiresNonRoot() bool {
 	if own := orEmpty(m.got.SecurityContext).RunAsNonRoot; own != nil {
 		return *own
 	}
+
 	pod := m.pod.Spec.SecurityContext
 	return pod != nil && isTrue(pod.RunAsNonRoot)
 }
 
-// hasCapability reports whether a runtime gives a container the capability: what
-// is dropped by name is gone, what is added stays where all are dropped.
+// hasCapability reports whether a runtime gives a container a capability. Dropping it by name
+// wins over adding it, and adding it wins over dropping all.
 func hasCapability(c corev1.Capabilities, one corev1.Capability) bool {
 	has := func(list []corev1.Capability, names ...corev1.Capability) bool {
 		return slices.ContainsFunc(list, func(c corev1.Capability) bool { return slices.Contains(names, normalizeCapability(c)) })
 	}
+
 	one = normalizeCapability(one)
 	switch {
 	case has(c.Drop, one):
@@ -134,15 +134,15 @@ func hasCapability(c corev1.Capabilities, one corev1.Capability) bool {
 	return slices.Contains(runtimeCapabilities, one) && !has(c.Drop, "ALL")
 }
 
-// normalizeCapability is a capability as containerd and CRI-O read it, in any case
-// and with or without its prefix.
+// normalizeCapability spells a capability in upper case and without prefix. containerd and
+// CRI-O take any case, and an optional prefix.
 func normalizeCapability(c corev1.Capability) corev1.Capability {
 	return corev1.Capability(strings.TrimPrefix(strings.ToUpper(string(c)), "CAP_"))
 }
 
-// listChanges says what was changed, in the words of the API. It leaves out what
-// does not matter to kdiag: another image, which is the same from elsewhere,
-// and more in the environment.
+// listChanges lists what was changed, in the words of the API. It leaves out what does not
+// matter to kdiag: another image, which is the same one from a mirror, and more environment
+// variables.
 func (m mutation) listChanges() []string {
 	if m.got == nil {
 		return []string{"the container was removed"}
@@ -166,7 +166,7 @@ func (m mutation) listChanges() []string {
 	return append(said, listSecurityChanges(orEmpty(m.asked.SecurityContext), orEmpty(m.got.SecurityContext))...)
 }
 
-// listSecurityChanges says where two security contexts differ.
+// listSecurityChanges lists where two security contexts differ.
 func listSecurityChanges(asked, got corev1.SecurityContext) []string {
 	var said []string
 	said = appendChange(said, "runAsNonRoot", asked.RunAsNonRoot, got.RunAsNonRoot)
@@ -208,7 +208,7 @@ func listSecurityChanges(asked, got corev1.SecurityContext) []string {
 	return said
 }
 
-// appendChange says that a field has another value.
+// appendChange adds a field to a list of changes if its value differs.
 func appendChange[T comparable](said []string, name string, asked, got *T) []string {
 	switch {
 	case got == nil && asked != nil:
@@ -219,7 +219,7 @@ func appendChange[T comparable](said []string, name string, asked, got *T) []str
 	return said
 }
 
-// difference lists the names in a list that another one lacks.
+// difference lists the names that are in one list but not in the other.
 func difference(list, other []corev1.Capability) []string {
 	var names []string
 	for _, c := range list {

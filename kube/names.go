@@ -9,10 +9,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Namespaces is the resource that ListNames lists the cluster's namespaces for.
+// Namespaces is the resource for which ListNames lists the cluster's namespaces.
 const Namespaces = "namespaces"
 
-// NamedObject is what is known of an object by its metadata.
+// NamedObject holds an object's name and labels.
 type NamedObject struct {
 	Name   string
 	Labels map[string]string
@@ -20,17 +20,15 @@ type NamedObject struct {
 	Deleting bool
 }
 
-// maxNames is how many objects ListNames asks for, and mostNameBytes what it reads
-// of the answer: an object's metadata is one to a few kilobytes, mostly
-// managedFields.
+// maxNames limits how many objects ListNames asks for, and maxNameBytes how much of the answer
+// it reads: an object's metadata has one to a few kilobytes, mostly of managedFields.
 const (
 	maxNames     = 1000
 	maxNameBytes = 16 << 20
 )
 
-// ListNames lists objects of a resource, as ParseResource returns it, or Namespaces, by
-// their metadata alone: the server sends no specifications and no status. Of
-// very many, only the first are listed.
+// ListNames lists the first objects of a resource, which is Namespaces or one that ParseResource
+// returns. The server sends only their metadata.
 func (c *Cluster) ListNames(ctx context.Context, resource string) ([]NamedObject, error) {
 	doing := "list " + resource
 	r, err := c.findResource(resource)
@@ -38,9 +36,9 @@ func (c *Cluster) ListNames(ctx context.Context, resource string) ([]NamedObject
 		return nil, &Error{Doing: doing, Err: err}
 	}
 
-	// The API's conventions for "Receiving resources as Tables", in
-	// kubernetes.io/docs/reference/using-api/api-concepts; a server that does
-	// not know the type sends whole objects, whose metadata is the same.
+	// See "Receiving resources as Tables" in
+	// kubernetes.io/docs/reference/using-api/api-concepts. A server that does not know the
+	// type sends whole objects, whose metadata is the same.
 	answer, err := r.addressRequest(r.client.Get()).
 		VersionedParams(&metav1.ListOptions{Limit: maxNames}, r.codec).
 		SetHeader("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json").
@@ -49,7 +47,7 @@ func (c *Cluster) ListNames(ctx context.Context, resource string) ([]NamedObject
 		right := accessRight{verb: "list", group: r.client.APIVersion().Group, resource: resource, namespace: r.namespace}
 		return nil, c.explainError(ctx, doing, right, err)
 	}
-	defer answer.Close() //nolint:errcheck // read to its end, or not wanted
+	defer answer.Close() //nolint:errcheck // it was read to its end, or is not wanted
 
 	names, err := decodeNames(io.LimitReader(answer, maxNameBytes))
 	if err != nil {
@@ -59,7 +57,7 @@ func (c *Cluster) ListNames(ctx context.Context, resource string) ([]NamedObject
 	return names, nil
 }
 
-// decodeNames reads the metadata of a list's items, of any type.
+// decodeNames reads the metadata of the items of a list, which may be of any type.
 func decodeNames(r io.Reader) ([]NamedObject, error) {
 	var list struct {
 		Items []struct {
@@ -86,7 +84,7 @@ func decodeNames(r io.Reader) ([]NamedObject, error) {
 	return names, nil
 }
 
-// findResource is the resource of a name, in the namespace to work in.
+// findResource returns a resource by its name, in the cluster's namespace.
 func (c *Cluster) findResource(name string) (resource, error) {
 	switch name {
 	case Namespaces:

@@ -8,7 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// ReadNode reads a node, which not every user may.
+// ReadNode reads a node. Not every user may.
 func (c *Cluster) ReadNode(ctx context.Context, name string) (*corev1.Node, error) {
 	node, err := getObject[corev1.Node](ctx, c.nodes(), name)
 	if err != nil {
@@ -17,35 +17,37 @@ func (c *Cluster) ReadNode(ctx context.Context, name string) (*corev1.Node, erro
 	return node, nil
 }
 
-// Kernel is a version of Linux.
+// Kernel holds a version of Linux.
 type Kernel struct{ Major, Minor int }
 
 var (
-	// shellKernel is the oldest that shells work on: pidfd_open(2).
+	// shellKernel is the oldest version on which shells work: pidfd_open(2).
 	shellKernel = Kernel{5, 3}
-	// ownerKernel is the oldest with tables that go with their owner:
-	// nf_tables' NFT_TABLE_F_OWNER.
+	// ownerKernel is the oldest version that removes an nftables table together with its
+	// owner: NFT_TABLE_F_OWNER.
 	ownerKernel = Kernel{5, 12}
 )
 
-// ParseKernel reads the release that uname(2) gives, as "5.15.0-91-generic".
+// ParseKernel reads a release as uname(2) gives it: "5.15.0-91-generic".
 func ParseKernel(release string) (Kernel, error) {
 	major, rest, cut := strings.Cut(release, ".")
+
 	var k Kernel
 	var err error
 	if k.Major, err = parseLeadingNumber(major); err == nil && cut {
 		k.Minor, err = parseLeadingNumber(rest)
 	}
+
 	if err != nil || !cut {
 		return Kernel{}, fmt.Errorf("%q is not a Linux kernel release", release)
 	}
 	return k, nil
 }
 
-// RunsShells reports whether it has what a shell needs.
+// RunsShells reports whether the kernel has what a shell needs.
 func (k Kernel) RunsShells() bool { return !k.isBefore(shellKernel) }
 
-// OwnsTables reports whether it removes a dead manager's rules by itself.
+// OwnsTables reports whether the kernel removes a dead manager's rules by itself.
 func (k Kernel) OwnsTables() bool { return !k.isBefore(ownerKernel) }
 
 func (k Kernel) isBefore(other Kernel) bool {

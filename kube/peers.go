@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Peer is what the API knows to have an address.
+// Peer names the object that has an address.
 type Peer struct {
 	// Kind is pod, service or node.
 	Kind string `json:"kind"`
@@ -19,7 +19,7 @@ type Peer struct {
 	Name      string `json:"name"`
 }
 
-// String is as kubectl names it, with the namespace.
+// String names the object with its kind and namespace.
 func (p Peer) String() string {
 	if p.Namespace == "" {
 		return p.Kind + " " + p.Name
@@ -27,12 +27,11 @@ func (p Peer) String() string {
 	return p.Kind + " " + p.Namespace + "/" + p.Name
 }
 
-// Peers finds a Peer by its address.
+// Peers maps addresses to the objects that have them.
 type Peers map[netip.Addr]Peer
 
-// ListPeers lists the pods and services of all namespaces, or, without the right to
-// that, of the cluster's own. What could not be listed is told in missing, a
-// few words for each; that is no failure.
+// ListPeers lists the pods and services of all namespaces, or only those of the cluster's own
+// if the user may not list all. missing says in a few words what it could not list.
 func (c *Cluster) ListPeers(ctx context.Context) (peers Peers, missing []string) {
 	var pods *corev1.PodList
 	var services *corev1.ServiceList
@@ -41,6 +40,7 @@ func (c *Cluster) ListPeers(ctx context.Context) (peers Peers, missing []string)
 	both.Go(func() { pods, podsMissing = listAllNamespaces[corev1.PodList](ctx, c, c.pods) })
 	both.Go(func() { services, servicesMissing = listAllNamespaces[corev1.ServiceList](ctx, c, c.services) })
 	both.Wait()
+
 	for _, text := range []string{podsMissing, servicesMissing} {
 		if text != "" {
 			missing = append(missing, text)
@@ -58,9 +58,8 @@ func (c *Cluster) ListPeers(ctx context.Context) (peers Peers, missing []string)
 	return peers, missing
 }
 
-// listAllNamespaces lists a resource in all namespaces, else in the cluster's own, and
-// says what is missing. The API server answers from its cache, which is new
-// enough and spares it the work.
+// listAllNamespaces lists a resource in all namespaces, or else in the cluster's own, and says
+// what is missing. The API server may answer from its cache, which is new enough.
 func listAllNamespaces[T any, P apiObject[T]](ctx context.Context, c *Cluster, of func(namespace string) resource) (P, string) {
 	cached := metav1.ListOptions{ResourceVersion: "0"}
 	found, err := listObjects[T, P](ctx, of(""), cached)
@@ -79,10 +78,11 @@ func listAllNamespaces[T any, P apiObject[T]](ctx context.Context, c *Cluster, o
 	return found, "not allowed to list " + name + " in other namespaces"
 }
 
+// addPods adds the addresses of pods and of the nodes that they run on.
 func (p Peers) addPods(pods []corev1.Pod) {
 	for i := range pods {
 		pod := &pods[i]
-		// An address of a pod that has ended may be another's by now.
+		// The address of a pod that has ended may belong to another by now.
 		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 			continue
 		}
@@ -92,7 +92,7 @@ func (p Peers) addPods(pods []corev1.Pod) {
 		}
 
 		if pod.Spec.HostNetwork {
-			continue // its addresses are the node's
+			continue // it has the node's addresses
 		}
 
 		for _, own := range append(pod.Status.PodIPs, corev1.PodIP{IP: pod.Status.PodIP}) {
@@ -101,6 +101,7 @@ func (p Peers) addPods(pods []corev1.Pod) {
 	}
 }
 
+// addServices adds the addresses of services, within the cluster and outside.
 func (p Peers) addServices(services []corev1.Service) {
 	for i := range services {
 		service := &services[i]
@@ -108,13 +109,14 @@ func (p Peers) addServices(services []corev1.Service) {
 		for _, ingress := range service.Status.LoadBalancer.Ingress {
 			addresses = append(addresses, ingress.IP)
 		}
+
 		for _, address := range addresses {
 			p.addAddress(address, Peer{"service", service.Namespace, service.Name})
 		}
 	}
 }
 
-// addAddress adds an address, unless it is none: a headless service has "None".
+// addAddress adds an address unless it is taken or not an address: headless services have "None".
 func (p Peers) addAddress(address string, peer Peer) {
 	parsed, err := netip.ParseAddr(address)
 	if _, taken := p[parsed]; err == nil && !taken {

@@ -12,14 +12,14 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// PluginError is a credential plugin, a command that the kubeconfig names,
-// which gave no credentials.
+// PluginError reports that a credential plugin, a command that the kubeconfig names, gave no
+// credentials.
 type PluginError struct {
 	Command string
-	// Missing is a command that is not installed.
+	// Missing says that the command is not installed.
 	Missing bool
 	Err     error
-	// install is the kubeconfig's own hint.
+	// install is the hint in the kubeconfig.
 	install string
 }
 
@@ -32,7 +32,7 @@ func (e *PluginError) Error() string {
 
 func (e *PluginError) Unwrap() error { return e.Err }
 
-// Hint is what to do about it. The command's arguments may be secret.
+// Hint says what to do about it. It does not show the command's arguments, which may be secret.
 func (e *PluginError) Hint() string {
 	var late *TimeoutError
 	switch {
@@ -43,21 +43,22 @@ func (e *PluginError) Hint() string {
 	case errors.As(e.Err, &late):
 		return "it may be waiting for a login: run it by hand, with the arguments in the kubeconfig"
 	}
+
 	return "see its output above, or run it by hand with the arguments in the kubeconfig"
 }
 
-// pluginTransport is around client-go's round tripper that runs a plugin. That
-// one heeds no context while the plugin runs, and its errors are texts.
+// pluginTransport wraps client-go's round tripper that runs a plugin. That one ignores the
+// request's context while the plugin runs, and returns only text as its errors.
 type pluginTransport struct {
 	base   http.RoundTripper
 	plugin *clientcmdapi.ExecConfig
 }
 
-// passedKey has, in a request's context, the flag that tells whether the
-// request has got past the plugin.
+// passedKey is the key, in a request's context, of a flag that says whether the plugin has let
+// the request pass.
 type passedKey struct{}
 
-// watchPlugin has requests say that they have got past the plugin.
+// watchPlugin sets that flag for requests that the plugin has let pass.
 func watchPlugin(config *rest.Config) {
 	if config.ExecProvider == nil {
 		return
@@ -73,6 +74,7 @@ func watchPlugin(config *rest.Config) {
 	})
 }
 
+// roundTripper lets a function be an http.RoundTripper.
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (r roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return r(request) }
@@ -81,15 +83,18 @@ func (t pluginTransport) RoundTrip(request *http.Request) (*http.Response, error
 	ctx := request.Context()
 	var passed atomic.Bool
 	request = request.WithContext(context.WithValue(ctx, passedKey{}, &passed))
+
 	response, err := callUnlessDone(ctx, func() (*http.Response, error) {
 		return t.base.RoundTrip(request)
 	}, func(late *http.Response) { _ = late.Body.Close() })
 	if err == nil || passed.Load() {
 		return response, err
 	}
+
 	return nil, t.pluginError(err)
 }
 
+// pluginError says that the plugin failed, and whether it is installed.
 func (t pluginTransport) pluginError(err error) error {
 	failure := &PluginError{Command: t.plugin.Command, Err: err, install: t.plugin.InstallHint}
 	_, lookErr := exec.LookPath(t.plugin.Command)

@@ -12,38 +12,37 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// LogRequest is one reading of a container's log.
+// LogRequest asks for a container's log.
 type LogRequest struct {
 	Namespace, Pod, Container string
 	// Follow goes on until the container ends.
 	Follow bool
-	// Previous reads the instance before the present one.
+	// Previous reads the log of the instance before the present one.
 	Previous bool
-	// Since leaves out what is older, in whole seconds; zero leaves out nothing.
+	// Since leaves out older lines, in whole seconds, unless it is zero.
 	Since time.Time
-	// SinceSeconds leaves out what is older than so many seconds, by the node's
-	// clock; 0 leaves out nothing.
+	// SinceSeconds leaves out lines that are older than that, by the node's clock, unless it
+	// is 0.
 	SinceSeconds int64
-	// Bare leaves out the lines' times.
+	// Bare leaves out the time of each line.
 	Bare bool
-	// Tail is how many lines to begin before the end; nil for all.
+	// Tail is how many lines before the end to begin with; nil for all.
 	Tail *int64
 }
 
-// operation is what is tried, for messages.
+// operation names the operation and its object, for messages.
 func (r LogRequest) operation() string {
 	return fmt.Sprintf("read the log of container %s of pod %s/%s", r.Container, r.Namespace, r.Pod)
 }
 
-// ErrNoLog is a container that has no log, or none yet.
+// ErrNoLog reports a container that has no log, or none yet.
 var ErrNoLog = errors.New("no log is available")
 
-// ErrNoPod is a pod that is not there any more.
+// ErrNoPod reports a pod that is gone.
 var ErrNoPod = errors.New("the pod is gone")
 
-// OpenLog opens a container's log, each line after its time. It is the caller's
-// to close. The kubelet may not answer before the first line. The error is
-// ErrNoLog or ErrNoPod, wrapped, where that is why.
+// OpenLog opens a container's log, each line after its time. The caller closes it. The kubelet
+// may not answer before there is a line. The error wraps ErrNoLog or ErrNoPod if that is why.
 func (c *Cluster) OpenLog(ctx context.Context, r LogRequest) (io.ReadCloser, error) {
 	options := &corev1.PodLogOptions{
 		Container: r.Container, Follow: r.Follow, Previous: r.Previous,
@@ -53,7 +52,6 @@ func (c *Cluster) OpenLog(ctx context.Context, r LogRequest) (io.ReadCloser, err
 		since := metav1.NewTime(r.Since)
 		options.SinceTime = &since
 	}
-
 	if r.SinceSeconds > 0 {
 		options.SinceSeconds = &r.SinceSeconds
 	}
@@ -69,8 +67,8 @@ func (c *Cluster) OpenLog(ctx context.Context, r LogRequest) (io.ReadCloser, err
 	case context.Cause(ctx) != nil:
 		err = &Error{Doing: doing, Err: context.Cause(ctx)}
 	case apierrors.IsBadRequest(err):
-		// The kubelet's answer while a container waits to start, and for a
-		// previous one that never was.
+		// The kubelet answers so while a container waits to start, and if there is no
+		// previous instance.
 		err = &Error{Doing: doing, Err: fmt.Errorf("%w: %w", ErrNoLog, err)}
 	case apierrors.IsNotFound(err):
 		err = &Error{Doing: doing, Err: fmt.Errorf("%w: %w", ErrNoPod, err)}

@@ -7,8 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// CheckTakesContainers is nil for a pod that kdiag's containers can be added to. It
-// goes by what the pod says of itself, so that no request is made in vain.
+// CheckTakesContainers returns an error for a pod that cannot get kdiag's containers. It judges
+// by the pod's spec, so that no request is sent in vain.
 func CheckTakesContainers(pod *corev1.Pod) error {
 	doing := "add a container to pod " + pod.Namespace + "/" + pod.Name
 	switch {
@@ -22,16 +22,15 @@ func CheckTakesContainers(pod *corev1.Pod) error {
 	return nil
 }
 
-// isStatic reports whether a pod is the API server's mirror of a static one. By
-// the same annotation that refuses every ephemeral container
-// (ValidatePodEphemeralContainersUpdate in k8s.io/kubernetes).
+// isStatic reports whether a pod is the API server's mirror of a static pod. The API server
+// goes by the same annotation (ValidatePodEphemeralContainersUpdate in k8s.io/kubernetes).
 func isStatic(pod *corev1.Pod) bool {
 	_, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]
 	return mirror
 }
 
-// isWindows goes by what a pod says (KEP-2802), else by the nodes that it
-// chooses, as pods did before 1.25.
+// isWindows reports whether a pod has Windows containers: by its os field (KEP-2802), or by
+// its node selector, as pods had it before 1.25.
 func isWindows(pod *corev1.Pod) bool {
 	if pod.Spec.OS != nil {
 		return pod.Spec.OS.Name == corev1.Windows
@@ -39,8 +38,8 @@ func isWindows(pod *corev1.Pod) bool {
 	return pod.Spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows)
 }
 
-// checkUp is nil for a pod whose sandbox is there, so that a container which is
-// added to it starts: it runs, or at least one of its init containers does.
+// checkUp returns an error for a pod without a sandbox, where an added container would not
+// start. A pod has one if it runs, or at least one of its init containers does.
 func checkUp(pod *corev1.Pod) error {
 	doing := "add a container to pod " + pod.Namespace + "/" + pod.Name
 	next := fmt.Sprintf("run 'kubectl describe pod -n %s %s' for details", pod.Namespace, pod.Name)
@@ -62,7 +61,7 @@ func checkUp(pod *corev1.Pod) error {
 	return &Error{Doing: doing, Err: fmt.Errorf("the pod is not running: %s", describeWaiting(pod)), Next: next}
 }
 
-// describeEnd is what is known of a pod's end.
+// describeEnd says why a pod has ended, as far as its status tells.
 func describeEnd(pod *corev1.Pod) string {
 	for _, c := range ContainersOf(pod) {
 		status := findStatus(pod, c.Name)
@@ -73,7 +72,7 @@ func describeEnd(pod *corev1.Pod) string {
 	return joinReason(string(pod.Status.Phase), pod.Status.Reason, pod.Status.Message)
 }
 
-// describeWaiting is what a pod waits for that has no container running yet.
+// describeWaiting says what a pod without running containers is waiting for.
 func describeWaiting(pod *corev1.Pod) string {
 	for _, c := range ContainersOf(pod) {
 		status := findStatus(pod, c.Name)

@@ -12,26 +12,24 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// PodWatch is told of the pods that a selection means. Its functions are called
-// one at a time.
+// PodWatch has functions that learn of a selection's pods. They are called one at a time.
 type PodWatch struct {
-	// Changed is called with every pod there is and with each new state of one.
+	// Changed is called with every pod that exists, and with each new state of one.
 	Changed func(*corev1.Pod)
-	// Gone is called when a pod is there no more, or is not meant any more.
+	// Gone is called when a pod is gone, or no longer selected.
 	Gone func(types.UID)
-	// Listed is called once, after Changed was for every pod of the first list.
+	// Listed is called once, when Changed has been called for every pod of the first list.
 	Listed func()
-	// Broken is called when the watch has ended and cannot begin anew, and with
-	// nil when it has begun after that.
+	// Broken is called with an error when the watch has ended and cannot be restarted, and
+	// with nil when it works again.
 	Broken func(error)
 }
 
-// rewatch is how long after a watch's end the next one begins.
+// rewatch is the pause between a watch's end and the next one.
 const rewatch = time.Second
 
-// WatchPods tells w of the pods that s means until ctx ends, which it returns
-// the cause of. It fails where the first list does; after that it tries again
-// for ever.
+// WatchPods tells w of the pods that s selects until ctx ends, and returns the cause of that.
+// It fails if it cannot list the pods at first; later it tries again for ever.
 func (c *Cluster) WatchPods(ctx context.Context, s Selection, w PodWatch) error {
 	options, err := c.podListOptions(ctx, s)
 	if err != nil {
@@ -72,8 +70,8 @@ func (c *Cluster) WatchPods(ctx context.Context, s Selection, w PodWatch) error 
 	}
 }
 
-// podListOptions is how the API is asked for the pods of a selection. A pod's own name
-// must be one that there is.
+// podListOptions selects the pods of a selection in the API's terms. It fails if a pod that is
+// given by name does not exist.
 func (c *Cluster) podListOptions(ctx context.Context, s Selection) (metav1.ListOptions, error) {
 	switch {
 	case s.Name == "":
@@ -82,12 +80,12 @@ func (c *Cluster) podListOptions(ctx context.Context, s Selection) (metav1.ListO
 		_, err := c.getNamedPod(ctx, s.Name)
 		return metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", s.Name).String()}, err
 	}
+
 	selector, err := c.findSelector(ctx, s)
 	return metav1.ListOptions{LabelSelector: selector}, err
 }
 
-// listPods tells of every pod there is, and of those that are gone since the
-// last list.
+// listPods tells w of every pod that exists, and of those that are gone since the last list.
 func (c *Cluster) listPods(ctx context.Context, options metav1.ListOptions, known map[types.UID]bool, w PodWatch) (version string, err error) {
 	got, err := listObjects[corev1.PodList](ctx, c.pods(c.Namespace), options)
 	if err != nil {
@@ -114,8 +112,8 @@ func (c *Cluster) listPods(ctx context.Context, options metav1.ListOptions, know
 	return got.ResourceVersion, nil
 }
 
-// followPods tells of changes until the watch ends: nil where the API server
-// ended it in good order, as it does every few minutes.
+// followPods tells w of changes until the watch ends. It returns nil if the API server ended
+// the watch as planned, which it does every few minutes.
 func (c *Cluster) followPods(ctx context.Context, options metav1.ListOptions, version string, known map[types.UID]bool, w PodWatch) error {
 	options.ResourceVersion = version
 	changes, err := resource{c.longLived, c.codec, "pods", c.Namespace}.watchObjects(ctx, options)

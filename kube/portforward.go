@@ -16,20 +16,19 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 )
 
-// PortForward opens one connection to a TCP port on the loopback of a pod's
-// network namespace, through the API server, with no listening socket on this
-// side: over a WebSocket (KEP-4006), or over SPDY with a server or a proxy
-// that has none. ctx and openTimeout bound the opening only; the caller closes
-// the connection.
+// PortForward opens one connection, through the API server, to a TCP port on the loopback of a
+// pod's network namespace: over a WebSocket (KEP-4006), or over SPDY if the server, or a proxy
+// before it, does not support WebSockets. Nothing listens on this side. ctx and openTimeout
+// limit only the opening. The caller closes the connection.
 //
-// That nobody listens on the port comes as an error of the first Read, and of
-// the Writes after it: the kubelet tells it no sooner. A Read never returns a
-// bare io.EOF for a connection that broke. A deadline for reads is as ever.
-// One for writes that passes while a Write is under way ends the connection,
-// for a part of a frame is then on its way.
+// If nothing listens on the port, the first Read says so, and so do Writes after it: the kubelet
+// does not tell sooner. Read returns io.EOF only for the end of the data, never for a lost
+// connection. A write deadline that passes during a Write ends the connection, because part of
+// a frame is then on its way.
 func (c *Cluster) PortForward(ctx context.Context, namespace, pod string, port uint16, openTimeout time.Duration) (net.Conn, error) {
 	ctx, cancel := WithTimeout(ctx, openTimeout)
 	defer cancel()
+
 	doing := fmt.Sprintf("forward to port %d of pod %s/%s", port, namespace, pod)
 	conn, err := callUnlessDone(ctx, func() (*forwardedConn, error) {
 		return c.openForward(ctx, namespace, pod, port, doing)
@@ -37,34 +36,35 @@ func (c *Cluster) PortForward(ctx context.Context, namespace, pod string, port u
 	if err != nil {
 		return nil, c.explainError(ctx, doing, createForward.scopedTo(namespace, pod), err)
 	}
+
 	return conn, nil
 }
 
+// openForward connects to the pod and opens the two streams of one forwarded connection.
 func (c *Cluster) openForward(ctx context.Context, namespace, pod string, port uint16, doing string) (*forwardedConn, error) {
 	request := c.core.Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("portforward")
-	link, err := c.dialStreams(ctx, request.URL())
+	streams, err := c.dialStreams(ctx, request.URL())
 	if err != nil {
 		return nil, err
 	}
-	defer context.AfterFunc(ctx, link.cutOff)()
+	defer context.AfterFunc(ctx, streams.cutOff)()
 
-	failure, data, err := link.openStreamPair(port)
+	failure, data, err := streams.openStreamPair(port)
 	if err == nil {
-		// The protocol has nothing to be said on it from this side.
+		// This side has nothing to say on the error stream.
 		err = failure.Close()
 	}
 
 	if err != nil {
-		link.closeOrCut()
+		streams.closeOrCut()
 		return nil, err
 	}
 
-	return newForwardedConn(link, data, failure, doing, port), nil
+	return newForwardedConn(streams, data, failure, doing, port), nil
 }
 
-// openStreamPair opens the two streams of one request for a port, both in one
-// round trip.
-func (l *streamConnection) openStreamPair(port uint16) (failure, data httpstream.Stream, err error) {
+// openStreamPair opens the two streams of one forwarded connection in a single round trip.
+func (s *streamConnection) openStreamPair(port uint16) (failure, data httpstream.Stream, err error) {
 	type made struct {
 		kind   string
 		stream httpstream.Stream
@@ -78,8 +78,8 @@ func (l *streamConnection) openStreamPair(port uint16) (failure, data httpstream
 		headers.Set(corev1.PortHeader, strconv.Itoa(int(port)))
 		headers.Set(corev1.PortForwardRequestIDHeader, "0")
 		go func() {
-			// Without an answer it ends after 30 s, the link gone or not.
-			stream, err := l.CreateStream(headers)
+			// Without an answer it ends after 30 s, even if the connection is lost.
+			stream, err := s.CreateStream(headers)
 			answers <- made{kind, stream, err}
 		}()
 	}
@@ -95,7 +95,7 @@ func (l *streamConnection) openStreamPair(port uint16) (failure, data httpstream
 			default:
 				data = answer.stream
 			}
-		case <-l.CloseChan():
+		case <-s.CloseChan():
 			return nil, nil, errConnectionLost
 		}
 	}
@@ -103,23 +103,22 @@ func (l *streamConnection) openStreamPair(port uint16) (failure, data httpstream
 	return failure, data, nil
 }
 
-// errConnectionLost is the end of a connection that was closed by neither side.
+// errConnectionLost reports a connection that neither side closed.
 var errConnectionLost = fmt.Errorf("the connection to the API server was lost: %w", io.ErrUnexpectedEOF)
 
-// forwardedConn is the connection over the streams of one forwarded port.
+// forwardedConn is the net.Conn that PortForward returns.
 type forwardedConn struct {
 	connection *streamConnection
 	data       httpstream.Stream
 	doing      string
 	port       uint16
 
-	// incoming is what receive takes off the data stream: a pipe, which has
-	// the deadlines that a stream of SPDY lacks. ended says why it ends, once
-	// it has.
+	// incoming is a pipe that copyData fills from the data stream: it has the deadlines that
+	// a SPDY stream lacks. endReason says why it ended, once it has.
 	incoming  net.Conn
 	endReason error
 
-	// errorStreamRead is closed when the error stream has ended, with what it said in
+	// errorStreamRead is closed when the error stream has ended. What it said is then in
 	// failed.
 	errorStreamRead chan struct{}
 	failed          error
@@ -129,44 +128,49 @@ type forwardedConn struct {
 
 	writeLock     sync.Mutex // keeps the frames of one Write together
 	mu            sync.Mutex
-	isWriting     bool      // a Write is under way
-	writeDeadline time.Time // the deadline for writes; zero for none
+	isWriting     bool
+	writeDeadline time.Time // zero for none
 	writeTimer    *time.Timer
 }
 
-func newForwardedConn(l *streamConnection, data, failure httpstream.Stream, doing string, port uint16) *forwardedConn {
+// newForwardedConn begins to read both streams of a forwarded connection.
+func newForwardedConn(s *streamConnection, data, failure httpstream.Stream, doing string, port uint16) *forwardedConn {
 	incoming, received := net.Pipe()
 	f := &forwardedConn{
-		connection: l, data: data, doing: doing, port: port, incoming: incoming,
+		connection: s, data: data, doing: doing, port: port, incoming: incoming,
 		errorStreamRead: make(chan struct{}), closed: make(chan struct{}),
 	}
+
 	go f.readErrorStream(failure)
 	go f.copyData(received)
+
 	return f
 }
 
-// maxFailure bounds what is taken in of an error stream.
+// maxFailure limits how much of an error stream is read, in bytes.
 const maxFailure = 4 << 10
 
-// readErrorStream reads the error stream to its end.
+// readErrorStream reads the error stream to its end, and keeps what it says.
 func (f *forwardedConn) readErrorStream(failure io.Reader) {
 	defer close(f.errorStreamRead)
+
 	if text, _ := io.ReadAll(io.LimitReader(failure, maxFailure)); len(text) > 0 {
 		f.failed = &Error{Doing: f.doing, Err: errors.New(string(text)),
 			Next: fmt.Sprintf("check that something in the pod listens on 127.0.0.1:%d", f.port)}
 	}
 }
 
+// copyData copies the data stream into the pipe that Read reads.
 func (f *forwardedConn) copyData(to net.Conn) {
 	_, _ = io.Copy(to, f.data)
 	f.endReason = f.findEndReason()
 	_ = to.Close()
 }
 
-// failureWait is how long after the data stream the error stream may end.
+// failureWait limits how much later than the data stream the error stream may end.
 const failureWait = 500 * time.Millisecond
 
-// findEndReason is the reason for the end of the data stream.
+// findEndReason finds out why the data stream ended. The error stream may tell a moment later.
 func (f *forwardedConn) findEndReason() error {
 	lost := isClosed(f.connection.CloseChan())
 	select {
@@ -198,18 +202,20 @@ func (f *forwardedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// maxFrame bounds a frame of SPDY, and so what the other side must hold of it
-// at once. Above 16 MiB spdystream refuses to write.
+// maxFrame limits the data in a SPDY frame, and so what the other side must hold at once. Above
+// 16 MiB spdystream refuses to write.
 const maxFrame = 32 << 10
 
 func (f *forwardedConn) Write(p []byte) (int, error) {
 	f.writeLock.Lock()
 	defer f.writeLock.Unlock()
+
 	written := 0
 	for written < len(p) {
 		if err := f.beginWrite(); err != nil {
 			return written, err
 		}
+
 		n, err := f.data.Write(p[written:min(len(p), written+maxFrame)])
 		written += n
 		if err = f.endWrite(err); err != nil {
@@ -220,6 +226,7 @@ func (f *forwardedConn) Write(p []byte) (int, error) {
 	return written, nil
 }
 
+// beginWrite returns the error of a Write that may not begin, and notes that one has begun.
 func (f *forwardedConn) beginWrite() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -236,10 +243,12 @@ func (f *forwardedConn) beginWrite() error {
 	return nil
 }
 
+// endWrite notes the end of a Write, and says why it failed.
 func (f *forwardedConn) endWrite(err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.isWriting = false
+
 	switch {
 	case err == nil:
 		return nil
@@ -247,15 +256,14 @@ func (f *forwardedConn) endWrite(err error) error {
 		return net.ErrClosed
 	case f.isOverdue():
 		return os.ErrDeadlineExceeded
-	case errors.Is(err, io.EOF): // spdystream's word for a connection that is gone
+	case errors.Is(err, io.EOF): // spdystream returns it for a connection that is gone
 		err = errConnectionLost
 	}
 
 	return &Error{Doing: f.doing, Err: err}
 }
 
-// isOverdue reports whether the deadline for writes has passed. It is called
-// with mu held.
+// isOverdue reports whether the write deadline has passed. The caller holds mu.
 func (f *forwardedConn) isOverdue() bool {
 	return !f.writeDeadline.IsZero() && time.Until(f.writeDeadline) <= 0
 }
@@ -273,7 +281,7 @@ func (f *forwardedConn) SetWriteDeadline(t time.Time) error {
 	}
 
 	left := time.Until(t)
-	f.writeDeadline = time.Now().Add(left) // by the clock that a timer goes by
+	f.writeDeadline = time.Now().Add(left) // by the monotonic clock, as the timer
 	f.writeTimer = time.AfterFunc(left, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -291,8 +299,8 @@ func (f *forwardedConn) SetDeadline(t time.Time) error {
 	return errors.Join(f.SetReadDeadline(t), f.SetWriteDeadline(t))
 }
 
-// Close ends both streams and the connection to the API server. What was
-// written before is sent first.
+// Close ends both streams and the connection to the API server. It sends first what was written
+// before.
 func (f *forwardedConn) Close() error {
 	f.closeOnce.Do(func() {
 		close(f.closed)

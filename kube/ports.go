@@ -6,8 +6,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// DeclaredPorts are the TCP ports that a container of a pod declares; of no
-// container, where it has no such.
+// DeclaredPorts lists the TCP ports that a container of a pod declares. It lists none for a
+// container that does not exist.
 func DeclaredPorts(pod *corev1.Pod, container string) []uint16 {
 	var ports []uint16
 	for _, c := range slices.Concat(pod.Spec.Containers, pod.Spec.InitContainers) {

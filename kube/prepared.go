@@ -13,41 +13,42 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// preparedConnection is a connection to the API server, made before there is a request for
-// it. Each stream needs one of its own, and TCP and TLS take two round trips,
-// or three.
+// preparedConnection holds a connection to the API server that was dialled ahead of the stream
+// that will use it. Each stream needs a connection of its own, and TCP and TLS take two or three
+// round trips.
 type preparedConnection struct {
 	mu     sync.Mutex
-	dialed *dialedConnection
+	dialed *dialedConnection // nil for none
 }
 
-// dialedConnection is a connection that is made, or about to be.
+// dialedConnection is a connection that is being dialled, or waits to be used.
 type dialedConnection struct {
-	conn       net.Conn // nil for none; to be read once made is closed
-	made       chan struct{}
+	conn       net.Conn // nil if dialling failed; valid once dialDone is closed
+	dialDone   chan struct{}
 	cancelDial func() // of the dialling
-	// idle is what the connection's Read ended with: the server has nothing to
+	// readEnd is what the connection's Read ended with: the server has nothing to
 	// say, but may close it.
-	idle chan error
-	// unused ends it when nobody has taken it.
-	unused *time.Timer
+	readEnd chan error
+	// expiry ends it when nobody has taken it.
+	expiry *time.Timer
 }
 
-// preparedLife is how long a connection may wait for its request. Servers, and
-// load balancers before them, close one that stays silent; the strictest after
-// 5 s (HAProxy's timeout http-request).
+// preparedLife limits how long a connection waits to be used. Servers and load balancers close
+// one that stays silent; the strictest after 5 s (HAProxy's timeout http-request).
 const preparedLife = 4 * time.Second
 
-// DialAhead makes ready for a stream that will soon be opened, while other
-// things are asked for. It returns at once. What it made ends unused after a
-// few seconds; an error in it is told by the stream, which dials anew.
+// DialAhead connects to the API server in the background, for a stream that will soon be opened,
+// and returns at once. The connection is closed if no stream takes it within a few seconds. If
+// dialling fails, the stream dials again and reports the error.
 func (c *Cluster) DialAhead() {
-	// A plugin may have to ask its user; that is for the first request to do.
+	// A credential plugin may have to ask its user, which is up to the first request.
 	if c.streams.ExecProvider == nil {
 		c.dialAhead()
 	}
 }
 
+// dialAhead is DialAhead for when the credentials are known. It does nothing if there is a proxy,
+// or a connection is prepared already.
 func (c *Cluster) dialAhead() {
 	at, err := url.Parse(c.streams.Host)
 	if err != nil || at.Scheme != "https" || c.findProxy() != nil {
@@ -61,20 +62,23 @@ func (c *Cluster) dialAhead() {
 	}
 
 	ctx, cancel := context.WithTimeout(context.Background(), preparedLife)
-	d := &dialedConnection{made: make(chan struct{}), cancelDial: cancel, idle: make(chan error, 1)}
-	d.unused = time.AfterFunc(preparedLife, func() { c.prepared.dropUnused(d) })
+	d := &dialedConnection{dialDone: make(chan struct{}), cancelDial: cancel, readEnd: make(chan error, 1)}
+	d.expiry = time.AfterFunc(preparedLife, func() { c.prepared.dropUnused(d) })
 	c.prepared.dialed = d
+
 	go func() {
 		d.conn = c.dialTLS(ctx, at)
-		close(d.made)
+		close(d.dialDone)
+
+		// Read, to learn of it if the server closes the connection.
 		if d.conn != nil {
 			_, err := d.conn.Read(make([]byte, 1))
-			d.idle <- err
+			d.readEnd <- err
 		}
 	}()
 }
 
-// dialTLS is a connection as gorilla/websocket makes it; nil when that fails.
+// dialTLS connects as gorilla/websocket would. It returns nil if that fails.
 func (c *Cluster) dialTLS(ctx context.Context, at *url.URL) net.Conn {
 	config, err := rest.TLSConfigFor(c.streams)
 	if err != nil {
@@ -94,21 +98,22 @@ func (c *Cluster) dialTLS(ctx context.Context, at *url.URL) net.Conn {
 	return conn
 }
 
-// takeConnection is the connection, which is the caller's from now on; nil when there is
-// none. It waits for one that is about to be made.
-func (s *preparedConnection) takeConnection(ctx context.Context) net.Conn {
-	s.mu.Lock()
-	d := s.dialed
-	s.dialed = nil
-	s.mu.Unlock()
+// takeConnection returns the prepared connection, which the caller then owns, or nil if there is
+// none or it has been closed. It waits for one that is still being dialled.
+func (p *preparedConnection) takeConnection(ctx context.Context) net.Conn {
+	p.mu.Lock()
+	d := p.dialed
+	p.dialed = nil
+	p.mu.Unlock()
 	if d == nil {
 		return nil
 	}
 
-	d.unused.Stop()
+	d.expiry.Stop()
 	defer d.cancelDial()
+
 	select {
-	case <-d.made:
+	case <-d.dialDone:
 	case <-ctx.Done():
 		d.closeWhenMade()
 		return nil
@@ -118,9 +123,10 @@ func (s *preparedConnection) takeConnection(ctx context.Context) net.Conn {
 		return nil
 	}
 
-	// crypto/tls goes on after a Read that timed out.
+	// A deadline in the past ends the Read, unless the server's close already has. crypto/tls
+	// works on after a Read that timed out.
 	_ = d.conn.SetReadDeadline(time.Unix(1, 0))
-	if err := <-d.idle; !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := <-d.readEnd; !errors.Is(err, os.ErrDeadlineExceeded) {
 		_ = d.conn.Close()
 		return nil
 	}
@@ -130,22 +136,23 @@ func (s *preparedConnection) takeConnection(ctx context.Context) net.Conn {
 }
 
 // dropUnused closes a connection that nobody has taken.
-func (s *preparedConnection) dropUnused(d *dialedConnection) {
-	s.mu.Lock()
-	untaken := s.dialed == d
+func (p *preparedConnection) dropUnused(d *dialedConnection) {
+	p.mu.Lock()
+	untaken := p.dialed == d
 	if untaken {
-		s.dialed = nil
+		p.dialed = nil
 	}
-	s.mu.Unlock()
+	p.mu.Unlock()
 	if untaken {
 		d.closeWhenMade()
 	}
 }
 
+// closeWhenMade stops dialling, and closes the connection if there is one nevertheless.
 func (d *dialedConnection) closeWhenMade() {
 	d.cancelDial()
 	go func() {
-		<-d.made
+		<-d.dialDone
 		if d.conn != nil {
 			_ = d.conn.Close()
 		}

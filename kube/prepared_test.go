@@ -114,7 +114,7 @@ func (c *Cluster) ahead() net.Conn {
 	if d == nil {
 		return nil
 	}
-	<-d.made
+	<-d.dialDone
 	return d.conn
 }
 
@@ -151,7 +151,7 @@ func TestDialAheadUnused(t *testing.T) {
 	_ = cluster.ahead()
 	d := cluster.prepared.dialed
 	cluster.prepared.dropUnused(d) // as after spareLife
-	if err := <-d.idle; err == nil {
+	if err := <-d.readEnd; err == nil {
 		t.Error("the connection has not ended")
 	}
 	if out, err := cluster.execDone(t); out != "done" || err != nil {
@@ -181,7 +181,7 @@ func TestDialAheadClosed(t *testing.T) {
 
 	d := cluster.prepared.dialed
 	server.hangUp()
-	d.idle <- <-d.idle // the close has come
+	d.readEnd <- <-d.readEnd // the close has come
 	if out, err := cluster.execDone(t); out != "done" || err != nil {
 		t.Errorf("exec = %q, %v", out, err)
 	}

@@ -5,19 +5,19 @@ import (
 	"fmt"
 )
 
-// ProbeStreams finds out how streams reach a running pod: "WebSocket", or "SPDY"
-// where the server or a proxy before it has no WebSocket. It opens a
-// port-forward and asks for no port, which nothing in the pod learns of.
+// ProbeStreams finds out how streams reach a running pod: over "WebSocket", or over "SPDY" if the
+// server, or a proxy before it, does not support WebSockets. It opens a port-forward but asks for
+// no port, so nothing in the pod notices.
 func (c *Cluster) ProbeStreams(ctx context.Context, namespace, pod string) (string, error) {
 	at := c.core.Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("portforward").URL()
 	protocol := "WebSocket"
 	opened, err := callUnlessDone(ctx, func() (*streamConnection, error) {
-		l, err := c.dialWebSocket(ctx, at)
+		s, err := c.dialWebSocket(ctx, at)
 		if lacksWebSocket(err) {
 			protocol = "SPDY"
 			return c.dialSPDY(ctx, at)
 		}
-		return l, err
+		return s, err
 	}, (*streamConnection).closeOrCut)
 	if err != nil {
 		doing := fmt.Sprintf("open a port-forward to pod %s/%s", namespace, pod)
@@ -28,13 +28,14 @@ func (c *Cluster) ProbeStreams(ctx context.Context, namespace, pod string) (stri
 	return protocol, nil
 }
 
-// callUnlessDone calls open, which heeds ctx here and there only, and returns what
-// it opened, or the cause of ctx's end. What comes too late is closed.
+// callUnlessDone calls open in the background, because it obeys ctx only in part. It returns what
+// open opened, or the cause if ctx ends first: then it discards what open may still open.
 func callUnlessDone[T any](ctx context.Context, open func() (T, error), discard func(T)) (T, error) {
 	type opened struct {
 		it  T
 		err error
 	}
+
 	opening := make(chan opened, 1)
 	go func() {
 		it, err := open()
@@ -50,6 +51,7 @@ func callUnlessDone[T any](ctx context.Context, open func() (T, error), discard 
 				discard(late.it)
 			}
 		}()
+
 		var none T
 		return none, context.Cause(ctx)
 	}

@@ -7,12 +7,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Profile is how a shell container joins its target, and what it asks the
-// cluster for.
+// Profile says how a shell container joins its target, and what it asks the cluster for.
 type Profile string
 
 const (
-	// ProfileAuto is the first of ladder that the cluster admits.
+	// ProfileAuto stands for the first of autoProfiles that the cluster admits.
 	ProfileAuto Profile = "auto"
 	// ProfileChroot changes root to /proc/PID/root of any target: SYS_PTRACE
 	// and SYS_CHROOT. Pod Security level "privileged".
@@ -24,20 +23,20 @@ const (
 	// /proc/PID/root. Pod Security level "restricted".
 	ProfileRestricted Profile = "restricted"
 	// ProfileSetns joins the target's namespaces: SYS_ADMIN, SYS_PTRACE and
-	// SYS_CHROOT. Pod Security level "privileged". It is for those who ask for
-	// it by name: SYS_ADMIN is as good as root on the node.
+	// SYS_CHROOT. Pod Security level "privileged". Users must ask for it by name, because
+	// SYS_ADMIN is as good as root on the node.
 	ProfileSetns Profile = "setns"
 )
 
-// FirstChoice is the least profile that does all of a shell's job: with less,
-// the processes of other users do not open.
+// FirstChoice is the profile with the least privileges that still does all of a shell's job. With
+// less, a shell cannot open processes of other users.
 const FirstChoice = ProfileChroot
 
-// autoProfiles is what ProfileAuto tries, in turn: each asks the cluster for less
-// than the one before it.
+// autoProfiles lists what ProfileAuto tries, in turn. Each asks the cluster for less than the one
+// before it.
 var autoProfiles = []Profile{FirstChoice, ProfileBaseline, ProfileRestricted}
 
-// allProfiles is ladder, and what auto never takes.
+// allProfiles adds those that ProfileAuto never tries.
 var allProfiles = append(slices.Clone(autoProfiles), ProfileSetns)
 
 // Profiles lists the names of all profiles, "auto" first.
@@ -53,7 +52,7 @@ func profileNames(list []Profile) []string {
 	return names
 }
 
-// Describe says in a few words what a shell of this profile can do.
+// Describe says in a few words what a shell with this profile can do.
 func (p Profile) Describe() string {
 	switch p {
 	case ProfileSetns:
@@ -69,7 +68,7 @@ func (p Profile) Describe() string {
 	return string(p)
 }
 
-// candidateProfiles lists the profiles to try for a wish, in order.
+// candidateProfiles lists the profiles to try when the user asks for p, in order.
 func (p Profile) candidateProfiles() []Profile {
 	if p == ProfileAuto {
 		return autoProfiles
@@ -77,9 +76,9 @@ func (p Profile) candidateProfiles() []Profile {
 	return []Profile{p}
 }
 
-// defaultIdleTimeout is how long a container stays with nothing to do when nobody says
-// otherwise. One with capabilities that a runtime does not grant by default is
-// there for anyone who may exec in the pod, so it ends soon.
+// defaultIdleTimeout says how long a container stays without use if the user does not say. With
+// capabilities beyond a runtime's default it ends soon, because anyone who may exec in the pod
+// could use it.
 func (p Profile) defaultIdleTimeout() time.Duration {
 	switch p {
 	case ProfileSetns, ProfileChroot:
@@ -88,14 +87,14 @@ func (p Profile) defaultIdleTimeout() time.Duration {
 	return 10 * time.Minute
 }
 
-// unknownUser is who a look-only shell runs as when nothing tells who the
-// target runs as: "nonroot" of the distroless images, the commonest one.
+// unknownUser is the uid of a look-only shell if the target's is not known: "nonroot" of the
+// distroless images, the most common one.
 const unknownUser = int64(65532)
 
-// noCapabilities drops what a runtime grants by default.
+// noCapabilities drops the capabilities that a runtime grants by default.
 var noCapabilities = []corev1.Capability{"ALL"}
 
-// newSecurityContext is what every container of kdiag's asks for.
+// newSecurityContext returns what every container of kdiag's asks for.
 func newSecurityContext() *corev1.SecurityContext {
 	yes := true
 	return &corev1.SecurityContext{
@@ -104,24 +103,24 @@ func newSecurityContext() *corev1.SecurityContext {
 	}
 }
 
-// copyConfinement has a container run under the AppArmor profile and the SELinux options of a target that
-// has its own: the node's security module keeps two of different ones apart, with SYS_PTRACE too.
-// What holds for the whole pod holds for kdiag's container anyway.
+// copyConfinement gives a container the target's own AppArmor profile and SELinux options. With
+// different ones the node's security module keeps the two apart, even with SYS_PTRACE. What
+// the pod sets for all its containers applies anyway.
 func copyConfinement(t TargetContainer, sc *corev1.SecurityContext) {
 	if own := securityContextOf(t.Pod, t.Container); own != nil {
 		sc.AppArmorProfile, sc.SELinuxOptions = own.AppArmorProfile, own.SELinuxOptions
 	}
 }
 
-// runAsRoot has a container run as root. The group too: a pod's runAsGroup would
-// otherwise hold for it.
+// runAsRoot makes a container run as root, with group 0: otherwise the pod's runAsGroup would
+// apply.
 func runAsRoot(sc *corev1.SecurityContext) {
 	no, root := false, int64(0)
 	sc.RunAsUser, sc.RunAsGroup, sc.RunAsNonRoot = &root, &root, &no
 }
 
-// netSecurityContext is what a net container asks for: root, without whom the
-// runtime makes NET_ADMIN effective for no one, and nothing else of root's.
+// netSecurityContext returns what a net container asks for: NET_ADMIN alone, and root, because a
+// runtime makes added capabilities effective only for root.
 func netSecurityContext() *corev1.SecurityContext {
 	no := false
 	sc := newSecurityContext()
@@ -131,10 +130,11 @@ func netSecurityContext() *corev1.SecurityContext {
 	return sc
 }
 
-// securityContext is what a shell container of profile p asks for.
+// securityContext returns what a shell container with profile p asks for.
 func (p Profile) securityContext(t TargetContainer) *corev1.SecurityContext {
 	sc := newSecurityContext()
 	copyConfinement(t, sc)
+
 	if p == ProfileRestricted {
 		yes, no := true, false
 		sc.RunAsUser, sc.RunAsGroup = findTargetUser(t)
@@ -157,14 +157,15 @@ func (p Profile) securityContext(t TargetContainer) *corev1.SecurityContext {
 	return sc
 }
 
-// findTargetUser is the uid and gid the target's processes have, as far as the API
-// tells: the runtime's own report (Kubernetes 1.31, KEP-3619; containerd 2 has
-// it, 1.6 has not), else the spec. Root is no choice, for "restricted" forbids it.
-// The gid is nil where the image decides, which then gives 0 for our image.
+// findTargetUser finds the uid and gid of the target's processes, as far as the API tells: in the
+// runtime's report (Kubernetes 1.31, KEP-3619; containerd 2 has it, 1.6 does not), or else in the
+// spec. It never returns root, which level "restricted" forbids. The gid is nil if the image
+// decides it; for kdiag's image that is 0.
 func findTargetUser(t TargetContainer) (uid, gid *int64) {
 	if status := findStatus(t.Pod, t.Container); status != nil && status.User != nil && status.User.Linux != nil && status.User.Linux.UID != 0 {
 		return &status.User.Linux.UID, &status.User.Linux.GID
 	}
+
 	if pod := t.Pod.Spec.SecurityContext; pod != nil {
 		uid, gid = pod.RunAsUser, pod.RunAsGroup
 	}
@@ -186,6 +187,7 @@ func findTargetUser(t TargetContainer) (uid, gid *int64) {
 	return uid, gid
 }
 
+// securityContextOf returns the security context of a container in a pod's spec, or nil.
 func securityContextOf(pod *corev1.Pod, container string) *corev1.SecurityContext {
 	for _, list := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
 		for i := range list {

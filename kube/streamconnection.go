@@ -51,23 +51,23 @@ func newStreamConnection(below, raw net.Conn) (*streamConnection, error) {
 
 // closeOrCut resets the streams and closes the connection. If that is stuck behind a Write it
 // cuts the connection off.
-func (l *streamConnection) closeOrCut() {
-	defer time.AfterFunc(closePatience, l.cutOff).Stop()
-	_ = l.Close()
-	_ = l.frames.Close()
+func (s *streamConnection) closeOrCut() {
+	defer time.AfterFunc(closePatience, s.cutOff).Stop()
+	_ = s.Close()
+	_ = s.frames.Close()
 }
 
 // cutOff closes the connection at once, without telling the other side.
-func (l *streamConnection) cutOff() { _ = l.raw.Close() }
+func (s *streamConnection) cutOff() { _ = s.raw.Close() }
 
 // dialStreams connects to a URL of the API that upgrades to streams: over a WebSocket, or
 // over plain SPDY if the server, or a proxy before it, does not support WebSockets.
 func (c *Cluster) dialStreams(ctx context.Context, at *url.URL) (*streamConnection, error) {
-	l, err := c.dialWebSocket(ctx, at)
+	s, err := c.dialWebSocket(ctx, at)
 	if lacksWebSocket(err) {
 		return c.dialSPDY(ctx, at)
 	}
-	return l, err
+	return s, err
 }
 
 // lacksWebSocket reports whether an error means that the server, or a proxy before it, does

@@ -42,24 +42,24 @@ const (
 	closeTimeout = 2 * time.Second
 )
 
-func newBatchedConn(conn net.Conn, b *readBudget, ended <-chan struct{}) *batchedConn {
-	l := &batchedConn{Conn: conn, budget: b, ended: ended, flushed: make(chan struct{})}
-	l.changed.L = &l.mu
-	l.heard.Store(time.Now().UnixNano())
-	go l.writeLoop()
-	return l
+func newBatchedConn(conn net.Conn, budget *readBudget, ended <-chan struct{}) *batchedConn {
+	b := &batchedConn{Conn: conn, budget: budget, ended: ended, flushed: make(chan struct{})}
+	b.changed.L = &b.mu
+	b.heard.Store(time.Now().UnixNano())
+	go b.writeLoop()
+	return b
 }
 
-func (l *batchedConn) Read(p []byte) (int, error) {
-	if l.budget != nil {
-		l.budget.waitForRoom(l.ended)
+func (b *batchedConn) Read(p []byte) (int, error) {
+	if b.budget != nil {
+		b.budget.waitForRoom(b.ended)
 	}
 
-	n, err := l.Conn.Read(p)
+	n, err := b.Conn.Read(p)
 	if n > 0 {
-		l.heard.Store(time.Now().UnixNano())
-		if l.budget != nil {
-			l.budget.countReceived(p[:n])
+		b.heard.Store(time.Now().UnixNano())
+		if b.budget != nil {
+			b.budget.countReceived(p[:n])
 		}
 	}
 
@@ -67,58 +67,58 @@ func (l *batchedConn) Read(p []byte) (int, error) {
 }
 
 // silentFor is how long nothing has come from the peer.
-func (l *batchedConn) silentFor() time.Duration {
-	return time.Duration(time.Now().UnixNano() - l.heard.Load())
+func (b *batchedConn) silentFor() time.Duration {
+	return time.Duration(time.Now().UnixNano() - b.heard.Load())
 }
 
 // Write takes p over and returns; an error is that of an earlier write.
-func (l *batchedConn) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for len(l.pending) > maxPending && l.err == nil && !l.closing {
-		l.changed.Wait()
+func (b *batchedConn) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(b.pending) > maxPending && b.err == nil && !b.closing {
+		b.changed.Wait()
 	}
 
-	if l.err != nil {
-		return 0, l.err
+	if b.err != nil {
+		return 0, b.err
 	}
-	if l.closing {
+	if b.closing {
 		return 0, net.ErrClosed
 	}
 
-	l.pending = append(l.pending, p...)
-	l.scheduleFlush(p)
+	b.pending = append(b.pending, p...)
+	b.scheduleFlush(p)
 	return len(p), nil
 }
 
 // scheduleFlush decides when what was just written must leave. It is called with mu
 // held.
-func (l *batchedConn) scheduleFlush(p []byte) {
+func (b *batchedConn) scheduleFlush(p []byte) {
 	how := leaveNow
-	if !l.inBody {
+	if !b.inBody {
 		how = readUrgency(p)
 	}
 
-	l.inBody = how == leaveWithBody
+	b.inBody = how == leaveWithBody
 	switch how {
 	case leaveNow:
-		l.flushNow()
+		b.flushNow()
 	case leaveSoon:
-		if !l.delayed {
-			l.delayed = true
+		if !b.delayed {
+			b.delayed = true
 			time.AfterFunc(ackDelay, func() {
-				l.mu.Lock()
-				defer l.mu.Unlock()
-				l.flushNow()
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				b.flushNow()
 			})
 		}
 	}
 }
 
 // flushNow has what is pending leave. It is called with mu held.
-func (l *batchedConn) flushNow() {
-	l.urgent = true
-	l.changed.Broadcast()
+func (b *batchedConn) flushNow() {
+	b.urgent = true
+	b.changed.Broadcast()
 }
 
 // How soon a frame must leave.
@@ -155,37 +155,37 @@ func readUrgency(p []byte) int {
 	return leaveNow
 }
 
-func (l *batchedConn) writeLoop() {
-	defer close(l.flushed)
+func (b *batchedConn) writeLoop() {
+	defer close(b.flushed)
 	var batch []byte
 	for {
-		l.mu.Lock()
-		for (!l.urgent || len(l.pending) == 0) && !l.closing && l.err == nil {
-			l.changed.Wait()
+		b.mu.Lock()
+		for (!b.urgent || len(b.pending) == 0) && !b.closing && b.err == nil {
+			b.changed.Wait()
 		}
 
-		if l.urgent && !l.closing {
+		if b.urgent && !b.closing {
 			// Others that are about to write go along.
-			l.mu.Unlock()
+			b.mu.Unlock()
 			runtime.Gosched()
-			l.mu.Lock()
+			b.mu.Lock()
 		}
 
-		if len(l.pending) == 0 || l.err != nil {
-			l.mu.Unlock()
+		if len(b.pending) == 0 || b.err != nil {
+			b.mu.Unlock()
 			return
 		}
 
-		batch, l.pending = l.pending, batch[:0]
-		l.urgent, l.delayed = false, false
-		l.changed.Broadcast()
-		l.mu.Unlock()
+		batch, b.pending = b.pending, batch[:0]
+		b.urgent, b.delayed = false, false
+		b.changed.Broadcast()
+		b.mu.Unlock()
 
-		if err := writeAll(l.Conn, batch); err != nil {
-			l.mu.Lock()
-			l.err = err
-			l.changed.Broadcast()
-			l.mu.Unlock()
+		if err := writeAll(b.Conn, batch); err != nil {
+			b.mu.Lock()
+			b.err = err
+			b.changed.Broadcast()
+			b.mu.Unlock()
 			return
 		}
 
@@ -208,22 +208,22 @@ func writeAll(conn net.Conn, batch []byte) error {
 
 // Close sends what was written before, for closeTimeout at most, and closes
 // the connection.
-func (l *batchedConn) Close() error {
-	l.mu.Lock()
-	if l.closing {
-		l.mu.Unlock()
+func (b *batchedConn) Close() error {
+	b.mu.Lock()
+	if b.closing {
+		b.mu.Unlock()
 		return nil
 	}
 
-	l.closing = true
-	l.changed.Broadcast()
-	l.mu.Unlock()
+	b.closing = true
+	b.changed.Broadcast()
+	b.mu.Unlock()
 	select {
-	case <-l.flushed:
+	case <-b.flushed:
 	case <-time.After(closeTimeout):
 	}
 
-	err := l.Conn.Close()
+	err := b.Conn.Close()
 	if errors.Is(err, net.ErrClosed) {
 		return nil
 	}
