@@ -100,12 +100,12 @@ func TestHostileCluster(t *testing.T) {
 		{"shell, the pod refused", "shell web", "find pod web: refused", failAll(500)},
 		{"shell, may not read the pod", "shell web", "in namespace \"default\": refused", deniedFor("/pods/web")},
 		{"shell, no credentials", "shell web", "no credentials: refused", failAll(401)},
-		{"shell, no such pod", "shell web", "has: web", failWith(404, "/pods/web")},
+		{"shell, no such pod", "shell web", "pods in namespace \"default\": web", failWith(404, "/pods/web")},
 		{"shell, a page instead of an answer", "shell web", "<p>page", page(502)},
 		{"shell, a page for a bad request", "shell web", "<p>page", page(400)},
-		{"shell, no such container", "shell web -c nothere", "it has: app", nil},
+		{"shell, no such container", "shell web -c nothere", "containers in this pod: app", nil},
 		{"shell, several containers", "shell web -- -c true", "also has: other", nil},
-		{"shell, the target waits", "shell web", "it waits: r", notRunning},
+		{"shell, the target waits", "shell web", "it is waiting: r", notRunning},
 		{"shell, the pod is unschedulable", "shell web", "not scheduled: r", func(a *fakeAPI) {
 			a.pod.Status = corev1.PodStatus{Phase: "Pending", Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: "False", Reason: "r" + hostile, Message: "m" + hostile}}}
 		}},
@@ -118,13 +118,13 @@ func TestHostileCluster(t *testing.T) {
 		{"shell, a failure in an event", "shell web --timeout=10s", "the kubelet", event("Failed")},
 		{"shell, the exec refused", "shell web", "refused", failWith(500, "/exec")},
 		{"shell, may not exec", "shell web", "refused", deniedFor("/exec")},
-		{"shell, the runtime fails", "shell web -- -c true", "broke off: runtime", broken},
+		{"shell, the runtime fails", "shell web -- -c true", "connection lost: runtime", broken},
 		{"shell by selector, none", "shell -l app=x", "refused", failWith(403, "/pods")},
 		{"shell of a missing deployment", "shell deploy/web", "refused", failWith(404, "/deployments/web")},
 		{"manage", "manage web", "kdiag-shell-app", nil},
 		{"manage, the container waits", "manage web", "cannot", waiting},
 		{"ps", "ps web", "unix   @", seen},
-		{"ps wide, with peers", "ps web --sockets -o wide", "shown by address only: services: refused", func(a *fakeAPI) {
+		{"ps wide, with peers", "ps web --sockets -o wide", "shown by address only: list services: refused", func(a *fakeAPI) {
 			seen(a)
 			a.failureCode = func(r *http.Request) int {
 				if strings.HasSuffix(r.URL.Path, "/services") {
@@ -151,7 +151,7 @@ func TestHostileCluster(t *testing.T) {
 		{"logs, refused", "logs web", "refused", failWith(403, "/log")},
 		{"logs, may not read", "logs web", "refused", deniedFor("/log")},
 		{"logs, no such pod", "logs web", "refused", failAll(404)},
-		{"logs, no such container", "logs web -c nothere", "it has: app", nil},
+		{"logs, no such container", "logs web -c nothere", "containers in this pod: app", nil},
 		{"logs, the kubelet's own words", "logs web --follow=false", "unable to retrieve", func(a *fakeAPI) { a.log = "unable to retrieve" + hostile + "\n" }},
 		{"logs, a line that fails", "logs web --follow=false --fail-on EVIL --logs-to /dev/null", "line", func(a *fakeAPI) {
 			a.log = "2026-01-02T03:04:05.000000001Z line" + strings.ReplaceAll(hostile, "\n", "") + "\n"

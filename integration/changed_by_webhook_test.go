@@ -188,8 +188,8 @@ func TestMutationTakesAway(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
 	webhook := kit.Webhook{Kind: "Mutating", Answer: kit.ChangeContainer(func(c *corev1.EphemeralContainer) { c.Name = "" })}
 	webhook.Register(t, namespace)
-	kit.ExpectFailure(1, "it was taken out again", "mutatingwebhookconfigurations").Verify(t, "shell", kit.RunKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "true"))
-	kit.ExpectFailure(1, "it was taken out again", "mutatingwebhookconfigurations").Verify(t, "redir", kit.RunKdiag(t, "redir", "-n", namespace, "root", "8080:1"))
+	kit.ExpectFailure(1, "the container was removed", "mutatingwebhookconfigurations").Verify(t, "shell", kit.RunKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "true"))
+	kit.ExpectFailure(1, "the container was removed", "mutatingwebhookconfigurations").Verify(t, "redir", kit.RunKdiag(t, "redir", "-n", namespace, "root", "8080:1"))
 }
 
 // TestMutationRedir stops where a webhook takes away what redirects need, and adds

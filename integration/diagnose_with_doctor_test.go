@@ -92,7 +92,7 @@ func TestDoctorPodSecurity(t *testing.T) {
 	}
 
 	report := kit.RunDoctor(t, "-n", kit.SharedPods(t), "hostnetwork")
-	report.Verify(t, "pod security: redir", "failed", "hostNetwork", "a network of its own")
+	report.Verify(t, "pod security: redir", "failed", "hostNetwork", "without hostNetwork")
 }
 
 // TestDoctorWithoutWebSocket goes through a proxy that knows no WebSocket.
@@ -121,10 +121,10 @@ func TestDoctorUnreachable(t *testing.T) {
 	}
 
 	report := kit.RunDoctor(t, "web", "--server=https://127.0.0.1:1", "--timeout=2s")
-	report.Verify(t, "API server", "failed", "connection refused", "is the cluster up")
+	report.Verify(t, "API server", "failed", "connection refused", "check that the cluster is up")
 
 	report = kit.RunDoctor(t, "web", "--kubeconfig=/dev/null", "--server="+kit.ReadServerURL(t).String(), "--insecure-skip-tls-verify", "--token=x")
-	report.Verify(t, "credentials", "failed", "the credentials of this user are refused", "log in again")
+	report.Verify(t, "credentials", "failed", "rejected the credentials of this user", "log in again")
 }
 
 // TestDoctorTarget says why there is no target.
@@ -132,7 +132,7 @@ func TestDoctorTarget(t *testing.T) {
 	report := kit.RunDoctor(t, "-n", kit.SharedPods(t), "nothere")
 	report.Verify(t, "target", "failed", `pods "nothere" not found`, "distroless")
 	report = kit.RunDoctor(t, "-n", kit.SharedPods(t), "initializing")
-	report.Verify(t, "target", "failed", "it waits: PodInitializing", "choose with -c")
+	report.Verify(t, "target", "failed", "it is waiting: PodInitializing", "choose one with -c")
 }
 
 // TestDoctorRights names the rights that a user lacks. With the rights that it
@@ -140,10 +140,10 @@ func TestDoctorTarget(t *testing.T) {
 func TestDoctorRights(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
 	report := kit.RunDoctor(t, "-n", namespace, "root", "--as="+namespace+"-nobody")
-	report.Verify(t, "rights: shell", "failed", "no right to get pods, watch pods, patch pods/ephemeralcontainers, create pods/exec in namespace", `verb "create" on pods/exec`)
+	report.Verify(t, "rights: shell", "failed", "not allowed to get pods, watch pods, patch pods/ephemeralcontainers, create pods/exec in namespace", `verb "create" on pods/exec`)
 	report.Verify(t, "rights: redir", "failed", "create pods/portforward", `verb "get" on pods/log`)
-	report.Verify(t, "rights: logs", "failed", "no right to get pods, list pods, watch pods, get pods/log", `verb "watch" on pods`)
-	report.Verify(t, "target", "failed", "no right to get pods", `verb "get" on pods`)
+	report.Verify(t, "rights: logs", "failed", "not allowed to get pods, list pods, watch pods, get pods/log", `verb "watch" on pods`)
+	report.Verify(t, "target", "failed", "not allowed to get pods", `verb "get" on pods`)
 	report.Verify(t, "streams", "unknown", "not asked", "")
 
 	if report.Code != 1 || report.Stderr != "" {
@@ -163,7 +163,7 @@ func TestDoctorRights(t *testing.T) {
 		asUser := kit.RunDoctor(t, "-n", namespace, "root", "--as="+user)
 		asUser.Verify(t, "rights: "+command, "ok", "", "")
 		asUser.Verify(t, "pod security: "+command, "ok", "", "")
-		asUser.Verify(t, "kernel", "unknown", "no right to get nodes", `verb "get" on nodes`)
+		asUser.Verify(t, "kernel", "unknown", "not allowed to get nodes", `verb "get" on nodes`)
 	}
 
 	if got := kit.RunKdiag(t, "shell", "-n", namespace, "root", "--as="+namespace+"-shell", "--", "-c", "echo there"); got.Stdout != "there\n" {

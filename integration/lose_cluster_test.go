@@ -59,5 +59,5 @@ func TestFailSessionCut(t *testing.T) {
 	shell.WaitForOutput("ready")
 
 	proxy.Cut()
-	kit.ExpectFailure(1, "broke off", "").Verify(t, "the API server gone", shell.WaitForEnd())
+	kit.ExpectFailure(1, "connection lost", "").Verify(t, "the API server gone", shell.WaitForEnd())
 }

@@ -58,7 +58,7 @@ func TestEnsureNetRefused(t *testing.T) {
 
 	c := kit.ConnectCluster(t, namespace, nil)
 	_, err := c.EnsureNet(t.Context(), kit.NewNetRequest(kit.FindPod(t, c, "host")))
-	kit.VerifyError(t, "hostNetwork", err, "its rules would be the node's", "a network of its own")
+	kit.VerifyError(t, "hostNetwork", err, "would affect the whole node", "without hostNetwork")
 	if got := kit.ReadPodField(t, namespace, "host", "{.spec.ephemeralContainers}"); got != "" {
 		t.Errorf("ephemeral containers: %s, want none", got)
 	}
@@ -117,7 +117,7 @@ func TestManagerLine(t *testing.T) {
 	}
 
 	_, err = c.WaitForReadyLine(ctx, namespace, "root", ended.Name)
-	kit.VerifyError(t, "a manager that ends", err, "the container ended before it was ready: ", "kubectl logs")
+	kit.VerifyError(t, "a manager that ends", err, "the container exited before it was ready: ", "kubectl logs")
 	kit.VerifyError(t, "a manager that ends", err, "must be shell or net", "")
 
 	// An application prints other lines.

@@ -62,13 +62,13 @@ func TestPsSockets(t *testing.T) {
 
 	report = kit.RunPs(t, "-n", namespace, "app", "--sockets", "--as="+namespace+"-one")
 	if report.FindPeer(other+":7000") != "pod "+namespace+"/other" || report.FindPeer(stranger+":7000") != "nothing known" || report.FindPeer(service+":7001") != "service "+namespace+"/backend" ||
-		!strings.Contains(report.Stderr, "note: peers are shown by address where the API did not tell: pods of other namespaces: no right to list them; services of other namespaces") {
+		!strings.Contains(report.Stderr, "note: peers are shown by address where the API did not tell: not allowed to list pods in other namespaces; not allowed to list services in other namespaces") {
 		t.Errorf("ps with the rights of one namespace: %v", report)
 	}
 
 	report = kit.RunPs(t, "-n", namespace, "app", "--sockets", "--as="+namespace+"-none")
-	if report.FindPeer(other+":7000") != "nothing known" || !strings.Contains(report.Stderr, "pods: no right to list them; services: no right to list them") {
-		t.Errorf("ps with no right to list: %v", report)
+	if report.FindPeer(other+":7000") != "nothing known" || !strings.Contains(report.Stderr, "not allowed to list pods; not allowed to list services") {
+		t.Errorf("ps with not allowed to list: %v", report)
 	}
 }
 

@@ -47,10 +47,10 @@ func TestPolicyConnect(t *testing.T) {
 		return kit.RunDoctor(t, "-n", namespace, "root").Checks["streams"].Status == "failed"
 	})
 
-	kit.ExpectFailure(1, "denied request: no way in", "an admission policy refused it").Verify(t, "redir", kit.RunKdiag(t, "redir", "-n", namespace, "root", "8080:1"))
+	kit.ExpectFailure(1, "denied request: no way in", "an admission policy denied it").Verify(t, "redir", kit.RunKdiag(t, "redir", "-n", namespace, "root", "8080:1"))
 	kit.ExpectFailure(1, "denied request: no way in", "").Verify(t, "shell", kit.RunKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "true"))
 	report := kit.RunDoctor(t, "-n", namespace, "root")
-	report.Verify(t, "streams", "failed", "denied request: no way in", "an admission policy refused it")
+	report.Verify(t, "streams", "failed", "denied request: no way in", "an admission policy denied it")
 }
 
 // createPolicy creates a ValidatingAdmissionPolicy for a namespace, with what it
@@ -115,7 +115,7 @@ spec:
 	t.Run("fails", func(t *testing.T) {
 		t.Parallel()
 		namespace := createMutatingPolicy(t, `[JSONPatch{op: "remove", path: "/spec/nowhere/at/all"}]`, policyRefused)
-		kit.ExpectFailure(1, namespace, "an admission policy refused it").Verify(t, "shell", kit.RunKdiag(t, "shell", "-n", namespace, "root"))
+		kit.ExpectFailure(1, namespace, "an admission policy denied it").Verify(t, "shell", kit.RunKdiag(t, "shell", "-n", namespace, "root"))
 	})
 
 	t.Run("changes", func(t *testing.T) {

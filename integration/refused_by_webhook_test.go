@@ -68,10 +68,10 @@ func TestPolicyDeniesAll(t *testing.T) {
 		status *metav1.Status
 		hint   string
 	}{
-		"no code":       {&metav1.Status{Message: "not in this namespace"}, "an admission webhook refused it"},
-		"403":           {&metav1.Status{Code: http.StatusForbidden, Message: "not in this namespace"}, "an admission webhook refused it"},
-		"403 Forbidden": {&metav1.Status{Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden, Message: "not in this namespace"}, "ask who sets the cluster's admission policies"},
-		"401":           {&metav1.Status{Code: http.StatusUnauthorized, Reason: metav1.StatusReasonUnauthorized, Message: "not in this namespace"}, "an admission webhook refused it"},
+		"no code":       {&metav1.Status{Message: "not in this namespace"}, "an admission webhook denied it"},
+		"403":           {&metav1.Status{Code: http.StatusForbidden, Message: "not in this namespace"}, "an admission webhook denied it"},
+		"403 Forbidden": {&metav1.Status{Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden, Message: "not in this namespace"}, "ask whoever sets the cluster's admission policies"},
+		"401":           {&metav1.Status{Code: http.StatusUnauthorized, Reason: metav1.StatusReasonUnauthorized, Message: "not in this namespace"}, "an admission webhook denied it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -101,7 +101,7 @@ func TestPolicyLastWord(t *testing.T) {
 	webhook.Register(t, namespace)
 	kit.AddPods(t, namespace, kit.ReadManifest(t, "restricted.yaml"))
 	kit.RunKubectl(t, "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
-	kit.ExpectFailure(1, "no image from there", "an admission webhook refused it").Verify(t, "shell", kit.RunKdiag(t, "shell", "-n", namespace, "nonroot"))
+	kit.ExpectFailure(1, "no image from there", "an admission webhook denied it").Verify(t, "shell", kit.RunKdiag(t, "shell", "-n", namespace, "nonroot"))
 }
 
 // TestPolicyHintByName names the profiles that would be admitted in place of one
@@ -125,11 +125,11 @@ func TestPolicyWebhookDown(t *testing.T) {
 		stop()
 
 		for _, args := range [][]string{{"shell", "root"}, {"redir", "root", "8080:1"}} {
-			kit.ExpectFailure(1, "failed calling webhook", "ask who runs it").Verify(t, args[0], kit.RunKdiag(t, append(args, "-n", namespace)...))
+			kit.ExpectFailure(1, "failed calling webhook", "ask whoever runs it").Verify(t, args[0], kit.RunKdiag(t, append(args, "-n", namespace)...))
 		}
 
 		report := kit.RunDoctor(t, "-n", namespace, "root")
-		report.Verify(t, "pod security: shell", "unknown", "failed calling webhook", "ask who runs it")
+		report.Verify(t, "pod security: shell", "unknown", "failed calling webhook", "ask whoever runs it")
 	})
 
 	t.Run("silent", func(t *testing.T) {
@@ -141,7 +141,7 @@ func TestPolicyWebhookDown(t *testing.T) {
 		t.Cleanup(func() { close(silent) })
 
 		webhook.SetAnswer(func(*corev1.EphemeralContainer) *admissionv1.AdmissionResponse { <-silent; return nil })
-		kit.ExpectFailure(1, "failed calling webhook", "ask who runs it").Verify(t, "shell", kit.RunKdiag(t, "shell", "-n", namespace, "root"))
+		kit.ExpectFailure(1, "failed calling webhook", "ask whoever runs it").Verify(t, "shell", kit.RunKdiag(t, "shell", "-n", namespace, "root"))
 		if asked, _ := webhook.CountRequests(); asked != 1 {
 			t.Errorf("asked %d times, want 1", asked)
 		}

@@ -57,7 +57,7 @@ spec:
 		"name": "app", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
 		"containerID": "containerd://0123", "state": map[string]any{"running": map[string]any{"startedAt": "2026-01-01T00:00:00Z"}},
 	}}})
-	verifyRefusedAtOnce(t, namespace, "static", kit.ExpectFailure(1, "static pods take no ephemeral containers", "kubectl debug node/"+node))
+	verifyRefusedAtOnce(t, namespace, "static", kit.ExpectFailure(1, "static pods do not support ephemeral containers", "kubectl debug node/"+node))
 }
 
 // TestWindowsPod refuses a pod that says that it is for Windows, and one that

@@ -256,7 +256,7 @@ func TestRoleOptional(t *testing.T) {
 
 // TestFailRBAC names the verb and the resource of the right that is missing.
 func TestFailRBAC(t *testing.T) {
-	// A pod of its own: where a container is there already, no right to add one is
+	// A pod of its own: where a container is there already, not allowed to add one is
 	// needed.
 	namespace := kit.CreateRootPod(t)
 	name := func(s string) string { return strings.ReplaceAll(namespace, "test", s) }
@@ -265,13 +265,13 @@ func TestFailRBAC(t *testing.T) {
 	}
 
 	// Each step has a user of its own, so that none waits for another's role.
-	kit.ExpectFailure(1, "no right to get deployments.apps in namespace", `verb "get" on deployments.apps`).Verify(t, "no rights at all", shellAs(name("nobody"), "deploy/web"))
+	kit.ExpectFailure(1, "not allowed to get deployments.apps in namespace", `verb "get" on deployments.apps`).Verify(t, "no rights at all", shellAs(name("nobody"), "deploy/web"))
 
 	kit.CreateRole(t, namespace, name("reader"), name("reader"), "--verb=get,list,watch", "--resource=pods")
-	kit.ExpectFailure(1, "no right to patch pods/ephemeralcontainers", `verb "patch" on pods/ephemeralcontainers`).Verify(t, "no pods/ephemeralcontainers", shellAs(name("reader"), "root"))
+	kit.ExpectFailure(1, "not allowed to patch pods/ephemeralcontainers", `verb "patch" on pods/ephemeralcontainers`).Verify(t, "no pods/ephemeralcontainers", shellAs(name("reader"), "root"))
 
 	// Rights to inject, but not to exec.
 	kit.CreateRole(t, namespace, name("injecter"), name("injecter"), "--verb=patch", "--resource=pods/ephemeralcontainers")
 	kit.RunKubectl(t, "create", "rolebinding", "-n", namespace, name("injecter")+"-reads", "--role="+name("reader"), "--user="+name("injecter"))
-	kit.ExpectFailure(1, "no right to create pods/exec", `verb "create" on pods/exec`).Verify(t, "no pods/exec", shellAs(name("injecter"), "root"))
+	kit.ExpectFailure(1, "not allowed to create pods/exec", `verb "create" on pods/exec`).Verify(t, "no pods/exec", shellAs(name("injecter"), "root"))
 }

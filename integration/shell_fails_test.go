@@ -71,7 +71,7 @@ func TestFailWhileWaiting(t *testing.T) {
 
 	shell := start()
 	kit.RunKubectl(t, "delete", "pod", "-n", namespace, "root", "--wait=false")
-	kit.ExpectFailure(1, "the pod was deleted meanwhile", "").Verify(t, "pod deleted", shell.WaitForEnd())
+	kit.ExpectFailure(1, "the pod was deleted", "").Verify(t, "pod deleted", shell.WaitForEnd())
 }
 
 // TestFailPodSecurity names the level that refused a profile, and the profiles that

@@ -108,7 +108,7 @@ func TestIdleTimeoutCounts(t *testing.T) {
 		t.Errorf("shell without one: %v", got)
 	}
 
-	kit.ExpectFailure(2, "with an idle time-out of 5m, not 60s", "leave out --idle-timeout").Verify(t, "another idle time-out", shell("--idle-timeout=1m"))
+	kit.ExpectFailure(2, "with an idle timeout of 5m, not 60s", "leave out --idle-timeout").Verify(t, "another idle time-out", shell("--idle-timeout=1m"))
 	kit.VerifyContainerCount(t, namespace, "root", 1)
 }
 

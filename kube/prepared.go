@@ -26,10 +26,10 @@ type dialedConnection struct {
 	conn       net.Conn // nil if dialling failed; valid once dialDone is closed
 	dialDone   chan struct{}
 	cancelDial func() // of the dialling
-	// readEnd is what the connection's Read ended with: the server has nothing to
-	// say, but may close it.
+	// readEnd receives the error that ended the connection's Read. The server says nothing
+	// before it is asked, but it may close the connection.
 	readEnd chan error
-	// expiry ends it when nobody has taken it.
+	// expiry drops the connection if nobody takes it.
 	expiry *time.Timer
 }
 

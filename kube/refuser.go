@@ -12,33 +12,31 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// refuser is what turned a request down, as far as the status in the answer
-// tells by its structure.
+// refuser says what refused a request, as far as the structure of the answer's status tells.
 type refuser int
 
 const (
-	// byNobody stands for an answer that is no refusal: of a request that the
-	// server did not understand, could not work on, or has no object for.
+	// byNobody means that the answer is not a refusal: the server did not understand the
+	// request, could not serve it, or does not have the object.
 	byNobody refuser = iota
-	// byAdmission is admission control of some kind: a plugin such as Pod
-	// Security, or a webhook that gives the API server's own reason.
+	// byAdmission means admission control of some kind: a plugin such as Pod Security, or a
+	// webhook that gives the API server's own reason.
 	byAdmission
-	// byWebhook is an admission webhook.
+	// byWebhook means an admission webhook.
 	byWebhook
-	// byPolicy is a ValidatingAdmissionPolicy or a MutatingAdmissionPolicy.
+	// byPolicy means a ValidatingAdmissionPolicy or a MutatingAdmissionPolicy.
 	byPolicy
-	// byMutation is a mutating webhook or policy: the container was let in, but
-	// not as it was asked for.
+	// byMutation means a mutating webhook or policy: the container was admitted, but not as
+	// kdiag asked for it.
 	byMutation
-	// byNoReason is a webhook, or the server that does not know what went wrong.
+	// byNoReason means a webhook, or a server that does not know what went wrong.
 	byNoReason
-	// byValidation is the API server's own, which no policy has a part in.
+	// byValidation means the API server's own validation, in which no policy has a part.
 	byValidation
 )
 
-// readRefuser reads the status of an answer. It does not tell a missing right
-// (403) or credentials that are not taken (401) from a refusal: see
-// Cluster.refuser.
+// readRefuser finds out from the status of an answer what refused the request. It takes a missing
+// right (403) and rejected credentials (401) for a refusal: see Cluster.findRefuser.
 func readRefuser(err error) refuser {
 	var answer apierrors.APIStatus
 	if !errors.As(err, &answer) || isForeign(err) {
@@ -55,27 +53,27 @@ func readRefuser(err error) refuser {
 	case slices.ContainsFunc(about.Causes, isFieldError):
 		return byValidation
 	case len(about.Causes) > 0 && about.Kind != "":
-		// policy/validating/dispatcher.go and policy/generic/policy_dispatcher.go of
-		// k8s.io/apiserver: the message once more, as a cause without a type.
+		// Policies repeat the message as a cause without a type (k8s.io/apiserver,
+		// policy/validating/dispatcher.go and policy/generic/policy_dispatcher.go).
 		return byPolicy
 	case status.Code == http.StatusInternalServerError && status.Reason == metav1.StatusReasonUnknown:
-		// responsewriters.ErrorToAPIStatus: so goes out an error of any other type.
+		// The server answers so for any other error (responsewriters.ErrorToAPIStatus).
 		return byNoReason
 	case !slices.Contains(ownReasons[status.Code], status.Reason):
-		// webhook/errors/statuserror.go: a webhook's status goes out as it came, but
-		// for a code of at least 400. Most have no reason.
+		// The server passes a webhook's status on, only with a code of at least 400. Most
+		// have no reason (webhook/errors/statuserror.go).
 		return byWebhook
 	}
 
 	return readRefuserByCode(status.Code, about)
 }
 
-// isFieldError reports whether a cause names what is wrong with a field, as
-// only apierrors.NewInvalid does.
+// isFieldError reports whether a cause says what is wrong with a field. Only
+// apierrors.NewInvalid makes such causes.
 func isFieldError(cause metav1.StatusCause) bool { return cause.Type != "" }
 
-// ownReasons lists the reasons that the API server itself gives with a code.
-// What comes with another one, or none, is a webhook's.
+// ownReasons lists the reasons that the API server itself gives with each code. An answer with
+// another reason, or none, comes from a webhook.
 var ownReasons = map[int32][]metav1.StatusReason{
 	http.StatusBadRequest:            {metav1.StatusReasonBadRequest},
 	http.StatusUnauthorized:          {metav1.StatusReasonUnauthorized},
@@ -94,7 +92,7 @@ var ownReasons = map[int32][]metav1.StatusReason{
 	http.StatusGatewayTimeout:        {metav1.StatusReasonTimeout},
 }
 
-// readRefuserByCode judges an answer with a reason that the API server gives, too.
+// readRefuserByCode judges an answer with a reason that the API server itself also gives.
 func readRefuserByCode(code int32, about metav1.StatusDetails) refuser {
 	own := about.Kind != "" || about.RetryAfterSeconds > 0
 	switch code {
@@ -103,7 +101,7 @@ func readRefuserByCode(code int32, about metav1.StatusDetails) refuser {
 	case http.StatusUnauthorized:
 		return byWebhook
 	case http.StatusNotFound, http.StatusConflict, http.StatusTooManyRequests:
-		// The server's own says which object, or how long to wait.
+		// The server itself would say which object, or how long to wait.
 		if !own {
 			return byWebhook
 		}
@@ -112,8 +110,8 @@ func readRefuserByCode(code int32, about metav1.StatusDetails) refuser {
 	return byNobody
 }
 
-// findRefuser finds out what turned down a request for a container. 401 and 403
-// stand for credentials and rights, too, which the server is asked about.
+// findRefuser finds out what refused a request for a container. 401 and 403 may also mean missing
+// rights or credentials, so it asks the server about them.
 func (c *Cluster) findRefuser(ctx context.Context, pod *corev1.Pod, err error) refuser {
 	by := readRefuser(err)
 	if by != byNobody && (apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err)) && !c.isAllowed(ctx, injectRight(pod)) {
@@ -122,14 +120,13 @@ func (c *Cluster) findRefuser(ctx context.Context, pod *corev1.Pod, err error) r
 	return by
 }
 
-// rejection is one profile's container that was turned down, or changed so that
-// it is of no use.
+// rejection says why one profile's container was refused, or changed so that it cannot work.
 type rejection struct {
 	by  refuser
 	err error
 }
 
-// hintWhomToAsk is the hint on what to do about it, or who can.
+// hintWhomToAsk says what the user can do about a rejection, or whom to ask.
 func (r rejection) hintWhomToAsk(namespace string) string {
 	switch r.by {
 	case byWebhook:
@@ -152,8 +149,8 @@ func (r rejection) hintWhomToAsk(namespace string) string {
 		"(kubectl get ns " + namespace + " --show-labels)"
 }
 
-// admissionHint is the hint on a request of any kind that the user has the
-// right to, where admission is known to have refused it; else empty.
+// admissionHint says whom to ask if admission refused a request that the user has the right to.
+// It returns "" if something else is wrong.
 func admissionHint(err error, namespace string) string {
 	by := readRefuser(err)
 	if by == byWebhook || by == byPolicy || by == byAdmission && apierrors.IsForbidden(err) {
@@ -162,8 +159,7 @@ func admissionHint(err error, namespace string) string {
 	return ""
 }
 
-// validationHint says what is at fault where validation minds a part of the
-// pod that can have been got wrong on the command line.
+// validationHint says what may be wrong when the API server calls a field of the pod invalid.
 func validationHint(err error) string {
 	var answer apierrors.APIStatus
 	if !errors.As(err, &answer) || answer.Status().Details == nil {

@@ -13,25 +13,25 @@ var (
 	getPods   = accessRight{verb: "get", resource: "pods"}
 	listPods  = accessRight{verb: "list", resource: "pods"}
 	watchPods = accessRight{verb: "watch", resource: "pods"}
-	// To add a container to a pod that runs (KEP-277).
+	// patchEphemeral adds a container to a pod that runs (KEP-277).
 	patchEphemeral = accessRight{verb: "patch", resource: "pods", subresource: "ephemeralcontainers"}
 	createExec     = accessRight{verb: "create", resource: "pods", subresource: "exec"}
 	getLog         = accessRight{verb: "get", resource: "pods", subresource: "log"}
-	// Every user has this one, by Kubernetes' own roles.
+	// askRights is granted to every user by Kubernetes' own roles.
 	askRights     = accessRight{verb: "create", group: "authorization.k8s.io", resource: "selfsubjectaccessreviews"}
 	createForward = accessRight{verb: "create", resource: "pods", subresource: "portforward"}
-	// To begin a WebSocket is a "get" to the API server. It asks for "create"
-	// besides (1.35), and SPDY for nothing else: without "get" kdiag takes that.
+	// A WebSocket begins with a "get". It needs "create" as well (1.35), which is all that
+	// SPDY needs: without "get" kdiag falls back to SPDY.
 	getExec    = accessRight{verb: "get", resource: "pods", subresource: "exec"}
 	getForward = accessRight{verb: "get", resource: "pods", subresource: "portforward"}
 )
 
-// accessRight is one right in RBAC's terms.
+// accessRight describes one right in RBAC's terms.
 type accessRight struct {
 	verb, group, resource, subresource, namespace, name string
 }
 
-// scopedTo is the right for one namespace, and for one object where there is a name.
+// scopedTo returns the right for one namespace, and for one object if there is a name.
 func (a accessRight) scopedTo(namespace, name string) accessRight {
 	a.namespace, a.name = namespace, name
 	return a
@@ -39,7 +39,7 @@ func (a accessRight) scopedTo(namespace, name string) accessRight {
 
 func (a accessRight) String() string { return a.verb + " " + a.groupResource() }
 
-// groupResource is the resource, with its group and subresource.
+// groupResource returns the resource with its group and subresource: "deployments.apps".
 func (a accessRight) groupResource() string {
 	resource := a.resource
 	if a.group != "" {
@@ -51,22 +51,22 @@ func (a accessRight) groupResource() string {
 	return resource
 }
 
-// roleResource is the resource with its subresource, as a Role names it.
+// roleResource returns the resource with its subresource, as a Role names it: "pods/exec".
 func (a accessRight) roleResource() string {
 	a.group = ""
 	return a.groupResource()
 }
 
-// CommandRights is what one of kdiag's commands needs to be allowed, as "get,
-// list pods", and what of it this user is not, each as a verb and a resource:
-// "create pods/exec".
+// CommandRights compares the rights that one of kdiag's commands needs with those of the user.
 type CommandRights struct {
 	Command string
-	Needed  []string
+	// Needed lists what the command needs, as "get, list pods".
+	Needed []string
+	// Lacking lists what the user is not allowed to do, as "create pods/exec".
 	Lacking []string
 }
 
-// CommandNames are the commands that CheckRights tells of, in its order.
+// CommandNames lists the commands that CheckRights checks, in its order.
 func CommandNames() []string {
 	var names []string
 	for _, rights := range rightsOf {
@@ -77,8 +77,8 @@ func CommandNames() []string {
 	return names
 }
 
-// listNeeded are the rights that a command needs for one pod, or, without its
-// name, for whatever may be named.
+// listNeeded lists the rights that a command needs for one pod, or for any target if the pod's
+// name is empty.
 func (r commandRights) listNeeded(pod string) []accessRight {
 	var rights []accessRight
 	for _, u := range r.required {
@@ -87,10 +87,11 @@ func (r commandRights) listNeeded(pod string) []accessRight {
 			rights = append(rights, listPods)
 		}
 	}
+
 	return withoutDuplicates(rights)
 }
 
-// withoutDuplicates are rights without those that are there already.
+// withoutDuplicates returns each right once, in the same order.
 func withoutDuplicates(rights []accessRight) []accessRight {
 	var kept []accessRight
 	for _, right := range rights {
@@ -101,8 +102,8 @@ func withoutDuplicates(rights []accessRight) []accessRight {
 	return kept
 }
 
-// CheckRights asks the API server for every right that kdiag's commands need in the
-// cluster's namespace; for one pod, where it has a name.
+// CheckRights asks the API server about every right that kdiag's commands need in the cluster's
+// namespace, for one pod or, if its name is empty, for any target.
 func (c *Cluster) CheckRights(ctx context.Context, pod string) ([]CommandRights, error) {
 	var all []accessRight
 	for _, command := range rightsOf {
@@ -136,7 +137,7 @@ func (c *Cluster) CheckRights(ctx context.Context, pod string) ([]CommandRights,
 	return answers, nil
 }
 
-// groupByResource says rights to the same resource, which stand together, as one.
+// groupByResource joins the verbs of neighbouring rights to the same resource: "get, list pods".
 func groupByResource(rights []accessRight) []string {
 	var groups []string
 	verbs := ""
@@ -153,6 +154,7 @@ func groupByResource(rights []accessRight) []string {
 	return groups
 }
 
+// reviewAllAccess asks the API server about several rights at once.
 func (c *Cluster) reviewAllAccess(ctx context.Context, rights []accessRight, pod string) (map[accessRight]bool, error) {
 	may := map[accessRight]bool{}
 	var first error
@@ -162,7 +164,7 @@ func (c *Cluster) reviewAllAccess(ctx context.Context, rights []accessRight, pod
 		asked.Go(func() {
 			name := pod
 			if right == listPods {
-				name = "" // a list is of all
+				name = "" // nobody lists a single pod
 			}
 
 			answer, err := c.reviewAccess(ctx, right.scopedTo(c.Namespace, name))
@@ -179,7 +181,7 @@ func (c *Cluster) reviewAllAccess(ctx context.Context, rights []accessRight, pod
 	return may, first
 }
 
-// roleHint is the hint for want of rights, each as "create pods/exec".
+// roleHint tells the user which rights to ask for, each given as "create pods/exec".
 func roleHint(lacking ...string) string {
 	wanted := make([]string, len(lacking))
 	for i, right := range lacking {
@@ -189,7 +191,7 @@ func roleHint(lacking ...string) string {
 	return "ask for a role with " + strings.Join(wanted, ", ")
 }
 
-// Hint is whom to ask for what is lacking; empty if nothing is.
+// Hint tells the user which rights to ask for. It is empty if none is lacking.
 func (r CommandRights) Hint() string {
 	if len(r.Lacking) == 0 {
 		return ""

@@ -14,12 +14,11 @@ import (
 	"k8s.io/apimachinery/pkg/version"
 )
 
-// OldestMinor is the oldest 1.x of Kubernetes that has ephemeral containers by
-// default and for good (KEP-277).
+// OldestMinor is the oldest 1.x of Kubernetes in which ephemeral containers are stable (KEP-277).
 const OldestMinor = 25
 
-// ReadServerVersion is the API server's own word: "v1.31.2", and the minor version
-// as a number. Anybody may ask for it, so it says nothing on credentials.
+// ReadServerVersion asks the API server for its version, as "v1.31.2", and its minor version as a
+// number. Anybody may ask for it, so success says nothing about the credentials.
 func (c *Cluster) ReadServerVersion(ctx context.Context) (git string, minor int, err error) {
 	doing := "get the API server's version"
 	text, err := c.core.Get().AbsPath("/version").DoRaw(ctx)
@@ -43,11 +42,11 @@ func (c *Cluster) ReadServerVersion(ctx context.Context) (git string, minor int,
 	return said.GitVersion, minor, err
 }
 
-// notKubernetes is the hint for an answer from something else.
+// notKubernetes is the hint for an answer that does not come from Kubernetes.
 const notKubernetes = "check the address; a proxy or a login page may have answered instead"
 
-// parseLeadingNumber reads the number that a text begins with: providers write
-// "31+" for a minor version.
+// parseLeadingNumber reads the number at the beginning of a text. Some providers write "31+" for
+// a minor version.
 func parseLeadingNumber(text string) (int, error) {
 	end := strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' })
 	if end >= 0 {
@@ -56,15 +55,17 @@ func parseLeadingNumber(text string) (int, error) {
 	return strconv.Atoi(text)
 }
 
-// WhoAmI is the name by which the API server knows this user; empty where it
-// takes the credentials but does not tell (before 1.28, KEP-3325).
+// WhoAmI asks the API server for the user's name. It returns "" if the server accepts the
+// credentials but does not tell (before 1.28, KEP-3325).
 func (c *Cluster) WhoAmI(ctx context.Context) (string, error) {
 	doing := "get the current user"
 	name, err := c.reviewSelf(ctx)
 	if err == nil {
 		return name, nil
 	}
-	// Of a group that it has not, an API server says so in plain text.
+
+	// A server without this API group answers 403 or 404. Another request then has to show
+	// that it accepts the credentials.
 	if !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
 		return "", c.explainError(ctx, doing, accessRight{}, err)
 	}
@@ -73,6 +74,7 @@ func (c *Cluster) WhoAmI(ctx context.Context) (string, error) {
 	return "", c.explainError(ctx, doing, askRights, err)
 }
 
+// reviewSelf asks the API server for the user's name, in a request that all users may send.
 func (c *Cluster) reviewSelf(ctx context.Context) (string, error) {
 	review := authenticationv1.SelfSubjectReview{}
 	review.APIVersion, review.Kind = authenticationv1.SchemeGroupVersion.String(), "SelfSubjectReview"

@@ -8,22 +8,22 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// runtimeCapabilities are what containerd, CRI-O and Docker grant a container
-// that asks for nothing (containerd pkg/oci, defaultUnixCaps).
+// runtimeCapabilities lists what containerd, CRI-O and Docker grant a container that asks for
+// nothing (containerd pkg/oci, defaultUnixCaps).
 var runtimeCapabilities = []corev1.Capability{
 	"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE",
 	"NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
 }
 
-// SuggestProfile says what a target plainly has that a shell of profile p lacks, and the
-// profile that would do. It is false where p does.
-func (t TargetContainer) SuggestProfile(p Profile) (would Profile, why string, needs bool) {
+// SuggestProfile suggests another profile if the target plainly has privileges that a shell with
+// profile p lacks, and says which. It returns false if p will do.
+func (t TargetContainer) SuggestProfile(p Profile) (better Profile, why string, lacks bool) {
 	added := addedCapabilities(t)
 	switch {
 	case p == ProfileRestricted && runsAsRoot(t):
 		return ProfileBaseline, "the target runs as root, so its files can't be opened", true
 	case p == ProfileBaseline && len(added) > 0:
-		// The kernel's check for /proc/PID/root: capabilities(7), CAP_SYS_PTRACE.
+		// The kernel checks this for /proc/PID/root: capabilities(7), CAP_SYS_PTRACE.
 		return ProfileChroot, fmt.Sprintf("the target has %s, so its files can't be opened without SYS_PTRACE", strings.Join(added, ", ")), true
 	case p == ProfileChroot && slices.ContainsFunc(added, hasSysAdmin):
 		return ProfileSetns, fmt.Sprintf("the target has %s, and the shell lacks SYS_ADMIN", strings.Join(added, ", ")), true
@@ -32,15 +32,15 @@ func (t TargetContainer) SuggestProfile(p Profile) (would Profile, why string, n
 	return "", "", false
 }
 
-// allPrivileges is what a privileged container has.
+// allPrivileges stands for what a privileged container has.
 const allPrivileges = "all privileges"
 
+// hasSysAdmin reports whether an added capability gives SYS_ADMIN.
 func hasSysAdmin(capability string) bool {
 	return slices.Contains([]string{allPrivileges, "ALL", "SYS_ADMIN"}, capability)
 }
 
-// addedCapabilities lists what a target may do beyond what a runtime grants by
-// default.
+// addedCapabilities lists the capabilities that a target has beyond a runtime's default.
 func addedCapabilities(t TargetContainer) []string {
 	own := securityContextOf(t.Pod, t.Container)
 	switch {
@@ -62,8 +62,8 @@ func addedCapabilities(t TargetContainer) []string {
 	return added
 }
 
-// runsAsRoot reports whether a target is known to run as uid 0: by the
-// runtime's word, else by its specification.
+// runsAsRoot reports whether a target is known to run as uid 0: by the runtime's report, or else
+// by the spec.
 func runsAsRoot(t TargetContainer) bool {
 	if status := findStatus(t.Pod, t.Container); status != nil && status.User != nil && status.User.Linux != nil {
 		return status.User.Linux.UID == 0

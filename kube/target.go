@@ -16,18 +16,18 @@ import (
 	"k8s.io/kubectl/pkg/util/podutils"
 )
 
-// Selection says which pods are meant. One of Name and Labels is set, or
-// neither for all of the namespace.
+// Selection selects pods. Either Name or Labels is set, or neither to select all pods of the
+// namespace.
 type Selection struct {
 	// Kind is "pods" or the resource that owns the pods: "deployments",
 	// "statefulsets", "daemonsets", "replicasets", "jobs", "services".
 	Kind string
 	Name string
-	// Labels is a label selector, as "app=web,tier!=db".
+	// Labels is a label selector, for example "app=web,tier!=db".
 	Labels string
 }
 
-// targetTypes maps kubectl's spellings to resources.
+// targetTypes maps kubectl's spellings of types to resources.
 var targetTypes = map[string]string{
 	"po": "pods", "pod": "pods", "pods": "pods",
 	"deploy": "deployments", "deployment": "deployments", "deployments": "deployments",
@@ -38,13 +38,13 @@ var targetTypes = map[string]string{
 	"svc": "services", "service": "services", "services": "services",
 }
 
-// TargetType is a type of object that a target may be.
+// TargetType is a type of object that a target may have.
 type TargetType struct {
-	// Short is how it is spelled in TYPE/NAME, Resource what it is in the API.
+	// Short is its usual spelling in TYPE/NAME, Resource its name in the API.
 	Short, Resource string
 }
 
-// TargetTypes are all of them, each once, by its commonest spelling.
+// TargetTypes lists the types of target, each once.
 func TargetTypes() []TargetType {
 	var types []TargetType
 	for _, short := range []string{"deploy", "sts", "ds", "rs", "job", "svc", "pod"} {
@@ -53,16 +53,16 @@ func TargetTypes() []TargetType {
 	return types
 }
 
-// ParseResource is the resource of a type in any of kubectl's spellings.
+// ParseResource returns the resource of a type in any of kubectl's spellings.
 func ParseResource(spelled string) (string, bool) {
-	// "deployment.apps/x" is how kubectl prints it.
+	// kubectl prints "deployment.apps/x".
 	short, _, _ := strings.Cut(strings.ToLower(spelled), ".")
 	resource, ok := targetTypes[short]
 	return resource, ok
 }
 
-// ParseSelection reads a target as it stands on a command line: POD or
-// TYPE/NAME, or nothing with a label selector.
+// ParseSelection parses a target from the command line: POD or TYPE/NAME, or nothing together with
+// a label selector.
 func ParseSelection(target, labelSelector string) (Selection, error) {
 	switch {
 	case target == "" && labelSelector == "":
@@ -101,9 +101,8 @@ func (s Selection) String() string {
 	return strings.TrimSuffix(s.Kind, "s") + "/" + s.Name
 }
 
-// FindPod returns the pod that a selection means: of several the best one,
-// which is ready before running before neither, and then the newest. A pod
-// that is being deleted is never chosen.
+// FindPod returns the best pod of a selection: a ready one before a running one before any other,
+// and the newest of those. It never returns a pod that is being deleted.
 func (c *Cluster) FindPod(ctx context.Context, s Selection) (*corev1.Pod, error) {
 	if s.Kind == "pods" && s.Name != "" {
 		return c.getNamedPod(ctx, s.Name)
@@ -132,6 +131,7 @@ func (c *Cluster) FindPod(ctx context.Context, s Selection) (*corev1.Pod, error)
 	return best, nil
 }
 
+// describeNone says why none of the pods was chosen.
 func describeNone(pods []corev1.Pod) string {
 	if len(pods) == 0 {
 		return "no pods"
@@ -139,6 +139,7 @@ func describeNone(pods []corev1.Pod) string {
 	return fmt.Sprintf("all %d pods are being deleted", len(pods))
 }
 
+// bestPod returns the best of several pods that are not being deleted, or nil.
 func bestPod(pods []corev1.Pod) *corev1.Pod {
 	live := slices.DeleteFunc(slices.Clone(pods), func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
 	if len(live) == 0 {
@@ -158,6 +159,7 @@ func bestPod(pods []corev1.Pod) *corev1.Pod {
 	return &live[0]
 }
 
+// podRank rates a pod by its state; the lowest is the best.
 func podRank(p *corev1.Pod) int {
 	switch {
 	case p.Status.Phase == corev1.PodRunning && podutils.IsPodReady(p):
@@ -170,6 +172,7 @@ func podRank(p *corev1.Pod) int {
 	return 3
 }
 
+// getNamedPod reads a pod by its name. It fails if the pod is being deleted.
 func (c *Cluster) getNamedPod(ctx context.Context, name string) (*corev1.Pod, error) {
 	doing := "find pod " + name
 	pod, err := getObject[corev1.Pod](ctx, c.pods(c.Namespace), name)
@@ -185,9 +188,9 @@ func (c *Cluster) getNamedPod(ctx context.Context, name string) (*corev1.Pod, er
 	return pod, nil
 }
 
-// listPodsHint lists the namespace's pods for a hint.
+// listPodsHint lists the namespace's pods in a hint.
 func (c *Cluster) listPodsHint(ctx context.Context) string {
-	const most = 10
+	const maxShown = 10
 	list, err := listObjects[corev1.PodList](ctx, c.pods(c.Namespace), metav1.ListOptions{Limit: 500})
 	if err != nil {
 		return fmt.Sprintf("kubectl get pods -n %s", c.Namespace)
@@ -206,15 +209,15 @@ func (c *Cluster) listPodsHint(ctx context.Context) string {
 
 	sort.Strings(names)
 	more := ""
-	if len(names) > most {
-		more = fmt.Sprintf(" and %d more", len(names)-most)
-		names = names[:most]
+	if len(names) > maxShown {
+		more = fmt.Sprintf(" and %d more", len(names)-maxShown)
+		names = names[:maxShown]
 	}
 
 	return fmt.Sprintf("pods in namespace %q: %s%s", c.Namespace, strings.Join(names, ", "), more)
 }
 
-// findSelector is the label selector of what owns the pods.
+// findSelector reads the label selector of the object that owns the pods.
 func (c *Cluster) findSelector(ctx context.Context, s Selection) (string, error) {
 	switch s.Kind {
 	case "deployments":
@@ -242,6 +245,7 @@ func (c *Cluster) findSelector(ctx context.Context, s Selection) (string, error)
 	return "", fmt.Errorf("%s has no pods", s)
 }
 
+// readOwnerSelector reads an object of one type, and its label selector.
 func readOwnerSelector[T any, P apiObject[T]](ctx context.Context, c *Cluster, client rest.Interface, s Selection, selector func(P) *metav1.LabelSelector) (string, error) {
 	doing := "find " + s.String()
 	owner, err := getObject[T, P](ctx, resource{client, c.codec, s.Kind, c.Namespace}, s.Name)

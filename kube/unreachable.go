@@ -17,8 +17,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// simplifyError says of an error which server it came from, by which proxy, and drops
-// the layers that only repeat which URL was asked.
+// simplifyError says in an error which server and proxy it came from, and drops the layers that only
+// repeat the URL.
 func (c *Cluster) simplifyError(err error) error {
 	var asked *url.Error
 	switch {
@@ -35,7 +35,7 @@ func (c *Cluster) simplifyError(err error) error {
 	return err
 }
 
-// explainEnd is why a request was ended from this side, and whose answer was due.
+// explainEnd says why this side gave a request up, and whose answer was late.
 func (c *Cluster) explainEnd(cause error) error {
 	var timeout *TimeoutError
 	if errors.As(cause, &timeout) {
@@ -44,7 +44,7 @@ func (c *Cluster) explainEnd(cause error) error {
 	return cause
 }
 
-// describeServer is the API server's address, and the proxy that leads to it.
+// describeServer names the API server, and the proxy on the way to it.
 func (c *Cluster) describeServer() string {
 	if proxy := c.findProxy(); proxy != nil {
 		return fmt.Sprintf("%s through proxy %s", c.ServerAddress(), proxy.Redacted())
@@ -52,7 +52,7 @@ func (c *Cluster) describeServer() string {
 	return c.ServerAddress()
 }
 
-// findProxy is the proxy to the API server; nil for none.
+// findProxy returns the proxy to the API server, or nil.
 func (c *Cluster) findProxy() *url.URL {
 	choose := c.streams.Proxy
 	if choose == nil {
@@ -72,8 +72,8 @@ func (c *Cluster) findProxy() *url.URL {
 	return proxy
 }
 
-// isForeign reports whether an answer is none of an API server's own: that
-// says why in an object of kind Status.
+// isForeign reports whether an answer does not come from a Kubernetes API server, which explains
+// errors in an object of kind Status.
 func isForeign(err error) bool {
 	var foreign *foreignError
 	return apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) || errors.As(err, &foreign)
@@ -82,15 +82,16 @@ func isForeign(err error) bool {
 // isNotFound reports whether the API server says that an object is not there.
 func isNotFound(err error) bool { return apierrors.IsNotFound(err) && !isForeign(err) }
 
-// foreignError is an answer that is no object of the API.
+// foreignError reports an answer that is not an object of the API.
 type foreignError struct{ err error }
 
 func (e *foreignError) Error() string {
 	return "not an answer from a Kubernetes API server: " + shorten(e.err.Error())
 }
+
 func (e *foreignError) Unwrap() error { return e.err }
 
-// describeForeign is an answer as it was, shortened.
+// describeForeign quotes the beginning of an answer that does not come from Kubernetes.
 func describeForeign(err error) error {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || status.Status().Details == nil {
@@ -108,11 +109,11 @@ func describeForeign(err error) error {
 	return errors.New(joinReason(fmt.Sprintf("not an answer from a Kubernetes API server: %d %s", code, http.StatusText(code)), said))
 }
 
-// shorten is the beginning of what anybody at all may have written.
+// shorten cuts off a text of unknown origin after 100 characters.
 func shorten(text string) string {
-	const most = 100
-	if runes := []rune(text); len(runes) > most {
-		return string(runes[:most]) + "…"
+	const maxLength = 100
+	if runes := []rune(text); len(runes) > maxLength {
+		return string(runes[:maxLength]) + "…"
 	}
 	return text
 }
@@ -122,6 +123,7 @@ const (
 	hintProxy = "check the proxy: HTTPS_PROXY, NO_PROXY, and proxy-url in the kubeconfig"
 )
 
+// hintFor says what the user may do about a request that did not get through.
 func (c *Cluster) hintFor(err error) string {
 	var (
 		unknownCA x509.UnknownAuthorityError
@@ -158,7 +160,7 @@ func (c *Cluster) hintFor(err error) string {
 	case errors.Is(err, io.EOF):
 		return "a load balancer without a working server does this; check that the cluster is up and the context is right (kubectl config current-context)"
 	case errors.As(err, &asked) && c.findProxy() != nil:
-		// What a proxy answers in place of a connection comes as a text.
+		// net/http reports a proxy's refusal to connect as text.
 		return hintProxy
 	case apierrors.IsTooManyRequests(err), apierrors.IsServerTimeout(err), apierrors.IsServiceUnavailable(err):
 		return "the API server is busy or restarting: try again"

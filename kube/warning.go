@@ -16,11 +16,11 @@ type warningWriter struct {
 	said map[string]bool
 }
 
-// maxWarnings bounds how many warnings are remembered, and printed.
+// maxWarnings limits how many different warnings are printed.
 const maxWarnings = 100
 
-// HandleWarningHeader is called by client-go with each warning of an answer. A
-// code other than 299 is not the API server's (rest.WarningHandler).
+// HandleWarningHeader prints a warning in an answer, as a rest.WarningHandler. A code other than
+// 299 does not come from the API server.
 func (w *warningWriter) HandleWarningHeader(code int, _, text string) {
 	if code != 299 || text == "" {
 		return

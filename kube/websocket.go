@@ -14,9 +14,9 @@ import (
 	"k8s.io/streaming/pkg/httpstream/wsstream"
 )
 
-// wrapWebSockets is what c.streams wraps around the round trippers of client-go:
-// those for WebSockets then take the connection that was made ahead, if any.
-// They have no option for that, but a field for the WebSocket itself.
+// wrapWebSockets lets client-go's round trippers for WebSockets use the prepared connection, if
+// there is one. They have no option for that, but a field for the WebSocket itself. c.streams
+// wraps it around every round tripper.
 func (c *Cluster) wrapWebSockets(inner http.RoundTripper) http.RoundTripper {
 	if upgrader, ok := inner.(*websocket.RoundTripper); ok {
 		return &preparedWebSocket{upgrader, &c.prepared}
@@ -24,7 +24,7 @@ func (c *Cluster) wrapWebSockets(inner http.RoundTripper) http.RoundTripper {
 	return inner
 }
 
-// preparedWebSocket does the work of a websocket.RoundTripper.
+// preparedWebSocket does the work of a websocket.RoundTripper on the prepared connection.
 type preparedWebSocket struct {
 	*websocket.RoundTripper
 	prepared *preparedConnection
@@ -34,12 +34,13 @@ func (w *preparedWebSocket) RoundTrip(request *http.Request) (*http.Response, er
 	dialer := gorilla.Dialer{
 		Proxy: w.Proxier, TLSClientConfig: w.TLSConfig,
 		Subprotocols: request.Header[wsstream.WebSocketProtocolHeader],
-		// A byte of each message says which channel it is for.
+		// Each message has one more byte, which names its channel.
 		ReadBufferSize: w.DataBufferSize() + 1<<10, WriteBufferSize: w.DataBufferSize() + 1<<10,
 	}
 
 	headers := request.Header.Clone()
 	delete(headers, wsstream.WebSocketProtocolHeader)
+
 	at := *request.URL
 	switch at.Scheme {
 	case "https":

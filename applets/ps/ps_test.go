@@ -96,7 +96,7 @@ tcp    SYN_SENT     10.0.0.1:81  192.0.2.1:5    -            1/app
 
 func TestLimitNotes(t *testing.T) {
 	d, peers := sample(t)
-	want := []string{"some peers are shown by address only: services: no right to list them"}
+	want := []string{"some peers are shown by address only: not allowed to list services"}
 	if !slices.Equal(peers, want) {
 		t.Errorf("notes on peers = %q, want %q", peers, want)
 	}
