@@ -24,6 +24,7 @@ var (
 	bareURL      = regexp.MustCompile(`https?://\S+`)
 	codeSpan     = regexp.MustCompile("`[^`]*`")
 	namedTest    = regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w*…?`)
+	namedPath    = regexp.MustCompile("`((?:applets|docs|integration|internal|kube|mux|netfilter|scratch-shell|testdata)/[\\w./{},-]+)`")
 	testFunc     = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Z]\w*)\(`)
 )
 
@@ -204,4 +205,35 @@ func isTest(tests []string, name string) bool {
 		}
 	}
 	return false
+}
+
+// TestDocsNameRealPaths looks for each file and directory of the tree that a page names.
+func TestDocsNameRealPaths(t *testing.T) {
+	for _, page := range findFiles(t, ".md") {
+		for _, line := range readMarkdown(t, page) {
+			for _, match := range namedPath.FindAllStringSubmatch(line.text, -1) {
+				for _, path := range expandBraces(match[1]) {
+					if _, err := os.Stat(path); err != nil {
+						t.Errorf("%s:%d: no file or directory %s", page, line.number, path)
+					}
+				}
+			}
+		}
+	}
+}
+
+// expandBraces writes "a/{b,c}/d" out, as a shell does: a/b/d and a/c/d.
+func expandBraces(path string) []string {
+	before, rest, braces := strings.Cut(path, "{")
+	choices, after, closed := strings.Cut(rest, "}")
+	if !braces || !closed {
+		return []string{path}
+	}
+
+	var paths []string
+	for choice := range strings.SplitSeq(choices, ",") {
+		paths = append(paths, before+choice+after)
+	}
+
+	return paths
 }
