@@ -15,8 +15,9 @@ import (
 	"time"
 )
 
-// get asks a server of the cluster's, as its admin, and decodes the answer into v unless that is nil.
-func (c *cluster) get(ctx context.Context, url string, v any) error {
+// getJSON asks a server of the cluster, as the admin, and decodes the answer into v
+// unless that is nil.
+func (c *cluster) getJSON(ctx context.Context, url string, v any) error {
 	ca, err := os.ReadFile(c.Path("pki/ca.crt"))
 	if err != nil {
 		return err
@@ -62,11 +63,14 @@ func (c *cluster) get(ctx context.Context, url string, v any) error {
 	return json.Unmarshal(body, v)
 }
 
-func healthy(url string) func(context.Context, *cluster) error {
-	return func(ctx context.Context, c *cluster) error { return c.get(ctx, url, nil) }
+// checkURL returns a check that a server answers at a URL.
+func checkURL(url string) func(context.Context, *cluster) error {
+	return func(ctx context.Context, c *cluster) error { return c.getJSON(ctx, url, nil) }
 }
 
-func dial(socket string) func(context.Context, *cluster) error {
+// checkSocket returns a check that a program accepts connections at a socket of the
+// state directory.
+func checkSocket(socket string) func(context.Context, *cluster) error {
 	return func(ctx context.Context, c *cluster) error {
 		conn, err := new(net.Dialer).DialContext(ctx, "unix", c.Path(socket))
 		if err == nil {
@@ -76,9 +80,10 @@ func dial(socket string) func(context.Context, *cluster) error {
 	}
 }
 
-// kubeletReady is true when the kubelet itself says so, and the node is fit for pods.
-func kubeletReady(ctx context.Context, c *cluster) error {
-	if err := c.get(ctx, "http://"+net.JoinHostPort(nodeIP4, kubeletHealthPort)+"/healthz", nil); err != nil {
+// checkKubelet returns nil if the kubelet says that it is healthy and the node is
+// ready for pods.
+func checkKubelet(ctx context.Context, c *cluster) error {
+	if err := c.getJSON(ctx, "http://"+net.JoinHostPort(nodeIP4, kubeletHealthPort)+"/healthz", nil); err != nil {
 		return err
 	}
 
@@ -91,7 +96,7 @@ func kubeletReady(ctx context.Context, c *cluster) error {
 		}
 	}
 
-	if err := c.get(ctx, "https://"+apiserverAddr()+"/api/v1/nodes/"+node, &n); err != nil {
+	if err := c.getJSON(ctx, "https://"+apiserverAddr()+"/api/v1/nodes/"+node, &n); err != nil {
 		return err
 	}
 	if len(n.Spec.Taints) > 0 {
@@ -111,7 +116,8 @@ func kubeletReady(ctx context.Context, c *cluster) error {
 	return errors.New("node has no Ready condition")
 }
 
-// hasServiceAccount is true when pods can be made in the default namespace.
-func hasServiceAccount(ctx context.Context, c *cluster) error {
-	return c.get(ctx, "https://"+apiserverAddr()+"/api/v1/namespaces/default/serviceaccounts/default", nil)
+// checkServiceAccount returns nil if the default namespace has the service account
+// without which it takes no pods.
+func checkServiceAccount(ctx context.Context, c *cluster) error {
+	return c.getJSON(ctx, "https://"+apiserverAddr()+"/api/v1/namespaces/default/serviceaccounts/default", nil)
 }

@@ -25,8 +25,9 @@ var tools = []tool{
 	{"go", "golang"},
 }
 
-// cniDir is where the CNI plugins are: where Debian puts them, or where everyone else does.
-func cniDir() string {
+// findCNIDir finds the directory of the CNI plugins: where Debian puts them, or
+// where everyone else does.
+func findCNIDir() string {
 	for _, dir := range []string{"/usr/lib/cni", "/opt/cni/bin"} {
 		if _, err := os.Stat(filepath.Join(dir, "bridge")); err == nil {
 			return dir
@@ -35,7 +36,8 @@ func cniDir() string {
 	return ""
 }
 
-// checkTools names what is missing for a cluster on that runtime, and what to install.
+// checkTools names the programs that are missing for a cluster on a runtime, and the
+// packages to install.
 func (c *cluster) checkTools(ctx context.Context, r containerRuntime) error {
 	var missing, install []string
 	lack := func(what, debian string) {
@@ -51,10 +53,10 @@ func (c *cluster) checkTools(ctx context.Context, r containerRuntime) error {
 		}
 	}
 
-	if cniDir() == "" {
+	if findCNIDir() == "" {
 		lack("CNI plugins", "containernetworking-plugins")
 	}
-	if r.built && c.tool(ctx, "pkg-config", "--exists", "libseccomp").Run() != nil {
+	if r.built && c.toolCommand(ctx, "pkg-config", "--exists", "libseccomp").Run() != nil {
 		lack("libseccomp's headers", "libseccomp-dev")
 	}
 	if missing == nil {
@@ -64,20 +66,22 @@ func (c *cluster) checkTools(ctx context.Context, r containerRuntime) error {
 	return fmt.Errorf("not found: %s (on Debian: apt-get install %s)", strings.Join(missing, ", "), strings.Join(install, " "))
 }
 
-// build makes the programs in bin, or finds that they are up to date.
-func (c *cluster) build(ctx context.Context, r containerRuntime) error {
+// buildPrograms builds the programs in bin, unless they are up to date.
+func (c *cluster) buildPrograms(ctx context.Context, r containerRuntime) error {
 	if err := c.buildKubernetes(ctx); err != nil {
 		return err
 	}
 	return c.buildRuntime(ctx, r)
 }
 
+// buildKubernetes builds the servers, kubectl and the pause program.
 func (c *cluster) buildKubernetes(ctx context.Context) error {
-	if !exists(c.Path("bin/kube")) {
+	if !fileExists(c.Path("bin/kube")) {
 		fmt.Fprintln(c.out, "building Kubernetes: with a cold build cache this takes some minutes")
 	}
 
-	// Servers and kubectl report what they are built as, and kubectl warns when the two are far apart.
+	// Servers and kubectl report what they are built as, and kubectl warns when the two
+	// are far apart.
 	const pkg = "k8s.io/component-base/version"
 	_, minor, _ := strings.Cut(kubernetesVersion, ".")
 	minor, _, _ = strings.Cut(minor, ".")
@@ -93,14 +97,15 @@ func (c *cluster) buildKubernetes(ctx context.Context) error {
 		"-ldflags", strings.Join(ldflags, " "), "-o", c.Path("bin")+"/", "./kube", "./kubectl", "./pause")
 }
 
-// goBuild runs go build in a directory of this module's, with CGO_ENABLED set as cgo says.
+// goBuild runs go build in a directory of this module, with the setting of
+// CGO_ENABLED that cgo gives.
 func (c *cluster) goBuild(ctx context.Context, dir, cgo string, args ...string) error {
-	root, err := projectRoot()
+	root, err := findProjectRoot()
 	if err != nil {
 		return err
 	}
 
-	cmd := c.tool(ctx, "go", append([]string{"build", "-trimpath"}, args...)...)
+	cmd := c.toolCommand(ctx, "go", append([]string{"build", "-trimpath"}, args...)...)
 	cmd.Dir = filepath.Join(root, moduleDir, dir)
 	cmd.Env = append(cmd.Env, cgo)
 	if out, err := cmd.CombinedOutput(); err != nil {

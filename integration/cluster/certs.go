@@ -18,7 +18,8 @@ import (
 // Certificates last longer than any test cluster does, and are made anew with it.
 const validity = 365 * 24 * time.Hour
 
-// identity is who a certificate is for: a user of the API (name and group), a server (addresses), or the CA (neither).
+// identity describes whom a certificate is for: a user of the API (name and group),
+// a server (hosts), or the CA (neither).
 type identity struct {
 	file  string // in pki/, less .crt and .key
 	name  string
@@ -26,7 +27,8 @@ type identity struct {
 	hosts []string
 }
 
-func identities() []identity {
+// listIdentities returns whom the CA issues certificates for.
+func listIdentities() []identity {
 	local := []string{"localhost", "127.0.0.1", "::1"}
 	return []identity{
 		{file: "apiserver", name: "kube-apiserver", hosts: append(local, hostIP4, hostIP6, serviceIP,
@@ -41,32 +43,32 @@ func identities() []identity {
 	}
 }
 
-// kubeconfigs says where the identities that are users of the API have theirs.
-var kubeconfigs = map[string]string{
+// kubeconfigFiles names the kubeconfig of each identity that is a user of the API.
+var kubeconfigFiles = map[string]string{
 	"admin":                   "kubeconfig",
 	"kube-controller-manager": "conf/kube-controller-manager.kubeconfig",
 	"kube-scheduler":          "conf/kube-scheduler.kubeconfig",
 	"kubelet":                 "conf/kubelet.kubeconfig",
 }
 
-// writeCerts makes a CA, all certificates, and the kubeconfigs.
+// writeCerts writes a CA, all certificates, and the kubeconfigs.
 func (c *cluster) writeCerts() error {
 	if err := os.MkdirAll(c.Path("pki"), 0o700); err != nil {
 		return err
 	}
 
-	ca, err := c.issue(identity{file: "ca", name: "kdiag test cluster"}, nil)
+	ca, err := c.issueCertificate(identity{file: "ca", name: "kdiag test cluster"}, nil)
 	if err != nil {
 		return err
 	}
 
-	for _, id := range identities() {
-		if _, err := c.issue(id, ca); err != nil {
+	for _, id := range listIdentities() {
+		if _, err := c.issueCertificate(id, ca); err != nil {
 			return fmt.Errorf("certificate of %s: %w", id.name, err)
 		}
 	}
 
-	for user, file := range kubeconfigs {
+	for user, file := range kubeconfigFiles {
 		if err := c.writeKubeconfig(user, file); err != nil {
 			return err
 		}
@@ -80,14 +82,15 @@ func (c *cluster) writeCerts() error {
 	return writeKey(c.Path("pki/service-account.key"), key)
 }
 
-// authority is a CA that can sign.
+// authority carries a CA that can sign.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-// issue makes a key and a certificate for it, signed by ca or, without one, by itself as a new CA.
-func (c *cluster) issue(id identity, ca *authority) (*authority, error) {
+// issueCertificate writes a key and a certificate for it. The CA signs it, or
+// without one it signs itself, as a new CA.
+func (c *cluster) issueCertificate(id identity, ca *authority) (*authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -147,6 +150,7 @@ func (c *cluster) issue(id identity, ca *authority) (*authority, error) {
 	return &authority{cert, key}, nil
 }
 
+// writeKey writes a private key.
 func writeKey(file string, key *ecdsa.PrivateKey) error {
 	der, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
@@ -155,19 +159,22 @@ func writeKey(file string, key *ecdsa.PrivateKey) error {
 	return writePEM(file, "EC PRIVATE KEY", der)
 }
 
+// writePEM writes a block of PEM that only root can read.
 func writePEM(file, kind string, der []byte) error {
 	return os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
 }
 
-// The kubelet is on the other host, and reaches the API server at this one's end of the link.
-func serverFor(user string) string {
+// serverAddressFor returns the address of the API server for a user. The kubelet is
+// on the other host, and reaches it at this end of the link.
+func serverAddressFor(user string) string {
 	if user == "kubelet" {
 		return net.JoinHostPort(hostIP4, apiserverPort)
 	}
 	return apiserverAddr()
 }
 
-// writeKubeconfig writes one with the certificates in it, so that it can be copied elsewhere.
+// writeKubeconfig writes a kubeconfig that contains the certificates, so that it can
+// be copied elsewhere.
 func (c *cluster) writeKubeconfig(user, file string) error {
 	const format = `apiVersion: v1
 kind: Config
@@ -196,6 +203,6 @@ current-context: kdiag
 		data[i] = base64.StdEncoding.EncodeToString(raw)
 	}
 
-	text := fmt.Sprintf(format, serverFor(user), data[0], user, data[1], data[2])
+	text := fmt.Sprintf(format, serverAddressFor(user), data[0], user, data[1], data[2])
 	return os.WriteFile(c.Path(file), []byte(text), 0o600)
 }

@@ -50,12 +50,12 @@ func TestCerts(t *testing.T) {
 		}
 	}
 
-	for user, file := range kubeconfigs {
+	for user, file := range kubeconfigFiles {
 		text, err := os.ReadFile(c.Path(file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(text), c.dir) || !strings.Contains(string(text), "server: https://"+serverFor(user)) {
+		if strings.Contains(string(text), c.dir) || !strings.Contains(string(text), "server: https://"+serverAddressFor(user)) {
 			t.Errorf("%s is not one to carry elsewhere:\n%s", file, text)
 		}
 	}

@@ -14,9 +14,10 @@ import (
 	"time"
 )
 
-// cgroupDirs gives the pods' cgroup in every hierarchy: one for each controller in cgroup v1, a single one in v2.
-func cgroupDirs() ([]string, error) {
-	all, err := mounts()
+// listCgroupDirs returns the cgroup of the pods in every hierarchy: one for each
+// controller in cgroup v1, a single one in v2.
+func listCgroupDirs() ([]string, error) {
+	all, err := readMounts()
 	if err != nil {
 		return nil, err
 	}
@@ -31,9 +32,10 @@ func cgroupDirs() ([]string, error) {
 	return dirs, nil
 }
 
-// makeCgroups makes the cgroup that the kubelet is told to keep to, and wants to find.
-func makeCgroups() error {
-	dirs, err := cgroupDirs()
+// createCgroups creates the cgroup that the kubelet keeps the pods in, and expects
+// to find.
+func createCgroups() error {
+	dirs, err := listCgroupDirs()
 	if err != nil {
 		return err
 	}
@@ -42,7 +44,8 @@ func makeCgroups() error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
-		// In v2 a cgroup has the controllers that its parent hands down. What the root has not got, the kubelet will name.
+		// In v2 a cgroup has the controllers that its parent hands down. What the root
+		// has not got, the kubelet will name.
 		for _, controller := range []string{"cpu", "cpuset", "io", "memory", "pids"} {
 			_ = os.WriteFile(filepath.Join(filepath.Dir(dir), "cgroup.subtree_control"), []byte("+"+controller), 0)
 		}
@@ -51,9 +54,10 @@ func makeCgroups() error {
 	return nil
 }
 
-// killPods kills what is in the pods' cgroup: the containers' processes have an environment of their own.
+// killPods kills what is in the pods' cgroup. The environment of containers does not
+// carry the cluster's mark.
 func killPods(ctx context.Context) error {
-	roots, err := cgroupDirs()
+	roots, err := listCgroupDirs()
 	if err != nil {
 		return err
 	}
@@ -61,7 +65,7 @@ func killPods(ctx context.Context) error {
 	return killAll(ctx, "the pods' processes", func() ([]func() error, error) {
 		var kills []func() error
 		for _, root := range roots {
-			pids, err := cgroupPids(root)
+			pids, err := listCgroupProcesses(root)
 			if err != nil {
 				return nil, err
 			}
@@ -74,8 +78,9 @@ func killPods(ctx context.Context) error {
 	})
 }
 
-// cgroupPids gives the processes in a cgroup and below. It thaws what is frozen, for that would not die.
-func cgroupPids(root string) ([]int, error) {
+// listCgroupProcesses returns the processes in a cgroup and below. It thaws what is
+// frozen, which would not die.
+func listCgroupProcesses(root string) ([]int, error) {
 	var pids []int
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -106,32 +111,25 @@ func cgroupPids(root string) ([]int, error) {
 	return pids, err
 }
 
-// removeCgroups removes the pods' cgroups, the innermost first. A cgroup is busy for a moment after its last process died.
+// removeCgroups removes the pods' cgroups, the innermost first. A cgroup is busy for
+// a moment after its last process has died.
 func removeCgroups(ctx context.Context) error {
-	roots, err := cgroupDirs()
+	roots, err := listCgroupDirs()
 	if err != nil {
 		return err
 	}
 
 	for _, root := range roots {
-		for end := time.Now().Add(5 * time.Second); ; {
-			err := removeDirs(root)
-			if err == nil {
-				break
-			}
-			if time.Now().After(end) {
-				return err
-			}
-			if err := sleep(ctx, 20*time.Millisecond); err != nil {
-				return err
-			}
+		if err := waitUntil(ctx, 5*time.Second, func() error { return removeDirs(root) }); err != nil {
+			return err
 		}
 	}
 
 	return nil
 }
 
-// removeDirs removes a tree of directories that hold nothing but what the kernel put there.
+// removeDirs removes a tree of directories that hold nothing but what the kernel put
+// there.
 func removeDirs(root string) error {
 	var dirs []string
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {

@@ -12,8 +12,9 @@ import (
 	"text/template"
 )
 
-// What the machine sees of the cluster, apart from its state directory. The names and addresses are fixed, so that tests can
-// rely on them; hence there is one cluster on a machine.
+// What the machine sees of the cluster, apart from its state directory. The names and
+// addresses are fixed, so that tests can rely on them; hence there is one cluster on a
+// machine.
 const (
 	node     = "kdiag-node" // the node, its network namespace, its cgroup
 	hostLink = "kdiag-host" // the host's end of the veth pair to the node
@@ -33,16 +34,18 @@ const (
 	pauseImage = "localhost/kdiag-pause:1"
 )
 
-// lockName is that of an abstract socket: it leaves no file, and goes with the process that holds it.
+// lockName is that of an abstract socket: it leaves no file, and goes with the process
+// that holds it.
 const lockName = "@kdiag-cluster"
 
-// cluster is one whose state is in dir. Progress is told on out.
+// cluster carries the state directory of a cluster, and where to print its progress.
 type cluster struct {
 	dir string
 	out io.Writer
 }
 
-// Path gives the path of a file in the state directory. (Exported for the templates, like the methods below.)
+// Path returns the path of a file in the state directory. The templates use it, and
+// the methods below.
 func (c *cluster) Path(name string) string { return filepath.Join(c.dir, name) }
 
 func (*cluster) Node() string       { return node }
@@ -51,14 +54,15 @@ func (*cluster) HostIP4() string    { return hostIP4 }
 func (*cluster) PodNet4() string    { return podNet4 }
 func (*cluster) PodNet6() string    { return podNet6 }
 func (*cluster) PauseImage() string { return pauseImage }
-func (*cluster) CNIDir() string     { return cniDir() }
+func (*cluster) CNIDir() string     { return findCNIDir() }
 
+// apiserverAddr returns the address of the API server, as this host sees it.
 func apiserverAddr() string { return net.JoinHostPort("127.0.0.1", apiserverPort) }
 
 //go:embed conf
 var confFiles embed.FS
 
-// writeConfig fills in the configuration files, for that runtime.
+// writeConfig writes the configuration files for a runtime.
 func (c *cluster) writeConfig(r containerRuntime) error {
 	for _, dir := range []string{"conf/cni", "log/pods", "kubelet", "run"} {
 		if err := os.MkdirAll(c.Path(dir), 0o755); err != nil {
@@ -96,8 +100,8 @@ func (c *cluster) writeConfig(r containerRuntime) error {
 // moduleDir is this module's place in the project's root.
 const moduleDir = "integration/cluster"
 
-// projectRoot is the nearest directory upwards that has this module in it.
-func projectRoot() (string, error) {
+// findProjectRoot finds the nearest directory upwards that has this module in it.
+func findProjectRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err

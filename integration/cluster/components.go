@@ -7,24 +7,25 @@ import (
 	"time"
 )
 
-// component is a program that the cluster consists of.
+// component describes a program that the cluster consists of.
 type component struct {
 	name  string
 	argv  func(*cluster) []string
 	ready func(context.Context, *cluster) error
 }
 
-// components stand in the order in which each finds what it needs.
+// components lists them in the order in which each finds what it needs.
 var components = []component{
-	{"etcd", (*cluster).etcd, dial("run/etcd.sock")},
-	{"containerd", (*cluster).containerd, dial("run/containerd.sock")},
-	{"kube-apiserver", (*cluster).apiserver, healthy("https://" + apiserverAddr() + "/readyz")},
-	{"kube-controller-manager", (*cluster).controllerManager, healthy("https://127.0.0.1:" + controllerManagerPort + "/healthz")},
-	{"kube-scheduler", (*cluster).scheduler, healthy("https://127.0.0.1:" + schedulerPort + "/healthz")},
-	{"kubelet", (*cluster).kubelet, kubeletReady},
+	{"etcd", (*cluster).etcdCommand, checkSocket("run/etcd.sock")},
+	{"containerd", (*cluster).containerdCommand, checkSocket("run/containerd.sock")},
+	{"kube-apiserver", (*cluster).apiserverCommand, checkURL("https://" + apiserverAddr() + "/readyz")},
+	{"kube-controller-manager", (*cluster).controllerManagerCommand, checkURL("https://127.0.0.1:" + controllerManagerPort + "/healthz")},
+	{"kube-scheduler", (*cluster).schedulerCommand, checkURL("https://127.0.0.1:" + schedulerPort + "/healthz")},
+	{"kubelet", (*cluster).kubeletCommand, checkKubelet},
 }
 
-func componentNamed(name string) (component, error) {
+// findComponentKind finds a component by its name, or names those that there are.
+func findComponentKind(name string) (component, error) {
 	var names []string
 	for _, p := range components {
 		if p.name == name {
@@ -35,16 +36,19 @@ func componentNamed(name string) (component, error) {
 	return component{}, fmt.Errorf("no component %q: it is one of %s", name, strings.Join(names, ", "))
 }
 
-func (c *cluster) kube(name string) []string { return []string{c.Path("bin/kube"), name} }
+// kubeCommand returns the command line of a server of bin/kube.
+func (c *cluster) kubeCommand(name string) []string { return []string{c.Path("bin/kube"), name} }
 
-// onNode runs a command in the node's network namespace, and in that only: `ip netns exec` would hide the cgroups too.
+// onNode wraps a command so that it runs in the node's network namespace. `ip netns
+// exec` would hide the cgroups, too.
 func onNode(argv ...string) []string {
 	return append([]string{"nsenter", "--net=" + netnsDir + "/" + node, "--"}, argv...)
 }
 
-func (c *cluster) etcd() []string {
+// etcdCommand returns the command line of etcd.
+func (c *cluster) etcdCommand() []string {
 	client, peer := "unix://"+c.Path("run/etcd.sock"), "unix://"+c.Path("run/etcd-peer.sock")
-	return append(c.kube("etcd"),
+	return append(c.kubeCommand("etcd"),
 		"--name="+node,
 		"--data-dir="+c.Path("etcd"),
 		"--unsafe-no-fsync", // a test cluster does not outlive the machine
@@ -57,12 +61,14 @@ func (c *cluster) etcd() []string {
 	)
 }
 
-func (c *cluster) containerd() []string {
+// containerdCommand returns the command line of containerd.
+func (c *cluster) containerdCommand() []string {
 	return onNode(c.runtimeProgram("containerd"), "--config="+c.Path("conf/containerd.toml"))
 }
 
-func (c *cluster) apiserver() []string {
-	return append(c.kube("kube-apiserver"),
+// apiserverCommand returns the command line of the API server.
+func (c *cluster) apiserverCommand() []string {
+	return append(c.kubeCommand("kube-apiserver"),
 		"--etcd-servers=unix://"+c.Path("run/etcd.sock"),
 		"--secure-port="+apiserverPort,
 		"--advertise-address="+hostIP4,
@@ -87,8 +93,9 @@ func (c *cluster) apiserver() []string {
 	)
 }
 
-func (c *cluster) controllerManager() []string {
-	return append(c.kube("kube-controller-manager"),
+// controllerManagerCommand returns the command line of the controller manager.
+func (c *cluster) controllerManagerCommand() []string {
+	return append(c.kubeCommand("kube-controller-manager"),
 		"--kubeconfig="+c.Path("conf/kube-controller-manager.kubeconfig"),
 		"--bind-address=127.0.0.1",
 		"--secure-port="+controllerManagerPort,
@@ -108,8 +115,9 @@ func (c *cluster) controllerManager() []string {
 	)
 }
 
-func (c *cluster) scheduler() []string {
-	return append(c.kube("kube-scheduler"),
+// schedulerCommand returns the command line of the scheduler.
+func (c *cluster) schedulerCommand() []string {
+	return append(c.kubeCommand("kube-scheduler"),
 		"--kubeconfig="+c.Path("conf/kube-scheduler.kubeconfig"),
 		"--bind-address=127.0.0.1",
 		"--secure-port="+schedulerPort,
@@ -119,8 +127,9 @@ func (c *cluster) scheduler() []string {
 	)
 }
 
-func (c *cluster) kubelet() []string {
-	return onNode(append(c.kube("kubelet"),
+// kubeletCommand returns the command line of the kubelet.
+func (c *cluster) kubeletCommand() []string {
+	return onNode(append(c.kubeCommand("kubelet"),
 		"--config="+c.Path("conf/kubelet.yaml"),
 		"--kubeconfig="+c.Path("conf/kubelet.kubeconfig"),
 		"--root-dir="+c.Path("kubelet"),
@@ -130,8 +139,9 @@ func (c *cluster) kubelet() []string {
 	)...)
 }
 
-// await polls until the component is ready, and fails when its process has ended or patience has.
-func (c *cluster) await(ctx context.Context, p component) error {
+// awaitComponent waits until a component is ready. It fails if the process has
+// ended, or after a minute.
+func (c *cluster) awaitComponent(ctx context.Context, p component) error {
 	const patience = time.Minute
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -140,8 +150,8 @@ func (c *cluster) await(ctx context.Context, p component) error {
 		if err == nil {
 			return nil
 		}
-		if _, ok := c.running(p.name); !ok {
-			return fmt.Errorf("%s ended; the last line of %s: %s", p.name, c.logFile(p.name), c.lastWords(p.name))
+		if _, ok := c.findComponent(p.name); !ok {
+			return fmt.Errorf("%s ended; the last line of %s: %s", p.name, c.logFile(p.name), c.readLastLine(p.name))
 		}
 		if sleep(ctx, 50*time.Millisecond) != nil {
 			return fmt.Errorf("%s is not ready: %w: see %s", p.name, err, c.logFile(p.name))

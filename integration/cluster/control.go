@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// status prints a line for each component and one for the runtime, and fails when the cluster is
-// not healthy.
-func (c *cluster) status(ctx context.Context) error {
+// printStatus prints a line for each component and one for the runtime, and fails if
+// the cluster is not healthy.
+func (c *cluster) printStatus(ctx context.Context) error {
 	for _, p := range components {
 		state := "stopped"
-		if proc, ok := c.running(p.name); ok {
+		if proc, ok := c.findComponent(p.name); ok {
 			state = fmt.Sprintf("pid %-8d", proc.pid)
 			if err := p.ready(ctx, c); err != nil {
 				state += "not ready: " + err.Error()
@@ -24,7 +24,7 @@ func (c *cluster) status(ctx context.Context) error {
 		fmt.Fprintf(c.out, "%-24s %s\n", p.name, state)
 	}
 
-	if exists(c.Path(runtimeFile)) {
+	if fileExists(c.Path(runtimeFile)) {
 		runtime, err := c.describeRuntime(ctx)
 		if err != nil {
 			return err
@@ -32,31 +32,31 @@ func (c *cluster) status(ctx context.Context) error {
 		fmt.Fprintf(c.out, "%-24s %s\n", "runtime", runtime)
 	}
 
-	if err := c.healthy(ctx); err != nil {
+	if err := c.checkHealth(ctx); err != nil {
 		return fmt.Errorf("not up: %w", err)
 	}
 
 	return nil
 }
 
-// start starts a component as up did, and waits until it is ready.
-func (c *cluster) start(ctx context.Context, name string) error {
-	if _, err := componentNamed(name); err != nil {
+// startComponent starts a component as up did, and waits until it is ready.
+func (c *cluster) startComponent(ctx context.Context, name string) error {
+	if _, err := findComponentKind(name); err != nil {
 		return err
 	}
 	if _, err := os.Stat(c.Path("conf")); err != nil {
 		return fmt.Errorf("the cluster is not up: %w", err)
 	}
-	return c.launch(ctx, name)
+	return c.launchComponents(ctx, name)
 }
 
-// stop ends a component, and leaves the others and the pods alone.
-func (c *cluster) stop(ctx context.Context, name string, kill bool) error {
-	if _, err := componentNamed(name); err != nil {
+// stopComponent ends a component, and leaves the others and the pods alone.
+func (c *cluster) stopComponent(ctx context.Context, name string, kill bool) error {
+	if _, err := findComponentKind(name); err != nil {
 		return err
 	}
 
-	p, ok := c.running(name)
+	p, ok := c.findComponent(name)
 	if !ok {
 		return nil
 	}
@@ -65,7 +65,7 @@ func (c *cluster) stop(ctx context.Context, name string, kill bool) error {
 		if err := p.signal(syscall.SIGTERM); err != nil {
 			return err
 		}
-		if p.gone(ctx, 5*time.Second) == nil {
+		if p.awaitEnd(ctx, 5*time.Second) == nil {
 			return nil
 		}
 	}
@@ -74,5 +74,5 @@ func (c *cluster) stop(ctx context.Context, name string, kill bool) error {
 		return err
 	}
 
-	return p.gone(ctx, 5*time.Second)
+	return p.awaitEnd(ctx, 5*time.Second)
 }

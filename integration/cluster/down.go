@@ -10,18 +10,19 @@ import (
 	"time"
 )
 
-// down removes the cluster, whatever is left of it.
-func (c *cluster) down(ctx context.Context) error {
-	if err := c.clean(ctx); err != nil {
+// takeDown removes the cluster, whatever is left of it.
+func (c *cluster) takeDown(ctx context.Context) error {
+	if err := c.removeAll(ctx); err != nil {
 		return err
 	}
 	fmt.Fprintln(c.out, "cluster is down")
 	return nil
 }
 
-// clean goes from what makes things to what is made: processes, mounts, the network, cgroups, files. The programs in bin stay.
-func (c *cluster) clean(ctx context.Context) error {
-	other, err := c.neighbour()
+// removeAll removes everything but the programs in bin. What makes things goes
+// before what it makes: processes, mounts, the network, cgroups, files.
+func (c *cluster) removeAll(ctx context.Context) error {
+	other, err := c.findNeighbour()
 	if err != nil {
 		return err
 	}
@@ -54,25 +55,26 @@ func (c *cluster) clean(ctx context.Context) error {
 	return removeLitter(c.dir)
 }
 
-// neighbour gives the state directory of a cluster that runs and is not this one.
-func (c *cluster) neighbour() (string, error) {
-	all, err := processes()
+// findNeighbour finds another cluster that runs, and returns its state directory.
+func (c *cluster) findNeighbour() (string, error) {
+	all, err := listProcesses()
 	if err != nil {
 		return "", err
 	}
 	for _, p := range all {
-		if _, err := componentNamed(p.part); err == nil && p.dir != c.dir {
+		if _, err := findComponentKind(p.part); err == nil && p.dir != c.dir {
 			return p.dir, nil
 		}
 	}
 	return "", nil
 }
 
-// killComponents kills all that up has started, and its children: containerd's shims outlive it by design.
+// killComponents kills what up has started, and its children: containerd's shims
+// outlive it by design.
 func (c *cluster) killComponents(ctx context.Context) error {
 	var killed []process
 	err := killAll(ctx, "the cluster's processes", func() (kills []func() error, err error) {
-		all, err := processes()
+		all, err := listProcesses()
 		for _, p := range all {
 			if p.dir == c.dir {
 				killed = append(killed, p)
@@ -83,13 +85,14 @@ func (c *cluster) killComponents(ctx context.Context) error {
 	})
 
 	for _, p := range killed {
-		err = errors.Join(err, p.gone(ctx, 10*time.Second))
+		err = errors.Join(err, p.awaitEnd(ctx, 10*time.Second))
 	}
 
 	return err
 }
 
-// killAll repeats until there is nothing to kill, for what is killed may just have started something.
+// killAll kills until find finds nothing more, for what is killed may just have
+// started something.
 func killAll(ctx context.Context, what string, find func() ([]func() error, error)) error {
 	for end := time.Now().Add(10 * time.Second); ; {
 		kills, err := find()
@@ -112,7 +115,7 @@ func killAll(ctx context.Context, what string, find func() ([]func() error, erro
 	}
 }
 
-// removeFiles empties the state directory, but for the programs.
+// removeFiles removes everything in the state directory but the programs.
 func (c *cluster) removeFiles() error {
 	entries, err := os.ReadDir(c.dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-func untar(t *testing.T, archive []byte) map[string][]byte {
+// readArchive returns the files of an archive.
+func readArchive(t *testing.T, archive []byte) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
 	for r := tar.NewReader(bytes.NewReader(archive)); ; {
@@ -28,17 +29,17 @@ func untar(t *testing.T, archive []byte) map[string][]byte {
 func TestPauseArchive(t *testing.T) {
 	var archive, again bytes.Buffer
 	program := []byte("\x7fELF")
-	if err := pauseArchive(&archive, program); err != nil {
+	if err := writePauseArchive(&archive, program); err != nil {
 		t.Fatal(err)
 	}
-	if err := pauseArchive(&again, program); err != nil {
+	if err := writePauseArchive(&again, program); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(archive.Bytes(), again.Bytes()) {
 		t.Error("the same program makes two different archives")
 	}
 
-	files := untar(t, archive.Bytes())
+	files := readArchive(t, archive.Bytes())
 	var manifest []struct {
 		Config           string
 		RepoTags, Layers []string
@@ -63,7 +64,7 @@ func TestPauseArchive(t *testing.T) {
 	if err := json.Unmarshal(files[m.Config], &config); err != nil {
 		t.Fatalf("config %q: %v", m.Config, err)
 	}
-	if m.Config != digest(files[m.Config])[len("sha256:"):]+".json" {
+	if m.Config != computeDigest(files[m.Config])[len("sha256:"):]+".json" {
 		t.Errorf("config's name %q is not its digest", m.Config)
 	}
 	if len(m.Layers) != 1 || len(config.RootFS.DiffIDs) != 1 {
@@ -71,10 +72,10 @@ func TestPauseArchive(t *testing.T) {
 	}
 
 	layer := files[m.Layers[0]]
-	if got := digest(layer); got != config.RootFS.DiffIDs[0] {
+	if got := computeDigest(layer); got != config.RootFS.DiffIDs[0] {
 		t.Errorf("layer's digest = %s, want %s", got, config.RootFS.DiffIDs[0])
 	}
-	if got := untar(t, layer); !bytes.Equal(got["pause"], program) || len(got) != 1 {
+	if got := readArchive(t, layer); !bytes.Equal(got["pause"], program) || len(got) != 1 {
 		t.Errorf("layer holds %q, want pause alone", got)
 	}
 	if len(config.Config.Entrypoint) != 1 || config.Config.Entrypoint[0] != "/pause" {

@@ -16,12 +16,14 @@ import (
 	"time"
 )
 
-// lifecycleEnv asks for the tests that start real clusters. They take minutes, need root, and a machine without a cluster.
+// lifecycleEnv asks for the tests that start real clusters. They take minutes, need
+// root, and a machine without a cluster.
 const lifecycleEnv = "KDIAG_CLUSTER_TEST"
 
-// realCluster gives one in a state directory of its own, with the project's programs if these are built. After the test it is
-// down, and the machine is as it was.
-func realCluster(t *testing.T) *cluster {
+// createRealCluster prepares a cluster in a state directory of its own, with the
+// project's programs if they are built. At the end of the test it takes the cluster
+// down and checks that the machine is as it was.
+func createRealCluster(t *testing.T) *cluster {
 	t.Helper()
 	if os.Getenv(lifecycleEnv) == "" {
 		t.Skipf("set %s=1 to start real clusters", lifecycleEnv)
@@ -30,7 +32,8 @@ func realCluster(t *testing.T) *cluster {
 		t.Fatalf("uid %d, want 0", os.Geteuid())
 	}
 
-	dir, err := os.MkdirTemp("", "kc") // t.TempDir's path is too long for sockets, and /tmp may be a file system of its own
+	// The path of t.TempDir is too long for sockets.
+	dir, err := os.MkdirTemp("", "kc")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,11 +45,11 @@ func realCluster(t *testing.T) *cluster {
 	}
 
 	c := &cluster{dir: dir, out: t.Output()}
-	if other, err := c.neighbour(); other != "" || err != nil {
+	if other, err := c.findNeighbour(); other != "" || err != nil {
 		t.Fatalf("the cluster in %q is up: %v", other, err)
 	}
 
-	root, err := projectRoot()
+	root, err := findProjectRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,27 +63,29 @@ func realCluster(t *testing.T) *cluster {
 		_ = os.Link(filepath.Join(root, ".cluster/bin", name), c.Path("bin/"+name))
 	}
 
-	before := traces(t, c)
+	before := listTraces(t, c)
 	t.Cleanup(func() {
-		c.mustRun(t, "down")
-		c.mustRun(t, "down")
-		assertSame(t, before, traces(t, c))
+		c.runCluster(t, "down")
+		c.runCluster(t, "down")
+		verifySameTraces(t, before, listTraces(t, c))
 	})
 
 	return c
 }
 
-// command makes the test binary the cluster command.
-func (c *cluster) command(ctx context.Context, args ...string) *exec.Cmd {
+// clusterCommand returns a run of the test binary as the cluster command.
+func (c *cluster) clusterCommand(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, os.Args[0], append([]string{"--dir", c.dir}, args...)...)
 	cmd.Env = append(os.Environ(), asClusterEnv+"=1")
 	return cmd
 }
 
-// mustRun runs the cluster command in a process of its own, and gives what it says.
-func (c *cluster) mustRun(t *testing.T, args ...string) string {
+// runCluster runs the cluster command in a process of its own, and returns what it
+// prints.
+func (c *cluster) runCluster(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := c.command(context.Background(), args...).CombinedOutput() // t's context is done when its clean-up runs
+	// The test's own context is done by the time of the clean-up.
+	out, err := c.clusterCommand(context.Background(), args...).CombinedOutput()
 	t.Logf("cluster %s:\n%s", strings.Join(args, " "), out)
 	if err != nil {
 		t.Fatalf("cluster %s: %v", strings.Join(args, " "), err)
@@ -88,7 +93,8 @@ func (c *cluster) mustRun(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-func (c *cluster) kubectl(t *testing.T, stdin string, args ...string) string {
+// runKubectl runs kubectl, which must succeed, and returns what it prints.
+func (c *cluster) runKubectl(t *testing.T, stdin string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(c.Path("bin/kubectl"), append([]string{"--kubeconfig", c.Path("kubeconfig")}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
@@ -99,10 +105,11 @@ func (c *cluster) kubectl(t *testing.T, stdin string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// runPod starts a pod of the one image there is, in which nothing happens.
+// runPod starts a pod of the only image there is, which does nothing, and waits
+// until it is ready.
 func (c *cluster) runPod(t *testing.T, name string) {
 	t.Helper()
-	c.kubectl(t, `
+	c.runKubectl(t, `
 apiVersion: v1
 kind: Pod
 metadata: {name: `+name+`}
@@ -110,16 +117,17 @@ spec:
   containers:
   - {name: main, image: "`+pauseImage+`", imagePullPolicy: Never}
 `, "apply", "-f", "-")
-	c.kubectl(t, "", "wait", "--for=condition=Ready", "pod/"+name, "--timeout=60s")
+	c.runKubectl(t, "", "wait", "--for=condition=Ready", "pod/"+name, "--timeout=60s")
 }
 
-// traces is all that a cluster could leave on the machine: kind and name of each.
-func traces(t *testing.T, c *cluster) []string {
+// listTraces lists everything that a cluster could leave on the machine, each with
+// its kind and name.
+func listTraces(t *testing.T, c *cluster) []string {
 	t.Helper()
 	var found []string
 	add := func(kind, name string) { found = append(found, kind+" "+name) }
 
-	all, err := mounts()
+	all, err := readMounts()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +197,8 @@ func traces(t *testing.T, c *cluster) []string {
 	return found
 }
 
-func assertSame(t *testing.T, before, after []string) {
+// verifySameTraces fails the test for what was left behind, or taken away.
+func verifySameTraces(t *testing.T, before, after []string) {
 	t.Helper()
 	for _, trace := range after {
 		if !slices.Contains(before, trace) {
@@ -204,44 +213,46 @@ func assertSame(t *testing.T, before, after []string) {
 	}
 }
 
+// TestUpTwiceAndDown has the second up find the cluster, and do nothing.
 func TestUpTwiceAndDown(t *testing.T) {
-	c := realCluster(t)
-	c.mustRun(t, "up")
+	c := createRealCluster(t)
+	c.runCluster(t, "up")
 	c.runPod(t, "web")
-	uid := c.kubectl(t, "", "get", "pod", "web", "-o", "jsonpath={.metadata.uid}")
+	uid := c.runKubectl(t, "", "get", "pod", "web", "-o", "jsonpath={.metadata.uid}")
 	begin := time.Now()
-	c.mustRun(t, "up")
+	c.runCluster(t, "up")
 	if took := time.Since(begin); took > time.Second {
 		t.Errorf("the second up took %v, want under 1s", took)
 	}
-	if got := c.kubectl(t, "", "get", "pod", "web", "-o", "jsonpath={.metadata.uid}"); got != uid {
+	if got := c.runKubectl(t, "", "get", "pod", "web", "-o", "jsonpath={.metadata.uid}"); got != uid {
 		t.Errorf("the second up made a new cluster: pod's uid = %s, want %s", got, uid)
 	}
-	if version := c.kubectl(t, "", "version"); strings.Count(version, kubernetesVersion) != 2 {
+	if version := c.runKubectl(t, "", "version"); strings.Count(version, kubernetesVersion) != 2 {
 		t.Errorf("kubectl version = %q, want %s of client and server", version, kubernetesVersion)
 	}
 }
 
+// TestTwoUpsAtOnce has two ups at the same time start one cluster.
 func TestTwoUpsAtOnce(t *testing.T) {
-	c := realCluster(t)
+	c := createRealCluster(t)
 	var both sync.WaitGroup
 	for range 2 {
 		both.Go(func() {
-			if out, err := c.command(t.Context(), "up").CombinedOutput(); err != nil {
+			if out, err := c.clusterCommand(t.Context(), "up").CombinedOutput(); err != nil {
 				t.Errorf("up: %v: %s", err, out)
 			}
 		})
 	}
 
 	both.Wait()
-	all, err := processes()
+	all, err := listProcesses()
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	counts := map[string]int{}
 	for _, p := range all {
-		if p.dir == c.dir && p.main {
+		if p.dir == c.dir && p.isComponent {
 			counts[p.part]++
 		}
 	}
@@ -252,15 +263,16 @@ func TestTwoUpsAtOnce(t *testing.T) {
 		}
 	}
 
-	if err := c.healthy(t.Context()); err != nil {
+	if err := c.checkHealth(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
 
-// killUp kills an up when it has said a line that starts with step, and some time after.
-func (c *cluster) killUp(t *testing.T, step string, after time.Duration) {
+// killUpAfter kills an up some time after it has printed a line that starts with
+// step.
+func (c *cluster) killUpAfter(t *testing.T, step string, after time.Duration) {
 	t.Helper()
-	cmd := c.command(t.Context(), "up")
+	cmd := c.clusterCommand(t.Context(), "up")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -271,6 +283,8 @@ func (c *cluster) killUp(t *testing.T, step string, after time.Duration) {
 
 	for lines := bufio.NewScanner(out); lines.Scan() && !strings.HasPrefix(lines.Text(), step); {
 	}
+
+	// The step is under way for some time, which is what is tested.
 	time.Sleep(after)
 	if err := cmd.Process.Kill(); err != nil {
 		t.Errorf("up ended before it was killed after %q: %v", step, err)
@@ -279,9 +293,11 @@ func (c *cluster) killUp(t *testing.T, step string, after time.Duration) {
 	cmd.Wait()
 }
 
+// TestUpIsKilled kills up at every step: down leaves nothing of it, and the next up
+// works.
 func TestUpIsKilled(t *testing.T) {
-	c := realCluster(t)
-	clean := traces(t, c)
+	c := createRealCluster(t)
+	clean := listTraces(t, c)
 	for _, at := range []struct {
 		step  string
 		after time.Duration
@@ -297,23 +313,24 @@ func TestUpIsKilled(t *testing.T) {
 		{"API server", 0},
 		{"API server", 500 * time.Millisecond},
 	} {
-		c.killUp(t, at.step, at.after)
-		c.mustRun(t, "down")
+		c.killUpAfter(t, at.step, at.after)
+		c.runCluster(t, "down")
 		t.Logf("after %s and %v", at.step, at.after)
-		assertSame(t, clean, traces(t, c))
+		verifySameTraces(t, clean, listTraces(t, c))
 	}
 
-	c.killUp(t, "API server", 200*time.Millisecond)
-	c.mustRun(t, "up")
+	c.killUpAfter(t, "API server", 200*time.Millisecond)
+	c.runCluster(t, "up")
 	c.runPod(t, "web")
 }
 
-// After a crash of the machine there are files that speak of what is gone; after one of the cluster, mounts and more are left.
+// TestUpOnStaleState starts a cluster on what a crash has left: files that speak of
+// what is gone, torn files, mounts, cgroups and half a network.
 func TestUpOnStaleState(t *testing.T) {
-	c := realCluster(t)
-	c.mustRun(t, "up")
+	c := createRealCluster(t)
+	c.runCluster(t, "up")
 	c.runPod(t, "web")
-	all, err := processes()
+	all, err := listProcesses()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,15 +347,15 @@ func TestUpOnStaleState(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	c.mustRun(t, "up")
+	c.runCluster(t, "up")
 	c.runPod(t, "web")
 
-	c.mustRun(t, "stop", "--kill", "etcd")
-	c.mustRun(t, "up") // anew, for it was not healthy
+	c.runCluster(t, "stop", "--kill", "etcd")
+	c.runCluster(t, "up") // anew, for it was not healthy
 	c.runPod(t, "web")
 
-	c.mustRun(t, "down")
-	dirs, err := cgroupDirs()
+	c.runCluster(t, "down")
+	dirs, err := listCgroupDirs()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -361,56 +378,59 @@ func TestUpOnStaleState(t *testing.T) {
 		}
 	}
 
-	c.mustRun(t, "up")
+	c.runCluster(t, "up")
 	c.runPod(t, "web")
 }
 
+// TestStopAndStart stops and starts each component: the others and the pods live on.
 func TestStopAndStart(t *testing.T) {
-	c := realCluster(t)
-	c.mustRun(t, "up")
+	c := createRealCluster(t)
+	c.runCluster(t, "up")
 	c.runPod(t, "web")
 	containerID := func() string {
-		return c.kubectl(t, "", "get", "pod", "web", "-o", "jsonpath={.status.containerStatuses[0].containerID}")
+		return c.runKubectl(t, "", "get", "pod", "web", "-o", "jsonpath={.status.containerStatuses[0].containerID}")
 	}
 	id := containerID()
 	for _, p := range components {
 		for _, stop := range [][]string{{"stop", p.name}, {"stop", p.name}, {"start", p.name}, {"start", p.name}, {"stop", "--kill", p.name}} {
-			c.mustRun(t, stop...)
+			c.runCluster(t, stop...)
 		}
-		if out, err := c.command(t.Context(), "status").CombinedOutput(); err == nil || !strings.Contains(string(out), p.name+" does not run") {
+		if out, err := c.clusterCommand(t.Context(), "status").CombinedOutput(); err == nil || !strings.Contains(string(out), p.name+" does not run") {
 			t.Errorf("status without %s: %v: %s", p.name, err, out)
 		}
-		c.mustRun(t, "start", p.name)
+		c.runCluster(t, "start", p.name)
 	}
 
-	if !c.settles(t.Context()) {
-		t.Error(c.healthy(t.Context()))
+	if !c.becomesHealthy(t.Context()) {
+		t.Error(c.checkHealth(t.Context()))
 	}
 	if got := containerID(); got != id {
 		t.Errorf("the pod's container is %s, was %s", got, id)
 	}
 
-	c.mustRun(t, "stop", "kubelet")
+	c.runCluster(t, "stop", "kubelet")
 	begin := time.Now()
-	c.kubectl(t, "", "wait", "--for=condition=Ready=Unknown", "node/"+node, "--timeout=30s")
+	c.runKubectl(t, "", "wait", "--for=condition=Ready=Unknown", "node/"+node, "--timeout=30s")
 	t.Logf("the node was missed after %v", time.Since(begin))
-	c.mustRun(t, "start", "kubelet")
-	c.kubectl(t, "", "wait", "--for=condition=Ready", "node/"+node, "--timeout=30s")
+	c.runCluster(t, "start", "kubelet")
+	c.runKubectl(t, "", "wait", "--for=condition=Ready", "node/"+node, "--timeout=30s")
 }
 
+// TestOneClusterOnAMachine refuses to start a second cluster, and leaves the first
+// one alone.
 func TestOneClusterOnAMachine(t *testing.T) {
-	c := realCluster(t)
-	c.mustRun(t, "up")
+	c := createRealCluster(t)
+	c.runCluster(t, "up")
 	other := &cluster{dir: t.TempDir(), out: t.Output()}
 	other.dir = filepath.Join(filepath.Dir(c.dir), filepath.Base(c.dir)+"x")
 	defer os.RemoveAll(other.dir)
-	out, err := other.command(t.Context(), "up").CombinedOutput()
+	out, err := other.clusterCommand(t.Context(), "up").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), fmt.Sprintf("--dir %s down", c.dir)) {
 		t.Errorf("up beside another: %v: %s", err, out)
 	}
 
-	other.mustRun(t, "down") // its own is down; the other stays
-	if err := c.healthy(t.Context()); err != nil {
+	other.runCluster(t, "down") // its own is down; the other stays
+	if err := c.checkHealth(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

@@ -9,10 +9,11 @@ import (
 	"time"
 )
 
-// lock takes the machine-wide lock of that name, the name of an abstract Unix socket (unix(7)). The kernel releases it when the
-// process ends, however it ends; programs started meanwhile do not inherit it. When another holds it, lock calls waiting once,
-// and waits.
-func lock(ctx context.Context, name string, waiting func()) (unlock func(), err error) {
+// takeLock takes a lock of the whole machine. Its name is that of an abstract Unix
+// socket (unix(7)): the kernel releases it when the process ends, in whatever way,
+// and programs that are started meanwhile do not inherit it. While another process
+// holds it, takeLock calls waiting once, and waits.
+func takeLock(ctx context.Context, name string, waiting func()) (unlock func(), err error) {
 	for {
 		l, err := net.Listen("unix", name)
 		if err == nil {
@@ -27,15 +28,5 @@ func lock(ctx context.Context, name string, waiting func()) (unlock func(), err 
 		if err := sleep(ctx, 200*time.Millisecond); err != nil {
 			return nil, err
 		}
-	}
-}
-
-// sleep returns early, with an error, when ctx is done.
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(d):
-		return nil
 	}
 }

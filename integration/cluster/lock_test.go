@@ -10,20 +10,22 @@ import (
 	"time"
 )
 
-func lockForTest(t *testing.T) string {
+// testLockName returns the name of a lock of the test's own.
+func testLockName(t *testing.T) string {
 	return fmt.Sprintf("@kdiag-cluster-test-%d-%s", os.Getpid(), t.Name())
 }
 
+// TestLockWaitsItsTurn takes a lock only after its holder has released it.
 func TestLockWaitsItsTurn(t *testing.T) {
-	name := lockForTest(t)
-	unlock, err := lock(t.Context(), name, func() { t.Error("waited for nobody") })
+	name := testLockName(t)
+	unlock, err := takeLock(t.Context(), name, func() { t.Error("waited for nobody") })
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	waited, second := make(chan struct{}), make(chan error)
 	go func() {
-		unlock, err := lock(t.Context(), name, func() { close(waited) })
+		unlock, err := takeLock(t.Context(), name, func() { close(waited) })
 		if err == nil {
 			unlock()
 		}
@@ -43,9 +45,10 @@ func TestLockWaitsItsTurn(t *testing.T) {
 	}
 }
 
+// TestLockGivesUp stops waiting when its context is done.
 func TestLockGivesUp(t *testing.T) {
-	name := lockForTest(t)
-	unlock, err := lock(t.Context(), name, func() {})
+	name := testLockName(t)
+	unlock, err := takeLock(t.Context(), name, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,15 +56,16 @@ func TestLockGivesUp(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := lock(ctx, name, func() {}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := takeLock(ctx, name, func() {}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("lock() = %v, want deadline exceeded", err)
 	}
 }
 
-// What is started under the lock lives on after us, and must not hold it.
+// TestLockIsNotInherited starts a process while it holds the lock. The process lives
+// on, and does not hold it.
 func TestLockIsNotInherited(t *testing.T) {
-	name := lockForTest(t)
-	unlock, err := lock(t.Context(), name, func() {})
+	name := testLockName(t)
+	unlock, err := takeLock(t.Context(), name, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +77,7 @@ func TestLockIsNotInherited(t *testing.T) {
 	defer child.Process.Kill()
 
 	unlock()
-	again, err := lock(t.Context(), name, func() { t.Error("a child holds the lock") })
+	again, err := takeLock(t.Context(), name, func() { t.Error("a child holds the lock") })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,12 +85,16 @@ func TestLockIsNotInherited(t *testing.T) {
 	again()
 }
 
+// TestLockGoesWithItsHolder takes a lock after its holder was killed.
 func TestLockGoesWithItsHolder(t *testing.T) {
-	name := lockForTest(t)
+	name := testLockName(t)
 	holder := exec.Command(os.Args[0])
 	holder.Env = append(os.Environ(), holdEnv+"="+name)
 	out, err := holder.StdoutPipe()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := holder.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
 	if err := holder.Start(); err != nil {
@@ -98,7 +106,7 @@ func TestLockGoesWithItsHolder(t *testing.T) {
 
 	waited := false
 	time.AfterFunc(100*time.Millisecond, func() { holder.Process.Kill() })
-	unlock, err := lock(t.Context(), name, func() { waited = true })
+	unlock, err := takeLock(t.Context(), name, func() { waited = true })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,6 @@
-// Command cluster runs a real Kubernetes of one node on this machine: etcd, the control plane, containerd and a kubelet, as
-// plain processes. The node has a network namespace of its own, so that it is another host than the one it runs on.
+// Command cluster runs a real Kubernetes of one node on this machine: etcd, the control
+// plane, containerd and a kubelet, as plain processes. The node has a network namespace
+// of its own, so that it is another host than the one it runs on.
 package main
 
 import (
@@ -28,17 +29,19 @@ DIR holds the cluster's state (default: $KDIAG_CLUSTER_DIR, else .cluster in the
 R is debian, the default: the machine's own containerd and runc; or containerd2: ` + containerdVersion + ` and runc ` + runcVersion + `, built.
 `
 
+// main runs the command. The first signal cancels it, the second kills.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second signal kills
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// errUsage has been explained to the user already.
+// errUsage stands for a mistake that has been explained to the user already.
 var errUsage = errors.New("wrong usage")
 
+// run runs a command line and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := dispatch(ctx, args, stdout, stderr)
+	err := runCommand(ctx, args, stdout, stderr)
 	switch {
 	case err == nil || errors.Is(err, flag.ErrHelp):
 		return 0
@@ -49,12 +52,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 1
 }
 
-func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+// runCommand parses a command line and runs the command.
+func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() { fmt.Fprint(stderr, usage) }
 	dir := flags.String("dir", os.Getenv("KDIAG_CLUSTER_DIR"), "")
-	if err := parse(flags, args); err != nil {
+	if err := parseFlags(flags, args); err != nil {
 		return err
 	}
 
@@ -80,11 +84,11 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		sub.StringVar(&runtimeName, "runtime", runtimeName, "")
 	}
 
-	if err := parse(sub, args[1:]); err != nil {
+	if err := parseFlags(sub, args[1:]); err != nil {
 		return err
 	}
 
-	runtime, err := runtimeNamed(runtimeName)
+	runtime, err := findRuntime(runtimeName)
 	if err != nil {
 		fmt.Fprintln(stderr, "cluster:", err)
 		return errUsage
@@ -92,27 +96,28 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 
 	switch n := sub.NArg(); {
 	case command == "build" && n == 0:
-		return locked(ctx, c, func(ctx context.Context) error { return c.build(ctx, runtime) })
+		return runLocked(ctx, c, func(ctx context.Context) error { return c.buildPrograms(ctx, runtime) })
 	case command == "up" && n == 0:
-		return locked(ctx, c, func(ctx context.Context) error { return c.up(ctx, runtime) })
+		return runLocked(ctx, c, func(ctx context.Context) error { return c.bringUp(ctx, runtime) })
 	case command == "down" && n == 0:
-		return locked(ctx, c, c.down)
+		return runLocked(ctx, c, c.takeDown)
 	case command == "status" && n == 0:
-		return c.status(ctx)
+		return c.printStatus(ctx)
 	case command == "start" && n == 1:
-		return locked(ctx, c, func(ctx context.Context) error { return c.start(ctx, sub.Arg(0)) })
+		return runLocked(ctx, c, func(ctx context.Context) error { return c.startComponent(ctx, sub.Arg(0)) })
 	case command == "stop" && n == 1:
-		return locked(ctx, c, func(ctx context.Context) error { return c.stop(ctx, sub.Arg(0), kill) })
+		return runLocked(ctx, c, func(ctx context.Context) error { return c.stopComponent(ctx, sub.Arg(0), kill) })
 	case command == "load" && n > 0:
-		return c.load(ctx, sub.Args())
+		return c.loadImages(ctx, sub.Args())
 	}
 
 	flags.Usage()
 	return errUsage
 }
 
-// parse tells a wrong flag, which the flag package has explained, from a wish for help.
-func parse(flags *flag.FlagSet, args []string) error {
+// parseFlags returns errUsage for a wrong flag, which the flag package has explained
+// to the user, and flag.ErrHelp for --help.
+func parseFlags(flags *flag.FlagSet, args []string) error {
 	err := flags.Parse(args)
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		return errUsage
@@ -120,11 +125,12 @@ func parse(flags *flag.FlagSet, args []string) error {
 	return err
 }
 
-func locked(ctx context.Context, c *cluster, f func(context.Context) error) error {
+// runLocked runs a function as root while no other cluster command runs.
+func runLocked(ctx context.Context, c *cluster, f func(context.Context) error) error {
 	if os.Geteuid() != 0 {
 		return errors.New("the cluster needs root: it makes namespaces, mounts and cgroups")
 	}
-	unlock, err := lock(ctx, lockName, func() { fmt.Fprintln(c.out, "waiting for another cluster command to end") })
+	unlock, err := takeLock(ctx, lockName, func() { fmt.Fprintln(c.out, "waiting for another cluster command to end") })
 	if err != nil {
 		return err
 	}
@@ -132,10 +138,11 @@ func locked(ctx context.Context, c *cluster, f func(context.Context) error) erro
 	return f(ctx)
 }
 
-// newCluster gives the cluster whose state is in dir, or in the project's .cluster.
+// newCluster returns the cluster whose state is in dir, or in the project's
+// .cluster.
 func newCluster(dir string, out io.Writer) (*cluster, error) {
 	if dir == "" {
-		root, err := projectRoot()
+		root, err := findProjectRoot()
 		if err != nil {
 			return nil, err
 		}

@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"testing"
-	"time"
 )
 
 // The test binary becomes another program when one of these is set.
@@ -21,11 +21,13 @@ func TestMain(m *testing.M) {
 	}
 
 	if name := os.Getenv(holdEnv); name != "" {
-		if _, err := lock(context.Background(), name, func() {}); err != nil {
+		if _, err := takeLock(context.Background(), name, func() {}); err != nil {
 			os.Exit(1)
 		}
 		fmt.Println("held")
-		time.Sleep(time.Minute)
+		// The test kills it, or has ended itself.
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
 	}
 
 	os.Exit(m.Run())
@@ -66,12 +68,12 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-func TestComponentNamed(t *testing.T) {
-	if _, err := componentNamed("kubelet"); err != nil {
+func TestFindComponentKind(t *testing.T) {
+	if _, err := findComponentKind("kubelet"); err != nil {
 		t.Error(err)
 	}
-	if _, err := componentNamed("dockerd"); err == nil || !strings.Contains(err.Error(), "kube-scheduler") {
-		t.Errorf("componentNamed(dockerd) = %v, want an error that names the others", err)
+	if _, err := findComponentKind("dockerd"); err == nil || !strings.Contains(err.Error(), "kube-scheduler") {
+		t.Errorf("findComponentKind(dockerd) = %v, want an error that names the others", err)
 	}
 }
 
@@ -93,8 +95,8 @@ func TestConfigIsFilledIn(t *testing.T) {
 		if err := c.writeConfig(r); err != nil {
 			t.Fatal(err)
 		}
-		if got := c.currentRuntime(); got.name != r.name {
-			t.Errorf("currentRuntime() = %q, want %q", got.name, r.name)
+		if got := c.readRuntime(); got.name != r.name {
+			t.Errorf("readRuntime() = %q, want %q", got.name, r.name)
 		}
 
 		for file, want := range map[string]string{
@@ -133,7 +135,7 @@ func TestMissingToolsAreNamedWithTheirPackage(t *testing.T) {
 		"debian":      {"containerd", "runc", "apt-get install", "iproute2"},
 		"containerd2": {"gcc", "pkg-config", "libseccomp-dev", "apt-get install", "iproute2"},
 	} {
-		r, err := runtimeNamed(name)
+		r, err := findRuntime(name)
 		if err != nil {
 			t.Fatal(err)
 		}

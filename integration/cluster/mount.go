@@ -10,10 +10,11 @@ import (
 	"syscall"
 )
 
-// mount is a line of /proc/self/mountinfo.
+// mount carries a line of /proc/self/mountinfo.
 type mount struct{ point, fstype string }
 
-func mounts() ([]mount, error) {
+// readMounts reads the mounts of this mount namespace.
+func readMounts() ([]mount, error) {
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
@@ -21,7 +22,7 @@ func mounts() ([]mount, error) {
 	return parseMounts(string(text)), nil
 }
 
-// parseMounts reads the format of proc_pid_mountinfo(5).
+// parseMounts parses the format of proc_pid_mountinfo(5).
 func parseMounts(text string) []mount {
 	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 	var found []mount
@@ -35,10 +36,11 @@ func parseMounts(text string) []mount {
 	return found
 }
 
-// unmountAll unmounts what containerd and the kubelet have mounted in the state directory.
+// unmountAll unmounts what containerd and the kubelet have mounted in the state
+// directory.
 func (c *cluster) unmountAll(ctx context.Context) error {
 	for {
-		all, err := mounts()
+		all, err := readMounts()
 		if err != nil {
 			return err
 		}

@@ -13,20 +13,22 @@ import (
 	"time"
 )
 
-// Every process of the cluster carries in its environment which component of which cluster it belongs to: NAME:DIR. No file
-// remembers process ids, so none can be stale, name a stranger, or be missing since its writer was killed.
+// Every process of the cluster carries in its environment which component of which
+// cluster it belongs to: NAME:DIR. No file remembers process ids, so none can be stale,
+// name a stranger, or be missing since its writer was killed.
 const marker = "KDIAG_CLUSTER_PART"
 
-// process is a running process of a cluster.
+// process carries a running process of a cluster.
 type process struct {
-	pid  int
-	part string // the component that it is, or descends from
-	dir  string // the cluster's state directory
-	main bool   // it is the component, not a child or a shim of it
+	pid         int
+	part        string // the component that it is, or descends from
+	dir         string // the cluster's state directory
+	isComponent bool   // it is the component, not a child or a shim of it
 }
 
-// processes finds those of all clusters on the machine. (Zombies have no environment, and are as good as gone.)
-func processes() ([]process, error) {
+// listProcesses finds the processes of all clusters on the machine. Zombies have no
+// environment, and are as good as gone.
+func listProcesses() ([]process, error) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return nil, err
@@ -38,7 +40,7 @@ func processes() ([]process, error) {
 		if err != nil {
 			continue
 		}
-		if p, ok := inspect(pid); ok {
+		if p, ok := inspectProcess(pid); ok {
 			found = append(found, p)
 		}
 	}
@@ -46,9 +48,9 @@ func processes() ([]process, error) {
 	return found, nil
 }
 
-// inspect tells whether a process is there and belongs to a cluster.
-func inspect(pid int) (process, bool) {
-	environ, err := environment(pid)
+// inspectProcess tells whether a process is there and belongs to a cluster.
+func inspectProcess(pid int) (process, bool) {
+	environ, err := readEnvironment(pid)
 	if err != nil {
 		return process{}, false
 	}
@@ -60,14 +62,15 @@ func inspect(pid int) (process, bool) {
 		}
 		part, dir, ok := strings.Cut(value, ":")
 		// What spawn started leads a session; what that started does not.
-		return process{pid: pid, part: part, dir: dir, main: readStat(pid).session == pid}, ok
+		return process{pid: pid, part: part, dir: dir, isComponent: readStat(pid).session == pid}, ok
 	}
 
 	return process{}, false
 }
 
-// environment reads a process's. It has none for a moment in execve(2), which is waited for, up to a second.
-func environment(pid int) ([]byte, error) {
+// readEnvironment reads the environment of a process. There is none for a moment in
+// execve(2), for which it waits, up to a second.
+func readEnvironment(pid int) ([]byte, error) {
 	file := fmt.Sprintf("/proc/%d/environ", pid)
 	none := 0
 	for range 1000 {
@@ -77,9 +80,10 @@ func environment(pid int) ([]byte, error) {
 		}
 
 		switch now := readStat(pid); {
-		case now.bare():
+		case now.hasNoEnvironment():
 			return nil, nil
-		case now.inExec():
+		case now.isInExec():
+			// Nothing tells of the end of an execve(2) of a process that is not ours.
 			time.Sleep(time.Millisecond)
 		default:
 			// It has none; or it had just done with one execve, and may be in the
@@ -93,7 +97,7 @@ func environment(pid int) ([]byte, error) {
 	return nil, nil
 }
 
-// stat is a part of proc_pid_stat(5).
+// stat carries a part of proc_pid_stat(5).
 type stat struct {
 	state   string
 	session int
@@ -102,6 +106,7 @@ type stat struct {
 	envEnd  string
 }
 
+// readStat reads the state of a process, or an empty one if it is gone.
 func readStat(pid int) stat {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -110,6 +115,7 @@ func readStat(pid int) stat {
 	return parseStat(string(text))
 }
 
+// parseStat parses the format of proc_pid_stat(5).
 func parseStat(text string) stat {
 	// pid (comm) state ...; comm may hold blanks and parentheses. Field 3 comes to be fields[0].
 	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
@@ -122,19 +128,23 @@ func parseStat(text string) stat {
 	return stat{fields[0], session, flags, threads, fields[48]}
 }
 
-// inExec is true of a process whose new environment is not in place yet: one without, which is neither dead nor the kernel's.
-func (s stat) inExec() bool { return s.envEnd == "0" && !s.bare() }
+// isInExec tells whether a process is in execve(2), before its new environment is in
+// place.
+func (s stat) isInExec() bool { return s.envEnd == "0" && !s.hasNoEnvironment() }
 
-// bare is true of what never has an environment again: the dead, and the kernel's threads.
-func (s stat) bare() bool {
+// hasNoEnvironment tells whether a process never has an environment again: the dead,
+// and the kernel's threads.
+func (s stat) hasNoEnvironment() bool {
 	const kernelThread = 0x00200000 // PF_KTHREAD in the kernel's include/linux/sched.h
 	return s.state == "" || s.state == "Z" || s.state == "X" || s.flags&kernelThread != 0
 }
 
-// dying is true of a process whose first thread has ended, while others still hold its files, sockets and locks.
-func (s stat) dying() bool { return s.state == "Z" && s.threads > 1 }
+// isDying tells whether the first thread of a process has ended, while others still
+// hold its files, sockets and locks.
+func (s stat) isDying() bool { return s.state == "Z" && s.threads > 1 }
 
-// signal sends sig to the process, unless it has gone meanwhile and its pid is another's.
+// signal sends a signal to the process, unless it has ended and its pid belongs to
+// another one.
 func (p process) signal(sig syscall.Signal) error {
 	handle, err := os.FindProcess(p.pid) // a pidfd: from here on it cannot come to mean another
 	if err != nil {
@@ -142,46 +152,49 @@ func (p process) signal(sig syscall.Signal) error {
 	}
 	defer handle.Release()
 
-	if !p.alive() {
+	if !p.isAlive() {
 		return nil
 	}
-	if err := handle.Signal(sig); err != nil && p.alive() {
+	if err := handle.Signal(sig); err != nil && p.isAlive() {
 		return fmt.Errorf("signal %s (pid %d): %w", p.part, p.pid, err)
 	}
 
 	return nil
 }
 
-func (p process) alive() bool {
-	now, ok := inspect(p.pid)
+// isAlive tells whether the process is there, and its pid does not belong to another
+// one.
+func (p process) isAlive() bool {
+	now, ok := inspectProcess(p.pid)
 	return ok && now.part == p.part && now.dir == p.dir
 }
 
-// gone waits until the process has ended, and has let go of all it had.
-func (p process) gone(ctx context.Context, patience time.Duration) error {
-	for end := time.Now().Add(patience); p.alive() || readStat(p.pid).dying(); {
-		if time.Now().After(end) {
+// awaitEnd waits until the process has ended and has let go of everything that it
+// held.
+func (p process) awaitEnd(ctx context.Context, patience time.Duration) error {
+	return waitUntil(ctx, patience, func() error {
+		if p.isAlive() || readStat(p.pid).isDying() {
 			return fmt.Errorf("%s (pid %d) does not end", p.part, p.pid)
 		}
-		if err := sleep(ctx, 10*time.Millisecond); err != nil {
-			return err
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
-// tool is a program that the cluster command runs and waits for. It is marked too: when the command is killed meanwhile, the
-// next one finds what it left running.
-func (c *cluster) tool(ctx context.Context, name string, args ...string) *exec.Cmd {
+// toolCommand returns a program for the cluster command to run and wait for. It is
+// marked, too: if the command is killed meanwhile, the next one finds what it left
+// running.
+func (c *cluster) toolCommand(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), c.mark("tool"))
+	cmd.Env = append(os.Environ(), c.markFor("tool"))
 	return cmd
 }
 
-func (c *cluster) mark(part string) string { return marker + "=" + part + ":" + c.dir }
+// markFor returns the mark of a component, as a variable of a process's environment.
+func (c *cluster) markFor(part string) string { return marker + "=" + part + ":" + c.dir }
 
-// spawn starts a component that outlives this process and its terminal. Its output is appended to log/NAME.log.
-func (c *cluster) spawn(name string, argv []string) error {
+// spawnComponent starts a component that outlives this process and its terminal. Its
+// output is appended to log/NAME.log.
+func (c *cluster) spawnComponent(name string, argv []string) error {
 	if err := os.MkdirAll(c.Path("log"), 0o755); err != nil {
 		return err
 	}
@@ -195,8 +208,9 @@ func (c *cluster) spawn(name string, argv []string) error {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = "/"
-	// Nothing else of our environment: a proxy set there would stand between the API server and the kubelet.
-	cmd.Env = []string{"PATH=" + c.searchPath(), c.mark(name)}
+	// Nothing else of our environment: a proxy set there would stand between the API
+	// server and the kubelet.
+	cmd.Env = []string{"PATH=" + c.searchPath(), c.markFor(name)}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
@@ -206,10 +220,11 @@ func (c *cluster) spawn(name string, argv []string) error {
 	return nil
 }
 
+// logFile returns the path of the log of a component.
 func (c *cluster) logFile(name string) string { return c.Path("log/" + name + ".log") }
 
-// lastWords gives the last line of a component's log.
-func (c *cluster) lastWords(name string) string {
+// readLastLine reads the last line of a component's log.
+func (c *cluster) readLastLine(name string) string {
 	text, err := os.ReadFile(c.logFile(name))
 	if err != nil {
 		return err.Error()
@@ -218,14 +233,14 @@ func (c *cluster) lastWords(name string) string {
 	return string(text[bytes.LastIndexByte(text, '\n')+1:])
 }
 
-// running gives a component's process.
-func (c *cluster) running(name string) (process, bool) {
-	all, err := processes()
+// findComponent finds the process of a component.
+func (c *cluster) findComponent(name string) (process, bool) {
+	all, err := listProcesses()
 	if err != nil {
 		return process{}, false
 	}
 	for _, p := range all {
-		if p.dir == c.dir && p.part == name && p.main {
+		if p.dir == c.dir && p.part == name && p.isComponent {
 			return p, true
 		}
 	}

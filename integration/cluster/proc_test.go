@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,81 +14,93 @@ import (
 	"time"
 )
 
-// No component is named as in these tests: a real cluster on this machine must not take theirs for its neighbour's.
+// No component is named as in these tests: a real cluster on this machine must not take
+// theirs for its neighbour's.
 
-// spawnSleep starts a component that sleeps, and has a child that does.
+// spawnSleep starts a component that sleeps, and has a child that sleeps.
 func spawnSleep(t *testing.T, c *cluster, name string) process {
 	t.Helper()
-	if err := c.spawn(name, []string{"sh", "-c", "sleep 60 & wait"}); err != nil {
+	if err := c.spawnComponent(name, []string{"sh", "-c", "sleep 60 & wait"}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.killComponents(t.Context()) })
-	return eventually(t, c, name)
+	return waitForComponent(t, c, name)
 }
 
-func eventually(t *testing.T, c *cluster, name string) process {
+// waitForComponent waits until a component runs.
+func waitForComponent(t *testing.T, c *cluster, name string) process {
 	t.Helper()
-	for range 200 {
-		if p, ok := c.running(name); ok {
-			return p
+	var found process
+	err := waitUntil(t.Context(), 10*time.Second, func() error {
+		var ok bool
+		if found, ok = c.findComponent(name); !ok {
+			return fmt.Errorf("findComponent(%q): not found", name)
 		}
-		time.Sleep(10 * time.Millisecond)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("running(%q): not found", name)
-	return process{}
+	return found
 }
 
-func TestRunningFindsOnlyItsOwn(t *testing.T) {
+// TestFindComponentFindsOnlyItsOwn finds no component of another name, and none of another
+// cluster.
+func TestFindComponentFindsOnlyItsOwn(t *testing.T) {
 	a, b := &cluster{dir: t.TempDir()}, &cluster{dir: t.TempDir()}
 	p := spawnSleep(t, a, "one")
-	if !p.main {
-		t.Errorf("running(one) = %+v, want main", p)
+	if !p.isComponent {
+		t.Errorf("findComponent(one) = %+v, want the component", p)
 	}
-	if p, ok := a.running("two"); ok {
-		t.Errorf("running(two) = %+v, though only one runs", p)
+	if p, ok := a.findComponent("two"); ok {
+		t.Errorf("findComponent(two) = %+v, though only one runs", p)
 	}
-	if p, ok := b.running("one"); ok {
-		t.Errorf("running(one) = %+v, another cluster's", p)
+	if p, ok := b.findComponent("one"); ok {
+		t.Errorf("findComponent(one) = %+v, another cluster's", p)
 	}
 }
 
+// TestChildIsNoComponent does not take the child of a component for the component,
+// but kills it with it.
 func TestChildIsNoComponent(t *testing.T) {
 	c := &cluster{dir: t.TempDir()}
 	p := spawnSleep(t, c, "parent")
 	var child process
-	for range 200 {
-		all, err := processes()
+	err := waitUntil(t.Context(), 10*time.Second, func() error {
+		all, err := listProcesses()
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
-		if i := slices.IndexFunc(all, func(q process) bool { return q.dir == c.dir && q.pid != p.pid }); i >= 0 {
-			child = all[i]
-			break
+		i := slices.IndexFunc(all, func(q process) bool { return q.dir == c.dir && q.pid != p.pid })
+		if i < 0 {
+			return errors.New("no child")
 		}
-		time.Sleep(10 * time.Millisecond)
-	}
+		child = all[i]
+		return nil
+	})
 
-	if child.pid == 0 || child.main || child.part != "parent" {
-		t.Fatalf("child = %+v, want one of parent's that is not main", child)
+	if err != nil || child.isComponent || child.part != "parent" {
+		t.Fatalf("child = %+v, %v, want one of parent's that is not a component", child, err)
 	}
 	if err := p.signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.gone(t.Context(), 5*time.Second); err != nil {
+	if err := p.awaitEnd(t.Context(), 5*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	if q, ok := c.running("parent"); ok {
-		t.Errorf("running(parent) = %+v, though only its child is left", q)
+	if q, ok := c.findComponent("parent"); ok {
+		t.Errorf("findComponent(parent) = %+v, though only its child is left", q)
 	}
 	if err := c.killComponents(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if child.alive() {
+	if child.isAlive() {
 		t.Error("killComponents spared a child")
 	}
 }
 
-// A pid that now belongs to someone else must not be signalled.
+// TestSignalSparesStranger sends no signal to a pid that now belongs to someone
+// else.
 func TestSignalSparesStranger(t *testing.T) {
 	stranger := exec.Command("sleep", "60")
 	if err := stranger.Start(); err != nil {
@@ -95,14 +108,14 @@ func TestSignalSparesStranger(t *testing.T) {
 	}
 	defer stranger.Process.Kill()
 
-	stale := process{pid: stranger.Process.Pid, part: "one", dir: t.TempDir(), main: true}
-	if stale.alive() {
-		t.Error("alive() = true for a stranger")
+	stale := process{pid: stranger.Process.Pid, part: "one", dir: t.TempDir(), isComponent: true}
+	if stale.isAlive() {
+		t.Error("isAlive() = true for a stranger")
 	}
 	if err := stale.signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if err := stale.gone(t.Context(), time.Second); err != nil {
+	if err := stale.awaitEnd(t.Context(), time.Second); err != nil {
 		t.Error(err)
 	}
 	if err := stranger.Process.Signal(syscall.Signal(0)); err != nil {
@@ -110,6 +123,7 @@ func TestSignalSparesStranger(t *testing.T) {
 	}
 }
 
+// TestZombieIsGone takes a process that nobody has waited for as ended.
 func TestZombieIsGone(t *testing.T) {
 	c := &cluster{dir: t.TempDir()}
 	cmd := exec.Command("true")
@@ -120,11 +134,13 @@ func TestZombieIsGone(t *testing.T) {
 	defer cmd.Wait()
 
 	p := process{pid: cmd.Process.Pid, part: "one", dir: c.dir}
-	if err := p.gone(t.Context(), 5*time.Second); err != nil {
+	if err := p.awaitEnd(t.Context(), 5*time.Second); err != nil {
 		t.Error(err)
 	}
 }
 
+// TestComponentGetsNothingOfOurEnvironment keeps a proxy from a component that is
+// set here.
 func TestComponentGetsNothingOfOurEnvironment(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://proxy.example")
 	c := &cluster{dir: t.TempDir()}
@@ -138,8 +154,9 @@ func TestComponentGetsNothingOfOurEnvironment(t *testing.T) {
 	}
 }
 
-// A process has no environment while it is in execve(2), and is there all the same. This one is in it all the time.
-func TestRunningInExec(t *testing.T) {
+// TestFindComponentInExec finds a process that is in execve(2) all the time, where it has
+// no environment.
+func TestFindComponentInExec(t *testing.T) {
 	c := &cluster{dir: t.TempDir()}
 	script := c.Path("again")
 	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec \"$0\"\n"), 0o755); err != nil {
@@ -147,21 +164,21 @@ func TestRunningInExec(t *testing.T) {
 	}
 
 	t.Cleanup(func() { c.killComponents(context.Background()) })
-	if err := c.spawn("one", []string{script}); err != nil {
+	if err := c.spawnComponent("one", []string{script}); err != nil {
 		t.Fatal(err)
 	}
 
-	p := eventually(t, c, "one")
+	p := waitForComponent(t, c, "one")
 	for i := range 2000 {
-		if !p.alive() {
-			t.Fatalf("alive() = false at look %d", i)
+		if !p.isAlive() {
+			t.Fatalf("isAlive() = false at look %d", i)
 		}
 	}
 }
 
 func TestDying(t *testing.T) {
 	for s, want := range map[stat]bool{{state: "Z", threads: 3}: true, {state: "Z", threads: 1}: false, {state: "S", threads: 3}: false} {
-		if got := s.dying(); got != want {
+		if got := s.isDying(); got != want {
 			t.Errorf("%+v.dying() = %v, want %v", s, got, want)
 		}
 	}
@@ -181,8 +198,8 @@ func TestParseStat(t *testing.T) {
 		{"gone", "", 0, false},
 	} {
 		s := parseStat(test.text)
-		if s.session != test.session || s.inExec() != test.inExec {
-			t.Errorf("%s: parseStat() = %+v, in exec %v, want session %v, in exec %v", test.name, s, s.inExec(), test.session, test.inExec)
+		if s.session != test.session || s.isInExec() != test.inExec {
+			t.Errorf("%s: parseStat() = %+v, in exec %v, want session %v, in exec %v", test.name, s, s.isInExec(), test.session, test.inExec)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// containerRuntime is a containerd and a runc that go together.
+// containerRuntime describes a containerd and a runc that go together.
 type containerRuntime struct {
 	name   string
 	config string // the template of its configuration
@@ -20,7 +20,7 @@ type containerRuntime struct {
 	userNamespaces bool // it heeds a pod's "hostUsers: false"
 }
 
-// runtimes are those that the cluster can run on. The first is the default.
+// runtimes lists what the cluster can run on. The first is the default.
 var runtimes = []containerRuntime{
 	{
 		name:   "debian",
@@ -39,7 +39,7 @@ var runtimes = []containerRuntime{
 	},
 }
 
-// runtimeModule has the go.mod that pins what is built, a path in this module's directory.
+// runtimeModule is the directory in this module whose go.mod pins what is built.
 const runtimeModule = "runtime"
 
 // Its versions are those of that go.mod, which a test holds.
@@ -48,8 +48,8 @@ const (
 	runcVersion       = "v1.5.2"
 )
 
-// runtimeNamed finds a runtime, or names those that there are.
-func runtimeNamed(name string) (containerRuntime, error) {
+// findRuntime finds a runtime by its name, or names those that there are.
+func findRuntime(name string) (containerRuntime, error) {
 	var names []string
 	for _, r := range runtimes {
 		if r.name == name {
@@ -60,48 +60,50 @@ func runtimeNamed(name string) (containerRuntime, error) {
 	return containerRuntime{}, fmt.Errorf("no runtime %q: it is one of %s", name, strings.Join(names, ", "))
 }
 
-// runtimeFile keeps the runtime's name for the commands that follow up.
+// runtimeFile keeps the name of the runtime for the commands that follow up.
 const runtimeFile = "conf/runtime"
 
-// currentRuntime gives the runtime that the cluster was started on, or the default when none was.
-func (c *cluster) currentRuntime() containerRuntime {
+// readRuntime returns the runtime that the cluster was started on, or the default if
+// there is none.
+func (c *cluster) readRuntime() containerRuntime {
 	name, _ := os.ReadFile(c.Path(runtimeFile))
-	r, err := runtimeNamed(string(name))
+	r, err := findRuntime(string(name))
 	if err != nil {
 		return runtimes[0] // nothing was started yet, or up was killed as it began to
 	}
 	return r
 }
 
-// builtDir is where a runtime's programs are built.
-func (c *cluster) builtDir(r containerRuntime) string { return c.Path("bin/" + r.name) }
+// buildDir returns the directory of the programs that are built for a runtime.
+func (c *cluster) buildDir(r containerRuntime) string { return c.Path("bin/" + r.name) }
 
-// runtimeProgram gives the path of one of the current runtime's programs, or its name when it is
-// the machine's own.
+// runtimeProgram returns the path of a program of the current runtime, or its name
+// if it is the machine's own.
 func (c *cluster) runtimeProgram(name string) string {
-	r := c.currentRuntime()
+	r := c.readRuntime()
 	if !r.built {
 		return name
 	}
-	return filepath.Join(c.builtDir(r), name)
+	return filepath.Join(c.buildDir(r), name)
 }
 
-// searchPath gives the PATH of the cluster's components. Containerd looks for its shim there, and the
-// shim for runc: the ones that were built come first, or those of another release would be found.
+// searchPath returns the PATH of the components. Containerd looks there for its
+// shim, and the shim for runc: those that were built come first, or those of another
+// release would be found.
 func (c *cluster) searchPath() string {
-	r := c.currentRuntime()
+	r := c.readRuntime()
 	if !r.built {
 		return os.Getenv("PATH")
 	}
-	return c.builtDir(r) + ":" + os.Getenv("PATH")
+	return c.buildDir(r) + ":" + os.Getenv("PATH")
 }
 
-// buildRuntime builds containerd and runc, or finds that they are up to date.
+// buildRuntime builds containerd and runc, unless they are up to date.
 func (c *cluster) buildRuntime(ctx context.Context, r containerRuntime) error {
 	if !r.built {
 		return nil
 	}
-	if !exists(filepath.Join(c.builtDir(r), "runc")) {
+	if !fileExists(filepath.Join(c.buildDir(r), "runc")) {
 		fmt.Fprintf(c.out, "building containerd %s and runc %s\n", containerdVersion, runcVersion)
 	}
 
@@ -109,7 +111,7 @@ func (c *cluster) buildRuntime(ctx context.Context, r containerRuntime) error {
 	err := c.goBuild(ctx, runtimeModule, "CGO_ENABLED=0",
 		"-tags", "no_devmapper,no_zfs",
 		"-ldflags", "-s -w -X "+containerd+"/version.Version="+containerdVersion,
-		"-o", c.builtDir(r)+"/",
+		"-o", c.buildDir(r)+"/",
 		containerd+"/cmd/containerd", containerd+"/cmd/containerd-shim-runc-v2", containerd+"/cmd/ctr")
 	if err != nil {
 		return err
@@ -118,11 +120,12 @@ func (c *cluster) buildRuntime(ctx context.Context, r containerRuntime) error {
 	// Its seccomp filters are libseccomp's, and its first steps in the container are in C.
 	return c.goBuild(ctx, runtimeModule, "CGO_ENABLED=1",
 		"-buildmode=pie", "-tags", "seccomp", "-ldflags", "-s -w",
-		"-o", c.builtDir(r)+"/", "github.com/opencontainers/runc")
+		"-o", c.buildDir(r)+"/", "github.com/opencontainers/runc")
 }
 
-// checkWayIn finds a directory above the state directory that other users cannot pass. A container
-// with a user namespace is another user, even as root, and its files are in there.
+// checkWayIn finds a directory above the state directory that other users cannot
+// pass. A container with a user namespace is another user, even as root, and its
+// files are in there.
 func (c *cluster) checkWayIn(r containerRuntime) error {
 	if !r.userNamespaces {
 		return nil
@@ -145,7 +148,8 @@ func (c *cluster) checkWayIn(r containerRuntime) error {
 	}
 }
 
-// describeRuntime gives the name of the runtime and what its programs say of their versions.
+// describeRuntime returns the name of the runtime and the versions that its programs
+// print.
 func (c *cluster) describeRuntime(ctx context.Context) (string, error) {
 	containerd, err := c.askVersion(ctx, "containerd")
 	if err != nil {
@@ -155,13 +159,13 @@ func (c *cluster) describeRuntime(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s: containerd %s, runc %s", c.currentRuntime().name, containerd, runc), nil
+	return fmt.Sprintf("%s: containerd %s, runc %s", c.readRuntime().name, containerd, runc), nil
 }
 
-// askVersion runs a program with --version. Both answer with their name, one other word and the
-// version.
+// askVersion runs a program with --version. Both programs answer with their name,
+// one other word and the version.
 func (c *cluster) askVersion(ctx context.Context, program string) (string, error) {
-	out, err := c.tool(ctx, c.runtimeProgram(program), "--version").Output()
+	out, err := c.toolCommand(ctx, c.runtimeProgram(program), "--version").Output()
 	if err != nil {
 		return "", fmt.Errorf("%s --version: %w", program, err)
 	}

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// TestRuntimeVersionsAreThoseOfGoMod holds them, and those that the documents name.
+// TestRuntimeVersionsAreThoseOfGoMod compares the versions with go.mod and with the
+// documents.
 func TestRuntimeVersionsAreThoseOfGoMod(t *testing.T) {
 	containerd, runc := "containerd "+containerdVersion, "runc "+runcVersion
 	for file, want := range map[string][]string{
@@ -30,7 +31,8 @@ func TestRuntimeVersionsAreThoseOfGoMod(t *testing.T) {
 	}
 }
 
-// TestClosedDirectoryIsNamed has a state directory that pods with user namespaces cannot get to.
+// TestClosedDirectoryIsNamed names a directory that keeps pods with user namespaces
+// out.
 func TestClosedDirectoryIsNamed(t *testing.T) {
 	closed := filepath.Join(t.TempDir(), "closed")
 	if err := os.Mkdir(closed, 0o700); err != nil {
@@ -46,10 +48,11 @@ func TestClosedDirectoryIsNamed(t *testing.T) {
 	}
 }
 
-// runUserNamespacePod starts a pod that is to have a user namespace, and tells whether it has.
+// runUserNamespacePod starts a pod with "hostUsers: false", and tells whether it has
+// a user namespace of its own.
 func (c *cluster) runUserNamespacePod(t *testing.T, name string) (own bool) {
 	t.Helper()
-	c.kubectl(t, `
+	c.runKubectl(t, `
 apiVersion: v1
 kind: Pod
 metadata: {name: `+name+`}
@@ -59,10 +62,10 @@ spec:
   - {name: main, image: "`+pauseImage+`", imagePullPolicy: Never}
 `, "apply", "-f", "-")
 
-	c.kubectl(t, "", "wait", "--for=condition=Ready", "pod/"+name, "--timeout=60s")
+	c.runKubectl(t, "", "wait", "--for=condition=Ready", "pod/"+name, "--timeout=60s")
 
-	uid := c.kubectl(t, "", "get", "pod", name, "-o", "jsonpath={.metadata.uid}")
-	dirs, err := cgroupDirs()
+	uid := c.runKubectl(t, "", "get", "pod", name, "-o", "jsonpath={.metadata.uid}")
+	dirs, err := listCgroupDirs()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +74,7 @@ spec:
 	for _, dir := range dirs {
 		pods, _ := filepath.Glob(dir + "/kubepods/*/pod" + uid)
 		for _, pod := range pods {
-			found, err := cgroupPids(pod)
+			found, err := listCgroupProcesses(pod)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,10 +95,11 @@ spec:
 	return len(ids) == 3 && ids[1] != "0"
 }
 
-// runtimePrograms gives the programs that the cluster's containerd and shims are, each once.
-func (c *cluster) runtimePrograms(t *testing.T) map[string]bool {
+// listRunningPrograms returns the programs that the cluster's containerd and shims
+// are, each once.
+func (c *cluster) listRunningPrograms(t *testing.T) map[string]bool {
 	t.Helper()
-	all, err := processes()
+	all, err := listProcesses()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,8 +115,8 @@ func (c *cluster) runtimePrograms(t *testing.T) map[string]bool {
 	return programs
 }
 
-// builtPrograms gives the second runtime's programs, as files.
-func (c *cluster) builtPrograms(t *testing.T) (files []os.FileInfo) {
+// listBuiltPrograms returns the programs of the second runtime, as files.
+func (c *cluster) listBuiltPrograms(t *testing.T) (files []os.FileInfo) {
 	t.Helper()
 	for _, name := range []string{"containerd", "containerd-shim-runc-v2", "ctr", "runc"} {
 		info, err := os.Stat(c.Path("bin/containerd2/" + name))
@@ -124,94 +128,92 @@ func (c *cluster) builtPrograms(t *testing.T) (files []os.FileInfo) {
 	return files
 }
 
-// TestRuntimeChanges goes to the other runtime and back, whole or killed half-way, and nothing is
-// left of either.
+// TestRuntimeChanges goes to the other runtime and back, also killed half-way, and
+// leaves nothing of either.
 func TestRuntimeChanges(t *testing.T) {
-	c := realCluster(t)
-	clean := traces(t, c)
-	c.mustRun(t, "up")
+	c := createRealCluster(t)
+	clean := listTraces(t, c)
+	c.runCluster(t, "up")
 	c.runPod(t, "web")
-	if status := c.mustRun(t, "status"); !strings.Contains(status, "debian: containerd 1.6.") {
+	if status := c.runCluster(t, "status"); !strings.Contains(status, "debian: containerd 1.6.") {
 		t.Errorf("status = %q, want the runtime and its versions", status)
 	}
 
-	said := c.mustRun(t, "up", "--runtime", "containerd2")
+	said := c.runCluster(t, "up", "--runtime", "containerd2")
 	if !strings.Contains(said, "cluster is up on debian: starting a new one on containerd2") {
 		t.Errorf("up --runtime = %q, want it to say what it does", said)
 	}
-	if status := c.mustRun(t, "status"); !strings.Contains(status, "containerd2: containerd "+containerdVersion+", runc "+strings.TrimPrefix(runcVersion, "v")) {
+	if status := c.runCluster(t, "status"); !strings.Contains(status, "containerd2: containerd "+containerdVersion+", runc "+strings.TrimPrefix(runcVersion, "v")) {
 		t.Errorf("status = %q, want the runtime and its versions", status)
 	}
 	if !c.runUserNamespacePod(t, "web") {
 		t.Error("a pod with hostUsers: false has the node's user namespace")
 	}
 
-	for program := range c.runtimePrograms(t) {
+	for program := range c.listRunningPrograms(t) {
 		if filepath.Dir(program) != c.Path("bin/containerd2") {
 			t.Errorf("%s runs, want only what was built", program)
 		}
 	}
 
-	c.assertSecondUpDoesNothing(t)
+	c.verifySecondUpDoesNothing(t)
 
 	for _, name := range []string{"containerd", "kubelet"} {
-		c.mustRun(t, "stop", name)
-		c.mustRun(t, "start", name)
+		c.runCluster(t, "stop", name)
+		c.runCluster(t, "start", name)
 	}
 
 	c.runPod(t, "again")
 	c.runByHand(t)
 
-	c.mustRun(t, "down")
-	assertSame(t, clean, traces(t, c))
-	c.mustRun(t, "up", "--runtime", "containerd2")
+	c.runCluster(t, "down")
+	verifySameTraces(t, clean, listTraces(t, c))
+	c.runCluster(t, "up", "--runtime", "containerd2")
 	c.runUserNamespacePod(t, "web")
-	c.killUp(t, "certificates", 20*time.Millisecond) // on the way back
-	c.mustRun(t, "up", "--runtime", "containerd2")
+	c.killUpAfter(t, "certificates", 20*time.Millisecond) // on the way back
+	c.runCluster(t, "up", "--runtime", "containerd2")
 	c.runUserNamespacePod(t, "web")
-	c.mustRun(t, "up")
+	c.runCluster(t, "up")
 	c.runPod(t, "web")
 }
 
-// assertSecondUpDoesNothing runs up once more on the second runtime: no program is built, and the
-// pod "web" lives on.
-func (c *cluster) assertSecondUpDoesNothing(t *testing.T) {
+// verifySecondUpDoesNothing runs up once more on the second runtime: no program is
+// built, and the pod "web" lives on.
+func (c *cluster) verifySecondUpDoesNothing(t *testing.T) {
 	t.Helper()
-	uid := c.kubectl(t, "", "get", "pod", "web", "-o", "jsonpath={.metadata.uid}")
-	built := c.builtPrograms(t)
-	c.mustRun(t, "build", "--runtime", "containerd2")
-	c.mustRun(t, "up", "--runtime", "containerd2")
+	uid := c.runKubectl(t, "", "get", "pod", "web", "-o", "jsonpath={.metadata.uid}")
+	built := c.listBuiltPrograms(t)
+	c.runCluster(t, "build", "--runtime", "containerd2")
+	c.runCluster(t, "up", "--runtime", "containerd2")
 
-	for i, again := range c.builtPrograms(t) { // a file that go build writes is a new one
+	for i, again := range c.listBuiltPrograms(t) { // a file that go build writes is a new one
 		if !os.SameFile(again, built[i]) {
 			t.Errorf("%s was built again", again.Name())
 		}
 	}
 
-	if got := c.kubectl(t, "", "get", "pod", "web", "-o", "jsonpath={.metadata.uid}"); got != uid {
+	if got := c.runKubectl(t, "", "get", "pod", "web", "-o", "jsonpath={.metadata.uid}"); got != uid {
 		t.Errorf("the second up made a new cluster: pod's uid = %s, want %s", got, uid)
 	}
 }
 
-// runByHand runs a container by ctr, as one does when something is wrong, and ends it.
+// runByHand runs a container by ctr, as one does when something is wrong, and ends
+// it.
 func (c *cluster) runByHand(t *testing.T) {
 	t.Helper()
 	const id = "by-hand"
-	ctr := c.tool(t.Context(), c.runtimeProgram("ctr"), "--address", c.Path("run/containerd.sock"), "-n", "k8s.io", "run", "--rm", pauseImage, id)
+	ctr := c.toolCommand(t.Context(), c.runtimeProgram("ctr"), "--address", c.Path("run/containerd.sock"), "-n", "k8s.io", "run", "--rm", pauseImage, id)
 	if err := ctr.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer ctr.Wait()
 
-	// It is there a moment later.
-	for end := time.Now().Add(time.Minute); ; {
-		if _, err := c.ctr(t.Context(), "tasks", "kill", "--signal", strconv.Itoa(int(syscall.SIGKILL)), id); err == nil {
-			return
-		} else if time.Now().After(end) {
-			t.Fatal(err)
-		}
-		if err := sleep(t.Context(), 50*time.Millisecond); err != nil {
-			t.Fatal(err)
-		}
+	// The container is there a moment later.
+	err := waitUntil(t.Context(), time.Minute, func() error {
+		_, err := c.runCtr(t.Context(), "tasks", "kill", "--signal", strconv.Itoa(int(syscall.SIGKILL)), id)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -10,14 +10,17 @@ import (
 	"strings"
 )
 
-// settings of the kernel's that are the whole machine's, with the least that the cluster needs. The kubelet takes an inotify
-// instance for every log that is followed; many kernels allow a user 128, and the node shares them with the host.
+// settings lists settings of the kernel that are the whole machine's, with the least
+// that the cluster needs. The kubelet takes an inotify instance for every log that
+// is followed; many kernels allow a user 128, and the node shares them with the
+// host.
 var settings = map[string]int{
 	"/proc/sys/fs/inotify/max_user_instances": 8192,
 	"/proc/sys/fs/inotify/max_user_watches":   65536,
 }
 
-// raiseSettings raises those that are too low, and keeps what they were in the state directory.
+// raiseSettings raises the settings that are too low, and keeps the old ones in the
+// state directory.
 func (c *cluster) raiseSettings() error {
 	if err := os.MkdirAll(c.Path("settings"), 0o755); err != nil {
 		return err
@@ -47,6 +50,7 @@ func (c *cluster) raiseSettings() error {
 	return nil
 }
 
+// restoreSettings sets what raiseSettings has raised back.
 func (c *cluster) restoreSettings() error {
 	for path := range settings {
 		text, err := os.ReadFile(c.Path("settings/" + filepath.Base(path)))

@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// up leaves a healthy cluster on that runtime: the one that is there, or a new one in the place of
-// what is left of it.
-func (c *cluster) up(ctx context.Context, r containerRuntime) error {
-	if current := c.currentRuntime(); current.name != r.name {
-		if _, ok := c.running("containerd"); ok {
+// bringUp starts a cluster on a runtime, unless a healthy one is there. It removes
+// what is left of an earlier one.
+func (c *cluster) bringUp(ctx context.Context, r containerRuntime) error {
+	if current := c.readRuntime(); current.name != r.name {
+		if _, ok := c.findComponent("containerd"); ok {
 			fmt.Fprintf(c.out, "cluster is up on %s: starting a new one on %s, without its pods and images\n", current.name, r.name)
 		}
-	} else if c.settles(ctx) {
+	} else if c.becomesHealthy(ctx) {
 		fmt.Fprintf(c.out, "cluster is up on %s: KUBECONFIG=%s\n", r.name, c.Path("kubeconfig"))
 		return nil
 	}
 
-	if other, err := c.neighbour(); err != nil {
+	if other, err := c.findNeighbour(); err != nil {
 		return err
 	} else if other != "" {
 		return fmt.Errorf("there is another cluster: take it down first (cluster --dir %s down)", other)
@@ -32,18 +32,18 @@ func (c *cluster) up(ctx context.Context, r containerRuntime) error {
 		do   func(context.Context) error
 	}{
 		{"tools", func(ctx context.Context) error { return errors.Join(c.checkTools(ctx, r), c.checkWayIn(r)) }},
-		{"programs", func(ctx context.Context) error { return c.build(ctx, r) }},
-		{"clean state", c.clean},
+		{"programs", func(ctx context.Context) error { return c.buildPrograms(ctx, r) }},
+		{"clean state", c.removeAll},
 		{"configuration", func(context.Context) error { return c.writeConfig(r) }},
 		{"certificates", func(context.Context) error { return c.writeCerts() }},
-		{"network", c.makeNetwork},
+		{"network", c.createNetwork},
 		{"kernel settings", func(context.Context) error { return c.raiseSettings() }},
-		{"cgroups", func(context.Context) error { return makeCgroups() }},
-		{"etcd, containerd", func(ctx context.Context) error { return c.launch(ctx, "etcd", "containerd") }},
+		{"cgroups", func(context.Context) error { return createCgroups() }},
+		{"etcd, containerd", func(ctx context.Context) error { return c.launchComponents(ctx, "etcd", "containerd") }},
 		{"pause image", c.loadPause},
-		{"API server", func(ctx context.Context) error { return c.launch(ctx, "kube-apiserver") }},
+		{"API server", func(ctx context.Context) error { return c.launchComponents(ctx, "kube-apiserver") }},
 		{"controllers, kubelet", func(ctx context.Context) error {
-			return c.launch(ctx, "kube-controller-manager", "kube-scheduler", "kubelet")
+			return c.launchComponents(ctx, "kube-controller-manager", "kube-scheduler", "kubelet")
 		}},
 		{"default service account", c.awaitServiceAccount},
 	}
@@ -60,14 +60,14 @@ func (c *cluster) up(ctx context.Context, r containerRuntime) error {
 	return nil
 }
 
-// healthy tells the first thing that is wrong.
-func (c *cluster) healthy(ctx context.Context) error {
+// checkHealth returns the first thing that is wrong.
+func (c *cluster) checkHealth(ctx context.Context) error {
 	if _, err := os.Stat(c.Path("kubeconfig")); err != nil {
 		return err
 	}
 
 	for _, p := range components {
-		if _, ok := c.running(p.name); !ok {
+		if _, ok := c.findComponent(p.name); !ok {
 			return fmt.Errorf("%s does not run", p.name)
 		}
 		if err := p.ready(ctx, c); err != nil {
@@ -75,19 +75,20 @@ func (c *cluster) healthy(ctx context.Context) error {
 		}
 	}
 
-	return hasServiceAccount(ctx, c)
+	return checkServiceAccount(ctx, c)
 }
 
-// settles is true of a healthy cluster, and of one that becomes it: a busy machine's node misses a beat now and then, which is
-// no reason to throw away all pods. It is false at once when a component does not run.
-func (c *cluster) settles(ctx context.Context) bool {
+// becomesHealthy tells whether the cluster is healthy, or becomes so in a while: a
+// busy machine's node misses a beat now and then, which is no reason to throw away
+// all pods. It does not wait for a component that does not run.
+func (c *cluster) becomesHealthy(ctx context.Context) bool {
 	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); {
-		if c.healthy(ctx) == nil {
+		if c.checkHealth(ctx) == nil {
 			return true
 		}
 
 		for _, p := range components {
-			if _, ok := c.running(p.name); !ok {
+			if _, ok := c.findComponent(p.name); !ok {
 				return false
 			}
 		}
@@ -100,16 +101,17 @@ func (c *cluster) settles(ctx context.Context) bool {
 	return false
 }
 
-// launch starts components that do not wait for each other, and waits until all are ready.
-func (c *cluster) launch(ctx context.Context, names ...string) error {
+// launchComponents starts components that do not wait for each other, and waits
+// until all are ready.
+func (c *cluster) launchComponents(ctx context.Context, names ...string) error {
 	var started []component
 	for _, name := range names {
-		p, err := componentNamed(name)
+		p, err := findComponentKind(name)
 		if err != nil {
 			return err
 		}
-		if _, ok := c.running(name); !ok {
-			if err := c.spawn(name, p.argv(c)); err != nil {
+		if _, ok := c.findComponent(name); !ok {
+			if err := c.spawnComponent(name, p.argv(c)); err != nil {
 				return err
 			}
 		}
@@ -117,7 +119,7 @@ func (c *cluster) launch(ctx context.Context, names ...string) error {
 	}
 
 	for _, p := range started {
-		if err := c.await(ctx, p); err != nil {
+		if err := c.awaitComponent(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -125,7 +127,8 @@ func (c *cluster) launch(ctx context.Context, names ...string) error {
 	return nil
 }
 
-// awaitServiceAccount waits for what the controller manager makes in a new namespace.
+// awaitServiceAccount waits for what the controller manager creates in a new
+// namespace.
 func (c *cluster) awaitServiceAccount(ctx context.Context) error {
-	return c.await(ctx, component{name: "kube-controller-manager", ready: hasServiceAccount})
+	return c.awaitComponent(ctx, component{name: "kube-controller-manager", ready: checkServiceAccount})
 }

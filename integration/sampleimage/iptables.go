@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// iptables are the files of this machine's iptables, as a Debian image has
-// them: the program, its links, its libraries and its extensions.
-func iptables() ([]file, error) {
+// findIptables returns the files of this machine's iptables for an image: the
+// program, its links, its libraries and its extensions.
+func findIptables() ([]file, error) {
 	found, err := exec.LookPath("iptables")
 	if err != nil {
 		return nil, fmt.Errorf("%w: apt-get install iptables", err)

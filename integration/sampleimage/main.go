@@ -26,13 +26,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: sampleimage FILE")
 		os.Exit(2)
 	}
-	if err := write(os.Args[1]); err != nil {
+	if err := writeImages(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, "sampleimage:", err)
 		os.Exit(1)
 	}
 }
 
-// file is one entry of an image's only layer.
+// file describes an entry of the only layer of an image.
 type file struct {
 	path string
 	mode int64
@@ -40,7 +40,8 @@ type file struct {
 	link string
 }
 
-func write(out string) error {
+// writeImages writes all images into one archive.
+func writeImages(out string) error {
 	app, err := buildProgram("./testdata/sample")
 	if err != nil {
 		return err
@@ -67,7 +68,7 @@ func write(out string) error {
 		shell = append(shell, file{path: "bin/" + tool, link: "busybox"})
 	}
 
-	withIptables, err := iptables()
+	withIptables, err := findIptables()
 	if err != nil {
 		return err
 	}
@@ -91,12 +92,12 @@ func write(out string) error {
 		}},
 		// A shell of its own, to compare with kubectl exec.
 		{"localhost/kdiag-sample:full", append(shell, scratch...), v1.Config{Entrypoint: []string{"/app"}, Env: []string{"PATH=/bin"}}},
-		// What writes numbered lines.
+		// A program that writes numbered lines.
 		{"localhost/kdiag-sample:logger", append([]file{{path: "logger", mode: 0o755, data: logger}}, shell...),
 			v1.Config{Entrypoint: []string{"/logger"}, Env: []string{"PATH=/bin"}}},
 		// As large as kdiag's, to compare with kubectl debug.
 		{"localhost/kdiag-sample:debug", append([]file{{path: "filler", mode: 0o644, data: kdiag}}, shell...), v1.Config{Env: []string{"PATH=/bin"}}},
-		// Kdiag's own with iptables, for kernels without nftables.
+		// Kdiag's own image with iptables, for kernels without nftables.
 		{"localhost/kdiag:iptables", append(withIptables, file{path: "kdiag", mode: 0o755, data: kdiag}),
 			v1.Config{Entrypoint: []string{"/kdiag"}, Env: []string{"PATH=/usr/sbin"}}},
 	} {
@@ -104,7 +105,7 @@ func write(out string) error {
 		if err != nil {
 			return err
 		}
-		if images[tag], err = build(image.files, image.config); err != nil {
+		if images[tag], err = buildImage(image.files, image.config); err != nil {
 			return err
 		}
 	}
@@ -112,6 +113,8 @@ func write(out string) error {
 	return tarball.MultiWriteToFile(out, images)
 }
 
+// buildProgram builds a program of this module for Linux, without libc, and returns
+// it.
 func buildProgram(pkg string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "sample")
 	if err != nil {
@@ -130,9 +133,40 @@ func buildProgram(pkg string) ([]byte, error) {
 	return os.ReadFile(out)
 }
 
-func build(files []file, config v1.Config) (v1.Image, error) {
-	var layer bytes.Buffer
-	w := tar.NewWriter(&layer)
+// buildImage returns an image with one layer.
+func buildImage(files []file, config v1.Config) (v1.Image, error) {
+	archive, err := writeLayer(files)
+	if err != nil {
+		return nil, err
+	}
+
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(archive)), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	image, err := mutate.AppendLayers(empty.Image, layer)
+	if err != nil {
+		return nil, err
+	}
+
+	configFile, err := image.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+
+	configFile = configFile.DeepCopy()
+	configFile.OS, configFile.Architecture = "linux", runtime.GOARCH
+	configFile.Config = config
+	return mutate.ConfigFile(image, configFile)
+}
+
+// writeLayer returns an archive of files, and of the directories that they are in.
+func writeLayer(files []file) ([]byte, error) {
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
 	seen := map[string]bool{}
 	for _, f := range files {
 		if dir := filepath.Dir(f.path); dir != "." && !seen[dir] {
@@ -160,25 +194,5 @@ func build(files []file, config v1.Config) (v1.Image, error) {
 		return nil, err
 	}
 
-	made, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(layer.Bytes())), nil
-	})
-	if err != nil {
-		return nil, err
-	}
-
-	image, err := mutate.AppendLayers(empty.Image, made)
-	if err != nil {
-		return nil, err
-	}
-
-	configFile, err := image.ConfigFile()
-	if err != nil {
-		return nil, err
-	}
-
-	configFile = configFile.DeepCopy()
-	configFile.OS, configFile.Architecture = "linux", runtime.GOARCH
-	configFile.Config = config
-	return mutate.ConfigFile(image, configFile)
+	return archive.Bytes(), nil
 }

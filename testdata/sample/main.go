@@ -47,7 +47,8 @@ func main() {
 	}
 }
 
-// serveEcho sends back what each connection sends, and ends it when that ends.
+// serveEcho sends back what each connection sends, and ends it when its other end
+// does.
 func serveEcho(address string) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {

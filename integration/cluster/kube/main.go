@@ -1,5 +1,6 @@
-// Command kube is etcd and the Kubernetes servers in one binary: linked once, they share what they have in common, which is
-// most of them. The name it is called by, or the first argument, says which one to be.
+// Command kube is etcd and the Kubernetes servers in one binary: linked once, they
+// share what they have in common, which is most of them. The name it is called by, or
+// the first argument, says which one to be.
 package main
 
 import (
@@ -20,7 +21,8 @@ import (
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
-// server is one of them: a program that is given its name and arguments, and returns its exit code.
+// server is one of them: a program that is given its name and arguments, and returns
+// its exit code.
 type server struct {
 	name string
 	run  func(args []string) int
@@ -56,7 +58,8 @@ func run(args []string) int {
 	return 2
 }
 
-// command delays the making of a cobra command, which changes process-wide state, until it is known to be the one that runs.
+// command delays the making of a cobra command, which changes process-wide state, until
+// it is known to be the one that runs.
 func command(newCommand func() *cobra.Command) func([]string) int {
 	return func([]string) int { return cli.Run(newCommand()) }
 }

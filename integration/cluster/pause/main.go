@@ -1,5 +1,5 @@
-// Command pause holds a pod's namespaces open. Where the pod's containers share one PID namespace it is PID 1 of it, and reaps
-// what they leave.
+// Command pause holds a pod's namespaces open. Where the pod's containers share one PID
+// namespace it is PID 1 of it, and reaps what they leave.
 package main
 
 import (
