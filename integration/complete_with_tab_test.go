@@ -67,6 +67,22 @@ users:
 // and the path of a home directory.
 type completionHome struct{ namespace, shop, dir string }
 
+// createCompletionHome creates a namespace with what can be completed, and a home
+// directory.
+func createCompletionHome(t *testing.T) completionHome {
+	t.Helper()
+	c := completionHome{namespace: kit.CreateNamespace(t), dir: t.TempDir()}
+	kit.ApplyManifest(t, c.namespace, kit.ReadManifest(t, "completion.yaml"))
+	kit.WaitUntil(t, "the pod of the deployment", func() bool {
+		c.shop = kit.RunKubectl(t, "get", "pods", "-n", c.namespace, "-l", "app=shop", "-o", "jsonpath={.items[*].metadata.name}")
+		return c.shop != ""
+	})
+
+	c.writeFile(t, "contexts", extraContexts)
+	c.writeFile(t, "file-more", "")
+	return c
+}
+
 // writeFile writes a file of the home directory, and returns its path.
 func (c completionHome) writeFile(t *testing.T, name, text string) string {
 	t.Helper()
@@ -99,45 +115,45 @@ func (c completionHome) openShell(t *testing.T, name string) *kit.Terminal {
 	t.Helper()
 	switch name {
 	case "bash":
-		rc := c.writeFile(t, "rc", "PS1='laptop$ '\nsource <(kdiag completion bash)\n")
-		return kit.OpenTerminalWith(t, c.listEnvironment(), "bash", "--noprofile", "--rcfile", rc, "-i")
-	case "zsh":
-		c.writeFile(t, ".zshrc", "PS1='laptop$ '\nsetopt interactivecomments\nautoload -U compinit\ncompinit -u\nsource <(kdiag completion zsh)\n")
-		return kit.OpenTerminalWith(t, c.listEnvironment(), "zsh", "-d", "-i")
-	case "fish":
-		// Without this directory fish makes completions from all man pages, in the
-		// background and beyond its own end (fish, __fish_config_interactive).
-		if err := os.MkdirAll(filepath.Join(c.dir, ".local/share/fish/generated_completions"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		return kit.OpenTerminalWith(t, c.listEnvironment(), "fish", "-i", "-C",
-			"function fish_prompt; printf 'laptop$ '; end; set fish_greeting; set -g fish_autosuggestion_enabled 0; kdiag completion fish | source")
+		return c.openBash(t, "source <(kdiag completion bash)\n")
 	case "kubectl in bash":
-		rc := c.writeFile(t, "rc", "PS1='laptop$ '\nsource /usr/share/bash-completion/bash_completion\nsource <(kubectl completion bash)\n")
-		return kit.OpenTerminalWith(t, c.listEnvironment(), "bash", "--noprofile", "--rcfile", rc, "-i")
+		return c.openBash(t, "source /usr/share/bash-completion/bash_completion\nsource <(kubectl completion bash)\n")
+	case "zsh":
+		return c.openZsh(t, "setopt interactivecomments\nautoload -U compinit\ncompinit -u\nsource <(kdiag completion zsh)\n")
 	case "kubectl in zsh":
-		c.writeFile(t, ".zshrc", "PS1='laptop$ '\nautoload -U compinit\ncompinit -u\nsource <(kubectl completion zsh)\n")
-		return kit.OpenTerminalWith(t, c.listEnvironment(), "zsh", "-d", "-i")
+		return c.openZsh(t, "autoload -U compinit\ncompinit -u\nsource <(kubectl completion zsh)\n")
+	case "fish":
+		return c.openFish(t)
 	}
 
 	t.Fatalf("no shell %q", name)
 	return nil
 }
 
-// createCompletionHome creates a namespace with what can be completed, and a home
-// directory.
-func createCompletionHome(t *testing.T) completionHome {
+// openBash opens a terminal with a bash that reads what is given at its start.
+func (c completionHome) openBash(t *testing.T, startup string) *kit.Terminal {
 	t.Helper()
-	c := completionHome{namespace: kit.CreateNamespace(t), dir: t.TempDir()}
-	kit.ApplyManifest(t, c.namespace, kit.ReadManifest(t, "completion.yaml"))
-	kit.WaitUntil(t, "the pod of the deployment", func() bool {
-		c.shop = kit.RunKubectl(t, "get", "pods", "-n", c.namespace, "-l", "app=shop", "-o", "jsonpath={.items[*].metadata.name}")
-		return c.shop != ""
-	})
+	file := c.writeFile(t, "rc", "PS1='laptop$ '\n"+startup)
+	return kit.OpenTerminalWith(t, c.listEnvironment(), "bash", "--noprofile", "--rcfile", file, "-i")
+}
 
-	c.writeFile(t, "contexts", extraContexts)
-	c.writeFile(t, "file-more", "")
-	return c
+// openZsh opens a terminal with a zsh that reads what is given at its start.
+func (c completionHome) openZsh(t *testing.T, startup string) *kit.Terminal {
+	t.Helper()
+	c.writeFile(t, ".zshrc", "PS1='laptop$ '\n"+startup)
+	return kit.OpenTerminalWith(t, c.listEnvironment(), "zsh", "-d", "-i")
+}
+
+// openFish opens a terminal with a fish.
+func (c completionHome) openFish(t *testing.T) *kit.Terminal {
+	t.Helper()
+	// Without this directory fish makes completions from all man pages, in the
+	// background and beyond its own end (fish, __fish_config_interactive).
+	if err := os.MkdirAll(filepath.Join(c.dir, ".local/share/fish/generated_completions"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return kit.OpenTerminalWith(t, c.listEnvironment(), "fish", "-i", "-C",
+		"function fish_prompt; printf 'laptop$ '; end; set fish_greeting; set -g fish_autosuggestion_enabled 0; kdiag completion fish | source")
 }
 
 // completeLine types a line, presses Tab, and waits for what the line must become.

@@ -93,6 +93,16 @@ func (c *cluster) runCluster(t *testing.T, args ...string) string {
 	return string(out)
 }
 
+// listOwnProcesses returns the processes of the cluster.
+func (c *cluster) listOwnProcesses(t *testing.T) []process {
+	t.Helper()
+	all, err := listProcesses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(all, func(p process) bool { return p.dir != c.dir })
+}
+
 // runKubectl runs kubectl, which must succeed, and returns what it prints.
 func (c *cluster) runKubectl(t *testing.T, stdin string, args ...string) string {
 	t.Helper()
@@ -245,14 +255,9 @@ func TestTwoUpsAtOnce(t *testing.T) {
 	}
 
 	both.Wait()
-	all, err := listProcesses()
-	if err != nil {
-		t.Fatal(err)
-	}
-
 	counts := map[string]int{}
-	for _, p := range all {
-		if p.dir == c.dir && p.isComponent {
+	for _, p := range c.listOwnProcesses(t) {
+		if p.isComponent {
 			counts[p.part]++
 		}
 	}
@@ -330,16 +335,9 @@ func TestUpOnStaleState(t *testing.T) {
 	c := createRealCluster(t)
 	c.runCluster(t, "up")
 	c.runPod(t, "web")
-	all, err := listProcesses()
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	for _, p := range all {
-		if p.dir == c.dir {
-			if err := p.signal(syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
+	for _, p := range c.listOwnProcesses(t) {
+		if err := p.signal(syscall.SIGKILL); err != nil {
+			t.Fatal(err)
 		}
 	}
 

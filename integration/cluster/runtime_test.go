@@ -99,15 +99,10 @@ spec:
 // are, each once.
 func (c *cluster) listRunningPrograms(t *testing.T) map[string]bool {
 	t.Helper()
-	all, err := listProcesses()
-	if err != nil {
-		t.Fatal(err)
-	}
-
 	programs := map[string]bool{}
-	for _, p := range all {
+	for _, p := range c.listOwnProcesses(t) {
 		path, err := os.Readlink("/proc/" + strconv.Itoa(p.pid) + "/exe")
-		if err == nil && p.dir == c.dir && strings.HasPrefix(filepath.Base(path), "containerd") {
+		if err == nil && strings.HasPrefix(filepath.Base(path), "containerd") {
 			programs[path] = true
 		}
 	}
