@@ -17,8 +17,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// simplifyError says in an error which server and proxy it came from, and drops the layers that only
-// repeat the URL.
+// simplifyError says in an error which server and proxy it came from, and drops the layers that
+// only repeat the URL.
 func (c *Cluster) simplifyError(err error) error {
 	var asked *url.Error
 	switch {
