@@ -32,7 +32,7 @@ var mayImport = []struct {
 	{"kdiag/applets/manager", []string{"kdiag/applets", "kdiag/applets/internal/pod/", "kdiag/mux", "kdiag/netfilter"}},
 	// What runs on the laptop. It knows nothing of the kernel's tables.
 	{"kdiag/applets/internal/laptop/", []string{"kdiag/applets", "kdiag/applets/internal/laptop/", "kdiag/kube", "kdiag/mux"}},
-	{"kdiag/applets/internal/testkit/runctest", []string{"kdiag/internal/testenv"}},
+	{"kdiag/applets/internal/testkit/runctest", []string{"kdiag/integration/testenv"}},
 	{"kdiag/applets/internal/testkit/fakecluster", []string{"kdiag/kube"}},
 	{"kdiag/applets/reference", []string{"kdiag/applets"}},
 	{"kdiag/applets/kubeflags", []string{"kdiag/applets", "kdiag/applets/internal/laptop/", "kdiag/kube", "kdiag/mux"}},
@@ -43,7 +43,7 @@ var mayImport = []struct {
 	{forAll, nil},
 	{"kdiag/mux/muxtest", []string{"kdiag/mux"}},
 	{"kdiag/mux", nil},
-	{"kdiag/netfilter/netnstest", []string{"kdiag/internal/testenv"}},
+	{"kdiag/netfilter/netnstest", []string{"kdiag/integration/testenv"}},
 	{"kdiag/netfilter", nil},
 	{"kdiag/internal/", nil},
 	{"kdiag/scratch-shell", nil},

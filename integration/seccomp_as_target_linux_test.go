@@ -12,7 +12,7 @@ import (
 	"unsafe"
 
 	"kdiag/integration/kit"
-	"kdiag/internal/seccomptest"
+	"kdiag/integration/seccomptest"
 
 	"golang.org/x/sys/unix"
 )

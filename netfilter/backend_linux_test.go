@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"kdiag/internal/testenv"
+	"kdiag/integration/testenv"
 	"kdiag/netfilter/netnstest"
 )
 

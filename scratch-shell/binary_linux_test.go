@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"kdiag/internal/testenv"
+	"kdiag/integration/testenv"
 )
 
 var architectures = map[string]struct {

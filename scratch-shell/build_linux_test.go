@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"kdiag/internal/testenv"
+	"kdiag/integration/testenv"
 )
 
 // TestBuildRefuses builds from sources other than the pinned ones. The build must

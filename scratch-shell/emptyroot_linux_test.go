@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"kdiag/internal/testenv"
+	"kdiag/integration/testenv"
 
 	"golang.org/x/sys/unix"
 )

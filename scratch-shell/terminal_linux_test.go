@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"kdiag/internal/testenv"
+	"kdiag/integration/testenv"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"

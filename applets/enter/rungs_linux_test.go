@@ -13,7 +13,7 @@ import (
 
 	"kdiag/applets/internal/pod/procfs"
 	"kdiag/applets/internal/testkit/runctest"
-	"kdiag/internal/testenv"
+	"kdiag/integration/testenv"
 )
 
 // rungs are the ways into a target, each by exactly its capabilities.

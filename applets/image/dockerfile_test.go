@@ -15,7 +15,7 @@ import (
 	"strings"
 	"testing"
 
-	"kdiag/internal/testenv"
+	"kdiag/integration/testenv"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"kdiag/applets"
-	"kdiag/internal/testenv"
+	"kdiag/integration/testenv"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"

@@ -15,7 +15,7 @@ import (
 
 	"kdiag/applets"
 	"kdiag/applets/internal/laptop/units"
-	"kdiag/internal/testenv"
+	"kdiag/integration/testenv"
 
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )

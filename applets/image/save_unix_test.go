@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"kdiag/applets"
-	"kdiag/internal/testenv"
+	"kdiag/integration/testenv"
 )
 
 // TestWriteFilePipe writes to what must not be replaced.

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"kdiag/internal/testenv"
+	"kdiag/integration/testenv"
 )
 
 // suite carries what every test of a run shares.

@@ -14,7 +14,7 @@ import (
 	"sync"
 	"testing"
 
-	"kdiag/internal/testenv"
+	"kdiag/integration/testenv"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"testing"
 
-	"kdiag/internal/seccomptest"
+	"kdiag/integration/seccomptest"
 
 	"golang.org/x/sys/unix"
 )

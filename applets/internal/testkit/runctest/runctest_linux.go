@@ -14,7 +14,7 @@ import (
 	"sync"
 	"testing"
 
-	"kdiag/internal/testenv"
+	"kdiag/integration/testenv"
 )
 
 // RequireRunc ends a test on a machine that cannot run containers.
