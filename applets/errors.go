@@ -30,19 +30,29 @@ func (e *ExitError) Error() string {
 
 func (e *ExitError) Unwrap() error { return e.Err }
 
-// Usage returns an error for an invalid command line.
+// UsageError reports an invalid command line. The process exits with ExitUsage,
+// and points at the command's help.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// Usage returns a *UsageError.
 func Usage(format string, args ...any) error {
-	return &ExitError{Code: ExitUsage, Err: fmt.Errorf(format, args...)}
+	return &UsageError{fmt.Errorf(format, args...)}
 }
 
 // ExitCode returns the exit code for err, 0 for nil.
 func ExitCode(err error) int {
 	var exit *ExitError
+	var usage *UsageError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &exit):
 		return exit.Code
+	case errors.As(err, &usage):
+		return ExitUsage
 	}
 	return ExitFailure
 }

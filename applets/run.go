@@ -2,6 +2,7 @@ package applets
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -51,7 +52,8 @@ func Execute(ctx context.Context, a Applet, path string, line []string, build Bu
 	if err == nil {
 		err = a.Run(ctx, inv)
 	}
-	if ExitCode(err) == ExitUsage && !IsSilent(err) {
+	var usage *UsageError
+	if errors.As(err, &usage) {
 		err = seeHelp(err, path)
 	}
 
@@ -71,7 +73,7 @@ func parseFlags(ctx context.Context, name string, flags []cli.Flag, words []stri
 		ErrWriter:                 io.Discard,
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
-			return &ExitError{Code: ExitUsage, Err: err}
+			return &UsageError{err}
 		},
 		Action: func(c *cli.Context) error { parsed = c; return nil },
 	}

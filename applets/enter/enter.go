@@ -44,7 +44,7 @@ func Applet() applets.Applet {
 
 			opts := newOptions(arguments)
 			if err := opts.checkFlags(); err != nil {
-				return &applets.ExitError{Code: applets.ExitUsage, Err: err}
+				return &applets.UsageError{Err: err}
 			}
 
 			return run(inv.Streams, opts)

@@ -38,7 +38,7 @@ func Applet() applets.Applet {
 				interval:  arguments.Interval,
 			}
 			if err := podproc.CheckTarget(opts.target); err != nil {
-				return &applets.ExitError{Code: applets.ExitUsage, Err: err}
+				return &applets.UsageError{Err: err}
 			}
 
 			return run(ctx, inv.Streams, opts)

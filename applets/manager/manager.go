@@ -31,7 +31,7 @@ func Applet() applets.Applet {
 				return applets.Usage("%w", err)
 			}
 			if err := checkArguments(arguments); err != nil {
-				return &applets.ExitError{Code: applets.ExitUsage, Err: err}
+				return &applets.UsageError{Err: err}
 			}
 
 			return run(ctx, inv.Streams, options{

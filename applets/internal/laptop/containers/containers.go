@@ -74,7 +74,7 @@ func (r Request) manager() kube.Manager {
 func explainEnsure(ctx context.Context, err error) error {
 	var other *kube.IdleTimeoutError
 	if errors.As(err, &other) {
-		return &applets.ExitError{Code: applets.ExitUsage, Err: applets.WithHint(err,
+		return &applets.UsageError{Err: applets.WithHint(err,
 			"a running container cannot be changed: leave out --idle-timeout, or wait until it has ended")}
 	}
 	return AddTimeoutHint(ctx, err)
