@@ -48,7 +48,7 @@ func runDoctor(ctx context.Context, inv *applets.Invocation) error {
 		return err
 	}
 
-	// What is wrong with the configuration is the first check's to tell.
+	// The first check reports a configuration that is wrong.
 	if e.user, err = userkey.PublicHalf(); err == nil {
 		e.cluster, err = kubeflags.Connect(inv)
 	}

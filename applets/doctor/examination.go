@@ -117,7 +117,7 @@ type examination struct {
 	user string
 }
 
-// podName is the target's name where it is a pod's, else empty.
+// podName returns the name of the pod if the target is one by name, else "".
 func (e examination) podName() string {
 	if e.request.Pod.Kind != "pods" {
 		return ""

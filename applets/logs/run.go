@@ -158,7 +158,7 @@ func (r *logsRun) awaitReady(ctx context.Context, line *statusline.Line) error {
 			line.Show("finding the end of each log")
 		case <-bound:
 			return applets.WithHint(fmt.Errorf("find the end of each log: %w", &kube.TimeoutError{After: r.timeout}),
-				"--timeout waits longer than %s", r.timeout)
+				"use --timeout to wait longer than %s", r.timeout)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -27,10 +27,6 @@ func Applet() applets.Applet {
 }
 
 func startManager(ctx context.Context, inv *applets.Invocation) error {
-	if len(inv.Rest) > 0 {
-		return applets.Usage("manage runs no command, got %q", inv.Rest)
-	}
-
 	request, err := kubeflags.ParseShell(inv)
 	if err != nil {
 		return err

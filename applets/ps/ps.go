@@ -43,13 +43,13 @@ func Applet() applets.Applet {
 	}
 }
 
-// psCluster is what the applet asks of the API. *kube.Cluster is the real one.
+// psCluster has the methods of a *kube.Cluster that the applet needs.
 type psCluster interface {
 	containers.Cluster
 	peerFinder
 }
 
-// options are what the flags say beside the request for the container.
+// options holds the flags that do not concern the container of kdiag.
 type options struct {
 	sockets, watch bool
 	interval       time.Duration
@@ -94,7 +94,7 @@ func parseOptions(inv *applets.Invocation) (options, error) {
 // minInterval bounds --interval, since each refresh costs the pod some CPU time.
 const minInterval = 100 * time.Millisecond
 
-// showContainer looks at the container, once or until ctx ends.
+// showContainer shows the container, once or until ctx ends.
 func (o options) showContainer(ctx context.Context, cluster psCluster, request containers.Request, streams applets.Streams) error {
 	line := statusline.New(streams.Err)
 	defer line.End()

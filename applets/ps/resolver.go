@@ -22,7 +22,7 @@ type peerResolver struct {
 // listing a large cluster is expensive.
 const askAgainAfter = 10 * time.Second
 
-// peerFinder says what is behind addresses. *kube.Cluster is the real one.
+// peerFinder has the method of a *kube.Cluster that peerResolver needs.
 type peerFinder interface {
 	ListPeers(ctx context.Context) (peers kube.Peers, missing []string)
 }

@@ -61,10 +61,6 @@ type options struct {
 }
 
 func run(ctx context.Context, inv *applets.Invocation) error {
-	if len(inv.Rest) > 0 {
-		return applets.Usage("redir runs no command, got %q", inv.Rest)
-	}
-
 	names, ports, err := splitArguments(inv)
 	if err != nil {
 		return err
