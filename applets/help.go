@@ -21,13 +21,14 @@ func FormatHelp(a Applet, path string) string {
 	var b strings.Builder
 	b.WriteString(a.Summary + "\n")
 	writeSection(&b, "Examples", a.Examples)
+
 	usage := path
 	if a.ArgsUsage != "" {
 		usage += " " + a.ArgsUsage
 	}
-
 	fmt.Fprintf(&b, "\nUsage:\n%s", wrapHanging("  ", usage, helpWidth))
 	writeSection(&b, "", a.Description)
+
 	if len(a.Applets) > 0 {
 		fmt.Fprintf(&b, "\nCommands:\n%s", CommandTable(a.Applets))
 	}
@@ -130,6 +131,7 @@ func FlagTable(flags []cli.Flag) string {
 	for _, flag := range flags {
 		column = max(column, len(FlagNames(flag)))
 	}
+
 	var b strings.Builder
 	for _, flag := range flags {
 		b.WriteString(wrapHanging(fmt.Sprintf("  %-*s  ", column, FlagNames(flag)), FlagUsage(flag), helpWidth))

@@ -106,6 +106,7 @@ func subNames(a Applet) string {
 	return JoinChoices(VisibleNames(a.Applets))
 }
 
+// seeHelp adds the hint to read the help of a command.
 func seeHelp(err error, path string) error {
 	return WithHint(err, "run '%s --help' for usage", path)
 }

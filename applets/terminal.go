@@ -7,9 +7,9 @@ import (
 	"golang.org/x/term"
 )
 
-// IsTerminal reports whether w writes to a terminal.
-func IsTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
+// IsTerminal reports whether a stream, a reader or a writer, is a terminal.
+func IsTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 

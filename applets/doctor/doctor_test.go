@@ -42,8 +42,8 @@ func TestOldServer(t *testing.T) {
 			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","message":"not here","code":404}`)
 		}
 	}))
-
 	defer old.Close()
+
 	out, err := doctor(t, old.URL)
 	for _, line := range []string{
 		"✗ version              v1.24.1-some doesn't support ephemeral containers\n  hint: kdiag needs Kubernetes 1.25 or later\n",
@@ -67,6 +67,7 @@ func TestRefused(t *testing.T) {
 		w.WriteHeader(http.StatusUnauthorized)
 	}))
 	defer server.Close()
+
 	out, err := doctor(t, server.URL)
 	if !strings.Contains(out, "✗ credentials          ") || strings.Count(out, "✗") != 1 || applets.ExitCode(err) != 1 {
 		t.Errorf("doctor = %s, %v, want ✗ for the credentials alone", out, err)
@@ -84,9 +85,9 @@ func TestInterrupted(t *testing.T) {
 		case <-r.Context().Done():
 		}
 	}))
-
 	defer server.Close()
 	defer close(release)
+
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	go func() {
 		<-asked

@@ -51,6 +51,7 @@ func writeArchive(w io.Writer, fullName string, img v1.Image) error {
 	for i, layer := range layers {
 		described := manifest.Layers[i]
 		paths = append(paths, blobPath(described.Digest))
+
 		blob, err := layer.Compressed()
 		if err != nil {
 			return err

@@ -79,6 +79,7 @@ func pushImage(ctx context.Context, streams applets.Streams, o pushOptions) erro
 
 	progress := newMeter(streams.Err)
 	defer progress.clear()
+
 	var images []v1.Image
 	for _, target := range platforms {
 		img, err := o.buildFor(ctx, target, progress)
@@ -101,6 +102,7 @@ func pushImage(ctx context.Context, streams applets.Streams, o pushOptions) erro
 	}
 
 	progress.clear()
+
 	digest, err := whole.Digest()
 	if err != nil {
 		return err
@@ -116,6 +118,7 @@ func (o pushOptions) buildFor(ctx context.Context, target platform, progress *me
 	if err != nil {
 		return nil, err
 	}
+
 	progress.startTask("packing for "+target.String(), 0)
 	return buildImage(ctx, buildOptions{
 		Platform: target.String(), Binary: binary, Version: o.Version,

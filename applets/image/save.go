@@ -75,7 +75,6 @@ func saveImage(ctx context.Context, streams applets.Streams, o saveOptions) erro
 	} else {
 		size, err = writeFile(o.File, write)
 	}
-
 	if err != nil {
 		return fmt.Errorf("image save: %w", err)
 	}

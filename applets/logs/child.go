@@ -68,6 +68,7 @@ func (c *childProcess) stop() {
 	if c.Process.Signal(syscall.SIGTERM) != nil {
 		_ = c.Process.Kill()
 	}
+
 	select {
 	case <-c.ended:
 	case <-time.After(killAfter):

@@ -62,10 +62,12 @@ type sourceKey struct {
 func (f *follower) start(ctx context.Context) {
 	f.started, f.ready = time.Now(), make(chan struct{})
 	f.sources, f.pods = map[sourceKey]*logSource{}, map[types.UID]map[int]bool{}
+
 	f.starting.Add(len(f.selections))
 	for i := range f.selections {
 		f.running.Go(func() { f.watchSelection(ctx, i) })
 	}
+
 	f.running.Go(func() {
 		f.starting.Wait()
 		close(f.ready)
@@ -97,6 +99,7 @@ func (f *follower) watchSelection(ctx context.Context, i int) {
 			f.note("watching the pods of %s again", chosen.pods)
 		},
 	})
+
 	if !listed {
 		f.fail(err)
 		f.starting.Done()

@@ -36,7 +36,7 @@ func (o *options) followLogs(ctx context.Context, c *kube.Cluster, streams apple
 
 	r := &logsRun{
 		options: o, failed: make(chan error, 1), notes: &notes{out: streams.Err, quiet: o.quiet},
-		terminal: isTerminal(streams.In) || applets.IsTerminal(streams.Err),
+		terminal: applets.IsTerminal(streams.In) || applets.IsTerminal(streams.Err),
 	}
 	if r.delivery, err = o.newDelivery(out, r.failRun); err != nil {
 		return err
@@ -54,11 +54,13 @@ func (o *options) followLogs(ctx context.Context, c *kube.Cluster, streams apple
 	// After Ctrl-C, reading goes on until the command has ended.
 	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer r.stopReading(stop)
+
 	line := statusline.New(streams.Err)
 	r.notes.line = line
 	r.start(reading)
 	err = r.awaitReady(ctx, line)
 	line.End()
+
 	switch {
 	case err != nil:
 		return err
@@ -104,6 +106,7 @@ func (o *options) newDelivery(out io.Writer, broken func(error)) (*delivery, err
 		sink: newSink(out), failed: make(chan struct{}), reached: make(chan struct{}),
 		broken: func(err error) { broken(fmt.Errorf("write the logs: %w", err)) },
 	}
+
 	var err error
 	paint := painter{on: wantsColour(o.colour, out), highlight: o.highlight}
 	switch {
@@ -138,6 +141,8 @@ func (r *logsRun) awaitReady(ctx context.Context, line *statusline.Line) error {
 	defer timeout.Stop()
 	slow := time.NewTimer(time.Second)
 	defer slow.Stop()
+
+	// Reading once may take as long as the logs are.
 	bound := timeout.C
 	if r.once {
 		bound = nil
@@ -224,6 +229,7 @@ func (r *logsRun) withCommand(ctx context.Context) error {
 	}
 
 	r.drainLogs(ctx)
+
 	code := r.child.exitCode()
 	switch {
 	case late != nil:
@@ -245,6 +251,7 @@ func (r *logsRun) drainLogs(ctx context.Context) {
 		return
 	}
 
+	// A nil channel never fires.
 	interrupted := ctx.Done()
 	if ctx.Err() != nil {
 		interrupted = nil
@@ -252,6 +259,7 @@ func (r *logsRun) drainLogs(ctx context.Context) {
 
 	began, most := time.Now(), time.NewTimer(r.drainMax)
 	defer most.Stop()
+
 	for {
 		last := time.Unix(0, r.delivery.last.Load())
 		if last.Before(began) {
@@ -292,20 +300,18 @@ func (r *logsRun) resultOf(err error) error {
 // reads.
 const endTimeout = time.Second
 
+// stopReading stops the follower and waits for its goroutines.
 func (r *logsRun) stopReading(stop func()) {
 	stop()
+
 	ended := make(chan struct{})
 	go func() {
 		r.running.Wait()
 		close(ended)
 	}()
+
 	select {
 	case <-ended:
 	case <-time.After(endTimeout):
 	}
-}
-
-func isTerminal(in io.Reader) bool {
-	file, ok := in.(*os.File)
-	return ok && applets.IsTerminal(file)
 }

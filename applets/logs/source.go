@@ -116,6 +116,7 @@ func (s *logSource) awaitLog(ctx context.Context) bool {
 		case s.hasUnread():
 			return true
 		}
+
 		select {
 		case <-s.changed:
 		case <-ctx.Done():
@@ -186,12 +187,14 @@ func (s *logSource) readOrFollow(ctx context.Context) time.Duration {
 		yield = nil
 	}
 
+	// The stream can be cancelled by itself, for an instance that has ended.
 	began := time.Now()
 	streaming, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.setLive(follow, cancel)
 	lines, open, err := s.readStream(streaming, kube.LogRequest{Follow: follow}, yield)
 	s.setLive(false, nil)
+
 	if lines > 0 {
 		s.failures = 0
 	}
@@ -285,7 +288,7 @@ func (s *logSource) noteFailure(ctx context.Context, now kube.Instance, err erro
 
 	s.suspect = true
 	if s.failures == notedFailure {
-		s.f.note("%s/%s: %v; trying again", s.pod, s.container, err)
+		s.f.note("%s/%s: %v; retrying", s.pod, s.container, err)
 	}
 
 	return wait

@@ -14,6 +14,9 @@ import (
 // at the end.
 func (s *logSource) readStream(ctx context.Context, r kube.LogRequest, yield <-chan struct{}) (lines int, open *kube.LogLine, err error) {
 	r.Namespace, r.Pod, r.Container = s.namespace, s.pod, s.container
+
+	// --since counts only while nothing has been read of a container that was there
+	// at the start.
 	if r.Since = s.at.resumeTime(); s.at.isEmpty() && s.initial {
 		r.SinceSeconds = s.f.sinceSeconds()
 	}
@@ -39,9 +42,11 @@ func (s *logSource) readStream(ctx context.Context, r kube.LogRequest, yield <-c
 	return s.readLines(log)
 }
 
+// readLines passes on the lines of a stream that were not read before.
 func (s *logSource) readLines(log io.Reader) (lines int, open *kube.LogLine, err error) {
 	reader, again, resumed := kube.NewLogReader(log), s.at.newReplayFilter(), !s.at.isEmpty()
 	s.lastSeen = lastSeen{}
+
 	for {
 		next, err := reader.ReadLine()
 		if err == nil && !next.Open && !next.Time.IsZero() {

@@ -30,8 +30,8 @@ func Applet() applets.Applet {
 			kubectl kdiag ps -n prod -l app=db --sockets   # also connections, and the pods behind them
 		`,
 		Description: `
-			Looks at the target from an ephemeral container beside it, which shell uses too. The target
-			needs no tools, and nothing in it changes. A note says what kdiag may not see.
+			Looks at the target from an ephemeral container beside it, the same one that shell uses.
+			The target needs no tools, and nothing in it changes. A note says what cannot be seen.
 		`,
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "sockets", Usage: "Also show connected sockets"},

@@ -66,6 +66,7 @@ func (v *view) showDocument(d document, notes []string) error {
 	}
 
 	writeTables(&text, d, v.output == "wide", columns)
+
 	_, err := io.WriteString(v.out, text.String())
 	return wrapWriteError(err)
 }
@@ -113,6 +114,7 @@ const (
 // counted on the last line.
 func (v *view) redrawSequence(frame string, columns, lines int) string {
 	rows := strings.Split(strings.TrimSuffix(clipLines(frame, columns), "\n"), "\n")
+
 	// The cursor stays on the last line.
 	if most := max(lines-1, 1); len(rows) > most {
 		left := len(rows) - most + 1

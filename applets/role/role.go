@@ -27,9 +27,9 @@ func Applet() applets.Applet {
 			kubectl kdiag role --kinds deploy,sts --group developers    # all commands, and who may use them
 		`,
 		Description: `
-			COMMAND is ` + applets.JoinChoices(kube.RoleCommands()) + ` (default all). The Role
-			allows targets by pod name; --kinds adds other kinds of targets. Optional rights are printed
-			as comments that say what they are for. Contacts no cluster and changes nothing.
+			COMMAND is ` + applets.JoinChoices(kube.RoleCommands()) + ` (default all). The Role covers
+			pods by name; --kinds adds other kinds of targets. Optional rights are printed as
+			comments that say what they are for. Contacts no cluster and changes nothing.
 		`,
 		Flags: []cli.Flag{
 			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "kinds", Usage: "Allow targets of these `KINDS`, comma-separated: deploy, sts, ds, rs, job, svc, selector"}),
