@@ -42,6 +42,7 @@ func TestSortLine(t *testing.T) {
 	} {
 		got, err := sortLine(testFlags(), words(test.line))
 		want := sortedLine{flags: test.flags, args: test.args, rest: test.rest}
+
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("sortLine(%q) = %+v, %v, want %+v", test.line, got, err, want)
 		}

@@ -53,6 +53,7 @@ func TestWithPrefix(t *testing.T) {
 		"x":   {0, noFiles},
 	} {
 		got := a.withPrefix(typed)
+
 		if len(got.candidates) != want.count || got.directive != want.directive {
 			t.Errorf("withPrefix(%q) = %d candidates, directive %d, want %d, %d", typed, len(got.candidates), got.directive, want.count, want.directive)
 		}

@@ -3,29 +3,17 @@ package image
 import (
 	"archive/tar"
 	"encoding/json"
-	"fmt"
 	"io"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// writeNamedArchive writes img, under the name ref, as an archive for "docker load",
+// writeArchive writes img, under its full name, as an archive for "docker load",
 // "podman load" and "ctr images import". The archive is an image layout
 // (opencontainers/image-spec, image-layout.md) that also has the manifest.json of
 // docker's own format, like those that docker save has written since v25. So the
 // image has the same digest in the archive, in the runtime and in a registry.
-func writeNamedArchive(w io.Writer, ref string, img v1.Image) error {
-	tag, err := parseTag(ref, false)
-	if err != nil {
-		return err
-	}
-	if err := writeArchive(w, fullName(tag), img); err != nil {
-		return fmt.Errorf("archive of %s: %w", ref, err)
-	}
-	return nil
-}
-
 func writeArchive(w io.Writer, fullName string, img v1.Image) error {
 	manifest, err := img.Manifest()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
@@ -137,10 +138,20 @@ func TestFullName(t *testing.T) {
 			wantError(t, err, "image \""+ref+"\": ")
 			continue
 		}
+
 		if err != nil {
 			t.Errorf("parseTag(%q) = %v", ref, err)
 		} else if got := fullName(tag); got != want {
 			t.Errorf("fullName(%q) = %q, want %q", ref, got, want)
 		}
 	}
+}
+
+// writeNamedArchive writes img as an archive under the name ref.
+func writeNamedArchive(w io.Writer, ref string, img v1.Image) error {
+	tag, err := parseTag(ref, false)
+	if err != nil {
+		return err
+	}
+	return writeArchive(w, fullName(tag), img)
 }

@@ -266,6 +266,7 @@ func TestParsePlatforms(t *testing.T) {
 		{[]string{"linux/arm/v6"}, nil},
 	} {
 		got, err := parsePlatforms(test.lists)
+
 		if !reflect.DeepEqual(got, test.want) || (err == nil) != (test.want != nil) {
 			t.Errorf("parsePlatforms(%q) = %v, %v, want %v", test.lists, got, err, test.want)
 		}
