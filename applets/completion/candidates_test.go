@@ -34,7 +34,7 @@ func TestPrintIsBounded(t *testing.T) {
 	a := answer{candidates: slices.Repeat([]candidate{{"x", ""}}, 2*mostCandidates)}
 	var out strings.Builder
 	if err := a.printTo(&out); err != nil || strings.Count(out.String(), "\n") != mostCandidates+1 {
-		t.Errorf("print: %d lines, %v, want %d", strings.Count(out.String(), "\n"), err, mostCandidates+1)
+		t.Errorf("printTo: %d lines, %v, want %d", strings.Count(out.String(), "\n"), err, mostCandidates+1)
 	}
 }
 

@@ -216,7 +216,7 @@ func TestFindBinary(t *testing.T) {
 		{"the one named", buildOptions{self: on("linux", "arm64"), Binary: "that"}, linuxARM, "that"},
 	} {
 		if got, err := test.o.findBinary(test.target); got != test.want || err != nil {
-			t.Errorf("%s: find = %q, %v, want %q", test.name, got, err, test.want)
+			t.Errorf("%s: findBinary = %q, %v, want %q", test.name, got, err, test.want)
 		}
 	}
 

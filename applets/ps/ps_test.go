@@ -171,7 +171,7 @@ func TestView(t *testing.T) {
 	show := func(v *view, notes ...string) {
 		t.Helper()
 		if err := v.showDocument(d, notes); err != nil {
-			t.Errorf("show: %v", err)
+			t.Errorf("showDocument: %v", err)
 		}
 	}
 
@@ -203,7 +203,7 @@ func TestRedrawSequence(t *testing.T) {
 	v, out, err := newTestView(options{output: "text", watch: true, interval: 2 * time.Second}, 40, 6)
 	for range 2 {
 		if err := v.showDocument(d, []string{"a"}); err != nil {
-			t.Errorf("show: %v", err)
+			t.Errorf("showDocument: %v", err)
 		}
 	}
 
