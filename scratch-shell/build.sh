@@ -3,17 +3,20 @@
 #
 #   build.sh [amd64|arm64 ...]     default: the architecture of this machine
 #
-# Writes bin/busybox-linux-ARCH beside this script, and does nothing where that is already there from the same inputs.
-# DEBIAN_MIRROR=URI is asked in place of the mirrors apt is configured with. JOBS=N compiles N files at a time.
+# Writes bin/busybox-linux-ARCH beside this script, unless it exists and was built from the same
+# inputs. DEBIAN_MIRROR=URI replaces the mirrors that apt is configured with. JOBS=N compiles N
+# files at a time.
 #
-# The compiler is Debian's gcc for the architecture; musl and the start files come from the musl-dev package *of that
-# architecture*, unpacked in a temporary directory. That gives both architectures the same musl and one recipe, on either
-# kind of host, with no foreign architecture added to the machine's dpkg. Building musl from source would only repeat what
-# Debian's build daemons did.
+# The compiler is Debian's gcc for the architecture; musl and the start files come from the
+# musl-dev package *of that architecture*, unpacked in a temporary directory. So both architectures
+# have the same musl and the same recipe, on either kind of host, and the machine's dpkg needs no
+# foreign architecture. Building musl from source would only repeat what Debian's build daemons
+# did.
 set -eu
 
-# The pins. When a Debian point release replaces a package, its old files leave the mirrors: put the new version and the
-# checksum from its .dsc (or, for musl-dev, from the Packages index) here, and build again. NOTICE names them too.
+# The pins. When a Debian point release replaces a package, its old files leave the mirrors: put
+# the new version and the checksum from its .dsc (or, for musl-dev, from the Packages index) here,
+# and build again. NOTICE names them too.
 BUSYBOX_ORIG=1.35.0
 BUSYBOX_ORIG_SHA256=faeeb244c35a348a334f4a59e44626ee870fb07b6884d68c10ae8bc19f83a694
 BUSYBOX_DEBIAN=1.35.0-4+deb12u1
@@ -21,7 +24,7 @@ BUSYBOX_DEBIAN_SHA256=1cacbe095ef4880ea7879933c8e3c5075d1527cd6fbcb626a9b41e5dae
 MUSL=1.2.3-1
 MUSL_AMD64_SHA256=7c34f29a0c1aa12f6da1d25ed6de6fe6bbd9e048ee76b3dcb88c5e51fb65507f
 MUSL_ARM64_SHA256=55c2ca4bc3041c8ed8ac7dc3ef6080d9551a21650568b2fd7610b59eaf98a4f4
-# The time of the Debian release above, for whatever wants one.
+# The time of the Debian release above, for tools that write a time into their output.
 SOURCE_DATE_EPOCH=1772434781
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -41,7 +44,7 @@ host_arch() {
 	case $(uname -m) in
 	x86_64) echo amd64 ;;
 	aarch64 | arm64) echo arm64 ;;
-	*) die "no default for $(uname -m): name amd64 or arm64" ;;
+	*) die "$(uname -m) is not supported: run build.sh amd64 or build.sh arm64" ;;
 	esac
 }
 
@@ -85,10 +88,11 @@ need_tools() {
 			[ -d "$1/linux" ] && [ -d "$2/asm" ] || add "libc6-dev-$arch-cross"
 		fi
 	done
-	[ -z "$missing" ] || die "missing tools: apt-get install$missing"
+	[ -z "$missing" ] || die "missing tools: run apt-get install$missing"
 }
 
-# mirrors prints the base URIs to ask. apt reads its own sources, in whichever format they are written.
+# mirrors prints the base URIs to ask. It asks apt, which reads its own sources in whichever format
+# they have.
 mirrors() {
 	if [ -n "${DEBIAN_MIRROR:-}" ]; then
 		echo "${DEBIAN_MIRROR%/}"
@@ -98,12 +102,13 @@ mirrors() {
 		sed -n 's|/\{0,1\} main$||p' | awk '!seen[$0]++'
 }
 
-# fetch POOLPATH SHA256 PIN puts the file in $work/dl. Its checksum is pinned, so any mirror will do, and no index is needed.
+# fetch POOLPATH SHA256 PIN downloads the file to $work/dl. Its checksum is pinned, so any mirror
+# will do, without an index.
 fetch() {
 	file=$work/dl/$(basename "$1")
 	if [ -e "$file" ]; then return; fi
 	asked=$(mirrors)
-	[ -n "$asked" ] || die "apt knows no mirror: set DEBIAN_MIRROR to the URI of a Debian mirror"
+	[ -n "$asked" ] || die "apt has no mirrors: set DEBIAN_MIRROR to the URI of a Debian mirror"
 	# "pool/updates" is where the security archive keeps its files.
 	for uri in $asked; do
 		for pool in pool pool/updates; do
@@ -111,7 +116,7 @@ fetch() {
 			if $apt_helper -o APT::Sandbox::User=root download-file "$uri/$pool/$1" "$file" >>"$log" 2>&1; then
 				sum=$(sha256sum <"$file" | cut -d' ' -f1)
 				log=
-				[ "$sum" = "$2" ] || die "$(basename "$1"): SHA-256 is $sum, but $3_SHA256 pins $2"
+				[ "$sum" = "$2" ] || die "$(basename "$1"): SHA-256 is $sum, but $3_SHA256 is $2"
 				return
 			fi
 		done
@@ -123,35 +128,36 @@ fetch() {
 	die "$(basename "$1"): download failed"
 }
 
-# configure DIR writes its .config: our lines, and the default for whatever they do not name.
+# configure DIR writes its .config: our lines, and defaults for everything else.
 configure() {
 	cp "$here/config" "$1/.config"
-	# An empty answer is the default.
+	# An empty answer selects the default.
 	yes '' 2>/dev/null | make -C "$1" -s oldconfig >>"$log" 2>&1 || die "busybox: make oldconfig failed"
 	while read -r line; do
 		case $line in
-		CONFIG_*) grep -qxF "$line" "$1/.config" || { log=; die "config: $line does not hold"; } ;;
+		CONFIG_*) grep -qxF "$line" "$1/.config" || { log=; die "config: $line was not accepted"; } ;;
 		'# CONFIG_'*' is not set')
 			name=${line#\# }
 			name=${name% is not set}
-			if grep -q "^$name=" "$1/.config"; then log=; die "config: $line: something else selects it"; fi
+			if grep -q "^$name=" "$1/.config"; then log=; die "config: $line: another option selects it"; fi
 			;;
 		esac
 	done <"$here/config"
 }
 
-# check_variables DIR compares the variables that the compiled source asks the environment for with the list beside this
-# script, by which "kdiag enter" decides what may come from a container's environment.
+# check_variables DIR compares the environment variables that the compiled source reads with the
+# list beside this script. "kdiag enter" decides by that list which of them may come from a
+# container.
 check_variables() {
 	find "$1" -name '*.o' ! -path '*/scripts/*' | sed 's/o$/c/' | while read -r c; do if [ -e "$c" ]; then echo "$c"; fi; done |
 		xargs grep -hE '(getenv|lookupvar|bltinlookup|wh_helper|envLen|xc_vm_init)\(|VTEXTFIXED|def(ifs|optind)var\[\]' |
 		grep -oE '"[A-Za-z_][A-Za-z_0-9]+' | tr -d '"' | sort -u >"$work/variables"
 	cmp -s "$work/variables" "$here/variables" && return
 	diff "$here/variables" "$work/variables" >&2 || true
-	die "the source asks for other variables than $here/variables lists: change it, and applets/enter/variables.go"
+	die "the source reads other variables than $here/variables lists: update that and applets/enter/variables.go"
 }
 
-# build ARCH
+# build ARCH builds the shell for it, unless it is up to date.
 build() {
 	arch=$1
 	t=$(triple "$arch")
@@ -180,7 +186,7 @@ build() {
 	tar -xJf "$work/dl/busybox_$BUSYBOX_DEBIAN.debian.tar.xz" -C "$src"
 	dpkg-deb -x "$work/dl/musl-dev_${MUSL}_$arch.deb" "$dir/musl"
 
-	# All of Debian's patches, in order, the security fixes among them; then ours.
+	# Apply all of Debian's patches in order, which include its security fixes, and then ours.
 	sed -e 's/[[:space:]]*#.*//' -e '/^$/d' -e "s|^|$src/debian/patches/|" "$src/debian/patches/series" >"$dir/series"
 	ls "$here"/busybox/*.patch >>"$dir/series"
 	while read -r p; do
@@ -188,13 +194,14 @@ build() {
 	done <"$dir/series"
 	cp "$here"/busybox/*.c "$src/libbb/"
 
-	# The kernel's headers, and nothing of glibc's that stand beside them.
+	# Use the kernel's headers, and nothing of glibc that lies beside them.
 	set -- $(kernel_headers "$arch")
 	for d in linux asm-generic mtd; do ln -s "$1/$d" "$dir/include/$d"; done
 	ln -s "$2/asm" "$dir/include/asm"
 
-	# -B and -L come before gcc's own directories, so that start files and -lc are musl's. Not position independent: a
-	# static-pie would have a dynamic section, and the program nothing to gain. The wraps are for busybox/exec.c and mounts.c.
+	# -B and -L come before gcc's own directories, so that start files and -lc are musl's. Not
+	# position independent: a static-pie would have a dynamic section and gain nothing. The wraps
+	# are for busybox/exec.c and mounts.c.
 	m=$dir/musl/usr
 	mt=${t%-gnu}-musl
 	cat >"$dir/cc" <<-EOF
@@ -211,7 +218,8 @@ build() {
 	log=
 	check_variables "$src"
 
-	# Renamed into place, from a name that is not embedded: there is never half a file for a go build that runs meanwhile.
+	# Rename it into place from a name that is not embedded, so that a go build at the same time
+	# never sees half a file.
 	install -m 755 "$src/busybox" "$here/bin/.$arch.$$"
 	mv -f "$here/bin/.$arch.$$" "$out"
 	echo "$inputs" >"$stamp"
@@ -230,7 +238,7 @@ main() {
 		esac
 	done
 
-	# The outside must not reach into the result: busybox's make reads these.
+	# busybox's make reads these. The environment must not change the result.
 	unset CFLAGS CPPFLAGS LDFLAGS ARCH CROSS_COMPILE KBUILD_OUTPUT MAKEFLAGS MFLAGS MAKELEVEL
 	LC_ALL=C
 	KCONFIG_NOTIMESTAMP=1

@@ -1,10 +1,11 @@
 /*
  * Licensed under GPLv2, as busybox is, which this file is compiled into.
  *
- * How the shell executes itself again, and what it executes in place of programs that its applets name. The linker's --wrap
- * leads the calls of libc's exec family here, libc's own included.
+ * Executes the shell again for its applets, and in place of programs that its applets name. The
+ * linker's --wrap redirects all calls of libc's exec functions to this file, including libc's own.
  *
- * Callers may be in a child that shares its parent's memory: nothing here may allocate or keep state.
+ * A caller may be a child that shares its parent's memory, so nothing here may allocate memory or
+ * keep state.
  */
 //kbuild:lib-y += exec.o
 #include "libbb.h"
@@ -16,12 +17,12 @@
 #endif
 
 /*
- * "kdiag enter" leaves the file in memory that this program is in open at this number. /proc/self/exe would be whatever the
- * container has at that path, which is root's word for a program of its choice where it can change its root.
- * Keep in step with enter's programFD.
+ * "kdiag enter" keeps the memory file that holds this program open at this number. /proc/self/exe
+ * will not do: it is whatever the container has at that path, and a container that can change its
+ * root can put any program there. Keep it the same as programFD in enter.
  */
 #define PROGRAM_FD 60
-/* Seal, shrink, grow, write: what enter sealed it with (fcntl(2), F_ADD_SEALS). */
+/* The seals that enter puts on it: seal, shrink, grow, write (fcntl(2), F_ADD_SEALS). */
 #define SEALS 0x0f
 
 int kdiag_runs_from_memory(void);
@@ -38,8 +39,9 @@ int kdiag_runs_from_memory(void)
 }
 
 /*
- * Programs of the container do not get it. Nor may they look into the shell and its tools, as one with the same user and
- * capabilities may otherwise: at the user's terminal, and at what the shell has in memory (prctl(2), PR_SET_DUMPABLE).
+ * Keeps the file from the container's programs. Also keeps those from looking into the shell and
+ * its applets: a program with the same user and capabilities could otherwise read the shell's
+ * memory and the user's terminal (prctl(2), PR_SET_DUMPABLE).
  */
 static void __attribute__((constructor)) keep_program(void)
 {
@@ -67,9 +69,10 @@ static int exec_self(char *const argv[], char *const envp[])
 }
 
 /*
- * A shell by its path is ours where an applet asks for one: watch, awk's system() and pipes, vi's :!, script, unshare and
- * chroot without a command. Where the user types the path in a shell, the container's is meant; without one, ours does.
- * Every caller's argv[0] is some spelling of "sh", by which busybox knows what to be.
+ * Executes this shell when an applet asks for /bin/sh: watch, awk's system() and pipes, vi's :!,
+ * script, unshare, and chroot without a command. A user who types that path in a shell means the
+ * container's shell, and gets this one only if the container has none. Every caller sets argv[0]
+ * to some spelling of "sh", which tells busybox what to be.
  */
 int __wrap_execve(const char *path, char *const argv[], char *const envp[])
 {
@@ -88,7 +91,10 @@ int __wrap_execve(const char *path, char *const argv[], char *const envp[])
 	return -1;
 }
 
-/* A program by its name, in applets that do not ask for an applet first: tar's gzip, reset's stty. */
+/*
+ * Prefers applets to programs of the same name, for applets that do not do so themselves: tar runs
+ * gzip, reset runs stty.
+ */
 int __wrap_execvp(const char *file, char *const argv[])
 {
 	if (strcmp(file, bb_busybox_exec_path) == 0 || find_applet_by_name(file) >= 0)

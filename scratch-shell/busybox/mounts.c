@@ -1,15 +1,20 @@
 /*
  * Licensed under GPLv2, as busybox is, which this file is compiled into.
  *
- * A shell that came by chroot is in another mount namespace than the container's processes, and the kernel shows it none of
- * the container's mounts under /proc/self. Those of a process in the container are the same. The linker's --wrap leads the
- * calls of open and fopen here, libc's own included: setmntent. Lists of users are opened with care on the same way.
+ * Shows the container's mounts to a shell that entered by chroot. Such a shell is in another mount
+ * namespace than the container's processes, so the kernel lists none of the container's mounts in
+ * /proc/self. This file reads them from /proc/PID of a process in the container instead. The
+ * linker's --wrap redirects all calls of open and fopen to it, including libc's own, as in
+ * setmntent. It also opens the lists of users with care.
  */
 //kbuild:lib-y += mounts.o
 #include "libbb.h"
 #include <sys/statfs.h>
 
-/* "kdiag enter" leaves /proc/PID of the target's process open at this number. Keep in step with enter's processFD. */
+/*
+ * "kdiag enter" keeps /proc/PID of the target's process open at this number. Keep it the same as
+ * processFD in enter.
+ */
 #define PROCESS_FD 61
 #define PROC_MAGIC 0x9fa0
 
@@ -24,7 +29,10 @@ static int has_process(void)
 	return fstatfs(PROCESS_FD, &fs) == 0 && fs.f_type == PROC_MAGIC;
 }
 
-/* Programs of the container do not get it; applets that this one executes do (exec.c). */
+/*
+ * Passes it on to applets that this program executes (exec.c), but not to the container's
+ * programs.
+ */
 void kdiag_pass_process(int on);
 void kdiag_pass_process(int on)
 {
@@ -37,7 +45,7 @@ static void __attribute__((constructor)) keep_process(void)
 	kdiag_pass_process(0);
 }
 
-/* The file's name below /proc/PID; NULL for any other path. */
+/* Returns the name of a file in /proc/PID that stands for the path, or NULL. */
 static const char *mounts_file(const char *path)
 {
 	if (!path)
@@ -49,7 +57,7 @@ static const char *mounts_file(const char *path)
 	return NULL;
 }
 
-/* -1 where the path is another, or the process has ended. */
+/* Returns -1 for any other path, or if the process has ended. */
 static int open_mounts(const char *path, int flags)
 {
 	const char *file = mounts_file(path);
@@ -73,7 +81,8 @@ int __wrap_open(const char *path, int flags, ...)
 }
 
 /*
- * A pipe in the place of a list of users must not keep the shell waiting, nor a device fill its memory: the prompt reads it.
+ * The prompt reads the list of users. If the container has a pipe in its place, the shell must not
+ * hang, and if it has a device, that must not fill the shell's memory.
  */
 #define MOST_OF_USERS (256 * 1024)
 

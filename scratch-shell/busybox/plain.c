@@ -6,7 +6,10 @@
 
 char *kdiag_plain(char *text);
 
-/* Names are the container's, and are not to move the cursor: control characters become "?", C1's in UTF-8 too. */
+/*
+ * Replaces control characters in a name with "?", also C1's in UTF-8, so that the container's
+ * names cannot move the cursor.
+ */
 char *kdiag_plain(char *text)
 {
 	unsigned char *at = (unsigned char *)text;
