@@ -237,3 +237,53 @@ func expandBraces(path string) []string {
 
 	return paths
 }
+
+// errorsPage quotes kdiag's messages in the first column of its tables.
+const errorsPage = "docs/errors.md"
+
+// TestDocsQuoteRealErrors looks for the messages of errorsPage in the source. What kdiag fills in
+// differs from one to the next, so of each row one piece in the source's own words is enough.
+func TestDocsQuoteRealErrors(t *testing.T) {
+	var source strings.Builder
+	for _, path := range sources(t) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source.Write(text)
+	}
+
+	for _, line := range readMarkdown(t, errorsPage) {
+		if !strings.HasPrefix(line.text, "| `") {
+			continue
+		}
+
+		cell, _, _ := strings.Cut(strings.TrimPrefix(line.text, "|"), "|")
+		if !quotesAny(source.String(), quotedPieces(cell)) {
+			t.Errorf("%s:%d: the source says nothing like %s", errorsPage, line.number, cell)
+		}
+	}
+}
+
+// filledIn matches what stands for something else in a quoted message.
+var filledIn = regexp.MustCompile("[`…:\"]|\\S*[0-9]\\S*|USER@HOST|kdiag-|\\bdb\\.prod\\.svc|\\bweb\\b")
+
+// quotedPieces returns the pieces of a quoted message that are long enough to be told apart.
+func quotedPieces(message string) []string {
+	var pieces []string
+	for _, piece := range filledIn.Split(message, -1) {
+		if piece = strings.TrimSpace(piece); len(piece) >= 10 {
+			pieces = append(pieces, piece)
+		}
+	}
+	return pieces
+}
+
+func quotesAny(source string, pieces []string) bool {
+	for _, piece := range pieces {
+		if strings.Contains(source, piece) {
+			return true
+		}
+	}
+	return false
+}
