@@ -40,7 +40,7 @@ func TestDoctorWell(t *testing.T) {
 	report := kit.RunDoctor(t, "-n", namespace)
 	report.Verify(t, "target", "unknown", "none given", "")
 	report.Verify(t, "streams", "unknown", "needs a target", "")
-	report.Verify(t, "pod security: shell", "ok", "has no label", "")
+	report.Verify(t, "pod security: shell", "ok", "has no Pod Security label", "")
 	report.Verify(t, "credentials", "ok", "accepted as ", "")
 
 	if report.Code != 0 {

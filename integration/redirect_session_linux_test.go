@@ -27,7 +27,7 @@ func TestRedirOnTerminal(t *testing.T) {
 	x.PressKeys("C-c")
 	x.WaitForText("connections: 1 in ")
 	x.WaitForPrompt()
-	if screen := x.ReadScreen(); strings.Contains(screen, "Ctrl-C ends it") {
+	if screen := x.ReadScreen(); strings.Contains(screen, "Ctrl-C to stop") {
 		t.Errorf("the counters are left on the screen:\n%s", screen)
 	}
 }

@@ -29,7 +29,7 @@ func ParseTarget(inv *applets.Invocation, names []string) (pod kube.Selection, c
 		names = append([]string{named}, names...)
 	}
 	if len(names) > 1 {
-		return pod, "", applets.Usage("one target at a time, got %q", names)
+		return pod, "", applets.Usage("name only one target, got %q", names)
 	}
 
 	target := ""

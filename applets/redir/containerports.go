@@ -31,13 +31,13 @@ func findContainerPorts(ctx context.Context, handle *containers.Net, container s
 	if hidden.Count() > 0 {
 		err := fmt.Errorf("%s: the sockets of some processes are hidden: %s", doing, hidden.Reasons())
 		if len(ports) == 0 {
-			return nil, applets.WithHint(err, "%s; kdiag ps %s -c %s shows what can be seen", redirectclient.NameAPort, pod.Name, container)
+			return nil, applets.WithHint(err, "%s; 'kdiag ps %s -c %s' shows what can be seen", redirectclient.NameAPort, pod.Name, container)
 		}
 		observer.Problem(redirectclient.Problem{Pod: redirectclient.Pod{Namespace: pod.Namespace, Name: pod.Name}, Err: err})
 	}
 
 	if len(ports) == 0 {
-		return nil, applets.WithHint(fmt.Errorf("%s: none of its processes listens outside loopback", doing), redirectclient.NameAPort)
+		return nil, applets.WithHint(fmt.Errorf("%s: none of its processes listens on an address other than loopback", doing), redirectclient.NameAPort)
 	}
 
 	return ports, nil

@@ -51,5 +51,5 @@ func (l *counterLine) stop() {
 }
 
 func formatCounters(c redirectclient.Counters) string {
-	return fmt.Sprintf("%d open, %d in all, %s in, %s out; Ctrl-C ends it", c.Open, c.Total, units.Size(c.Received), units.Size(c.Sent))
+	return fmt.Sprintf("%d open, %d total, %s in, %s out; press Ctrl-C to stop", c.Open, c.Total, units.Size(c.Received), units.Size(c.Sent))
 }

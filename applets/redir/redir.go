@@ -76,7 +76,7 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 		return err
 	}
 	if request.Container != "" && len(o.redirects) > 0 {
-		return applets.Usage("-c %s is for every port of that container; a port that is named is the pod's", request.Container)
+		return applets.Usage("-c %s redirects every port of that container: leave it out to name ports", request.Container)
 	}
 
 	cluster, err := kubeflags.Connect(inv)
@@ -146,8 +146,8 @@ func splitArguments(inv *applets.Invocation) (names, ports []string, err error) 
 		return nil, inv.Args, nil
 	}
 	if _, err := parseIncoming(inv.Args[0]); err == nil {
-		return nil, nil, applets.WithHint(applets.Usage("%s is a port: the pod comes before it", inv.Args[0]),
-			"pod/%s, if that is a pod's name", inv.Args[0])
+		return nil, nil, applets.WithHint(applets.Usage("%s is a port; name the pod before it", inv.Args[0]),
+			"if it is the name of a pod, write pod/%s", inv.Args[0])
 	}
 	return inv.Args[:1], inv.Args[1:], nil
 }
@@ -163,13 +163,13 @@ func parseOptions(inv *applets.Invocation, ports []string) (options, error) {
 		return o, applets.Usage("%w", err)
 	}
 	if o.drain < 0 {
-		return o, applets.Usage("--drain %s must not be negative", o.drain)
+		return o, applets.Usage("--drain must not be negative, got %s", o.drain)
 	}
 
 	quiet, verbose := inv.Flags.Bool("quiet"), inv.Flags.Bool("verbose")
 	switch {
 	case quiet && verbose:
-		return o, applets.Usage("either --quiet or --verbose")
+		return o, applets.Usage("--quiet and --verbose cannot be combined")
 	case quiet:
 		o.detail = detailRedirects
 	case verbose:

@@ -111,14 +111,14 @@ func TestText(t *testing.T) {
 		send(textPrinter{newLines(&got)})
 	}
 
-	const want = `outgoing x:80 → x (x); to 10.0.0.2; 1 established closed; 2 established stay with the application (--take-over closes them); x: what the sidecar passes on
-outgoing x:80 is 10.0.0.2 now
-10.0.0.1:1 → outgoing x:80  begins
+	const want = `outgoing x:80 → x (x); to 10.0.0.2; 1 established closed; 2 established stay with the application (--take-over closes them); x: takes what the sidecar passes on
+outgoing x:80 now resolves to 10.0.0.2
+10.0.0.1:1 → outgoing x:80  opened
 10.0.0.1:1 → outgoing x:80  reset: x
 10.0.0.1:1 → outgoing x:80  1 B in, 2 B out, 1s  reset: x
 x
-new connections go where they went before; up to 1s for 1 in flight (Ctrl-C cuts them)
-connections: 3 in 1s, 1 of them refused here; 4 B in, 5 B out
+new connections go where they went before; waiting up to 1s for 1 open (Ctrl-C cuts them off)
+connections: 3 in 1s, 1 of them refused on this machine; 4 B in, 5 B out
 `
 	if got.String() != want {
 		t.Errorf("text:\n%s\nwant:\n%s", got.String(), want)
@@ -172,9 +172,9 @@ func TestManagerOfAnotherKdiag(t *testing.T) {
 	for line, want := range map[string]string{
 		`{"role":"net","door":1,"protocol":1,` + key + `}`:  "upgrade the image in the pod (--image)",
 		`{"role":"net","door":1,"protocol":99,` + key + `}`: "upgrade kdiag on this machine",
-		`{"role":"net","door":1,"protocol":2}`:              "is i the image of this kdiag?",
-		`{"role":"shell","pid":1}`:                          "is i the image of this kdiag?",
-		`{}`:                                                "is i the image of this kdiag?",
+		`{"role":"net","door":1,"protocol":2}`:              "check that i is an image of this kdiag",
+		`{"role":"shell","pid":1}`:                          "check that i is an image of this kdiag",
+		`{}`:                                                "check that i is an image of this kdiag",
 		`{"role":"net","door":1,"protocol":2,` + key + `}`:  "",
 	} {
 		cluster := &fakecluster.Cluster{Line: line}
@@ -225,7 +225,7 @@ func TestContainerPorts(t *testing.T) {
 		{"all seen", wire.Hidden{}, snapshot.Sockets, []uint16{8080}, "", ""},
 		{"some hidden", hidden, snapshot.Sockets, []uint16{8080}, "the sockets of some processes are hidden: another user", ""},
 		{"all hidden", hidden, nil, nil, "", "hidden: another user"},
-		{"none", wire.Hidden{}, nil, nil, "", "none of its processes listens"},
+		{"none", wire.Hidden{}, nil, nil, "", "none of its processes listens on"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			taken := snapshot

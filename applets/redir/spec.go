@@ -82,7 +82,7 @@ func parseLocal(text string) (string, error) {
 func parsePort(text string) (uint16, error) {
 	port, err := strconv.ParseUint(text, 10, 16)
 	if err != nil || port == 0 {
-		return 0, fmt.Errorf("%q is no port from 1 to 65535", text)
+		return 0, fmt.Errorf("%q is not a port from 1 to 65535", text)
 	}
 	return uint16(port), nil
 }
@@ -98,7 +98,7 @@ func parseSpecs(incoming, outgoing []string) ([]redirectclient.Spec, error) {
 				return err
 			}
 			if seen[s.String()] {
-				return fmt.Errorf("%s is there twice", s)
+				return fmt.Errorf("redirect %s is given twice", s)
 			}
 			seen[s.String()] = true
 			specs = append(specs, s)

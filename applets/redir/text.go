@@ -25,11 +25,11 @@ func (p textPrinter) RedirectStarted(e redirectclient.RedirectStarted) {
 }
 
 func (p textPrinter) RedirectMoved(e redirectclient.RedirectMoved) {
-	p.printLine("%s is %s now", e.Redirect, formatAddresses(e.Addresses))
+	p.printLine("%s now resolves to %s", e.Redirect, formatAddresses(e.Addresses))
 }
 
 func (p textPrinter) ConnectionOpened(e redirectclient.Connection) {
-	p.printLine("%s → %s  begins", e.Source, e.Redirect)
+	p.printLine("%s → %s  opened", e.Source, e.Redirect)
 }
 
 func (p textPrinter) ConnectionRefused(e redirectclient.ConnectionRefused) {
@@ -48,7 +48,7 @@ func (p textPrinter) ConnectionClosed(e redirectclient.ConnectionClosed) {
 func (p textPrinter) Problem(e redirectclient.Problem) { p.printLine("%s", e.Err) }
 
 func (p textPrinter) DrainStarted(e redirectclient.DrainStarted) {
-	p.printLine("new connections go where they went before; up to %s for %d in flight (Ctrl-C cuts them)",
+	p.printLine("new connections go where they went before; waiting up to %s for %d open (Ctrl-C cuts them off)",
 		units.Span(e.Limit.Seconds()), e.Open)
 }
 
@@ -58,7 +58,7 @@ func (p textPrinter) SessionLost(redirectclient.SessionLost) {}
 func (p textPrinter) Finished(e redirectclient.Summary) {
 	refused := ""
 	if e.Refused > 0 {
-		refused = fmt.Sprintf(", %d of them refused here", e.Refused)
+		refused = fmt.Sprintf(", %d of them refused on this machine", e.Refused)
 	}
 	p.printLine("connections: %d in %s%s; %s in, %s out", e.Total, units.Span(e.Duration.Seconds()), refused,
 		units.Size(e.Received), units.Size(e.Sent))
@@ -77,7 +77,7 @@ func formatRemarks(e redirectclient.RedirectStarted) string {
 		remarks = append(remarks, fmt.Sprintf("%d established stay with the application (--take-over closes them)", e.Established))
 	}
 	if e.Mesh != "" {
-		remarks = append(remarks, e.Mesh+": what the sidecar passes on")
+		remarks = append(remarks, e.Mesh+": takes what the sidecar passes on")
 	}
 	if len(remarks) == 0 {
 		return ""

@@ -59,11 +59,11 @@ type options struct {
 // checkFlags finds flags that make no sense together, and names that are none.
 func checkFlags(inv *applets.Invocation) error {
 	if inv.Flags.Bool("as-target") && inv.Flags.Bool("keep-capabilities") {
-		return applets.Usage("either --as-target or --keep-capabilities: with the first the shell has the application's")
+		return applets.Usage("--as-target and --keep-capabilities cannot be combined: --as-target takes the application's capabilities")
 	}
 	for _, name := range inv.Flags.StringSlice("target-env") {
 		if name == "" || strings.ContainsAny(name, "= ") {
-			return applets.Usage("--target-env=%s: a variable's name, or all", name)
+			return applets.Usage("--target-env must be a variable name or all, got %q", name)
 		}
 	}
 	return nil
@@ -72,7 +72,7 @@ func checkFlags(inv *applets.Invocation) error {
 func run(ctx context.Context, inv *applets.Invocation) error {
 	request, err := kubeflags.ParseShell(inv)
 	if err != nil && len(inv.Args) > 1 {
-		return applets.WithHint(err, "what is for the shell itself stands after --")
+		return applets.WithHint(err, "put arguments for the shell itself after --")
 	}
 	if err != nil {
 		return err

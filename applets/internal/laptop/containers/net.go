@@ -93,7 +93,7 @@ func (n *Net) startManager(ctx context.Context) (wire.Ready, error) {
 	if err != nil || !ready.Serves() {
 		return ready, applets.WithHint(
 			fmt.Errorf("the log of container %s does not say where its manager listens: %q", container.Name, line),
-			"is %s the image of this kdiag?", n.request.Image)
+			"check that %s is an image of this kdiag", n.request.Image)
 	}
 
 	return ready, nil

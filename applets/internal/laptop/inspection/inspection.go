@@ -55,7 +55,7 @@ func (r Request) exec(ctx context.Context, shell *containers.Shell, each func(wi
 		late.Reset(r.Interval + timeout)
 		taken, err := wire.ParseSnapshot(line)
 		if err != nil {
-			return applets.WithHint(fmt.Errorf("read the snapshot of %s: %w", shell.Target(), err), "is %s the image of this kdiag?", shell.Image())
+			return applets.WithHint(fmt.Errorf("read the snapshot of %s: %w", shell.Target(), err), "check that %s is an image of this kdiag", shell.Image())
 		}
 		return each(taken)
 	}}
@@ -116,7 +116,7 @@ func explainExit(shell *containers.Shell, exit *kube.ExitError, stderr string) e
 
 	// The program there is none of ours, or one that does not know these flags.
 	if exit.Code == applets.ExitUnknown || exit.Code == applets.ExitUsage {
-		said.hint = fmt.Sprintf("is %s the image of this kdiag?", shell.Image())
+		said.hint = fmt.Sprintf("check that %s is an image of this kdiag", shell.Image())
 	}
 
 	return said

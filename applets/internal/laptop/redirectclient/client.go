@@ -182,7 +182,7 @@ func (c *Client) listPorts(ctx context.Context) ([]uint16, error) {
 	}
 
 	if len(found.Ports) == 0 {
-		err := fmt.Errorf("redirect every port of pod %s: nothing in the pod listens outside loopback", c.pod)
+		err := fmt.Errorf("redirect every port of pod %s: nothing in the pod listens on an address other than loopback", c.pod)
 		return nil, applets.WithHint(err, NameAPort)
 	}
 

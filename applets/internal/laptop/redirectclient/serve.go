@@ -46,7 +46,7 @@ func (c *Client) serveConnection(stream *mux.Conn) {
 	r := c.findRedirect(header.Redirect)
 	if r == nil {
 		stream.Reset()
-		err := fmt.Errorf("a connection from %s came by no redirect of this session", header.Source)
+		err := fmt.Errorf("a connection from %s belongs to no redirect of this session", header.Source)
 		c.observer.Problem(Problem{c.pod, err})
 		return
 	}
