@@ -54,12 +54,12 @@ func TestDoctorImage(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
 	const absent = "--image=localhost/nothere:1"
 	report := kit.RunDoctor(t, "-n", namespace, "root", absent)
-	report.Verify(t, "image", "unknown", "only the node knows", "kdiag shell tries it")
+	report.Verify(t, "image", "unknown", "may still be able to pull it", "try it with kubectl kdiag shell")
 
 	_ = kit.RunKdiag(t, "shell", "-n", namespace, "root", absent, "--pull-policy=Never", "--timeout=30s")
 	kit.WaitForPodField(t, namespace, "root", "{.status.ephemeralContainerStatuses}", "ErrImageNeverPull")
 	report = kit.RunDoctor(t, "-n", namespace, "root", absent)
-	report.Verify(t, "image", "failed", "ErrImageNeverPull", "--image REF")
+	report.Verify(t, "image", "failed", "ErrImageNeverPull", "choose another with --image")
 
 	if got := kit.RunKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "true"); got.Code != 0 {
 		t.Fatalf("shell: %v", got)
@@ -68,7 +68,7 @@ func TestDoctorImage(t *testing.T) {
 	// The status tells of a start a second later.
 	kit.WaitUntil(t, "the container's start in the pod's status", func() bool {
 		report := kit.RunDoctor(t, "-n", namespace, "root")
-		return strings.Contains(report.Checks["image"].Detail, "has run with it")
+		return strings.Contains(report.Checks["image"].Detail, "has used it")
 	})
 }
 
@@ -87,8 +87,8 @@ func TestDoctorPodSecurity(t *testing.T) {
 		}
 
 		report = kit.RunDoctor(t, "-n", namespace)
-		report.Verify(t, "pod security: shell", "ok", "profile "+level+`, by the label of namespace "`+namespace+`"`, "")
-		report.Verify(t, "pod security: redir", "failed", "by the label of namespace", "level privileged")
+		report.Verify(t, "pod security: shell", "ok", "profile "+level+` is admitted, according to the label of namespace "`+namespace+`"`, "")
+		report.Verify(t, "pod security: redir", "failed", "according to the label of namespace", "level privileged")
 	}
 
 	report := kit.RunDoctor(t, "-n", kit.SharedPods(t), "hostnetwork")
@@ -101,7 +101,7 @@ func TestDoctorWithoutWebSocket(t *testing.T) {
 	proxy := kit.StartOldProxy(t)
 	through := proxy.Flags(kit.CreateAdminToken(t, namespace))
 	report := kit.RunDoctor(t, append(through, "-n", namespace, "root")...)
-	report.Verify(t, "streams", "ok", "SPDY; the server, or a proxy before it, has no WebSocket", "")
+	report.Verify(t, "streams", "ok", "SPDY; the server, or a proxy before it, doesn't support WebSocket", "")
 	proxy.VerifyTried(t)
 }
 
@@ -144,7 +144,7 @@ func TestDoctorRights(t *testing.T) {
 	report.Verify(t, "rights: redir", "failed", "create pods/portforward", `verb "get" on pods/log`)
 	report.Verify(t, "rights: logs", "failed", "not allowed to get pods, list pods, watch pods, get pods/log", `verb "watch" on pods`)
 	report.Verify(t, "target", "failed", "not allowed to get pods", `verb "get" on pods`)
-	report.Verify(t, "streams", "unknown", "not asked", "")
+	report.Verify(t, "streams", "unknown", "skipped", "")
 
 	if report.Code != 1 || report.Stderr != "" {
 		t.Errorf("doctor without rights: %v, want code 1 and no more words", report)

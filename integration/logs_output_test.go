@@ -17,7 +17,7 @@ import (
 func TestLogsTorn(t *testing.T) {
 	t.Parallel()
 	logs := kit.StartLogs(t, "-l", "app=torn", "--tail", "-1", "--until", "over")
-	logs.WaitForOutput("no pod of")
+	logs.WaitForOutput("no pods to follow yet for")
 
 	// The pauses are what is tested: a line that is not whole for a while.
 	script := `printf 'half '; sleep 1; printf 'and '; sleep 1; echo half

@@ -14,7 +14,7 @@ import (
 func TestLogsRestart(t *testing.T) {
 	t.Parallel()
 	logs := kit.StartLogs(t, "-l", "app=restart", "--until", " end$")
-	logs.WaitForOutput("no pod of selector app=restart yet")
+	logs.WaitForOutput("no pods to follow yet for selector app=restart")
 	kit.StartLoggers(t, "restart", kit.LoggerManifest("restart", "restart", "-rate", "200", "-exit-once", "100", "-mark", "/mark/once", "-count", "300"))
 	logs.WaitForOutput(" 300\n")
 	kit.RunKubectl(t, "delete", "pod", "-n", kit.LogsNamespace(t), "restart", "--wait=false")
@@ -38,7 +38,7 @@ func TestLogsRestart(t *testing.T) {
 func TestLogsCrashLoop(t *testing.T) {
 	t.Parallel()
 	logs := kit.StartLogs(t, "-l", "app=crash", "--", "cat")
-	logs.WaitForOutput("no pod of")
+	logs.WaitForOutput("no pods to follow yet for")
 	kit.ApplyManifest(t, kit.LogsNamespace(t), kit.LoggerManifest("crash", "crash", "-rate", "1000", "-count", "50", "-exit"))
 	kit.WaitUntil(t, "three instances to end", func() bool { return strings.Count(logs.Stderr.String(), " 50\n") == 3 })
 
@@ -52,7 +52,7 @@ func TestLogsMaxStreams(t *testing.T) {
 	t.Parallel()
 	const most = 400
 	logs := kit.StartLogs(t, "-l", "app=streams", "--max-streams", "3", "--", "cat")
-	logs.WaitForOutput("no pod of")
+	logs.WaitForOutput("no pods to follow yet for")
 
 	var manifest strings.Builder
 	for n := range 10 {
@@ -60,7 +60,7 @@ func TestLogsMaxStreams(t *testing.T) {
 	}
 
 	kit.ApplyManifest(t, kit.LogsNamespace(t), manifest.String())
-	logs.WaitForOutput("note: more logs than --max-streams 3")
+	logs.WaitForOutput("logs to follow, but --max-streams is 3")
 	kit.WaitUntil(t, "the last line of all ten", func() bool { return strings.Count(logs.Stderr.String(), " 400\n") == 10 })
 	got := logs.CloseStdin()
 	rows := kit.GroupLines(t, kit.DropNotes(got.Stderr))
@@ -113,7 +113,7 @@ func TestLogsLoad(t *testing.T) {
 	const pods, most = 50, 3000
 	namespace := kit.LogsNamespace(t)
 	logs := kit.StartLogs(t, "-l", "app=load", "--", "cat")
-	logs.WaitForOutput("no pod of")
+	logs.WaitForOutput("no pods to follow yet for")
 
 	var manifest strings.Builder
 	for n := range pods {

@@ -60,8 +60,8 @@ func TestPsHidden(t *testing.T) {
 		t.Errorf("hidden = %+v, want one process and one socket", report.Hidden)
 	}
 
-	const note = "note: hidden with profile restricted: the sockets of 1 of 1 processes (the target runs as user 0, group 0; this container runs as user 65532, group 65532); " +
-		"1 sockets of the pod have no process that is known\n"
+	const note = "note: hidden with profile restricted: the sockets of 1 of 1 process (the target runs as user 0, group 0; this container runs as user 65532, group 65532), " +
+		"and the processes of 1 socket\n"
 	if report.Stderr != note {
 		t.Errorf("stderr = %q, want %q", report.Stderr, note)
 	}

@@ -62,7 +62,7 @@ func TestPsSockets(t *testing.T) {
 
 	report = kit.RunPs(t, "-n", namespace, "app", "--sockets", "--as="+namespace+"-one")
 	if report.FindPeer(other+":7000") != "pod "+namespace+"/other" || report.FindPeer(stranger+":7000") != "nothing known" || report.FindPeer(service+":7001") != "service "+namespace+"/backend" ||
-		!strings.Contains(report.Stderr, "note: peers are shown by address where the API did not tell: not allowed to list pods in other namespaces; not allowed to list services in other namespaces") {
+		!strings.Contains(report.Stderr, "note: some peers are shown by address only: not allowed to list pods in other namespaces; not allowed to list services in other namespaces") {
 		t.Errorf("ps with the rights of one namespace: %v", report)
 	}
 

@@ -56,7 +56,7 @@ func TestFailWhileWaiting(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
 	wait := []string{"shell", "-n", namespace, "root", "--image=" + image}
 
-	kit.ExpectFailure(1, "no answer within 3s", "--timeout waits longer").Verify(t, "time-out", kit.RunKdiag(t, append(wait, "--timeout=3s")...))
+	kit.ExpectFailure(1, "no answer within 3s", "use --timeout to wait longer").Verify(t, "time-out", kit.RunKdiag(t, append(wait, "--timeout=3s")...))
 
 	start := func() *kit.Process {
 		t.Helper()
