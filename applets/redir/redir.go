@@ -169,7 +169,7 @@ func parseOptions(inv *applets.Invocation, ports []string) (options, error) {
 	quiet, verbose := inv.Flags.Bool("quiet"), inv.Flags.Bool("verbose")
 	switch {
 	case quiet && verbose:
-		return o, applets.Usage("--quiet and --verbose cannot be combined")
+		return o, applets.Usage("--quiet and --verbose can't be combined")
 	case quiet:
 		o.detail = detailRedirects
 	case verbose:

@@ -59,7 +59,7 @@ type options struct {
 // checkFlags finds flags that make no sense together, and names that are none.
 func checkFlags(inv *applets.Invocation) error {
 	if inv.Flags.Bool("as-target") && inv.Flags.Bool("keep-capabilities") {
-		return applets.Usage("--as-target and --keep-capabilities cannot be combined: --as-target takes the application's capabilities")
+		return applets.Usage("--as-target and --keep-capabilities can't be combined: --as-target takes the application's capabilities")
 	}
 	for _, name := range inv.Flags.StringSlice("target-env") {
 		if name == "" || strings.ContainsAny(name, "= ") {
