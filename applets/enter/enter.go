@@ -1,6 +1,6 @@
-// Package enter is the applet that puts a shell into a target container from the ephemeral container
-// beside it: it joins the target as far as it may, and becomes the shell. A second process of it waits
-// as the session's lifeline, and hangs the shell up when the laptop has gone.
+// Package enter is the applet that puts a shell into a target container from the ephemeral
+// container beside it: it joins the target as far as it may, and becomes the shell. A second
+// process of it waits as the session's lifeline, and hangs the shell up when the laptop has gone.
 package enter
 
 import (
@@ -35,7 +35,7 @@ func Applet() applets.Applet {
 			}
 
 			if arguments.Lifeline {
-				if !isSession(arguments.Session) {
+				if !isSessionID(arguments.Session) {
 					return applets.Usage("--lifeline needs --session=ID in hexadecimal digits")
 				}
 
@@ -64,14 +64,14 @@ func newOptions(arguments wire.EnterArguments) options {
 	return options{EnterArguments: arguments, openShell: scratchshell.Open}
 }
 
-// isSession reports whether a session's ID is 8 to 64 hexadecimal digits.
-func isSession(id string) bool {
+// isSessionID reports whether a session's ID is 8 to 64 hexadecimal digits.
+func isSessionID(id string) bool {
 	return len(id) >= 8 && len(id) <= 64 && strings.Trim(id, "0123456789abcdef") == ""
 }
 
 // checkFlags refuses what no kdiag on a laptop asks for.
 func (o options) checkFlags() error {
-	if o.Session != "" && !isSession(o.Session) {
+	if o.Session != "" && !isSessionID(o.Session) {
 		return fmt.Errorf("--session %q: must be 8 to 64 hexadecimal digits", o.Session)
 	}
 	if err := podproc.CheckTarget(o.Target); err != nil {

@@ -22,8 +22,8 @@ type noteFunc func(format string, args ...any)
 
 // run becomes the shell. It returns only when that fails.
 func run(streams applets.Streams, opts options) error {
-	// Namespaces, root and credentials are a thread's. This one is never unlocked: no other goroutine
-	// may get it.
+	// Namespaces, root and credentials are a thread's. This one is never unlocked: no other
+	// goroutine may get it.
 	runtime.LockOSThread()
 
 	note := func(format string, args ...any) {
@@ -141,8 +141,9 @@ func leadSession(session string) error {
 	return markLeader(session)
 }
 
-// startSession makes the process a session leader. Runtimes start an exec'd process as one. If it was
-// started by a shell, it keeps that one's terminal; as the leader of a job it could not become one.
+// startSession makes the process a session leader. Runtimes start an exec'd process as one. If it
+// was started by a shell, it keeps that one's terminal; as the leader of a job it could not become
+// one.
 func startSession() error {
 	if _, err := unix.IoctlGetInt(0, unix.TIOCGSID); err == nil {
 		return nil

@@ -10,7 +10,7 @@ import (
 )
 
 func TestCheck(t *testing.T) {
-	for _, c := range []struct {
+	cases := []struct {
 		opts options
 		// want is part of the error, "" for none.
 		want string
@@ -25,10 +25,12 @@ func TestCheck(t *testing.T) {
 		{newOptions(wire.EnterArguments{Target: wire.TargetArguments{SharedPIDs: true}}), "--shared-pids"},
 		{newOptions(wire.EnterArguments{Env: []string{"A"}}), "--env"},
 		{newOptions(wire.EnterArguments{Env: []string{"=b"}}), "--env"},
-	} {
+	}
+
+	for _, c := range cases {
 		err := c.opts.checkFlags()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("check(%+v) = %v, want an error about %q", c.opts, err, c.want)
+			t.Errorf("checkFlags(%+v) = %v, want an error about %q", c.opts, err, c.want)
 		}
 	}
 }
@@ -37,7 +39,7 @@ func TestShellEnvironment(t *testing.T) {
 	base := []string{"HOME=/", "PATH=" + standardPath}
 	end := []string{"HISTFILE=", "SHELL=/bin/sh", `PS1=\w\$ `}
 	long := "LONG=" + strings.Repeat("x", maxVariable)
-	for _, c := range []struct {
+	cases := []struct {
 		name   string
 		target []string
 		opts   options
@@ -58,7 +60,9 @@ func TestShellEnvironment(t *testing.T) {
 		{"over the target's", []string{"COLOUR=red"}, newOptions(wire.EnterArguments{Env: []string{"TERM=xterm", "COLOUR=", "N=1,2 "}}),
 			slices.Concat(base, []string{"COLOUR="}, end, []string{"TERM=xterm", "N=1,2 "}), nil},
 		{"twice in the target", []string{"A=1", "A=2", "ENV=x", "ENV=y"}, options{}, slices.Concat(base, []string{"A=2"}, end), []string{"ENV"}},
-	} {
+	}
+
+	for _, c := range cases {
 		got, left := shellEnvironment(c.target, c.opts, `\w`)
 		if !slices.Equal(got.list, c.want) || !slices.Equal(left, c.left) {
 			t.Errorf("%s: shellEnvironment = %q, left %q, want %q, left %q", c.name, got.list, left, c.want, c.left)
@@ -66,7 +70,8 @@ func TestShellEnvironment(t *testing.T) {
 	}
 }
 
-// TestEveryVariableIsKnown compares the table with what the shell's source asks the environment for.
+// TestEveryVariableIsKnown compares the table with what the shell's source asks the environment
+// for.
 func TestEveryVariableIsKnown(t *testing.T) {
 	text, err := os.ReadFile("../../scratch-shell/variables")
 	if err != nil {
@@ -99,7 +104,7 @@ func TestPrompt(t *testing.T) {
 		"a\x1b[31m\nb":     `a�[31m b:\w\$ `,
 	} {
 		if got := formatPrompt(text, `\w`); got != want {
-			t.Errorf("prompt(%q) = %q, want %q", text, got, want)
+			t.Errorf("formatPrompt(%q) = %q, want %q", text, got, want)
 		}
 	}
 }

@@ -8,7 +8,8 @@ import (
 	"kdiag/mux/wire"
 )
 
-// standardPath is where the shell looks for programs that it does not bring. Images have theirs there.
+// standardPath is where the shell looks for programs that it does not bring. Images have theirs
+// there.
 const standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // maxVariable bounds a variable of the target's, in bytes: execve fails for a longer one
@@ -19,8 +20,9 @@ const maxVariable = 128 << 10
 const maxVariables = 4096
 
 // shellEnvironment returns the shell's environment: the target's variables, without those that the
-// shell or its tools act on and the user did not ask for; kdiag's own; and the options' over both. It
-// returns the names that it skipped, too. directory is how the prompt shows the working directory.
+// shell or its tools act on and the user did not ask for; kdiag's own; and the options' over both.
+// It returns the names that it skipped, too. directory is how the prompt shows the working
+// directory.
 func shellEnvironment(target []string, opts options, directory string) (env environment, skipped []string) {
 	env.set("HOME=/")
 	env.set("PATH=" + standardPath)
@@ -90,8 +92,8 @@ func explainSkipped(skipped, target []string, opts options) []string {
 		strings.Join(skipped, ", "), more))
 }
 
-// listOtherDirectories returns the directories of the target's PATH that are not in the shell's, a few
-// at most.
+// listOtherDirectories returns the directories of the target's PATH that are not in the shell's, a
+// few at most.
 func listOtherDirectories(target []string) (other []string) {
 	const most = 4
 	path := environment{}

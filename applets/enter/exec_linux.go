@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// writeToMemory writes an executable to an anonymous file that nobody can change. The file goes with
-// the last process that runs it.
+// writeToMemory writes an executable to an anonymous file that nobody can change. The file goes
+// with the last process that runs it.
 func writeToMemory(name string, content io.Reader) (fd int, err error) {
 	// Kernels before 6.3 do not know MFD_EXEC, which later ones want to be told (memfd_create(2)).
 	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
@@ -45,8 +45,8 @@ func writeToMemory(name string, content io.Reader) (fd int, err error) {
 	return fd, nil
 }
 
-// The descriptors that the shell starts with. It keeps them from the programs that it executes, other
-// than itself. Keep in step with scratch-shell/busybox/exec.c and mounts.c.
+// The descriptors that the shell starts with. It keeps them from the programs that it executes,
+// other than itself. Keep in step with scratch-shell/busybox/exec.c and mounts.c.
 const (
 	// programFD is the file in memory that holds the shell.
 	programFD = 60
@@ -54,8 +54,8 @@ const (
 	processFD = 61
 )
 
-// leaveOpen gives an open file the number at, where it stays open in what is executed. It does nothing
-// where fd is negative.
+// leaveOpen gives an open file the number at, where it stays open in what is executed. It does
+// nothing where fd is negative.
 func leaveOpen(fd, at int) error {
 	if fd < 0 {
 		return nil
@@ -98,12 +98,13 @@ func executeShell(fd int, argv, env []string) error {
 		return fmt.Errorf("environment of the shell: %w", err)
 	}
 
-	// Package os has raised the limit on open files. Exec puts it back before it finds that there is
-	// no file of an empty name.
+	// Package os has raised the limit on open files. Exec puts it back before it finds that there
+	// is no file of an empty name.
 	_ = syscall.Exec("", nil, nil)
 
-	// Go leaves these signals ignored where it found them so, and a shell that ignored SIGHUP would
-	// outlive its session. After execve, signals that were caught have their default action again.
+	// Go leaves these signals ignored where it found them so, and a shell that ignored SIGHUP
+	// would outlive its session. After execve, signals that were caught have their default action
+	// again.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT)
 
 	// By descriptor: a path, /proc/self/fd too, would be the target's.

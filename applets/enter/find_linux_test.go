@@ -19,16 +19,16 @@ func TestSharedPIDs(t *testing.T) {
 	for name, host := range map[string]bool{"pod": false, "host": true} {
 		for way, caps := range map[string][]string{"setns": setnsCaps, "baseline": runctest.DefaultCaps} {
 			t.Run(name+"/"+way, func(t *testing.T) {
-				pause := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
-				spec := func(colour string) runctest.Spec {
-					return runctest.Spec{
+				pause := startTarget(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps})
+				spec := func(colour string) runctest.ContainerSpec {
+					return runctest.ContainerSpec{
 						Caps: runctest.DefaultCaps, PIDsOf: pause, HostPIDs: host,
 						Files: map[string][]byte{"/" + colour: nil}, Env: []string{"COLOUR=" + colour},
 					}
 				}
 
 				red, blue := startTarget(t, spec("red")), startTarget(t, spec("blue"))
-				eph := startEphemeral(t, runctest.Spec{Caps: caps, PIDsOf: pause, HostPIDs: host})
+				eph := startEphemeral(t, runctest.ContainerSpec{Caps: caps, PIDsOf: pause, HostPIDs: host})
 				for colour, target := range map[string]*runctest.RuncContainer{"red": red, "blue": blue} {
 					p := pod{t, target, eph, runctest.NewID()[:16]}
 					// With a second process in the target, which is not its first.
@@ -68,9 +68,9 @@ func TestSharedPIDs(t *testing.T) {
 	}
 }
 
-// TestMonitorIsNotTheTarget has a process of the node's in a cgroup beside the container's that has
-// the container's ID in its name, as CRI-O puts the monitor of each container. It is older than the
-// target, and its root is the node's.
+// TestMonitorIsNotTheTarget has a process of the node's in a cgroup beside the container's that
+// has the container's ID in its name, as CRI-O puts the monitor of each container. It is older
+// than the target, and its root is the node's.
 func TestMonitorIsNotTheTarget(t *testing.T) {
 	runctest.RequireRunc(t)
 	for _, name := range []string{"crio-conmon-%s.scope", "crio-conmon-%s", "libpod-conmon-%s.scope"} {
@@ -78,8 +78,8 @@ func TestMonitorIsNotTheTarget(t *testing.T) {
 		startMonitor(t, fmt.Sprintf(name, id))
 
 		for way, caps := range entered {
-			target := startTarget(t, runctest.Spec{ID: id, Caps: runctest.DefaultCaps, HostPIDs: true})
-			p := pod{t, target, startEphemeral(t, runctest.Spec{Caps: caps, HostPIDs: true}), runctest.NewID()[:16]}
+			target := startTarget(t, runctest.ContainerSpec{ID: id, Caps: runctest.DefaultCaps, HostPIDs: true})
+			p := pod{t, target, startEphemeral(t, runctest.ContainerSpec{Caps: caps, HostPIDs: true}), runctest.NewID()[:16]}
 			if got := p.runEnter("--shared-pids", "--", "-c", "echo *"); got.stdout != "app dev proc\n" {
 				t.Errorf("%s, %s: shell: %.300s %s, want the target's files", name, way, got.stdout, got.stderr)
 			}
@@ -118,12 +118,12 @@ func startMonitor(t *testing.T, name string) {
 
 // TestFirstProcess goes without an ID.
 func TestFirstProcess(t *testing.T) {
-	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: setnsCaps})
 	if got := runToEnd(t, p.eph.ExecCommand("/kdiag", "enter", "--", "-c", "echo *")); got.stdout != "app dev proc\n" {
 		t.Errorf("enter without an ID: %+v, want the files of PID 1", got)
 	}
 
-	alone := startEphemeral(t, runctest.Spec{Caps: setnsCaps})
+	alone := startEphemeral(t, runctest.ContainerSpec{Caps: setnsCaps})
 	for _, flags := range [][]string{nil, {"--container-id=" + p.target.ID}} {
 		got := runToEnd(t, alone.ExecCommand(append([]string{"/kdiag", "enter"}, flags...)...))
 		if got.code != 1 || !strings.Contains(got.stderr, "kdiag's own manager") {
@@ -133,7 +133,7 @@ func TestFirstProcess(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: setnsCaps})
 	for _, args := range [][]string{
 		{"--session=XYZ"}, {"--container-id=a"}, {"--shared-pids"}, {"--env=A"}, {"ls"}, {"--lifeline"}, {"--lifeline", "--session=xyz"},
 	} {

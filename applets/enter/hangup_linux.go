@@ -27,10 +27,10 @@ const (
 	nudgeInterval = 100 * time.Millisecond
 )
 
-// hangUp ends a session's processes as the loss of its terminal would, the leader last. It leaves no
-// dead ones behind: the target's PID 1 seldom waits for orphans, so the leader has to while it lives.
-// Processes that ignore SIGHUP, as under nohup, or that have left the session stay. A session without a
-// leader has ended by itself, and nothing is left to do.
+// hangUp ends a session's processes as the loss of its terminal would, the leader last. It leaves
+// no dead ones behind: the target's PID 1 seldom waits for orphans, so the leader has to while it
+// lives. Processes that ignore SIGHUP, as under nohup, or that have left the session stay. A
+// session without a leader has ended by itself, and nothing is left to do.
 func hangUp(id string) error {
 	self := os.Getpid()
 	cgroup, err := procfs.ReadCgroups(self)
@@ -76,8 +76,8 @@ type processIdentity struct {
 	start uint64
 }
 
-// listOthers returns all processes without the lifeline itself, of whichever cgroups: reading those
-// of each would double the work, every few milliseconds.
+// listOthers returns all processes without the lifeline itself, of whichever cgroups: reading
+// those of each would double the work, every few milliseconds.
 func (h *hangup) listOthers() ([]procfs.Stat, error) {
 	pids, err := procfs.ListPIDs()
 	if err != nil {
@@ -130,8 +130,8 @@ func (h *hangup) isShell(p procfs.Stat) bool {
 	return at >= 0 && arguments.Session == h.id && !arguments.Lifeline
 }
 
-// listMembers returns the session's processes without its leader: those that live and may be ended,
-// and how many are ending or wait for the leader to reap them.
+// listMembers returns the session's processes without its leader: those that live and may be
+// ended, and how many are ending or wait for the leader to reap them.
 func (h *hangup) listMembers() (living []procfs.Stat, ending int) {
 	processes, _ := h.listOthers()
 	for _, p := range processes {
@@ -154,8 +154,8 @@ func (h *hangup) listMembers() (living []procfs.Stat, ending int) {
 }
 
 // endMembers sends the session's processes the signals, once each, and waits until all that may be
-// ended are gone and reaped. By then the leader has ended or is stopped. It returns false if that takes
-// longer than most.
+// ended are gone and reaped. By then the leader has ended or is stopped. It returns false if that
+// takes longer than most.
 func (h *hangup) endMembers(most time.Duration, signals ...syscall.Signal) bool {
 	told := map[processIdentity]bool{}
 	began := time.Now()
@@ -185,8 +185,8 @@ func (h *hangup) endMembers(most time.Duration, signals ...syscall.Signal) bool 
 	return false
 }
 
-// stopLeader stops the leader and reports whether it is alone then. If it is not, since it has just
-// started another process, it continues.
+// stopLeader stops the leader and reports whether it is alone then. If it is not, since it has
+// just started another process, it continues.
 func (h *hangup) stopLeader() bool {
 	sendSignals(h.leader, syscall.SIGSTOP)
 
@@ -205,17 +205,17 @@ func (h *hangup) stopLeader() bool {
 	return false
 }
 
-// nudgeLeader sends the leader SIGINT if it has a handler for it. An interactive ash then leaves the
-// loop that it may be in, or the line that is being typed, and waits for its dead children before it
-// prompts again.
+// nudgeLeader sends the leader SIGINT if it has a handler for it. An interactive ash then leaves
+// the loop that it may be in, or the line that is being typed, and waits for its dead children
+// before it prompts again.
 func (h *hangup) nudgeLeader() {
 	if status, err := procfs.ReadStatus(h.leader.PID); err == nil && status.Caught.Has(int(syscall.SIGINT)) {
 		sendSignals(h.leader, syscall.SIGINT, syscall.SIGCONT)
 	}
 }
 
-// endLeader ends the leader and waits until it is gone. If the leader has become a program that ignores
-// SIGHUP, as by "exec nohup …", that stays, and endLeader returns false.
+// endLeader ends the leader and waits until it is gone. If the leader has become a program that
+// ignores SIGHUP, as by "exec nohup …", that stays, and endLeader returns false.
 func (h *hangup) endLeader() bool {
 	if ignoresHangup(h.leader) && !h.isShell(h.leader) {
 		sendSignals(h.leader, syscall.SIGCONT)

@@ -18,6 +18,7 @@ type heldLifeline struct {
 	t     *testing.T
 }
 
+// startLifeline starts the session's lifeline.
 func (p pod) startLifeline() heldLifeline {
 	p.t.Helper()
 	cmd := p.eph.ExecCommand("/kdiag", "enter", "--lifeline", "--session="+p.session)
@@ -31,8 +32,8 @@ func (p pod) startLifeline() heldLifeline {
 	return heldLifeline{cmd, stdin, p.t}
 }
 
-// awaitLifeline waits until a lifeline of the session's is there: until then it
-// is the runtime's "runc init".
+// awaitLifeline waits until the session's lifeline has started: until then the process is the
+// runtime's "runc init".
 func (p pod) awaitLifeline() {
 	p.t.Helper()
 	there := func() bool {
@@ -61,11 +62,11 @@ func (l heldLifeline) letGo() {
 }
 
 func TestHangUp(t *testing.T) {
-	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
-	for _, c := range []struct {
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: setnsCaps})
+	cases := []struct {
 		name string
-		// do prepares a session at its prompt.
-		do func(s *screen)
+		// prepare starts something in a session that is at its prompt.
+		prepare func(s *screen)
 	}{
 		{"at the prompt", func(*screen) {}},
 		{"half a line typed", func(s *screen) { s.typeText("echo half"); s.expectText("half") }},
@@ -75,15 +76,13 @@ func TestHangUp(t *testing.T) {
 				s.runCommand("sleep 1000 | cat &")
 			}
 		}},
-		{"program in the foreground", func(s *screen) { s.typeText("echo sta''rt; cat\n"); s.expectText("start") }},
+		{"program in the foreground", (*screen).startForeground},
 		{"editor", func(s *screen) { s.typeText("vi /tmp/x\n"); s.expectText("~") }},
 		{"stopped job", func(s *screen) {
-			s.typeText("echo sta''rt; cat\n")
-			s.expectText("start")
+			s.startForeground()
 			s.typeText("line\n")
 			s.expectText("line\r\nline")
-			s.typeText("\x1a")
-			s.expectText("Stopped")
+			s.stopForeground()
 		}},
 		{"endless loop", func(s *screen) { s.typeText("while :; do sleep 0.01; echo tu''rn; done\n"); s.expectText("turn") }},
 		{"orphan", func(s *screen) { s.runCommand("(sleep 1000 &)") }},
@@ -99,13 +98,17 @@ func TestHangUp(t *testing.T) {
 		}},
 		{"shell that ignores SIGHUP", func(s *screen) { s.runCommand("trap '' HUP") }},
 		{"writer", func(s *screen) { s.typeText("yes\n"); s.expectText("y\r\ny") }},
-	} {
+	}
+
+	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			p := p.withSession(t)
 			before := p.listLeft()
+
 			s := p.startShell()
 			l := p.startLifeline()
-			c.do(s)
+			c.prepare(s)
+
 			l.letGo()
 			s.awaitEnd()
 			left := slices.DeleteFunc(p.listLeft(), func(line string) bool { return slices.Contains(before, line) })
@@ -116,16 +119,18 @@ func TestHangUp(t *testing.T) {
 	}
 }
 
-// TestHangUpUnread is about a terminal that nobody reads any more, so that the
-// shell hangs in writing.
+// TestHangUpUnread hangs up a shell whose terminal nobody reads any more, so that it hangs in
+// writing.
 func TestHangUpUnread(t *testing.T) {
-	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: setnsCaps})
 	s := p.startShell()
 	l := p.startLifeline()
 	s.typeText("yes\n")
 	s.expectText("y\r\ny")
+
 	s.mu.Lock() // stops the reader
 	defer s.mu.Unlock()
+
 	l.letGo()
 	s.awaitEnd()
 	if left := p.listLeft(); len(left) > 0 {
@@ -133,9 +138,9 @@ func TestHangUpUnread(t *testing.T) {
 	}
 }
 
-// TestHangUpCommand is about sessions without a terminal.
+// TestHangUpCommand hangs up sessions without a terminal.
 func TestHangUpCommand(t *testing.T) {
-	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: setnsCaps})
 	for _, script := range []string{
 		"echo ready; sleep 1000",
 		"echo ready; exec cat /dev/zero >/dev/null",
@@ -169,10 +174,10 @@ func TestHangUpCommand(t *testing.T) {
 	}
 }
 
-// TestHangUpSpares is about what outlives a session: what ignores SIGHUP and
-// what has a session of its own.
+// TestHangUpSpares leaves alone what outlives a session: what ignores SIGHUP, and what has a
+// session of its own.
 func TestHangUpSpares(t *testing.T) {
-	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: setnsCaps})
 	s := p.startShell()
 	l := p.startLifeline()
 	s.runCommand("nohup sleep 1001 >/dev/null 2>&1 &")
@@ -194,10 +199,9 @@ func TestHangUpSpares(t *testing.T) {
 	p.wantLeft("sleep 1001", "sleep 1002")
 }
 
-// TestHangUpOfNohup is about a command that ignores SIGHUP and has taken the
-// shell's place.
+// TestHangUpOfNohup leaves alone a command that ignores SIGHUP and has taken the shell's place.
 func TestHangUpOfNohup(t *testing.T) {
-	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: setnsCaps})
 	s := p.startShell()
 	s.typeText("exec nohup sleep 1001\n")
 	if !runctest.WaitUntil(func() bool { return slices.Equal(listCommands(p), []string{"sleep 1001"}) }) {
@@ -211,9 +215,9 @@ func TestHangUpOfNohup(t *testing.T) {
 	}
 }
 
-// TestHangUpAfterEnd is about a shell that ended by itself: its jobs stay.
+// TestHangUpAfterEnd leaves alone the jobs of a shell that ended by itself.
 func TestHangUpAfterEnd(t *testing.T) {
-	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: setnsCaps})
 	l := p.startLifeline()
 	p.awaitLifeline()
 	// Without a terminal, whose end would hang the job up.
@@ -227,9 +231,9 @@ func TestHangUpAfterEnd(t *testing.T) {
 	p.wantLeft("sleep 1001")
 }
 
-// TestHangUpOfOthers has two sessions, of which one is hung up.
+// TestHangUpOfOthers hangs up one of two sessions.
 func TestHangUpOfOthers(t *testing.T) {
-	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: setnsCaps})
 	other := p.withSession(t)
 	kept := other.startShell()
 	kept.runCommand("sleep 1002 &")
@@ -243,9 +247,9 @@ func TestHangUpOfOthers(t *testing.T) {
 	}
 }
 
-// TestHangUpAsTarget is about a session with another user's rights.
+// TestHangUpAsTarget hangs up a session with another user's rights.
 func TestHangUpAsTarget(t *testing.T) {
-	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, UID: 1000, GID: 1000}, runctest.Spec{Caps: runctest.DefaultCaps})
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps, UID: 1000, GID: 1000}, runctest.ContainerSpec{Caps: runctest.DefaultCaps})
 	s := p.startShell("--as-target")
 	s.runCommand("sleep 1001 &")
 	p.startLifeline().letGo()

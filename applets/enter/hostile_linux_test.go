@@ -10,12 +10,13 @@ import (
 	"kdiag/applets/internal/testkit/runctest"
 )
 
-// leaveMark is a program of the target's that says by a file that it was executed, and by whom.
+// leaveMark returns a program of the target's that notes in a file that it was executed, and by
+// whom.
 func leaveMark(name string) []byte {
 	return fmt.Appendf(nil, "#!/app/busybox-server ash\necho by user $(/app/busybox-server id -u) >/w/mark-%s\n", name)
 }
 
-// listMarks are what was executed of the target's.
+// listMarks returns the files that tell what was executed of the target's.
 func listMarks(t *testing.T, root string) []string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(root, "w/mark-*"))
@@ -34,9 +35,10 @@ func wantNoMarks(t *testing.T, root string) {
 	}
 }
 
-// hostileTarget is a target without rights that would have its shell's user execute something.
-func hostileTarget() runctest.Spec {
-	return runctest.Spec{
+// hostileTarget describes a target without rights that tries to have its shell's user execute
+// something.
+func hostileTarget() runctest.ContainerSpec {
+	return runctest.ContainerSpec{
 		UID: 65532, GID: 65532, Owner: 65532, NoNewPrivileges: true, Cwd: "/w",
 		Env: []string{
 			"ENV=/w/x", "HOME=/w", "SHELL=/w/x", "PATH=/w/bin:.", "IFS=/", "EXINIT=:!/w/x", "HISTFILE=/w/mark-HISTFILE", "HISTFILESIZE=9",
@@ -56,7 +58,7 @@ func hostileTarget() runctest.Spec {
 	}
 }
 
-// entered are the ways into a target in which the shell is root in it.
+// entered lists the ways into a target in which the shell is root in it.
 var entered = map[string][]string{"setns": setnsCaps, "chroot": chrootCaps, "baseline": runctest.DefaultCaps}
 
 // TestEnvironmentRunsNothing has everything that a shell and its tools might take from the
@@ -64,7 +66,7 @@ var entered = map[string][]string{"setns": setnsCaps, "chroot": chrootCaps, "bas
 func TestEnvironmentRunsNothing(t *testing.T) {
 	for name, caps := range entered {
 		t.Run(name, func(t *testing.T) {
-			p := startPod(t, hostileTarget(), runctest.Spec{Caps: caps})
+			p := startPod(t, hostileTarget(), runctest.ContainerSpec{Caps: caps})
 
 			s := p.startShell()
 			for _, command := range []string{
@@ -89,10 +91,7 @@ func TestEnvironmentRunsNothing(t *testing.T) {
 			s.expectText("standard input")
 			s.typeText("q")
 			s.expectText("pod/app:")
-			s.typeText("exit 7\n")
-			if code := s.awaitEnd(); code != 7 {
-				t.Errorf("exit code = %d, want 7", code)
-			}
+			s.wantExit(7)
 			if got := p.runScript("echo $DATA; ls; ps >/dev/null; echo a:b c"); !strings.HasPrefix(got.stdout, "of the target\n") || !strings.HasSuffix(got.stdout, "a:b c\n") {
 				t.Errorf("a script: %+v", got)
 			}
@@ -107,7 +106,7 @@ func TestEnvironmentRunsNothing(t *testing.T) {
 func TestEnvironmentRewritten(t *testing.T) {
 	spec := hostileTarget()
 	spec.Env = []string{"PLACE=" + strings.Repeat("x", 64)}
-	p := startPod(t, spec, runctest.Spec{Caps: chrootCaps})
+	p := startPod(t, spec, runctest.ContainerSpec{Caps: chrootCaps})
 	before := p.runScript("echo ${PLACE:+has a place}")
 
 	rewrite := `set -- $(cut -d')' -f2 /proc/1/stat); shift 47; printf 'ENV=/w/x\0PS1=$(>/w/mark-PS1)\0SAID=this\0' | dd of=/proc/1/mem bs=1 seek=$1 conv=notrunc 2>/dev/null; tr '\0' ' ' </proc/1/environ`
@@ -138,10 +137,10 @@ func TestOwnProgramAlone(t *testing.T) {
 				files["/inner/"+path] = leaveMark(strings.ReplaceAll(path, "/", "-"))
 			}
 
-			p := startPod(t, runctest.Spec{
+			p := startPod(t, runctest.ContainerSpec{
 				Caps: runctest.DefaultCaps, Cwd: "/", Files: files,
 				Args: []string{"/app/busybox-server", "chroot", "/inner", "/app/busybox-server", "sleep", "100000"},
-			}, runctest.Spec{Caps: caps})
+			}, runctest.ContainerSpec{Caps: caps})
 			if !runctest.WaitUntil(func() bool { return p.runScript("echo *").stdout == "app bin busybox-kdiag proc usr w\n" }) {
 				t.Fatal("the target did not change its root")
 			}
@@ -160,7 +159,7 @@ func TestOwnProgramAlone(t *testing.T) {
 
 // TestTargetEnvIsAskedFor takes what the user names.
 func TestTargetEnvIsAskedFor(t *testing.T) {
-	p := startPod(t, hostileTarget(), runctest.Spec{Caps: chrootCaps})
+	p := startPod(t, hostileTarget(), runctest.ContainerSpec{Caps: chrootCaps})
 	for _, c := range []struct {
 		args         []string
 		stdout, note string
@@ -182,7 +181,7 @@ func TestPromptDoesNotMoveTheCursor(t *testing.T) {
 	spec := hostileTarget()
 	spec.Env = []string{"PWD=/w/\x1b[2J\x1b]0;x\x07"}
 	spec.Cwd = "/w/\x1b[2J\x1b]0;x\x07\u009b2J"
-	p := startPod(t, spec, runctest.Spec{Caps: chrootCaps})
+	p := startPod(t, spec, runctest.ContainerSpec{Caps: chrootCaps})
 	s := p.startShell()
 	s.expectText("~/?[2J?]0;x???2J# ") // /etc/passwd says that /w is at home
 	s.typeText("exit\n")
@@ -195,7 +194,7 @@ func TestCountlessVariables(t *testing.T) {
 	for i := range 30000 {
 		env = append(env, fmt.Sprintf("V%d=", i), fmt.Sprintf("LD_%d=", i))
 	}
-	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Env: env}, runctest.Spec{Caps: chrootCaps})
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps, Env: env}, runctest.ContainerSpec{Caps: chrootCaps})
 	got := p.runScript("echo $FIRST; exit 7")
 	if got.stdout != "1\n" || got.code != 7 || !strings.Contains(got.stderr, "note: the container has more than 4096 variables") {
 		t.Errorf("shell: %.300s %.300s code %d", got.stdout, got.stderr, got.code)
@@ -209,19 +208,19 @@ func TestHugeEnvironment(t *testing.T) {
 	for i := range 20 {
 		env = append(env, fmt.Sprintf("V%d=%s", i, strings.Repeat("x", 100<<10)))
 	}
-	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Env: append(env, "LAST=1")}, runctest.Spec{Caps: chrootCaps})
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps, Env: append(env, "LAST=1")}, runctest.ContainerSpec{Caps: chrootCaps})
 	got := p.runScript("echo $FIRST$LAST ${#V3}; exit 7")
 	if got.stdout != "1 102400\n" || got.code != 7 || !strings.Contains(got.stderr, "note: the target's environment is longer than 1048576 bytes") {
 		t.Errorf("shell: %.300s %.300s code %d", got.stdout, got.stderr, got.code)
 	}
 }
 
-// TestMountsOfTheTarget compares what the shell's tools show of mounts with what the kernel tells of
-// the target's process.
+// TestMountsOfTheTarget compares what the shell's tools show of mounts with what the kernel tells
+// of the target's process.
 func TestMountsOfTheTarget(t *testing.T) {
 	for name, caps := range entered {
 		t.Run(name, func(t *testing.T) {
-			p := startPod(t, runctest.Spec{UID: 1000, GID: 1000, Owner: 1000}, runctest.Spec{Caps: caps})
+			p := startPod(t, runctest.ContainerSpec{UID: 1000, GID: 1000, Owner: 1000}, runctest.ContainerSpec{Caps: caps})
 
 			want := p.runScript("cat /proc/1/mounts").stdout
 			for _, show := range []string{"cat /proc/mounts", "cat </proc/self/mounts", "env cat /proc/mounts", "sed '' /proc/mounts", "env -i cat /proc/mounts", "cat /proc/mounts | cat"} {
@@ -242,11 +241,12 @@ func TestMountsOfTheTarget(t *testing.T) {
 	}
 }
 
-// TestHostileUsers has a target whose list of users never ends, or never begins: the prompt reads it.
+// TestHostileUsers has a target whose list of users never ends, or never begins: the prompt reads
+// it.
 func TestHostileUsers(t *testing.T) {
 	for name, command := range map[string]string{"a pipe": "mkfifo", "a device": "ln -s /dev/zero"} {
 		t.Run(name, func(t *testing.T) {
-			p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Files: map[string][]byte{"/etc/group": nil}}, runctest.Spec{Caps: chrootCaps})
+			p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps, Files: map[string][]byte{"/etc/group": nil}}, runctest.ContainerSpec{Caps: chrootCaps})
 			made := runToEnd(t, p.target.ExecCommand("/app/busybox-server", "ash", "-c", "/app/busybox-server "+command+" /etc/passwd"))
 			if made.code != 0 {
 				t.Fatalf("%s: %+v", command, made)
@@ -254,17 +254,14 @@ func TestHostileUsers(t *testing.T) {
 
 			s := p.startShell()
 			s.runCommand("ls -l /app; id")
-			s.typeText("exit 7\n")
-			if code := s.awaitEnd(); code != 7 {
-				t.Errorf("exit code = %d, want 7", code)
-			}
+			s.wantExit(7)
 		})
 	}
 }
 
 // TestNohupFollowsNoLink has a target that laid a link where nohup writes.
 func TestNohupFollowsNoLink(t *testing.T) {
-	p := startPod(t, hostileTarget(), runctest.Spec{Caps: chrootCaps})
+	p := startPod(t, hostileTarget(), runctest.ContainerSpec{Caps: chrootCaps})
 	if got := runToEnd(t, p.target.ExecCommand("/app/busybox-server", "ln", "-s", "/etc/passwd", "/w/nohup.out")); got.code != 0 {
 		t.Fatalf("ln: %+v", got)
 	}

@@ -22,8 +22,8 @@ const (
 	joined
 )
 
-// joinTarget takes the thread into the target as far as its capabilities allow, and returns how far
-// that was. It prints a note where that is less than the capabilities promise.
+// joinTarget takes the thread into the target as far as its capabilities allow, and returns how
+// far that was. It prints a note where that is less than the capabilities promise.
 func joinTarget(t *targetProcess, own procfs.Status, note noteFunc) (reach, error) {
 	caps := own.Caps.Effective
 	if !caps.Has(unix.CAP_SYS_CHROOT) {
@@ -53,22 +53,23 @@ func joinTarget(t *targetProcess, own procfs.Status, note noteFunc) (reach, erro
 	return reached, nil
 }
 
-// enterNamespaces takes the thread into the target's mount and cgroup namespaces. The others are the
-// pod's.
+// enterNamespaces takes the thread into the target's mount and cgroup namespaces. The others are
+// the pod's.
 func enterNamespaces(t *targetProcess) error {
 	if t.mount < 0 {
 		return errors.New("open the target's mount namespace: permission denied")
 	}
 
-	// A thread that shares root and working directory with others cannot change its mount namespace
-	// (setns(2)). Only here: the runtimes' seccomp profiles forbid unshare without SYS_ADMIN, which
-	// chroot does not need.
+	// A thread that shares root and working directory with others cannot change its mount
+	// namespace (setns(2)). Only here: the runtimes' seccomp profiles forbid unshare without
+	// SYS_ADMIN, which chroot does not need.
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return fmt.Errorf("unshare the file system attributes: %w", err)
 	}
 
 	if t.cgroup >= 0 {
-		// Only for what /proc/self/cgroup shows. A kernel without cgroup namespaces is no obstacle.
+		// Only for what /proc/self/cgroup shows. A kernel without cgroup namespaces is no
+		// obstacle.
 		_ = unix.Setns(t.cgroup, unix.CLONE_NEWCGROUP)
 	}
 
@@ -79,7 +80,8 @@ func enterNamespaces(t *targetProcess) error {
 	return nil
 }
 
-// changeDirectory goes to the target's working directory, or to the root where there is no way to it.
+// changeDirectory goes to the target's working directory, or to the root where there is no way to
+// it.
 func changeDirectory(t *targetProcess) error {
 	if t.cwd >= 0 && unix.Fchdir(t.cwd) == nil {
 		// The target's may be deleted, or outside its root.
@@ -117,7 +119,7 @@ func prepareLookOnly(t *targetProcess, own procfs.Status, env *environment, note
 		_ = unix.Chdir("/")
 	}
 
-	// The kernel has no path for a directory outside the own mount namespace; ash takes $PWD where it
-	// leads to the working directory.
+	// The kernel has no path for a directory outside the own mount namespace; ash takes $PWD where
+	// it leads to the working directory.
 	env.set("PWD=" + directory)
 }

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runLifeline waits until stdin ends, which the laptop holds open, or ctx, and then hangs the session
-// up.
+// runLifeline waits until stdin ends, which the laptop holds open, or ctx, and then hangs the
+// session up.
 func runLifeline(ctx context.Context, stdin io.Reader, session string) error {
 	// It signals processes of other users, and does nothing else.
 	if err := lockdown.KeepCapabilities(procfs.CapSet(1<<unix.CAP_KILL), 0); err != nil {

@@ -14,10 +14,10 @@ import (
 // TestToolsShowNamesPlainly has a target whose process and file names are escape sequences.
 func TestToolsShowNamesPlainly(t *testing.T) {
 	const hostile = "/app/busybox-\x1b[2J"
-	p := startPod(t, runctest.Spec{
+	p := startPod(t, runctest.ContainerSpec{
 		Caps: runctest.DefaultCaps, Files: map[string][]byte{hostile: targetProgram(t)},
 		Args: []string{hostile, "nc", "-l", "-p", "8099"},
-	}, runctest.Spec{Caps: chrootCaps})
+	}, runctest.ContainerSpec{Caps: chrootCaps})
 	for _, tool := range []string{"ps", "ps -o comm,args", "top -b -n 1", "netstat -ltnp"} {
 		got := p.runScript(tool)
 		if got.code != 0 || !strings.Contains(got.stdout, "[2J") || strings.Contains(got.stdout, "\x1b[2J") {
@@ -29,12 +29,14 @@ func TestToolsShowNamesPlainly(t *testing.T) {
 // TestMarkOfUseIsAFile has something else in the place of the file by which a session makes itself
 // known to the manager, as whoever may exec in kdiag's container can put there.
 func TestMarkOfUseIsAFile(t *testing.T) {
-	for name, put := range map[string]func(mark, elsewhere string) error{
+	cases := map[string]func(mark, elsewhere string) error{
 		"a link": func(mark, elsewhere string) error { return os.Symlink(elsewhere, mark) },
 		"a pipe": func(mark, _ string) error { return syscall.Mkfifo(mark, 0o600) },
-	} {
+	}
+
+	for name, put := range cases {
 		t.Run(name, func(t *testing.T) {
-			p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: chrootCaps})
+			p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: chrootCaps})
 			dev := procfs.FilePath(p.eph.PID, "root/dev")
 			if err := put(filepath.Join(dev, "kdiag-used"), "/dev/elsewhere"); err != nil {
 				t.Fatal(err)

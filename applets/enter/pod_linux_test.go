@@ -22,9 +22,8 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == traceArgument {
 		os.Exit(traceProcess(os.Args[2]))
 	}
-	code := m.Run()
-	runctest.RemoveBinary()
-	os.Exit(code)
+
+	os.Exit(runctest.RunTests(m))
 }
 
 // The capabilities that the profiles of "kdiag shell" ask for.
@@ -46,7 +45,7 @@ func (p pod) withSession(t *testing.T) pod { return pod{t, p.target, p.eph, runc
 
 // startPod starts a pod. The target is a container with one static program, which waits and reaps
 // nothing; the ephemeral container runs a manager.
-func startPod(t *testing.T, target, eph runctest.Spec) pod {
+func startPod(t *testing.T, target, eph runctest.ContainerSpec) pod {
 	t.Helper()
 	runctest.RequireRunc(t)
 	first := startTarget(t, target)
@@ -56,7 +55,7 @@ func startPod(t *testing.T, target, eph runctest.Spec) pod {
 	return pod{t, first, startEphemeral(t, eph), runctest.NewID()[:16]}
 }
 
-func startTarget(t *testing.T, spec runctest.Spec) *runctest.RuncContainer {
+func startTarget(t *testing.T, spec runctest.ContainerSpec) *runctest.RuncContainer {
 	t.Helper()
 	files := map[string][]byte{"/app/busybox-server": targetProgram(t)}
 	for name, content := range spec.Files {
@@ -79,7 +78,7 @@ func targetProgram(t *testing.T) []byte {
 	return shell
 }
 
-func startEphemeral(t *testing.T, spec runctest.Spec) *runctest.RuncContainer {
+func startEphemeral(t *testing.T, spec runctest.ContainerSpec) *runctest.RuncContainer {
 	t.Helper()
 	spec.Binary, spec.ReadOnly = true, true
 	if spec.Args == nil {
@@ -194,6 +193,29 @@ func (s *screen) runCommand(command string) {
 	s.expectText("pod/app:")
 }
 
+// startForeground starts a program in the foreground and waits until it runs.
+func (s *screen) startForeground() {
+	s.t.Helper()
+	s.typeText("echo sta''rt; cat\n")
+	s.expectText("start")
+}
+
+// stopForeground types Ctrl-Z.
+func (s *screen) stopForeground() {
+	s.t.Helper()
+	s.typeText("\x1a")
+	s.expectText("Stopped")
+}
+
+// wantExit types "exit" with a code and checks that the shell ends with it.
+func (s *screen) wantExit(code int) {
+	s.t.Helper()
+	s.typeText(fmt.Sprintf("exit %d\n", code))
+	if got := s.awaitEnd(); got != code {
+		s.t.Errorf("exit code on a terminal = %d, want %d", got, code)
+	}
+}
+
 // awaitEnd waits for the process on the terminal to end and returns its code.
 func (s *screen) awaitEnd() int {
 	s.t.Helper()
@@ -206,8 +228,8 @@ func (s *screen) awaitEnd() int {
 	return s.Wait()
 }
 
-// listLeft describes the processes of the ephemeral container without its manager, but with dead ones
-// that nobody waits for.
+// listLeft describes the processes of the ephemeral container without its manager, but with dead
+// ones that nobody waits for.
 func (p pod) listLeft() []string {
 	p.t.Helper()
 	var out []string

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Everything in this file is about the calling thread alone, which the caller has locked: the system
-// calls are raw ones, since those of package syscall would change all threads.
+// Everything in this file is about the calling thread alone, which the caller has locked: the
+// system calls are raw ones, since those of package syscall would change all threads.
 
 // takeRights gives the thread the rights that the shell is to have: the target's, or kdiag's own
 // without those that only joining the target needs.
@@ -47,8 +47,8 @@ func takeRights(t *targetProcess, own procfs.Status, opts options, note noteFunc
 }
 
 // joinCapabilities returns the capabilities that a shell no longer needs once it is in the target.
-// SYS_PTRACE stays for what shows other users' processes (netstat -p, ls -l /proc/PID/exe), but only
-// where every process that it reaches is the target's.
+// SYS_PTRACE stays for what shows other users' processes (netstat -p, ls -l /proc/PID/exe), but
+// only where every process that it reaches is the target's.
 func joinCapabilities(opts options) procfs.CapSet {
 	set := procfs.CapSet(1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SYS_CHROOT)
 	if opts.Target.SharedPIDs {
@@ -57,9 +57,9 @@ func joinCapabilities(opts options) procfs.CapSet {
 	return set
 }
 
-// becomeTarget gives the thread the target's user, groups, capability sets and no_new_privs, so that
-// what it executes has the rights of a program that the target executes. It returns the capabilities
-// that the target has in its sets and the thread cannot have.
+// becomeTarget gives the thread the target's user, groups, capability sets and no_new_privs, so
+// that what it executes has the rights of a program that the target executes. It returns the
+// capabilities that the target has in its sets and the thread cannot have.
 func becomeTarget(target, own procfs.Status) (missing procfs.CapSet, err error) {
 	giveStreams(target.UIDs.Effective)
 
@@ -84,7 +84,7 @@ func becomeTarget(target, own procfs.Status) (missing procfs.CapSet, err error) 
 	if err := credentials.ThisThread.SetCapabilities(caps); err != nil {
 		return 0, fmt.Errorf("set capabilities: %w", err)
 	}
-	if err := setAmbient(ambient); err != nil {
+	if err := credentials.ThisThread.SetAmbient(ambient); err != nil {
 		return 0, err
 	}
 
@@ -103,9 +103,9 @@ func becomeTarget(target, own procfs.Status) (missing procfs.CapSet, err error) 
 	return wanted &^ own.Caps.Permitted, nil
 }
 
-// giveUpCapabilities takes capabilities from all of the thread's sets. Without SETPCAP the bounding set
-// stays as it is; then no_new_privs keeps execve from granting what is in it (security/commoncap.c,
-// cap_bprm_creds_from_file).
+// giveUpCapabilities takes capabilities from all of the thread's sets. Without SETPCAP the
+// bounding set stays as it is; then no_new_privs keeps execve from granting what is in it
+// (security/commoncap.c, cap_bprm_creds_from_file).
 func giveUpCapabilities(drop procfs.CapSet, own procfs.Status) error {
 	if own.Caps.Bounding&drop == 0 && own.Caps.Permitted&drop == 0 {
 		return nil
@@ -194,21 +194,4 @@ func errnoToError(errno unix.Errno) error {
 		return nil
 	}
 	return errno
-}
-
-// setAmbient makes a set the ambient one.
-func setAmbient(set procfs.CapSet) error {
-	if err := credentials.ThisThread.ClearAmbient(); err != nil {
-		return err
-	}
-
-	for n := range 64 {
-		if set.Has(n) {
-			if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, uintptr(n), 0, 0); err != nil {
-				return fmt.Errorf("make %s ambient: %w", procfs.CapSet(1<<n).Names(), err)
-			}
-		}
-	}
-
-	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"kdiag/applets/internal/testkit/runctest"
 )
 
-// shellRights are the capabilities of the shell of each profile, as docs/security.md has them.
+// shellRights lists the capabilities of each profile's shell, as docs/security.md has them.
 var shellRights = []struct {
 	profile string
 	caps    []string
@@ -30,6 +30,7 @@ var shellRights = []struct {
 	{"chroot, without SETPCAP", withoutCapability(chrootCaps, "SETPCAP"), nil, "DEFAULT +SYS_PTRACE -SYS_CHROOT -SETPCAP"},
 }
 
+// withoutCapability returns caps without one of them.
 func withoutCapability(caps []string, name string) []string {
 	var out []string
 	for _, c := range caps {
@@ -40,7 +41,7 @@ func withoutCapability(caps []string, name string) []string {
 	return out
 }
 
-// parseCapabilities is the set that words name: DEFAULT for the runtime's, +NAME, -NAME.
+// parseCapabilities returns the set that words name: DEFAULT for the runtime's, +NAME, -NAME.
 func parseCapabilities(t *testing.T, words string) procfs.CapSet {
 	t.Helper()
 	var set procfs.CapSet
@@ -60,6 +61,7 @@ func parseCapabilities(t *testing.T, words string) procfs.CapSet {
 	return set
 }
 
+// capabilityByName returns the set of one capability.
 func capabilityByName(t *testing.T, name string) procfs.CapSet {
 	t.Helper()
 	for n := range 64 {
@@ -75,7 +77,7 @@ func capabilityByName(t *testing.T, name string) procfs.CapSet {
 func TestShellGivesUpRights(t *testing.T) {
 	for _, c := range shellRights {
 		t.Run(c.profile, func(t *testing.T) {
-			p := startPod(t, runctest.Spec{UID: 65532, GID: 65532, NoNewPrivileges: true}, runctest.Spec{Caps: c.caps})
+			p := startPod(t, runctest.ContainerSpec{UID: 65532, GID: 65532, NoNewPrivileges: true}, runctest.ContainerSpec{Caps: c.caps})
 			want := parseCapabilities(t, c.want)
 
 			args := append(c.args, "--", "-c", `cat /proc/self/status; echo; env cat /proc/self/status; echo; /app/busybox-server cat /proc/self/status`)
@@ -105,8 +107,8 @@ func TestShellGivesUpRights(t *testing.T) {
 	}
 }
 
-// standing are processes of kdiag's that stay beside a target while a shell is used, and what they
-// may keep.
+// standing lists the processes of kdiag's that stay beside a target while a shell is in use, and
+// the capabilities that they may keep.
 var standing = []struct {
 	name, keeps string
 	line        []string
@@ -126,7 +128,7 @@ func TestNobodyUsesTheManager(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Files: map[string][]byte{"/tracer": tracer}}, runctest.Spec{Caps: caps})
+			p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps, Files: map[string][]byte{"/tracer": tracer}}, runctest.ContainerSpec{Caps: caps})
 
 			for _, s := range standing {
 				pid := p.startStanding(t, s.line)
@@ -139,8 +141,8 @@ func TestNobodyUsesTheManager(t *testing.T) {
 	}
 }
 
-// startStanding starts a process in the ephemeral container that stays until the test ends, and returns its
-// PID here; without a line it is the manager.
+// startStanding starts a process in the ephemeral container that stays until the test ends, and
+// returns its PID here; without a line it is the manager.
 func (p pod) startStanding(t *testing.T, line []string) int {
 	t.Helper()
 	if line == nil {
@@ -240,7 +242,7 @@ func checkLocked(t *testing.T, what string, pid int, keeps procfs.CapSet, profil
 	}
 }
 
-// insidePID is the PID that a process has in its own PID namespace.
+// insidePID returns the PID that a process has in its own PID namespace.
 func insidePID(t *testing.T, pid int) int {
 	t.Helper()
 	text, err := os.ReadFile(procfs.FilePath(pid, "status"))
@@ -259,9 +261,9 @@ func insidePID(t *testing.T, pid int) int {
 	return inside
 }
 
-// TestShellIsNoDoor has a target that could look into the shell by its user and capabilities, for
-// that has no right which the target has not: at the terminal, and at kdiag's container by what the
-// shell has open.
+// TestShellIsNoDoor has a target whose user and capabilities would let it look into the shell,
+// which has no right that the target lacks: at its terminal, and by what it has open into kdiag's
+// container.
 func TestShellIsNoDoor(t *testing.T) {
 	tracer, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
@@ -273,7 +275,7 @@ func TestShellIsNoDoor(t *testing.T) {
 		args []string
 	}{"baseline": {runctest.DefaultCaps, nil}, "chroot, as the target": {chrootCaps, []string{"--as-target"}}} {
 		t.Run(name, func(t *testing.T) {
-			p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Files: map[string][]byte{"/tracer": tracer}}, runctest.Spec{Caps: c.caps})
+			p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps, Files: map[string][]byte{"/tracer": tracer}}, runctest.ContainerSpec{Caps: c.caps})
 			s := p.startShell(c.args...)
 			s.typeText("echo sta''rt; exec 9</dev/tty; sleep 1000\n")
 			s.expectText("start")

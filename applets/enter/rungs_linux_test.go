@@ -16,24 +16,24 @@ import (
 	"kdiag/integration/testenv"
 )
 
-// rungs are the ways into a target, each by exactly its capabilities.
+// rungs lists the ways into a target, each by exactly its capabilities.
 var rungs = []struct {
 	name        string
-	target, eph runctest.Spec
+	target, eph runctest.ContainerSpec
 	// joins says that the shell gets the target's mount namespace.
 	joins bool
 }{
-	{"setns", runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps}, true},
-	{"setns, other user", runctest.Spec{UID: 1000, GID: 2000}, runctest.Spec{Caps: setnsCaps}, true},
-	{"chroot", runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: chrootCaps}, false},
-	{"chroot, other user", runctest.Spec{UID: 1000, GID: 2000}, runctest.Spec{Caps: chrootCaps}, false},
-	{"chroot, target with more capabilities", runctest.Spec{Caps: setnsCaps}, runctest.Spec{Caps: chrootCaps}, false},
-	{"baseline", runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: runctest.DefaultCaps}, false},
-	{"baseline, other user", runctest.Spec{UID: 1000, GID: 2000, Groups: []int{3000}}, runctest.Spec{Caps: runctest.DefaultCaps}, false},
+	{"setns", runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: setnsCaps}, true},
+	{"setns, other user", runctest.ContainerSpec{UID: 1000, GID: 2000}, runctest.ContainerSpec{Caps: setnsCaps}, true},
+	{"chroot", runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: chrootCaps}, false},
+	{"chroot, other user", runctest.ContainerSpec{UID: 1000, GID: 2000}, runctest.ContainerSpec{Caps: chrootCaps}, false},
+	{"chroot, target with more capabilities", runctest.ContainerSpec{Caps: setnsCaps}, runctest.ContainerSpec{Caps: chrootCaps}, false},
+	{"baseline", runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: runctest.DefaultCaps}, false},
+	{"baseline, other user", runctest.ContainerSpec{UID: 1000, GID: 2000, Groups: []int{3000}}, runctest.ContainerSpec{Caps: runctest.DefaultCaps}, false},
 	// The kernel takes CHOWN from a thread whose file system user is not root.
-	{"baseline, other user with capabilities", runctest.Spec{UID: 1000, GID: 2000, Caps: runctest.DefaultCaps, Ambient: []string{"CHOWN", "KILL"}},
-		runctest.Spec{Caps: runctest.DefaultCaps}, false},
-	{"baseline, private cgroups", runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: runctest.DefaultCaps, PrivateCgroups: true}, false},
+	{"baseline, other user with capabilities", runctest.ContainerSpec{UID: 1000, GID: 2000, Caps: runctest.DefaultCaps, Ambient: []string{"CHOWN", "KILL"}},
+		runctest.ContainerSpec{Caps: runctest.DefaultCaps}, false},
+	{"baseline, private cgroups", runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: runctest.DefaultCaps, PrivateCgroups: true}, false},
 }
 
 // TestRungs enters a container that has nothing but a program.
@@ -84,33 +84,33 @@ func testTerminal(t *testing.T, p pod) {
 	s.typeText("echo $TERM; tty\n")
 	s.expectText("xterm\r\n")
 	s.expectText("/app# ")
+
 	s.typeText("vi\n")
 	s.expectText("~")
 	s.typeText(":q!\n")
 	s.expectText("/app# ")
-	s.typeText("echo sta''rt; cat\n")
-	s.expectText("start")
+
+	s.startForeground()
 	s.typeText("line\n")
 	s.expectText("line\r\nline")
-	s.typeText("\x1a")
-	s.expectText("Stopped")
+	s.stopForeground()
 	s.runCommand("jobs")
-	// ash names the job before it gives it the terminal: only the job's own
-	// answer says that Ctrl-C goes to it.
+
+	// ash names the job before it gives it the terminal: only the job's own answer says that
+	// Ctrl-C goes to it.
 	s.typeText("fg\n")
 	s.expectText("cat")
 	s.typeText("again\n")
 	s.expectText("again\r\nagain")
 	s.typeText("\x03")
 	s.expectText("/app# ")
-	s.typeText("cd /; exit 9\n")
-	if code := s.awaitEnd(); code != 9 {
-		t.Errorf("exit code on a terminal = %d, want 9", code)
-	}
+
+	s.typeText("cd /; ")
+	s.wantExit(9)
 }
 
 func TestExitCodes(t *testing.T) {
-	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: setnsCaps})
 	for script, want := range map[string]int{
 		"true":          0,
 		"exit 255":      255,
@@ -126,7 +126,7 @@ func TestExitCodes(t *testing.T) {
 
 // TestStandardInput gives the shell a script.
 func TestStandardInput(t *testing.T) {
-	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: setnsCaps})
 	cmd := p.eph.ExecCommand(p.commandLine()...)
 	cmd.Stdin = strings.NewReader("echo one\necho two; exit 7\n")
 	if got := runToEnd(t, cmd); got.stdout != "one\ntwo\n" || got.code != 7 {
@@ -134,12 +134,12 @@ func TestStandardInput(t *testing.T) {
 	}
 }
 
-// TestLeavesNothingOpen looks at what the shell starts with.
+// TestLeavesNothingOpen looks at the limits, files and signals that the shell starts with.
 func TestLeavesNothingOpen(t *testing.T) {
 	// As under nohup. A shell that ignored SIGHUP could not be hung up.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT)
 	defer signal.Reset(syscall.SIGHUP, syscall.SIGINT)
-	target := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
+	target := startTarget(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps})
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +149,7 @@ func TestLeavesNothingOpen(t *testing.T) {
 	// As the container's first process: runc itself raises the limit for what
 	// it execs (before 1.1.7).
 	script := `ulimit -n; echo /proc/self/fd/*; /app/busybox-server ls /proc/self/fd; grep -E "^Sig(Blk|Ign)" /proc/self/status; grep Threads /proc/$$/status`
-	c := startEphemeral(t, runctest.Spec{
+	c := startEphemeral(t, runctest.ContainerSpec{
 		Caps: setnsCaps, PIDsOf: target, NoFile: 512, Stdout: log,
 		Args: []string{"/kdiag", "enter", "--container-id=" + target.ID, "--", "-c", script},
 	})
@@ -179,9 +179,9 @@ func TestLeavesNothingOpen(t *testing.T) {
 	}
 }
 
-// TestOrphans are the shell's, not the target's, while it lives.
+// TestOrphans finds orphans to be the shell's, not the target's, while it lives.
 func TestOrphans(t *testing.T) {
-	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps})
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: setnsCaps})
 	got := p.runScript(`p=$( (sleep 1000 >/dev/null & echo $!) ); grep PPid /proc/$p/status; echo $$; kill $p`)
 	fields := strings.Fields(got.stdout)
 	if len(fields) != 3 || fields[1] != fields[2] {
@@ -191,7 +191,7 @@ func TestOrphans(t *testing.T) {
 
 func TestWorkingDirectory(t *testing.T) {
 	for _, caps := range [][]string{setnsCaps, runctest.DefaultCaps} {
-		p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Cwd: "/var/gone"}, runctest.Spec{Caps: caps})
+		p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps, Cwd: "/var/gone"}, runctest.ContainerSpec{Caps: caps})
 		if got := p.runScript("pwd").stdout; got != "/var/gone\n" {
 			t.Errorf("working directory = %q, want the target's", got)
 		}
@@ -204,12 +204,12 @@ func TestWorkingDirectory(t *testing.T) {
 	}
 }
 
-// TestUnreachableDirectory has a target whose working directory has no path,
-// since its file system is unmounted.
+// TestUnreachableDirectory has a target whose working directory has no path, since its file system
+// is unmounted.
 func TestUnreachableDirectory(t *testing.T) {
-	p := startPod(t, runctest.Spec{Caps: setnsCaps, Cwd: "/mnt", Args: []string{
+	p := startPod(t, runctest.ContainerSpec{Caps: setnsCaps, Cwd: "/mnt", Args: []string{
 		"/app/busybox-server", "ash", "-c", "mount -t tmpfs none /mnt && cd /mnt && umount -l /mnt && echo >/ready; while :; do sleep 1; done",
-	}}, runctest.Spec{Caps: setnsCaps})
+	}}, runctest.ContainerSpec{Caps: setnsCaps})
 	if !runctest.WaitUntil(func() bool { _, err := os.Stat(filepath.Join(p.target.Root, "ready")); return err == nil }) {
 		t.Fatal("the target is not ready")
 	}
@@ -220,9 +220,9 @@ func TestUnreachableDirectory(t *testing.T) {
 
 // TestNoProc has a target that has lost its /proc.
 func TestNoProc(t *testing.T) {
-	p := startPod(t, runctest.Spec{Caps: setnsCaps, Args: []string{
+	p := startPod(t, runctest.ContainerSpec{Caps: setnsCaps, Args: []string{
 		"/app/busybox-server", "ash", "-c", "umount -l /proc; while :; do sleep 1; done",
-	}}, runctest.Spec{Caps: setnsCaps})
+	}}, runctest.ContainerSpec{Caps: setnsCaps})
 	got := result{}
 	if !runctest.WaitUntil(func() bool {
 		got = p.runScript("echo /proc/*; exit 7")
@@ -235,11 +235,11 @@ func TestNoProc(t *testing.T) {
 // TestChangedRoot has a target that changed its root in its own namespace.
 func TestChangedRoot(t *testing.T) {
 	for _, caps := range [][]string{setnsCaps, chrootCaps, runctest.DefaultCaps} {
-		p := startPod(t, runctest.Spec{
+		p := startPod(t, runctest.ContainerSpec{
 			Caps: runctest.DefaultCaps, Cwd: "/",
 			Files: map[string][]byte{"/inner/app/busybox-server": targetProgram(t), "/inner/mark": nil},
 			Args:  []string{"/app/busybox-server", "chroot", "/inner", "/app/busybox-server", "sleep", "100000"},
-		}, runctest.Spec{Caps: caps})
+		}, runctest.ContainerSpec{Caps: caps})
 		got := result{}
 		if !runctest.WaitUntil(func() bool { got = p.runScript("pwd; echo *"); return got.stdout == "/\napp mark\n" }) {
 			t.Errorf("shell in a target that changed its root: %+v", got)
@@ -248,21 +248,21 @@ func TestChangedRoot(t *testing.T) {
 }
 
 func TestDenied(t *testing.T) {
-	closed := runctest.Spec{UID: 1000, GID: 1000, Files: map[string][]byte{"/app/busybox-closed": targetProgram(t)},
+	closed := runctest.ContainerSpec{UID: 1000, GID: 1000, Files: map[string][]byte{"/app/busybox-closed": targetProgram(t)},
 		Args: []string{"/app/busybox-closed", "sleep", "100000"}, ExecuteOnly: "/app/busybox-closed"}
 	for _, c := range []struct {
 		name   string
-		target runctest.Spec
+		target runctest.ContainerSpec
 		caps   []string
 		want   string
 	}{
-		{"more capabilities", runctest.Spec{Caps: append([]string{"NET_ADMIN", "SYS_TIME"}, runctest.DefaultCaps...)}, runctest.DefaultCaps,
+		{"more capabilities", runctest.ContainerSpec{Caps: append([]string{"NET_ADMIN", "SYS_TIME"}, runctest.DefaultCaps...)}, runctest.DefaultCaps,
 			"the target has capabilities that this container lacks: NET_ADMIN, SYS_TIME"},
 		{"not dumpable", closed, runctest.DefaultCaps, "not dumpable"},
-		{"other user, no SETUID", runctest.Spec{UID: 1000, GID: 1000}, []string{"SYS_CHROOT"}, "the target runs as user 1000, group 1000; this container runs as user 0, group 0"},
+		{"other user, no SETUID", runctest.ContainerSpec{UID: 1000, GID: 1000}, []string{"SYS_CHROOT"}, "the target runs as user 1000, group 1000; this container runs as user 0, group 0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := startPod(t, c.target, runctest.Spec{Caps: c.caps})
+			p := startPod(t, c.target, runctest.ContainerSpec{Caps: c.caps})
 			got := p.runScript("true")
 			first, hint, _ := strings.Cut(got.stderr, "\n")
 			if got.code != 1 || !strings.HasPrefix(first, "kdiag: ") || !strings.Contains(first, c.want) || !strings.HasPrefix(hint, "hint: ") {
@@ -272,16 +272,16 @@ func TestDenied(t *testing.T) {
 	}
 
 	t.Run("not dumpable, with SYS_PTRACE", func(t *testing.T) {
-		p := startPod(t, closed, runctest.Spec{Caps: chrootCaps})
+		p := startPod(t, closed, runctest.ContainerSpec{Caps: chrootCaps})
 		if got := p.runScript("echo *"); got.stdout != "app dev proc\n" {
 			t.Errorf("enter: %+v, want the target's files", got)
 		}
 	})
 }
 
-// TestFallsDown has the capabilities for namespaces, but a filter against them.
+// TestFallsDown has the capabilities for namespaces, and a filter that forbids to use them.
 func TestFallsDown(t *testing.T) {
-	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps, Forbidden: []string{"setns"}})
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: setnsCaps, Forbidden: []string{"setns"}})
 	got := p.runScript("echo *")
 	if got.stdout != "app dev proc\n" || got.code != 0 {
 		t.Errorf("enter: %+v, want the target's files", got)
@@ -295,7 +295,7 @@ func TestFallsDown(t *testing.T) {
 // TestNoExecveat has a filter against the one call that executes the shell by no path of the
 // target's.
 func TestNoExecveat(t *testing.T) {
-	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{Caps: setnsCaps, Forbidden: []string{"execveat"}})
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: setnsCaps, Forbidden: []string{"execveat"}})
 	got := p.runScript("echo *")
 	if got.code != 1 || got.stdout != "" || !strings.Contains(got.stderr, "kdiag: execute the shell: operation not permitted\nhint: ") {
 		t.Errorf("enter without execveat: %+v, want an error with a hint", got)
@@ -311,7 +311,7 @@ func TestNoExecutableMemory(t *testing.T) {
 
 	for _, value := range []string{"1", "2"} {
 		set := "echo " + value + " >/proc/sys/vm/memfd_noexec; echo >/ready; while :; do sleep 1; done"
-		p := startPod(t, runctest.Spec{Caps: setnsCaps, Args: []string{"/app/busybox-server", "ash", "-c", set}}, runctest.Spec{Caps: setnsCaps})
+		p := startPod(t, runctest.ContainerSpec{Caps: setnsCaps, Args: []string{"/app/busybox-server", "ash", "-c", set}}, runctest.ContainerSpec{Caps: setnsCaps})
 		if !runctest.WaitUntil(func() bool { _, err := os.Stat(filepath.Join(p.target.Root, "ready")); return err == nil }) {
 			t.Fatal("the target is not ready")
 		}
@@ -327,8 +327,8 @@ func TestNoExecutableMemory(t *testing.T) {
 }
 
 func TestLookOnly(t *testing.T) {
-	target := runctest.Spec{UID: 1000, GID: 2000, Cwd: "/app", Env: []string{"COLOUR=blue", "PWD=/app"}}
-	p := startPod(t, target, runctest.Spec{UID: 1000, GID: 2000, NoNewPrivileges: true})
+	target := runctest.ContainerSpec{UID: 1000, GID: 2000, Cwd: "/app", Env: []string{"COLOUR=blue", "PWD=/app"}}
+	p := startPod(t, target, runctest.ContainerSpec{UID: 1000, GID: 2000, NoNewPrivileges: true})
 	got := p.runScript(`pwd; echo *; echo $COLOUR $KDIAG_ROOT; cd app; pwd; ls; ls / | grep kdiag; exit 7`)
 	if want := "/proc/1/root\napp dev proc\nblue /proc/1/root\n/proc/1/root/app\nbusybox-server\nkdiag\n"; got.stdout != want || got.code != 7 {
 		t.Errorf("look-only shell: %+v, want %q", got, want)
@@ -343,14 +343,11 @@ func TestLookOnly(t *testing.T) {
 	s := p.startShell()
 	s.expectText("/proc/1/root$ ")
 	s.runCommand("vi --help | head -n 1")
-	s.typeText("exit 9\n")
-	if code := s.awaitEnd(); code != 9 {
-		t.Errorf("exit code on a terminal = %d, want 9", code)
-	}
+	s.wantExit(9)
 }
 
 func TestLookOnlyOtherUser(t *testing.T) {
-	p := startPod(t, runctest.Spec{Caps: runctest.DefaultCaps, Env: []string{"COLOUR=blue"}}, runctest.Spec{UID: 1000, GID: 1000})
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps, Env: []string{"COLOUR=blue"}}, runctest.ContainerSpec{UID: 1000, GID: 1000})
 	got := p.runScript("pwd; echo .$COLOUR $KDIAG_ROOT; exit 7")
 	if want := "/\n. /proc/1/root\n"; got.stdout != want || got.code != 7 {
 		t.Errorf("look-only shell: %+v, want %q", got, want)

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A targetProcess holds what was opened of the process whose container is entered. A descriptor that
-// could not be opened is -1; execve closes all of them.
+// A targetProcess holds what was opened of the process whose container is entered. A descriptor
+// that could not be opened is -1; execve closes all of them.
 type targetProcess struct {
 	procfs.Stat
 	status procfs.Status
@@ -29,8 +29,8 @@ type targetProcess struct {
 	envErr error
 }
 
-// openTarget opens everything of a process that is behind the kernel's check for ptrace (ptrace(2),
-// "PTRACE_MODE_READ_FSCREDS").
+// openTarget opens everything of a process that is behind the kernel's check for ptrace
+// (ptrace(2), "PTRACE_MODE_READ_FSCREDS").
 func openTarget(p procfs.Stat, own procfs.Status) (*targetProcess, error) {
 	status, err := procfs.ReadStatus(p.PID)
 	if err != nil {
@@ -57,8 +57,8 @@ func openTarget(p procfs.Stat, own procfs.Status) (*targetProcess, error) {
 	return t, nil
 }
 
-// maxEnvironment bounds what is read of the target's environment, in bytes. It is the target's memory,
-// and as long as the target likes.
+// maxEnvironment bounds what is read of the target's environment, in bytes. It is the target's
+// memory, and as long as the target likes.
 const maxEnvironment = 1 << 20
 
 // openAll opens what it may, and notes why it could not open the root and the environment.
@@ -76,9 +76,9 @@ func (t *targetProcess) isDenied() bool {
 	return errors.Is(t.rootErr, unix.EACCES) || errors.Is(t.rootErr, unix.EPERM)
 }
 
-// openProcDirectory opens the process's directory in the target's own /proc, once the thread is in the
-// target's root. It returns -1 where there is none. The directory in kdiag's /proc would be a way into
-// kdiag's container for a target that may look into the shell: by ".." from there.
+// openProcDirectory opens the process's directory in the target's own /proc, once the thread is in
+// the target's root. It returns -1 where there is none. The directory in kdiag's /proc would be a
+// way into kdiag's container for a target that may look into the shell: by ".." from there.
 func openProcDirectory(t *targetProcess) int {
 	fd, err := unix.Openat2(t.root, fmt.Sprintf("proc/%d", t.PID), &unix.OpenHow{
 		Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,

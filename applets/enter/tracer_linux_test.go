@@ -13,8 +13,8 @@ import (
 // traceArgument makes the test binary a program that tries to get hold of a process.
 const traceArgument = "trace-process"
 
-// traceProcess tries every way into a process that the kernel checks as tracing. It prints "closed",
-// or what was open.
+// traceProcess tries every way into a process that the kernel checks as tracing. It prints
+// "closed", or what was open.
 func traceProcess(word string) int {
 	runtime.LockOSThread()
 	pid, err := strconv.Atoi(word)

@@ -2,13 +2,13 @@ package enter
 
 import "strings"
 
-// actedOn lists the variables that the shell and its tools act on: what they execute, open, connect to
-// or show depends on them. The target's environment is memory that the target can rewrite at any time,
-// so they are taken from it only where the user asks for one by name.
+// actedOn lists the variables that the shell and its tools act on: what they execute, open,
+// connect to or show depends on them. The target's environment is memory that the target can
+// rewrite at any time, so they are taken from it only where the user asks for one by name.
 //
-// The names under "busybox" are those that its source asks for, as scratch-shell/variables lists them;
-// TestEveryVariableIsKnown compares the two. What a program of the target's own reads is not here:
-// whoever runs one trusts the target anyway.
+// The names under "busybox" are those that its source asks for, as scratch-shell/variables lists
+// them; TestEveryVariableIsKnown compares the two. What a program of the target's own reads is not
+// here: whoever runs one trusts the target anyway.
 var actedOn = map[string]string{
 	// busybox, ash: executed or expanded.
 	"ENV":           "a script that an interactive shell runs when it starts",
@@ -88,8 +88,8 @@ func isActedOn(name string) bool {
 	return false
 }
 
-// isVariableName reports whether a text is a variable's name to a shell (POSIX.1-2017, Base Definitions,
-// 3.235). The shell passes on nothing else.
+// isVariableName reports whether a text is a variable's name to a shell (POSIX.1-2017, Base
+// Definitions, 3.235). The shell passes on nothing else.
 func isVariableName(text string) bool {
 	for i, r := range []byte(text) {
 		letter := r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'

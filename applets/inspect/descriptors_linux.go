@@ -72,10 +72,10 @@ func (b *snapshotBuilder) countHidden() {
 	slices.SortFunc(b.Hidden.Processes, func(a, b wire.HiddenProcesses) int { return cmp.Compare(a.Reason, b.Reason) })
 }
 
-// readUserNames reads the target's /etc/passwd through one of its processes. It returns nil where it
-// cannot enter the process's root, and no names where the file cannot be read without a trace: reading
-// changes the time of access, unless with O_NOATIME, which the file's owner and root may use (open(2)).
-// Links in the path lead nowhere outside the target's root.
+// readUserNames reads the target's /etc/passwd through one of its processes. It returns nil where
+// it cannot enter the process's root, and no names where the file cannot be read without a trace:
+// reading changes the time of access, unless with O_NOATIME, which the file's owner and root may
+// use (open(2)). Links in the path lead nowhere outside the target's root.
 func readUserNames(pid int) map[int]string {
 	const path = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 	root, err := unix.Open(procfs.FilePath(pid, "root"), path, 0)

@@ -1,5 +1,5 @@
-// Package inspect is the applet that looks at a target's processes and their sockets from the ephemeral
-// container beside it, and prints what it sees. It only reads.
+// Package inspect is the applet that looks at a target's processes and their sockets from the
+// ephemeral container beside it, and prints what it sees. It only reads.
 package inspect
 
 import (

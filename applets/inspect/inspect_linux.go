@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// run prints one snapshot, or one at each interval until stdin ends, each on a line. Stdin ends with the
-// client, in whichever way that ends.
+// run prints one snapshot, or one at each interval until stdin ends, each on a line. Stdin ends
+// with the client, in whichever way that ends.
 func run(ctx context.Context, streams applets.Streams, opts options) error {
 	lastuse.MarkUsed()
 	if err := giveUpRights(); err != nil {
@@ -70,10 +70,10 @@ func printSnapshot(out *json.Encoder, opts options) error {
 	return nil
 }
 
-// giveUpRights gives up the capabilities that looking does not need. With SYS_PTRACE it keeps few: those
-// to pass over the modes of the target's files, and to read its users' names without a trace (open(2),
-// O_NOATIME). Without SYS_PTRACE it keeps all: the kernel lets a process look at another as that one's
-// user, but only if it has all of that one's capabilities.
+// giveUpRights gives up the capabilities that looking does not need. With SYS_PTRACE it keeps few:
+// those to pass over the modes of the target's files, and to read its users' names without a trace
+// (open(2), O_NOATIME). Without SYS_PTRACE it keeps all: the kernel lets a process look at another
+// as that one's user, but only if it has all of that one's capabilities.
 func giveUpRights() error {
 	own, err := credentials.ReadOwnStatus()
 	if err != nil {

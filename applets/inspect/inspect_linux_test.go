@@ -17,18 +17,14 @@ import (
 	scratchshell "kdiag/scratch-shell"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	runctest.RemoveBinary()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(runctest.RunTests(m)) }
 
 // serving has a target listen: at 8080 on all addresses, at 7000 on loopback.
 const serving = "httpd -p 8080; nc -lk -s 127.0.0.1 -p 7000 -e cat & udpsvd 0.0.0.0 5353 cat & exec sleep 100000"
 
 const passwd = "root:x:0:0::/:\nserver:x:1000:2000::/:\n"
 
-func startTarget(t *testing.T, spec runctest.Spec) *runctest.RuncContainer {
+func startTarget(t *testing.T, spec runctest.ContainerSpec) *runctest.RuncContainer {
 	t.Helper()
 	shell, err := scratchshell.Binary()
 	if err != nil {
@@ -41,7 +37,7 @@ func startTarget(t *testing.T, spec runctest.Spec) *runctest.RuncContainer {
 	return runctest.StartContainer(t, spec)
 }
 
-func startEphemeral(t *testing.T, spec runctest.Spec) *runctest.RuncContainer {
+func startEphemeral(t *testing.T, spec runctest.ContainerSpec) *runctest.RuncContainer {
 	t.Helper()
 	spec.Binary, spec.ReadOnly = true, true
 	spec.Args = []string{"/kdiag", "manager", "--role=shell"}
@@ -117,14 +113,14 @@ var setnsCaps = append([]string{"SYS_ADMIN", "SYS_PTRACE"}, runctest.DefaultCaps
 
 // TestRungs sees a target's processes and sockets from every rung that lets it.
 func TestRungs(t *testing.T) {
-	root, user := runctest.Spec{Caps: runctest.DefaultCaps}, runctest.Spec{UID: 1000, GID: 2000, Owner: 1000}
-	for name, c := range map[string]struct{ target, eph runctest.Spec }{
-		"setns":                     {root, runctest.Spec{Caps: setnsCaps}},
-		"setns, other user":         {user, runctest.Spec{Caps: setnsCaps}},
-		"baseline":                  {root, runctest.Spec{Caps: runctest.DefaultCaps}},
-		"baseline, other user":      {user, runctest.Spec{Caps: runctest.DefaultCaps}},
-		"baseline, private cgroups": {root, runctest.Spec{Caps: runctest.DefaultCaps, PrivateCgroups: true}},
-		"restricted":                {user, runctest.Spec{UID: 1000, GID: 2000, NoNewPrivileges: true}},
+	root, user := runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{UID: 1000, GID: 2000, Owner: 1000}
+	for name, c := range map[string]struct{ target, eph runctest.ContainerSpec }{
+		"setns":                     {root, runctest.ContainerSpec{Caps: setnsCaps}},
+		"setns, other user":         {user, runctest.ContainerSpec{Caps: setnsCaps}},
+		"baseline":                  {root, runctest.ContainerSpec{Caps: runctest.DefaultCaps}},
+		"baseline, other user":      {user, runctest.ContainerSpec{Caps: runctest.DefaultCaps}},
+		"baseline, private cgroups": {root, runctest.ContainerSpec{Caps: runctest.DefaultCaps, PrivateCgroups: true}},
+		"restricted":                {user, runctest.ContainerSpec{UID: 1000, GID: 2000, NoNewPrivileges: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			runctest.RequireRunc(t)
@@ -190,10 +186,10 @@ func listFiles(t *testing.T, root string) []string {
 // TestHidden says what it has no right to see, and shows the rest.
 func TestHidden(t *testing.T) {
 	runctest.RequireRunc(t)
-	target := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
-	sees := startEphemeral(t, runctest.Spec{Caps: setnsCaps, PIDsOf: target})
+	target := startTarget(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps})
+	sees := startEphemeral(t, runctest.ContainerSpec{Caps: setnsCaps, PIDsOf: target})
 	awaitServers(t, sees, target)
-	eph := startEphemeral(t, runctest.Spec{UID: 65532, GID: 65532, NoNewPrivileges: true, PIDsOf: target})
+	eph := startEphemeral(t, runctest.ContainerSpec{UID: 65532, GID: 65532, NoNewPrivileges: true, PIDsOf: target})
 	got := inspect(t, eph, target)
 	if want := []string{"httpd", "nc", "sleep", "udpsvd"}; !slices.Equal(listPrograms(got), want) {
 		t.Errorf("processes = %v, want %v", listPrograms(got), want)
@@ -214,10 +210,10 @@ func TestSeveral(t *testing.T) {
 	for name, host := range map[string]bool{"pod": false, "host": true} {
 		t.Run(name, func(t *testing.T) {
 			runctest.RequireRunc(t)
-			red := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
-			blue := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps, PIDsOf: red, HostPIDs: host,
+			red := startTarget(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps})
+			blue := startTarget(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps, PIDsOf: red, HostPIDs: host,
 				Args: []string{"/app/busybox-server", "ash", "-c", "nc -lk -p 9000 -e cat & exec sleep 100001"}})
-			eph := startEphemeral(t, runctest.Spec{Caps: setnsCaps, PIDsOf: red, HostPIDs: host})
+			eph := startEphemeral(t, runctest.ContainerSpec{Caps: setnsCaps, PIDsOf: red, HostPIDs: host})
 			var got wire.Snapshot
 			runctest.WaitUntil(func() bool {
 				got = inspect(t, eph, blue, "--shared-pids")
@@ -237,8 +233,8 @@ func TestSeveral(t *testing.T) {
 // TestConnected has the connected sockets only where they are asked for.
 func TestConnected(t *testing.T) {
 	runctest.RequireRunc(t)
-	target := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
-	eph := startEphemeral(t, runctest.Spec{Caps: setnsCaps, PIDsOf: target})
+	target := startTarget(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps})
+	eph := startEphemeral(t, runctest.ContainerSpec{Caps: setnsCaps, PIDsOf: target})
 	awaitServers(t, eph, target)
 	client := target.ExecCommand("/app/busybox-server", "nc", "127.0.0.1", "7000")
 	stdin, err := client.StdinPipe()
@@ -283,8 +279,8 @@ func TestConnected(t *testing.T) {
 // TestInterval prints one after another, and ends with its stdin.
 func TestInterval(t *testing.T) {
 	runctest.RequireRunc(t)
-	target := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
-	eph := startEphemeral(t, runctest.Spec{Caps: setnsCaps, PIDsOf: target})
+	target := startTarget(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps})
+	eph := startEphemeral(t, runctest.ContainerSpec{Caps: setnsCaps, PIDsOf: target})
 	cmd := eph.ExecCommand("/kdiag", "inspect", "--container-id="+target.ID, "--interval=10ms")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -326,7 +322,7 @@ func TestPasswd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			runctest.RequireRunc(t)
-			target := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
+			target := startTarget(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps})
 			file := filepath.Join(target.Root, "etc", "passwd")
 			if err := os.Remove(file); err != nil {
 				t.Fatal(err)
@@ -335,7 +331,7 @@ func TestPasswd(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			eph := startEphemeral(t, runctest.Spec{Caps: setnsCaps, PIDsOf: target})
+			eph := startEphemeral(t, runctest.ContainerSpec{Caps: setnsCaps, PIDsOf: target})
 			if err := os.MkdirAll(filepath.Join(eph.Root, "etc"), fs.ModePerm); err != nil {
 				t.Fatal(err)
 			}
@@ -355,8 +351,8 @@ func TestPasswd(t *testing.T) {
 // TestWithoutID has nothing to go by but that the other processes are not ours.
 func TestWithoutID(t *testing.T) {
 	runctest.RequireRunc(t)
-	target := startTarget(t, runctest.Spec{Caps: runctest.DefaultCaps})
-	eph := startEphemeral(t, runctest.Spec{Caps: setnsCaps, PIDsOf: target})
+	target := startTarget(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps})
+	eph := startEphemeral(t, runctest.ContainerSpec{Caps: setnsCaps, PIDsOf: target})
 	awaitServers(t, eph, target)
 	out, err := eph.ExecCommand("/kdiag", "inspect").Output()
 	if err != nil {

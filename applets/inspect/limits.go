@@ -1,7 +1,7 @@
 package inspect
 
-// limits bounds what a snapshot holds, so that looking at a pod costs it little memory: its limit is
-// shared.
+// limits bounds what a snapshot holds, so that looking at a pod costs it little memory: its limit
+// is shared.
 type limits struct {
 	processes int
 	// command bounds the command line of one process, in bytes, and commands all of them. What is

@@ -10,9 +10,10 @@ import (
 	"kdiag/mux/wire"
 )
 
-// addSockets adds the sockets that processes of the target have, out of those of the network namespace,
-// which the containers of a pod share. Where the sockets of some processes are hidden, those without a
-// known owner may be theirs: listeners are added without one, the others are counted.
+// addSockets adds the sockets that processes of the target have, out of those of the network
+// namespace, which the containers of a pod share. Where the sockets of some processes are hidden,
+// those without a known owner may be theirs: listeners are added without one, the others are
+// counted.
 func (b *snapshotBuilder) addSockets() error {
 	for _, protocol := range []string{"tcp", "tcp6", "udp", "udp6"} {
 		err := procfs.EachInetSocket("/proc/net/"+protocol, func(s procfs.InetSocket) bool {
@@ -58,7 +59,8 @@ func (b *snapshotBuilder) addSocket(protocol string, s procfs.InetSocket) {
 	b.addOwned(one)
 }
 
-// addOwned adds a socket if the target has it, or may have it, and it is asked for and within bounds.
+// addOwned adds a socket if the target has it, or may have it, and it is asked for and within
+// bounds.
 func (b *snapshotBuilder) addOwned(s wire.Socket) {
 	s.PIDs = b.owners[s.Inode]
 	if s.PIDs == nil {

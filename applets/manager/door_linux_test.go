@@ -17,28 +17,28 @@ import (
 	"kdiag/netfilter/netnstest"
 )
 
-// roundTrip is how far the user is from the pod.
+// roundTrip is the distance from the user to the pod.
 const roundTrip = 100 * time.Millisecond
 
 // perSecond is how many strangers dial the manager in a second.
 const perSecond = 200
 
-// podWithManager is a network namespace with a net manager in it.
+// A podWithManager is a network namespace with a net manager in it.
 type podWithManager struct {
 	netnstest.Namespace
 	started wire.Ready
 	pid     int
 	user    ed25519.PrivateKey
 
-	// heard is closed, and made anew, when a knock of the user's has arrived,
-	// which is then in knock: what somebody can read who has CAP_NET_RAW.
+	// heard is closed, and made anew, when a knock of the user's has arrived. It is then in knock,
+	// as whoever has CAP_NET_RAW can read it.
 	mu    sync.Mutex
 	knock []byte
 	heard chan struct{}
 }
 
-// newPodWithManager starts a manager of a user in a namespace of its own. The words
-// before it are a program that becomes the manager.
+// newPodWithManager starts a manager in a network namespace of its own. The words of before, if
+// any, are a program that becomes the manager.
 func newPodWithManager(t *testing.T, before ...string) *podWithManager {
 	t.Helper()
 	b := &podWithManager{Namespace: netnstest.New(t), user: newKey(t), heard: make(chan struct{})}
@@ -68,7 +68,7 @@ func newKey(t *testing.T) ed25519.PrivateKey {
 	return key
 }
 
-// dial connects from inside the pod.
+// dial connects to a port from inside the pod.
 func (b *podWithManager) dial(port uint16) (conn net.Conn, err error) {
 	err = b.Do(func() (err error) {
 		conn, err = net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))), 10*time.Second)
@@ -77,22 +77,23 @@ func (b *podWithManager) dial(port uint16) (conn net.Conn, err error) {
 	return conn, err
 }
 
-// dialNear connects without a way between.
+// dialNear connects to the manager without any distance.
 func (b *podWithManager) dialNear() (net.Conn, error) { return b.dial(b.started.Port) }
 
-// dialFar connects as a port-forward does: half a round trip after the user has
-// asked for it, the kubelet dials; the user learns of that after the other half.
+// dialFar connects as a port-forward does: half a round trip after the user has asked for it, the
+// kubelet dials; the user learns of that after the other half.
 func (b *podWithManager) dialFar() (net.Conn, error) {
-	time.Sleep(roundTrip / 2)
+	time.Sleep(roundTrip / 2) // the distance itself
 	conn, err := b.dialNear()
 	if err != nil {
 		return nil, err
 	}
 	time.Sleep(roundTrip / 2)
+
 	return muxtest.AddLatency(&overheard{Conn: conn, building: b}, roundTrip), nil
 }
 
-// overheard is the kubelet's connection, whose first bytes strangers listen to.
+// overheard is the kubelet's connection, whose first bytes strangers read, too.
 type overheard struct {
 	net.Conn
 	building *podWithManager
@@ -115,7 +116,7 @@ func (o *overheard) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// nextKnock is the next one that a stranger hears, or nil after a while.
+// nextKnock returns the next knock that strangers read, or nil after a while.
 func (b *podWithManager) nextKnock() []byte {
 	b.mu.Lock()
 	heard := b.heard
@@ -151,7 +152,7 @@ func (b *podWithManager) openSession(ctx context.Context, dial func() (net.Conn,
 	return session, nil
 }
 
-// openAndCloseSession is enter, and leaves.
+// openAndCloseSession opens a session from afar and closes it again.
 func (b *podWithManager) openAndCloseSession(ctx context.Context) error {
 	session, err := b.openSession(ctx, b.dialFar)
 	if err != nil {
@@ -160,7 +161,7 @@ func (b *podWithManager) openAndCloseSession(ctx context.Context) error {
 	return session.Close()
 }
 
-// kindsOfStrangers are all that were thought of.
+// kindsOfStrangers returns every kind of stranger that there is a test for.
 func (b *podWithManager) kindsOfStrangers(t *testing.T) []muxtest.Stranger {
 	t.Helper()
 	kinds, err := muxtest.Strangers(b.started.Key, b.nextKnock)
@@ -170,8 +171,7 @@ func (b *podWithManager) kindsOfStrangers(t *testing.T) []muxtest.Stranger {
 	return kinds
 }
 
-// flood has strangers dial from inside the pod, from now on until stop is called
-// or the test ends.
+// flood has strangers dial from inside the pod, until stop is called or the test ends.
 func (b *podWithManager) flood(t *testing.T, kinds ...muxtest.Stranger) (stop func() int) {
 	stop = muxtest.Flood(perSecond, kinds, func(older bool) (net.Conn, error) {
 		if older {
@@ -183,11 +183,11 @@ func (b *podWithManager) flood(t *testing.T, kinds ...muxtest.Stranger) (stop fu
 	return stop
 }
 
-// tries is how often the user comes in.
+// tries is how often the user opens a session.
 const tries = 10
 
-// TestUserGetsInAmongStrangers has 200 strangers a second dial from inside the
-// pod, begun before the user and kept up, of each kind and of all kinds.
+// TestUserGetsInAmongStrangers has 200 strangers a second dial from inside the pod, from before
+// the user does until after, of each kind and of all kinds.
 func TestUserGetsInAmongStrangers(t *testing.T) {
 	try := func(t *testing.T, b *podWithManager, kinds ...muxtest.Stranger) {
 		stop := b.flood(t, kinds...)

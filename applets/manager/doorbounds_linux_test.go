@@ -3,10 +3,8 @@ package manager_test
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,7 +16,7 @@ import (
 	"github.com/hashicorp/yamux"
 )
 
-// countDescriptors are how many files a process has open.
+// countDescriptors counts the files that a process has open.
 func countDescriptors(t *testing.T, pid int) int {
 	t.Helper()
 	files, err := os.ReadDir(procfs.FilePath(pid, "fd"))
@@ -28,27 +26,18 @@ func countDescriptors(t *testing.T, pid int) int {
 	return len(files)
 }
 
-// cpuTime is the time that a process has taken.
+// cpuTime returns the processor time that a process has taken.
 func cpuTime(t *testing.T, pid int) time.Duration {
 	t.Helper()
-	text, err := os.ReadFile(procfs.FilePath(pid, "stat"))
+	stat, err := procfs.ReadStat(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-
-	// proc_pid_stat(5): utime and stime are the 14th and 15th field, in ticks of
-	// 10 ms; the second one may hold spaces.
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	var user, system int
-	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
-		t.Fatal(err)
-	}
-
-	return time.Duration(user+system) * 10 * time.Millisecond
+	return time.Duration(stat.CPU) * time.Second / procfs.TicksPerSecond
 }
 
-// TestStrangersCostLittle has strangers of every kind, and looks at what the
-// manager holds under them and after them.
+// TestStrangersCostLittle has strangers of every kind, and looks at what the manager holds while
+// they come and afterwards.
 func TestStrangersCostLittle(t *testing.T) {
 	const (
 		most      = 10 << 10 // KiB of anonymous memory, under them
@@ -76,10 +65,12 @@ func TestStrangersCostLittle(t *testing.T) {
 			used, began := cpuTime(t, b.pid), time.Now()
 			stop := b.flood(t, kinds...)
 			highest, files := 0, 0
+			tick := time.NewTicker(10 * time.Millisecond)
+			defer tick.Stop()
 			for range 400 {
 				highest = max(highest, anonymousMemory(t, b.pid))
 				files = max(files, countDescriptors(t, b.pid))
-				time.Sleep(10 * time.Millisecond)
+				<-tick.C
 			}
 
 			took := time.Since(began)
@@ -103,8 +94,8 @@ func TestStrangersCostLittle(t *testing.T) {
 	}
 }
 
-// TestUserGetsInWhenFilesRunOut has redirected connections take what files the
-// manager may open.
+// TestUserGetsInWhenFilesRunOut has redirected connections take the files that the manager may
+// open.
 func TestUserGetsInWhenFilesRunOut(t *testing.T) {
 	b := newPodWithManager(t, "/bin/sh", "-c", `ulimit -n 512; exec "$0" "$@"`)
 	session, err := b.openSession(t.Context(), b.dialFar)
@@ -141,7 +132,7 @@ func TestUserGetsInWhenFilesRunOut(t *testing.T) {
 	}
 }
 
-// TestUsersSessionsAreBounded tells the user of one too many.
+// TestUsersSessionsAreBounded tells the user that a session is one too many.
 func TestUsersSessionsAreBounded(t *testing.T) {
 	const most = 32
 	b := newPodWithManager(t)
@@ -162,8 +153,8 @@ func TestUsersSessionsAreBounded(t *testing.T) {
 	}
 }
 
-// TestOlderLaptopLearnsVersion does what a laptop of version 1 does, which knows
-// of no challenge: it gets as far as the preface, and finds another version.
+// TestOlderLaptopLearnsVersion does what a laptop of version 1 does, which knows of no challenge:
+// it gets as far as the preface, and finds another version there.
 func TestOlderLaptopLearnsVersion(t *testing.T) {
 	b := newPodWithManager(t)
 	conn, err := b.dial(b.started.OlderPort)

@@ -18,16 +18,16 @@ import (
 	"kdiag/netfilter/netnstest"
 )
 
-// refusalsFor20MiB is how many refusals were 20 MiB of log when each had a line:
-// 135 bytes of it, without what a runtime writes before each line.
+// refusalsFor20MiB is the number of refusals that made 20 MiB of log when each had a line of 135
+// bytes, without what a runtime writes before it.
 const refusalsFor20MiB = 20 << 20 / 135
 
-// maxLog is how much a manager may write, however many it refuses, in bytes. A
-// kubelet moves to another file at 10 MiB.
+// maxLog bounds what a manager may write, however many it refuses, in bytes. A kubelet moves to
+// another file at 10 MiB.
 const maxLog = 64 << 10
 
-// TestRefusalsDoNotFillLog has strangers refused as often as once made 20 MiB of
-// log. The log is of both streams, as a kubelet's is.
+// TestRefusalsDoNotFillLog has strangers refused as often as once made 20 MiB of log. The log is
+// of both streams, as a kubelet's is.
 func TestRefusalsDoNotFillLog(t *testing.T) {
 	ns, log := netnstest.New(t), createLog(t)
 	cmd, _ := managerCommand(t, "--role=net", "--user="+mux.PublicText(newKey(t)))
@@ -89,7 +89,7 @@ func TestRefusalsDoNotFillLog(t *testing.T) {
 	}
 }
 
-// beRefused says something that is none of kdiag's, and waits for the end.
+// beRefused sends what no kdiag sends, and waits until the manager closes the connection.
 func beRefused(port uint16) error {
 	conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))), 20*time.Second)
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestLastUsed takes no use that is yet to come: it would keep the container for as long as somebody
-// likes.
+// TestLastUsed takes no use that is yet to come: it would keep the container for as long as
+// somebody likes.
 func TestLastUsed(t *testing.T) {
 	now := time.Now()
 	busy := now.Add(-time.Minute)

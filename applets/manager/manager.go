@@ -1,6 +1,6 @@
-// Package manager is the applet that kdiag's ephemeral containers run. A shell manager waits, small and
-// without rights, while shells are exec'd beside it; a net manager redirects the pod's connections for
-// its user. It ends when there has been nothing to do for a while.
+// Package manager is the applet that kdiag's ephemeral containers run. A shell manager waits,
+// small and without rights, while shells are exec'd beside it; a net manager redirects the pod's
+// connections for its user. It ends when there has been nothing to do for a while.
 package manager
 
 import (

@@ -47,15 +47,15 @@ type work struct {
 	memoryLimit int64 // in bytes
 	// inUse reports whether something is in use now.
 	inUse func() (bool, error)
-	// lastUse returns when something was last in use that may have ended since; nil where inUse tells
-	// enough.
+	// lastUse returns when something was last in use that may have ended since; nil where inUse
+	// tells enough.
 	lastUse func() time.Time
 	// ended signals dead children to be reaped; nil for a manager that waits for its own.
 	ended <-chan os.Signal
 }
 
-// announceReady prints the line that the laptop looks for in the container's log. It adds to ready what
-// all managers say about themselves.
+// announceReady prints the line that the laptop looks for in the container's log. It adds to ready
+// what all managers say about themselves.
 func announceReady(streams applets.Streams, opts options, ready wire.Ready) error {
 	ready.Role, ready.Version, ready.PID = opts.role, opts.version, os.Getpid()
 	if err := ready.Print(streams.Out); err != nil {
@@ -100,8 +100,8 @@ func waitUntilIdle(ctx context.Context, streams applets.Streams, opts options, w
 	}
 }
 
-// lastUsed returns the later of busy and the last use. A use in the future does not count: whoever may
-// exec here may write what they like.
+// lastUsed returns the later of busy and the last use. A use in the future does not count: whoever
+// may exec here may write what they like.
 func (w work) lastUsed(busy, now time.Time) time.Time {
 	if w.lastUse == nil {
 		return busy
@@ -122,8 +122,8 @@ func lookInterval(idle time.Duration) time.Duration {
 	return max(min(5*time.Second, idle/4), time.Millisecond)
 }
 
-// othersAlive reports whether another process lives in the manager's cgroups: an exec'd shell, or what
-// one left behind on purpose.
+// othersAlive reports whether another process lives in the manager's cgroups: an exec'd shell, or
+// what one left behind on purpose.
 func othersAlive() (bool, error) {
 	self := os.Getpid()
 	own, err := procfs.ReadCgroups(self)

@@ -21,13 +21,9 @@ import (
 	scratchshell "kdiag/scratch-shell"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	runctest.RemoveBinary()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(runctest.RunTests(m)) }
 
-// managerCommand is a manager on this machine, as no container's.
+// managerCommand returns a manager on this machine, outside containers, that is not started yet.
 func managerCommand(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	cmd := exec.Command(runctest.BuildBinary(t), append([]string{"manager"}, args...)...)
 	var stderr bytes.Buffer
@@ -35,7 +31,7 @@ func managerCommand(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	return cmd, &stderr
 }
 
-// startManager starts one and returns what it printed.
+// startManager starts a manager with arguments and returns what it printed.
 func startManager(t *testing.T, args ...string) (*exec.Cmd, wire.Ready) {
 	t.Helper()
 	cmd, stderr := managerCommand(t, args...)
@@ -105,7 +101,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestIsSmall holds the promise to a pod whose memory limit it shares.
+// TestIsSmall holds the manager to its promise to the pod, whose memory limit it shares.
 func TestIsSmall(t *testing.T) {
 	const most = 8 << 10
 	cmd, _ := startManager(t, "--role=shell")
@@ -143,17 +139,17 @@ func TestHasNoRights(t *testing.T) {
 }
 
 func TestEndsWhenIdle(t *testing.T) {
-	c := startContainer(t, runctest.Spec{Args: []string{"/kdiag", "manager", "--role=shell", "--idle-timeout=100ms"}})
+	c := startContainer(t, runctest.ContainerSpec{Args: []string{"/kdiag", "manager", "--role=shell", "--idle-timeout=100ms"}})
 	if code := c.Wait(); code != 0 {
 		t.Errorf("exit code = %d, want 0", code)
 	}
 }
 
-// TestStays has another process in the container from the beginning, which
-// lives for ten idle timeouts and then looks whether the manager does.
+// TestStays has another process in the container from the beginning, which lives for ten idle
+// timeouts and then checks that the manager lives, too.
 func TestStays(t *testing.T) {
 	log := createLog(t)
-	c := startContainer(t, runctest.Spec{Stdout: log, Args: []string{"/busybox", "ash", "-c",
+	c := startContainer(t, runctest.ContainerSpec{Stdout: log, Args: []string{"/busybox", "ash", "-c",
 		`(sleep 2; kill -0 1 && echo "manager lives") & exec /kdiag manager --role=shell --idle-timeout=200ms`}})
 	if code := c.Wait(); code != 0 {
 		t.Errorf("exit code = %d, want 0", code)
@@ -166,8 +162,8 @@ func TestStays(t *testing.T) {
 // TestShortUseCounts has a shell in the container that ends between two looks of the manager's: it
 // stays for the idle timeout after that one, not after its own start.
 func TestShortUseCounts(t *testing.T) {
-	target := startContainer(t, runctest.Spec{Args: []string{"/busybox", "sleep", "100000"}})
-	c := startContainer(t, runctest.Spec{PIDsOf: target, Args: []string{"/kdiag", "manager", "--role=shell", "--idle-timeout=8s"}})
+	target := startContainer(t, runctest.ContainerSpec{Args: []string{"/busybox", "sleep", "100000"}})
+	c := startContainer(t, runctest.ContainerSpec{PIDsOf: target, Args: []string{"/kdiag", "manager", "--role=shell", "--idle-timeout=8s"}})
 	waitForAge(t, c.PID, 6*time.Second)
 	if out, err := c.ExecCommand("/kdiag", "enter", "--container-id="+target.ID, "--", "-c", "true").CombinedOutput(); err != nil {
 		t.Fatalf("enter: %v: %s", err, out)
@@ -200,20 +196,19 @@ func waitForAge(t *testing.T, pid int, age time.Duration) {
 	}
 }
 
-// TestDeadDoNotCount has a dead process in the manager's cgroup that nobody
-// will ever reap.
+// TestDeadDoNotCount has a dead process in the manager's cgroup that nobody ever reaps.
 func TestDeadDoNotCount(t *testing.T) {
-	target := startContainer(t, runctest.Spec{Args: []string{"/busybox", "sleep", "100000"}})
-	c := startContainer(t, runctest.Spec{PIDsOf: target, Args: []string{"/busybox", "ash", "-c",
+	target := startContainer(t, runctest.ContainerSpec{Args: []string{"/busybox", "sleep", "100000"}})
+	c := startContainer(t, runctest.ContainerSpec{PIDsOf: target, Args: []string{"/busybox", "ash", "-c",
 		`(sleep 0 & exec sleep 0.1) & exec /kdiag manager --role=shell --idle-timeout=500ms`}})
 	if code := c.Wait(); code != 0 {
 		t.Errorf("exit code = %d, want 0", code)
 	}
 }
 
-// TestReaps is about the manager as the first process of a PID namespace.
+// TestReaps has the manager reap as the first process of a PID namespace.
 func TestReaps(t *testing.T) {
-	c := startContainer(t, runctest.Spec{Args: []string{"/busybox", "ash", "-c",
+	c := startContainer(t, runctest.ContainerSpec{Args: []string{"/busybox", "ash", "-c",
 		`(sleep 0.1 & sleep 0.2 &) ; exec /kdiag manager --role=shell`}})
 	if out, err := c.ExecCommand("/busybox", "ash", "-c", "(sleep 0.1 &) ; (sleep 0 &)").CombinedOutput(); err != nil {
 		t.Fatalf("exec: %v\n%s", err, out)
@@ -228,10 +223,10 @@ func TestReaps(t *testing.T) {
 	}
 }
 
-// TestEndsOnSignal is about the manager as PID 1, which has no default actions.
+// TestEndsOnSignal sends a signal to the manager as PID 1, for which there are no default actions.
 func TestEndsOnSignal(t *testing.T) {
 	log := createLog(t)
-	c := startContainer(t, runctest.Spec{Stdout: log, Args: []string{"/kdiag", "manager", "--role=shell"}})
+	c := startContainer(t, runctest.ContainerSpec{Stdout: log, Args: []string{"/kdiag", "manager", "--role=shell"}})
 	if !runctest.WaitUntil(func() bool { text, _ := os.ReadFile(log.Name()); return strings.HasSuffix(string(text), "\n") }) {
 		t.Fatal("the manager printed no line")
 	}
@@ -243,7 +238,8 @@ func TestEndsOnSignal(t *testing.T) {
 	}
 }
 
-func startContainer(t *testing.T, spec runctest.Spec) *runctest.RuncContainer {
+// startContainer starts a container with kdiag and busybox in it.
+func startContainer(t *testing.T, spec runctest.ContainerSpec) *runctest.RuncContainer {
 	t.Helper()
 	shell, err := scratchshell.Binary()
 	if err != nil {
@@ -255,6 +251,7 @@ func startContainer(t *testing.T, spec runctest.Spec) *runctest.RuncContainer {
 	return runctest.StartContainer(t, spec)
 }
 
+// createLog creates a file for a container's output.
 func createLog(t *testing.T) *os.File {
 	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
@@ -265,7 +262,7 @@ func createLog(t *testing.T) *os.File {
 	return log
 }
 
-// anonymousMemory is a process's anonymous memory in KiB.
+// anonymousMemory returns a process's anonymous memory in KiB.
 func anonymousMemory(t *testing.T, pid int) int {
 	t.Helper()
 	status, err := os.ReadFile(procfs.FilePath(pid, "status"))
@@ -282,6 +279,7 @@ func anonymousMemory(t *testing.T, pid int) int {
 	return kib
 }
 
+// childrenOf describes the children of a process.
 func childrenOf(t *testing.T, parent int) []string {
 	t.Helper()
 	pids, err := procfs.ListPIDs()

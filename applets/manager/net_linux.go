@@ -77,8 +77,8 @@ func portOf(listener net.Listener) uint16 {
 	return uint16(address.Port)
 }
 
-// listenLoopback takes a port of the kernel's choice on loopback: port-forwards end there, and nothing
-// from outside the pod gets there.
+// listenLoopback takes a port of the kernel's choice on loopback: port-forwards end there, and
+// nothing from outside the pod gets there.
 func listenLoopback(ctx context.Context) (net.Listener, error) {
 	// The session's heartbeats find out that a peer is dead.
 	config := net.ListenConfig{KeepAlive: -1}

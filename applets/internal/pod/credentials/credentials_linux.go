@@ -14,8 +14,8 @@ func ReadOwnStatus() (procfs.Status, error) { return procfs.ReadStatus(unix.Gett
 
 // RunAsFSUser runs f on the calling thread, with uid and gid as the ones that access to files is
 // checked by, and with every permitted capability in effect. It needs SETUID and SETGID where they
-// differ from the thread's own. The caller has locked the thread: the system calls are raw ones, since
-// those of package syscall would change all threads.
+// differ from the thread's own. The caller has locked the thread: the system calls are raw ones,
+// since those of package syscall would change all threads.
 func RunAsFSUser(uid, gid int, own procfs.Status, f func() error) error {
 	// The user last when leaving 0, first when coming back: the group needs SETGID.
 	if err := setFSID(unix.SYS_SETFSGID, gid); err != nil {
@@ -54,9 +54,9 @@ func setFSID(trap uintptr, id int) error {
 	return nil
 }
 
-// MayBecomeFSUser reports whether RunAsFSUser may open what is closed to own.
-// Without SYS_PTRACE the kernel's check passes for the target's own user and group, if the target has
-// no capability that we lack.
+// MayBecomeFSUser reports whether RunAsFSUser may open what is closed to own. Without SYS_PTRACE
+// the kernel's check passes for the target's own user and group, if the target has no capability
+// that we lack.
 func MayBecomeFSUser(own procfs.Status) bool {
 	return !own.Caps.Effective.Has(unix.CAP_SYS_PTRACE) && own.Caps.Effective.Has(unix.CAP_SETUID, unix.CAP_SETGID)
 }
@@ -81,9 +81,9 @@ func (l SecurityLabels) explainApart() string {
 		l.Target, l.Own)
 }
 
-// ExplainClosed says why own may not look into a target's process, and whether SYS_PTRACE would change
-// that. It goes through the kernel's conditions (kernel/ptrace.c, __ptrace_may_access); the security
-// modules come last, and are asked with SYS_PTRACE, too.
+// ExplainClosed says why own may not look into a target's process, and whether SYS_PTRACE would
+// change that. It goes through the kernel's conditions (kernel/ptrace.c, __ptrace_may_access); the
+// security modules come last, and are asked with SYS_PTRACE, too.
 func ExplainClosed(target, own procfs.Status, labels SecurityLabels) (why string, ptraceHelps bool) {
 	if own.Caps.Effective.Has(unix.CAP_SYS_PTRACE) {
 		return cmp.Or(labels.explainApart(), "a security module of the node denies it"), false
@@ -99,8 +99,8 @@ func ExplainClosed(target, own procfs.Status, labels SecurityLabels) (why string
 		"it has changed its user or capabilities since its start, or closed itself", true
 }
 
-// explainClosedByUser says what is wrong with users and capabilities for a reader without SYS_PTRACE,
-// and nothing where they are as they must be.
+// explainClosedByUser says what is wrong with users and capabilities for a reader without
+// SYS_PTRACE, and nothing where they are as they must be.
 func explainClosedByUser(target, own procfs.Status) string {
 	uids, gids, caps := target.UIDs, target.GIDs, own.Caps
 	sameUser := uids.Effective == own.UIDs.FS && gids.Effective == own.GIDs.FS

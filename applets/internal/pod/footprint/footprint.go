@@ -1,4 +1,5 @@
-// Package footprint keeps kdiag's processes in a pod small, since they share the pod's memory limit.
+// Package footprint keeps kdiag's processes in a pod small, since they share the pod's memory
+// limit.
 package footprint
 
 import (
@@ -7,15 +8,15 @@ import (
 	"runtime/metrics"
 )
 
-// Limits for the memory that Go's runtime takes, in bytes: beyond them the collector works harder rather
-// than let the heap grow.
+// Limits for the memory that Go's runtime takes, in bytes: beyond them the collector works harder
+// rather than let the heap grow.
 const (
 	Waiting = 16 << 20 // a process that only waits
 	Serving = 40 << 20 // one that passes others' connections on
 )
 
-// ReduceMemory gives back the memory that starting up took, and keeps the heap near what is in use, below
-// limit if it can. Call it when the process begins to wait.
+// ReduceMemory gives back the memory that starting up took, and keeps the heap near what is in
+// use, below limit if it can. Call it when the process begins to wait.
 func ReduceMemory(limit int64) {
 	// Each processor has its own cache of memory, and nodes have many processors.
 	runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0)))

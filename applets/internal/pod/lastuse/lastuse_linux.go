@@ -7,14 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// markFile lies in the container's own /dev, which is in memory, writable to root alone, and seen by no
-// other container.
+// markFile lies in the container's own /dev, which is in memory, writable to root alone, and seen
+// by no other container.
 const markFile = "/dev/kdiag-used"
 
-// MarkUsed notes that the container is in use. A process that may not write the file, as in profile
-// restricted, leaves no mark; the manager then sees it only while it lives. Whoever may exec in the
-// container can put something else in the file's place: MarkUsed follows no link, waits for nothing and
-// touches nothing but a regular file.
+// MarkUsed notes that the container is in use. A process that may not write the file, as in
+// profile restricted, leaves no mark; the manager then sees it only while it lives. Whoever may
+// exec in the container can put something else in the file's place: MarkUsed follows no link,
+// waits for nothing and touches nothing but a regular file.
 func MarkUsed() {
 	fd, err := unix.Open(markFile, unix.O_CREAT|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0o600)
 	if err != nil {

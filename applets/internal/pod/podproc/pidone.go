@@ -49,10 +49,10 @@ func readFacts(pid int) facts {
 	return f
 }
 
-// explainDoubt says what PID 1 is where it cannot be taken for the target's, and else nothing. It can
-// where the ephemeral container was put into the target's PID namespace, unless the cgroups speak
-// against it: if the target had one that names it, it would have been found there. Sandboxed runtimes
-// show no cgroups, or nothing but roots.
+// explainDoubt says what PID 1 is where it cannot be taken for the target's, and else nothing. It
+// can where the ephemeral container was put into the target's PID namespace, unless the cgroups
+// speak against it: if the target had one that names it, it would have been found there. Sandboxed
+// runtimes show no cgroups, or nothing but roots.
 func (f facts) explainDoubt(target wire.TargetArguments) string {
 	switch {
 	case target.SharedPIDs:
@@ -70,9 +70,9 @@ func (f facts) explainDoubt(target wire.TargetArguments) string {
 	}
 }
 
-// findForeign returns, in a PID namespace that is shared with one container, the processes that are
-// not of this one: those in other cgroups, or, where cgroups tell nothing, those that are neither a
-// manager nor this process.
+// findForeign returns, in a PID namespace that is shared with one container, the processes that
+// are not of this one: those in other cgroups, or, where cgroups tell nothing, those that are
+// neither a manager nor this process.
 func findForeign() ([]procfs.Stat, error) {
 	f := readFacts(1)
 	return FindMembers(func(pid int, cgroups procfs.Cgroups) bool {

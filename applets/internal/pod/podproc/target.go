@@ -1,5 +1,5 @@
-// Package podproc finds, among the processes that an ephemeral container sees, those of the container
-// beside it, its target.
+// Package podproc finds, among the processes that an ephemeral container sees, those of the
+// container beside it, its target.
 package podproc
 
 import (
@@ -24,8 +24,8 @@ func CheckTarget(target wire.TargetArguments) error {
 	return nil
 }
 
-// isContainerID reports whether an ID may be a container's. Runtimes' IDs have 64 hexadecimal digits,
-// but nothing promises that; a short one could stand in another container's path.
+// isContainerID reports whether an ID may be a container's. Runtimes' IDs have 64 hexadecimal
+// digits, but nothing promises that; a short one could stand in another container's path.
 func isContainerID(id string) bool {
 	other := func(r rune) bool {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
@@ -34,8 +34,8 @@ func isContainerID(id string) bool {
 	return len(id) >= 8 && len(id) <= 128 && !strings.ContainsFunc(id, other)
 }
 
-// FindFirst returns the target's first process: the oldest in its cgroup, or PID 1 where nothing says
-// that this is another's.
+// FindFirst returns the target's first process: the oldest in its cgroup, or PID 1 where nothing
+// says that this is another's.
 func FindFirst(target wire.TargetArguments) (procfs.Stat, error) {
 	found, err := findByCgroup(target)
 	if err != nil {
@@ -52,8 +52,8 @@ func FindFirst(target wire.TargetArguments) (procfs.Stat, error) {
 	return procfs.ReadStat(1)
 }
 
-// ListProcesses returns the target's processes, zombies too, by their PIDs, most of them at most, and
-// whether there are more. Kdiag's own are not among them.
+// ListProcesses returns the target's processes, zombies too, by their PIDs, most of them at most,
+// and whether there are more. Kdiag's own are not among them.
 func ListProcesses(target wire.TargetArguments, most int) (found []procfs.Stat, cut bool, err error) {
 	found, err = findByCgroup(target)
 	if err != nil {
@@ -73,7 +73,8 @@ func ListProcesses(target wire.TargetArguments, most int) (found []procfs.Stat, 
 	return found[:min(len(found), most)], len(found) > most, nil
 }
 
-// findByCgroup returns the processes in the target's cgroup, none where there is no ID to know it by.
+// findByCgroup returns the processes in the target's cgroup, none where there is no ID to know it
+// by.
 func findByCgroup(target wire.TargetArguments) ([]procfs.Stat, error) {
 	if target.ID == "" {
 		return nil, nil

@@ -7,7 +7,7 @@ import (
 )
 
 func TestFirstOf(t *testing.T) {
-	for _, c := range []struct {
+	cases := []struct {
 		name  string
 		found []procfs.Stat
 		want  int
@@ -21,7 +21,9 @@ func TestFirstOf(t *testing.T) {
 		{"with an older zombie", []procfs.Stat{{PID: 9, State: 'Z', Start: 1}, {PID: 20, Start: 2}}, 20},
 		{"none", nil, 0},
 		{"none but a zombie", []procfs.Stat{{PID: 9, State: 'Z'}}, 0},
-	} {
+	}
+
+	for _, c := range cases {
 		got, ok := firstOf(c.found)
 		if got.PID != c.want || ok != (c.want != 0) {
 			t.Errorf("%s: firstOf = %d, %v, want %d", c.name, got.PID, ok, c.want)

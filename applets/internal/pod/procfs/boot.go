@@ -21,8 +21,8 @@ func ReadBootTime() (time.Time, error) {
 	return parseBootTime(file)
 }
 
-// parseBootTime finds "btime", seconds since 1970, in the content of /proc/stat. The lines before it
-// grow with the number of processors and interrupts.
+// parseBootTime finds "btime", seconds since 1970, in the content of /proc/stat. The lines before
+// it grow with the number of processors and interrupts.
 func parseBootTime(r io.Reader) (time.Time, error) {
 	const mostBytes, mostLine = 16 << 20, 1 << 20
 	lines := bufio.NewScanner(io.LimitReader(r, mostBytes))

@@ -21,8 +21,8 @@ type Cgroup struct {
 	Path string
 }
 
-// NameContainer reports whether one of these cgroups belongs to the container with an ID, or lies in
-// one that does. It goes by how runtimes name them: a whole component of the path is
+// NameContainer reports whether one of these cgroups belongs to the container with an ID, or lies
+// in one that does. It goes by how runtimes name them: a whole component of the path is
 //
 //	ID                        cgroupfs driver, all runtimes
 //	PREFIX-ID.scope           systemd driver: cri-containerd, crio, docker, libpod
@@ -62,8 +62,8 @@ func cutLast(s, separator string) (before, after string, found bool) {
 // Same reports whether two processes are in the same cgroups.
 func (c Cgroups) Same(other Cgroups) bool { return slices.Equal(c, other) }
 
-// AllAtRoot reports whether the process is at the root of every hierarchy that the reader sees, or in
-// none. Then the cgroups do not tell it from others.
+// AllAtRoot reports whether the process is at the root of every hierarchy that the reader sees, or
+// in none. Then the cgroups do not tell it from others.
 func (c Cgroups) AllAtRoot() bool {
 	return !slices.ContainsFunc(c, func(g Cgroup) bool { return g.Path != "/" })
 }

@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// ListSocketInodes returns the inodes of the sockets that a process has open (/proc/PID/fd), each as
-// often as it has it, most at most, and whether that cut any off. It needs the right to trace the
-// process (proc_pid_fd(5)), and opens nothing of what it finds.
+// ListSocketInodes returns the inodes of the sockets that a process has open (/proc/PID/fd), each
+// as often as it has it, most at most, and whether that cut any off. It needs the right to trace
+// the process (proc_pid_fd(5)), and opens nothing of what it finds.
 func ListSocketInodes(pid, most int) (inodes []uint64, cut bool, err error) {
 	path := FilePath(pid, "fd")
 	dir, err := os.Open(path)

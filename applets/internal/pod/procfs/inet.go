@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// A TCPState tells a socket's state by the kernel's number (net/tcp_states.h). A UDP socket has one
-// too: established if it is connected, else closed.
+// A TCPState tells a socket's state by the kernel's number (net/tcp_states.h). A UDP socket has
+// one too: established if it is connected, else closed.
 type TCPState uint8
 
 // Some of the states.
@@ -45,16 +45,16 @@ type InetSocket struct {
 	Inode uint64
 }
 
-// A line of /proc/net/tcp6 has under 200 bytes. Of a namespace with more than maxSockets sockets, the
-// list is not read as a whole.
+// A line of /proc/net/tcp6 has under 200 bytes. Of a namespace with more than maxSockets sockets,
+// the list is not read as a whole.
 const (
 	maxTCPLine = 512
 	maxSockets = 1 << 16
 )
 
-// EachInetSocket calls f with each socket of /proc/net/tcp, tcp6, udp or udp6 (proc_pid_net(5)), until
-// f returns false. It keeps none, so there is no bound on their number. It fails for a line that is
-// not as the kernel writes them.
+// EachInetSocket calls f with each socket of /proc/net/tcp, tcp6, udp or udp6 (proc_pid_net(5)),
+// until f returns false. It keeps none, so there is no bound on their number. It fails for a line
+// that is not as the kernel writes them.
 func EachInetSocket(path string, f func(InetSocket) bool) error {
 	return scanFile(path, func(r io.Reader) error { return scanInetSockets(r, f) })
 }
@@ -74,7 +74,8 @@ func scanFile(path string, scan func(io.Reader) error) error {
 	return nil
 }
 
-// ListListeners returns the listening TCP sockets, IPv4 and IPv6, of the process's network namespace.
+// ListListeners returns the listening TCP sockets, IPv4 and IPv6, of the process's network
+// namespace.
 func ListListeners() ([]InetSocket, error) {
 	return listInState(TCPListen)
 }
@@ -116,8 +117,8 @@ func readTCP(path string) (sockets []InetSocket, err error) {
 	return sockets, err
 }
 
-// parseTCP parses all of /proc/net/tcp or tcp6. It fails for more than maxSockets sockets, since it
-// keeps them.
+// parseTCP parses all of /proc/net/tcp or tcp6. It fails for more than maxSockets sockets, since
+// it keeps them.
 func parseTCP(r io.Reader) ([]InetSocket, error) {
 	var out []InetSocket
 	tooMany := false
@@ -160,7 +161,8 @@ func scanInetSockets(r io.Reader, f func(InetSocket) bool) error {
 	return lines.Err()
 }
 
-// parseInetSocket parses the fields that get_tcp4_sock and get_tcp6_sock write (net/ipv4/tcp_ipv4.c).
+// parseInetSocket parses the fields that get_tcp4_sock and get_tcp6_sock write
+// (net/ipv4/tcp_ipv4.c).
 func parseInetSocket(fields []string) (s InetSocket, err error) {
 	if len(fields) < 10 {
 		return InetSocket{}, fmt.Errorf("%d fields, want 10 or more", len(fields))

@@ -10,7 +10,7 @@ import (
 
 const tcpHeading = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
-// tcpText is as a little-endian machine writes it.
+// tcpText has the form that a little-endian machine writes.
 const tcpText = tcpHeading +
 	"   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 47110 1 00000000c0ffee00 100 0 0 10 0\n" +
 	"   1: 0200010A:1F90 0100010A:D431 01 00000000:00000000 02:000009C4 00000000     0        0 47111 2 00000000c0ffee01 20 4 30 10 -1\n" +

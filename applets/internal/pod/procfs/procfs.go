@@ -55,8 +55,8 @@ func ReadRealtimeTimeout(pid int) (uint64, error) {
 }
 
 // ReadCommandStart reads the first bytes of /proc/PID/cmdline, most at most, and says whether that
-// cut it short: a process may have megabytes of arguments. A zombie and a thread of the kernel have
-// none.
+// cut it short: a process may have megabytes of arguments. A zombie and a thread of the kernel
+// have none.
 func ReadCommandStart(pid, most int) (words []string, cut bool, err error) {
 	return readStrings(pid, "cmdline", most)
 }
@@ -109,8 +109,8 @@ func ReadSecurityLabel(pid int) string {
 	return strings.TrimSpace(label[0])
 }
 
-// ParseStrings splits the content of /proc/PID/cmdline or environ, strings that a NUL ends. It never
-// fails. The last NUL may be missing, since a process can write over that memory.
+// ParseStrings splits the content of /proc/PID/cmdline or environ, strings that a NUL ends. It
+// never fails. The last NUL may be missing, since a process can write over that memory.
 func ParseStrings(content []byte) ([]string, error) {
 	content = bytes.TrimSuffix(content, []byte{0})
 	if len(content) == 0 {

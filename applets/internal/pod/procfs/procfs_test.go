@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// statLine is a line of /proc/PID/stat, as Linux writes it.
+// statLine writes a line of /proc/PID/stat as Linux does.
 func statLine(s Stat) string {
 	return fmt.Sprintf("%d (%s) %c %d %d %d 34816 -1 4194304 99 0 0 0 %d %d 0 0 20 0 %d 0 %d 3133440 %d 18446744073709551615 1 1\n",
 		s.PID, s.Command, s.State, s.Parent, s.Group, s.Session, s.CPU/3, s.CPU-s.CPU/3, s.Threads, s.Start, s.RSS)

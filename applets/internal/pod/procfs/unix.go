@@ -21,8 +21,8 @@ type UnixSocket struct {
 const maxUnixLine = 512
 
 // EachUnixSocket calls f with each socket of /proc/net/unix, until f returns false. It passes over
-// lines that are not as the kernel writes them: a name with an end of line in it makes such lines, and
-// anybody may choose a name.
+// lines that are not as the kernel writes them: a name with an end of line in it makes such lines,
+// and anybody may choose a name.
 func EachUnixSocket(path string, f func(UnixSocket) bool) error {
 	return scanFile(path, func(r io.Reader) error { return scanUnixSockets(r, f) })
 }
@@ -55,8 +55,8 @@ func orUnexpectedEOF(err error) error {
 // acceptCon flags a socket that listens, __SO_ACCEPTCON (linux/net.h).
 const acceptCon = 1 << 16
 
-// parseUnixSocket parses a line that unix_seq_show writes (net/unix/af_unix.c): address, references,
-// protocol, flags, type, state, inode, and a blank and the name where there is one.
+// parseUnixSocket parses a line that unix_seq_show writes (net/unix/af_unix.c): address,
+// references, protocol, flags, type, state, inode, and a blank and the name where there is one.
 func parseUnixSocket(line string) (UnixSocket, bool) {
 	var fields [7]string
 	for i := range fields {

@@ -14,8 +14,8 @@ import (
 )
 
 // A gate lets the user's laptops in to a session and nobody else. Anything in the pod can dial the
-// manager, so a peer may have more the more it has proved: at first a place to wait and a few bytes,
-// and TLS only after a knock that nobody but the user can have made.
+// manager, so a peer may have more the more it has proved: at first a place to wait and a few
+// bytes, and TLS only after a knock that nobody but the user can have made.
 type gate struct {
 	door *mux.Door
 	tls  *tls.Config
@@ -123,8 +123,8 @@ func (g *gate) closeRooms() {
 // their files.
 func (g *gate) evictUnknown() { g.unknown.evictDownTo(g.unknown.size / 2) }
 
-// resetConnection closes a connection with a reset, so that nothing of it is left: no TIME-WAIT, and
-// nothing of what the peer has sent.
+// resetConnection closes a connection with a reset, so that nothing of it is left: no TIME-WAIT,
+// and nothing of what the peer has sent.
 func resetConnection(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)

@@ -44,7 +44,7 @@ type redirectListener struct {
 }
 
 // newRedirectListener opens the listener, adds the rules, and begins to take connections.
-func newRedirectListener(ctx context.Context, s *session, a wire.Attach) (*redirectListener, wire.Attached, error) {
+func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach) (*redirectListener, wire.Attached, error) {
 	r := &redirectListener{
 		attach: a, laptop: s.laptop, table: s.server.table, proxier: &s.server.proxier, files: &s.server.files, holder: s.holder,
 		conns: map[*mux.TCP]struct{}{}, closed: make(chan struct{}),

@@ -13,7 +13,8 @@ import (
 	"kdiag/netfilter"
 )
 
-// readNameServers reads the nameserver lines of a resolv.conf(5). Without such a file there are none.
+// readNameServers reads the nameserver lines of a resolv.conf(5). Without such a file there are
+// none.
 func readNameServers(file string) []netip.Addr {
 	f, err := os.Open(file)
 	if err != nil {
@@ -36,8 +37,8 @@ func readNameServers(file string) []netip.Addr {
 	return servers
 }
 
-// newResolver makes a resolver that asks as the pod does, by its resolv.conf, over connections that
-// no redirect takes.
+// newResolver makes a resolver that asks as the pod does, by its resolv.conf, over connections
+// that no redirect takes.
 func newResolver() *net.Resolver {
 	dialer := &net.Dialer{Control: netfilter.ControlMark(Mark)}
 	return &net.Resolver{PreferGo: true, Dial: dialer.DialContext}

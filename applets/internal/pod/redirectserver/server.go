@@ -30,8 +30,8 @@ type Config struct {
 	// ID tells this manager's rules in the kernel from others': [a-z0-9]{1,12}.
 	ID  string
 	Log *slog.Logger
-	// OpenBackend and OriginalDestination are netfilter's where they are nil. A test without a network
-	// namespace of its own has others.
+	// OpenBackend and OriginalDestination are netfilter's where they are nil. A test without a
+	// network namespace of its own has others.
 	OpenBackend         func(name string, c netfilter.Config) (netfilter.Backend, error)
 	OriginalDestination func(conn syscall.Conn) (netip.AddrPort, error)
 }
@@ -172,7 +172,7 @@ func (s *Server) receiveLaptop(ctx context.Context, conn net.Conn, challenge mux
 
 // serveLaptop serves a laptop that has knocked, until its session or ctx ends.
 func (s *Server) serveLaptop(ctx context.Context, conn net.Conn) {
-	served := newSession(s)
+	served := newRedirectSession(s)
 	options := mux.SessionOptions{Handle: served.handleRequest, Log: s.config.Log, Budget: sessionBudget}
 	laptop, err := s.gate.openSession(ctx, conn, &s.gate.knocked, options)
 	if err != nil {

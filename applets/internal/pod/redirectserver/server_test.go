@@ -157,7 +157,7 @@ func TestMoved(t *testing.T) {
 func TestRequests(t *testing.T) {
 	table, _ := newTestTable(t, netip.Addr{})
 	server := &Server{table: table, ports: []uint16{4000}, config: Config{Log: slog.New(slog.DiscardHandler), Version: "v1"}}
-	s := newSession(server)
+	s := newRedirectSession(server)
 	s.redirects[7] = &redirectListener{}
 	close(s.bound)
 	ask := func(name, body string) error {

@@ -15,8 +15,8 @@ import (
 	"kdiag/mux/wire"
 )
 
-// A session carries the redirects of one connected laptop.
-type session struct {
+// A redirectSession carries the redirects of one connected laptop.
+type redirectSession struct {
 	server  *Server
 	bound   chan struct{} // closed when laptop is set
 	laptop  *mux.Session  // the other end
@@ -28,20 +28,20 @@ type session struct {
 	ended     bool
 }
 
-// newSession makes a session that is not bound to a laptop yet.
-func newSession(server *Server) *session {
-	return &session{server: server, bound: make(chan struct{}), redirects: map[uint32]*redirectListener{}}
+// newRedirectSession makes a session that is not bound to a laptop yet.
+func newRedirectSession(server *Server) *redirectSession {
+	return &redirectSession{server: server, bound: make(chan struct{}), redirects: map[uint32]*redirectListener{}}
 }
 
 // bindLaptop lets the session answer requests, some of which may be waiting already: the transport
 // takes them before it hands out the mux.Session.
-func (s *session) bindLaptop(laptop *mux.Session) {
+func (s *redirectSession) bindLaptop(laptop *mux.Session) {
 	s.laptop = laptop
 	close(s.bound)
 }
 
 // endRedirects removes the session's redirects and resets their connections.
-func (s *session) endRedirects() {
+func (s *redirectSession) endRedirects() {
 	s.mu.Lock()
 	s.ended = true
 	redirects := s.redirects
@@ -56,7 +56,7 @@ func (s *session) endRedirects() {
 }
 
 // handleRequest answers one request of the laptop's, as mux.SessionOptions.Handle.
-func (s *session) handleRequest(ctx context.Context, name string, body json.RawMessage) (any, error) {
+func (s *redirectSession) handleRequest(ctx context.Context, name string, body json.RawMessage) (any, error) {
 	select {
 	case <-s.bound:
 	case <-ctx.Done():
@@ -94,7 +94,7 @@ const maxHolder = 64
 
 // answerHello notes who redirects, and turns a session away that is one too many. It does so here
 // rather than at the handshake because only an answer can carry the reason to the user.
-func (s *session) answerHello(h wire.Hello) (wire.Welcome, error) {
+func (s *redirectSession) answerHello(h wire.Hello) (wire.Welcome, error) {
 	if s.surplus {
 		return wire.Welcome{}, refuseRequest("", "end a session, or redirect several ports in one session",
 			"the manager already serves %d sessions", maxSessions)
@@ -130,7 +130,7 @@ func holderName(name string) string {
 
 // listListeners returns the ports on which something in the pod listens outside loopback, without
 // this manager's own.
-func (s *session) listListeners() (wire.Listeners, error) {
+func (s *redirectSession) listListeners() (wire.Listeners, error) {
 	sockets, err := procfs.ListListeners()
 	if err != nil {
 		return wire.Listeners{}, fmt.Errorf("list the listening sockets: %w", err)
@@ -151,7 +151,7 @@ func (s *session) listListeners() (wire.Listeners, error) {
 }
 
 // attachRedirect starts a redirect and returns what the laptop reports to its user about it.
-func (s *session) attachRedirect(ctx context.Context, a wire.Attach) (wire.Attached, error) {
+func (s *redirectSession) attachRedirect(ctx context.Context, a wire.Attach) (wire.Attached, error) {
 	if a.Backend == "" {
 		a.Backend = "auto"
 	}
@@ -180,7 +180,7 @@ func (s *session) attachRedirect(ctx context.Context, a wire.Attach) (wire.Attac
 }
 
 // checkAttach refuses a request that makes no sense, before anything is done for it.
-func (s *session) checkAttach(a wire.Attach) error {
+func (s *redirectSession) checkAttach(a wire.Attach) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
@@ -202,7 +202,7 @@ func (s *session) checkAttach(a wire.Attach) error {
 
 // keepRedirect adds a redirect to the session's, unless the session has ended or another request
 // was quicker with the same ID.
-func (s *session) keepRedirect(r *redirectListener) bool {
+func (s *redirectSession) keepRedirect(r *redirectListener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended || s.redirects[r.attach.ID] != nil {
@@ -215,7 +215,7 @@ func (s *session) keepRedirect(r *redirectListener) bool {
 
 // countEstablished counts the connections that were established at the port before the redirect,
 // after it has closed them if the request says so.
-func (s *session) countEstablished(ctx context.Context, a wire.Attach) (stay, closed int, err error) {
+func (s *redirectSession) countEstablished(ctx context.Context, a wire.Attach) (stay, closed int, err error) {
 	if a.TakeOver {
 		// A kernel that cannot close them leaves them to be counted.
 		closed, err = sockdiag.DestroyConnections(ctx, a.Port, nil)
@@ -232,8 +232,9 @@ func (s *session) countEstablished(ctx context.Context, a wire.Attach) (stay, cl
 }
 
 // awaitConnections waits until every connection of the session has ended on this side too, with
-// those that were redirected at the last moment. If the session ended earlier, it would reset them.
-func (s *session) awaitConnections(ctx context.Context) error {
+// those that were redirected at the last moment. If the session ended earlier, it would reset
+// them.
+func (s *redirectSession) awaitConnections(ctx context.Context) error {
 	s.mu.Lock()
 	redirects := slices.Collect(maps.Values(s.redirects))
 	s.mu.Unlock()
@@ -257,7 +258,7 @@ func (s *session) awaitConnections(ctx context.Context) error {
 }
 
 // detachRedirect stops a redirect. Its connections go on, so it stays among the session's.
-func (s *session) detachRedirect(d wire.Detach) (struct{}, error) {
+func (s *redirectSession) detachRedirect(d wire.Detach) (struct{}, error) {
 	s.mu.Lock()
 	r := s.redirects[d.ID]
 	s.mu.Unlock()

@@ -15,7 +15,8 @@ import (
 )
 
 // A table holds this manager's rules in the kernel. It keeps the back end open from the first
-// redirect until the last redirected connection has ended, because connections break without rules.
+// redirect until the last redirected connection has ended, because connections break without
+// rules.
 type table struct {
 	id   string
 	log  *slog.Logger
@@ -60,8 +61,8 @@ func (t *table) isOwnPort(port uint16) bool {
 	return t.ports[port]
 }
 
-// attachRules adds rules, all or none, with the back end of a name: "auto", "nft" or "iptables". It
-// opens the back end for the first rules.
+// attachRules adds rules, all or none, with the back end of a name: "auto", "nft" or "iptables".
+// It opens the back end for the first rules.
 func (t *table) attachRules(name string, rules []netfilter.Redirect) (backend, mesh string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -11,13 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DestroyConnections resets the established TCP connections, IPv4 and IPv6, at a local port, those that
-// match wants or, where match is nil, all. Their process gets ECONNABORTED, their peer a RST. It returns
-// how many it reset; those that ended by themselves meanwhile do not count.
+// DestroyConnections resets the established TCP connections, IPv4 and IPv6, at a local port, those
+// that match wants or, where match is nil, all. Their process gets ECONNABORTED, their peer a RST.
+// It returns how many it reset; those that ended by themselves meanwhile do not count.
 //
-// The network namespace is that of the calling thread, which needs CAP_NET_ADMIN in it: without, the
-// error is EPERM. Where the kernel cannot reset connections, it is ErrUnsupported.
-func DestroyConnections(ctx context.Context, port uint16, match func(Connection) bool) (int, error) {
+// The network namespace is that of the calling thread, which needs CAP_NET_ADMIN in it: without,
+// the error is EPERM. Where the kernel cannot reset connections, it is ErrUnsupported.
+func DestroyConnections(ctx context.Context, port uint16, match func(TCPConnection) bool) (int, error) {
 	count, err := destroyFamilies(ctx, port, match)
 	if err != nil {
 		return count, fmt.Errorf("reset connections at port %d: %w", port, err)
@@ -27,7 +27,7 @@ func DestroyConnections(ctx context.Context, port uint16, match func(Connection)
 }
 
 // destroyFamilies resets the connections of IPv4 and of IPv6.
-func destroyFamilies(ctx context.Context, port uint16, match func(Connection) bool) (count int, err error) {
+func destroyFamilies(ctx context.Context, port uint16, match func(TCPConnection) bool) (count int, err error) {
 	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
 	if err != nil {
 		return 0, markUnsupported(err)
@@ -52,7 +52,7 @@ func destroyFamilies(ctx context.Context, port uint16, match func(Connection) bo
 }
 
 // destroyFamily resets the connections of one address family.
-func destroyFamily(ctx context.Context, conn *netlink.Conn, family uint8, port uint16, match func(Connection) bool) (int, error) {
+func destroyFamily(ctx context.Context, conn *netlink.Conn, family uint8, port uint16, match func(TCPConnection) bool) (int, error) {
 	messages, err := conn.Execute(newDumpRequest(family, port))
 	if err != nil {
 		return 0, markUnsupported(err)
@@ -110,7 +110,8 @@ const (
 	messageSize  = inodeOffset + 4
 )
 
-// newDumpRequest asks for the established sockets of a local port. The kernel itself filters by it.
+// newDumpRequest asks for the established sockets of a local port. The kernel itself filters by
+// it.
 func newDumpRequest(family uint8, port uint16) netlink.Message {
 	id := binary.BigEndian.AppendUint16(nil, port)
 	return newRequest(sockDiagByFamily, netlink.Dump, family, append(id, make([]byte, sockidSize-2)...))
@@ -128,15 +129,15 @@ func newRequest(operation uint16, flags netlink.HeaderFlags, family uint8, id []
 	}
 }
 
-// parseConnection reads a struct inet_diag_msg: the socket's id, with a cookie that no later socket has,
-// and the connection.
-func parseConnection(data []byte) (id []byte, c Connection, ok bool) {
+// parseConnection reads a struct inet_diag_msg: the socket's id, with a cookie that no later
+// socket has, and the connection.
+func parseConnection(data []byte) (id []byte, c TCPConnection, ok bool) {
 	if len(data) < messageSize {
-		return nil, Connection{}, false
+		return nil, TCPConnection{}, false
 	}
 
 	id = data[sockidOffset:][:sockidSize]
-	c = Connection{
+	c = TCPConnection{
 		Local:  newAddrPort(data[0], id[4:20], id[0:2]),
 		Remote: newAddrPort(data[0], id[20:36], id[2:4]),
 		UID:    binary.NativeEndian.Uint32(data[uidOffset:]),

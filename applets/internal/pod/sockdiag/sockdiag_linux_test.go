@@ -62,7 +62,7 @@ func TestDestroyConnections(t *testing.T) {
 	}
 
 	spared := of8080[0].LocalAddr().(*net.TCPAddr).AddrPort()
-	n, err := DestroyConnections(t.Context(), 8080, func(c Connection) bool { return c.Remote != spared })
+	n, err := DestroyConnections(t.Context(), 8080, func(c TCPConnection) bool { return c.Remote != spared })
 	if err != nil || n != len(of8080)-1 {
 		t.Fatalf("DestroyConnections = %d, %v, want %d", n, err, len(of8080)-1)
 	}

@@ -9,6 +9,6 @@ import (
 )
 
 // DestroyConnections fails, since only Linux has SOCK_DESTROY.
-func DestroyConnections(context.Context, uint16, func(Connection) bool) (int, error) {
+func DestroyConnections(context.Context, uint16, func(TCPConnection) bool) (int, error) {
 	return 0, fmt.Errorf("reset connections: not implemented on %s/%s", runtime.GOOS, runtime.GOARCH)
 }

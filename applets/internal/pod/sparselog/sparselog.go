@@ -1,5 +1,5 @@
-// Package sparselog keeps a log small, however often something is logged: when a kubelet moves to a new
-// file since one is full, nobody can read the old one any more.
+// Package sparselog keeps a log small, however often something is logged: when a kubelet moves to
+// a new file since one is full, nobody can read the old one any more.
 package sparselog
 
 import (
@@ -18,15 +18,16 @@ const (
 	// time is twice the one before.
 	shortest = time.Minute
 	longest  = time.Hour
-	// maxKinds bounds the kinds that are told apart. The text of a line is its kind, and comes from
-	// the code, so there are fewer.
+	// maxKinds bounds the kinds that are told apart. The text of a line is its kind, and comes
+	// from the code, so there are fewer.
 	maxKinds = 64
 	// maxValue bounds the text of an attribute, in bytes.
 	maxValue = 256
 )
 
-// New makes a log of warnings and errors that writes text to w. Of many lines of one kind it writes the
-// first ones, and then, ever less often, the last one with the number of lines that it left out.
+// New makes a log of warnings and errors that writes text to w. Of many lines of one kind it
+// writes the first ones, and then, ever less often, the last one with the number of lines that it
+// left out.
 func New(w io.Writer) *slog.Logger {
 	return slog.New(newHandler(w))
 }
@@ -49,8 +50,8 @@ func shortenValue(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// A handler passes on the lines that are to be written. Those that With derives from it count together
-// with it.
+// A handler passes on the lines that are to be written. Those that With derives from it count
+// together with it.
 type handler struct {
 	slog.Handler
 	kinds *kinds
@@ -101,8 +102,8 @@ type kind struct {
 	pending   bool              // a timer is set for that
 }
 
-// countLine reports whether a line is to be written. If not, summarize is called later, or that of a
-// later line with the same text.
+// countLine reports whether a line is to be written. If not, summarize is called later, or that of
+// a later line with the same text.
 func (k *kinds) countLine(text string, summarize func(leftOut int)) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()

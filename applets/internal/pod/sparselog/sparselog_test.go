@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// buffer is a log that is written from several goroutines.
+// A buffer takes a log from several goroutines.
 type buffer struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -94,7 +94,7 @@ func TestKindsAreApart(t *testing.T) {
 	})
 }
 
-// TestManyKinds is about texts that do not stand in the code.
+// TestManyKinds logs texts that do not come from the code.
 func TestManyKinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out buffer

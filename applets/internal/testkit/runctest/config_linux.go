@@ -8,7 +8,7 @@ import (
 type object = map[string]any
 
 // newConfig makes the container's config.json (OCI runtime specification).
-func newConfig(s Spec) object {
+func newConfig(s ContainerSpec) object {
 	caps := withPrefix(s.Caps)
 	ambient := withPrefix(s.Ambient)
 	effective := caps
@@ -65,7 +65,7 @@ var mounts = []object{
 }
 
 // newNamespaces lists the container's namespaces: of its own, or of the pod that it joins.
-func newNamespaces(s Spec) []object {
+func newNamespaces(s ContainerSpec) []object {
 	list := []object{{"type": "mount"}}
 	pod := []string{"network", "ipc", "uts"}
 	if !s.HostPIDs {
@@ -92,9 +92,9 @@ func newNamespaces(s Spec) []object {
 	return list
 }
 
-// newSeccomp forbids the system calls that matter here, of those that runtimes' default filters forbid
-// without the capabilities for them.
-func newSeccomp(s Spec) object {
+// newSeccomp forbids the system calls that matter here, of those that runtimes' default filters
+// forbid without the capabilities for them.
+func newSeccomp(s ContainerSpec) object {
 	var forbidden []string
 	if !slices.Contains(s.Caps, "SYS_ADMIN") {
 		forbidden = append(forbidden, "unshare", "setns", "mount", "umount2", "pivot_root", "open_tree", "move_mount")

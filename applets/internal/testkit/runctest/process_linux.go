@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// becomeSubreaper makes the processes that runc leaves behind children of the test, so that it can wait
-// for them.
+// becomeSubreaper makes the processes that runc leaves behind children of the test, so that it can
+// wait for them.
 func becomeSubreaper(t *testing.T) {
 	t.Helper()
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -37,8 +37,8 @@ func newWaiter(pid int) func() int {
 	})
 }
 
-// A TerminalProcess is a process in a container on a terminal, as a runtime starts it: the terminal's
-// other side stays open whatever becomes of the user's.
+// A TerminalProcess is a process in a container on a terminal, as a runtime starts it: the
+// terminal's other side stays open whatever becomes of the user's.
 type TerminalProcess struct {
 	*os.File
 	// PID is the process's in this machine's PID namespace.

@@ -1,5 +1,5 @@
-// Package runctest starts containers with runc for tests, with namespaces, capabilities and system call
-// filters as a kubelet's runtime would make them.
+// Package runctest starts containers with runc for tests, with namespaces, capabilities and system
+// call filters as a kubelet's runtime would make them.
 package runctest
 
 import (
@@ -26,7 +26,8 @@ func RequireRunc(t *testing.T) {
 	}
 }
 
-// BuildBinary builds kdiag from this tree, once, and returns its path, or else the one in KDIAG_BINARY.
+// BuildBinary builds kdiag from this tree, once, and returns its path, or else the one in
+// KDIAG_BINARY.
 func BuildBinary(t *testing.T) string {
 	t.Helper()
 	path, err := buildBinary()
@@ -51,7 +52,7 @@ var buildBinary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// builtPath returns where the binary is built. It is the same all the time, so that RemoveBinary finds it.
+// builtPath returns where the binary is built: always the same place, so that RunTests finds it.
 func builtPath() string {
 	return filepath.Join(os.TempDir(), "kdiag-runctest-"+strconv.Itoa(os.Getpid()))
 }
@@ -63,17 +64,19 @@ type buildError struct {
 
 func (e *buildError) Error() string { return "build kdiag: " + e.error.Error() + "\n" + e.out }
 
-// RemoveBinary removes what BuildBinary built, for TestMain.
-func RemoveBinary() {
-	_ = os.Remove(builtPath())
+// RunTests runs a package's tests, removes what BuildBinary built, and returns the exit code. It
+// is for TestMain.
+func RunTests(m *testing.M) int {
+	defer os.Remove(builtPath())
+	return m.Run()
 }
 
-// DefaultCaps are what runtimes give a container that asks for none.
+// DefaultCaps lists what runtimes give a container that asks for no capabilities.
 var DefaultCaps = strings.Fields("CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE " +
 	"NET_RAW SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP")
 
-// A Spec describes a container to start.
-type Spec struct {
+// A ContainerSpec describes a container to start.
+type ContainerSpec struct {
 	// ID is chosen where it is empty.
 	ID string
 	// Files maps paths in the root file system to contents.
@@ -132,7 +135,7 @@ func NewID() string {
 }
 
 // StartContainer starts a container, which is removed when the test ends.
-func StartContainer(t *testing.T, spec Spec) *RuncContainer {
+func StartContainer(t *testing.T, spec ContainerSpec) *RuncContainer {
 	t.Helper()
 	RequireRunc(t)
 	becomeSubreaper(t)
@@ -178,8 +181,8 @@ func StartContainer(t *testing.T, spec Spec) *RuncContainer {
 	return c
 }
 
-// Wait waits for the container's first process and returns its exit code: if a signal ended it, 128 and
-// the signal's number.
+// Wait waits for the container's first process and returns its exit code: if a signal ended it,
+// 128 and the signal's number.
 func (c *RuncContainer) Wait() int { return c.wait() }
 
 // Remove ends the container before the test does.
@@ -202,9 +205,10 @@ func (c *RuncContainer) runcCommand(args ...string) *exec.Cmd {
 }
 
 // writeRoot writes the root file system.
-func writeRoot(t *testing.T, root string, spec Spec) {
+func writeRoot(t *testing.T, root string, spec ContainerSpec) {
 	t.Helper()
-	// Others than root must be able to pass: t.TempDir itself is closed to them, its parents are not.
+	// Others than root must be able to pass: t.TempDir itself is closed to them, its parents are
+	// not.
 	for dir := filepath.Dir(root); len(dir) > len(os.TempDir()); dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -249,7 +253,8 @@ func writeRoot(t *testing.T, root string, spec Spec) {
 	}
 }
 
-// linkOrCopy makes to the same file as from, or a copy where the two are in different file systems.
+// linkOrCopy makes to the same file as from, or a copy where the two are in different file
+// systems.
 func linkOrCopy(t *testing.T, from, to string) {
 	t.Helper()
 	if os.Link(from, to) == nil {
