@@ -60,24 +60,27 @@ func TestLogsDrain(t *testing.T) {
 // TestLogsFailOn exits with 3 if a line matches and the command succeeds.
 func TestLogsFailOn(t *testing.T) {
 	t.Parallel()
-	kit.StartLoggers(t, "failon", kit.ScriptManifest("failon", "failon", "echo old trouble; while :; do sleep 0.2; echo some trouble here; done"))
+	kit.StartLoggers(t, "failon", kit.ScriptManifest("failon", "failon", "echo old trouble; while :; do sleep 0.2; echo some trouble here; echo noise; done"))
 	kit.WaitUntil(t, "the old line", func() bool { return kit.CountLogged(t, "failon") > 0 })
-	failOn := func(line string, args ...string) kit.Result {
+	failOn := func(args ...string) kit.Result {
 		t.Helper()
 		logs := kit.StartLogs(t, append([]string{"failon", "-q", "-d", "100ms", "--drain-max", "1s"}, args...)...)
-		logs.WaitForOutput(line)
+		// Between two lines of noise there is one of trouble.
+		kit.WaitUntil(t, "two lines of noise, or the end", func() bool {
+			return strings.Count(logs.Stderr.String(), " noise\n") > 1 || logs.HasEnded()
+		})
 		return logs.CloseStdin()
 	}
 
-	got := failOn("failon app some trouble here", "--fail-on", "tro.ble", "--exclude", ".", "--", "sh", "-c", "cat; echo out")
-	if got.Code != 3 || got.Stdout != "out\n" {
-		t.Errorf("logs --fail-on: %v, want code 3", got)
+	got := failOn("--fail-on", "tro.ble", "--exclude", "trouble", "--", "sh", "-c", "cat; echo out")
+	if got.Code != 3 || got.Stdout != "out\n" || !strings.Contains(got.Stderr, "failon app some trouble here") {
+		t.Errorf("logs --fail-on: %v, want code 3 and the line, though it is excluded", got)
 	}
-	got = failOn("old trouble", "--fail-on", "old", "--tail", "-1", "--", "sh", "-c", "cat; exit 4")
-	if got.Code != 4 {
-		t.Errorf("logs --fail-on a line of before: %v, want the command's code", got)
+	got = failOn("--fail-on", "old", "--tail", "-1", "--", "sh", "-c", "cat; exit 4")
+	if got.Code != 4 || !strings.Contains(got.Stderr, "old trouble") {
+		t.Errorf("logs --fail-on a line of before: %v, want the command's code and the line", got)
 	}
-	if got = failOn("trouble", "--fail-on", "trouble"); got.Code != 3 {
+	if got = failOn("--fail-on", "trouble"); got.Code != 3 {
 		t.Errorf("logs --fail-on without a command: %v, want code 3", got)
 	}
 }
