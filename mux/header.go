@@ -6,8 +6,8 @@ import (
 	"net/netip"
 )
 
-// Header begins every stream but the control stream: which redirect a
-// connection came by, from where, and where it was going.
+// Header begins every stream but the control stream. It says which redirect a connection came
+// through, from where, and where to.
 type Header struct {
 	Redirect            uint32
 	Source, Destination netip.AddrPort
@@ -16,12 +16,11 @@ type Header struct {
 // headerVersion is the first byte of a header.
 const headerVersion = 1
 
-// HeaderSize is the length of an encoded header, in bytes: version, three
-// reserved, redirect, and twice an IPv6 address (an IPv4 one is mapped, RFC
-// 4291, 2.5.5.2) and a port.
+// HeaderSize is the length of an encoded header in bytes: the version, three reserved bytes, the
+// redirect, and twice an IPv6 address (IPv4 is mapped, RFC 4291, 2.5.5.2) with a port.
 const HeaderSize = 4 + 4 + 2*(16+2)
 
-// Encode is the header as it stands on the wire (SPEC.md).
+// Encode returns the header's bytes (SPEC.md).
 func (h Header) Encode() []byte {
 	b := make([]byte, 0, HeaderSize)
 	b = append(b, headerVersion, 0, 0, 0)
@@ -31,6 +30,7 @@ func (h Header) Encode() []byte {
 		if end.Addr().IsValid() {
 			address = end.Addr().As16()
 		}
+
 		b = append(b, address[:]...)
 		b = binary.BigEndian.AppendUint16(b, end.Port())
 	}
@@ -38,8 +38,8 @@ func (h Header) Encode() []byte {
 	return b
 }
 
-// DecodeHeader reads a header of exactly HeaderSize bytes. Addresses have no
-// zone, and a mapped IPv4 address comes back as IPv4.
+// DecodeHeader decodes a header of exactly HeaderSize bytes. Addresses have no zone, and mapped
+// IPv4 addresses come back as IPv4.
 func DecodeHeader(b []byte) (Header, error) {
 	if len(b) != HeaderSize {
 		return Header{}, fmt.Errorf("stream header: %d bytes, not %d", len(b), HeaderSize)
@@ -47,6 +47,7 @@ func DecodeHeader(b []byte) (Header, error) {
 	if b[0] != headerVersion || b[1] != 0 || b[2] != 0 || b[3] != 0 {
 		return Header{}, fmt.Errorf("stream header: unknown version %d.%d.%d.%d", b[0], b[1], b[2], b[3])
 	}
+
 	end := func(b []byte) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[:16])).Unmap(), binary.BigEndian.Uint16(b[16:]))
 	}

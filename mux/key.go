@@ -1,6 +1,6 @@
-// Package mux is the link between the laptop and the manager in the pod: pinned
-// TLS, requests and events, one stream for each connection, and the loop that
-// passes a connection on. SPEC.md writes the wire down.
+// Package mux connects the laptop with the manager in the pod: TLS with pinned keys, requests and
+// events, a stream for each redirected connection, and the loop that copies a connection's bytes.
+// SPEC.md specifies the protocol.
 package mux
 
 import (
@@ -10,7 +10,7 @@ import (
 	"encoding/base64"
 )
 
-// NewKey makes a key that is kept nowhere.
+// NewKey makes a random key. It stores it nowhere.
 func NewKey() (ed25519.PrivateKey, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	return key, err

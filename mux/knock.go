@@ -14,17 +14,17 @@ import (
 	"sync/atomic"
 )
 
-// A manager says a challenge to whoever connects, and the laptop answers it with
-// a knock, which proves that it holds the user's key. That costs the manager a
-// fraction of what TLS does, in time and in memory. A knock answers one
-// challenge and opens one connection: whoever reads it can do nothing with it.
+// A manager sends a challenge to whoever connects, and the laptop answers with a knock, which
+// proves that it holds the user's key. That costs the manager a fraction of TLS in time and
+// memory. A knock answers one challenge and opens one connection, so it is useless to whoever
+// overhears it.
 const (
 	challengeSize = prefaceSize + 32
 	// KnockSize is the length of a knock, in bytes: the preface and a signature.
 	KnockSize = prefaceSize + ed25519.SignatureSize
 )
 
-// newChallenge makes a challenge that nobody has seen.
+// newChallenge makes a random challenge.
 func newChallenge() (challenge Challenge, err error) {
 	copy(challenge[:], preface)
 	challenge[len(preface)] = Version
@@ -32,43 +32,43 @@ func newChallenge() (challenge Challenge, err error) {
 	return challenge, err
 }
 
-// newKnock answers a challenge of the manager whose public key has the hash.
+// newKnock makes the answer to a challenge of the manager whose public key has the hash.
 func newKnock(own ed25519.PrivateKey, hash []byte, challenge Challenge) []byte {
 	knock := append(bytes.Clone(preface), Version)
 	return append(knock, ed25519.Sign(own, signedPart(challenge, hash))...)
 }
 
-// signedPart is what a knock's signature is of. A manager's challenge is of no
-// use to another.
+// signedPart returns what a knock signs. It includes the manager's key, so that no manager can
+// pass another's challenge off as its own.
 func signedPart(challenge Challenge, hash []byte) []byte { return append(challenge[:], hash...) }
 
-// ErrNoKnock is a peer that answers a challenge with something else.
+// ErrNoKnock reports a peer that answers a challenge with something other than a knock.
 var ErrNoKnock = errors.New("the peer is not kdiag")
 
-// Door tells the user's laptops from anybody else. It is safe for concurrent
-// use.
+// Door lets in nobody but the user's laptops. It is safe for concurrent use.
 type Door struct {
 	user    ed25519.PublicKey
 	manager []byte // the hash of its public key
 }
 
-// NewDoor makes the door of the manager with the key own, for the user whose
-// public key, as PublicText writes it, is user.
+// NewDoor makes the door of the manager with the key own, for the user with the public key
+// user, as PublicText writes it.
 func NewDoor(own ed25519.PrivateKey, user string) (*Door, error) {
 	public, err := base64.RawStdEncoding.DecodeString(user)
 	if err != nil || len(public) != ed25519.PublicKeySize {
 		return nil, fmt.Errorf("%q is not a user's public key", user)
 	}
+
 	key, _ := own.Public().(ed25519.PublicKey)
 	hash := sha256.Sum256(key)
 	return &Door{user: public, manager: hash[:]}, nil
 }
 
-// Challenge is what a door has said to one connection.
+// Challenge is a random text that a knock must sign. Each connection gets its own.
 type Challenge [challengeSize]byte
 
-// SendChallenge says a new challenge to a connection that has just begun, which
-// takes it without a wait.
+// SendChallenge sends a new challenge to a connection that has just begun, whose buffer takes it
+// without a wait.
 func (d *Door) SendChallenge(conn io.Writer) (Challenge, error) {
 	challenge, err := newChallenge()
 	if err != nil {
@@ -77,12 +77,13 @@ func (d *Door) SendChallenge(conn io.Writer) (Challenge, error) {
 	if _, err := conn.Write(challenge[:]); err != nil {
 		return challenge, fmt.Errorf("write a challenge: %w", err)
 	}
+
 	return challenge, nil
 }
 
-// VerifyKnock reads the knock that answers a challenge, and nothing after it. The error
-// says why the peer is none of the user's laptops. It returns as soon as that
-// is known, and sets no deadline.
+// VerifyKnock reads the knock that answers a challenge, and nothing after it. It returns an
+// error as soon as it knows that the peer is not one of the user's laptops. It sets no
+// deadline.
 func (d *Door) VerifyKnock(conn io.Reader, challenge Challenge) error {
 	knock := make([]byte, KnockSize)
 	for have := 0; have < len(knock); {
@@ -103,21 +104,21 @@ func (d *Door) VerifyKnock(conn io.Reader, challenge Challenge) error {
 	return nil
 }
 
-// beginsKnock reports whether a knock of this version may begin like that.
+// beginsKnock reports whether a knock of this version may begin with these bytes.
 func beginsKnock(have []byte) bool {
 	n := min(len(have), len(preface))
 	return bytes.Equal(have[:n], preface[:n]) && (len(have) == n || have[n] == Version)
 }
 
-// knocker is the laptop's connection. It sends the knock together with what is
-// written first, which is the beginning of TLS.
+// knocker is the laptop's connection to a manager. It sends the knock together with the first
+// Write, which begins TLS.
 type knocker struct {
 	net.Conn
 	knock    []byte
-	answered atomic.Bool
+	answered atomic.Bool // the manager has answered the knock
 }
 
-// hearChallenge waits for a manager's challenge, and prepares the answer.
+// hearChallenge waits for a manager's challenge, and prepares the knock that answers it.
 func hearChallenge(ctx context.Context, conn net.Conn, own ed25519.PrivateKey, hash string) (*knocker, error) {
 	manager, err := base64.RawStdEncoding.DecodeString(hash)
 	if err != nil || len(manager) != sha256.Size {
@@ -130,6 +131,8 @@ func hearChallenge(ctx context.Context, conn net.Conn, own ed25519.PrivateKey, h
 	if err != nil && n == 0 {
 		return nil, &TurnedAwayError{err}
 	}
+
+	// A challenge of another version may have another length.
 	if versionErr := readPreface(bytes.NewReader(challenge[:n])); versionErr != nil {
 		return nil, versionErr
 	}
@@ -144,9 +147,11 @@ func (k *knocker) Write(p []byte) (int, error) {
 	if k.knock == nil {
 		return k.Conn.Write(p)
 	}
+
 	before := len(k.knock)
 	n, err := k.Conn.Write(append(k.knock, p...))
 	k.knock = nil
+
 	return max(n-before, 0), err
 }
 
@@ -158,8 +163,8 @@ func (k *knocker) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TurnedAwayError is a connection that ended before the manager knew whose it
-// was, or because of it; or there is no manager.
+// TurnedAwayError reports a connection that ended during the knock: the manager rejected it, or
+// had no time for it, or is gone.
 type TurnedAwayError struct{ Err error }
 
 func (e *TurnedAwayError) Error() string {

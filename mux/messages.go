@@ -9,37 +9,37 @@ import (
 	"io"
 )
 
-// Version is the protocol's: it changes when an older peer could not go on.
+// Version numbers the protocol. It changes when older peers could not go on.
 const Version = 2
 
-// preface begins a connection and the control stream, in both directions and
-// before anything else, so that two versions that share nothing but this can
-// still say so.
+// preface and Version are the first bytes of a connection and of the control stream, in both
+// directions, so that two versions which share nothing else can tell that they differ.
 var preface = []byte("kdiag\x00\x00")
 
-// prefaceSize is the preface's length in bytes, the version included.
+// prefaceSize is the length of the preface with the version, in bytes.
 const prefaceSize = 8
 
-// maxMessage bounds a control message, in bytes.
+// maxMessage limits the size of a control message, in bytes.
 const maxMessage = 64 << 10
 
+// writePreface writes the preface and the version.
 func writePreface(w io.Writer) error {
 	_, err := w.Write(append(bytes.Clone(preface), Version))
 	return err
 }
 
-// VersionError is a peer of another protocol version.
+// VersionError reports a peer with another version of the protocol.
 type VersionError struct{ Theirs byte }
 
 func (e *VersionError) Error() string {
 	return fmt.Sprintf("protocol version %d on this side, %d on the other", Version, e.Theirs)
 }
 
-// PeerIsOlder reports which side is to be upgraded: the peer's.
+// PeerIsOlder reports whether the peer is the side to upgrade.
 func (e *VersionError) PeerIsOlder() bool { return e.Theirs < Version }
 
-// CheckPeerVersion returns a *VersionError for a manager that speaks another
-// version of the protocol; 0 stands for version 1, which does not say so.
+// CheckPeerVersion returns a *VersionError for a manager with another version of the protocol. 0
+// stands for version 1, which does not name its version.
 func CheckPeerVersion(theirs byte) error {
 	if theirs = max(theirs, 1); theirs != Version {
 		return &VersionError{theirs}
@@ -47,6 +47,7 @@ func CheckPeerVersion(theirs byte) error {
 	return nil
 }
 
+// readPreface reads the peer's preface. It returns a *VersionError if the version differs.
 func readPreface(r io.Reader) error {
 	var got [prefaceSize]byte
 	if _, err := io.ReadFull(r, got[:]); err != nil {
@@ -62,11 +63,10 @@ func readPreface(r io.Reader) error {
 	return nil
 }
 
-// message is one control message: a request, its response, an event, a stream
-// reset or a heartbeat. Kind says which of the other fields count.
+// message is a message on the control stream. Kind says which of the other fields count.
 type message struct {
 	Kind string `json:"kind"`
-	// ID pairs a response with its request; it is the sender's count.
+	// ID pairs a response with its request. The sender of the request counts.
 	ID     uint64          `json:"id,omitempty"`
 	Name   string          `json:"name,omitempty"`
 	Body   json.RawMessage `json:"body,omitempty"`
@@ -74,7 +74,7 @@ type message struct {
 	Stream uint32          `json:"stream,omitempty"`
 }
 
-// The kinds of message.
+// These are the values of message.Kind.
 const (
 	kindRequest   = "request"
 	kindResponse  = "response"
@@ -84,9 +84,9 @@ const (
 	kindHeartbeat = "heartbeat"
 )
 
-// RemoteError is what a peer answered in place of a result.
+// RemoteError is the peer's answer to a request that it could not serve.
 type RemoteError struct {
-	// Code is for programs: one of those in package wire, or empty.
+	// Code lets programs tell errors apart. It is one of those in package wire, or empty.
 	Code    string `json:"code,omitempty"`
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
@@ -94,8 +94,7 @@ type RemoteError struct {
 
 func (e *RemoteError) Error() string { return e.Message }
 
-// writeMessage writes a message in one write: its length in 4 bytes, big
-// endian, and JSON.
+// writeMessage writes a message in a single write: its length in 4 bytes, big endian, and JSON.
 func writeMessage(w io.Writer, m message) error {
 	body, err := json.Marshal(m)
 	if err != nil {
@@ -104,11 +103,13 @@ func writeMessage(w io.Writer, m message) error {
 	if len(body) > maxMessage {
 		return fmt.Errorf("control message of %d bytes is over the limit of %d", len(body), maxMessage)
 	}
-	_, err = w.Write(append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(body)), uint32(len(body))), body...))
+
+	framed := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(body)), uint32(len(body)))
+	_, err = w.Write(append(framed, body...))
 	return err
 }
 
-// readMessage reads one message. It allocates no more than a message may have.
+// readMessage reads one message. It allocates no more than maxMessage for it.
 func readMessage(r io.Reader) (message, error) {
 	var size [4]byte
 	if _, err := io.ReadFull(r, size[:]); err != nil {
@@ -133,6 +134,7 @@ func readMessage(r io.Reader) (message, error) {
 	return m, nil
 }
 
+// forbidEOF turns io.EOF into io.ErrUnexpectedEOF: the end came in the middle of something.
 func forbidEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

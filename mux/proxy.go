@@ -7,62 +7,61 @@ import (
 	"sync/atomic"
 )
 
-// Endpoint is one side of a proxied connection. Read gives io.EOF only for an
-// end that the far side meant; Reset breaks off both directions, unblocks both
-// Read and Write, and may be called more than once and at any time.
+// Endpoint is one side of a proxied connection. Read returns io.EOF only for an end that the
+// far side intended. Reset aborts both directions and unblocks Read and Write; it may be called
+// at any time and more than once.
 type Endpoint interface {
 	io.ReadWriteCloser
 	CloseWrite() error
 	Reset()
-	// WaitReadable blocks until Read would not: with data, an end or an error,
-	// which Read then gives.
+	// WaitReadable blocks until Read would return at once, with data, the end or an error.
 	WaitReadable() error
-	// Shrink may give up buffers that hold nothing.
+	// Shrink frees buffers that are empty.
 	Shrink()
 }
 
-// Proxier proxies connections. Its zero value is ready for use.
+// Proxier proxies connections, which share its buffers. Its zero value is ready to use.
 type Proxier struct {
-	live  atomic.Int64 // copies under way
+	live  atomic.Int64 // how many directions are being copied
 	pools [len(copySizes)]sync.Pool
 }
 
-// copySizes are the lengths of copy buffers, in bytes, and copyMemory is what
-// all of them together may take: the more connections, the smaller their
-// buffers. One is held only while bytes are moved, so that a connection at rest
-// costs none.
+// copySizes lists the sizes of copy buffers, in bytes, and copyMemory limits their total: the
+// more connections, the smaller their buffers. A connection holds one only while it moves
+// bytes, so that an idle connection costs none.
 var copySizes = [...]int{32 << 10, 16 << 10, 8 << 10, 4 << 10, 2 << 10}
 
 const copyMemory = 4 << 20
 
-// takeBuffer takes a buffer out of a pool, for give.
+// takeBuffer takes a buffer of a fitting size out of a pool; give returns it.
 func (x *Proxier) takeBuffer() (buffer *[]byte, give func()) {
 	share, class := copyMemory/max(x.live.Load(), 1), 0
 	for class < len(copySizes)-1 && int64(copySizes[class]) > share {
 		class++
 	}
+
 	buffer, ok := x.pools[class].Get().(*[]byte)
 	if !ok {
 		made := make([]byte, copySizes[class])
 		buffer = &made
 	}
+
 	return buffer, func() { x.pools[class].Put(buffer) }
 }
 
-// Result is how a proxied connection ended.
+// Result says how a proxied connection ended.
 type Result struct {
-	// Sent and Received are bytes from a to b, and from b to a.
+	// Sent and Received count the bytes from a to b, and from b to a.
 	Sent, Received int64
-	// Err is nil when both directions came to their end, else why both sides
-	// were reset.
+	// Err is nil if both directions came to their end, or else says why both sides were
+	// reset.
 	Err error
 }
 
-// Proxy moves bytes between two endpoints until both directions have ended, and
-// closes both. The end of one direction is passed on as CloseWrite while the
-// other one flows on; a reset or any error on one side becomes a reset on the
-// other, never an end. Moved, if not nil, is told of every piece as it is passed
-// on; from two goroutines.
+// Proxy copies bytes between two endpoints until both directions have ended, and closes both.
+// It passes the end of one direction on by CloseWrite while the other goes on. A reset or any
+// error on one side becomes a reset on the other, never an end. Proxy calls moved, unless it is
+// nil, from two goroutines for every piece that it has copied.
 func (x *Proxier) Proxy(a, b Endpoint, moved func(sent, received int)) Result {
 	if moved == nil {
 		moved = func(int, int) {}
@@ -79,16 +78,18 @@ func (x *Proxier) Proxy(a, b Endpoint, moved func(sent, received int)) Result {
 	var forth error
 	result.Sent, forth = x.copyDirection(b, a, func(n int) { moved(n, 0) })
 	<-done
+
 	result.Err = firstCause(forth, back)
 	_ = a.Close()
 	_ = b.Close()
 	return result
 }
 
-// copyDirection copies one direction and passes its end on.
+// copyDirection copies one direction and passes on its end, or resets both sides.
 func (x *Proxier) copyDirection(to, from Endpoint, moved func(int)) (int64, error) {
 	x.live.Add(1)
 	defer x.live.Add(-1)
+
 	n, err := x.copyAll(to, from, moved)
 	if err == nil {
 		err = to.CloseWrite()
@@ -102,8 +103,8 @@ func (x *Proxier) copyDirection(to, from Endpoint, moved func(int)) (int64, erro
 	return n, err
 }
 
-// copyAll copies until io.EOF, which is no error. It holds a buffer while there
-// are bytes to move, and none while it waits.
+// copyAll copies until io.EOF, which is not an error here. It holds a buffer while there are
+// bytes to copy, and none while it waits.
 func (x *Proxier) copyAll(to, from Endpoint, moved func(int)) (total int64, err error) {
 	for {
 		from.Shrink()
@@ -122,8 +123,7 @@ func (x *Proxier) copyAll(to, from Endpoint, moved func(int)) (total int64, err 
 	}
 }
 
-// copySome copies what is there: it returns after a read that did not fill the
-// buffer.
+// copySome copies what is there: it returns after a Read that did not fill the buffer.
 func (x *Proxier) copySome(to, from Endpoint, moved func(int)) (total int64, err error) {
 	buffer, give := x.takeBuffer()
 	defer give()
@@ -143,8 +143,8 @@ func (x *Proxier) copySome(to, from Endpoint, moved func(int)) (total int64, err
 	}
 }
 
-// firstCause is the error that came first: the one that is not merely the
-// other direction's Reset.
+// firstCause returns the error of the direction that failed first. The other one's merely says
+// that its endpoint was reset.
 func firstCause(forth, back error) error {
 	for _, err := range []error{forth, back} {
 		if err != nil && !errors.Is(err, errAborted) {

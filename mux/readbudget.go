@@ -6,21 +6,22 @@ import (
 	"time"
 )
 
-// readBudget bounds what a session's streams hold that came from the peer and that
-// nobody has read yet. Yamux bounds each stream alone, by its window; a thousand
-// of them would be 256 MiB. When the budget is spent the link is not read from:
-// the peer's writes wait, as on a slow network.
+// readBudget limits how many received bytes a session's streams hold together until somebody
+// reads them. yamux limits each stream alone, by its window: a thousand streams could hold 256
+// MiB. While the budget is spent the connection is not read, so the peer's writes wait as on a
+// slow network.
 type readBudget struct {
 	limit int64
-	// overdrawn is called when the budget stays spent for patience: those who
-	// should read do not.
+	// overdrawn is called when the budget stays spent for starvationTime: whoever should
+	// read does not.
 	overdrawn func()
 
 	mu     sync.Mutex
 	unread int64
-	freed  chan struct{} // closed, and made anew, when unread shrinks
+	freed  chan struct{} // closed and replaced when unread shrinks to the limit
 
-	// The frame that is being received (yamux, spec.md); of one goroutine.
+	// These describe the frame that is being received (yamux, spec.md). Only the goroutine
+	// that reads the connection uses them.
 	header [frameHeaderSize]byte
 	have   int   // bytes of header
 	body   int64 // bytes of the frame's body that are still to come
@@ -29,16 +30,17 @@ type readBudget struct {
 const (
 	frameHeaderSize = 12
 	frameTypeData   = 0
-	// starvationTime is how long a link may go unread. It is well below the time
+	// starvationTime limits how long the connection may go unread. It is well below the time
 	// after which a silent peer counts as dead.
 	starvationTime = time.Second
 )
 
+// newReadBudget makes a budget of limit bytes.
 func newReadBudget(limit int64, overdrawn func()) *readBudget {
 	return &readBudget{limit: limit, overdrawn: overdrawn, freed: make(chan struct{})}
 }
 
-// countReceived counts the bodies of the data frames in what came off the link.
+// countReceived counts the bodies of data frames among the bytes that were received.
 func (b *readBudget) countReceived(p []byte) {
 	var sum int64
 	for len(p) > 0 {
@@ -68,13 +70,15 @@ func (b *readBudget) countReceived(p []byte) {
 	b.unread += sum
 }
 
-// countRead counts what was taken out of a stream.
+// countRead counts the bytes that were read from a stream.
 func (b *readBudget) countRead(n int) {
 	if n == 0 {
 		return
 	}
+
 	b.mu.Lock()
 	defer b.mu.Unlock()
+
 	b.unread -= int64(n)
 	if b.unread <= b.limit {
 		close(b.freed)
@@ -82,8 +86,8 @@ func (b *readBudget) countRead(n int) {
 	}
 }
 
-// waitForRoom returns when there is budget left, or those who hold it were dealt with,
-// or ended is closed.
+// waitForRoom waits until the budget has room, or ended is closed. It calls overdrawn and
+// returns if that takes too long.
 func (b *readBudget) waitForRoom(ended <-chan struct{}) {
 	for {
 		b.mu.Lock()

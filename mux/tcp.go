@@ -6,18 +6,18 @@ import (
 	"sync/atomic"
 )
 
-// errAborted is what an endpoint answers after this side's own Reset.
+// errAborted is returned by an endpoint that this side has reset.
 var errAborted = errors.New("connection aborted")
 
-// TCP is a TCP connection as an Endpoint.
+// TCP makes a TCP connection an Endpoint.
 type TCP struct {
 	*net.TCPConn
 	aborted atomic.Bool
 }
 
-// NewTCP makes an Endpoint of a connection, which it owns from then on. Until
-// Close, whatever ends the connection is a reset (SO_LINGER of 0, socket(7)): if
-// this process is killed, the peer must not take that for the end of the data.
+// NewTCP makes an Endpoint of a connection, and owns it. Until Close, whatever ends the
+// connection resets it (SO_LINGER of 0, socket(7)): if this process is killed, the peer must
+// not take that for the end of the data.
 func NewTCP(conn *net.TCPConn) *TCP {
 	_ = conn.SetLinger(0)
 	return &TCP{TCPConn: conn}
@@ -30,11 +30,12 @@ func (t *TCP) Reset() {
 	}
 }
 
-// Close leaves what was written to the kernel to deliver.
+// Close closes the connection, and leaves it to the kernel to deliver what was written.
 func (t *TCP) Close() error {
 	if t.aborted.Load() {
 		return nil
 	}
+
 	_ = t.SetLinger(-1)
 	return t.TCPConn.Close()
 }
@@ -52,6 +53,7 @@ func (t *TCP) Write(p []byte) (int, error) {
 // CloseWrite sends the end of the data.
 func (t *TCP) CloseWrite() error { return t.translateError(t.TCPConn.CloseWrite()) }
 
+// translateError returns errAborted for any error after Reset.
 func (t *TCP) translateError(err error) error {
 	if err != nil && t.aborted.Load() {
 		return errAborted
@@ -59,5 +61,5 @@ func (t *TCP) translateError(err error) error {
 	return err
 }
 
-// Shrink has nothing to give: the buffers are the kernel's.
+// Shrink does nothing: the buffers are the kernel's.
 func (t *TCP) Shrink() {}

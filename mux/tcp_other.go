@@ -2,6 +2,6 @@
 
 package mux
 
-// WaitReadable returns at once: Read waits, with its buffer held. That is the
-// laptop's memory, not a pod's.
+// WaitReadable returns at once, so Read waits while it holds its buffer. That costs the laptop's
+// memory, not a pod's.
 func (t *TCP) WaitReadable() error { return nil }

@@ -8,9 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WaitReadable looks without taking (MSG_PEEK, recv(2)) until there is
-// something. An error is the socket's only one: the kernel reports it once, and
-// an end of data after that.
+// WaitReadable peeks (MSG_PEEK, recv(2)) until there is something to read. It returns the error
+// that it finds, because the kernel reports one only once: Read would then return io.EOF.
 func (t *TCP) WaitReadable() error {
 	raw, err := t.SyscallConn()
 	if err != nil {

@@ -8,26 +8,26 @@ import (
 	"github.com/hashicorp/yamux"
 )
 
-// streamsInFlight bounds the streams that were opened and not accepted yet.
+// streamsInFlight limits how many streams may be open but not yet accepted.
 const streamsInFlight = 1024
 
-// yamuxConfig turns off each of yamux's clocks: a link that is merely slow
-// must not lose a stream to them. The heartbeat is the judge of a dead peer.
+// yamuxConfig turns off all of yamux's timeouts: a slow connection must not lose a stream to
+// them. The session's heartbeat finds out whether the peer is dead.
 func yamuxConfig(o SessionOptions) *yamux.Config {
 	const never = 365 * 24 * time.Hour
 	return &yamux.Config{
 		AcceptBacklog:          streamsInFlight,
-		EnableKeepAlive:        false, // its pings queue behind the data, and it ends the session then
+		EnableKeepAlive:        false, // its pings queue behind the data, and it would end the session
 		KeepAliveInterval:      never,
-		ConnectionWriteTimeout: never, // else an error on a stream that waits its turn
+		ConnectionWriteTimeout: never, // a stream that waits for its turn would fail
 		MaxStreamWindowSize:    o.Window,
-		StreamOpenTimeout:      0, // would end the session
-		StreamCloseTimeout:     0, // would reset a stream that still flows one way
+		StreamOpenTimeout:      0, // it would end the session
+		StreamCloseTimeout:     0, // it would reset a stream that is open in one direction
 		Logger:                 yamuxLogger{o.Log},
 	}
 }
 
-// yamuxLogger leads yamux's lines into a slog.Logger.
+// yamuxLogger writes yamux's messages to a slog.Logger.
 type yamuxLogger struct{ log *slog.Logger }
 
 func (l yamuxLogger) Print(v ...any)                 { l.log.Debug(fmt.Sprint(v...)) }
