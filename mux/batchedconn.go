@@ -10,43 +10,45 @@ import (
 	"time"
 )
 
-// batchedConn is the connection below yamux. It answers two of yamux's ways: a frame's
-// header and body are two writes, each of which would become a TLS record and
-// several SPDY frames, so writes are collected and sent together; and yamux
-// does not say when it last heard from the peer, so the link notes it.
+// batchedConn is the connection below yamux. It makes up for two things. yamux writes a frame's
+// header and body separately, and each Write would become a TLS record and several SPDY frames:
+// batchedConn collects Writes and sends them together. And yamux does not tell when it last heard
+// from the peer: batchedConn notes it.
 type batchedConn struct {
 	net.Conn
 	heard atomic.Int64 // Unix time in ns of the last bytes from the peer
-	// budget, if not nil, is what the streams may hold; ended ends a wait for it.
+	// budget, unless it is nil, holds up Read while it is spent; ended ends that wait.
 	budget *readBudget
 	ended  <-chan struct{}
 
 	mu      sync.Mutex
 	changed sync.Cond // pending grew or shrank, or err was set
 	pending []byte
-	inBody  bool // the next write is a frame's body
-	urgent  bool // what is pending must leave
-	delayed bool // a timer will have it leave
+	inBody  bool // the next Write is a frame's body
+	urgent  bool // pending must be sent now
+	delayed bool // a timer will make it urgent
 	err     error
 	closing bool
-	flushed chan struct{} // closed when the writer has ended
+	flushed chan struct{} // closed when writeLoop has ended
 }
 
 const (
-	// maxPending bounds what a link collects, in bytes; a writer waits beyond
-	// it, which is how a slow link slows its streams down.
+	// maxPending limits what is collected, in bytes. A Write waits while more is pending: so
+	// a slow connection slows its streams down.
 	maxPending = 64 << 10
-	// maxBatch is how much one write sends: several TLS records.
+	// maxBatch limits what is written to the connection at once: several TLS records.
 	maxBatch = 64 << 10
-	// closeTimeout bounds the wait for a closed link's last bytes to be taken.
+	// closeTimeout limits how long Close waits until the last bytes are sent.
 	closeTimeout = 2 * time.Second
 )
 
+// newBatchedConn begins to send what is written to it on conn.
 func newBatchedConn(conn net.Conn, budget *readBudget, ended <-chan struct{}) *batchedConn {
 	b := &batchedConn{Conn: conn, budget: budget, ended: ended, flushed: make(chan struct{})}
 	b.changed.L = &b.mu
 	b.heard.Store(time.Now().UnixNano())
 	go b.writeLoop()
+
 	return b
 }
 
@@ -66,12 +68,12 @@ func (b *batchedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// silentFor is how long nothing has come from the peer.
+// silentFor returns how long nothing has come from the peer.
 func (b *batchedConn) silentFor() time.Duration {
 	return time.Duration(time.Now().UnixNano() - b.heard.Load())
 }
 
-// Write takes p over and returns; an error is that of an earlier write.
+// Write copies p, to be sent later. Its error is that of an earlier Write.
 func (b *batchedConn) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -88,18 +90,18 @@ func (b *batchedConn) Write(p []byte) (int, error) {
 
 	b.pending = append(b.pending, p...)
 	b.scheduleFlush(p)
+
 	return len(p), nil
 }
 
-// scheduleFlush decides when what was just written must leave. It is called with mu
-// held.
+// scheduleFlush decides when p, which was just written, must be sent. The caller holds mu.
 func (b *batchedConn) scheduleFlush(p []byte) {
 	how := leaveNow
 	if !b.inBody {
 		how = readUrgency(p)
 	}
-
 	b.inBody = how == leaveWithBody
+
 	switch how {
 	case leaveNow:
 		b.flushNow()
@@ -115,27 +117,27 @@ func (b *batchedConn) scheduleFlush(p []byte) {
 	}
 }
 
-// flushNow has what is pending leave. It is called with mu held.
+// flushNow makes writeLoop send what is pending. The caller holds mu.
 func (b *batchedConn) flushNow() {
 	b.urgent = true
 	b.changed.Broadcast()
 }
 
-// How soon a frame must leave.
+// These say how soon a frame must be sent.
 const (
 	leaveNow      = iota
-	leaveSoon     // for delay, in case something else leaves
-	leaveWithNext // not before the next write, which comes at once
-	leaveWithBody // as follows, and that is no frame but this one's body
+	leaveSoon     // after ackDelay, or with the next one that is sent
+	leaveWithNext // together with the next Write, which comes at once
+	leaveWithBody // together with the next Write, which is its body
 )
 
-// ackDelay is how long the acknowledgement of a new stream may wait. The stream
-// itself waits for none, and the first bytes of an answer often follow.
+// ackDelay is how long the acknowledgement of a new stream waits for the first bytes of an answer,
+// which often follow. Nobody waits for the acknowledgement itself.
 const ackDelay = 5 * time.Millisecond
 
-// readUrgency reads a frame's header (hashicorp/yamux, spec.md: version, type,
-// flags, stream, length). A data frame's body is the next write, and so is the
-// header of a stream that has just been opened.
+// readUrgency says how soon a frame must be sent, by its header (hashicorp/yamux, spec.md:
+// version, type, flags, stream, length). The next Write after a data frame's header is its
+// body. The next one after the frame that opens a stream is the stream's kdiag Header.
 func readUrgency(p []byte) int {
 	const typeWindowUpdate, flagSYN, flagACK = 1, 1, 2
 	if len(p) != frameHeaderSize {
@@ -155,6 +157,8 @@ func readUrgency(p []byte) int {
 	return leaveNow
 }
 
+// writeLoop sends what is pending whenever it is urgent, until the connection is closed or a write
+// fails.
 func (b *batchedConn) writeLoop() {
 	defer close(b.flushed)
 	var batch []byte
@@ -165,7 +169,7 @@ func (b *batchedConn) writeLoop() {
 		}
 
 		if b.urgent && !b.closing {
-			// Others that are about to write go along.
+			// Let others that are about to write join the batch.
 			b.mu.Unlock()
 			runtime.Gosched()
 			b.mu.Lock()
@@ -195,6 +199,7 @@ func (b *batchedConn) writeLoop() {
 	}
 }
 
+// writeAll writes a batch in pieces of maxBatch.
 func writeAll(conn net.Conn, batch []byte) error {
 	for len(batch) > 0 {
 		n, err := conn.Write(batch[:min(len(batch), maxBatch)])
@@ -206,8 +211,8 @@ func writeAll(conn net.Conn, batch []byte) error {
 	return nil
 }
 
-// Close sends what was written before, for closeTimeout at most, and closes
-// the connection.
+// Close closes the connection, after it has sent what was written before or closeTimeout has
+// passed.
 func (b *batchedConn) Close() error {
 	b.mu.Lock()
 	if b.closing {
@@ -218,6 +223,7 @@ func (b *batchedConn) Close() error {
 	b.closing = true
 	b.changed.Broadcast()
 	b.mu.Unlock()
+
 	select {
 	case <-b.flushed:
 	case <-time.After(closeTimeout):

@@ -38,8 +38,8 @@ func newKnock(own ed25519.PrivateKey, hash []byte, challenge Challenge) []byte {
 	return append(knock, ed25519.Sign(own, signedPart(challenge, hash))...)
 }
 
-// signedPart returns what a knock signs. It includes the manager's key, so that no manager can
-// pass another's challenge off as its own.
+// signedPart returns what a knock signs. It includes the hash of the manager's key, so that a
+// knock is useless at any other manager.
 func signedPart(challenge Challenge, hash []byte) []byte { return append(challenge[:], hash...) }
 
 // ErrNoKnock reports a peer that answers a challenge with something other than a knock.

@@ -8,19 +8,22 @@ import (
 	"io"
 )
 
+// sendMessage writes one control message.
 func (s *Session) sendMessage(m message) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+
 	if err := writeMessage(s.control, m); err != nil {
 		if cause := context.Cause(s.ctx); cause != nil {
 			return cause
 		}
 		return err
 	}
+
 	return nil
 }
 
-// Notify sends an event.
+// Notify sends an event, which has no answer.
 func (s *Session) Notify(name string, body any) error {
 	encoded, err := json.Marshal(body)
 	if err != nil {
@@ -29,8 +32,8 @@ func (s *Session) Notify(name string, body any) error {
 	return s.sendMessage(message{Kind: kindEvent, Name: name, Body: encoded})
 }
 
-// Call sends a request and waits for its answer, which is decoded into result;
-// result may be nil. The peer's refusal is a *RemoteError.
+// Call sends a request, waits for the answer and decodes it into result, which may be nil. It
+// returns a *RemoteError if the peer could not serve the request.
 func (s *Session) Call(ctx context.Context, name string, body, result any) error {
 	encoded, err := json.Marshal(body)
 	if err != nil {
@@ -57,21 +60,28 @@ func (s *Session) Call(ctx context.Context, name string, body, result any) error
 	case <-s.ctx.Done():
 		return fmt.Errorf("%s: %w", name, s.Err())
 	case m := <-answer:
-		if m.Error != nil {
-			return m.Error
-		}
-		if result == nil {
-			return nil
-		}
-		if err := json.Unmarshal(m.Body, result); err != nil {
-			return fmt.Errorf("%s: decode the answer: %w", name, err)
-		}
-		return nil
+		return decodeAnswer(name, m, result)
 	}
 }
 
-// readControl handles what the peer sends until the stream ends, and the
-// session with it.
+// decodeAnswer decodes the body of an answer into result, or returns the peer's error.
+func decodeAnswer(name string, answer message, result any) error {
+	if answer.Error != nil {
+		return answer.Error
+	}
+	if result == nil {
+		return nil
+	}
+
+	if err := json.Unmarshal(answer.Body, result); err != nil {
+		return fmt.Errorf("%s: decode the answer: %w", name, err)
+	}
+
+	return nil
+}
+
+// readControl reads and handles the peer's messages until the control stream ends, and the session
+// with it.
 func (s *Session) readControl() {
 	for {
 		m, err := readMessage(s.control)
@@ -83,42 +93,56 @@ func (s *Session) readControl() {
 			s.endSession(fmt.Errorf("read the control stream: %w", err))
 			return
 		}
+
 		s.handleMessage(m)
 	}
 }
 
+// handleMessage acts on one of the peer's messages. It does not block, for readControl's sake.
 func (s *Session) handleMessage(m message) {
 	switch m.Kind {
 	case kindRequest:
 		s.runTracked(func() { s.answerRequest(m) })
 	case kindResponse:
-		s.mu.Lock()
-		answer := s.waiting[m.ID]
-		delete(s.waiting, m.ID) // a second answer finds nobody
-		s.mu.Unlock()
-		if answer != nil {
-			answer <- m
-		}
+		s.handleResponse(m)
 	case kindEvent:
 		s.options.Event(m.Name, m.Body)
 	case kindReset:
 		s.handleReset(m.Stream)
 	case kindResetDone:
-		s.mu.Lock()
-		conn := s.conns[m.Stream]
-		s.mu.Unlock()
-		if conn != nil {
-			conn.confirmReset()
-		}
+		s.handleResetDone(m.Stream)
 	case kindHeartbeat:
-		// The link has noted that the peer lives.
+		// batchedConn has noted that the peer lives.
 	default:
 		s.options.Log.Debug("control message of an unknown kind", "kind", m.Kind)
 	}
 }
 
-// handleReset is the peer's reset of a stream: one that is known, one that is yet
-// to be accepted, or one that has come to its end here.
+// handleResponse hands an answer to the Call that waits for it, if any.
+func (s *Session) handleResponse(m message) {
+	s.mu.Lock()
+	answer := s.waiting[m.ID]
+	delete(s.waiting, m.ID) // nobody waits for a second answer
+	s.mu.Unlock()
+
+	if answer != nil {
+		answer <- m
+	}
+}
+
+// handleResetDone passes the peer's answer to a reset on to the stream.
+func (s *Session) handleResetDone(id uint32) {
+	s.mu.Lock()
+	conn := s.conns[id]
+	s.mu.Unlock()
+
+	if conn != nil {
+		conn.confirmReset()
+	}
+}
+
+// handleReset obeys the peer's reset of a stream. The stream may not have been accepted yet, or
+// may have ended already: then it answers at once.
 func (s *Session) handleReset(id uint32) {
 	s.mu.Lock()
 	conn := s.conns[id]
@@ -126,8 +150,8 @@ func (s *Session) handleReset(id uint32) {
 	if early {
 		s.early[id] = true
 	}
-
 	s.mu.Unlock()
+
 	switch {
 	case conn != nil:
 		conn.handlePeerReset()
@@ -136,6 +160,7 @@ func (s *Session) handleReset(id uint32) {
 	}
 }
 
+// answerRequest has the handler serve a request, and sends the answer.
 func (s *Session) answerRequest(m message) {
 	response := message{Kind: kindResponse, ID: m.ID}
 	result, err := s.options.Handle(s.ctx, m.Name, m.Body)
