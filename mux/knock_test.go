@@ -101,7 +101,8 @@ func TestKnockGoesWithTLS(t *testing.T) {
 	near, far := tcpPair(t)
 	_, user, hash := newDoor(t)
 	made := make(chan error, 1)
-	counted := &writes{Conn: near}
+	counted := newWriteCount(-1)
+	counted.Conn = near
 	go func() {
 		_, err := Client(t.Context(), counted, user, hash, SessionOptions{})
 		made <- err

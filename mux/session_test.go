@@ -130,9 +130,14 @@ func count(s *Session) int {
 	return len(s.conns)
 }
 
+// eventually waits until a condition holds. It looks again every millisecond, because yamux tells
+// nobody when a stream is gone.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+
+	for deadline := time.Now().Add(patience); !holds(); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("still waiting for %s", what)
 		}
@@ -331,8 +336,16 @@ func TestHeartbeat(t *testing.T) {
 	})
 
 	t.Run("an idle one", func(t *testing.T) {
-		client, server := sessions(t, quick, quick, nil)
-		time.Sleep(3 * quick.Dead) // this is what it is about: nothing else happens
+		// Nothing but heartbeats is sent, for much longer than Dead.
+		enough := int64(3 * quick.Dead / quick.Heartbeat)
+		ours, theirs := newWriteCount(enough), newWriteCount(enough)
+		client, server := sessions(t, quick, quick, func(a, b net.Conn) (net.Conn, net.Conn) {
+			ours.Conn, theirs.Conn = a, b
+			return ours, theirs
+		})
+
+		within(t, "the client's heartbeats", ours.reached)
+		within(t, "the server's heartbeats", theirs.reached)
 		if client.Err() != nil || server.Err() != nil {
 			t.Errorf("an idle session ended: %v, %v", client.Err(), server.Err())
 		}
@@ -357,7 +370,7 @@ func TestHeartbeat(t *testing.T) {
 	})
 }
 
-// slow passes about 200 KB/s on.
+// slow passes on about 200 KB/s: each Write takes as long as its bytes would.
 type slow struct{ net.Conn }
 
 func (s *slow) Write(p []byte) (int, error) {
@@ -365,19 +378,30 @@ func (s *slow) Write(p []byte) (int, error) {
 	return s.Conn.Write(p)
 }
 
-// writes counts the writes that reach a connection.
-type writes struct {
+// writeCount counts the Writes that reach a connection, and closes reached at one of them.
+type writeCount struct {
 	net.Conn
-	n atomic.Int64
+	n       atomic.Int64
+	goal    int64
+	reached chan struct{}
 }
 
-func (w *writes) Write(p []byte) (int, error) { w.n.Add(1); return w.Conn.Write(p) }
+func newWriteCount(goal int64) *writeCount {
+	return &writeCount{goal: goal, reached: make(chan struct{})}
+}
+
+func (w *writeCount) Write(p []byte) (int, error) {
+	if w.n.Add(1) == w.goal {
+		close(w.reached)
+	}
+	return w.Conn.Write(p)
+}
 
 // TestOneRecord sends small pieces: header and body must leave in one write.
 func TestOneRecord(t *testing.T) {
-	var counted *writes
+	counted := newWriteCount(-1)
 	client, server := sessions(t, SessionOptions{}, SessionOptions{}, func(a, b net.Conn) (net.Conn, net.Conn) {
-		counted = &writes{Conn: a}
+		counted.Conn = a
 		return counted, b
 	})
 	near, far := streams(t, client, server)

@@ -1,5 +1,5 @@
-// Package muxtest is what a link has to bear: a long way between its ends, and
-// strangers at the manager's door. It is for tests alone.
+// Package muxtest has test kit for sessions between laptop and manager: a slow network, and
+// strangers at the manager's door.
 package muxtest
 
 import (
@@ -8,25 +8,27 @@ import (
 	"time"
 )
 
-// AddLatency returns an end from which conn is half a round trip away, in both
-// directions. It owns conn: the end of one is the end of the other.
+// AddLatency returns a connection that leads to conn with a latency of half a round trip each way.
+// It owns conn: when one is closed, so is the other.
 func AddLatency(conn net.Conn, trip time.Duration) net.Conn {
 	near, inner := net.Pipe()
 	go CopyDelayed(conn, inner, trip/2)
 	go CopyDelayed(inner, conn, trip/2)
+
 	return near
 }
 
-// inFlight bounds the pieces that are on their way at once.
+// inFlight limits how many pieces may be on their way at once.
 const inFlight = 4096
 
-// CopyDelayed passes on what from gives, each piece after a while, and then closes
-// to. It reads on meanwhile, as a network takes more while some is on its way.
+// CopyDelayed copies each piece that it reads a while later, and closes both when from has
+// ended. It reads on meanwhile, because a network carries many pieces at once.
 func CopyDelayed(to io.WriteCloser, from io.ReadCloser, by time.Duration) {
 	type piece struct {
 		bytes []byte
 		due   time.Time
 	}
+
 	pieces := make(chan piece, inFlight)
 
 	go func() {
@@ -38,14 +40,14 @@ func CopyDelayed(to io.WriteCloser, from io.ReadCloser, by time.Duration) {
 				pieces <- piece{append([]byte(nil), buffer[:n]...), time.Now().Add(by)}
 			}
 			if err != nil {
-				pieces <- piece{nil, time.Now().Add(by)} // the end takes its time, too
+				pieces <- piece{nil, time.Now().Add(by)} // the end is delayed, too
 				return
 			}
 		}
 	}()
 
 	for p := range pieces {
-		time.Sleep(time.Until(p.due))
+		time.Sleep(time.Until(p.due)) // this is the latency
 		if p.bytes == nil {
 			break
 		}
@@ -55,9 +57,9 @@ func CopyDelayed(to io.WriteCloser, from io.ReadCloser, by time.Duration) {
 	}
 
 	_ = to.Close()
-
-	// Nobody takes it any more: the reader must not wait for that.
 	_ = from.Close()
+
+	// The reader must not wait for somebody to take its pieces.
 	for more := true; more; {
 		_, more = <-pieces
 	}

@@ -13,18 +13,18 @@ import (
 	"kdiag/mux"
 )
 
-// Stranger has not the user's key, and does what it can to be in the way.
+// Stranger acts like somebody without the user's key, who does what it can to get in the way.
 type Stranger struct {
 	Name string
 	// Act returns when the connection is closed, by the manager or the test.
 	Act func(net.Conn)
-	// Older is one at the port for laptops of version 1.
+	// Older says that it connects to the port for laptops of version 1.
 	Older bool
 }
 
-// Strangers are all kinds that were thought of. nextKnock waits for a knock of
-// the user's to arrive, as one can who reads the pod's traffic; hash is the
-// HashKey of the manager's key.
+// Strangers lists the kinds of stranger that tests should face. nextKnock waits for one of the
+// user's knocks, which somebody who reads the pod's traffic can overhear. hash is the HashKey
+// of the manager's key.
 func Strangers(hash string, nextKnock func() []byte) ([]Stranger, error) {
 	key, err := mux.NewKey()
 	if err != nil {
@@ -36,10 +36,11 @@ func Strangers(hash string, nextKnock func() []byte) ([]Stranger, error) {
 		return nil, err
 	}
 
-	hello := clientHello()
+	hello := recordClientHello()
 	noise := make([]byte, 4<<10)
 	_, _ = rand.Read(noise)
 	forged := append([]byte("kdiag\x00\x00\x02"), noise[:mux.KnockSize-8]...)
+
 	say := func(what ...[]byte) func(net.Conn) {
 		return func(conn net.Conn) {
 			_, _ = conn.Write(bytes.Join(what, nil))
@@ -68,10 +69,10 @@ func Strangers(hash string, nextKnock func() []byte) ([]Stranger, error) {
 	}, nil
 }
 
-// holdOpen keeps a connection until it is closed.
+// holdOpen reads until the connection is closed.
 func holdOpen(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
-// writeSlowly says a byte now and then.
+// writeSlowly writes a byte every 100 ms, and then holds the connection open.
 func writeSlowly(conn net.Conn, said []byte) {
 	for _, b := range said {
 		if _, err := conn.Write([]byte{b}); err != nil {
@@ -79,24 +80,27 @@ func writeSlowly(conn net.Conn, said []byte) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
+
 	holdOpen(conn)
 }
 
-// clientHello is the first flight of a TLS client.
-func clientHello() []byte {
+// recordClientHello returns the first bytes that a TLS client sends.
+func recordClientHello() []byte {
 	near, far := net.Pipe()
 	defer far.Close()
+
 	go func() {
 		_ = tls.Client(near, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}).Handshake()
 	}()
+
 	buffer := make([]byte, 16<<10)
 	n, _ := far.Read(buffer)
 	return buffer[:n]
 }
 
-// Flood has strangers connect, so many a second, and do each kind's thing in
-// turn. It returns when they have done so for a second, and they go on until
-// stop is called, which returns how many there were.
+// Flood makes strangers connect, so many a second, each kind in turn. It returns when a
+// second's worth have begun; they go on until stop is called, which returns how many there
+// were.
 func Flood(perSecond int, kinds []Stranger, dial func(older bool) (net.Conn, error)) (stop func() int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
@@ -124,6 +128,7 @@ func Flood(perSecond int, kinds []Stranger, dial func(older bool) (net.Conn, err
 	}
 }
 
+// visitOnce connects one stranger and lets it act.
 func visitOnce(ctx context.Context, kind Stranger, dial func(older bool) (net.Conn, error)) {
 	conn, err := dial(kind.Older)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// argument ties one flag of a command line to a field: write returns its words,
-// none for an empty field, and read takes a value. A switch has no value.
+// argument ties a flag of a command line to a field: write returns the flag's words, or none
+// for an empty field, and read sets the field to a value. A switch is a flag without a value.
 type argument struct {
 	name     string
 	usage    string
@@ -17,7 +17,7 @@ type argument struct {
 	read     func(value string) error
 }
 
-// textArgument is --name=TEXT, left out where the text is empty.
+// textArgument describes --name=TEXT, left out if the text is empty.
 func textArgument(field *string, name, usage string) argument {
 	return argument{
 		name: name, usage: usage,
@@ -31,7 +31,7 @@ func textArgument(field *string, name, usage string) argument {
 	}
 }
 
-// listArgument is --name=TEXT once for each element.
+// listArgument describes --name=TEXT, once for each element.
 func listArgument(field *[]string, name, usage string) argument {
 	return argument{
 		name: name, usage: usage,
@@ -46,7 +46,7 @@ func listArgument(field *[]string, name, usage string) argument {
 	}
 }
 
-// switchArgument is --name, left out where the field is false.
+// switchArgument describes --name, left out if the field is false.
 func switchArgument(field *bool, name, usage string) argument {
 	return argument{
 		name: name, usage: usage, isSwitch: true,
@@ -63,8 +63,7 @@ func switchArgument(field *bool, name, usage string) argument {
 	}
 }
 
-// durationArgument is --name=DURATION as time.ParseDuration reads it, left out
-// where it is 0.
+// durationArgument describes --name=DURATION for time.ParseDuration, left out if it is 0.
 func durationArgument(field *time.Duration, name, usage string) argument {
 	return argument{
 		name: name, usage: usage,
@@ -81,7 +80,7 @@ func durationArgument(field *time.Duration, name, usage string) argument {
 	}
 }
 
-// writeArguments writes the flags in the order of the list.
+// writeArguments writes flags in the order of the list.
 func writeArguments(list []argument) []string {
 	var words []string
 	for _, a := range list {
@@ -90,10 +89,10 @@ func writeArguments(list []argument) []string {
 	return words
 }
 
-// parseArguments reads flags up to the first "--" and returns the words after
-// it, nil without one. It reads on after what it does not know or cannot read,
-// and returns the first such as an error: a laptop recognizes the containers of
-// other versions by the flags that it does know.
+// parseArguments parses flags up to the first "--" and returns the words after it, or nil if
+// there is none. Its error names the first flag that it does not know or cannot parse, but it
+// parses the rest as well: a laptop recognizes containers of other versions by the flags that
+// it does know.
 func parseArguments(list []argument, words []string) (rest []string, err error) {
 	known := make(map[string]argument, len(list))
 	for _, a := range list {
@@ -112,6 +111,7 @@ func parseArguments(list []argument, words []string) (rest []string, err error) 
 	return nil, err
 }
 
+// parseArgument parses one flag and sets its field.
 func parseArgument(known map[string]argument, word string) error {
 	flag, isFlag := strings.CutPrefix(word, "--")
 	if !isFlag {
@@ -136,7 +136,7 @@ func parseArgument(known map[string]argument, word string) error {
 	return nil
 }
 
-// describeArguments lists the flags for a help page.
+// describeArguments lists flags for a help page.
 func describeArguments(list []argument) string {
 	var text strings.Builder
 	for _, a := range list {
@@ -146,10 +146,11 @@ func describeArguments(list []argument) string {
 		}
 		fmt.Fprintf(&text, "%-24s %s\n", form, a.usage)
 	}
+
 	return text.String()
 }
 
-// refuseRest returns err, or that words follow "--" where none may.
+// refuseRest returns err, or else an error if there are words after "--".
 func refuseRest(rest []string, err error) error {
 	if err == nil && len(rest) > 0 {
 		return fmt.Errorf("unexpected argument %q", rest[0])

@@ -2,42 +2,43 @@ package wire
 
 import "time"
 
-// Binary is where the image has kdiag.
+// Binary is the path of kdiag in its image.
 const Binary = "/kdiag"
 
-// The applets of the pod's half, each with its arguments below.
+// These applets run in the pod. Their arguments are below.
 const (
 	AppletManager = "manager"
 	AppletEnter   = "enter"
 	AppletInspect = "inspect"
 )
 
-// DefaultIdleTimeout is a manager's where its arguments name none.
+// DefaultIdleTimeout applies to a manager whose arguments name none.
 const DefaultIdleTimeout = 10 * time.Minute
 
-// ManagerArguments are those of "kdiag manager". They are the container's
-// arguments, too, by which a later run finds the container again.
+// ManagerArguments holds the arguments of "kdiag manager". They are the arguments of the
+// container, by which a later run recognizes it.
 type ManagerArguments struct {
 	// Role is RoleShell or RoleNet.
 	Role string
-	// Target is the container that a shell container was made for; empty for a
-	// net container, which is for the pod.
+	// Target names the container that a shell container was made for; empty for a net
+	// container, which serves the whole pod.
 	Target string
-	// User is the public half of the user's key, in base64.
+	// User holds the user's public key, in base64.
 	User string
-	// Profile is a shell container's.
+	// Profile is the shell container's; empty for a net container.
 	Profile string
-	// Version is that of the kdiag that made the container.
+	// Version of the kdiag that made the container.
 	Version string
-	// IdleTimeout is how long the manager stays with nothing to do.
+	// IdleTimeout says how long the manager stays without use.
 	IdleTimeout time.Duration
-	// Reason is the user's own word on what the container is for.
+	// Reason says in the user's words what the container is for.
 	Reason string
 }
 
+// arguments ties the flags to the fields, in the order of the command line.
 func (a *ManagerArguments) arguments() []argument {
 	idle := durationArgument(&a.IdleTimeout, "idle-timeout", "time to stay without use")
-	// Written even where it is 0, which the manager refuses.
+	// This is written even if it is 0, which the manager refuses.
 	idle.write = func() []string { return []string{"--idle-timeout=" + a.IdleTimeout.String()} }
 
 	return []argument{
@@ -56,9 +57,8 @@ func (a ManagerArguments) Args() []string {
 	return append([]string{AppletManager}, writeArguments(a.arguments())...)
 }
 
-// ParseManagerArguments reads the flags that follow the applet's name. With an
-// error, which names the first flag that it could not read, it returns what the
-// other flags say.
+// ParseManagerArguments parses the flags after the applet's name. Its error names the first
+// flag that it cannot parse; it returns what the other flags say all the same.
 func ParseManagerArguments(words []string) (ManagerArguments, error) {
 	a := ManagerArguments{IdleTimeout: DefaultIdleTimeout}
 	rest, err := parseArguments(a.arguments(), words)
@@ -68,15 +68,16 @@ func ParseManagerArguments(words []string) (ManagerArguments, error) {
 // ManagerUsage lists the flags of "kdiag manager" for its help page.
 func ManagerUsage() string { return describeArguments(new(ManagerArguments).arguments()) }
 
-// TargetArguments is a container beside the one in which an applet runs.
+// TargetArguments says which container an applet works on, beside its own.
 type TargetArguments struct {
-	// ID is the container's, as its cgroup's name has it.
+	// ID identifies the container, as the name of its cgroup does.
 	ID string
-	// SharedPIDs says that PID 1 is not the target's: the pod shares its
-	// processes or has the host's.
+	// SharedPIDs says that the target does not have PID 1, because the pod's containers share
+	// their processes or see the host's.
 	SharedPIDs bool
 }
 
+// arguments ties the flags to the fields, in the order of the command line.
 func (t *TargetArguments) arguments() []argument {
 	return []argument{
 		textArgument(&t.ID, "container-id", "ID of the target container"),
@@ -84,35 +85,35 @@ func (t *TargetArguments) arguments() []argument {
 	}
 }
 
-// EnterArguments are those of "kdiag enter".
+// EnterArguments holds the arguments of "kdiag enter".
 type EnterArguments struct {
-	// Session names the session in hexadecimal digits; it stands in the
-	// shell's arguments, where the lifeline finds it.
+	// Session identifies the session, in hexadecimal. The lifeline finds the shell by it, in
+	// the shell's arguments.
 	Session string
-	// Lifeline stands by instead of becoming a shell, and hangs the session up
-	// when stdin ends.
+	// Lifeline starts no shell: it waits until stdin ends, and then hangs up the session.
 	Lifeline bool
 	Target   TargetArguments
-	// Prompt is what the prompt begins with; the working directory follows.
+	// Prompt is the beginning of the prompt. The working directory follows.
 	Prompt string
 	// AsTarget runs the shell with the target's user, groups and capabilities.
 	AsTarget bool
-	// Quiet has nothing noted.
+	// Quiet prints no notes.
 	Quiet bool
-	// KeepCapabilities leaves the shell those that only the join needed.
+	// KeepCapabilities lets the shell keep those that were needed only to join the target.
 	KeepCapabilities bool
-	// TargetEnv names variables that are taken from the target though the shell
-	// acts on them; "all" is every one.
+	// TargetEnv names variables to take from the target even if they affect the shell. "all"
+	// stands for every one.
 	TargetEnv []string
-	// Env are variables, NAME=VALUE, put over the target's.
+	// Env lists variables, as NAME=VALUE, that override the target's.
 	Env []string
-	// Shell are ash's own arguments.
+	// Shell lists ash's own arguments.
 	Shell []string
 }
 
+// arguments ties the flags to the fields, in the order of the command line.
 func (a *EnterArguments) arguments() []argument {
 	list := []argument{
-		// First, for the lifeline reads only the beginning of a command line.
+		// These are first, because the lifeline reads only the beginning of a command line.
 		textArgument(&a.Session, "session", "ID of the session, in hexadecimal"),
 		switchArgument(&a.Lifeline, "lifeline", "start no shell; wait until stdin ends, then hang up the session"),
 	}
@@ -138,8 +139,8 @@ func (a EnterArguments) Args() []string {
 	return append(append(words, "--"), a.Shell...)
 }
 
-// ParseEnterArguments reads what follows the applet's name, as
-// ParseManagerArguments does. The words may be the beginning of a line alone.
+// ParseEnterArguments parses what follows the applet's name, as ParseManagerArguments does. The
+// words may be only the beginning of a command line.
 func ParseEnterArguments(words []string) (EnterArguments, error) {
 	var a EnterArguments
 	rest, err := parseArguments(a.arguments(), words)
@@ -150,15 +151,16 @@ func ParseEnterArguments(words []string) (EnterArguments, error) {
 // EnterUsage lists the flags of "kdiag enter" for its help page.
 func EnterUsage() string { return describeArguments(new(EnterArguments).arguments()) }
 
-// InspectArguments are those of "kdiag inspect".
+// InspectArguments holds the arguments of "kdiag inspect".
 type InspectArguments struct {
 	Target TargetArguments
-	// Connected has the sockets that are connected, too.
+	// Connected adds the sockets that are connected.
 	Connected bool
-	// Interval is the time from one snapshot to the next; 0 for a single one.
+	// Interval is the time from one snapshot to the next, or 0 for a single one.
 	Interval time.Duration
 }
 
+// arguments ties the flags to the fields, in the order of the command line.
 func (a *InspectArguments) arguments() []argument {
 	return append(a.Target.arguments(),
 		switchArgument(&a.Connected, "connected", "include connected sockets"),
@@ -171,8 +173,7 @@ func (a InspectArguments) Args() []string {
 	return append([]string{AppletInspect}, writeArguments(a.arguments())...)
 }
 
-// ParseInspectArguments reads what follows the applet's name, as
-// ParseManagerArguments does.
+// ParseInspectArguments parses what follows the applet's name, as ParseManagerArguments does.
 func ParseInspectArguments(words []string) (InspectArguments, error) {
 	var a InspectArguments
 	rest, err := parseArguments(a.arguments(), words)

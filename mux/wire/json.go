@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// PrintableJSON makes a JSON text printable and leaves what it says as it is:
-// in its strings, each character that is not printable becomes an escape.
-// What encoding/json writes has such characters, DEL and those of C1 among them.
+// PrintableJSON makes a JSON text printable without changing its meaning: it replaces
+// characters in strings that are not printable by escapes. encoding/json leaves such characters
+// in what it writes, DEL and those of C1 among them.
 func PrintableJSON(text []byte) []byte {
 	if !bytes.ContainsFunc(text, mustEscape) && utf8.Valid(text) {
 		return text
@@ -36,6 +36,6 @@ func PrintableJSON(text []byte) []byte {
 	return out
 }
 
-// mustEscape reports whether a character may not stand in a printable JSON
-// text. What is below a space can only be white space between its tokens.
+// mustEscape reports whether a JSON text with the character would not be printable. A character
+// below a space can only be white space between tokens.
 func mustEscape(r rune) bool { return r >= ' ' && !isPrintable(r) }

@@ -2,8 +2,8 @@ package wire
 
 import "net/netip"
 
-// The requests that a laptop sends to its manager, with their bodies and
-// results below. SPEC.md says when.
+// A laptop sends these requests to its manager. Their bodies and results are below; SPEC.md
+// says when they are sent.
 const (
 	RequestHello     = "hello"     // Hello, Welcome
 	RequestListeners = "listeners" // none, Listeners
@@ -12,70 +12,69 @@ const (
 	RequestBye       = "bye"       // none, none; answered when every connection has ended
 )
 
-// EventMoved tells the laptop that a name leads to other addresses now: Moved.
+// EventMoved tells the laptop, in a Moved, that a name has other addresses now.
 const EventMoved = "moved"
 
-// The codes with which a manager refuses a request, for programs to tell apart.
+// A manager answers with these codes when it cannot serve a request.
 const (
-	// CodeHeld is a port that somebody else redirects; the message says who.
+	// CodeHeld means that somebody else redirects the port. The message says who.
 	CodeHeld = "held"
-	// CodeUnsupported is what the node's kernel or the image cannot do.
+	// CodeUnsupported means that the node's kernel or the image cannot do it.
 	CodeUnsupported = "unsupported"
 )
 
 // Hello is the laptop's first request.
 type Hello struct {
-	// Version is kdiag's, Holder who asks, as USER@HOST: it is told to others
-	// who want the same port.
+	// Version is that of kdiag. Holder says who asks, as USER@HOST, for others who want the
+	// same port.
 	Version string `json:"version"`
 	Holder  string `json:"holder"`
 }
 
-// Welcome is the manager's answer.
+// Welcome answers Hello.
 type Welcome struct {
 	Version string `json:"version"`
 }
 
-// Listeners are the TCP sockets of the pod that listen outside loopback, each
-// port once.
+// Listeners lists the TCP ports on which the pod listens outside loopback, each once.
 type Listeners struct {
 	Ports []uint16 `json:"ports"`
 }
 
 // Attach asks for a redirect.
 type Attach struct {
-	// ID is the laptop's choice and stands in the header of each stream.
+	// ID is chosen by the laptop. Each stream has it in its header.
 	ID       uint32 `json:"id"`
 	Outgoing bool   `json:"outgoing,omitempty"`
 	Port     uint16 `json:"port"`
-	// Host is an address or a name in the pod's view, for outgoing connections
-	// to it alone; empty for all.
+	// Host limits the redirect to outgoing connections to an address, or to a name as the pod
+	// resolves it. If it is empty all are redirected.
 	Host string `json:"host,omitempty"`
 	// Backend is "auto", "nft" or "iptables".
 	Backend string `json:"backend,omitempty"`
-	// TakeOver closes the connections that are established at the port.
+	// TakeOver closes connections to the port that are established already.
 	TakeOver bool `json:"takeOver,omitempty"`
 }
 
-// Attached is a redirect that holds.
+// Attached answers Attach: the redirect works.
 type Attached struct {
 	Backend string `json:"backend"`
-	// Established are the connections that stay with the application, TakenOver
-	// those that were closed.
+	// Established counts the connections that stay with the application, TakenOver those that
+	// were closed.
 	Established int `json:"established,omitempty"`
 	TakenOver   int `json:"takenOver,omitempty"`
-	// Mesh is the service mesh whose traffic is taken behind its sidecar.
+	// Mesh names the service mesh if connections are redirected behind its sidecar.
 	Mesh string `json:"mesh,omitempty"`
-	// Addresses are what Host leads to.
+	// Addresses lists the addresses of Host.
 	Addresses []netip.Addr `json:"addresses,omitempty"`
 }
 
-// Detach ends a redirect for new connections; those in flight go on.
+// Detach ends a redirect for new connections. Others go on.
 type Detach struct {
 	ID uint32 `json:"id"`
 }
 
-// Moved is a redirect by name that follows its name.
+// Moved says which addresses a redirect by name now covers.
 type Moved struct {
 	ID        uint32       `json:"id"`
 	Addresses []netip.Addr `json:"addresses"`

@@ -1,5 +1,5 @@
-// Package wire has what both ends of kdiag, the laptop's and the pod's, must
-// agree on. It needs the standard library alone.
+// Package wire defines what the two ends of kdiag, on the laptop and in the pod, must agree on.
+// It needs only the standard library.
 package wire
 
 import (
@@ -8,13 +8,13 @@ import (
 	"unicode/utf8"
 )
 
-// Substitute stands in a printable text for each character that was not.
+// Substitute replaces each character that is not printable.
 const Substitute = unicode.ReplacementChar
 
-// Printable makes of anybody's text one line that a terminal can show and that
-// moves nothing on it. Line ends and tabs become one space. Control characters,
-// those of C1 too, what is not UTF-8, and what nobody sees or what turns the
-// direction of writing become Substitute. Letters of any script and emoji stay.
+// Printable turns a text from anywhere into one line that a terminal can show without obeying
+// anything in it. Line ends and tabs become a space. Control characters (of C1, too), invalid
+// UTF-8, invisible characters, and those that change the direction of writing become
+// Substitute. Letters of any script and emoji stay.
 func Printable(text string) string {
 	if isPlain(text) {
 		return text
@@ -42,7 +42,7 @@ func Printable(text string) string {
 	return out.String()
 }
 
-// isPlain reports whether a text is printable ASCII, as nearly all are.
+// isPlain reports whether a text is printable ASCII, as nearly all texts are.
 func isPlain(text string) bool {
 	for i := range len(text) {
 		if text[i] < ' ' || text[i] > '~' {
@@ -52,8 +52,7 @@ func isPlain(text string) bool {
 	return true
 }
 
-// breaksLine reports whether a character is white space that ends a line or
-// jumps within it.
+// breaksLine reports whether a character is white space that ends a line or moves within it.
 func breaksLine(r rune) bool {
 	switch r {
 	case '\t', '\n', '\v', '\f', '\r', 0x85, 0x2028, 0x2029:

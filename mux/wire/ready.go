@@ -6,35 +6,34 @@ import (
 	"io"
 )
 
-// Ready is the line of JSON by which a manager says that it is ready. It stands
-// in the log of its container.
+// Ready is the line of JSON that a manager prints, into its container's log, when it is ready.
 type Ready struct {
 	Role    string `json:"role"` // RoleShell or RoleNet
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
-	// Protocol is the version of the link that a net manager speaks. One of
-	// version 1 does not say so.
+	// Protocol is the version of the protocol that a net manager speaks. One with version 1
+	// does not say so.
 	Protocol byte `json:"protocol,omitempty"`
-	// Port is where a net manager listens, on the pod's loopback. Laptops of
-	// version 1 of the protocol look for it under another name, and find OlderPort:
-	// there they learn that they are too old.
+	// Port is where a net manager listens, on the pod's loopback. Laptops with version 1 of
+	// the protocol look for it under the name of OlderPort, where they learn that they are
+	// too old.
 	Port      uint16 `json:"door,omitempty"`
 	OlderPort uint16 `json:"port,omitempty"`
-	// Key is the hash of the manager's public key, by which the laptop pins it.
+	// Key is the hash of the manager's public key, which the laptop pins.
 	Key string `json:"key,omitempty"`
-	// Nftables is what a net manager found the kernel to have: NftOwner,
-	// NftPlain, or why there is no nftables.
+	// Nftables says what a net manager found in the kernel: NftOwner, NftPlain, or why there
+	// is no nftables.
 	Nftables string `json:"nftables,omitempty"`
 }
 
-// The roles of a manager: it waits beside shells, or redirects connections.
+// A manager has one of these roles: it waits beside shells, or redirects connections.
 const (
 	RoleShell = "shell"
 	RoleNet   = "net"
 )
 
-// What Ready.Nftables says of a kernel that has nftables: with the owner flag,
-// by which the kernel removes a dead manager's table, or without.
+// Ready.Nftables has one of these values if the kernel has nftables: with the owner flag, so
+// that the kernel removes a dead manager's table, or without.
 const (
 	NftOwner = "owner"
 	NftPlain = "plain"
@@ -43,8 +42,8 @@ const (
 // Print writes the line.
 func (r Ready) Print(out io.Writer) error { return json.NewEncoder(out).Encode(r) }
 
-// ParseReady reads the line. It refuses JSON that names no role: anything at
-// all may run in a container.
+// ParseReady parses the line. It refuses JSON without a role, because a container may run
+// anything at all.
 func ParseReady(line []byte) (Ready, error) {
 	var ready Ready
 	if err := json.Unmarshal(line, &ready); err != nil {
@@ -57,6 +56,5 @@ func ParseReady(line []byte) (Ready, error) {
 	return ready, nil
 }
 
-// Serves reports whether a net manager says where it listens, and which key it
-// is known by.
+// Serves reports whether a net manager says on which port it listens, and with which key.
 func (r Ready) Serves() bool { return r.Port != 0 && r.Key != "" }

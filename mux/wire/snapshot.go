@@ -9,76 +9,75 @@ import (
 	"time"
 )
 
-// MaxSnapshot is how many bytes a snapshot may have as JSON, on one line.
+// MaxSnapshot limits the length of a snapshot's line of JSON, in bytes.
 const MaxSnapshot = 16 << 20
 
-// Snapshot is a container at one moment.
+// Snapshot lists the processes and sockets of a container at one moment.
 type Snapshot struct {
 	Time time.Time `json:"time"`
-	// Processes are in the order of their PIDs.
+	// Processes is sorted by PID.
 	Processes []Process `json:"processes"`
 	Sockets   []Socket  `json:"sockets"`
 	Hidden    Hidden    `json:"hidden"`
-	// Cut says, a sentence each, what was left out for being too much.
+	// Cut says what was left out because it was too much, in a sentence each.
 	Cut []string `json:"cut"`
 }
 
-// Process is one process. PIDs are as the pod's shell container sees them.
+// Process describes one process. The PIDs are those that the pod's shell container sees.
 type Process struct {
 	PID  int `json:"pid"`
 	PPID int `json:"ppid"`
-	// UID is the effective one.
+	// UID is the effective uid.
 	UID int `json:"uid"`
-	// User is what the container's /etc/passwd calls it; empty if nothing does.
+	// User is the name of UID in the container's /etc/passwd; empty if it has none.
 	User string `json:"user,omitempty"`
-	// State is a letter of ps(1).
+	// State is a letter, as in ps(1).
 	State string `json:"state"`
-	// Start is missing where the machine does not tell when it was started.
+	// Start is missing if the machine does not tell when it was started.
 	Start *time.Time `json:"start,omitempty"`
-	// RSS is the resident memory in bytes.
+	// RSS is the resident memory, in bytes.
 	RSS uint64 `json:"rss"`
-	// CPU is the time in user and in kernel mode, in seconds.
+	// CPU is the time in user and kernel mode together, in seconds.
 	CPU     float64 `json:"cpuSeconds"`
 	Threads int     `json:"threads"`
-	// Name is the first 15 bytes of the program's name, or what the process
-	// chose in its place.
+	// Name is the first 15 bytes of the program's name, or of the name that the process gave
+	// itself.
 	Name string `json:"name"`
 	// Command is empty for a zombie.
 	Command []string `json:"command"`
-	// CommandCut says that Command is only the beginning.
+	// CommandCut says that Command lacks its end.
 	CommandCut bool `json:"commandCut,omitempty"`
 }
 
-// Socket is one that processes of the container have open.
+// Socket describes a socket that processes of the container have open.
 type Socket struct {
 	// Protocol is tcp, tcp6, udp, udp6 or unix.
 	Protocol string `json:"protocol"`
 	// State is the kernel's: LISTEN, ESTABLISHED, CLOSE_WAIT …; UNCONN for UDP
 	// that is not connected.
 	State string `json:"state"`
-	// Local and Remote are ADDRESS:PORT; a UNIX socket's Local is its path, or
-	// @NAME. Remote is empty where there is none.
+	// Local and Remote are ADDRESS:PORT. A UNIX socket's Local is its path, or @NAME. Remote
+	// is empty if there is none.
 	Local  string `json:"local"`
 	Remote string `json:"remote,omitempty"`
-	// UID is the owner's, -1 for UNIX sockets, of which it is not known.
+	// UID is the owner's. It is not known for UNIX sockets, which have -1.
 	UID   int    `json:"uid"`
 	Inode uint64 `json:"inode"`
-	// PIDs are the processes that have it. It is empty where no process is
-	// known to have it and the sockets of some are hidden.
+	// PIDs lists the processes that have it open. It may be empty if the sockets of some
+	// processes are hidden.
 	PIDs []int `json:"pids"`
 }
 
 // Hidden counts what the reader had no right to see.
 type Hidden struct {
-	// Processes are those whose sockets are hidden, by the reason.
+	// Processes counts the processes whose sockets are hidden, for each reason.
 	Processes []HiddenProcesses `json:"processes"`
-	// Sockets of the network namespace could not be given to a process. They
-	// are the hidden processes' or another container's. 0 where no process is
-	// hidden.
+	// Sockets counts those in the network namespace that belong to no process that was seen,
+	// but to a hidden one or to another container. It is 0 if no process is hidden.
 	Sockets int `json:"sockets"`
 }
 
-// Count is how many processes' sockets are hidden.
+// Count returns how many processes have hidden sockets.
 func (h Hidden) Count() int {
 	count := 0
 	for _, p := range h.Processes {
@@ -87,32 +86,33 @@ func (h Hidden) Count() int {
 	return count
 }
 
-// Reasons are why, in one line.
+// Reasons says in one line why they are hidden.
 func (h Hidden) Reasons() string {
 	texts := make([]string, len(h.Processes))
 	for i, p := range h.Processes {
 		texts[i] = p.Reason
 	}
+
 	return strings.Join(texts, "; ")
 }
 
-// HiddenProcesses are processes whose sockets are hidden for one reason.
+// HiddenProcesses counts the processes whose sockets are hidden for one reason.
 type HiddenProcesses struct {
 	Reason string `json:"reason"`
 	Count  int    `json:"count"`
 }
 
-// The states that are a listener's.
+// Sockets that wait for peers have one of these states.
 const (
 	StateListen      = "LISTEN"
 	StateUnconnected = "UNCONN"
 )
 
-// Listening reports whether the socket waits for anybody.
+// Listening reports whether the socket takes data or connections from anybody.
 func (s Socket) Listening() bool { return s.State == StateListen || s.State == StateUnconnected }
 
-// Ports are the TCP ports that processes of the container listen on outside
-// loopback, each once, in order.
+// Ports lists the TCP ports on which processes of the container listen outside loopback, each
+// once, in order.
 func (s Snapshot) Ports() []uint16 {
 	var ports []uint16
 	for _, socket := range s.Sockets {
@@ -128,7 +128,7 @@ func (s Snapshot) Ports() []uint16 {
 	return slices.Compact(ports)
 }
 
-// ParseSnapshot reads a snapshot from a line of JSON.
+// ParseSnapshot parses a snapshot's line of JSON.
 func ParseSnapshot(line []byte) (Snapshot, error) {
 	if len(line) > MaxSnapshot {
 		return Snapshot{}, fmt.Errorf("%d bytes are over the limit of %d", len(line), MaxSnapshot)
