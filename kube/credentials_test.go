@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// certificate makes a client certificate that expires at a time, and its key,
+// writeCertificate makes a client certificate that expires at a time, and its key,
 // in files.
-func certificate(t *testing.T, expires time.Time) (certFile, keyFile string) {
+func writeCertificate(t *testing.T, expires time.Time) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -41,7 +41,7 @@ func certificate(t *testing.T, expires time.Time) (certFile, keyFile string) {
 	return inFile("CERTIFICATE", der), inFile("EC PRIVATE KEY", private)
 }
 
-func jwt(claims string) string {
+func encodeJWT(claims string) string {
 	encode := base64.RawURLEncoding.EncodeToString
 	return encode([]byte(`{"alg":"none"}`)) + "." + encode([]byte(claims)) + "." + encode([]byte("s3cret"))
 }
@@ -49,13 +49,13 @@ func jwt(claims string) string {
 // TestRefusedCredentials names the kubeconfig's user, and the date where it is
 // known.
 func TestRefusedCredentials(t *testing.T) {
-	cluster := trusted(answering(t, true, 401, "application/json", unauthorized))
-	old, oldKey := certificate(t, time.Date(2024, 2, 3, 4, 5, 0, 0, time.UTC))
-	good, goodKey := certificate(t, time.Now().Add(time.Hour))
+	cluster := trustedConfig(startAnswering(t, true, 401, "application/json", unauthorized))
+	old, oldKey := writeCertificate(t, time.Date(2024, 2, 3, 4, 5, 0, 0, time.UTC))
+	good, goodKey := writeCertificate(t, time.Now().Add(time.Hour))
 	for name, test := range map[string]struct{ user, line, hint string }{
 		"a token":                {"{token: s3cret}", `rejected the credentials of user "dev" (context "ctx"): Unauthorized`, "log in again"},
-		"a token that expired":   {"{token: " + jwt(`{"exp":1706933100}`) + "}", `the token for user "dev" (context "ctx") expired on 2024-02-03 04:05 UTC: Unauthorized`, "log in again"},
-		"a token that has not":   {"{token: " + jwt(`{"exp":4102444800}`) + "}", "rejected the credentials", "log in again"},
+		"a token that expired":   {"{token: " + encodeJWT(`{"exp":1706933100}`) + "}", `the token for user "dev" (context "ctx") expired on 2024-02-03 04:05 UTC: Unauthorized`, "log in again"},
+		"a token that has not":   {"{token: " + encodeJWT(`{"exp":4102444800}`) + "}", "rejected the credentials", "log in again"},
 		"an expired certificate": {"{client-certificate: " + old + ", client-key: " + oldKey + "}", `the client certificate for user "dev" (context "ctx") expired on 2024-02-03 04:05 UTC`, "log in again"},
 		"another's certificate":  {"{client-certificate: " + good + ", client-key: " + goodKey + "}", "rejected the credentials", "log in again"},
 		"none":                   {"{}", `user "dev" (context "ctx") has no credentials: Unauthorized`, "--token"},
@@ -70,9 +70,9 @@ func TestRefusedCredentials(t *testing.T) {
 }
 
 func FuzzTokenExpiry(f *testing.F) {
-	f.Add(jwt(`{"exp":1706933100}`))
+	f.Add(encodeJWT(`{"exp":1706933100}`))
 	f.Add("a.e30.b")
-	f.Add(jwt(`{"exp":1e300}`))
+	f.Add(encodeJWT(`{"exp":1e300}`))
 	f.Fuzz(func(t *testing.T, token string) {
 		at, known := tokenExpiry(token)
 		if known && (at.Year() < 1970 || at.Year() > 9999) {
@@ -90,22 +90,22 @@ func FuzzCertificateExpiry(f *testing.F) {
 	})
 }
 
-// plugin is a kubeconfig's user whose credentials a shell command gives.
-func plugin(command string) string {
+// pluginConfig is a kubeconfig's user whose credentials a shell command gives.
+func pluginConfig(command string) string {
 	return `{exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: sh, args: [-c, "` + command + `"]}}`
 }
 
 // TestCredentialCommand tells a plugin's failures from the server's.
 func TestCredentialCommand(t *testing.T) {
-	cluster := trusted(answering(t, true, 401, "application/json", unauthorized))
+	cluster := trustedConfig(startAnswering(t, true, 401, "application/json", unauthorized))
 	const who = `user "dev" (context "ctx"): `
 	gives := `echo '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{\"token\":\"s3cret\"}}'`
 	for name, test := range map[string]struct{ user, line, hint string }{
 		"missing":       {`{exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: no-such-command}}`, who + `credential plugin "no-such-command" not found`, "install it"},
 		"missing, hint": {`{exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: no-such-command, installHint: "see\nexample.com"}}`, who, "see example.com"},
-		"fails":         {plugin("exit 3"), who + `credential plugin "sh": getting credentials: exec: executable sh failed with exit code 3`, "run it by hand"},
-		"says nonsense": {plugin("echo hello"), who + `credential plugin "sh": getting credentials: decoding stdout`, "run it by hand"},
-		"is refused":    {plugin(gives), "rejected the credentials of " + strings.TrimSuffix(who, ": ") + ": Unauthorized", "log in again"},
+		"fails":         {pluginConfig("exit 3"), who + `credential plugin "sh": getting credentials: exec: executable sh failed with exit code 3`, "run it by hand"},
+		"says nonsense": {pluginConfig("echo hello"), who + `credential plugin "sh": getting credentials: decoding stdout`, "run it by hand"},
+		"is refused":    {pluginConfig(gives), "rejected the credentials of " + strings.TrimSuffix(who, ": ") + ": Unauthorized", "log in again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			line, hint := findWeb(t, cluster, test.user)
@@ -118,7 +118,7 @@ func TestCredentialCommand(t *testing.T) {
 
 // TestCredentialCommandHangs ends with the time-out, whatever the plugin does.
 func TestCredentialCommandHangs(t *testing.T) {
-	cluster := trusted(answering(t, true, 401, "application/json", unauthorized))
+	cluster := trustedConfig(startAnswering(t, true, 401, "application/json", unauthorized))
 	// It ends when it is told to, by a file that goes.
 	waits := filepath.Join(t.TempDir(), "waits")
 	if err := os.WriteFile(waits, nil, 0o600); err != nil {
@@ -126,7 +126,7 @@ func TestCredentialCommandHangs(t *testing.T) {
 	}
 	defer os.Remove(waits)
 
-	connection, err := Connect(ConnectOptions{Kubeconfig: configFile(t, cluster, plugin("while [ -e "+waits+" ]; do sleep 0.1; done"))}, os.Stderr)
+	connection, err := Connect(ConnectOptions{Kubeconfig: writeConfig(t, cluster, pluginConfig("while [ -e "+waits+" ]; do sleep 0.1; done"))}, os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestCredentialCommandHangs(t *testing.T) {
 	ctx, cancel := WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	_, err = connection.FindPod(ctx, Selection{Kind: "pods", Name: "web"})
-	line, hint := said(err)
+	line, hint := splitError(err)
 	if !strings.Contains(line, `credential plugin "sh": no answer within 200ms`) || !strings.Contains(hint, "waiting for a login") {
 		t.Errorf("error = %q, hint %q, want the plugin and the timeout", line, hint)
 	}

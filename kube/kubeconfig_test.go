@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestUnknownFields(t *testing.T) {
+func TestFindUnknownFields(t *testing.T) {
 	for text, want := range map[string][]string{
 		"":                                    nil,
 		"{apiVersion: v1, kind: Config}":      nil,
@@ -19,21 +19,21 @@ func TestUnknownFields(t *testing.T) {
 	} {
 		got, err := findUnknownFields([]byte(text))
 		if err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("unknownFields(%q) = %q, %v, want %q", text, got, err, want)
+			t.Errorf("findUnknownFields(%q) = %q, %v, want %q", text, got, err, want)
 		}
 	}
 
 	if _, err := findUnknownFields([]byte("a: b\n\tc: d\n")); err == nil || !strings.Contains(err.Error(), "line 2") {
-		t.Errorf("unknownFields of no YAML: %v, want the line", err)
+		t.Errorf("findUnknownFields of what is not YAML: %v, want the line", err)
 	}
 }
 
-func FuzzUnknownFields(f *testing.F) {
+func FuzzFindUnknownFields(f *testing.F) {
 	f.Add([]byte("{apiVersion: v1, kind: Config, users: [{name: u, usr: {}}]}"))
 	f.Add([]byte("a: &a [*a]"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if fields, err := findUnknownFields(text); err != nil && fields != nil {
-			t.Errorf("unknownFields(%q) = %q and %v, want one of them", text, fields, err)
+			t.Errorf("findUnknownFields(%q) = %q and %v, want one of them", text, fields, err)
 		}
 	})
 }
@@ -68,13 +68,13 @@ func TestConfigEntries(t *testing.T) {
 	} {
 		test.options.Kubeconfig = file
 		_, err := Connect(test.options, io.Discard)
-		if line, hint := said(err); !strings.Contains(line, test.line) || hint != test.hint && !strings.HasPrefix(hint, test.hint) {
+		if line, hint := splitError(err); !strings.Contains(line, test.line) || hint != test.hint && !strings.HasPrefix(hint, test.hint) {
 			t.Errorf("Connect(%+v): %q, hint %q, want %q and %q", test.options, line, hint, test.line, test.hint)
 		}
 	}
 
 	_, err := Connect(ConnectOptions{Kubeconfig: writeFile(t, "current-context: one")}, io.Discard)
-	if line, hint := said(err); !strings.Contains(line, `context "one" does not exist`) || !strings.Contains(hint, "has no contexts") {
+	if line, hint := splitError(err); !strings.Contains(line, `context "one" does not exist`) || !strings.Contains(hint, "has no contexts") {
 		t.Errorf("Connect without contexts: %q, hint %q", line, hint)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-func TestManagerArgsNet(t *testing.T) {
+func TestManagerArgumentsNet(t *testing.T) {
 	m := Manager{Role: "net", User: "key", Version: "v1", IdleTimeout: time.Minute}
 	container := corev1.EphemeralContainer{}
 	container.Args = m.arguments()
@@ -21,28 +21,28 @@ func TestManagerArgsNet(t *testing.T) {
 
 	got, ok := parseManager(&container)
 	if !ok || got != m {
-		t.Errorf("managerOf(args) = %+v, %t, want %+v", got, ok, m)
+		t.Errorf("parseManager(args) = %+v, %t, want %+v", got, ok, m)
 	}
 }
 
-func TestManagerArgs(t *testing.T) {
+func TestManagerArguments(t *testing.T) {
 	m := Manager{Role: "shell", Target: "app", User: "key", Profile: ProfileChroot, Version: "v1", IdleTimeout: time.Minute}
 	container := corev1.EphemeralContainer{}
 	container.Args = m.arguments()
 	got, ok := parseManager(&container)
 	if !ok || got != m {
-		t.Errorf("managerOf(args) = %+v, %t, want %+v", got, ok, m)
+		t.Errorf("parseManager(args) = %+v, %t, want %+v", got, ok, m)
 	}
 
 	for _, args := range [][]string{nil, {"sh"}, {"manager"}, {"manager", "--target=app"}} {
 		container.Args = args
 		if got, ok := parseManager(&container); ok {
-			t.Errorf("managerOf(%q) = %+v, want none", args, got)
+			t.Errorf("parseManager(%q) = %+v, want none", args, got)
 		}
 	}
 }
 
-func TestManagerName(t *testing.T) {
+func TestNewContainerName(t *testing.T) {
 	for _, target := range []string{"", "app", strings.Repeat("a", 63), strings.Repeat("a", 49) + "-b"} {
 		name := Manager{Role: "shell", Target: target}.newContainerName()
 		if problems := validation.IsDNS1123Label(name); len(problems) > 0 {

@@ -23,11 +23,11 @@ func TestMutation(t *testing.T) {
 	}
 
 	for _, c := range []struct {
-		name    string
-		profile Profile
-		change  func(*corev1.EphemeralContainer)
-		spoils  bool
-		said    []string
+		name     string
+		profile  Profile
+		change   func(*corev1.EphemeralContainer)
+		unusable bool
+		said     []string
 	}{
 		{"nothing", ProfileChroot, func(*corev1.EphemeralContainer) {}, false, nil},
 		{"a mirror", ProfileChroot, func(c *corev1.EphemeralContainer) { c.Image = "mirror/kdiag" }, false, nil},
@@ -73,8 +73,8 @@ func TestMutation(t *testing.T) {
 		c.change(got)
 		pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{*got}
 		m := findMutation(pod, asked)
-		if said := m.listChanges(); m.isUnusable() != c.spoils || !slices.Equal(said, c.said) {
-			t.Errorf("%s: changes = %q, spoils = %t, want %q, %t", c.name, said, m.isUnusable(), c.said, c.spoils)
+		if said := m.listChanges(); m.isUnusable() != c.unusable || !slices.Equal(said, c.said) {
+			t.Errorf("%s: changes = %q, unusable = %t, want %q, %t", c.name, said, m.isUnusable(), c.said, c.unusable)
 		}
 	}
 
@@ -82,30 +82,30 @@ func TestMutation(t *testing.T) {
 	net := NetRequest{Pod: pod, Image: "i", Manager: Manager{User: "me"}}.containerRequest().newContainer("")
 	pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{*net.DeepCopy()}
 	if m := findMutation(pod, net); m.isUnusable() || m.listChanges() != nil {
-		t.Errorf("net container: changes = %q, spoils = %t, want none", m.listChanges(), m.isUnusable())
+		t.Errorf("net container: changes = %q, unusable = %t, want none", m.listChanges(), m.isUnusable())
 	}
 
 	pod.Spec.EphemeralContainers[0].SecurityContext.RunAsUser = &root
 	drop("NET_ADMIN")(&pod.Spec.EphemeralContainers[0])
 	if m := findMutation(pod, net); !m.isUnusable() {
-		t.Errorf("net container without NET_ADMIN: changes = %q, want it spoilt", m.listChanges())
+		t.Errorf("net container without NET_ADMIN: changes = %q, want it unusable", m.listChanges())
 	}
 
 	pod.Spec.EphemeralContainers = nil
 	if m := findMutation(pod, net); !m.isUnusable() || len(m.listChanges()) != 1 {
-		t.Errorf("no container: changes = %q, spoils = %t, want it spoilt", m.listChanges(), m.isUnusable())
+		t.Errorf("no container: changes = %q, unusable = %t, want it unusable", m.listChanges(), m.isUnusable())
 	}
 }
 
-// TestSpoilt has a container that the cluster changed not used again, nor
+// TestFindUnusable has a container that the cluster changed not used again, nor
 // another one of its profile taken for it, by whomever it was made.
-func TestSpoilt(t *testing.T) {
+func TestFindUnusable(t *testing.T) {
 	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
 	mine := Manager{Role: "shell", Target: "app", User: "me", Version: "v1", Profile: ProfileChroot}
 	pod := &corev1.Pod{}
 	request := ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: "i", Manager: mine}.containerRequest()
 	put := func(m Manager, change func(*corev1.EphemeralContainer)) {
-		ephemeral(pod, m.newContainerName(), "i", m, running)
+		addEphemeral(pod, m.newContainerName(), "i", m, running)
 		change(&pod.Spec.EphemeralContainers[len(pod.Spec.EphemeralContainers)-1])
 	}
 
@@ -115,21 +115,21 @@ func TestSpoilt(t *testing.T) {
 
 	put(with(func(m *Manager) { m.Target, m.User, m.Version = "db", "you", "v0" }), whole)
 	put(with(func(m *Manager) { m.Profile = ProfileBaseline }), nonRoot)
-	if spoilt := request.findUnusable(ProfileChroot); spoilt != nil {
-		t.Errorf("spoiltOf = %v, want nil", spoilt)
+	if unusable := request.findUnusable(ProfileChroot); unusable != nil {
+		t.Errorf("findUnusable = %v, want nil", unusable)
 	}
 
 	put(mine, nonRoot)
 	if found := firstOwn(request); found != "" {
 		t.Errorf("own containers: %s, which was changed, want none", found)
 	}
-	if spoilt := request.findUnusable(ProfileChroot); spoilt == nil || spoilt.Container != pod.Spec.EphemeralContainers[2].Name {
-		t.Errorf("spoiltOf = %v, want the last container", spoilt)
+	if unusable := request.findUnusable(ProfileChroot); unusable == nil || unusable.Container != pod.Spec.EphemeralContainers[2].Name {
+		t.Errorf("findUnusable = %v, want the last container", unusable)
 	}
 
 	pod.Spec.EphemeralContainers = pod.Spec.EphemeralContainers[:2]
 	put(mine, func(c *corev1.EphemeralContainer) { c.Args = append([]string{"/kdiag"}, c.Args...) })
-	if spoilt := request.findUnusable(ProfileChroot); spoilt == nil {
-		t.Error("spoiltOf with other arguments = nil, want the last container")
+	if unusable := request.findUnusable(ProfileChroot); unusable == nil {
+		t.Error("findUnusable with other arguments = nil, want the last container")
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestNames asks a server for metadata alone, of a bounded number of objects.
-func TestNames(t *testing.T) {
+// TestListNames asks a server for metadata alone, of a bounded number of objects.
+func TestListNames(t *testing.T) {
 	cluster := connectTo(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		accept, limit := r.Header.Get("Accept"), r.URL.Query().Get("limit")
 		if !strings.HasPrefix(accept, "application/json;as=PartialObjectMetadataList;") || limit != fmt.Sprint(maxNames) {
@@ -35,15 +35,15 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestTypes has each type be one that a target may have.
-func TestTypes(t *testing.T) {
+// TestTargetTypes has each type be one that a target may have.
+func TestTargetTypes(t *testing.T) {
 	for _, typ := range TargetTypes() {
 		got, ok := ParseResource(typ.Short)
 		if !ok || got != typ.Resource {
 			t.Errorf("Resource(%q) = %q, %v, want %q", typ.Short, got, ok, typ.Resource)
 		}
 		if _, err := (&Cluster{}).findResource(typ.Resource); err != nil {
-			t.Errorf("resourceOf(%q): %v", typ.Resource, err)
+			t.Errorf("findResource(%q): %v", typ.Resource, err)
 		}
 	}
 }

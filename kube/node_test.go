@@ -41,7 +41,7 @@ func FuzzParseKernel(f *testing.F) {
 	})
 }
 
-func TestFullImageName(t *testing.T) {
+func TestExpandImageName(t *testing.T) {
 	for image, want := range map[string]string{
 		"nginx":                      "docker.io/library/nginx:latest",
 		"me/nginx:1":                 "docker.io/me/nginx:1",
@@ -51,7 +51,7 @@ func TestFullImageName(t *testing.T) {
 		"registry.example.com/a@sha": "registry.example.com/a@sha",
 	} {
 		if got := expandImageName(image); got != want {
-			t.Errorf("fullImageName(%q) = %q, want %q", image, got, want)
+			t.Errorf("expandImageName(%q) = %q, want %q", image, got, want)
 		}
 	}
 
@@ -61,7 +61,7 @@ func TestFullImageName(t *testing.T) {
 	}
 }
 
-func TestImageSeen(t *testing.T) {
+func TestFindPulledImage(t *testing.T) {
 	pod := &corev1.Pod{}
 	add := func(name, image string, state corev1.ContainerState) {
 		c := corev1.EphemeralContainer{}
@@ -82,7 +82,7 @@ func TestImageSeen(t *testing.T) {
 			got[1] = err.Error()
 		}
 		if got != want {
-			t.Errorf("ImageSeen(%s) = %q, want %q", image, got, want)
+			t.Errorf("FindPulledImage(%s) = %q, want %q", image, got, want)
 		}
 	}
 }

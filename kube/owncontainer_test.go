@@ -7,9 +7,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// ephemeral is a container that m runs in, as kdiag asks for it, in the state
+// addEphemeral is a container that m runs in, as kdiag asks for it, in the state
 // that its pod reports.
-func ephemeral(pod *corev1.Pod, name, image string, m Manager, state corev1.ContainerState) {
+func addEphemeral(pod *corev1.Pod, name, image string, m Manager, state corev1.ContainerState) {
 	request := ShellRequest{Target: TargetContainer{Pod: pod, Container: m.Target}, Image: image, Manager: m}.containerRequest()
 	if m.Role == "net" {
 		request = NetRequest{Pod: pod, Image: image, Manager: m}.containerRequest()
@@ -41,20 +41,20 @@ func TestOwnContainers(t *testing.T) {
 	existing := func(p Profile) string {
 		return firstOwn(ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: "i", Manager: with(func(m *Manager) { m.Profile = p })}.containerRequest())
 	}
-	ephemeral(pod, "another-user", "i", with(func(m *Manager) { m.User = "you" }), running)
-	ephemeral(pod, "another-target", "i", with(func(m *Manager) { m.Target = "db" }), running)
-	ephemeral(pod, "another-version", "i", with(func(m *Manager) { m.Version = "v0" }), running)
-	ephemeral(pod, "another-image", "j", mine, running)
-	ephemeral(pod, "over", "i", mine, over)
-	ephemeral(pod, "unheard-of", "i", with(func(m *Manager) { m.Profile = "sudo" }), running)
-	ephemeral(pod, "setns", "i", with(func(m *Manager) { m.Profile = ProfileSetns }), running) // for those who ask for it
+	addEphemeral(pod, "another-user", "i", with(func(m *Manager) { m.User = "you" }), running)
+	addEphemeral(pod, "another-target", "i", with(func(m *Manager) { m.Target = "db" }), running)
+	addEphemeral(pod, "another-version", "i", with(func(m *Manager) { m.Version = "v0" }), running)
+	addEphemeral(pod, "another-image", "j", mine, running)
+	addEphemeral(pod, "over", "i", mine, over)
+	addEphemeral(pod, "unheard-of", "i", with(func(m *Manager) { m.Profile = "sudo" }), running)
+	addEphemeral(pod, "setns", "i", with(func(m *Manager) { m.Profile = ProfileSetns }), running) // for those who ask for it
 	if found := existing(ProfileAuto); found != "" {
 		t.Errorf("own containers: %s, want none", found)
 	}
 
-	ephemeral(pod, "look-only", "i", with(func(m *Manager) { m.Profile = ProfileRestricted }), running)
-	ephemeral(pod, "chroot", "i", with(func(m *Manager) { m.Profile = ProfileChroot }), corev1.ContainerState{})
-	ephemeral(pod, "baseline", "i", with(func(m *Manager) { m.Profile = ProfileBaseline }), running)
+	addEphemeral(pod, "look-only", "i", with(func(m *Manager) { m.Profile = ProfileRestricted }), running)
+	addEphemeral(pod, "chroot", "i", with(func(m *Manager) { m.Profile = ProfileChroot }), corev1.ContainerState{})
+	addEphemeral(pod, "baseline", "i", with(func(m *Manager) { m.Profile = ProfileBaseline }), running)
 	for profile, want := range map[Profile]string{
 		ProfileAuto: "chroot", ProfileChroot: "chroot", ProfileBaseline: "baseline", ProfileRestricted: "look-only", ProfileSetns: "setns",
 	} {
@@ -72,17 +72,17 @@ func TestOwnContainersNet(t *testing.T) {
 
 	pod := &corev1.Pod{}
 	request := NetRequest{Pod: pod, Image: "i", Manager: Manager{User: "me", Version: "v1"}}
-	ephemeral(pod, "another-user", "i", with(func(m *Manager) { m.User = "you" }), running)
-	ephemeral(pod, "another-version", "i", with(func(m *Manager) { m.Version = "v0" }), running)
-	ephemeral(pod, "another-image", "j", mine, running)
-	ephemeral(pod, "over", "i", mine, over)
-	ephemeral(pod, "shell", "i", with(func(m *Manager) { m.Role, m.Target, m.Profile = "shell", "app", ProfileChroot }), running)
+	addEphemeral(pod, "another-user", "i", with(func(m *Manager) { m.User = "you" }), running)
+	addEphemeral(pod, "another-version", "i", with(func(m *Manager) { m.Version = "v0" }), running)
+	addEphemeral(pod, "another-image", "j", mine, running)
+	addEphemeral(pod, "over", "i", mine, over)
+	addEphemeral(pod, "shell", "i", with(func(m *Manager) { m.Role, m.Target, m.Profile = "shell", "app", ProfileChroot }), running)
 	if found := firstOwn(request.containerRequest()); found != "" {
 		t.Errorf("own containers: %s, want none", found)
 	}
 
-	ephemeral(pod, "mine", "i", mine, running)
-	ephemeral(pod, "mine-too", "i", with(func(m *Manager) { m.Reason = "ticket 7" }), running)
+	addEphemeral(pod, "mine", "i", mine, running)
+	addEphemeral(pod, "mine-too", "i", with(func(m *Manager) { m.Reason = "ticket 7" }), running)
 	if found := firstOwn(request.containerRequest()); found != "mine" {
 		t.Errorf("own container = %q, want mine", found)
 	}
@@ -100,7 +100,7 @@ func TestOwnByLedger(t *testing.T) {
 	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
 	mine := Manager{Role: "shell", Target: "app", User: "me", Version: "v1", Profile: ProfileChroot}
 	pod := &corev1.Pod{}
-	ephemeral(pod, "made", "mirror/i", mine, running)
+	addEphemeral(pod, "made", "mirror/i", mine, running)
 	pod.Spec.EphemeralContainers[0].SecurityContext = nil
 	pod.Spec.EphemeralContainers[0].Args = nil
 	request := func(image string) containerRequest {
@@ -145,7 +145,7 @@ func TestStuckIsReplaced(t *testing.T) {
 		return r.containerRequest()
 	}
 
-	ephemeral(pod, "stuck", "i", mine, waiting("ErrImageNeverPull"))
+	addEphemeral(pod, "stuck", "i", mine, waiting("ErrImageNeverPull"))
 	pod.Spec.EphemeralContainers[0].ImagePullPolicy = "Never"
 	same := func(*ShellRequest) {}
 
@@ -180,7 +180,7 @@ func TestStuckIsReplaced(t *testing.T) {
 
 	baseline := mine
 	baseline.Profile = ProfileBaseline
-	ephemeral(pod, "runs", "i", baseline, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}})
+	addEphemeral(pod, "runs", "i", baseline, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}})
 	if got := firstOwn(request(same), entry); got != "runs" {
 		t.Errorf("own container = %q, want the one that runs", got)
 	}

@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func TestPeers(t *testing.T) {
+func TestListPeers(t *testing.T) {
 	pod := func(name, ip string, phase corev1.PodPhase, hostNetwork bool) corev1.Pod {
 		return corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name},

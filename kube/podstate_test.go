@@ -30,7 +30,7 @@ func TestCheckTakesContainers(t *testing.T) {
 	}
 }
 
-func TestIsUp(t *testing.T) {
+func TestCheckUp(t *testing.T) {
 	running := corev1.ContainerStatus{Name: "app", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}
 	waiting := corev1.ContainerStatus{Name: "app", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull"}}}
 	over := corev1.ContainerStatus{Name: "app", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 3}}}

@@ -67,9 +67,9 @@ func newExecServer(t *testing.T, protocols ...string) *execServer {
 	return s
 }
 
-// seen are the addresses that connections were made from, and those of them
+// listConnections are the addresses that connections were made from, and those of them
 // that execs came from.
-func (s *execServer) seen() (clients, used []string) {
+func (s *execServer) listConnections() (clients, used []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, conn := range s.conns {
@@ -85,16 +85,16 @@ func (s *execServer) hangUp() {
 	_ = s.conns[0].Close()
 }
 
-func (s *execServer) connect(t *testing.T) *Cluster {
+func (s *execServer) connectCluster(t *testing.T) *Cluster {
 	t.Helper()
-	cluster, err := Connect(ConnectOptions{Kubeconfig: configFile(t, trusted(s.Server), "{token: t}")}, io.Discard)
+	cluster, err := Connect(ConnectOptions{Kubeconfig: writeConfig(t, trustedConfig(s.Server), "{token: t}")}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return cluster
 }
 
-func (c *Cluster) execDone(t *testing.T) (string, error) {
+func (c *Cluster) runExec(t *testing.T) (string, error) {
 	t.Helper()
 	var out strings.Builder
 	err := c.Exec(t.Context(), Exec{
@@ -106,8 +106,8 @@ func (c *Cluster) execDone(t *testing.T) (string, error) {
 
 const protocolV5 = "v5.channel.k8s.io"
 
-// ahead is the connection that waits for an exec, ready; nil for none.
-func (c *Cluster) ahead() net.Conn {
+// waitPrepared is the connection that waits for an exec, ready; nil for none.
+func (c *Cluster) waitPrepared() net.Conn {
 	c.prepared.mu.Lock()
 	d := c.prepared.dialed
 	c.prepared.mu.Unlock()
@@ -122,21 +122,21 @@ func (c *Cluster) ahead() net.Conn {
 // and the next one over one of its own.
 func TestDialAhead(t *testing.T) {
 	server := newExecServer(t, protocolV5)
-	cluster := server.connect(t)
+	cluster := server.connectCluster(t)
 	cluster.DialAhead()
 	cluster.DialAhead()
-	conn := cluster.ahead()
+	conn := cluster.waitPrepared()
 	if conn == nil {
 		t.Fatal("no connection was made")
 	}
 
 	for range 2 {
-		if out, err := cluster.execDone(t); out != "done" || err != nil {
+		if out, err := cluster.runExec(t); out != "done" || err != nil {
 			t.Errorf("exec = %q, %v", out, err)
 		}
 	}
 
-	clients, used := server.seen()
+	clients, used := server.listConnections()
 	if len(clients) != 2 || clients[0] != conn.LocalAddr().String() || !slices.Equal(used, clients) {
 		t.Errorf("connections from %q, execs from %q, want two, the first from %s", clients, used, conn.LocalAddr())
 	}
@@ -146,25 +146,25 @@ func TestDialAhead(t *testing.T) {
 // makes another.
 func TestDialAheadUnused(t *testing.T) {
 	server := newExecServer(t, protocolV5)
-	cluster := server.connect(t)
+	cluster := server.connectCluster(t)
 	cluster.DialAhead()
-	_ = cluster.ahead()
+	_ = cluster.waitPrepared()
 	d := cluster.prepared.dialed
-	cluster.prepared.dropUnused(d) // as after spareLife
+	cluster.prepared.dropUnused(d) // as after preparedLife
 	if err := <-d.readEnd; err == nil {
 		t.Error("the connection has not ended")
 	}
-	if out, err := cluster.execDone(t); out != "done" || err != nil {
+	if out, err := cluster.runExec(t); out != "done" || err != nil {
 		t.Errorf("exec = %q, %v", out, err)
 	}
 
 	cluster.DialAhead()
-	next := cluster.ahead()
+	next := cluster.waitPrepared()
 	cluster.prepared.dropUnused(d)
-	if next == nil || cluster.ahead() != next {
+	if next == nil || cluster.waitPrepared() != next {
 		t.Error("an old connection's end took the new one with it")
 	}
-	if clients, used := server.seen(); len(clients) != 3 || used[0] != clients[1] {
+	if clients, used := server.listConnections(); len(clients) != 3 || used[0] != clients[1] {
 		t.Errorf("connections from %q, execs from %q, want the exec on the second of three", clients, used)
 	}
 }
@@ -173,19 +173,19 @@ func TestDialAheadUnused(t *testing.T) {
 // closed meanwhile.
 func TestDialAheadClosed(t *testing.T) {
 	server := newExecServer(t, protocolV5)
-	cluster := server.connect(t)
+	cluster := server.connectCluster(t)
 	cluster.DialAhead()
-	if cluster.ahead() == nil {
+	if cluster.waitPrepared() == nil {
 		t.Fatal("no connection was made")
 	}
 
 	d := cluster.prepared.dialed
 	server.hangUp()
 	d.readEnd <- <-d.readEnd // the close has come
-	if out, err := cluster.execDone(t); out != "done" || err != nil {
+	if out, err := cluster.runExec(t); out != "done" || err != nil {
 		t.Errorf("exec = %q, %v", out, err)
 	}
-	if clients, used := server.seen(); len(clients) != 2 || used[0] != clients[1] {
+	if clients, used := server.listConnections(); len(clients) != 2 || used[0] != clients[1] {
 		t.Errorf("connections from %q, execs from %q, want the exec on the second", clients, used)
 	}
 }
@@ -194,17 +194,17 @@ func TestDialAheadClosed(t *testing.T) {
 func TestDialAheadNot(t *testing.T) {
 	server := newExecServer(t, protocolV5)
 	t.Setenv("HTTPS_PROXY", "")
-	plugin := server.connect(t)
+	plugin := server.connectCluster(t)
 	plugin.streams.ExecProvider = &api.ExecConfig{Command: "login"}
 	plugin.DialAhead()
-	proxied, err := Connect(ConnectOptions{Kubeconfig: configFile(t,
-		`{insecure-skip-tls-verify: true, server: "`+server.URL+`", proxy-url: "http://`+closedPort(t)+`"}`, "{}")}, io.Discard)
+	proxied, err := Connect(ConnectOptions{Kubeconfig: writeConfig(t,
+		`{insecure-skip-tls-verify: true, server: "`+server.URL+`", proxy-url: "http://`+findClosedPort(t)+`"}`, "{}")}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	proxied.DialAhead()
-	if clients, _ := server.seen(); plugin.prepared.dialed != nil || proxied.prepared.dialed != nil || len(clients) > 0 {
+	if clients, _ := server.listConnections(); plugin.prepared.dialed != nil || proxied.prepared.dialed != nil || len(clients) > 0 {
 		t.Errorf("connections from %q, want none", clients)
 	}
 }
@@ -212,10 +212,10 @@ func TestDialAheadNot(t *testing.T) {
 // TestDialAheadFails has the exec itself say why there is no connection.
 func TestDialAheadFails(t *testing.T) {
 	server := newExecServer(t, protocolV5)
-	cluster := server.connect(t)
+	cluster := server.connectCluster(t)
 	server.Close()
 	cluster.DialAhead()
-	if _, err := cluster.execDone(t); err == nil || !strings.Contains(err.Error(), "connection refused") {
+	if _, err := cluster.runExec(t); err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("exec = %v, want: connection refused", err)
 	}
 }
@@ -223,10 +223,10 @@ func TestDialAheadFails(t *testing.T) {
 // TestExecRefused has a server's own words come through, and a protocol that
 // nobody asked for be none.
 func TestExecRefused(t *testing.T) {
-	if _, err := newExecServer(t).connect(t).execDone(t); err == nil || !strings.Contains(err.Error(), ": no thanks") {
+	if _, err := newExecServer(t).connectCluster(t).runExec(t); err == nil || !strings.Contains(err.Error(), ": no thanks") {
 		t.Errorf("exec = %v, want the server's words", err)
 	}
-	if out, err := newExecServer(t, "v1.other").connect(t).execDone(t); err == nil || out != "" {
+	if out, err := newExecServer(t, "v1.other").connectCluster(t).runExec(t); err == nil || out != "" {
 		t.Errorf("exec over a foreign protocol = %q, %v, want an error", out, err)
 	}
 }

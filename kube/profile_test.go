@@ -101,7 +101,7 @@ func TestNetSecurityContext(t *testing.T) {
 	}
 }
 
-func TestTargetUser(t *testing.T) {
+func TestFindTargetUser(t *testing.T) {
 	id := func(n int64) *int64 { return &n }
 	pod := func(podUser, ownUser *int64, reported *corev1.LinuxContainerUser) TargetContainer {
 		p := &corev1.Pod{}

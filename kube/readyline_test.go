@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestFirstObject(t *testing.T) {
+func TestReadFirstObject(t *testing.T) {
 	for _, c := range []struct{ name, log, want, last string }{
 		{"at once", "{\"a\":1}\n{\"b\":2}\n", `{"a":1}`, ""},
 		{"after a note", "note: x\n\n{}\n", "{}", ""},
@@ -19,7 +19,7 @@ func TestFirstObject(t *testing.T) {
 	} {
 		line, last, err := readFirstObject(strings.NewReader(c.log))
 		if string(line) != c.want || last != c.last || (err == nil) != (c.want != "") || err != nil && !errors.Is(err, io.EOF) {
-			t.Errorf("%s: firstObject = %q, %q, %v, want %q, %q", c.name, line, last, err, c.want, c.last)
+			t.Errorf("%s: readFirstObject = %q, %q, %v, want %q, %q", c.name, line, last, err, c.want, c.last)
 		}
 	}
 
@@ -28,7 +28,7 @@ func TestFirstObject(t *testing.T) {
 		"too long":       "{" + strings.Repeat("x", maxLogLine-1) + "\n",
 	} {
 		if line, _, err := readFirstObject(strings.NewReader(log)); err == nil || errors.Is(err, io.EOF) {
-			t.Errorf("%s: firstObject = %q, %v, want an error", name, line, err)
+			t.Errorf("%s: readFirstObject = %q, %v, want an error", name, line, err)
 		}
 	}
 }

@@ -30,8 +30,8 @@ func policyStatus(code int32, reason metav1.StatusReason) error {
 	return err
 }
 
-// TestRefuserOf reads the statuses as the API server makes them.
-func TestRefuserOf(t *testing.T) {
+// TestReadRefuser reads the statuses as the API server makes them.
+func TestReadRefuser(t *testing.T) {
 	pods := schema.GroupResource{Resource: "pods"}
 	invalid := func(all ...*field.Error) error {
 		return apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "web", all)
@@ -77,13 +77,13 @@ func TestRefuserOf(t *testing.T) {
 		{"no answer", context.DeadlineExceeded, byNobody},
 	} {
 		if got := readRefuser(c.err); got != c.want {
-			t.Errorf("%s: refuserOf = %d, want %d", c.name, got, c.want)
+			t.Errorf("%s: readRefuser = %d, want %d", c.name, got, c.want)
 		}
 	}
 }
 
-// TestWhom blames no policy for what validation refuses.
-func TestWhom(t *testing.T) {
+// TestHintWhomToAsk blames no policy for what validation refuses.
+func TestHintWhomToAsk(t *testing.T) {
 	for path, want := range map[*field.Path]string{
 		field.NewPath("spec", "ephemeralContainers"):                                              "already has",
 		field.NewPath("spec", "ephemeralContainers").Index(0).Child("image"):                      "--image REF",
@@ -93,7 +93,7 @@ func TestWhom(t *testing.T) {
 		err := apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "web", field.ErrorList{field.Forbidden(path, "no")})
 		got := rejection{readRefuser(err), err}.hintWhomToAsk("ns")
 		if !strings.Contains(got, want) || want == "" && got != "" || strings.Contains(got, "refused") {
-			t.Errorf("whom for %s = %q, want %q", path, got, want)
+			t.Errorf("hint for %s = %q, want %q", path, got, want)
 		}
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestGrouped(t *testing.T) {
+func TestGroupByResource(t *testing.T) {
 	got := groupByResource([]accessRight{getPods, watchPods, patchEphemeral, createExec, getLog})
 	want := []string{"get, watch pods", "patch pods/ephemeralcontainers", "create pods/exec", "get pods/log"}
 	if !reflect.DeepEqual(got, want) {
@@ -23,7 +23,7 @@ func TestRightsHint(t *testing.T) {
 	}
 }
 
-func TestAtLevel(t *testing.T) {
+func TestProfileAtLevel(t *testing.T) {
 	for level, want := range map[string]struct {
 		taken Profile
 		net   bool
@@ -32,13 +32,13 @@ func TestAtLevel(t *testing.T) {
 		"baseline": {ProfileBaseline, false}, "restricted": {ProfileRestricted, false},
 	} {
 		if taken, net := ProfileAtLevel(level); taken != want.taken || net != want.net {
-			t.Errorf("AtLevel(%q) = %s, %v, want %s, %v", level, taken, net, want.taken, want.net)
+			t.Errorf("ProfileAtLevel(%q) = %s, %v, want %s, %v", level, taken, net, want.taken, want.net)
 		}
 	}
 }
 
-// TestNeededFor has a pod that is named need no list of pods.
-func TestNeededFor(t *testing.T) {
+// TestListNeeded has a pod that is named need no list of pods.
+func TestListNeeded(t *testing.T) {
 	shell := rightsOf[0]
 	for pod, want := range map[string][]string{
 		"":    {"get, list, watch pods", "patch pods/ephemeralcontainers", "create pods/exec"},

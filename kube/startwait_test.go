@@ -14,9 +14,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestEventsFromNow has a wait end with the kubelet's event, on a watch that
+// TestFindEventVersion has a wait end with the kubelet's event, on a watch that
 // does not begin with all the events that a namespace keeps.
-func TestEventsFromNow(t *testing.T) {
+func TestFindEventVersion(t *testing.T) {
 	added := make(chan string, 1) // the container's name
 	routes := http.NewServeMux()
 	routes.HandleFunc("PATCH /api/v1/namespaces/ns/pods/web/ephemeralcontainers", func(w http.ResponseWriter, r *http.Request) {
@@ -75,7 +75,7 @@ func TestEventsFromNow(t *testing.T) {
 	if _, err := cluster.EnsureNet(ctx, NetRequest{Pod: pod, Image: "kdiag"}); err != nil {
 		t.Error(err)
 	}
-	if cluster.ahead() == nil {
+	if cluster.waitPrepared() == nil {
 		t.Error("no connection was made ahead, want one from the first event on")
 	}
 }

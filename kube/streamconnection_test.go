@@ -28,8 +28,8 @@ func (p *pieces) Close() error {
 	return net.ErrClosed
 }
 
-// TestTunnel has whole frames written, each at once.
-func TestTunnel(t *testing.T) {
+// TestFrameConn has whole frames written, each at once.
+func TestFrameConn(t *testing.T) {
 	var below pieces
 	through := &frameConn{Conn: &below}
 	for _, piece := range []string{
@@ -58,7 +58,7 @@ func TestTunnel(t *testing.T) {
 	}
 }
 
-func TestRefusal(t *testing.T) {
+func TestReadUpgradeFailure(t *testing.T) {
 	answer := func(body string) error {
 		return readUpgradeFailure(&http.Response{Status: "403 Forbidden", Body: io.NopCloser(strings.NewReader(body))}, "SPDY/3.1")
 	}

@@ -7,9 +7,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// TestTargetNeeds has the next profile named where a target plainly has more
+// TestSuggestProfile has the next profile named where a target plainly has more
 // than the shell, and none where the shell does.
-func TestTargetNeeds(t *testing.T) {
+func TestSuggestProfile(t *testing.T) {
 	yes, root, user := true, int64(0), int64(1000)
 	add := func(names ...corev1.Capability) *corev1.SecurityContext {
 		return &corev1.SecurityContext{Capabilities: &corev1.Capabilities{Add: names}}

@@ -36,8 +36,8 @@ func TestParseSelection(t *testing.T) {
 	}
 }
 
-// candidate is a pod as bestPod looks at it.
-func candidate(name string, phase corev1.PodPhase, ready bool, age time.Duration, deleted bool) corev1.Pod {
+// newCandidate is a pod as bestPod looks at it.
+func newCandidate(name string, phase corev1.PodPhase, ready bool, age time.Duration, deleted bool) corev1.Pod {
 	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: metav1.NewTime(time.Unix(1e9, 0).Add(-age))}}
 	pod.Status.Phase = phase
 	if ready {
@@ -51,13 +51,13 @@ func candidate(name string, phase corev1.PodPhase, ready bool, age time.Duration
 
 func TestBestPod(t *testing.T) {
 	var (
-		going   = candidate("going", corev1.PodRunning, true, 0, true)
-		ready   = candidate("ready", corev1.PodRunning, true, time.Hour, false)
-		newer   = candidate("newer", corev1.PodRunning, true, time.Minute, false)
-		twin    = candidate("a-twin", corev1.PodRunning, true, time.Minute, false)
-		unready = candidate("unready", corev1.PodRunning, false, time.Second, false)
-		pending = candidate("pending", corev1.PodPending, false, 0, false)
-		done    = candidate("done", corev1.PodSucceeded, false, 0, false)
+		going   = newCandidate("going", corev1.PodRunning, true, 0, true)
+		ready   = newCandidate("ready", corev1.PodRunning, true, time.Hour, false)
+		newer   = newCandidate("newer", corev1.PodRunning, true, time.Minute, false)
+		twin    = newCandidate("a-twin", corev1.PodRunning, true, time.Minute, false)
+		unready = newCandidate("unready", corev1.PodRunning, false, time.Second, false)
+		pending = newCandidate("pending", corev1.PodPending, false, 0, false)
+		done    = newCandidate("done", corev1.PodSucceeded, false, 0, false)
 	)
 
 	for _, c := range []struct {

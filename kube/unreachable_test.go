@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// said is what the user reads of an error: its line, and the hints below it.
-func said(err error) (line, hints string) {
+// splitError is what the user reads of an error: its line, and the hints below it.
+func splitError(err error) (line, hints string) {
 	for at := err; at != nil; at = errors.Unwrap(at) {
 		if hinted, ok := at.(interface{ Hint() string }); ok { //nolint:errorlint // walks the chain itself
 			hints += hinted.Hint()
@@ -32,17 +32,17 @@ func said(err error) (line, hints string) {
 // cluster and user are given as YAML. It returns what the user reads.
 func findWeb(t *testing.T, cluster, user string) (line, hints string) {
 	t.Helper()
-	connection, err := Connect(ConnectOptions{Kubeconfig: configFile(t, cluster, user)}, io.Discard)
+	connection, err := Connect(ConnectOptions{Kubeconfig: writeConfig(t, cluster, user)}, io.Discard)
 	if err != nil {
-		return said(err)
+		return splitError(err)
 	}
 	ctx, cancel := WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	_, err = connection.FindPod(ctx, Selection{Kind: "pods", Name: "web"})
-	return said(err)
+	return splitError(err)
 }
 
-func configFile(t *testing.T, cluster, user string) string {
+func writeConfig(t *testing.T, cluster, user string) string {
 	t.Helper()
 	return writeFile(t, `{apiVersion: v1, kind: Config, current-context: ctx,
 		contexts: [{name: ctx, context: {cluster: far, user: dev}}],
@@ -58,8 +58,8 @@ func writeFile(t *testing.T, text string) string {
 	return file
 }
 
-// answering is a server that gives one answer to everything, over TLS or not.
-func answering(t *testing.T, overTLS bool, code int, contentType, body string) *httptest.Server {
+// startAnswering is a server that gives one answer to everything, over TLS or not.
+func startAnswering(t *testing.T, overTLS bool, code int, contentType, body string) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
@@ -80,12 +80,12 @@ func answering(t *testing.T, overTLS bool, code int, contentType, body string) *
 // unauthorized is an API server's answer to credentials that it does not take.
 const unauthorized = `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}`
 
-func trusted(at *httptest.Server) string {
+func trustedConfig(at *httptest.Server) string {
 	return `{insecure-skip-tls-verify: true, server: "` + at.URL + `"}`
 }
 
-// closedPort is a port of loopback that nobody listens on.
-func closedPort(t *testing.T) string {
+// findClosedPort is a port of loopback that nobody listens on.
+func findClosedPort(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -99,22 +99,22 @@ func closedPort(t *testing.T) string {
 // not to be had.
 func TestUnreachable(t *testing.T) {
 	const page = "<html>\n<body>log in</body>\n</html>"
-	well := answering(t, true, 401, "application/json", unauthorized)
+	well := startAnswering(t, true, 401, "application/json", unauthorized)
 	authority := writeFile(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: well.Certificate().Raw})))
-	proxy := answering(t, false, 403, "text/html", page)
+	proxy := startAnswering(t, false, 403, "text/html", page)
 	for name, test := range map[string]struct{ cluster, line, hint string }{
-		"refused":        {`{server: "https://` + closedPort(t) + `"}`, "connect: connection refused", "check that the cluster is up"},
+		"refused":        {`{server: "https://` + findClosedPort(t) + `"}`, "connect: connection refused", "check that the cluster is up"},
 		"no such name":   {`{server: "https://nothere.invalid"}`, "lookup nothere.invalid", "check that the VPN is up"},
 		"another CA":     {`{server: "` + well.URL + `"}`, "certificate signed by unknown authority", "--certificate-authority"},
 		"another name":   {`{server: "` + well.URL + `", certificate-authority: "` + authority + `", tls-server-name: other}`, "not other", "--tls-server-name"},
-		"plain HTTP":     {`{server: "https://` + answering(t, false, 200, "text/html", page).Listener.Addr().String() + `"}`, " speaks plain HTTP, not HTTPS", "begins with http://"},
+		"plain HTTP":     {`{server: "https://` + startAnswering(t, false, 200, "text/html", page).Listener.Addr().String() + `"}`, " speaks plain HTTP, not HTTPS", "begins with http://"},
 		"TLS after all":  {`{server: "http://` + well.Listener.Addr().String() + `"}`, "not an answer from a Kubernetes API server: 400 Bad Request: Client sent an HTTP request to an HTTPS server", "must begin with https://"},
 		"proxy refuses":  {`{server: "https://10.0.0.1", proxy-url: "` + proxy.URL + `"}`, "API server https://10.0.0.1 through proxy " + proxy.URL + ": Forbidden", "HTTPS_PROXY"},
-		"no proxy":       {`{server: "https://10.0.0.1", proxy-url: "http://me:s3cret@` + closedPort(t) + `"}`, "connection refused", "HTTPS_PROXY"},
-		"a login page":   {trusted(answering(t, true, 200, "text/html", page)), "not an answer from a Kubernetes API server", "check the address"},
-		"no such page":   {trusted(answering(t, true, 404, "text/html", page)), "not an answer from a Kubernetes API server: 404 Not Found: <html> <body>log in</body> </html>", "check the address"},
-		"a page forbids": {trusted(answering(t, true, 403, "text/html", page)), "not an answer from a Kubernetes API server: 403 Forbidden", "check the address"},
-		"bad gateway":    {trusted(answering(t, true, 502, "text/html", strings.Repeat(page, 50))), "not an answer from a Kubernetes API server: 502 Bad Gateway", "check the address"},
+		"no proxy":       {`{server: "https://10.0.0.1", proxy-url: "http://me:s3cret@` + findClosedPort(t) + `"}`, "connection refused", "HTTPS_PROXY"},
+		"a login page":   {trustedConfig(startAnswering(t, true, 200, "text/html", page)), "not an answer from a Kubernetes API server", "check the address"},
+		"no such page":   {trustedConfig(startAnswering(t, true, 404, "text/html", page)), "not an answer from a Kubernetes API server: 404 Not Found: <html> <body>log in</body> </html>", "check the address"},
+		"a page forbids": {trustedConfig(startAnswering(t, true, 403, "text/html", page)), "not an answer from a Kubernetes API server: 403 Forbidden", "check the address"},
+		"bad gateway":    {trustedConfig(startAnswering(t, true, 502, "text/html", strings.Repeat(page, 50))), "not an answer from a Kubernetes API server: 502 Bad Gateway", "check the address"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -132,7 +132,7 @@ func TestUnreachable(t *testing.T) {
 
 // TestUnreachableHints are failures of a network that a test cannot have.
 func TestUnreachableHints(t *testing.T) {
-	c, err := Connect(ConnectOptions{Kubeconfig: configFile(t, `{server: "https://10.0.0.1"}`, "{token: x}")}, io.Discard)
+	c, err := Connect(ConnectOptions{Kubeconfig: writeConfig(t, `{server: "https://10.0.0.1"}`, "{token: x}")}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,9 +145,9 @@ func TestUnreachableHints(t *testing.T) {
 		{&net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}, " closed the connection without an answer", "check that the cluster is up"},
 		{io.EOF, " closed the connection without an answer", "a load balancer without a working server"},
 	} {
-		line, hint := said(c.explainError(t.Context(), "find pod web", getPods, &url.Error{Op: "Get", URL: "https://10.0.0.1/", Err: test.inner}))
+		line, hint := splitError(c.explainError(t.Context(), "find pod web", getPods, &url.Error{Op: "Get", URL: "https://10.0.0.1/", Err: test.inner}))
 		if !strings.Contains(line, test.line) || !strings.Contains(hint, test.hint) {
-			t.Errorf("explain(%v) = %q, hint %q, want %q and %q", test.inner, line, hint, test.line, test.hint)
+			t.Errorf("explainError(%v) = %q, hint %q, want %q and %q", test.inner, line, hint, test.line, test.hint)
 		}
 	}
 }
@@ -160,14 +160,14 @@ func TestNoConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused := &url.Error{Op: "Get", URL: c.ServerAddress(), Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}
-	if _, hint := said(c.explainError(t.Context(), "find pod web", getPods, refused)); !strings.Contains(hint, "no cluster is configured") {
+	if _, hint := splitError(c.explainError(t.Context(), "find pod web", getPods, refused)); !strings.Contains(hint, "no cluster is configured") {
 		t.Errorf("hint = %q, want that no cluster is configured", hint)
 	}
 }
 
 // TestServerSecret keeps a password that stands in the server's address.
 func TestServerSecret(t *testing.T) {
-	c, err := Connect(ConnectOptions{Kubeconfig: configFile(t, `{server: "https://me:s3cret@10.0.0.1"}`, "{}")}, io.Discard)
+	c, err := Connect(ConnectOptions{Kubeconfig: writeConfig(t, `{server: "https://me:s3cret@10.0.0.1"}`, "{}")}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,8 +48,8 @@ func tcpPair(t testing.TB) (near, far *net.TCPConn) {
 	return dialled.(*net.TCPConn), accepted.(*net.TCPConn)
 }
 
-// configs are a laptop's and a manager's that trust each other.
-func configs(t testing.TB) (client, server *tls.Config) {
+// newConfigs are a laptop's and a manager's that trust each other.
+func newConfigs(t testing.TB) (client, server *tls.Config) {
 	t.Helper()
 	user, manager := newKey(t), newKey(t)
 	public, _ := manager.Public().(ed25519.PublicKey)
@@ -64,8 +64,8 @@ func configs(t testing.TB) (client, server *tls.Config) {
 	return client, server
 }
 
-// admitted is Server after a door's challenge.
-func admitted(ctx context.Context, door *Door, conn net.Conn, config *tls.Config, o SessionOptions) (*Session, error) {
+// admitServer is Server after a door's challenge.
+func admitServer(ctx context.Context, door *Door, conn net.Conn, config *tls.Config, o SessionOptions) (*Session, error) {
 	challenge, err := door.SendChallenge(conn)
 	if err == nil {
 		err = door.VerifyKnock(conn, challenge)
@@ -77,9 +77,9 @@ func admitted(ctx context.Context, door *Door, conn net.Conn, config *tls.Config
 	return Server(ctx, conn, config, o)
 }
 
-// sessions are the two ends of a session, over the connections that wrap
+// newSessions are the two ends of a session, over the connections that wrap
 // returns in place of plain ones; wrap may be nil.
-func sessions(t testing.TB, forClient, forServer SessionOptions, wrap func(client, server net.Conn) (net.Conn, net.Conn)) (client, server *Session) {
+func newSessions(t testing.TB, forClient, forServer SessionOptions, wrap func(client, server net.Conn) (net.Conn, net.Conn)) (client, server *Session) {
 	t.Helper()
 	user, manager := newKey(t), newKey(t)
 	public, _ := manager.Public().(ed25519.PublicKey)
@@ -102,7 +102,7 @@ func sessions(t testing.TB, forClient, forServer SessionOptions, wrap func(clien
 	made := make(chan error, 1)
 	go func() {
 		var err error
-		server, err = admitted(t.Context(), door, b, serverTLS, forServer)
+		server, err = admitServer(t.Context(), door, b, serverTLS, forServer)
 		made <- err
 	}()
 
@@ -115,8 +115,8 @@ func sessions(t testing.TB, forClient, forServer SessionOptions, wrap func(clien
 	return client, server
 }
 
-// streams are the two ends of one stream, which the server's side opened.
-func streams(t testing.TB, client, server *Session) (near, far *Conn) {
+// newStreams are the two ends of one stream, which the server's side opened.
+func newStreams(t testing.TB, client, server *Session) (near, far *Conn) {
 	t.Helper()
 	far, err := server.Open(Header{Redirect: 1})
 	if err != nil {
@@ -132,8 +132,8 @@ func streams(t testing.TB, client, server *Session) (near, far *Conn) {
 	return near, far
 }
 
-// within fails a test that waits too long for done.
-func within(t testing.TB, what string, done <-chan struct{}) {
+// waitFor fails a test that waits too long for done.
+func waitFor(t testing.TB, what string, done <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-done:

@@ -24,14 +24,14 @@ func newChain(t testing.TB, client, server *Session) *chain {
 	var inPod, onLaptop *net.TCPConn
 	c.caller, inPod = tcpPair(t)
 	c.application, onLaptop = tcpPair(t)
-	near, far := streams(t, client, server)
+	near, far := newStreams(t, client, server)
 	go func() { c.results <- c.proxier.Proxy(NewTCP(inPod), far, nil) }()
 	go func() { c.results <- c.proxier.Proxy(near, NewTCP(onLaptop), nil) }()
 	return c
 }
 
 func TestProxyHalfClose(t *testing.T) {
-	client, server := sessions(t, SessionOptions{}, SessionOptions{}, nil)
+	client, server := newSessions(t, SessionOptions{}, SessionOptions{}, nil)
 	upload, reply := bytes.Repeat([]byte("x"), 8<<20), bytes.Repeat([]byte("y"), 1<<20)
 	for _, reverse := range []bool{false, true} {
 		c := newChain(t, client, server)
@@ -70,7 +70,7 @@ func TestProxyHalfClose(t *testing.T) {
 // TestProxyReset breaks off one side while bytes are in flight or at rest: the
 // other side gets a TCP reset.
 func TestProxyReset(t *testing.T) {
-	client, server := sessions(t, SessionOptions{}, SessionOptions{}, nil)
+	client, server := newSessions(t, SessionOptions{}, SessionOptions{}, nil)
 	for i := range 40 {
 		c := newChain(t, client, server)
 		from, to := c.caller, c.application
@@ -100,7 +100,7 @@ func TestProxyReset(t *testing.T) {
 
 // TestProxyMany echoes over many connections at once.
 func TestProxyMany(t *testing.T) {
-	client, server := sessions(t, SessionOptions{}, SessionOptions{}, nil)
+	client, server := newSessions(t, SessionOptions{}, SessionOptions{}, nil)
 	want := bytes.Repeat([]byte("0123456789abcdef"), 4<<10)
 	var all sync.WaitGroup
 	for range 200 {
@@ -118,7 +118,7 @@ func TestProxyMany(t *testing.T) {
 	}
 
 	all.Wait()
-	allGone(t, client, server)
+	waitUntilGone(t, client, server)
 }
 
 // TestProxyMoved counts what is passed on.

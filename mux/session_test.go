@@ -21,7 +21,7 @@ import (
 
 func TestCall(t *testing.T) {
 	events := make(chan string, 1)
-	client, server := sessions(t, SessionOptions{
+	client, server := newSessions(t, SessionOptions{
 		Event: func(name string, body json.RawMessage) { events <- name + string(body) },
 	}, SessionOptions{
 		Handle: func(ctx context.Context, name string, body json.RawMessage) (any, error) {
@@ -81,7 +81,7 @@ func TestCall(t *testing.T) {
 }
 
 func TestStreams(t *testing.T) {
-	client, server := sessions(t, SessionOptions{}, SessionOptions{}, nil)
+	client, server := newSessions(t, SessionOptions{}, SessionOptions{}, nil)
 	want := Header{Redirect: 7, Source: netip.MustParseAddrPort("10.0.0.9:4321"), Destination: netip.MustParseAddrPort("[fd00::1]:80")}
 	far, err := server.Open(want)
 	if err != nil {
@@ -121,18 +121,18 @@ func TestStreams(t *testing.T) {
 	}
 
 	_ = far.Close()
-	allGone(t, client, server)
+	waitUntilGone(t, client, server)
 }
 
-func count(s *Session) int {
+func countConns(s *Session) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.conns)
 }
 
-// eventually waits until a condition holds. It looks again every millisecond, because yamux tells
+// waitUntil waits until a condition holds. It looks again every millisecond, because yamux tells
 // nobody when a stream is gone.
-func eventually(t testing.TB, what string, holds func() bool) {
+func waitUntil(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -147,9 +147,9 @@ func eventually(t testing.TB, what string, holds func() bool) {
 // TestReset resets streams right after data, from either side: the other side
 // must never read a clean end.
 func TestReset(t *testing.T) {
-	client, server := sessions(t, SessionOptions{}, SessionOptions{}, nil)
+	client, server := newSessions(t, SessionOptions{}, SessionOptions{}, nil)
 	for i := range 200 {
-		near, far := streams(t, client, server)
+		near, far := newStreams(t, client, server)
 		if i%2 == 0 {
 			near, far = far, near
 		}
@@ -168,15 +168,15 @@ func TestReset(t *testing.T) {
 		_ = far.Close()
 	}
 
-	allGone(t, client, server)
+	waitUntilGone(t, client, server)
 }
 
 // TestResetAfterHalfClose resets a stream whose receiver has half-closed it: its
 // reader must not see an end.
 func TestResetAfterHalfClose(t *testing.T) {
-	client, server := sessions(t, SessionOptions{}, SessionOptions{}, nil)
+	client, server := newSessions(t, SessionOptions{}, SessionOptions{}, nil)
 	for i := range 200 {
-		near, far := streams(t, client, server)
+		near, far := newStreams(t, client, server)
 		if err := far.CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
@@ -192,25 +192,25 @@ func TestResetAfterHalfClose(t *testing.T) {
 		_ = far.Close()
 	}
 
-	allGone(t, client, server)
+	waitUntilGone(t, client, server)
 }
 
 // TestResetCrossing has both sides reset at once.
 func TestResetCrossing(t *testing.T) {
-	client, server := sessions(t, SessionOptions{}, SessionOptions{}, nil)
+	client, server := newSessions(t, SessionOptions{}, SessionOptions{}, nil)
 	for range 200 {
-		near, far := streams(t, client, server)
+		near, far := newStreams(t, client, server)
 		var both sync.WaitGroup
 		both.Go(near.Reset)
 		both.Go(far.Reset)
 		both.Wait()
 	}
-	allGone(t, client, server)
+	waitUntilGone(t, client, server)
 }
 
 // TestResetEarly resets streams that nobody has accepted yet.
 func TestResetEarly(t *testing.T) {
-	client, server := sessions(t, SessionOptions{}, SessionOptions{}, nil)
+	client, server := newSessions(t, SessionOptions{}, SessionOptions{}, nil)
 	for range 20 {
 		far, err := server.Open(Header{})
 		if err != nil {
@@ -219,7 +219,7 @@ func TestResetEarly(t *testing.T) {
 		far.Reset()
 	}
 
-	eventually(t, "the resets to have come", func() bool {
+	waitUntil(t, "the resets to have come", func() bool {
 		client.mu.Lock()
 		defer client.mu.Unlock()
 		return len(client.early) == 20
@@ -235,29 +235,29 @@ func TestResetEarly(t *testing.T) {
 		}
 	}
 
-	allGone(t, client, server)
+	waitUntilGone(t, client, server)
 }
 
-// allGone waits until a session has no stream but control.
-func allGone(t *testing.T, client, server *Session) {
+// waitUntilGone waits until a session has no stream but control.
+func waitUntilGone(t *testing.T, client, server *Session) {
 	t.Helper()
-	eventually(t, "all streams to be gone", func() bool {
-		return server.yamux.NumStreams() == 1 && client.yamux.NumStreams() == 1 && count(client) == 0 && count(server) == 0
+	waitUntil(t, "all streams to be gone", func() bool {
+		return server.yamux.NumStreams() == 1 && client.yamux.NumStreams() == 1 && countConns(client) == 0 && countConns(server) == 0
 	})
 }
 
 // TestResetUnblocks resets a stream under a blocked Read and a blocked Write,
 // with a window that is full both ways.
 func TestResetUnblocks(t *testing.T) {
-	client, server := sessions(t, SessionOptions{}, SessionOptions{}, nil)
-	near, far := streams(t, client, server)
+	client, server := newSessions(t, SessionOptions{}, SessionOptions{}, nil)
+	near, far := newStreams(t, client, server)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		var all sync.WaitGroup
-		all.Go(func() { _, _ = io.Copy(near, zeros{}) })
-		all.Go(func() { _, _ = io.Copy(far, zeros{}) })
-		other, otherFar := streams(t, client, server)
+		all.Go(func() { _, _ = io.Copy(near, zeroReader{}) })
+		all.Go(func() { _, _ = io.Copy(far, zeroReader{}) })
+		other, otherFar := newStreams(t, client, server)
 		all.Go(func() { _, _ = io.ReadAll(other) })
 		all.Go(func() { _, _ = io.ReadAll(otherFar) })
 		far.Reset()
@@ -265,20 +265,20 @@ func TestResetUnblocks(t *testing.T) {
 		all.Wait()
 	}()
 
-	within(t, "blocked reads and writes to end", done)
-	allGone(t, client, server)
+	waitFor(t, "blocked reads and writes to end", done)
+	waitUntilGone(t, client, server)
 }
 
-type zeros struct{}
+type zeroReader struct{}
 
-func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+func (zeroReader) Read(p []byte) (int, error) { return len(p), nil }
 
 // TestSessionDeathIsNoEnd kills the connection below: yamux's streams then give
 // io.EOF, ours must not.
 func TestSessionDeathIsNoEnd(t *testing.T) {
 	var below net.Conn
-	client, server := sessions(t, SessionOptions{}, SessionOptions{}, func(a, b net.Conn) (net.Conn, net.Conn) { below = a; return a, b })
-	near, far := streams(t, client, server)
+	client, server := newSessions(t, SessionOptions{}, SessionOptions{}, func(a, b net.Conn) (net.Conn, net.Conn) { below = a; return a, b })
+	near, far := newStreams(t, client, server)
 	_ = below.Close()
 	for name, conn := range map[string]*Conn{"client": near, "server": far} {
 		if _, err := io.ReadAll(conn); !errors.Is(err, ErrReset) {
@@ -286,23 +286,23 @@ func TestSessionDeathIsNoEnd(t *testing.T) {
 		}
 	}
 
-	within(t, "both sessions to end", client.Done())
-	within(t, "both sessions to end", server.Done())
+	waitFor(t, "both sessions to end", client.Done())
+	waitFor(t, "both sessions to end", server.Done())
 	if !errors.Is(server.Err(), errLinkLost) {
 		t.Errorf("Err() = %v, want %v", server.Err(), errLinkLost)
 	}
 }
 
-// frozen is a connection whose reads stop at will: the peer's process stands
+// frozenConn is a connection whose reads stop at will: the peer's process stands
 // still, or the network lets nothing through.
-type frozen struct {
+type frozenConn struct {
 	net.Conn
 	stop   atomic.Bool
 	closed chan struct{}
 	once   sync.Once
 }
 
-func (f *frozen) Read(p []byte) (int, error) {
+func (f *frozenConn) Read(p []byte) (int, error) {
 	n, err := f.Conn.Read(p)
 	if f.stop.Load() {
 		<-f.closed
@@ -311,7 +311,7 @@ func (f *frozen) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (f *frozen) Close() error {
+func (f *frozenConn) Close() error {
 	f.once.Do(func() { close(f.closed) })
 	return f.Conn.Close()
 }
@@ -319,14 +319,14 @@ func (f *frozen) Close() error {
 func TestHeartbeat(t *testing.T) {
 	quick := SessionOptions{Heartbeat: 20 * time.Millisecond, Dead: 400 * time.Millisecond}
 	t.Run("a dead peer", func(t *testing.T) {
-		var ice *frozen
-		client, server := sessions(t, quick, SessionOptions{}, func(a, b net.Conn) (net.Conn, net.Conn) {
-			ice = &frozen{Conn: a, closed: make(chan struct{})}
+		var ice *frozenConn
+		client, server := newSessions(t, quick, SessionOptions{}, func(a, b net.Conn) (net.Conn, net.Conn) {
+			ice = &frozenConn{Conn: a, closed: make(chan struct{})}
 			return ice, b
 		})
-		near, _ := streams(t, client, server)
+		near, _ := newStreams(t, client, server)
 		ice.stop.Store(true)
-		within(t, "the dead peer to be noticed", client.Done())
+		waitFor(t, "the dead peer to be noticed", client.Done())
 		if !errors.Is(client.Err(), ErrPeerDead) {
 			t.Errorf("Err() = %v, want ErrPeerDead", client.Err())
 		}
@@ -339,13 +339,13 @@ func TestHeartbeat(t *testing.T) {
 		// Nothing but heartbeats is sent, for much longer than Dead.
 		enough := int64(3 * quick.Dead / quick.Heartbeat)
 		ours, theirs := newWriteCount(enough), newWriteCount(enough)
-		client, server := sessions(t, quick, quick, func(a, b net.Conn) (net.Conn, net.Conn) {
+		client, server := newSessions(t, quick, quick, func(a, b net.Conn) (net.Conn, net.Conn) {
 			ours.Conn, theirs.Conn = a, b
 			return ours, theirs
 		})
 
-		within(t, "the client's heartbeats", ours.reached)
-		within(t, "the server's heartbeats", theirs.reached)
+		waitFor(t, "the client's heartbeats", ours.reached)
+		waitFor(t, "the server's heartbeats", theirs.reached)
 		if client.Err() != nil || server.Err() != nil {
 			t.Errorf("an idle session ended: %v, %v", client.Err(), server.Err())
 		}
@@ -353,13 +353,13 @@ func TestHeartbeat(t *testing.T) {
 
 	t.Run("a saturated one", func(t *testing.T) {
 		// Slow both ways, so that a heartbeat waits for longer than Dead.
-		client, server := sessions(t, quick, quick, func(a, b net.Conn) (net.Conn, net.Conn) { return &slow{Conn: a}, &slow{Conn: b} })
-		near, far := streams(t, client, server)
+		client, server := newSessions(t, quick, quick, func(a, b net.Conn) (net.Conn, net.Conn) { return &slowConn{Conn: a}, &slowConn{Conn: b} })
+		near, far := newStreams(t, client, server)
 		stop := time.AfterFunc(4*quick.Dead, func() { near.Reset() })
 		defer stop.Stop()
 		var all sync.WaitGroup
 		for _, conn := range []*Conn{near, far} {
-			all.Go(func() { _, _ = io.Copy(conn, zeros{}) })
+			all.Go(func() { _, _ = io.Copy(conn, zeroReader{}) })
 			all.Go(func() { _, _ = io.Copy(io.Discard, conn) })
 		}
 
@@ -370,10 +370,10 @@ func TestHeartbeat(t *testing.T) {
 	})
 }
 
-// slow passes on about 200 KB/s: each Write takes as long as its bytes would.
-type slow struct{ net.Conn }
+// slowConn passes on about 200 KB/s: each Write takes as long as its bytes would.
+type slowConn struct{ net.Conn }
 
-func (s *slow) Write(p []byte) (int, error) {
+func (s *slowConn) Write(p []byte) (int, error) {
 	time.Sleep(time.Duration(len(p)) * 5 * time.Microsecond)
 	return s.Conn.Write(p)
 }
@@ -400,11 +400,11 @@ func (w *writeCount) Write(p []byte) (int, error) {
 // TestOneRecord sends small pieces: header and body must leave in one write.
 func TestOneRecord(t *testing.T) {
 	counted := newWriteCount(-1)
-	client, server := sessions(t, SessionOptions{}, SessionOptions{}, func(a, b net.Conn) (net.Conn, net.Conn) {
+	client, server := newSessions(t, SessionOptions{}, SessionOptions{}, func(a, b net.Conn) (net.Conn, net.Conn) {
 		counted.Conn = a
 		return counted, b
 	})
-	near, far := streams(t, client, server)
+	near, far := newStreams(t, client, server)
 	const pieces = 50
 	echoed := make([]byte, 10)
 	before := counted.n.Load()
@@ -425,8 +425,8 @@ func TestOneRecord(t *testing.T) {
 // TestLooksLikeAHeader sends pieces as long as a frame's header that read like
 // one: they must not wait for a body of their own.
 func TestLooksLikeAHeader(t *testing.T) {
-	client, server := sessions(t, SessionOptions{}, SessionOptions{}, nil)
-	near, far := streams(t, client, server)
+	client, server := newSessions(t, SessionOptions{}, SessionOptions{}, nil)
+	near, far := newStreams(t, client, server)
 	for _, piece := range []string{"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x09", "\x00\x01\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00"} {
 		if _, err := near.Write([]byte(piece)); err != nil {
 			t.Fatal(err)
@@ -441,8 +441,8 @@ func TestLooksLikeAHeader(t *testing.T) {
 
 func TestWindow(t *testing.T) {
 	const window = 1 << 20
-	client, server := sessions(t, SessionOptions{Window: window}, SessionOptions{}, nil)
-	near, far := streams(t, client, server)
+	client, server := newSessions(t, SessionOptions{Window: window}, SessionOptions{}, nil)
+	near, far := newStreams(t, client, server)
 	// The reader has not begun, yet a window's worth goes out.
 	written := make(chan struct{})
 	go func() {
@@ -450,7 +450,7 @@ func TestWindow(t *testing.T) {
 		_, _ = far.Write(make([]byte, window-HeaderSize))
 	}()
 
-	within(t, "a window to be written", written)
+	waitFor(t, "a window to be written", written)
 	if _, err := io.ReadFull(near, make([]byte, window-HeaderSize)); err != nil {
 		t.Error(err)
 	}
@@ -477,8 +477,8 @@ func TestYamuxLog(t *testing.T) {
 
 // TestWrongPeer lets nobody in who does not hold the pinned key.
 func TestWrongPeer(t *testing.T) {
-	clientTLS, serverTLS := configs(t)
-	strangerTLS, strangerServer := configs(t)
+	clientTLS, serverTLS := newConfigs(t)
+	strangerTLS, strangerServer := newConfigs(t)
 	noCertificate := clientTLS.Clone()
 	noCertificate.Certificates = nil
 	old := clientTLS.Clone()
@@ -535,16 +535,16 @@ func TestWrongPeer(t *testing.T) {
 // more than the budget, and those that are read from get through.
 func TestBudget(t *testing.T) {
 	const limit = 1 << 20
-	client, server := sessions(t, SessionOptions{}, SessionOptions{Budget: limit}, nil)
+	client, server := newSessions(t, SessionOptions{}, SessionOptions{Budget: limit}, nil)
 	type pair struct{ near, far *Conn }
 	var idle []pair
 	for range 8 {
-		near, far := streams(t, client, server)
+		near, far := newStreams(t, client, server)
 		idle = append(idle, pair{near, far})
 		go func() { _, _ = near.Write(make([]byte, DefaultWindow)) }()
 	}
 
-	near, far := streams(t, client, server)
+	near, far := newStreams(t, client, server)
 	go func() { _, _ = near.Write(make([]byte, 4<<20)); _ = near.CloseWrite() }()
 	if n, err := io.Copy(io.Discard, struct{ io.Reader }{far}); err != nil || n != 4<<20 {
 		t.Errorf("the stream that is read from: %d bytes, %v", n, err)
