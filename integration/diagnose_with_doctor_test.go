@@ -182,5 +182,5 @@ func TestDoctorAsksManager(t *testing.T) {
 	kit.StartRedirects(t, 1, "-n", namespace, "root", "8080:"+here.Port).Interrupt()
 
 	report := kit.RunDoctor(t, "-n", namespace, "root")
-	report.Verify(t, "kernel", "ok", "nftables with the owner flag, as the manager in container kdiag-net-", "")
+	report.Verify(t, "kernel", "ok", "nftables with the owner flag, according to the manager in container kdiag-net-", "")
 }

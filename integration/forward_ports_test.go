@@ -64,7 +64,7 @@ func TestPortForward(t *testing.T) {
 			t.Run("nobody listens", func(t *testing.T) {
 				conn := open(t, 7999)
 				_, err := conn.Read(make([]byte, 1))
-				kit.VerifyError(t, "Read", err, "forward to port 7999 of pod "+namespace+"/echo: ", "listen on 127.0.0.1:7999")
+				kit.VerifyError(t, "Read", err, "forward to port 7999 of pod "+namespace+"/echo: ", "listens on 127.0.0.1:7999")
 				kit.VerifyError(t, "Read", err, "connection refused", "")
 				_, err = conn.Write([]byte("x"))
 				kit.VerifyError(t, "Write after it", err, "connection refused", "")

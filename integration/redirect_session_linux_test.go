@@ -86,7 +86,7 @@ func TestRedirRefusals(t *testing.T) {
 	namespace := kit.SharedPods(t)
 	kit.ExpectFailure(1, "hostNetwork", "without hostNetwork").Verify(t, "hostNetwork", kit.RunKdiag(t, "redir", "-n", namespace, "hostnetwork", "8080"))
 	kit.ExpectFailure(1, "no such container", "containers in this pod: ").Verify(t, "no container", kit.RunKdiag(t, "redir", "-n", namespace, "several", "-c", "three"))
-	kit.ExpectFailure(2, "-c two is for every port", "--help").Verify(t, "a container and a port", kit.RunKdiag(t, "redir", "-n", namespace, "several", "-c", "two", "8080"))
+	kit.ExpectFailure(2, "-c two redirects every port", "--help").Verify(t, "a container and a port", kit.RunKdiag(t, "redir", "-n", namespace, "several", "-c", "two", "8080"))
 	restricted := kit.CreateRootPod(t, "pod-security.kubernetes.io/enforce=baseline")
 	kit.ExpectFailure(1, `violates PodSecurity "baseline:latest"`, "NET_ADMIN").Verify(t, "Pod Security", kit.RunKdiag(t, "redir", "-n", restricted, "root", "8080"))
 }
