@@ -22,13 +22,13 @@ const (
 	AllThreads
 )
 
-// callKernel makes a system call on the threads. prctl wants its unused arguments to be 0 (prctl(2)).
-func (t Threads) callKernel(trap, first, second, third uintptr) error {
+// callPrctl calls prctl on the threads. It wants unused arguments to be 0 (prctl(2)).
+func (t Threads) callPrctl(option, first, second uintptr) error {
 	var errno unix.Errno
 	if t == AllThreads {
-		_, _, errno = syscall.AllThreadsSyscall6(trap, first, second, third, 0, 0, 0)
+		_, _, errno = syscall.AllThreadsSyscall6(unix.SYS_PRCTL, option, first, second, 0, 0, 0)
 	} else {
-		_, _, errno = unix.RawSyscall6(trap, first, second, third, 0, 0, 0)
+		_, _, errno = unix.RawSyscall6(unix.SYS_PRCTL, option, first, second, 0, 0, 0)
 	}
 
 	if errno != 0 {
@@ -39,7 +39,7 @@ func (t Threads) callKernel(trap, first, second, third uintptr) error {
 
 // SetNoNewPrivileges keeps every later execve from granting more than the threads have.
 func (t Threads) SetNoNewPrivileges() error {
-	if err := t.callKernel(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); err != nil {
+	if err := t.callPrctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0); err != nil {
 		return fmt.Errorf("set no_new_privs: %w", err)
 	}
 	return nil
@@ -78,7 +78,7 @@ func (t Threads) DropBounding(drop procfs.CapSet) error {
 		if !drop.Has(n) {
 			continue
 		}
-		if err := t.callKernel(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(n), 0); err != nil {
+		if err := t.callPrctl(unix.PR_CAPBSET_DROP, uintptr(n), 0); err != nil {
 			return fmt.Errorf("drop %s from the bounding set: %w", procfs.CapSet(1<<n).Names(), err)
 		}
 	}
@@ -88,7 +88,7 @@ func (t Threads) DropBounding(drop procfs.CapSet) error {
 // SetAmbient makes a set the ambient one, which the permitted and inheritable set must hold. A
 // kernel before 4.3 has no ambient set, and so nothing to clear.
 func (t Threads) SetAmbient(set procfs.CapSet) error {
-	err := t.callKernel(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0)
+	err := t.callPrctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0)
 	if err != nil && !errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("clear the ambient capabilities: %w", err)
 	}
@@ -97,7 +97,7 @@ func (t Threads) SetAmbient(set procfs.CapSet) error {
 		if !set.Has(n) {
 			continue
 		}
-		if err := t.callKernel(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, uintptr(n)); err != nil {
+		if err := t.callPrctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, uintptr(n)); err != nil {
 			return fmt.Errorf("make %s ambient: %w", procfs.CapSet(1<<n).Names(), err)
 		}
 	}
