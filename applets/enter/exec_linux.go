@@ -116,7 +116,7 @@ func executeShell(fd int, argv, env []string) error {
 
 	err = fmt.Errorf("execute the shell: %w", errno)
 	if errno == unix.ENOSYS || errno == unix.EPERM {
-		err = applets.WithHint(err, "the node's kernel (before Linux 3.19) or its seccomp profile lacks execveat, and kdiag executes no path of the target's instead")
+		err = applets.WithHint(err, "the shell needs execveat (Linux 3.19 or later), which the node's kernel or seccomp profile does not allow")
 	}
 
 	return err

@@ -110,5 +110,5 @@ func (t *targetProcess) explainNoRoot(own procfs.Status) error {
 		return applets.WithHint(err, "a container with SYS_PTRACE can: kdiag shell --profile=chroot")
 	}
 
-	return applets.WithHint(err, "no profile of kdiag's changes that: the node's policy must let the two containers trace each other (ptrace read)")
+	return applets.WithHint(err, "no kdiag profile changes that: the node's policy must let the two containers trace each other (ptrace read)")
 }

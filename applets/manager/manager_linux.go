@@ -59,7 +59,7 @@ type work struct {
 func announceReady(streams applets.Streams, opts options, ready wire.Ready) error {
 	ready.Role, ready.Version, ready.PID = opts.role, opts.version, os.Getpid()
 	if err := ready.Print(streams.Out); err != nil {
-		return fmt.Errorf("print that the manager is ready: %w", err)
+		return fmt.Errorf("print the ready line: %w", err)
 	}
 
 	return nil

@@ -19,8 +19,8 @@ import (
 type gate struct {
 	door *mux.Door
 	tls  *tls.Config
-	// unknown holds those that have not knocked yet, knocked those that have, and older those that
-	// came to the port for laptops of version 1.
+	// unknown holds the connections that have not knocked yet, knocked those that have, and older
+	// those that came to the port for laptops of version 1.
 	unknown, knocked, older waitingRoom
 	olderRate               rateLimit
 }
@@ -83,7 +83,7 @@ func (g *gate) awaitKnock(conn net.Conn, challenge mux.Challenge) error {
 }
 
 // errCrowded says that a waiting room closed a connection to make room.
-var errCrowded = errors.New("it had waited longest when others came")
+var errCrowded = errors.New("closed to make room: it had waited longest")
 
 // openSession makes a session of a connection, which has its place in a waiting room meanwhile.
 func (g *gate) openSession(ctx context.Context, conn net.Conn, where *waitingRoom, o mux.SessionOptions) (*mux.Session, error) {
@@ -91,6 +91,7 @@ func (g *gate) openSession(ctx context.Context, conn net.Conn, where *waitingRoo
 
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
+
 	return mux.Server(ctx, conn, g.tls, o)
 }
 

@@ -166,7 +166,7 @@ func (s *redirectSession) attachRedirect(ctx context.Context, a wire.Attach) (wi
 
 	// The session may have ended while the rules were made: then nobody else would remove them.
 	if !s.keepRedirect(r) {
-		return wire.Attached{}, errors.Join(errors.New("the session is ending"), r.stopAndReset())
+		return wire.Attached{}, errors.Join(errors.New("the session is closing"), r.stopAndReset())
 	}
 
 	if !a.Outgoing {

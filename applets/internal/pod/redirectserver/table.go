@@ -88,7 +88,7 @@ func (t *table) attachRules(name string, rules []netfilter.Redirect) (backend, m
 // ensureBackend opens the back end, or checks that the open one is the one asked for.
 func (t *table) ensureBackend(name string) error {
 	if t.closed {
-		return errors.New("the manager is ending")
+		return errors.New("the manager is shutting down")
 	}
 
 	if t.backend != nil {
