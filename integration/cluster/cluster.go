@@ -114,7 +114,7 @@ func findProjectRoot() (string, error) {
 			return "", err
 		}
 		if dir == filepath.Dir(dir) {
-			return "", fmt.Errorf("no %s here or above: run it inside the project", moduleDir)
+			return "", fmt.Errorf("no %s in this directory or above: run this inside the project", moduleDir)
 		}
 		dir = filepath.Dir(dir)
 	}

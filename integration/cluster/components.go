@@ -33,7 +33,7 @@ func findComponentKind(name string) (component, error) {
 		}
 		names = append(names, p.name)
 	}
-	return component{}, fmt.Errorf("no component %q: it is one of %s", name, strings.Join(names, ", "))
+	return component{}, fmt.Errorf("unknown component %q: use one of %s", name, strings.Join(names, ", "))
 }
 
 // kubeCommand returns the command line of a server of bin/kube.

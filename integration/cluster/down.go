@@ -100,7 +100,7 @@ func killAll(ctx context.Context, what string, find func() ([]func() error, erro
 			return err
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("%s: %d do not die", what, len(kills))
+			return fmt.Errorf("%s: %d of them do not end", what, len(kills))
 		}
 
 		for _, kill := range kills {

@@ -95,7 +95,7 @@ func (c *cluster) loadPause(ctx context.Context) error {
 // layout.
 func (c *cluster) loadImages(ctx context.Context, files []string) error {
 	if _, ok := c.findComponent("containerd"); !ok {
-		return fmt.Errorf("containerd does not run: is the cluster up?")
+		return fmt.Errorf("containerd is not running: is the cluster up?")
 	}
 
 	for _, file := range files {

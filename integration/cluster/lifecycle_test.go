@@ -393,7 +393,7 @@ func TestStopAndStart(t *testing.T) {
 		for _, stop := range [][]string{{"stop", p.name}, {"stop", p.name}, {"start", p.name}, {"start", p.name}, {"stop", "--kill", p.name}} {
 			c.runCluster(t, stop...)
 		}
-		if out, err := c.clusterCommand(t.Context(), "status").CombinedOutput(); err == nil || !strings.Contains(string(out), p.name+" does not run") {
+		if out, err := c.clusterCommand(t.Context(), "status").CombinedOutput(); err == nil || !strings.Contains(string(out), p.name+" is not running") {
 			t.Errorf("status without %s: %v: %s", p.name, err, out)
 		}
 		c.runCluster(t, "start", p.name)

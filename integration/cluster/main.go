@@ -17,11 +17,11 @@ import (
 
 const usage = `usage: cluster [--dir DIR] COMMAND
 
-  build [--runtime R] build the programs, as up does first
-  up [--runtime R]    start the cluster; do nothing if it is up on that runtime
-  down                stop it, and leave nothing behind
-  status              one line for each component, one for the runtime
-  start NAME          start a component again
+  build [--runtime R] build the programs, which up does first
+  up [--runtime R]    start the cluster, unless it is up on that runtime
+  down                stop the cluster and leave nothing behind
+  status              print a line for each component, and one for the runtime
+  start NAME          start a component that was stopped
   stop [--kill] NAME  stop a component (SIGTERM, or SIGKILL at once)
   load FILE...        import image archives into the node
 
@@ -128,7 +128,7 @@ func parseFlags(flags *flag.FlagSet, args []string) error {
 // runLocked runs a function as root while no other cluster command runs.
 func runLocked(ctx context.Context, c *cluster, f func(context.Context) error) error {
 	if os.Geteuid() != 0 {
-		return errors.New("the cluster needs root: it makes namespaces, mounts and cgroups")
+		return errors.New("the cluster needs root, for namespaces, mounts and cgroups")
 	}
 	unlock, err := takeLock(ctx, lockName, func() { fmt.Fprintln(c.out, "waiting for another cluster command to end") })
 	if err != nil {
@@ -155,7 +155,7 @@ func newCluster(dir string, out io.Writer) (*cluster, error) {
 	}
 	// Sockets lie in it, and sun_path holds 107 bytes (unix(7)).
 	if n := len(filepath.Join(dir, "kubelet/pod-resources/kubelet.sock")); n > 107 {
-		return nil, fmt.Errorf("--dir %s: too long a path for the sockets in it by %d bytes", dir, n-107)
+		return nil, fmt.Errorf("--dir %s: the path is %d bytes too long for the sockets in it", dir, n-107)
 	}
 
 	return &cluster{dir: dir, out: out}, nil

@@ -46,15 +46,15 @@ func TestCommandLine(t *testing.T) {
 		{"--nonsense up", 2, "nonsense"},
 		{"fly", 2, "usage: cluster"},
 		{"up now", 2, "usage: cluster"},
-		{"up --runtime crio", 2, "cluster: no runtime \"crio\": it is one of debian, containerd2\n"},
-		{"build --runtime=", 2, "no runtime"},
+		{"up --runtime crio", 2, "cluster: unknown runtime \"crio\": use one of debian, containerd2\n"},
+		{"build --runtime=", 2, "unknown runtime"},
 		{"status --runtime debian", 2, "runtime"},
 		{"stop", 2, "usage: cluster"},
 		{"start --kill etcd", 2, "kill"},
 		{"load", 2, "usage: cluster"},
 		{"status", 1, "not up"},
 		{"load x.tar", 1, "is the cluster up?"},
-		{"--dir /" + strings.Repeat("x", 100) + " up", 1, "too long a path"},
+		{"--dir /" + strings.Repeat("x", 100) + " up", 1, "bytes too long"},
 	} {
 		args := strings.Fields(test.args)
 		if len(args) > 0 && args[0] != "--dir" {

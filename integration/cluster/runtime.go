@@ -57,7 +57,7 @@ func findRuntime(name string) (containerRuntime, error) {
 		}
 		names = append(names, r.name)
 	}
-	return containerRuntime{}, fmt.Errorf("no runtime %q: it is one of %s", name, strings.Join(names, ", "))
+	return containerRuntime{}, fmt.Errorf("unknown runtime %q: use one of %s", name, strings.Join(names, ", "))
 }
 
 // runtimeFile keeps the name of the runtime for the commands that follow up.
@@ -138,7 +138,7 @@ func (c *cluster) checkWayIn(r containerRuntime) error {
 		}
 
 		if err == nil && info.Mode()&0o001 == 0 {
-			return fmt.Errorf("pods with user namespaces cannot pass %s (mode %#o): chmod o+x it, or take another --dir",
+			return fmt.Errorf("pods with user namespaces cannot pass %s (mode %#o): chmod o+x it, or use another --dir",
 				dir, info.Mode().Perm())
 		}
 

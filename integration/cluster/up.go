@@ -68,7 +68,7 @@ func (c *cluster) checkHealth(ctx context.Context) error {
 
 	for _, p := range components {
 		if _, ok := c.findComponent(p.name); !ok {
-			return fmt.Errorf("%s does not run", p.name)
+			return fmt.Errorf("%s is not running", p.name)
 		}
 		if err := p.ready(ctx, c); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)

@@ -21,7 +21,7 @@ import (
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
-// server is one of them: a program that is given its name and arguments, and returns
+// server describes one of them: it is given its name and arguments, and returns
 // its exit code.
 type server struct {
 	name string
