@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// writeCertificate makes a client certificate that expires at a time, and its key,
-// in files.
+// writeCertificate makes a client certificate that expires at a time, and writes it and its key
+// to files.
 func writeCertificate(t *testing.T, expires time.Time) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -46,12 +46,12 @@ func encodeJWT(claims string) string {
 	return encode([]byte(`{"alg":"none"}`)) + "." + encode([]byte(claims)) + "." + encode([]byte("s3cret"))
 }
 
-// TestRefusedCredentials names the kubeconfig's user, and the date where it is
-// known.
+// TestRefusedCredentials wants the kubeconfig's user named, and the expiry date if it is known.
 func TestRefusedCredentials(t *testing.T) {
 	cluster := trustedConfig(startAnswering(t, true, 401, "application/json", unauthorized))
 	old, oldKey := writeCertificate(t, time.Date(2024, 2, 3, 4, 5, 0, 0, time.UTC))
 	good, goodKey := writeCertificate(t, time.Now().Add(time.Hour))
+
 	for name, test := range map[string]struct{ user, line, hint string }{
 		"a token":                {"{token: s3cret}", `rejected the credentials of user "dev" (context "ctx"): Unauthorized`, "log in again"},
 		"a token that expired":   {"{token: " + encodeJWT(`{"exp":1706933100}`) + "}", `the token for user "dev" (context "ctx") expired on 2024-02-03 04:05 UTC: Unauthorized`, "log in again"},
@@ -90,7 +90,7 @@ func FuzzCertificateExpiry(f *testing.F) {
 	})
 }
 
-// pluginConfig is a kubeconfig's user whose credentials a shell command gives.
+// pluginConfig returns a user for a kubeconfig whose credential plugin is a shell command.
 func pluginConfig(command string) string {
 	return `{exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: sh, args: [-c, "` + command + `"]}}`
 }
@@ -116,7 +116,7 @@ func TestCredentialCommand(t *testing.T) {
 	}
 }
 
-// TestCredentialCommandHangs ends with the time-out, whatever the plugin does.
+// TestCredentialCommandHangs wants the timeout to end a request while the plugin hangs.
 func TestCredentialCommandHangs(t *testing.T) {
 	cluster := trustedConfig(startAnswering(t, true, 401, "application/json", unauthorized))
 	// It ends when it is told to, by a file that goes.

@@ -38,7 +38,7 @@ func FuzzFindUnknownFields(f *testing.F) {
 	})
 }
 
-// TestConfigNotes names the file and the field, and goes on.
+// TestConfigNotes wants a note with file and field, and no error.
 func TestConfigNotes(t *testing.T) {
 	file := writeFile(t, `{current-contxt: x, clusters: [{name: far, cluster: {server: "https://10.0.0.1", proxy: x}}],
 		contexts: [{name: ctx, context: {cluster: far}}], current-context: ctx}`)
@@ -51,7 +51,7 @@ func TestConfigNotes(t *testing.T) {
 	}
 }
 
-// TestConfigEntries names what is not there, and what is.
+// TestConfigEntries wants the missing entry named, and those that exist.
 func TestConfigEntries(t *testing.T) {
 	file := writeFile(t, `{apiVersion: v1, kind: Config, current-context: one,
 		clusters: [{name: near, cluster: {server: "https://10.0.0.1"}}], users: [{name: dev, user: {}}, {name: ops, user: {}}],

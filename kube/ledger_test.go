@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// newLedger is a ledger in a directory that is not there yet, and what it told.
+// newLedger makes a ledger in a directory that does not exist yet. told collects its notices.
 func newLedger(t *testing.T) (ledger *Ledger, dir string, told *[]string) {
 	t.Helper()
 	dir, told = filepath.Join(t.TempDir(), "kdiag", "pods"), &[]string{}
@@ -52,7 +52,7 @@ func TestLedgerKeeps(t *testing.T) {
 	}
 }
 
-// TestLedgerBounded keeps the newest containers, and no file for ever.
+// TestLedgerBounded wants only the newest containers kept, and old files removed.
 func TestLedgerBounded(t *testing.T) {
 	ledger, dir, _ := newLedger(t)
 	for n := range maxEntries + 3 {
@@ -88,8 +88,8 @@ func TestLedgerBounded(t *testing.T) {
 	}
 }
 
-// TestLedgerIgnores takes a file that is broken, or not the user's alone, for
-// none, says so once, and writes a good one in its place.
+// TestLedgerIgnores wants a file ignored that is broken or that others can write, with a single
+// notice, and replaced by a good one.
 func TestLedgerIgnores(t *testing.T) {
 	good := `{"Containers": [{"Name": "planted"}]}`
 	for what, spoil := range map[string]func(file string) error{
@@ -141,8 +141,7 @@ func firstError(steps ...error) error {
 	return nil
 }
 
-// TestLedgerNoPlace does nothing where there is no place for it, or a UID that
-// would lead elsewhere.
+// TestLedgerNoPlace wants nothing written if there is no directory, or a UID would lead elsewhere.
 func TestLedgerNoPlace(t *testing.T) {
 	ledger, dir, told := newLedger(t)
 	for _, pod := range []types.UID{"", "..", "../x", "a/b", ".", `a\b`, types.UID(strings.Repeat("a", 65))} {
@@ -176,15 +175,14 @@ func TestLedgerNoPlace(t *testing.T) {
 	}
 }
 
-// TestLedgerTogether loses nothing where many write at once, each under the
-// lock.
+// TestLedgerTogether wants no entry lost when many write at once, each under the lock.
 func TestLedgerTogether(t *testing.T) {
 	_, dir, _ := newLedger(t)
 	const many = 16
 	var all sync.WaitGroup
 	for n := range many {
 		all.Go(func() {
-			own := NewLedger(dir, nil) // as another process has
+			own := NewLedger(dir, nil) // as in another process
 			unlock := own.lockPod(t.Context(), "pod")
 			defer unlock()
 			own.addEntry("pod", ledgerEntry{Name: fmt.Sprint(n)})
@@ -197,7 +195,7 @@ func TestLedgerTogether(t *testing.T) {
 	}
 }
 
-// TestLedgerLockGivesUp goes on without a lock that another kdiag keeps.
+// TestLedgerLockGivesUp wants lockPod to return although another kdiag holds the lock.
 func TestLedgerLockGivesUp(t *testing.T) {
 	ledger, _, _ := newLedger(t)
 	defer ledger.lockPod(t.Context(), "pod")()

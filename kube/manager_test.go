@@ -51,7 +51,7 @@ func TestNewContainerName(t *testing.T) {
 	}
 }
 
-// TestNetContainer holds what a net container is made of.
+// TestNetContainer pins the fields of a net container.
 func TestNetContainer(t *testing.T) {
 	pod := &corev1.Pod{}
 	container := NetRequest{Pod: pod, Image: "i", Manager: Manager{User: "me", Target: "app"}}.containerRequest().newContainer("")

@@ -7,7 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// TestMutation tells what spoils a container from what does not.
+// TestMutation wants changes listed, and only those that matter to make a container unusable.
 func TestMutation(t *testing.T) {
 	yes, no, root, user, another := true, false, int64(0), int64(1000), int64(1001)
 	drop := func(names ...corev1.Capability) func(*corev1.EphemeralContainer) {
@@ -97,8 +97,8 @@ func TestMutation(t *testing.T) {
 	}
 }
 
-// TestFindUnusable has a container that the cluster changed not used again, nor
-// another one of its profile taken for it, by whomever it was made.
+// TestFindUnusable wants a container found that the cluster changed, whoever owns it, and not used
+// again.
 func TestFindUnusable(t *testing.T) {
 	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
 	mine := Manager{Role: "shell", Target: "app", User: "me", Version: "v1", Profile: ProfileChroot}

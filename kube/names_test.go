@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestListNames asks a server for metadata alone, of a bounded number of objects.
+// TestListNames wants only metadata asked for, of a limited number of objects.
 func TestListNames(t *testing.T) {
 	cluster := connectTo(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		accept, limit := r.Header.Get("Accept"), r.URL.Query().Get("limit")
@@ -35,7 +35,7 @@ func TestListNames(t *testing.T) {
 	}
 }
 
-// TestTargetTypes has each type be one that a target may have.
+// TestTargetTypes wants every listed type to be one that ParseSelection knows.
 func TestTargetTypes(t *testing.T) {
 	for _, typ := range TargetTypes() {
 		got, ok := ParseResource(typ.Short)

@@ -7,8 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// addEphemeral is a container that m runs in, as kdiag asks for it, in the state
-// that its pod reports.
+// addEphemeral adds a container to a pod as kdiag would ask for it to run m, in a given state.
 func addEphemeral(pod *corev1.Pod, name, image string, m Manager, state corev1.ContainerState) {
 	request := ShellRequest{Target: TargetContainer{Pod: pod, Container: m.Target}, Image: image, Manager: m}.containerRequest()
 	if m.Role == "net" {
@@ -18,8 +17,8 @@ func addEphemeral(pod *corev1.Pod, name, image string, m Manager, state corev1.C
 	pod.Status.EphemeralContainerStatuses = append(pod.Status.EphemeralContainerStatuses, corev1.ContainerStatus{Name: name, State: state})
 }
 
-// firstOwn is the container that is used again, without a question to the
-// cluster; empty for none.
+// firstOwn returns the name of the container that would be used again without asking the cluster,
+// or "".
 func firstOwn(request containerRequest, made ...ledgerEntry) string {
 	for _, own := range request.ownContainers(made) {
 		if !own.otherImage {
@@ -29,8 +28,8 @@ func firstOwn(request containerRequest, made ...ledgerEntry) string {
 	return ""
 }
 
-// TestOwnContainers takes the user's own container for the job, a live one, by
-// the order of profiles.
+// TestOwnContainers wants the user's own container for the job that has not ended, by the order of
+// profiles.
 func TestOwnContainers(t *testing.T) {
 	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
 	over := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
@@ -94,8 +93,8 @@ func TestOwnContainersNet(t *testing.T) {
 	}
 }
 
-// TestOwnByLedger takes what was made by the ledger's word, whatever admission
-// made of it, and nothing by the word on another container.
+// TestOwnByLedger wants a container recognized by its entry in the ledger, however admission
+// changed it, and no other container by that entry.
 func TestOwnByLedger(t *testing.T) {
 	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
 	mine := Manager{Role: "shell", Target: "app", User: "me", Version: "v1", Profile: ProfileChroot}
@@ -107,6 +106,7 @@ func TestOwnByLedger(t *testing.T) {
 		return ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: image, PullPolicy: "IfNotPresent", Manager: mine}.containerRequest()
 	}
 	entry := ledgerEntry{Name: "made", Manager: mine, Image: "i", PullPolicy: "IfNotPresent"}
+
 	for _, c := range []struct {
 		name   string
 		image  string
@@ -124,14 +124,15 @@ func TestOwnByLedger(t *testing.T) {
 	} {
 		changed := entry
 		c.change(&changed)
+
 		if got := firstOwn(request(c.image), changed); got != c.want {
 			t.Errorf("%s: own container = %q, want %q", c.name, got, c.want)
 		}
 	}
 }
 
-// TestStuckIsReplaced takes a container that does not start for the same
-// request alone, and one that runs before it.
+// TestStuckIsReplaced wants a stuck container used again only for the same request, and after one
+// that runs.
 func TestStuckIsReplaced(t *testing.T) {
 	waiting := func(reason string) corev1.ContainerState {
 		return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason}}

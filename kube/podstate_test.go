@@ -24,6 +24,7 @@ func TestCheckTakesContainers(t *testing.T) {
 		pod := &corev1.Pod{}
 		c.change(pod)
 		err := CheckTakesContainers(pod)
+
 		if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
@@ -35,6 +36,7 @@ func TestCheckUp(t *testing.T) {
 	waiting := corev1.ContainerStatus{Name: "app", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull"}}}
 	over := corev1.ContainerStatus{Name: "app", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 3}}}
 	setup := corev1.ContainerStatus{Name: "setup", State: running.State}
+
 	for _, c := range []struct {
 		name   string
 		status corev1.PodStatus
@@ -58,6 +60,7 @@ func TestCheckUp(t *testing.T) {
 			pod.DeletionTimestamp = &metav1.Time{}
 		}
 		err := checkUp(pod)
+
 		if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}

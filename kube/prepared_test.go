@@ -17,13 +17,13 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-// execServer is an API server with nothing but an exec, of a command that
-// prints "done". It keeps the connections that were made to it.
+// execServer serves nothing but exec, of a command that prints "done". It remembers its
+// connections.
 type execServer struct {
 	*httptest.Server
 	mu    sync.Mutex
 	conns []net.Conn
-	used  []string // clients of which an exec came
+	used  []string // addresses of the clients that sent an exec
 }
 
 func newExecServer(t *testing.T, protocols ...string) *execServer {
@@ -42,7 +42,7 @@ func newExecServer(t *testing.T, protocols ...string) *execServer {
 
 		conn, err := (&websocket.Upgrader{Subprotocols: protocols}).Upgrade(w, r, nil)
 		if err != nil {
-			return // told by the client
+			return // the client reports it
 		}
 		defer conn.Close()
 
@@ -67,14 +67,14 @@ func newExecServer(t *testing.T, protocols ...string) *execServer {
 	return s
 }
 
-// listConnections are the addresses that connections were made from, and those of them
-// that execs came from.
+// listConnections lists the addresses that connections came from, and those that execs came from.
 func (s *execServer) listConnections() (clients, used []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, conn := range s.conns {
 		clients = append(clients, conn.RemoteAddr().String())
 	}
+
 	return clients, slices.Clone(s.used)
 }
 
@@ -106,7 +106,7 @@ func (c *Cluster) runExec(t *testing.T) (string, error) {
 
 const protocolV5 = "v5.channel.k8s.io"
 
-// waitPrepared is the connection that waits for an exec, ready; nil for none.
+// waitPrepared waits for the prepared connection and returns it, or nil if there is none.
 func (c *Cluster) waitPrepared() net.Conn {
 	c.prepared.mu.Lock()
 	d := c.prepared.dialed
@@ -114,12 +114,12 @@ func (c *Cluster) waitPrepared() net.Conn {
 	if d == nil {
 		return nil
 	}
+
 	<-d.dialDone
 	return d.conn
 }
 
-// TestDialAhead has an exec go over the connection that was made before it,
-// and the next one over one of its own.
+// TestDialAhead wants an exec to use the prepared connection, and the next one to make its own.
 func TestDialAhead(t *testing.T) {
 	server := newExecServer(t, protocolV5)
 	cluster := server.connectCluster(t)
@@ -142,8 +142,8 @@ func TestDialAhead(t *testing.T) {
 	}
 }
 
-// TestDialAheadUnused closes a connection that nobody takes. The exec after it
-// makes another.
+// TestDialAheadUnused wants a connection closed that nobody takes, and an exec after that to
+// make its own.
 func TestDialAheadUnused(t *testing.T) {
 	server := newExecServer(t, protocolV5)
 	cluster := server.connectCluster(t)
@@ -169,8 +169,7 @@ func TestDialAheadUnused(t *testing.T) {
 	}
 }
 
-// TestDialAheadClosed has an exec not go over a connection that the server has
-// closed meanwhile.
+// TestDialAheadClosed wants an exec not to use a connection that the server has closed.
 func TestDialAheadClosed(t *testing.T) {
 	server := newExecServer(t, protocolV5)
 	cluster := server.connectCluster(t)
@@ -190,7 +189,7 @@ func TestDialAheadClosed(t *testing.T) {
 	}
 }
 
-// TestDialAheadNot makes no connection where it is not for kdiag to make.
+// TestDialAheadNot wants no connection prepared with a proxy or a credential plugin.
 func TestDialAheadNot(t *testing.T) {
 	server := newExecServer(t, protocolV5)
 	t.Setenv("HTTPS_PROXY", "")
@@ -209,7 +208,7 @@ func TestDialAheadNot(t *testing.T) {
 	}
 }
 
-// TestDialAheadFails has the exec itself say why there is no connection.
+// TestDialAheadFails wants the exec itself to say why there is no connection.
 func TestDialAheadFails(t *testing.T) {
 	server := newExecServer(t, protocolV5)
 	cluster := server.connectCluster(t)
@@ -220,8 +219,8 @@ func TestDialAheadFails(t *testing.T) {
 	}
 }
 
-// TestExecRefused has a server's own words come through, and a protocol that
-// nobody asked for be none.
+// TestExecRefused wants the server's own words in the error, and a protocol refused that nobody
+// asked for.
 func TestExecRefused(t *testing.T) {
 	if _, err := newExecServer(t).connectCluster(t).runExec(t); err == nil || !strings.Contains(err.Error(), ": no thanks") {
 		t.Errorf("exec = %v, want the server's words", err)

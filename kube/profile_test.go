@@ -8,8 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// TestAutoTakesTheLeast has auto ask for the least that does the job, and never
-// for what is as good as root on the node.
+// TestAutoTakesTheLeast wants auto to ask for the least that does the job, and never for what
+// is as good as root on the node.
 func TestAutoTakesTheLeast(t *testing.T) {
 	want := []Profile{ProfileChroot, ProfileBaseline, ProfileRestricted}
 	if got := ProfileAuto.candidateProfiles(); !slices.Equal(got, want) {
@@ -20,8 +20,8 @@ func TestAutoTakesTheLeast(t *testing.T) {
 	}
 }
 
-// TestIdleTimeoutByProfile has what a runtime does not grant end soon, and what
-// was asked for count for every profile.
+// TestIdleTimeoutByProfile wants containers with added capabilities to end soon, and a given
+// timeout to count for every profile.
 func TestIdleTimeoutByProfile(t *testing.T) {
 	for profile, want := range map[Profile]time.Duration{
 		ProfileSetns: time.Minute, ProfileChroot: time.Minute,
@@ -37,8 +37,8 @@ func TestIdleTimeoutByProfile(t *testing.T) {
 	}
 }
 
-// TestSecurityContext holds what each rung may ask for; more would be a
-// capability too many in somebody's production.
+// TestSecurityContext pins what each profile may ask for: more would be a capability too many in
+// somebody's production.
 func TestSecurityContext(t *testing.T) {
 	target := TargetContainer{Pod: &corev1.Pod{}, Container: "app"}
 	want := map[Profile][]corev1.Capability{
@@ -70,7 +70,7 @@ func TestSecurityContext(t *testing.T) {
 	}
 }
 
-// TestConfinedAsTheTarget has a target with an AppArmor profile and SELinux options of its own.
+// TestConfinedAsTheTarget wants the target's own AppArmor profile and SELinux options copied.
 func TestConfinedAsTheTarget(t *testing.T) {
 	localhost := "strict"
 	own := &corev1.SecurityContext{

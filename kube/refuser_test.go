@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// webhookStatus is what an API server makes of a webhook's answer
+// webhookStatus returns the status that an API server makes of a webhook's answer
 // (webhook/errors/statuserror.go of k8s.io/apiserver).
 func webhookStatus(code int32, reason metav1.StatusReason) error {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
@@ -22,7 +22,7 @@ func webhookStatus(code int32, reason metav1.StatusReason) error {
 	}}
 }
 
-// policyStatus is what it makes of a policy's (policy/validating/dispatcher.go).
+// policyStatus returns what it makes of a policy's answer (policy/validating/dispatcher.go).
 func policyStatus(code int32, reason metav1.StatusReason) error {
 	err := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "web", errors.New("denied"))
 	err.ErrStatus.Code, err.ErrStatus.Reason = code, reason
@@ -82,7 +82,7 @@ func TestReadRefuser(t *testing.T) {
 	}
 }
 
-// TestHintWhomToAsk blames no policy for what validation refuses.
+// TestHintWhomToAsk wants no policy blamed for what validation refuses.
 func TestHintWhomToAsk(t *testing.T) {
 	for path, want := range map[*field.Path]string{
 		field.NewPath("spec", "ephemeralContainers"):                                              "already has",

@@ -37,7 +37,7 @@ func TestProfileAtLevel(t *testing.T) {
 	}
 }
 
-// TestListNeeded has a pod that is named need no list of pods.
+// TestListNeeded wants no right to list pods for a pod that is given by name.
 func TestListNeeded(t *testing.T) {
 	shell := rightsOf[0]
 	for pod, want := range map[string][]string{

@@ -14,8 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestFindEventVersion has a wait end with the kubelet's event, on a watch that
-// does not begin with all the events that a namespace keeps.
+// TestFindEventVersion wants a wait to end with the kubelet's event, on a watch that does not
+// begin with all events of the namespace.
 func TestFindEventVersion(t *testing.T) {
 	added := make(chan string, 1) // the container's name
 	routes := http.NewServeMux()
@@ -80,7 +80,7 @@ func TestFindEventVersion(t *testing.T) {
 	}
 }
 
-// connectTo is a connection to an API server that answers by routes.
+// connectTo connects to an API server that answers by routes.
 func connectTo(t *testing.T, routes http.Handler) *Cluster {
 	t.Helper()
 	server := httptest.NewTLSServer(routes)

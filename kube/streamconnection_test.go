@@ -11,7 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// pieces is a connection that notes each Write.
+// pieces records each Write to a connection.
 type pieces struct {
 	net.Conn
 	wrote  []string
@@ -28,7 +28,7 @@ func (p *pieces) Close() error {
 	return net.ErrClosed
 }
 
-// TestFrameConn has whole frames written, each at once.
+// TestFrameConn wants each frame written whole, in a single Write.
 func TestFrameConn(t *testing.T) {
 	var below pieces
 	through := &frameConn{Conn: &below}

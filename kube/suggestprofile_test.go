@@ -7,13 +7,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// TestSuggestProfile has the next profile named where a target plainly has more
-// than the shell, and none where the shell does.
+// TestSuggestProfile wants a better profile named if the target plainly has more privileges
+// than the shell, and none otherwise.
 func TestSuggestProfile(t *testing.T) {
 	yes, root, user := true, int64(0), int64(1000)
 	add := func(names ...corev1.Capability) *corev1.SecurityContext {
 		return &corev1.SecurityContext{Capabilities: &corev1.Capabilities{Add: names}}
 	}
+
 	for _, c := range []struct {
 		name    string
 		target  *corev1.SecurityContext
@@ -38,8 +39,9 @@ func TestSuggestProfile(t *testing.T) {
 		pod := &corev1.Pod{}
 		pod.Spec.Containers = []corev1.Container{{Name: "app", SecurityContext: c.target}}
 		got, why, needs := TargetContainer{Pod: pod, Container: "app"}.SuggestProfile(c.profile)
+
 		if got != c.want || needs != (c.want != "") || !strings.Contains(why, c.why) {
-			t.Errorf("%s: Need(%s) = %q, %q, %t, want %q for %q", c.name, c.profile, got, why, needs, c.want, c.why)
+			t.Errorf("%s: SuggestProfile(%s) = %q, %q, %t, want %q for %q", c.name, c.profile, got, why, needs, c.want, c.why)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func TestParseSelection(t *testing.T) {
 	}
 }
 
-// newCandidate is a pod as bestPod looks at it.
+// newCandidate makes a pod with what bestPod looks at.
 func newCandidate(name string, phase corev1.PodPhase, ready bool, age time.Duration, deleted bool) corev1.Pod {
 	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: metav1.NewTime(time.Unix(1e9, 0).Add(-age))}}
 	pod.Status.Phase = phase

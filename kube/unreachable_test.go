@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// splitError is what the user reads of an error: its line, and the hints below it.
+// splitError returns what the user reads of an error: its line, and the hints below it.
 func splitError(err error) (line, hints string) {
 	for at := err; at != nil; at = errors.Unwrap(at) {
 		if hinted, ok := at.(interface{ Hint() string }); ok { //nolint:errorlint // walks the chain itself
@@ -58,7 +58,7 @@ func writeFile(t *testing.T, text string) string {
 	return file
 }
 
-// startAnswering is a server that gives one answer to everything, over TLS or not.
+// startAnswering starts a server that gives one answer to everything, over TLS or not.
 func startAnswering(t *testing.T, overTLS bool, code int, contentType, body string) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -77,14 +77,14 @@ func startAnswering(t *testing.T, overTLS bool, code int, contentType, body stri
 	return server
 }
 
-// unauthorized is an API server's answer to credentials that it does not take.
+// unauthorized is an API server's answer to credentials that it rejects.
 const unauthorized = `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}`
 
 func trustedConfig(at *httptest.Server) string {
 	return `{insecure-skip-tls-verify: true, server: "` + at.URL + `"}`
 }
 
-// findClosedPort is a port of loopback that nobody listens on.
+// findClosedPort finds a port on loopback where nothing listens.
 func findClosedPort(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -95,13 +95,13 @@ func findClosedPort(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// TestUnreachable has one line and a hint for each way in which a server is
-// not to be had.
+// TestUnreachable wants one line and a hint for each way in which a server is out of reach.
 func TestUnreachable(t *testing.T) {
 	const page = "<html>\n<body>log in</body>\n</html>"
 	well := startAnswering(t, true, 401, "application/json", unauthorized)
 	authority := writeFile(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: well.Certificate().Raw})))
 	proxy := startAnswering(t, false, 403, "text/html", page)
+
 	for name, test := range map[string]struct{ cluster, line, hint string }{
 		"refused":        {`{server: "https://` + findClosedPort(t) + `"}`, "connect: connection refused", "check that the cluster is up"},
 		"no such name":   {`{server: "https://nothere.invalid"}`, "lookup nothere.invalid", "check that the VPN is up"},
@@ -130,7 +130,7 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
-// TestUnreachableHints are failures of a network that a test cannot have.
+// TestUnreachableHints wants hints for failures of the network that a test cannot cause.
 func TestUnreachableHints(t *testing.T) {
 	c, err := Connect(ConnectOptions{Kubeconfig: writeConfig(t, `{server: "https://10.0.0.1"}`, "{token: x}")}, io.Discard)
 	if err != nil {
@@ -152,7 +152,7 @@ func TestUnreachableHints(t *testing.T) {
 	}
 }
 
-// TestNoConfig says that none is there, where client-go tries localhost.
+// TestNoConfig wants to read that no cluster is configured when client-go tries localhost.
 func TestNoConfig(t *testing.T) {
 	t.Setenv("KUBECONFIG", writeFile(t, ""))
 	c, err := Connect(ConnectOptions{}, io.Discard)
@@ -165,7 +165,7 @@ func TestNoConfig(t *testing.T) {
 	}
 }
 
-// TestServerSecret keeps a password that stands in the server's address.
+// TestServerSecret wants a password in the server's address kept secret.
 func TestServerSecret(t *testing.T) {
 	c, err := Connect(ConnectOptions{Kubeconfig: writeConfig(t, `{server: "https://me:s3cret@10.0.0.1"}`, "{}")}, io.Discard)
 	if err != nil {

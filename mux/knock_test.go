@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// newDoor is a manager's door, the user's key and the hash of the manager's.
+// newDoor makes a manager's door, with the user's key and the hash of the manager's.
 func newDoor(t testing.TB) (door *Door, user ed25519.PrivateKey, hash string) {
 	t.Helper()
 	user, manager := newKey(t), newKey(t)
@@ -24,8 +24,7 @@ func newDoor(t testing.TB) (door *Door, user ed25519.PrivateKey, hash string) {
 	return door, user, HashKey(public)
 }
 
-// challenged has a door challenge a peer that answers as answer says, and then
-// waits.
+// challenged lets a door challenge a peer that sends what answer returns, and then waits.
 func challenged(t testing.TB, door *Door, answer func(Challenge) []byte) (far net.Conn, err error) {
 	t.Helper()
 	near, far := tcpPair(t)
@@ -49,7 +48,7 @@ func challenged(t testing.TB, door *Door, answer func(Challenge) []byte) (far ne
 	return far, <-judged
 }
 
-// TestKnock lets the holder of the user's key in, and tells why others are not.
+// TestKnock wants the holder of the user's key let in, and a reason why others are not.
 func TestKnock(t *testing.T) {
 	door, user, _ := newDoor(t)
 	right := func(challenge Challenge) []byte { return newKnock(user, door.manager, challenge) }
@@ -88,15 +87,15 @@ func TestKnock(t *testing.T) {
 	}
 }
 
-// changed is a copy of b with one byte changed.
+// changed returns a copy of b with one byte changed.
 func changed(b []byte, at int) []byte {
 	b = bytes.Clone(b)
 	b[at]++
 	return b
 }
 
-// TestKnockGoesWithTLS sends both in one write: else it would cost the laptop a
-// frame more.
+// TestKnockGoesWithTLS wants the knock and the beginning of TLS in a single Write, which saves
+// a frame.
 func TestKnockGoesWithTLS(t *testing.T) {
 	near, far := tcpPair(t)
 	_, user, hash := newDoor(t)
@@ -130,7 +129,7 @@ func TestKnockGoesWithTLS(t *testing.T) {
 	}
 }
 
-// TestBadChallenges is about what listens where a manager should.
+// TestBadChallenges connects to things that are not a manager.
 func TestBadChallenges(t *testing.T) {
 	_, user, hash := newDoor(t)
 	client := func(ctx context.Context, said string) error {
@@ -162,8 +161,8 @@ func TestBadChallenges(t *testing.T) {
 	}
 }
 
-// TestBadKeys makes no knock for what is no manager, and no door for what is no
-// user.
+// TestBadKeys wants no knock made for a malformed hash of a manager, and no door for a
+// malformed user.
 func TestBadKeys(t *testing.T) {
 	for _, text := range []string{"", "AAAA", "no base64", strings.Repeat("A", 44)} {
 		if _, err := NewDoor(newKey(t), text); err == nil {
@@ -176,7 +175,7 @@ func TestBadKeys(t *testing.T) {
 	}
 }
 
-// TestCheckVersion compares the versions before anything is dialled.
+// TestCheckVersion compares versions as the laptop does before it dials.
 func TestCheckVersion(t *testing.T) {
 	if err := CheckPeerVersion(Version); err != nil {
 		t.Errorf("the same version: %v", err)
@@ -189,7 +188,7 @@ func TestCheckVersion(t *testing.T) {
 	}
 }
 
-// FuzzKnock has a door hear anything at all.
+// FuzzKnock sends anything at all to a door.
 func FuzzKnock(f *testing.F) {
 	door, user, _ := newDoor(f)
 	challenge, err := newChallenge()

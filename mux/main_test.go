@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds what must happen soon.
+// patience limits how long tests wait for something that must happen soon.
 const patience = 20 * time.Second
 
 func newKey(t testing.TB) ed25519.PrivateKey {
@@ -25,7 +25,7 @@ func newKey(t testing.TB) ed25519.PrivateKey {
 	return key
 }
 
-// tcpPair is a connection over loopback.
+// tcpPair makes a connection over loopback.
 func tcpPair(t testing.TB) (near, far *net.TCPConn) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -48,7 +48,7 @@ func tcpPair(t testing.TB) (near, far *net.TCPConn) {
 	return dialled.(*net.TCPConn), accepted.(*net.TCPConn)
 }
 
-// newConfigs are a laptop's and a manager's that trust each other.
+// newConfigs makes TLS configurations of a laptop and a manager that trust each other.
 func newConfigs(t testing.TB) (client, server *tls.Config) {
 	t.Helper()
 	user, manager := newKey(t), newKey(t)
@@ -64,7 +64,7 @@ func newConfigs(t testing.TB) (client, server *tls.Config) {
 	return client, server
 }
 
-// admitServer is Server after a door's challenge.
+// admitServer makes the manager's session after a door's challenge.
 func admitServer(ctx context.Context, door *Door, conn net.Conn, config *tls.Config, o SessionOptions) (*Session, error) {
 	challenge, err := door.SendChallenge(conn)
 	if err == nil {
@@ -74,11 +74,12 @@ func admitServer(ctx context.Context, door *Door, conn net.Conn, config *tls.Con
 		_ = conn.Close()
 		return nil, err
 	}
+
 	return Server(ctx, conn, config, o)
 }
 
-// newSessions are the two ends of a session, over the connections that wrap
-// returns in place of plain ones; wrap may be nil.
+// newSessions makes the two ends of a session, over the connections that wrap returns in place
+// of plain ones. wrap may be nil.
 func newSessions(t testing.TB, forClient, forServer SessionOptions, wrap func(client, server net.Conn) (net.Conn, net.Conn)) (client, server *Session) {
 	t.Helper()
 	user, manager := newKey(t), newKey(t)
@@ -115,7 +116,7 @@ func newSessions(t testing.TB, forClient, forServer SessionOptions, wrap func(cl
 	return client, server
 }
 
-// newStreams are the two ends of one stream, which the server's side opened.
+// newStreams makes the two ends of a stream that the server's side opens.
 func newStreams(t testing.TB, client, server *Session) (near, far *Conn) {
 	t.Helper()
 	far, err := server.Open(Header{Redirect: 1})
@@ -132,7 +133,7 @@ func newStreams(t testing.TB, client, server *Session) (near, far *Conn) {
 	return near, far
 }
 
-// waitFor fails a test that waits too long for done.
+// waitFor waits until done is closed, and fails the test if that takes too long.
 func waitFor(t testing.TB, what string, done <-chan struct{}) {
 	t.Helper()
 	select {

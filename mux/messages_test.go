@@ -77,8 +77,7 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
-// sameMessage compares bodies by their bytes without white space, which JSON's
-// encoder drops.
+// sameMessage compares messages, without the white space in their bodies: JSON's encoder drops it.
 func sameMessage(a, b message) bool {
 	a.Body, b.Body = nil, nil
 	return reflect.DeepEqual(a, b)

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// chain is a caller's connection, proxied over a session to an application's:
-// what a redirect is, without a kernel's part.
+// chain proxies a caller's connection over a session to an application, as a redirect does, but
+// without the kernel's part.
 type chain struct {
 	caller, application *net.TCPConn
 	results             chan Result // of both proxies
@@ -67,8 +67,8 @@ func TestProxyHalfClose(t *testing.T) {
 	}
 }
 
-// TestProxyReset breaks off one side while bytes are in flight or at rest: the
-// other side gets a TCP reset.
+// TestProxyReset resets one side while bytes are in flight or at rest, and wants a TCP reset on
+// the other.
 func TestProxyReset(t *testing.T) {
 	client, server := newSessions(t, SessionOptions{}, SessionOptions{}, nil)
 	for i := range 40 {
@@ -121,7 +121,7 @@ func TestProxyMany(t *testing.T) {
 	waitUntilGone(t, client, server)
 }
 
-// TestProxyMoved counts what is passed on.
+// TestProxyMoved wants every byte counted that is passed on.
 func TestProxyMoved(t *testing.T) {
 	caller, in := tcpPair(t)
 	app, out := tcpPair(t)
@@ -147,7 +147,7 @@ func TestProxyMoved(t *testing.T) {
 	}
 }
 
-// TestCopyBuffers gives many connections smaller buffers than few.
+// TestCopyBuffers wants smaller buffers for many connections than for few.
 func TestCopyBuffers(t *testing.T) {
 	var x Proxier
 	for _, c := range []struct {

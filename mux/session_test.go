@@ -238,7 +238,7 @@ func TestResetEarly(t *testing.T) {
 	waitUntilGone(t, client, server)
 }
 
-// waitUntilGone waits until a session has no stream but control.
+// waitUntilGone waits until a session has no stream left but the control stream.
 func waitUntilGone(t *testing.T, client, server *Session) {
 	t.Helper()
 	waitUntil(t, "all streams to be gone", func() bool {
@@ -273,8 +273,7 @@ type zeroReader struct{}
 
 func (zeroReader) Read(p []byte) (int, error) { return len(p), nil }
 
-// TestSessionDeathIsNoEnd kills the connection below: yamux's streams then give
-// io.EOF, ours must not.
+// TestSessionDeathIsNoEnd kills the connection: yamux's streams then return io.EOF, ours must not.
 func TestSessionDeathIsNoEnd(t *testing.T) {
 	var below net.Conn
 	client, server := newSessions(t, SessionOptions{}, SessionOptions{}, func(a, b net.Conn) (net.Conn, net.Conn) { below = a; return a, b })
@@ -293,8 +292,8 @@ func TestSessionDeathIsNoEnd(t *testing.T) {
 	}
 }
 
-// frozenConn is a connection whose reads stop at will: the peer's process stands
-// still, or the network lets nothing through.
+// frozenConn stops reading when told to, as if the peer's process stood still or the network let
+// nothing through.
 type frozenConn struct {
 	net.Conn
 	stop   atomic.Bool
@@ -456,7 +455,7 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// TestYamuxClocks holds that none of yamux's own timers can end anything.
+// TestYamuxClocks wants all of yamux's own timeouts turned off.
 func TestYamuxClocks(t *testing.T) {
 	c := yamuxConfig(SessionOptions{}.withDefaults())
 	if c.EnableKeepAlive || c.StreamCloseTimeout != 0 || c.StreamOpenTimeout != 0 || c.ConnectionWriteTimeout < 1000*time.Hour {
@@ -475,7 +474,7 @@ func TestYamuxLog(t *testing.T) {
 	}
 }
 
-// TestWrongPeer lets nobody in who does not hold the pinned key.
+// TestWrongPeer wants nobody let in who does not have the pinned key.
 func TestWrongPeer(t *testing.T) {
 	clientTLS, serverTLS := newConfigs(t)
 	strangerTLS, strangerServer := newConfigs(t)
@@ -531,8 +530,8 @@ func TestWrongPeer(t *testing.T) {
 	})
 }
 
-// TestBudget has many streams that nobody reads from: together they hold no
-// more than the budget, and those that are read from get through.
+// TestBudget opens many streams that nobody reads from. Together they must hold no more than
+// the budget, and a stream that is read from must get through.
 func TestBudget(t *testing.T) {
 	const limit = 1 << 20
 	client, server := newSessions(t, SessionOptions{}, SessionOptions{Budget: limit}, nil)

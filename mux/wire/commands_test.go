@@ -19,7 +19,7 @@ var (
 	fullInspect = InspectArguments{Target: TargetArguments{ID: "abc", SharedPIDs: true}, Connected: true, Interval: time.Second}
 )
 
-// TestArguments reads every field back as it was written.
+// TestArguments wants every field read back as it was written.
 func TestArguments(t *testing.T) {
 	if got, err := ParseManagerArguments(fullManager.Args()[1:]); err != nil || got != fullManager {
 		t.Errorf("ParseManagerArguments(%q) = %+v, %v, want %+v", fullManager.Args(), got, err, fullManager)
@@ -32,8 +32,8 @@ func TestArguments(t *testing.T) {
 	}
 }
 
-// TestArgumentsCoverEveryField fails for a field that has no flag: in the
-// samples above each field has a value, and reflect finds those that have none.
+// TestArgumentsCoverEveryField wants a flag for every field: in the samples above each field
+// has a value, and reflect finds those that have none.
 func TestArgumentsCoverEveryField(t *testing.T) {
 	for _, sample := range []any{fullManager, fullEnter, fullInspect} {
 		value := reflect.ValueOf(sample)
@@ -61,8 +61,7 @@ func TestLifelineArguments(t *testing.T) {
 	}
 }
 
-// TestArgumentsOfAnotherVersion reads what it knows, and names the first flag
-// that it does not.
+// TestArgumentsOfAnotherVersion wants known flags read, and the first unknown one named.
 func TestArgumentsOfAnotherVersion(t *testing.T) {
 	got, err := ParseManagerArguments([]string{"--role=net", "--colour=red", "--shade", "--idle-timeout=soon", "--user=me"})
 	if err == nil || !strings.Contains(err.Error(), "--colour") || got.Role != RoleNet || got.User != "me" {
@@ -76,6 +75,7 @@ func TestArgumentsRefused(t *testing.T) {
 		"enter":   func(words []string) error { _, err := ParseEnterArguments(words); return err },
 		"inspect": func(words []string) error { _, err := ParseInspectArguments(words); return err },
 	}
+
 	for line, want := range map[string]string{
 		"manager ls":                `"ls"`,
 		"manager --role":            "--role needs a value",
@@ -95,7 +95,7 @@ func TestArgumentsRefused(t *testing.T) {
 	}
 }
 
-// FuzzArguments holds that what is written of what was read says the same.
+// FuzzArguments wants arguments that were read and written again to say the same.
 func FuzzArguments(f *testing.F) {
 	for _, sample := range [][]string{fullEnter.Args(), fullManager.Args(), {"", "--", "--"}, {"", "--env=", "--env"}} {
 		f.Add(strings.Join(sample[1:], "\x00"))

@@ -21,8 +21,7 @@ func TestPrintableJSON(t *testing.T) {
 	}
 }
 
-// FuzzPrintableJSON has the text say the same, and nothing stay in it that moves
-// a terminal.
+// FuzzPrintableJSON wants the text to mean the same, without anything that a terminal obeys.
 func FuzzPrintableJSON(f *testing.F) {
 	for _, seed := range []string{"", "plain", "\x1b[2J", "\u009b", "\xc2", "\u202e", "\\", `"`, "\U000e0001", "\ufffd"} {
 		f.Add(seed)

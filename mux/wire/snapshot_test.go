@@ -37,7 +37,7 @@ func TestParseSnapshot(t *testing.T) {
 	}
 }
 
-// TestFields holds the names that others read.
+// TestFields pins the names of fields that scripts read.
 func TestFields(t *testing.T) {
 	line, _ := json.Marshal(sample())
 	const want = `{"time":"2023-11-14T23:13:20Z","processes":[{"pid":1,"ppid":0,"uid":1000,"user":"app","state":"S",` +
