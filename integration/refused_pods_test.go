@@ -77,7 +77,7 @@ spec:
   containers:
   - {name: app, image: mcr.microsoft.com/windows/nanoserver}
 `, name, spec))
-		verifyRefusedAtOnce(t, namespace, name, kit.ExpectFailure(1, "Windows pods are not supported", "kubectl debug"))
+		verifyRefusedAtOnce(t, namespace, name, kit.ExpectFailure(1, "kdiag does not support Windows pods", "kubectl debug"))
 	}
 }
 

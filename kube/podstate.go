@@ -16,7 +16,7 @@ func CheckTakesContainers(pod *corev1.Pod) error {
 		return &Error{Doing: doing, Err: errors.New("static pods do not support ephemeral containers"),
 			Next: fmt.Sprintf("create a pod with the same spec through the API server, or debug the node: kubectl debug node/%s -it --image=IMAGE", pod.Spec.NodeName)}
 	case isWindows(pod):
-		return &Error{Doing: doing, Err: errors.New("Windows pods are not supported"),
+		return &Error{Doing: doing, Err: errors.New("kdiag does not support Windows pods"),
 			Next: "use 'kubectl debug' with a Windows image"}
 	}
 	return nil

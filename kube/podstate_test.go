@@ -18,8 +18,8 @@ func TestCheckTakesContainers(t *testing.T) {
 		{"Linux", func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: corev1.Linux} }, ""},
 		{"static", func(p *corev1.Pod) { p.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "1"} }, "static pods do not support"},
 		{"from a file, once", func(p *corev1.Pod) { p.Annotations = map[string]string{"kubernetes.io/config.source": "file"} }, ""},
-		{"Windows", func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: corev1.Windows} }, "Windows pods are not supported"},
-		{"Windows by its node", func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"kubernetes.io/os": "windows"} }, "Windows pods are not supported"},
+		{"Windows", func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: corev1.Windows} }, "kdiag does not support Windows pods"},
+		{"Windows by its node", func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"kubernetes.io/os": "windows"} }, "kdiag does not support Windows pods"},
 	} {
 		pod := &corev1.Pod{}
 		c.change(pod)
