@@ -118,7 +118,7 @@ func TestManagerLine(t *testing.T) {
 
 	_, err = c.WaitForReadyLine(ctx, namespace, "root", ended.Name)
 	kit.VerifyError(t, "a manager that ends", err, "the container exited before it was ready: ", "kubectl logs")
-	kit.VerifyError(t, "a manager that ends", err, "the roles are: shell, net", "")
+	kit.VerifyError(t, "a manager that ends", err, "must be shell or net", "")
 
 	// An application prints other lines.
 	short, stop := context.WithTimeout(t.Context(), time.Second)

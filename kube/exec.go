@@ -34,10 +34,10 @@ type Exec struct {
 	OpenTimeout time.Duration
 }
 
-// ExitError reports a command that ran and exited with a code other than 0.
-type ExitError struct{ Code int }
+// CommandExitError reports a command that ran and exited with a code other than 0.
+type CommandExitError struct{ Code int }
 
-func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
+func (e *CommandExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
 
 // NotStartedError reports a command that was not started, because its streams never opened.
 // It is safe to try again.
@@ -48,7 +48,7 @@ func (e *NotStartedError) Unwrap() error { return e.Err }
 
 // Exec runs a command in a container and waits for its end: over a WebSocket (KEP-4006), or
 // over SPDY if the server, or a proxy before it, does not support WebSockets. It returns an
-// *ExitError for an exit code other than 0, and a *NotStartedError if the command was not
+// *CommandExitError for an exit code other than 0, and a *NotStartedError if the command was not
 // started. Exec closes the streams when ctx ends; that does not end the command.
 func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 	doing := fmt.Sprintf("exec in container %s of pod %s/%s", e.Container, e.Namespace, e.Pod)
@@ -79,7 +79,7 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &exit) && exit.Exited():
-		return &ExitError{exit.ExitStatus()}
+		return &CommandExitError{exit.ExitStatus()}
 	}
 
 	right := createExec.scopedTo(e.Namespace, e.Pod)

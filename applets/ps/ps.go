@@ -45,7 +45,7 @@ func Applet() applets.Applet {
 
 // psCluster has the methods of a *kube.Cluster that the applet needs.
 type psCluster interface {
-	containers.Cluster
+	containers.API
 	peerFinder
 }
 
@@ -101,7 +101,7 @@ func (o options) showContainer(ctx context.Context, cluster psCluster, request c
 	messages := containers.NotesTo(aboveWriter{line, streams.Err})
 	messages.Progress = line.Show
 	shell := containers.NewShell(cluster, request, messages)
-	look := inspection.Request{Connected: o.sockets}
+	look := inspection.Query{Connected: o.sockets}
 	if o.watch {
 		look.Interval = o.interval
 	}

@@ -18,7 +18,7 @@ import (
 func findContainerPorts(ctx context.Context, handle *containers.Net, container string, observer redirectclient.Observer) ([]uint16, error) {
 	var ports []uint16
 	var hidden wire.Hidden
-	err := inspection.Inspect(ctx, handle.ShellBeside(), inspection.Request{}, func(_ kube.Injected, taken wire.Snapshot) error {
+	err := inspection.Inspect(ctx, handle.ShellBeside(), inspection.Query{}, func(_ kube.Injected, taken wire.Snapshot) error {
 		ports, hidden = taken.Ports(), taken.Hidden
 		return nil
 	})

@@ -9,8 +9,8 @@ import (
 	"kdiag/applets/internal/laptop/redirectclient"
 )
 
-// jsonPrinter prints each event as a JSON object on a line of its own.
-type jsonPrinter struct{ *lineWriter }
+// jsonEvents prints each event as a JSON object on a line of its own.
+type jsonEvents struct{ *lineWriter }
 
 // eventJSON is what every event has.
 type eventJSON struct {
@@ -20,11 +20,11 @@ type eventJSON struct {
 	Pod       string    `json:"pod"`
 }
 
-func (p jsonPrinter) newEvent(name string, pod redirectclient.Pod) eventJSON {
+func (p jsonEvents) newEvent(name string, pod redirectclient.Pod) eventJSON {
 	return eventJSON{p.now().UTC(), name, pod.Namespace, pod.Name}
 }
 
-func (p jsonPrinter) printEvent(event any) {
+func (p jsonEvents) printEvent(event any) {
 	p.writeLine(func(out io.Writer) { _ = applets.WriteJSON(out, event, "") })
 }
 
@@ -40,7 +40,7 @@ type redirectJSON struct {
 	Addresses   []netip.Addr `json:"addresses,omitempty"`
 }
 
-func (p jsonPrinter) RedirectStarted(e redirectclient.RedirectStarted) {
+func (p jsonEvents) RedirectStarted(e redirectclient.RedirectStarted) {
 	p.printEvent(redirectJSON{
 		p.newEvent("redirect", e.Pod), e.Redirect.String(), e.Redirect.Local, e.Backend, e.Mesh, e.Established, e.TakenOver, e.Addresses,
 	})
@@ -52,7 +52,7 @@ type movedJSON struct {
 	Addresses []netip.Addr `json:"addresses"`
 }
 
-func (p jsonPrinter) RedirectMoved(e redirectclient.RedirectMoved) {
+func (p jsonEvents) RedirectMoved(e redirectclient.RedirectMoved) {
 	p.printEvent(movedJSON{p.newEvent("moved", e.Pod), e.Redirect.String(), e.Addresses})
 }
 
@@ -64,11 +64,11 @@ type connectionJSON struct {
 	Destination netip.AddrPort `json:"destination"`
 }
 
-func (p jsonPrinter) newConnection(name string, e redirectclient.Connection) connectionJSON {
+func (p jsonEvents) newConnection(name string, e redirectclient.Connection) connectionJSON {
 	return connectionJSON{p.newEvent(name, e.Pod), e.Redirect.String(), e.Redirect.Local, e.Source, e.Destination}
 }
 
-func (p jsonPrinter) ConnectionOpened(e redirectclient.Connection) {
+func (p jsonEvents) ConnectionOpened(e redirectclient.Connection) {
 	p.printEvent(p.newConnection("open", e))
 }
 
@@ -77,7 +77,7 @@ type refusedJSON struct {
 	Error string `json:"error"`
 }
 
-func (p jsonPrinter) ConnectionRefused(e redirectclient.ConnectionRefused) {
+func (p jsonEvents) ConnectionRefused(e redirectclient.ConnectionRefused) {
 	p.printEvent(refusedJSON{p.newConnection("refused", e.Connection), e.Err.Error()})
 }
 
@@ -91,7 +91,7 @@ type closedJSON struct {
 	Error string `json:"error,omitempty"`
 }
 
-func (p jsonPrinter) ConnectionClosed(e redirectclient.ConnectionClosed) {
+func (p jsonEvents) ConnectionClosed(e redirectclient.ConnectionClosed) {
 	event := closedJSON{p.newConnection("close", e.Connection), e.Received, e.Sent, e.Duration.Seconds(), ""}
 	if e.Err != nil {
 		event.Error = e.Err.Error()
@@ -104,7 +104,7 @@ type errorJSON struct {
 	Error string `json:"error"`
 }
 
-func (p jsonPrinter) Problem(e redirectclient.Problem) {
+func (p jsonEvents) Problem(e redirectclient.Problem) {
 	p.printEvent(errorJSON{p.newEvent("error", e.Pod), e.Err.Error()})
 }
 
@@ -114,11 +114,11 @@ type drainingJSON struct {
 	Seconds float64 `json:"seconds"`
 }
 
-func (p jsonPrinter) DrainStarted(e redirectclient.DrainStarted) {
+func (p jsonEvents) DrainStarted(e redirectclient.DrainStarted) {
 	p.printEvent(drainingJSON{p.newEvent("draining", e.Pod), e.Open, e.Limit.Seconds()})
 }
 
-func (p jsonPrinter) SessionLost(e redirectclient.SessionLost) {
+func (p jsonEvents) SessionLost(e redirectclient.SessionLost) {
 	p.printEvent(errorJSON{p.newEvent("lost", e.Pod), e.Err.Error()})
 }
 
@@ -131,6 +131,6 @@ type summaryJSON struct {
 	Seconds     float64 `json:"seconds"`
 }
 
-func (p jsonPrinter) Finished(e redirectclient.Summary) {
+func (p jsonEvents) Finished(e redirectclient.Summary) {
 	p.printEvent(summaryJSON{p.newEvent("summary", e.Pod), e.Total, e.Refused, e.Received, e.Sent, e.Duration.Seconds()})
 }

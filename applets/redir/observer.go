@@ -24,9 +24,9 @@ const (
 // newObserver returns what prints the events to out, above the status line.
 func (o options) newObserver(out io.Writer, line *statusline.Line) redirectclient.Observer {
 	lines := &lineWriter{out: out, above: line.Above, now: time.Now}
-	var printer redirectclient.Observer = textPrinter{lines}
+	var printer redirectclient.Observer = textEvents{lines}
 	if o.output == "json" {
-		printer = jsonPrinter{lines}
+		printer = jsonEvents{lines}
 	}
 	return filter{printer, o.detail}
 }

@@ -90,7 +90,7 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 
 // redirectPod opens a session with the manager in the pod and redirects the
 // pod's connections until ctx or the session ends.
-func redirectPod(ctx context.Context, cluster containers.Cluster, request containers.Request, o options, streams applets.Streams) error {
+func redirectPod(ctx context.Context, cluster containers.API, request containers.Request, o options, streams applets.Streams) error {
 	line := statusline.New(streams.Err)
 	defer line.End()
 

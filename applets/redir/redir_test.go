@@ -66,8 +66,8 @@ func TestObserversArePrintable(t *testing.T) {
 	const hostile = "evil\x1b[2J\x1b]0;x\x07\u009b\x7f\n\u202e\u2028"
 	for i, send := range allEvents(hostile) {
 		var text, document bytes.Buffer
-		send(textPrinter{newLines(&text)})
-		send(jsonPrinter{newLines(&document)})
+		send(textEvents{newLines(&text)})
+		send(jsonEvents{newLines(&document)})
 		for _, got := range []string{text.String(), document.String()} {
 			if got == "" && i == 7 {
 				continue // the loss of the session is no line of text
@@ -98,7 +98,7 @@ func TestJSONFields(t *testing.T) {
 	}
 	for i, send := range allEvents("x") {
 		var got bytes.Buffer
-		send(jsonPrinter{newLines(&got)})
+		send(jsonEvents{newLines(&got)})
 		if got.String() != want[i]+"\n" {
 			t.Errorf("event %d is %s, want %s", i, got.String(), want[i])
 		}
@@ -108,7 +108,7 @@ func TestJSONFields(t *testing.T) {
 func TestText(t *testing.T) {
 	var got strings.Builder
 	for _, send := range allEvents("x") {
-		send(textPrinter{newLines(&got)})
+		send(textEvents{newLines(&got)})
 	}
 
 	const want = `outgoing x:80 → x (x); to 10.0.0.2; 1 established closed; 2 established stay with the application (--take-over closes them); x: takes what the sidecar passes on
@@ -133,7 +133,7 @@ func TestDetail(t *testing.T) {
 		detailAll:         {"open", "refused", "close"},
 	} {
 		var out bytes.Buffer
-		observer := filter{jsonPrinter{newLines(&out)}, level}
+		observer := filter{jsonEvents{newLines(&out)}, level}
 		for _, send := range allEvents("x")[2:5] {
 			send(observer)
 		}
@@ -153,7 +153,7 @@ func TestDetail(t *testing.T) {
 }
 
 // redirect runs the command on a cluster.
-func redirect(t *testing.T, cluster containers.Cluster, container string) (stdout, stderr string, err error) {
+func redirect(t *testing.T, cluster containers.API, container string) (stdout, stderr string, err error) {
 	t.Helper()
 	home := t.TempDir()
 	t.Setenv("HOME", home)
@@ -177,7 +177,7 @@ func TestManagerOfAnotherKdiag(t *testing.T) {
 		`{}`:                                                "check that i is an image of this kdiag",
 		`{"role":"net","door":1,"protocol":2,` + key + `}`:  "",
 	} {
-		cluster := &fakecluster.Cluster{Line: line}
+		cluster := &fakecluster.Fake{Line: line}
 		_, _, err := redirect(t, cluster, "")
 		hints := strings.Join(applets.Hints(err), "; ")
 		if err == nil || hints != want {
@@ -190,7 +190,7 @@ func TestManagerOfAnotherKdiag(t *testing.T) {
 }
 
 func TestContainerMustBeThere(t *testing.T) {
-	cluster := &fakecluster.Cluster{}
+	cluster := &fakecluster.Fake{}
 	_, _, err := redirect(t, cluster, "nothere")
 	if err == nil || !strings.Contains(err.Error(), "nothere") || len(cluster.Nets()) != 0 {
 		t.Errorf("redirectPod = %v with %d containers, want an error and none", err, len(cluster.Nets()))
@@ -204,7 +204,7 @@ func TestHolderName(t *testing.T) {
 	}
 }
 
-var _ containers.Cluster = (*fakecluster.Cluster)(nil)
+var _ containers.API = (*fakecluster.Fake)(nil)
 
 // TestContainerPorts looks from a shell container beside the one that is named.
 func TestContainerPorts(t *testing.T) {
@@ -230,7 +230,7 @@ func TestContainerPorts(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			taken := snapshot
 			taken.Hidden, taken.Sockets = c.hidden, c.sockets
-			cluster := &fakecluster.Cluster{RunExec: func(_ context.Context, _ int, e kube.Exec) error {
+			cluster := &fakecluster.Fake{RunExec: func(_ context.Context, _ int, e kube.Exec) error {
 				return json.NewEncoder(e.Stdout).Encode(taken)
 			}}
 			handle := containers.NewNet(cluster, containers.Request{Container: "app", Timeout: time.Minute}, containers.NotesTo(io.Discard))
@@ -238,7 +238,7 @@ func TestContainerPorts(t *testing.T) {
 			_, _ = handle.OpenSession(t.Context(), redirectclient.New(redirectclient.Config{}, nil).SessionOptions())
 
 			var problems strings.Builder
-			ports, err := findContainerPorts(t.Context(), handle, "app", textPrinter{newLines(&problems)})
+			ports, err := findContainerPorts(t.Context(), handle, "app", textEvents{newLines(&problems)})
 			if !reflect.DeepEqual(ports, c.ports) || !strings.Contains(problems.String(), c.problem) || c.problem == "" && problems.String() != "" {
 				t.Errorf("ports %v, problems %q, want %v and %q", ports, problems.String(), c.ports, c.problem)
 			}

@@ -11,32 +11,32 @@ import (
 	"kdiag/mux/wire"
 )
 
-// textPrinter prints a line for people for each event.
-type textPrinter struct{ *lineWriter }
+// textEvents prints a line for people for each event.
+type textEvents struct{ *lineWriter }
 
 // printLine makes the line printable: names and errors in it may be the pod's
 // own words.
-func (p textPrinter) printLine(format string, args ...any) {
+func (p textEvents) printLine(format string, args ...any) {
 	p.writeLine(func(out io.Writer) { fmt.Fprintln(out, wire.Printable(fmt.Sprintf(format, args...))) })
 }
 
-func (p textPrinter) RedirectStarted(e redirectclient.RedirectStarted) {
+func (p textEvents) RedirectStarted(e redirectclient.RedirectStarted) {
 	p.printLine("%s → %s (%s)%s", e.Redirect, e.Redirect.Local, e.Backend, formatRemarks(e))
 }
 
-func (p textPrinter) RedirectMoved(e redirectclient.RedirectMoved) {
+func (p textEvents) RedirectMoved(e redirectclient.RedirectMoved) {
 	p.printLine("%s now resolves to %s", e.Redirect, formatAddresses(e.Addresses))
 }
 
-func (p textPrinter) ConnectionOpened(e redirectclient.Connection) {
+func (p textEvents) ConnectionOpened(e redirectclient.Connection) {
 	p.printLine("%s → %s  opened", e.Source, e.Redirect)
 }
 
-func (p textPrinter) ConnectionRefused(e redirectclient.ConnectionRefused) {
+func (p textEvents) ConnectionRefused(e redirectclient.ConnectionRefused) {
 	p.printLine("%s → %s  reset: %s", e.Source, e.Redirect, e.Err)
 }
 
-func (p textPrinter) ConnectionClosed(e redirectclient.ConnectionClosed) {
+func (p textEvents) ConnectionClosed(e redirectclient.ConnectionClosed) {
 	ended := ""
 	if e.Err != nil {
 		ended = "  reset: " + e.Err.Error()
@@ -45,17 +45,17 @@ func (p textPrinter) ConnectionClosed(e redirectclient.ConnectionClosed) {
 		units.Size(e.Received), units.Size(e.Sent), units.Span(e.Duration.Seconds()), ended)
 }
 
-func (p textPrinter) Problem(e redirectclient.Problem) { p.printLine("%s", e.Err) }
+func (p textEvents) Problem(e redirectclient.Problem) { p.printLine("%s", e.Err) }
 
-func (p textPrinter) DrainStarted(e redirectclient.DrainStarted) {
+func (p textEvents) DrainStarted(e redirectclient.DrainStarted) {
 	p.printLine("new connections go where they went before; waiting up to %s for %d open (Ctrl-C cuts them off)",
 		units.Span(e.Limit.Seconds()), e.Open)
 }
 
 // SessionLost prints nothing: it is the error that the command ends with.
-func (p textPrinter) SessionLost(redirectclient.SessionLost) {}
+func (p textEvents) SessionLost(redirectclient.SessionLost) {}
 
-func (p textPrinter) Finished(e redirectclient.Summary) {
+func (p textEvents) Finished(e redirectclient.Summary) {
 	refused := ""
 	if e.Refused > 0 {
 		refused = fmt.Sprintf(", %d of them refused on this machine", e.Refused)

@@ -15,7 +15,7 @@ import (
 // second exec, without a terminal, stands by: its stdin ends with the client,
 // however that ended, and then "enter --lifeline" hangs the session up.
 type lifeline struct {
-	*session
+	*shellSession
 
 	mu     sync.Mutex
 	timers []*time.Timer // any of which opens it

@@ -16,21 +16,21 @@ import (
 	"kdiag/mux/wire"
 )
 
-// session is one shell in a shell container.
-type session struct {
+// shellSession is one shell in a shell container.
+type shellSession struct {
 	handle *containers.Shell
 	// enter is what the launcher is told.
 	enter wire.EnterArguments
 }
 
-func newSession(handle *containers.Shell, o options) (*session, error) {
+func newShellSession(handle *containers.Shell, o options) (*shellSession, error) {
 	var random [8]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return nil, err
 	}
 
 	target := handle.Target()
-	return &session{handle: handle, enter: wire.EnterArguments{
+	return &shellSession{handle: handle, enter: wire.EnterArguments{
 		Session:          hex.EncodeToString(random[:]),
 		Target:           wire.TargetArguments{ID: target.ID, SharedPIDs: target.SharesPIDs()},
 		Prompt:           target.Pod.Name + "/" + target.Container,
@@ -45,9 +45,9 @@ func newSession(handle *containers.Shell, o options) (*session, error) {
 // run runs the shell until it ends, on the user's terminal where there is one.
 // Whatever ends it, the terminal is as it was, and when it was not the shell's
 // own end, its processes in the pod are hung up.
-func (s *session) run(ctx context.Context, streams applets.Streams) error {
+func (s *shellSession) run(ctx context.Context, streams applets.Streams) error {
 	terminal := newTerminal(streams, len(s.enter.Shell) > 0)
-	life := &lifeline{session: s}
+	life := &lifeline{shellSession: s}
 	shell := kube.Exec{Stdin: streams.In, Stdout: streams.Out, Stderr: streams.Err}
 	if terminal.interactive() {
 		s.enter.Env = []string{"TERM=" + terminalType()}
@@ -58,7 +58,7 @@ func (s *session) run(ctx context.Context, streams applets.Streams) error {
 	shell.Opened = func() { life.start(ctx, lifelineDelay) }
 	err := terminal.run(&shell, func() error { return s.handle.Exec(ctx, shell) })
 
-	var exit *kube.ExitError
+	var exit *kube.CommandExitError
 	var notStarted *kube.NotStartedError
 	switch {
 	case err == nil, errors.As(err, &exit):

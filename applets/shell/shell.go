@@ -95,7 +95,7 @@ func run(ctx context.Context, inv *applets.Invocation) error {
 }
 
 // runShell has a shell container run and runs one shell in it.
-func runShell(ctx context.Context, cluster containers.Cluster, request containers.Request, o options, streams applets.Streams) error {
+func runShell(ctx context.Context, cluster containers.API, request containers.Request, o options, streams applets.Streams) error {
 	line := statusline.New(streams.Err)
 	defer line.End()
 	messages := containers.NotesTo(streams.Err)
@@ -111,7 +111,7 @@ func runShell(ctx context.Context, cluster containers.Cluster, request container
 			handle.Note(note)
 		}
 
-		session, err := newSession(handle, o)
+		session, err := newShellSession(handle, o)
 		if err != nil {
 			return err
 		}
@@ -123,7 +123,7 @@ func runShell(ctx context.Context, cluster containers.Cluster, request container
 	var notStarted *kube.NotStartedError
 	err := handle.Use(ctx, use, func(err error) bool { return errors.As(err, &notStarted) })
 
-	var exit *kube.ExitError
+	var exit *kube.CommandExitError
 	if errors.As(err, &exit) {
 		return &applets.ExitError{Code: exit.Code}
 	}

@@ -19,12 +19,12 @@ import (
 )
 
 // runOn runs one shell on a cluster and returns what the user saw of it.
-func runOn(t *testing.T, cluster containers.Cluster, o options) (stderr string, err error) {
+func runOn(t *testing.T, cluster containers.API, o options) (stderr string, err error) {
 	t.Helper()
 	return runUntil(t, t.Context(), cluster, o)
 }
 
-func runUntil(t *testing.T, ctx context.Context, cluster containers.Cluster, o options) (stderr string, err error) {
+func runUntil(t *testing.T, ctx context.Context, cluster containers.API, o options) (stderr string, err error) {
 	t.Helper()
 	keepHome(t)
 	var out strings.Builder
@@ -60,7 +60,7 @@ func enterArguments(t *testing.T, e kube.Exec) wire.EnterArguments {
 }
 
 func TestShellTellsLauncher(t *testing.T) {
-	cluster := &fakecluster.Cluster{}
+	cluster := &fakecluster.Fake{}
 	o := options{asTarget: true, targetEnv: []string{"PATH"}, quiet: true, args: []string{"-c", "ls --quiet"}}
 	if stderr, err := runOn(t, cluster, o); err != nil || stderr != "" {
 		t.Fatalf("runShell = %v, stderr %q", err, stderr)
@@ -100,7 +100,7 @@ func TestShellNotes(t *testing.T) {
 		{kube.ProfileSetns, false, "note: profile setns: the container has SYS_ADMIN"},
 		{kube.ProfileSetns, true, ""},
 	} {
-		stderr, err := runOn(t, &fakecluster.Cluster{Profile: c.profile}, options{quiet: c.quiet})
+		stderr, err := runOn(t, &fakecluster.Fake{Profile: c.profile}, options{quiet: c.quiet})
 		if err != nil || !strings.HasPrefix(stderr, c.want) || c.want == "" && stderr != "" {
 			t.Errorf("profile %q, quiet: %t: %v, stderr %q, want %q", c.profile, c.quiet, err, stderr, c.want)
 		}
@@ -108,7 +108,7 @@ func TestShellNotes(t *testing.T) {
 }
 
 func TestShellPassesExitCode(t *testing.T) {
-	cluster := &fakecluster.Cluster{HasEnded: true, RunExec: func(context.Context, int, kube.Exec) error { return &kube.ExitError{Code: 42} }}
+	cluster := &fakecluster.Fake{HasEnded: true, RunExec: func(context.Context, int, kube.Exec) error { return &kube.CommandExitError{Code: 42} }}
 	_, err := runOn(t, cluster, options{})
 	if code := applets.ExitCode(err); code != 42 || !applets.IsSilent(err) || len(cluster.Execs()) != 1 {
 		t.Errorf("runShell = %v (code %d) after %d commands, want code 42, no message, one command", err, code, len(cluster.Execs()))
@@ -132,7 +132,7 @@ func TestShellIsNotRunTwice(t *testing.T) {
 		{"opened, container lives", cut, false, 1, cut, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cluster := &fakecluster.Cluster{HasEnded: c.ended}
+			cluster := &fakecluster.Fake{HasEnded: c.ended}
 			cluster.RunExec = func(_ context.Context, _ int, e kube.Exec) error {
 				if enterArguments(t, e).Lifeline || len(cluster.Shells()) > 1 {
 					return nil
@@ -157,7 +157,7 @@ func TestLifelineOfLongCommand(t *testing.T) {
 	keepHome(t)
 	synctest.Test(t, func(t *testing.T) {
 		released := false
-		cluster := &fakecluster.Cluster{}
+		cluster := &fakecluster.Fake{}
 		cluster.RunExec = func(ctx context.Context, _ int, e kube.Exec) error {
 			if enterArguments(t, e).Lifeline {
 				<-ctx.Done()
@@ -190,7 +190,7 @@ func TestCutShellIsHungUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cut := context.WithCancel(t.Context())
 		hungUp := false
-		cluster := &fakecluster.Cluster{}
+		cluster := &fakecluster.Fake{}
 		cluster.RunExec = func(ctx context.Context, _ int, e kube.Exec) error {
 			if enterArguments(t, e).Lifeline {
 				if _, err := io.Copy(io.Discard, e.Stdin); err != nil {
@@ -217,7 +217,7 @@ func TestCutShellIsHungUp(t *testing.T) {
 func TestHangUpIsBounded(t *testing.T) {
 	keepHome(t)
 	synctest.Test(t, func(t *testing.T) {
-		cluster := &fakecluster.Cluster{}
+		cluster := &fakecluster.Fake{}
 		cluster.RunExec = func(ctx context.Context, _ int, e kube.Exec) error {
 			if enterArguments(t, e).Lifeline {
 				<-ctx.Done()
@@ -236,7 +236,7 @@ func TestHangUpIsBounded(t *testing.T) {
 
 func TestShellFindFails(t *testing.T) {
 	gone := errors.New("no such pod")
-	cluster := &fakecluster.Cluster{FindErr: gone}
+	cluster := &fakecluster.Fake{FindErr: gone}
 	if _, err := runOn(t, cluster, options{}); !errors.Is(err, gone) || len(cluster.Shells()) != 0 {
 		t.Errorf("runShell = %v with %d containers, want %v and none", err, len(cluster.Shells()), gone)
 	}

@@ -16,8 +16,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Cluster is what the handles ask of the API. *kube.Cluster is the real one.
-type Cluster interface {
+// API is what the handles ask of the API. *kube.Cluster is the real one.
+type API interface {
 	FindPod(ctx context.Context, s kube.Selection) (*corev1.Pod, error)
 	EnsureShell(ctx context.Context, r kube.ShellRequest) (kube.Injected, error)
 	EnsureNet(ctx context.Context, r kube.NetRequest) (kube.Injected, error)

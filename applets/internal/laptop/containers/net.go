@@ -16,7 +16,7 @@ import (
 
 // Net is the handle on a pod's net container.
 type Net struct {
-	cluster  Cluster
+	api      API
 	request  Request
 	messages Messages
 	owner    *owner
@@ -28,8 +28,8 @@ type Net struct {
 
 // NewNet returns a handle, and begins to read the user's key. It asks the
 // cluster nothing yet.
-func NewNet(cluster Cluster, r Request, m Messages) *Net {
-	return &Net{cluster: cluster, request: r, messages: m, owner: loadOwner(m.Notice)}
+func NewNet(api API, r Request, m Messages) *Net {
+	return &Net{api: api, request: r, messages: m, owner: loadOwner(m.Notice)}
 }
 
 // Pod is the one that OpenSession found; nil before.
@@ -55,7 +55,7 @@ func (n *Net) OpenSession(ctx context.Context, o mux.SessionOptions) (*mux.Sessi
 }
 
 func (n *Net) findPod(ctx context.Context) (err error) {
-	if n.pod, n.key, err = n.owner.findPod(ctx, n.cluster, n.request.Pod); err != nil {
+	if n.pod, n.key, err = n.owner.findPod(ctx, n.api, n.request.Pod); err != nil {
 		return err
 	}
 	if n.request.Container != "" {
@@ -70,7 +70,7 @@ func (n *Net) findPod(ctx context.Context) (err error) {
 func (n *Net) startManager(ctx context.Context) (wire.Ready, error) {
 	manager := n.request.manager()
 	manager.User = mux.PublicText(n.key)
-	container, err := n.cluster.EnsureNet(ctx, kube.NetRequest{
+	container, err := n.api.EnsureNet(ctx, kube.NetRequest{
 		Pod: n.pod, Image: n.request.Image, PullPolicy: n.request.PullPolicy,
 		Manager: manager, Ledger: n.owner.ledger, Progress: n.messages.Progress, Notice: n.messages.Notice,
 	})
@@ -78,7 +78,7 @@ func (n *Net) startManager(ctx context.Context) (wire.Ready, error) {
 		return wire.Ready{}, explainEnsure(ctx, err)
 	}
 
-	line, err := n.cluster.WaitForReadyLine(ctx, n.pod.Namespace, n.pod.Name, container.Name)
+	line, err := n.api.WaitForReadyLine(ctx, n.pod.Namespace, n.pod.Name, container.Name)
 	if err != nil {
 		return wire.Ready{}, err
 	}
@@ -116,7 +116,7 @@ func (n *Net) connect(ctx context.Context, ready wire.Ready, o mux.SessionOption
 
 // connectOnce opens the one port-forward and the session in it.
 func (n *Net) connectOnce(ctx context.Context, ready wire.Ready, o mux.SessionOptions) (*mux.Session, error) {
-	conn, err := n.cluster.PortForward(ctx, n.pod.Namespace, n.pod.Name, ready.Port, n.request.Timeout)
+	conn, err := n.api.PortForward(ctx, n.pod.Namespace, n.pod.Name, ready.Port, n.request.Timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -151,5 +151,5 @@ func (n *Net) ShellBeside() *Shell {
 	request := n.request
 	request.Pod = kube.Selection{Kind: "pods", Name: n.pod.Name}
 	request.Profile = kube.ProfileAuto
-	return &Shell{cluster: n.cluster, request: request, messages: n.messages, owner: n.owner}
+	return &Shell{api: n.api, request: request, messages: n.messages, owner: n.owner}
 }

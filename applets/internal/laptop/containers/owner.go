@@ -53,8 +53,8 @@ func (o *owner) waitForKey() (ed25519.PrivateKey, error) {
 // findPod finds a pod that takes containers, with the key of the user whose
 // container it is to have. It waits for both in any case: the file may be half
 // made.
-func (o *owner) findPod(ctx context.Context, cluster Cluster, selection kube.Selection) (*corev1.Pod, ed25519.PrivateKey, error) {
-	pod, err := cluster.FindPod(ctx, selection)
+func (o *owner) findPod(ctx context.Context, api API, selection kube.Selection) (*corev1.Pod, ed25519.PrivateKey, error) {
+	pod, err := api.FindPod(ctx, selection)
 	key, keyErr := o.waitForKey()
 	if err == nil {
 		err = kube.CheckTakesContainers(pod)

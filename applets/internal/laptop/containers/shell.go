@@ -15,7 +15,7 @@ import (
 
 // Shell is the handle on a shell container beside a target.
 type Shell struct {
-	cluster  Cluster
+	api      API
 	request  Request
 	messages Messages
 	owner    *owner
@@ -27,8 +27,8 @@ type Shell struct {
 
 // NewShell returns a handle, and begins to read the user's key. It asks the
 // cluster nothing yet.
-func NewShell(cluster Cluster, r Request, m Messages) *Shell {
-	return &Shell{cluster: cluster, request: r, messages: m, owner: loadOwner(m.Notice)}
+func NewShell(api API, r Request, m Messages) *Shell {
+	return &Shell{api: api, request: r, messages: m, owner: loadOwner(m.Notice)}
 }
 
 // Target is the container beside which Ensure has the shell container run.
@@ -49,7 +49,7 @@ func (s *Shell) Ensure(ctx context.Context) (kube.Injected, error) {
 	ctx, cancel := kube.WithTimeout(ctx, s.request.Timeout)
 	defer cancel()
 
-	pod, key, err := s.owner.findPod(ctx, s.cluster, s.request.Pod)
+	pod, key, err := s.owner.findPod(ctx, s.api, s.request.Pod)
 	if err != nil {
 		return kube.Injected{}, err
 	}
@@ -66,7 +66,7 @@ func (s *Shell) Ensure(ctx context.Context) (kube.Injected, error) {
 	manager.Role, manager.Profile = wire.RoleShell, s.request.Profile
 	manager.User, manager.Target = mux.PublicText(key), s.target.Container
 
-	s.container, err = s.cluster.EnsureShell(ctx, kube.ShellRequest{
+	s.container, err = s.api.EnsureShell(ctx, kube.ShellRequest{
 		Target: s.target, Image: s.request.Image, PullPolicy: s.request.PullPolicy,
 		Manager: manager, Ledger: s.owner.ledger, Progress: s.messages.Progress, Notice: s.messages.Note,
 	})
@@ -78,7 +78,7 @@ func (s *Shell) Ensure(ctx context.Context) (kube.Injected, error) {
 func (s *Shell) Exec(ctx context.Context, e kube.Exec) error {
 	e.Namespace, e.Pod, e.Container = s.target.Pod.Namespace, s.target.Pod.Name, s.container.Name
 	e.OpenTimeout = s.request.Timeout
-	return s.cluster.Exec(ctx, e)
+	return s.api.Exec(ctx, e)
 }
 
 // Use has a shell container run and calls use with it. A container that ended
@@ -87,7 +87,7 @@ func (s *Shell) Exec(ctx context.Context, e kube.Exec) error {
 // ended with an exit code of its own is never repeated.
 func (s *Shell) Use(ctx context.Context, use func(context.Context, kube.Injected) error, mayRepeat func(error) bool) error {
 	err := s.useOnce(ctx, use)
-	var exit *kube.ExitError
+	var exit *kube.CommandExitError
 	if err == nil || ctx.Err() != nil || errors.As(err, &exit) || !s.hasEnded(ctx) {
 		return err
 	}
@@ -109,5 +109,5 @@ func (s *Shell) useOnce(ctx context.Context, use func(context.Context, kube.Inje
 // hasEnded reports whether the container that Ensure returned, if any, has
 // ended.
 func (s *Shell) hasEnded(ctx context.Context) bool {
-	return s.container.Name != "" && s.cluster.ContainerEnded(ctx, s.target.Pod.Namespace, s.target.Pod.Name, s.container.Name)
+	return s.container.Name != "" && s.api.ContainerEnded(ctx, s.target.Pod.Namespace, s.target.Pod.Name, s.container.Name)
 }

@@ -17,8 +17,8 @@ import (
 	"kdiag/mux/wire"
 )
 
-// Request says what is looked at.
-type Request struct {
+// Query says what is looked at.
+type Query struct {
 	// Connected has the sockets that are connected, too.
 	Connected bool
 	// Interval is the time from one snapshot to the next; 0 for a single one.
@@ -28,13 +28,13 @@ type Request struct {
 // Inspect has a shell container run, and calls each with every snapshot of the
 // target: one, or one at each interval until ctx ends. It ends with the first
 // error of each's. The handle's time-out bounds the wait for each snapshot, too.
-func Inspect(ctx context.Context, shell *containers.Shell, r Request, each func(kube.Injected, wire.Snapshot) error) error {
+func Inspect(ctx context.Context, shell *containers.Shell, q Query, each func(kube.Injected, wire.Snapshot) error) error {
 	seen := false
 	use := func(ctx context.Context, container kube.Injected) error {
 		if note := containers.GrantNote(container); note != "" {
 			shell.Note(note)
 		}
-		return r.exec(ctx, shell, func(taken wire.Snapshot) error {
+		return q.exec(ctx, shell, func(taken wire.Snapshot) error {
 			seen = true
 			return each(container, taken)
 		})
@@ -44,15 +44,15 @@ func Inspect(ctx context.Context, shell *containers.Shell, r Request, each func(
 }
 
 // exec runs "kdiag inspect" in the container.
-func (r Request) exec(ctx context.Context, shell *containers.Shell, each func(wire.Snapshot) error) error {
+func (q Query) exec(ctx context.Context, shell *containers.Shell, each func(wire.Snapshot) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	timeout := shell.Timeout()
 	late := time.AfterFunc(timeout, func() { cancel(&kube.TimeoutError{After: timeout}) })
 	defer late.Stop()
 
-	out := &lines{most: wire.MaxSnapshot, stop: cancel, each: func(line []byte) error {
-		late.Reset(r.Interval + timeout)
+	out := &lineSplitter{most: wire.MaxSnapshot, stop: cancel, each: func(line []byte) error {
+		late.Reset(q.Interval + timeout)
 		taken, err := wire.ParseSnapshot(line)
 		if err != nil {
 			return applets.WithHint(fmt.Errorf("read the snapshot of %s: %w", shell.Target(), err), "check that %s is an image of this kdiag", shell.Image())
@@ -63,13 +63,13 @@ func (r Request) exec(ctx context.Context, shell *containers.Shell, each func(wi
 	// In the pod its end is the client's.
 	stdin, open := io.Pipe()
 	defer open.Close()
-	if r.Interval == 0 {
+	if q.Interval == 0 {
 		_ = open.Close()
 	}
 
 	stderr := &beginning{most: 4096}
-	err := shell.Exec(ctx, kube.Exec{Command: r.command(shell.Target()), Stdin: stdin, Stdout: out, Stderr: stderr})
-	var exit *kube.ExitError
+	err := shell.Exec(ctx, kube.Exec{Command: q.command(shell.Target()), Stdin: stdin, Stdout: out, Stderr: stderr})
+	var exit *kube.CommandExitError
 	switch {
 	case out.err != nil:
 		return out.err
@@ -80,10 +80,10 @@ func (r Request) exec(ctx context.Context, shell *containers.Shell, each func(wi
 	return err
 }
 
-func (r Request) command(target kube.TargetContainer) []string {
+func (q Query) command(target kube.TargetContainer) []string {
 	return append([]string{wire.Binary}, wire.InspectArguments{
 		Target:    wire.TargetArguments{ID: target.ID, SharedPIDs: target.SharesPIDs()},
-		Connected: r.Connected, Interval: r.Interval,
+		Connected: q.Connected, Interval: q.Interval,
 	}.Args()...)
 }
 
@@ -93,7 +93,7 @@ type saidError struct {
 	target kube.TargetContainer
 	text   string
 	hint   string
-	exit   *kube.ExitError
+	exit   *kube.CommandExitError
 }
 
 func (e *saidError) Error() string { return fmt.Sprintf("look at %s: %s", e.target, e.text) }
@@ -102,7 +102,7 @@ func (e *saidError) Unwrap() error { return e.exit }
 
 // explainExit makes an error of an exit code and of the lines on stderr, which
 // are as kdiag prints them: "kdiag: …", and "hint: …".
-func explainExit(shell *containers.Shell, exit *kube.ExitError, stderr string) error {
+func explainExit(shell *containers.Shell, exit *kube.CommandExitError, stderr string) error {
 	said := &saidError{target: shell.Target(), text: exit.Error(), exit: exit}
 	for line := range strings.Lines(stderr) {
 		line = strings.TrimSpace(line)

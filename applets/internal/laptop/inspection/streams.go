@@ -6,10 +6,10 @@ import (
 	"fmt"
 )
 
-// lines calls each with every line that is written to it, without its end. The
+// lineSplitter calls each with every line that is written to it, without its end. The
 // first error is kept, and stop is called: what a stream is copied to has no
 // say otherwise.
-type lines struct {
+type lineSplitter struct {
 	most int
 	each func(line []byte) error
 	stop context.CancelCauseFunc
@@ -18,7 +18,7 @@ type lines struct {
 	err    error
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *lineSplitter) Write(p []byte) (int, error) {
 	rest := p
 	for l.err == nil {
 		end := bytes.IndexByte(rest, '\n')

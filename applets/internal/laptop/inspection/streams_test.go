@@ -20,7 +20,7 @@ func TestLines(t *testing.T) {
 	} {
 		var got []string
 		stopped := error(nil)
-		l := &lines{most: 8, stop: func(err error) { stopped = err }, each: func(line []byte) error {
+		l := &lineSplitter{most: 8, stop: func(err error) { stopped = err }, each: func(line []byte) error {
 			if string(line) == "bad" {
 				return errors.New("bad")
 			}

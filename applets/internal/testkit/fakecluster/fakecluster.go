@@ -15,9 +15,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Cluster has the pod default/web, whose containers app and other run. What is
+// Fake is a cluster with the pod default/web, whose containers app and other run. What is
 // nil or empty of its fields answers as a cluster does where all is well.
-type Cluster struct {
+type Fake struct {
 	// FindErr is FindPod's error.
 	FindErr error
 	// Profile is the one that a shell container gets.
@@ -39,7 +39,7 @@ type Cluster struct {
 }
 
 // FindPod returns the pod.
-func (c *Cluster) FindPod(context.Context, kube.Selection) (*corev1.Pod, error) {
+func (c *Fake) FindPod(context.Context, kube.Selection) (*corev1.Pod, error) {
 	if c.FindErr != nil {
 		return nil, c.FindErr
 	}
@@ -67,7 +67,7 @@ func (c *Cluster) FindPod(context.Context, kube.Selection) (*corev1.Pod, error) 
 }
 
 // EnsureShell notes the request and returns a new container.
-func (c *Cluster) EnsureShell(_ context.Context, r kube.ShellRequest) (kube.Injected, error) {
+func (c *Fake) EnsureShell(_ context.Context, r kube.ShellRequest) (kube.Injected, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.shells = append(c.shells, r)
@@ -84,7 +84,7 @@ func (c *Cluster) EnsureShell(_ context.Context, r kube.ShellRequest) (kube.Inje
 }
 
 // EnsureNet notes the request and returns a new container.
-func (c *Cluster) EnsureNet(_ context.Context, r kube.NetRequest) (kube.Injected, error) {
+func (c *Fake) EnsureNet(_ context.Context, r kube.NetRequest) (kube.Injected, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.nets = append(c.nets, r)
@@ -92,7 +92,7 @@ func (c *Cluster) EnsureNet(_ context.Context, r kube.NetRequest) (kube.Injected
 }
 
 // Exec notes the command, says that it is open, and runs RunExec.
-func (c *Cluster) Exec(ctx context.Context, e kube.Exec) error {
+func (c *Fake) Exec(ctx context.Context, e kube.Exec) error {
 	c.mu.Lock()
 	c.execs = append(c.execs, e)
 	call := len(c.execs)
@@ -105,15 +105,15 @@ func (c *Cluster) Exec(ctx context.Context, e kube.Exec) error {
 }
 
 // Ended returns HasEnded.
-func (c *Cluster) ContainerEnded(context.Context, string, string, string) bool { return c.HasEnded }
+func (c *Fake) ContainerEnded(context.Context, string, string, string) bool { return c.HasEnded }
 
 // ManagerLine returns Line.
-func (c *Cluster) WaitForReadyLine(context.Context, string, string, string) ([]byte, error) {
+func (c *Fake) WaitForReadyLine(context.Context, string, string, string) ([]byte, error) {
 	return []byte(c.Line), nil
 }
 
 // PortForward calls Dial.
-func (c *Cluster) PortForward(context.Context, string, string, uint16, time.Duration) (net.Conn, error) {
+func (c *Fake) PortForward(context.Context, string, string, uint16, time.Duration) (net.Conn, error) {
 	if c.Dial == nil {
 		return nil, errors.New("no port-forward")
 	}
@@ -121,24 +121,24 @@ func (c *Cluster) PortForward(context.Context, string, string, uint16, time.Dura
 }
 
 // Peers returns PeersKnown.
-func (c *Cluster) ListPeers(context.Context) (kube.Peers, []string) { return c.PeersKnown, nil }
+func (c *Fake) ListPeers(context.Context) (kube.Peers, []string) { return c.PeersKnown, nil }
 
 // Shells returns the requests for shell containers so far.
-func (c *Cluster) Shells() []kube.ShellRequest {
+func (c *Fake) Shells() []kube.ShellRequest {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]kube.ShellRequest(nil), c.shells...)
 }
 
 // Nets returns the requests for net containers so far.
-func (c *Cluster) Nets() []kube.NetRequest {
+func (c *Fake) Nets() []kube.NetRequest {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]kube.NetRequest(nil), c.nets...)
 }
 
 // Execs returns the commands so far.
-func (c *Cluster) Execs() []kube.Exec {
+func (c *Fake) Execs() []kube.Exec {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]kube.Exec(nil), c.execs...)
