@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -21,29 +20,18 @@ import (
 // runOn runs one shell on a cluster and returns what the user saw of it.
 func runOn(t *testing.T, cluster containers.API, o options) (stderr string, err error) {
 	t.Helper()
+	fakecluster.KeepHome(t)
 	return runUntil(t, t.Context(), cluster, o)
 }
 
 func runUntil(t *testing.T, ctx context.Context, cluster containers.API, o options) (stderr string, err error) {
 	t.Helper()
-	keepHome(t)
 	var out strings.Builder
 	request := containers.Request{
 		Pod: kube.Selection{Kind: "pods", Name: "web"}, Container: "app", Image: "i", Profile: kube.ProfileAuto, Version: "v1", Timeout: time.Minute,
 	}
 	err = runShell(ctx, cluster, request, o, applets.Streams{In: strings.NewReader(""), Out: io.Discard, Err: &out})
 	return out.String(), err
-}
-
-// keepHome keeps the user's key and records out of the real home.
-func keepHome(t *testing.T) {
-	t.Helper()
-	if strings.HasPrefix(os.Getenv("XDG_CONFIG_HOME"), os.TempDir()) {
-		return
-	}
-	home := t.TempDir()
-	t.Setenv("HOME", home)
-	t.Setenv("XDG_CONFIG_HOME", home)
 }
 
 // enterArguments reads back what the launcher was told.
@@ -154,7 +142,7 @@ func TestShellIsNotRunTwice(t *testing.T) {
 // TestLifelineOfLongCommand opens a lifeline beside a command that goes on, and
 // lets go of it at the command's own end.
 func TestLifelineOfLongCommand(t *testing.T) {
-	keepHome(t)
+	fakecluster.KeepHome(t)
 	synctest.Test(t, func(t *testing.T) {
 		released := false
 		cluster := &fakecluster.Fake{}
@@ -186,7 +174,7 @@ func TestLifelineOfLongCommand(t *testing.T) {
 
 // TestCutShellIsHungUp hangs up what a cut leaves behind, and waits for it.
 func TestCutShellIsHungUp(t *testing.T) {
-	keepHome(t)
+	fakecluster.KeepHome(t)
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cut := context.WithCancel(t.Context())
 		hungUp := false
@@ -215,7 +203,7 @@ func TestCutShellIsHungUp(t *testing.T) {
 
 // TestHangUpIsBounded does not wait for ever for a pod that does not answer.
 func TestHangUpIsBounded(t *testing.T) {
-	keepHome(t)
+	fakecluster.KeepHome(t)
 	synctest.Test(t, func(t *testing.T) {
 		cluster := &fakecluster.Fake{}
 		cluster.RunExec = func(ctx context.Context, _ int, e kube.Exec) error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"testing"
 	"time"
 
 	"kdiag/kube"
@@ -36,6 +37,14 @@ type Fake struct {
 	shells []kube.ShellRequest
 	nets   []kube.NetRequest
 	execs  []kube.Exec
+}
+
+// KeepHome keeps the user's key and records of a test out of the real home.
+func KeepHome(t *testing.T) {
+	t.Helper()
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("XDG_CONFIG_HOME", home)
 }
 
 // FindPod returns the pod.

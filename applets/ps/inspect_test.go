@@ -1,0 +1,161 @@
+package ps
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kdiag/applets"
+	"kdiag/applets/internal/laptop/containers"
+	"kdiag/applets/internal/testkit/fakecluster"
+	"kdiag/kube"
+	"kdiag/mux/wire"
+)
+
+// show runs the command on a cluster.
+func show(ctx context.Context, cluster psCluster, o options) (stdout, stderr string, err error) {
+	var out, errs strings.Builder
+	request := containers.Request{
+		Pod: kube.Selection{Kind: "pods", Name: "web"}, Container: "app", Image: "i", Profile: kube.ProfileAuto, Version: "v1", Timeout: time.Minute,
+	}
+	err = o.showContainer(ctx, cluster, request, applets.Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
+	return out.String(), errs.String(), err
+}
+
+var snapshot = wire.Snapshot{
+	Time:      time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+	Processes: []wire.Process{{PID: 7, UID: 1000, User: "app", State: "S", Name: "server", Command: []string{"/server"}}},
+	Sockets: []wire.Socket{
+		{Protocol: "tcp", State: wire.StateListen, Local: "0.0.0.0:8080", PIDs: []int{7}},
+		{Protocol: "tcp", State: "ESTABLISHED", Local: "10.0.0.1:8080", Remote: "10.0.0.2:4000", PIDs: []int{7}},
+	},
+}
+
+// printSnapshot answers as "kdiag inspect" does, one line for each call.
+func printSnapshot(_ context.Context, _ int, e kube.Exec) error {
+	return json.NewEncoder(e.Stdout).Encode(snapshot)
+}
+
+func TestShowContainer(t *testing.T) {
+	fakecluster.KeepHome(t)
+	cluster := &fakecluster.Fake{
+		RunExec:    printSnapshot,
+		PeersKnown: kube.Peers{netip.MustParseAddr("10.0.0.2"): {Kind: "pod", Namespace: "ns", Name: "client"}},
+	}
+	stdout, stderr, err := show(t.Context(), cluster, options{sockets: true, output: "text"})
+	if err != nil || stderr != "" {
+		t.Fatalf("showContainer = %v, stderr %q", err, stderr)
+	}
+	for _, want := range []string{"/server", "0.0.0.0:8080", "ns/client"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("output %q, want %s in it", stdout, want)
+		}
+	}
+
+	exec := cluster.Execs()[0]
+	got, err := wire.ParseInspectArguments(exec.Command[2:])
+	want := wire.InspectArguments{Target: wire.TargetArguments{ID: "aaaaaaaaaaaaaaaa"}, Connected: true}
+	if err != nil || got != want || exec.Command[1] != wire.AppletInspect || exec.Container != "kdiag-shell-app-abcde" {
+		t.Errorf("exec %+v asks for %+v, %v, want %+v in the shell container", exec, got, err, want)
+	}
+}
+
+func TestShowContainerAsJSON(t *testing.T) {
+	fakecluster.KeepHome(t)
+	stdout, _, err := show(t.Context(), &fakecluster.Fake{RunExec: printSnapshot}, options{output: "json"})
+	var got struct{ Namespace, Pod, Container string }
+	if jsonErr := json.Unmarshal([]byte(stdout), &got); err != nil || jsonErr != nil || got.Namespace != "default" || got.Pod != "web" || got.Container != "app" {
+		t.Errorf("showContainer = %v, output %q, want one document of default/web, container app", err, stdout)
+	}
+}
+
+// TestInspectFails says what the program in the pod said, with its hint, or asks
+// for the image where that program is not kdiag's.
+func TestInspectFails(t *testing.T) {
+	fakecluster.KeepHome(t)
+	for _, c := range []struct {
+		code         int
+		stderr, hint string
+		want         string
+	}{
+		{1, "kdiag: no process found\nhint: has it exited?\n", "has it exited?", "no process found"},
+		{2, "kdiag: unknown flag --connected\n", "check that i is an image of this kdiag", "unknown flag"},
+		{127, "sh: not found\n", "check that i is an image of this kdiag", "exit code 127"},
+	} {
+		cluster := &fakecluster.Fake{HasEnded: true, RunExec: func(_ context.Context, _ int, e kube.Exec) error {
+			_, _ = io.WriteString(e.Stderr, c.stderr)
+			return &kube.CommandExitError{Code: c.code}
+		}}
+		_, _, err := show(t.Context(), cluster, options{output: "text"})
+		hints := strings.Join(applets.Hints(err), "; ")
+		if err == nil || !strings.Contains(err.Error(), c.want) || hints != c.hint || applets.ExitCode(err) != 1 {
+			t.Errorf("exit code %d, stderr %q: %v (code %d), hints %q, want %q and %q", c.code, c.stderr, err, applets.ExitCode(err), hints, c.want, c.hint)
+		}
+		if tries := len(cluster.Execs()); tries != 1 {
+			t.Errorf("exit code %d: %d tries, want 1", c.code, tries)
+		}
+	}
+}
+
+// TestInspectInEndedContainer looks again in a new container, once.
+func TestInspectInEndedContainer(t *testing.T) {
+	fakecluster.KeepHome(t)
+	for failures, wantErr := range map[int]bool{1: false, 2: true} {
+		cluster := &fakecluster.Fake{HasEnded: true, RunExec: func(ctx context.Context, call int, e kube.Exec) error {
+			if call <= failures {
+				return fmt.Errorf("try %d was cut", call)
+			}
+			return printSnapshot(ctx, call, e)
+		}}
+		_, _, err := show(t.Context(), cluster, options{output: "text"})
+		if (err != nil) != wantErr || len(cluster.Shells()) != 2 {
+			t.Errorf("%d failures: %v with %d containers, want a failure: %t, with 2", failures, err, len(cluster.Shells()), wantErr)
+		}
+	}
+}
+
+// TestInspectIsSilent gives up on a pod that says nothing, after --timeout.
+func TestInspectIsSilent(t *testing.T) {
+	fakecluster.KeepHome(t)
+	synctest.Test(t, func(t *testing.T) {
+		cluster := &fakecluster.Fake{RunExec: func(ctx context.Context, _ int, _ kube.Exec) error {
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}}
+		began := time.Now()
+		_, _, err := show(t.Context(), cluster, options{output: "text"})
+		if took := time.Since(began); err == nil || took != time.Minute {
+			t.Errorf("showContainer = %v after %s, want an error after a minute", err, took)
+		}
+	})
+}
+
+// TestWatchEndsWithCtrlC shows one picture after the other until ctx ends, which
+// is no failure.
+func TestWatchEndsWithCtrlC(t *testing.T) {
+	fakecluster.KeepHome(t)
+	ctx, stop := context.WithCancel(t.Context())
+	cluster := &fakecluster.Fake{RunExec: func(ctx context.Context, _ int, e kube.Exec) error {
+		for range 3 {
+			if err := json.NewEncoder(e.Stdout).Encode(snapshot); err != nil {
+				return err
+			}
+		}
+		stop()
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}}
+	stdout, _, err := show(ctx, cluster, options{output: "json", watch: true, interval: time.Second})
+	if pictures := strings.Count(stdout, `"pod"`); err != nil || pictures != 3 {
+		t.Errorf("showContainer = %v with %d pictures, want nil and 3", err, pictures)
+	}
+	if got, err := wire.ParseInspectArguments(cluster.Execs()[0].Command[2:]); err != nil || got.Interval != time.Second {
+		t.Errorf("inspect is asked for %+v, %v, want an interval of 1s", got, err)
+	}
+}
