@@ -62,7 +62,7 @@ func CheckHasContainer(pod *corev1.Pod, name string) error {
 	return requireContainer("find "+TargetContainer{Pod: pod, Container: name}.String(), pod, name)
 }
 
-// requireContainer is CheckHasContainer for an operation that the error names.
+// requireContainer does what CheckHasContainer does, for an operation that the error names.
 func requireContainer(doing string, pod *corev1.Pod, name string) error {
 	if slices.Contains(containerNames(pod), name) {
 		return nil

@@ -47,7 +47,7 @@ func (c *Cluster) DialAhead() {
 	}
 }
 
-// dialAhead is DialAhead for when the credentials are known. It does nothing if there is a proxy,
+// dialAhead does the work of DialAhead once the credentials are known. It does nothing if there is a proxy,
 // or a connection is prepared already.
 func (c *Cluster) dialAhead() {
 	at, err := url.Parse(c.streams.Host)

@@ -10,7 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Connection are the flags that Connect reads.
+// Connection lists the flags that Connect reads.
 func Connection() []cli.Flag {
 	text := func(kind applets.Kind, usage, name string, aliases ...string) cli.Flag {
 		return applets.Takes(kind, &cli.StringFlag{
@@ -47,7 +47,7 @@ func Connect(inv *applets.Invocation) (*kube.Cluster, error) {
 	return kube.Connect(Options(inv), inv.Err)
 }
 
-// Options are the flags' values.
+// Options returns the values of the flags that Connection lists.
 func Options(inv *applets.Invocation) kube.ConnectOptions {
 	f := inv.Flags
 	return kube.ConnectOptions{

@@ -25,7 +25,7 @@ func readReason(inv *applets.Invocation) (string, error) {
 	return reason, nil
 }
 
-// userAgent is what the API server is told of who asks, and why. A header takes
+// userAgent tells the API server who asks, and why. A header takes
 // ASCII alone: other letters of a reason stand there as \u escapes.
 func userAgent(inv *applets.Invocation) string {
 	agent := inv.UserAgent()

@@ -109,7 +109,7 @@ func pullPolicyFlag() cli.Flag {
 	}, string(corev1.PullAlways), string(corev1.PullIfNotPresent), string(corev1.PullNever))
 }
 
-// pullPolicy is what pullPolicyFlag says.
+// pullPolicy reads the flag of pullPolicyFlag.
 func pullPolicy(inv *applets.Invocation) corev1.PullPolicy {
 	return corev1.PullPolicy(inv.Flags.String("image-pull-policy"))
 }

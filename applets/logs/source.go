@@ -242,7 +242,7 @@ func (s *logSource) currentInstance() kube.Instance {
 	return s.now
 }
 
-// confirmInstance is called for the first line of a stream. It returns false if the
+// confirmInstance looks at the first line of a stream. It returns false if the
 // container has restarted since the stream was opened.
 func (s *logSource) confirmInstance() bool {
 	s.mu.Lock()

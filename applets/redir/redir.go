@@ -18,7 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Applet is "kdiag redir".
+// Applet declares "kdiag redir".
 func Applet() applets.Applet {
 	return applets.Applet{
 		Name:      "redir",
@@ -45,7 +45,7 @@ func Applet() applets.Applet {
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "Don't print a line for each connection"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "Also print a line when a connection opens"},
 		}, kubeflags.NetFlags()...),
-		Run: run,
+		Run: runRedir,
 	}
 }
 
@@ -60,7 +60,7 @@ type options struct {
 	detail        detail
 }
 
-func run(ctx context.Context, inv *applets.Invocation) error {
+func runRedir(ctx context.Context, inv *applets.Invocation) error {
 	names, ports, err := splitArguments(inv)
 	if err != nil {
 		return err

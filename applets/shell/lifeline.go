@@ -43,10 +43,11 @@ func (l *lifeline) start(ctx context.Context, after time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ctx = context.WithoutCancel(ctx)
-	l.timers = append(l.timers, time.AfterFunc(after, func() { l.open(ctx) }))
+	l.timers = append(l.timers, time.AfterFunc(after, func() { l.openLifeline(ctx) }))
 }
 
-func (l *lifeline) open(ctx context.Context) {
+// openLifeline begins the second exec, if it has not begun.
+func (l *lifeline) openLifeline(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended != nil {
@@ -81,7 +82,7 @@ func (l *lifeline) release() {
 // hangUp ends the session's processes in the pod and waits until that is done,
 // for hangUpTimeout at most.
 func (l *lifeline) hangUp(ctx context.Context) {
-	l.open(context.WithoutCancel(ctx))
+	l.openLifeline(context.WithoutCancel(ctx))
 	l.mu.Lock()
 	ended, stdin, cancel := l.ended, l.stdin, l.cancel
 	l.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Applet is "kdiag shell".
+// Applet declares "kdiag shell".
 func Applet() applets.Applet {
 	return applets.Applet{
 		Name:      "shell",
@@ -40,7 +40,7 @@ func Applet() applets.Applet {
 			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "target-env", Usage: "Also take variable `NAME` (or all) from the container when it affects the shell, such as PATH"}),
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "Don't print notes"},
 		}, kubeflags.ShellFlags()...),
-		Run: run,
+		Run: runApplet,
 	}
 }
 
@@ -69,7 +69,7 @@ func checkFlags(inv *applets.Invocation) error {
 	return nil
 }
 
-func run(ctx context.Context, inv *applets.Invocation) error {
+func runApplet(ctx context.Context, inv *applets.Invocation) error {
 	request, err := kubeflags.ParseShell(inv)
 	if err != nil && len(inv.Args) > 1 {
 		return applets.WithHint(err, "put arguments for the shell itself after --")

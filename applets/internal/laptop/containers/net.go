@@ -32,7 +32,7 @@ func NewNet(api API, r Request, m Messages) *Net {
 	return &Net{api: api, request: r, messages: m, owner: loadOwner(m.Notice)}
 }
 
-// Pod is the one that OpenSession found; nil before.
+// Pod returns the pod that OpenSession found; nil before.
 func (n *Net) Pod() *corev1.Pod { return n.pod }
 
 // OpenSession finds the pod, has its net container run, and opens a session
@@ -54,6 +54,7 @@ func (n *Net) OpenSession(ctx context.Context, o mux.SessionOptions) (*mux.Sessi
 	return n.connect(ctx, ready, o)
 }
 
+// findPod finds the pod, and the container in it that the request names.
 func (n *Net) findPod(ctx context.Context) (err error) {
 	if n.pod, n.key, err = n.owner.findPod(ctx, n.api, n.request.Pod); err != nil {
 		return err
@@ -103,6 +104,8 @@ func (n *Net) startManager(ctx context.Context) (wire.Ready, error) {
 // ends without an answer: other processes in the pod may flood it.
 const maxAttempts = 3
 
+// connect opens a session with the manager. It tries again where the manager
+// closed the connection in favour of others, maxAttempts times in all.
 func (n *Net) connect(ctx context.Context, ready wire.Ready, o mux.SessionOptions) (*mux.Session, error) {
 	for attempt := 1; ; attempt++ {
 		session, err := n.connectOnce(ctx, ready, o)

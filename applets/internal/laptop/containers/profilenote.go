@@ -9,8 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 )
 
-// GrantNote is the line on what a container's profile grants to others; empty
-// for all but setns.
+// GrantNote says what a container's profile grants to others. It returns an empty
+// string for all profiles but setns.
 func GrantNote(injected kube.Injected) string {
 	if injected.Profile != kube.ProfileSetns {
 		return ""
@@ -20,7 +20,7 @@ func GrantNote(injected kube.Injected) string {
 		duration.HumanDuration(injected.IdleTimeout))
 }
 
-// flagsFor is how a profile is asked for. A shell gives up what it needed for
+// flagsFor returns the flags that ask for a profile. A shell gives up what it needed for
 // joining the target unless it is told to keep that.
 func flagsFor(p kube.Profile) string {
 	if p == kube.ProfileSetns {
@@ -29,8 +29,8 @@ func flagsFor(p kube.Profile) string {
 	return "--profile=" + string(p)
 }
 
-// ProfileNote is the line on the profile that a shell has; empty where it is
-// the first choice and the target needs no more.
+// ProfileNote says which profile a shell has. It returns an empty string where
+// that is the first choice and the target needs no more.
 func ProfileNote(target kube.TargetContainer, injected kube.Injected) string {
 	if grants := GrantNote(injected); grants != "" {
 		return grants

@@ -31,16 +31,16 @@ func NewShell(api API, r Request, m Messages) *Shell {
 	return &Shell{api: api, request: r, messages: m, owner: loadOwner(m.Notice)}
 }
 
-// Target is the container beside which Ensure has the shell container run.
+// Target returns the container beside which Ensure has the shell container run.
 func (s *Shell) Target() kube.TargetContainer { return s.target }
 
-// Image is the image of the shell container.
+// Image returns the image of the shell container.
 func (s *Shell) Image() string { return s.request.Image }
 
 // Note tells the user something, as the handle itself does.
 func (s *Shell) Note(text string) { s.messages.Note(text) }
 
-// Timeout bounds the wait for the container and for each connection to it.
+// Timeout returns the bound on the wait for the container and for each connection to it.
 func (s *Shell) Timeout() time.Duration { return s.request.Timeout }
 
 // Ensure finds the target and has a shell container run beside it: one that

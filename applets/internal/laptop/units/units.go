@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Size is a number of bytes, in powers of 1024 (IEC 80000-13).
+// Size writes a number of bytes, in powers of 1024 (IEC 80000-13).
 func Size(n int64) string {
 	const unit = 1024
 	if n < unit {
@@ -19,7 +19,7 @@ func Size(n int64) string {
 	return fmt.Sprintf("%.1f %ciB", value, "KMGTPE"[prefix])
 }
 
-// Span is a number of seconds.
+// Span writes a number of seconds.
 func Span(seconds float64) string {
 	d := time.Duration(seconds * float64(time.Second))
 	switch {

@@ -46,8 +46,8 @@ func PublicHalf() (string, error) {
 	return mux.PublicText(key), nil
 }
 
-// LedgerDirectory is where kdiag records the containers that it made for this
-// user; empty for nowhere.
+// LedgerDirectory returns the directory in which kdiag records the containers that
+// it made for this user; empty where there is no place for one.
 func LedgerDirectory() string {
 	directory, err := os.UserConfigDir()
 	if err != nil {
