@@ -41,7 +41,7 @@ type podWithManager struct {
 // any, are a program that becomes the manager.
 func newPodWithManager(t *testing.T, before ...string) *podWithManager {
 	t.Helper()
-	b := &podWithManager{Namespace: netnstest.New(t), user: newKey(t), heard: make(chan struct{})}
+	b := &podWithManager{Namespace: netnstest.New(t), user: muxtest.NewKey(t), heard: make(chan struct{})}
 	err := b.Do(func() error {
 		cmd, stderr := managerCommand(t, "--role=net", "--user="+mux.PublicText(b.user))
 		if len(before) > 0 {
@@ -57,15 +57,6 @@ func newPodWithManager(t *testing.T, before ...string) *podWithManager {
 	}
 
 	return b
-}
-
-func newKey(t *testing.T) ed25519.PrivateKey {
-	t.Helper()
-	key, err := mux.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
 }
 
 // dial connects to a port from inside the pod.

@@ -14,6 +14,7 @@ import (
 
 	"kdiag/applets/internal/testkit/runctest"
 	"kdiag/mux"
+	"kdiag/mux/muxtest"
 	"kdiag/mux/wire"
 	"kdiag/netfilter/netnstest"
 )
@@ -30,7 +31,7 @@ const maxLog = 64 << 10
 // of both streams, as a kubelet's is.
 func TestRefusalsDoNotFillLog(t *testing.T) {
 	ns, log := netnstest.New(t), createLog(t)
-	cmd, _ := managerCommand(t, "--role=net", "--user="+mux.PublicText(newKey(t)))
+	cmd, _ := managerCommand(t, "--role=net", "--user="+mux.PublicText(muxtest.NewKey(t)))
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := ns.Do(cmd.Start); err != nil {
 		t.Fatal(err)

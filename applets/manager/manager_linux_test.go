@@ -17,6 +17,7 @@ import (
 	"kdiag/applets/internal/pod/procfs"
 	"kdiag/applets/internal/testkit/runctest"
 	"kdiag/mux"
+	"kdiag/mux/muxtest"
 	"kdiag/mux/wire"
 	scratchshell "kdiag/scratch-shell"
 )
@@ -80,7 +81,7 @@ func TestStarts(t *testing.T) {
 }
 
 func TestNetLeaves(t *testing.T) {
-	cmd, got := startManager(t, "--role=net", "--user="+mux.PublicText(newKey(t)), "--idle-timeout=200ms")
+	cmd, got := startManager(t, "--role=net", "--user="+mux.PublicText(muxtest.NewKey(t)), "--idle-timeout=200ms")
 	if got.Role != "net" || got.Port == 0 || len(got.Key) != 43 {
 		t.Errorf("line = %+v, want a port and a key's hash", got)
 	}

@@ -19,6 +19,7 @@ import (
 	"kdiag/applets"
 	"kdiag/applets/internal/pod/redirectserver"
 	"kdiag/mux"
+	"kdiag/mux/muxtest"
 	"kdiag/netfilter"
 
 	"go.uber.org/goleak"
@@ -44,7 +45,7 @@ var destination = netip.MustParseAddr("10.0.0.7")
 func startPodSide(t *testing.T) *podSide {
 	t.Helper()
 	p := &podSide{
-		key: newKey(t), user: newKey(t), listener: newPipeListener(),
+		key: muxtest.NewKey(t), user: muxtest.NewKey(t), listener: newPipeListener(),
 		rules: map[uint16]netfilter.Redirect{}, refuse: map[uint16]bool{}, changed: make(chan struct{}),
 	}
 
@@ -68,15 +69,6 @@ func startPodSide(t *testing.T) *podSide {
 	})
 
 	return p
-}
-
-func newKey(t *testing.T) ed25519.PrivateKey {
-	t.Helper()
-	key, err := mux.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
 }
 
 // Name, Attach, Detach and Close are netfilter.Backend's.
