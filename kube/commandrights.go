@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// usedRight says what a command uses a right for, in words for a comment in a Role.
-type usedRight struct {
+// commandRight says what a command uses a right for, in words for a comment in a Role.
+type commandRight struct {
 	accessRight
 	purpose string
 }
@@ -17,25 +17,25 @@ type commandRights struct {
 	command string
 	// required lists the rights without which it does not work on a pod that it is given
 	// by name.
-	required []usedRight
+	required []commandRight
 	// optional lists the rights with which it works better.
-	optional []usedRight
+	optional []commandRight
 	// wider lists rights that only a ClusterRole can give.
-	wider []usedRight
+	wider []commandRight
 	// reviewed says that doctor checks them.
 	reviewed bool
 }
 
 // What several commands do with a right.
 var (
-	findPod      = usedRight{getPods, "find a pod by its name"}
-	awaitStart   = usedRight{watchPods, "wait until kdiag's container runs"}
-	addContainer = usedRight{patchEphemeral, "add kdiag's container to the pod"}
-	overSocket   = usedRight{getExec, "run it over a WebSocket, one round trip faster than SPDY"}
-	listEvents   = usedRight{accessRight{verb: "list", resource: "events"}, "start watching events from now on"}
-	watchEvents  = usedRight{accessRight{verb: "watch", resource: "events"}, "report at once what the kubelet does and why it fails"}
-	namePods     = usedRight{listPods, "list the namespace's pods when the named one is not found"}
-	askNode      = usedRight{accessRight{verb: "get", resource: "nodes"}, "report that the pod's node does not respond"}
+	findPod      = commandRight{getPods, "find a pod by its name"}
+	awaitStart   = commandRight{watchPods, "wait until kdiag's container runs"}
+	addContainer = commandRight{patchEphemeral, "add kdiag's container to the pod"}
+	overSocket   = commandRight{getExec, "run it over a WebSocket, one round trip faster than SPDY"}
+	listEvents   = commandRight{accessRight{verb: "list", resource: "events"}, "start watching events from now on"}
+	watchEvents  = commandRight{accessRight{verb: "watch", resource: "events"}, "report at once what the kubelet does and why it fails"}
+	namePods     = commandRight{listPods, "list the namespace's pods when the named one is not found"}
+	askNode      = commandRight{accessRight{verb: "get", resource: "nodes"}, "report that the pod's node does not respond"}
 )
 
 // rightsOf lists what each command needs. A test on a cluster proves it sufficient and
@@ -43,29 +43,29 @@ var (
 var rightsOf = []commandRights{
 	{
 		command: "shell", reviewed: true,
-		required: []usedRight{findPod, awaitStart, addContainer, {createExec, "run the shell"}},
-		optional: []usedRight{overSocket, listEvents, watchEvents, namePods},
-		wider:    []usedRight{askNode},
+		required: []commandRight{findPod, awaitStart, addContainer, {createExec, "run the shell"}},
+		optional: []commandRight{overSocket, listEvents, watchEvents, namePods},
+		wider:    []commandRight{askNode},
 	},
 	{
 		command: "redir", reviewed: true,
-		required: []usedRight{findPod, awaitStart, addContainer, {getLog, "read which port the manager listens on"}, {createForward, "connect to the manager"}},
-		optional: []usedRight{
+		required: []commandRight{findPod, awaitStart, addContainer, {getLog, "read which port the manager listens on"}, {createForward, "connect to the manager"}},
+		optional: []commandRight{
 			{getForward, "connect over a WebSocket, one round trip faster than SPDY"},
 			listEvents, watchEvents, namePods, {createExec, "find the ports of one container, with -c"},
 			{getExec, "find them over a WebSocket, one round trip faster than SPDY"},
 		},
-		wider: []usedRight{askNode},
+		wider: []commandRight{askNode},
 	},
 	{
 		command:  "ps",
-		required: []usedRight{findPod, awaitStart, addContainer, {createExec, "read the container's processes and sockets"}},
-		optional: []usedRight{
+		required: []commandRight{findPod, awaitStart, addContainer, {createExec, "read the container's processes and sockets"}},
+		optional: []commandRight{
 			overSocket, listEvents, watchEvents,
 			{listPods, "show which pods connections lead to, with --sockets"},
 			{accessRight{verb: "list", resource: "services"}, "show which services connections lead to, with --sockets"},
 		},
-		wider: []usedRight{
+		wider: []commandRight{
 			askNode,
 			{listPods, "show pods of other namespaces, with --sockets"},
 			{accessRight{verb: "list", resource: "services"}, "show services of other namespaces, with --sockets"},
@@ -73,28 +73,28 @@ var rightsOf = []commandRights{
 	},
 	{
 		command: "logs", reviewed: true,
-		required: []usedRight{
+		required: []commandRight{
 			findPod, {listPods, "find the pods"}, {watchPods, "follow pods as they start, restart and end"}, {getLog, "read their logs"},
 		},
 	},
 	{
 		command:  "manage",
-		required: []usedRight{findPod, awaitStart, addContainer},
-		optional: []usedRight{listEvents, watchEvents, namePods},
-		wider:    []usedRight{askNode},
+		required: []commandRight{findPod, awaitStart, addContainer},
+		optional: []commandRight{listEvents, watchEvents, namePods},
+		wider:    []commandRight{askNode},
 	},
 	{
 		command: "doctor",
-		required: []usedRight{
+		required: []commandRight{
 			findPod, {patchEphemeral, "check by dry run what would be admitted"}, {createForward, "check how streams reach the pod"},
 		},
-		optional: []usedRight{
+		optional: []commandRight{
 			{getForward, "check whether a WebSocket works"},
 			{getLog, "read what your manager in the pod found in the node's kernel"},
 			{accessRight{verb: "get", resource: "namespaces"}, "read the namespace's Pod Security level when no target is named"},
 			namePods,
 		},
-		wider: []usedRight{{accessRight{verb: "get", resource: "nodes"}, "check the node's kernel and images"}},
+		wider: []commandRight{{accessRight{verb: "get", resource: "nodes"}, "check the node's kernel and images"}},
 	},
 }
 
@@ -112,9 +112,9 @@ const AnyPods = "selector"
 
 // rightsToFind returns the rights that it takes to find targets of a kind: one of
 // TargetTypes, or AnyPods.
-func rightsToFind(kind string) ([]usedRight, error) {
+func rightsToFind(kind string) ([]commandRight, error) {
 	if kind == AnyPods {
-		return []usedRight{{listPods, "find pods by a label selector"}}, nil
+		return []commandRight{{listPods, "find pods by a label selector"}}, nil
 	}
 
 	resource, ok := ParseResource(kind)
@@ -133,7 +133,7 @@ func rightsToFind(kind string) ([]usedRight, error) {
 		group = "apps"
 	}
 
-	return []usedRight{
+	return []commandRight{
 		{listPods, "find the pods of " + resource},
 		{accessRight{verb: "get", group: group, resource: resource}, "read which pods belong to a target"},
 	}, nil
@@ -164,7 +164,7 @@ type RoleRights struct {
 // pods' names or by one of the kinds.
 func RoleRightsFor(commands, kinds []string) (RoleRights, error) {
 	var found RoleRights
-	var byKind []usedRight
+	var byKind []commandRight
 	for _, kind := range kinds {
 		uses, err := rightsToFind(kind)
 		if err != nil {
@@ -202,7 +202,7 @@ func (r RoleRight) isSameRight(other RoleRight) bool {
 }
 
 // mergeUses adds what a command uses rights for to a list that has each right once.
-func mergeUses(rights []RoleRight, command string, uses []usedRight) []RoleRight {
+func mergeUses(rights []RoleRight, command string, uses []commandRight) []RoleRight {
 	for _, u := range uses {
 		right := RoleRight{Verb: u.verb, Group: u.group, Resource: u.roleResource()}
 		at := slices.IndexFunc(rights, right.isSameRight)

@@ -49,8 +49,8 @@ func (x *Proxier) takeBuffer() (buffer *[]byte, give func()) {
 	return buffer, func() { x.pools[class].Put(buffer) }
 }
 
-// Result says how a proxied connection ended.
-type Result struct {
+// ProxyResult says how a proxied connection ended.
+type ProxyResult struct {
 	// Sent and Received count the bytes from a to b, and from b to a.
 	Sent, Received int64
 	// Err is nil if both directions came to their end, or else says why both sides were
@@ -62,12 +62,12 @@ type Result struct {
 // It passes the end of one direction on by CloseWrite while the other goes on. A reset or any
 // error on one side becomes a reset on the other, never an end. Proxy calls moved, unless it is
 // nil, from two goroutines for every piece that it has copied.
-func (x *Proxier) Proxy(a, b Endpoint, moved func(sent, received int)) Result {
+func (x *Proxier) Proxy(a, b Endpoint, moved func(sent, received int)) ProxyResult {
 	if moved == nil {
 		moved = func(int, int) {}
 	}
 
-	var result Result
+	var result ProxyResult
 	var back error
 	done := make(chan struct{})
 	go func() {

@@ -14,13 +14,13 @@ import (
 // without the kernel's part.
 type chain struct {
 	caller, application *net.TCPConn
-	results             chan Result // of both proxies
+	results             chan ProxyResult // of both proxies
 	proxier             Proxier
 }
 
 func newChain(t testing.TB, client, server *Session) *chain {
 	t.Helper()
-	c := &chain{results: make(chan Result, 2)}
+	c := &chain{results: make(chan ProxyResult, 2)}
 	var inPod, onLaptop *net.TCPConn
 	c.caller, inPod = tcpPair(t)
 	c.application, onLaptop = tcpPair(t)
@@ -127,7 +127,7 @@ func TestProxyMoved(t *testing.T) {
 	app, out := tcpPair(t)
 	var mu sync.Mutex
 	var sent, received int
-	done := make(chan Result)
+	done := make(chan ProxyResult)
 	go func() {
 		done <- new(Proxier).Proxy(NewTCP(in), NewTCP(out), func(s, r int) {
 			mu.Lock()
@@ -142,7 +142,7 @@ func TestProxyMoved(t *testing.T) {
 	_, _ = app.Write([]byte("sixsix"))
 	_ = app.CloseWrite()
 	_, _ = io.ReadAll(caller)
-	if r := <-done; r != (Result{Sent: 4, Received: 6}) || sent != 4 || received != 6 {
+	if r := <-done; r != (ProxyResult{Sent: 4, Received: 6}) || sent != 4 || received != 6 {
 		t.Errorf("result = %+v, moved %d and %d, want 4 and 6", r, sent, received)
 	}
 }
