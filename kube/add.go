@@ -151,8 +151,8 @@ func (c *Cluster) injectError(ctx context.Context, pod *corev1.Pod, err error) e
 			return &Error{Doing: doing, Err: err, Next: "kdiag needs Kubernetes 1.25 or later"}
 		}
 	case apierrors.IsInternalError(err) && !isForeign(err):
-		return &Error{Doing: doing, Err: err, Next: "if the message names an admission webhook, it did not respond: ask whoever runs it " +
-			"(kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations)"}
+		return &Error{Doing: doing, Err: err,
+			Next: "if the message names an admission webhook, it did not respond: ask whoever runs it " + listWebhooks}
 	}
 
 	return c.explainError(ctx, doing, injectRight(pod), err)

@@ -167,5 +167,11 @@ func runningHint(pod *corev1.Pod, except string) string {
 	if len(running) > 0 {
 		return "running containers: " + strings.Join(running, ", ") + "; choose one with -c"
 	}
+
+	return describePodHint(pod)
+}
+
+// describePodHint names the command that tells more about a pod.
+func describePodHint(pod *corev1.Pod) string {
 	return fmt.Sprintf("run 'kubectl describe pod -n %s %s' for details", pod.Namespace, pod.Name)
 }

@@ -42,12 +42,11 @@ func isWindows(pod *corev1.Pod) bool {
 // start. A pod has one if it runs, or at least one of its init containers does.
 func checkUp(pod *corev1.Pod) error {
 	doing := "add a container to pod " + pod.Namespace + "/" + pod.Name
-	next := fmt.Sprintf("run 'kubectl describe pod -n %s %s' for details", pod.Namespace, pod.Name)
 	switch {
 	case pod.DeletionTimestamp != nil:
 		return &Error{Doing: doing, Err: errors.New("the pod is being deleted")}
 	case pod.Status.Phase == corev1.PodSucceeded, pod.Status.Phase == corev1.PodFailed:
-		return &Error{Doing: doing, Err: fmt.Errorf("the pod has finished: %s", describeEnd(pod)), Next: next}
+		return &Error{Doing: doing, Err: fmt.Errorf("the pod has finished: %s", describeEnd(pod)), Next: describePodHint(pod)}
 	case pod.Status.Phase != corev1.PodPending:
 		return nil
 	}
@@ -58,7 +57,7 @@ func checkUp(pod *corev1.Pod) error {
 		}
 	}
 
-	return &Error{Doing: doing, Err: fmt.Errorf("the pod is not running: %s", describeWaiting(pod)), Next: next}
+	return &Error{Doing: doing, Err: fmt.Errorf("the pod is not running: %s", describeWaiting(pod)), Next: describePodHint(pod)}
 }
 
 // describeEnd says why a pod has ended, as far as its status tells.

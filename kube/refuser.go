@@ -126,21 +126,24 @@ type rejection struct {
 	err error
 }
 
+// These end hints: how to list what may have refused or changed a container.
+const (
+	listWebhooks = "(kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations)"
+	listPolicies = "(kubectl get validatingadmissionpolicies,mutatingadmissionpolicies)"
+	listMutating = "(kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies)"
+)
+
 // hintWhomToAsk says what the user can do about a rejection, or whom to ask.
 func (r rejection) hintWhomToAsk(namespace string) string {
 	switch r.by {
 	case byWebhook:
-		return "an admission webhook denied it: ask whoever runs that webhook " +
-			"(kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations)"
+		return "an admission webhook denied it: ask whoever runs that webhook " + listWebhooks
 	case byPolicy:
-		return "an admission policy denied it: ask whoever manages that policy " +
-			"(kubectl get validatingadmissionpolicies,mutatingadmissionpolicies)"
+		return "an admission policy denied it: ask whoever manages that policy " + listPolicies
 	case byMutation:
-		return "ask whoever runs the cluster's mutating webhooks and policies to exclude this pod " +
-			"(kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies)"
+		return "ask whoever runs the cluster's mutating webhooks and policies to exclude this pod " + listMutating
 	case byNoReason:
-		return "if the message names an admission webhook, ask whoever runs it " +
-			"(kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations)"
+		return "if the message names an admission webhook, ask whoever runs it " + listWebhooks
 	case byValidation:
 		return validationHint(r.err)
 	}
@@ -173,8 +176,7 @@ func validationHint(err error) string {
 		case strings.HasSuffix(cause.Field, "].image"):
 			return "use another image with --image REF"
 		case strings.HasPrefix(cause.Field, "spec."):
-			return "kdiag did not set this: a mutating webhook or policy may have changed it " +
-				"(kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies)"
+			return "kdiag did not set this: a mutating webhook or policy may have changed it " + listMutating
 		}
 	}
 
