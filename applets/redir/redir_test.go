@@ -153,17 +153,16 @@ func TestDetail(t *testing.T) {
 }
 
 // redirect runs the command on a cluster.
-func redirect(t *testing.T, cluster containers.API, container string) (stdout, stderr string, err error) {
+func redirect(t *testing.T, cluster containers.API, container string) error {
 	t.Helper()
 	home := t.TempDir()
 	t.Setenv("HOME", home)
 	t.Setenv("XDG_CONFIG_HOME", home)
-	var out, errs strings.Builder
 	request := containers.Request{
 		Pod: kube.Selection{Kind: "pods", Name: "web"}, Container: container, Image: "i", Version: "v1", Timeout: time.Minute,
 	}
-	err = redirectPod(t.Context(), cluster, request, options{output: "text"}, applets.Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
-	return out.String(), errs.String(), err
+	streams := applets.Streams{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard}
+	return redirectPod(t.Context(), cluster, request, options{output: "text"}, streams)
 }
 
 // TestManagerOfAnotherKdiag says what is wrong before it connects to anything.
@@ -178,7 +177,7 @@ func TestManagerOfAnotherKdiag(t *testing.T) {
 		`{"role":"net","door":1,"protocol":2,` + key + `}`:  "",
 	} {
 		cluster := &fakecluster.Fake{Line: line}
-		_, _, err := redirect(t, cluster, "")
+		err := redirect(t, cluster, "")
 		hints := strings.Join(applets.Hints(err), "; ")
 		if err == nil || hints != want {
 			t.Errorf("manager that says %s: %v, hints %q, want %q", line, err, hints, want)
@@ -191,7 +190,7 @@ func TestManagerOfAnotherKdiag(t *testing.T) {
 
 func TestContainerMustBeThere(t *testing.T) {
 	cluster := &fakecluster.Fake{}
-	_, _, err := redirect(t, cluster, "nothere")
+	err := redirect(t, cluster, "nothere")
 	if err == nil || !strings.Contains(err.Error(), "nothere") || len(cluster.Nets()) != 0 {
 		t.Errorf("redirectPod = %v with %d containers, want an error and none", err, len(cluster.Nets()))
 	}

@@ -21,11 +21,10 @@ import (
 func runOn(t *testing.T, cluster containers.API, o options) (stderr string, err error) {
 	t.Helper()
 	fakecluster.KeepHome(t)
-	return runUntil(t, t.Context(), cluster, o)
+	return runUntil(t.Context(), cluster, o)
 }
 
-func runUntil(t *testing.T, ctx context.Context, cluster containers.API, o options) (stderr string, err error) {
-	t.Helper()
+func runUntil(ctx context.Context, cluster containers.API, o options) (stderr string, err error) {
 	var out strings.Builder
 	request := containers.Request{
 		Pod: kube.Selection{Kind: "pods", Name: "web"}, Container: "app", Image: "i", Profile: kube.ProfileAuto, Version: "v1", Timeout: time.Minute,
@@ -157,7 +156,7 @@ func TestLifelineOfLongCommand(t *testing.T) {
 			return nil
 		}
 
-		if _, err := runUntil(t, t.Context(), cluster, options{}); err != nil {
+		if _, err := runUntil(t.Context(), cluster, options{}); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
@@ -194,7 +193,7 @@ func TestCutShellIsHungUp(t *testing.T) {
 			return ctx.Err()
 		}
 
-		_, err := runUntil(t, ctx, cluster, options{})
+		_, err := runUntil(ctx, cluster, options{})
 		if !errors.Is(err, context.Canceled) || !hungUp {
 			t.Errorf("runShell = %v, hung up: %t, want it cancelled after the hang-up", err, hungUp)
 		}
@@ -215,7 +214,7 @@ func TestHangUpIsBounded(t *testing.T) {
 		}
 
 		began := time.Now()
-		_, err := runUntil(t, t.Context(), cluster, options{})
+		_, err := runUntil(t.Context(), cluster, options{})
 		if took := time.Since(began); err == nil || took != hangUpTimeout {
 			t.Errorf("runShell = %v after %s, want an error after %s", err, took, hangUpTimeout)
 		}

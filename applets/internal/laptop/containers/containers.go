@@ -50,8 +50,8 @@ type Request struct {
 
 // NotesTo returns messages that print a line each, and show no progress.
 func NotesTo(out io.Writer) Messages {
-	print := func(text string) { applets.Note(out, "%s", text) }
-	return Messages{Note: print, Notice: print}
+	printNote := func(text string) { applets.Note(out, "%s", text) }
+	return Messages{Note: printNote, Notice: printNote}
 }
 
 // Messages take what a handle has to say to the user, a text without a line's

@@ -113,10 +113,10 @@ func (c *Fake) Exec(ctx context.Context, e kube.Exec) error {
 	return c.RunExec(ctx, call, e)
 }
 
-// Ended returns HasEnded.
+// ContainerEnded returns HasEnded.
 func (c *Fake) ContainerEnded(context.Context, string, string, string) bool { return c.HasEnded }
 
-// ManagerLine returns Line.
+// WaitForReadyLine returns Line.
 func (c *Fake) WaitForReadyLine(context.Context, string, string, string) ([]byte, error) {
 	return []byte(c.Line), nil
 }
@@ -129,7 +129,7 @@ func (c *Fake) PortForward(context.Context, string, string, uint16, time.Duratio
 	return c.Dial()
 }
 
-// Peers returns PeersKnown.
+// ListPeers returns PeersKnown.
 func (c *Fake) ListPeers(context.Context) (kube.Peers, []string) { return c.PeersKnown, nil }
 
 // Shells returns the requests for shell containers so far.
