@@ -161,42 +161,61 @@ func readUrgency(p []byte) int {
 // fails.
 func (b *batchedConn) writeLoop() {
 	defer close(b.flushed)
+
 	var batch []byte
 	for {
-		b.mu.Lock()
-		for (!b.urgent || len(b.pending) == 0) && !b.closing && b.err == nil {
-			b.changed.Wait()
-		}
-
-		if b.urgent && !b.closing {
-			// Let others that are about to write join the batch.
-			b.mu.Unlock()
-			runtime.Gosched()
-			b.mu.Lock()
-		}
-
-		if len(b.pending) == 0 || b.err != nil {
-			b.mu.Unlock()
+		var ok bool
+		if batch, ok = b.takeBatch(batch[:0]); !ok {
 			return
 		}
-
-		batch, b.pending = b.pending, batch[:0]
-		b.urgent, b.delayed = false, false
-		b.changed.Broadcast()
-		b.mu.Unlock()
 
 		if err := writeAll(b.Conn, batch); err != nil {
-			b.mu.Lock()
-			b.err = err
-			b.changed.Broadcast()
-			b.mu.Unlock()
+			b.fail(err)
 			return
 		}
 
+		// Free a buffer that has grown beyond what is usual.
 		if cap(batch) > 2*maxBatch {
 			batch = nil
 		}
 	}
+}
+
+// takeBatch waits until something must be sent and returns all that is pending. It leaves empty in
+// its place, to be filled next. It returns false if the connection has been closed or has failed.
+func (b *batchedConn) takeBatch(empty []byte) (batch []byte, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	for (!b.urgent || len(b.pending) == 0) && !b.closing && b.err == nil {
+		b.changed.Wait()
+	}
+
+	// Let others that are about to write join the batch.
+	if b.urgent && !b.closing {
+		b.mu.Unlock()
+		runtime.Gosched()
+		b.mu.Lock()
+	}
+
+	if len(b.pending) == 0 || b.err != nil {
+		return nil, false
+	}
+
+	batch, b.pending = b.pending, empty
+	b.urgent, b.delayed = false, false
+	b.changed.Broadcast()
+
+	return batch, true
+}
+
+// fail makes later Writes return an error.
+func (b *batchedConn) fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	b.err = err
+	b.changed.Broadcast()
 }
 
 // writeAll writes a batch in pieces of maxBatch.
