@@ -108,6 +108,7 @@ func ContainersOf(pod *corev1.Pod) []Container {
 	return all
 }
 
+// containerNames lists the names of a pod's containers, without the ephemeral ones.
 func containerNames(pod *corev1.Pod) []string {
 	var names []string
 	for _, c := range ContainersOf(pod) {

@@ -47,11 +47,10 @@ func (e *NotStartedError) Error() string { return e.Err.Error() }
 func (e *NotStartedError) Unwrap() error { return e.Err }
 
 // Exec runs a command in a container and waits for its end: over a WebSocket (KEP-4006), or
-// over SPDY if the server, or a proxy before it, does not support WebSockets. It returns an
+// over SPDY if the server, or a proxy before it, does not support WebSockets. It returns a
 // *CommandExitError for an exit code other than 0, and a *NotStartedError if the command was not
 // started. Exec closes the streams when ctx ends; that does not end the command.
 func (c *Cluster) Exec(ctx context.Context, e Exec) error {
-	doing := fmt.Sprintf("exec in container %s of pod %s/%s", e.Container, e.Namespace, e.Pod)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
@@ -82,8 +81,15 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 		return &CommandExitError{exit.ExitStatus()}
 	}
 
+	return c.explainExecError(ctx, e, opened, err)
+}
+
+// explainExecError says why the streams of a command did not open, or broke off.
+func (c *Cluster) explainExecError(ctx context.Context, e Exec, opened *streamOpening, err error) error {
+	doing := fmt.Sprintf("exec in container %s of pod %s/%s", e.Container, e.Namespace, e.Pod)
 	right := createExec.scopedTo(e.Namespace, e.Pod)
 	failure := c.explainError(ctx, doing, right, err)
+
 	if !opened.isOpened() {
 		// client-go reduces the server's answer to text, so ask which right is missing.
 		if may, askErr := c.reviewAccess(ctx, right); askErr == nil && !may {

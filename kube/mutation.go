@@ -230,6 +230,7 @@ func difference(list, other []corev1.Capability) []string {
 	return names
 }
 
+// capabilitiesOf returns the capabilities of a security context, or empty ones.
 func capabilitiesOf(sc corev1.SecurityContext) corev1.Capabilities {
 	if sc.Capabilities == nil {
 		return corev1.Capabilities{}
@@ -237,6 +238,7 @@ func capabilitiesOf(sc corev1.SecurityContext) corev1.Capabilities {
 	return *sc.Capabilities
 }
 
+// orEmpty returns a security context, or an empty one for nil.
 func orEmpty(sc *corev1.SecurityContext) corev1.SecurityContext {
 	if sc == nil {
 		return corev1.SecurityContext{}
@@ -244,4 +246,5 @@ func orEmpty(sc *corev1.SecurityContext) corev1.SecurityContext {
 	return *sc
 }
 
+// isTrue reports whether an optional flag is set.
 func isTrue(flag *bool) bool { return flag != nil && *flag }

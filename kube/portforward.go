@@ -268,6 +268,8 @@ func (f *forwardedConn) isOverdue() bool {
 	return !f.writeDeadline.IsZero() && time.Until(f.writeDeadline) <= 0
 }
 
+// SetWriteDeadline sets the deadline for Writes. It cuts the connection off if a Write is under
+// way when the deadline passes.
 func (f *forwardedConn) SetWriteDeadline(t time.Time) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -61,18 +61,24 @@ func (w *startWait) followEvents(ctx context.Context, pod *corev1.Pod, since <-c
 				return
 			}
 
-			said, ok := event.Object.(*corev1.Event)
-			switch {
-			case !ok || said.InvolvedObject.FieldPath != ours:
-			case said.Reason == "Started":
-				end(errStarted)
-			case slices.Contains(failedReasons, said.Reason):
-				end(&startError{"", said.Message})
-			default:
-				w.dialAhead() // the container will run soon
-				w.progress(oneLine(said.Message))
+			if said, ok := event.Object.(*corev1.Event); ok && said.InvolvedObject.FieldPath == ours {
+				w.handleEvent(said, end)
 			}
 		}
+	}
+}
+
+// handleEvent ends the wait if an event says that the container has started or failed, and shows
+// any other event as progress.
+func (w *startWait) handleEvent(said *corev1.Event, end context.CancelCauseFunc) {
+	switch {
+	case said.Reason == "Started":
+		end(errStarted)
+	case slices.Contains(failedReasons, said.Reason):
+		end(&startError{"", said.Message})
+	default:
+		w.dialAhead() // the container will run soon
+		w.progress(oneLine(said.Message))
 	}
 }
 
