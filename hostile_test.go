@@ -4,7 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"unicode/utf8"
+
+	"kdiag/integration/testenv"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,21 +14,6 @@ import (
 // hostile is what a pod or a cluster might say to take over a terminal: it clears the
 // screen, sets the title, and hides and reverses what follows.
 const hostile = " EVIL\x1b[2J\x1b]0;x\x07\u009b2J\x7f\r\n\t\u202eturned\u2066\u2028\u200b\b\x00"
-
-// checkTerminal fails on anything that a terminal would obey or hide.
-func checkTerminal(t *testing.T, where, text string) {
-	t.Helper()
-	if !utf8.ValidString(text) {
-		t.Errorf("%s is not UTF-8: %q", where, text)
-	}
-
-	for _, r := range text {
-		if r < ' ' && r != '\n' || r >= 0x7f && r <= 0x9f || r >= 0x200b && r <= 0x200f && r != 0x200c && r != 0x200d ||
-			r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			t.Fatalf("%s contains %U: %q", where, r, text)
-		}
-	}
-}
 
 // TestHostileCluster puts escape sequences into every text that an API server, a
 // kubelet and a pod can send, and lets each command fail and succeed with them.
@@ -179,8 +165,8 @@ func TestHostileCluster(t *testing.T) {
 			}
 
 			code, stdout, stderr := api.runKdiag(strings.Split(c.args, " ")...)
-			checkTerminal(t, "stdout", stdout)
-			checkTerminal(t, "stderr", stderr)
+			testenv.VerifyPrintable(t, "stdout", stdout)
+			testenv.VerifyPrintable(t, "stderr", stderr)
 			if !strings.Contains(stdout+stderr, c.want+" EVIL") {
 				t.Errorf("code %d, stdout %q, stderr %q, want the cluster's own words right after %q", code, stdout, stderr, c.want)
 			}
@@ -199,8 +185,8 @@ func TestHostileCompletion(t *testing.T) {
 		var out, errs strings.Builder
 		run(append(append([]string{"kdiag"}, words...), args[1:]...), strings.NewReader(""), &out, &errs)
 
-		checkTerminal(t, "completion of "+line, strings.ReplaceAll(out.String(), "\t", ""))
-		checkTerminal(t, "stderr", errs.String())
+		testenv.VerifyPrintable(t, "completion of "+line, strings.ReplaceAll(out.String(), "\t", ""))
+		testenv.VerifyPrintable(t, "stderr", errs.String())
 		if strings.Contains(out.String(), "web EVIL") {
 			t.Errorf("completion of %s = %q, want only printable words", line, out.String())
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"kdiag/integration/kit"
+	"kdiag/integration/testenv"
 )
 
 // TestTerminationMessageIsPrintable makes the last words of an application
@@ -26,7 +27,7 @@ spec:
 	kit.WaitForPodField(t, namespace, "ended", "{.status.containerStatuses[0].state.terminated.message}", kit.Escapes)
 	for _, args := range [][]string{{"shell", "ended"}, {"ps", "ended"}, {"doctor", "ended"}, {"doctor", "-o", "json", "ended"}} {
 		got := kit.RunKdiag(t, append(args, "-n", namespace)...)
-		kit.VerifyPrintable(t, args[0], got.Stdout+got.Stderr)
+		testenv.VerifyPrintable(t, args[0], got.Stdout+got.Stderr)
 		if !strings.Contains(got.Stdout+got.Stderr, "exited with code 1: Error: ") || !strings.Contains(got.Stdout+got.Stderr, "EVIL") {
 			t.Errorf("%q: %v, want the application's last words", args, got)
 		}
@@ -80,7 +81,7 @@ func startShellWithoutKubelet(t *testing.T, namespace, pod string) (shell *kit.P
 func verifyShowsEvilWords(t *testing.T, shell *kit.Process) {
 	t.Helper()
 	got := shell.WaitForEnd()
-	kit.VerifyPrintable(t, "shell", got.Stdout+got.Stderr)
+	testenv.VerifyPrintable(t, "shell", got.Stdout+got.Stderr)
 	if got.Code != 1 || !strings.Contains(got.Stderr, "EVIL\uFFFD[2J") {
 		t.Errorf("shell: %v, want the kubelet's words", got)
 	}

@@ -87,8 +87,10 @@ func TestManagerLine(t *testing.T) {
 	}
 
 	request := kube.ShellRequest{
-		Target: target, Image: kit.ImageUnderTest(), PullPolicy: corev1.PullIfNotPresent,
-		Manager: kube.Manager{Role: "shell", Target: "app", User: "tester", Profile: kube.ProfileBaseline, Version: "v0", IdleTimeout: time.Minute},
+		Target: target, ManagerContainer: kube.ManagerContainer{
+			Image: kit.ImageUnderTest(), PullPolicy: corev1.PullIfNotPresent,
+			Manager: kube.Manager{Role: "shell", Target: "app", User: "tester", Profile: kube.ProfileBaseline, Version: "v0", IdleTimeout: time.Minute},
+		},
 	}
 	made, err := c.EnsureShell(ctx, request)
 	if err != nil {

@@ -15,12 +15,11 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// ShellRequest asks for a shell container beside a target.
-type ShellRequest struct {
-	Target     TargetContainer
+// ManagerContainer describes a container of kdiag's that is to be added to a pod.
+type ManagerContainer struct {
 	Image      string
 	PullPolicy corev1.PullPolicy
-	// Manager says whose container it is. Its Profile is the one that the user asks for.
+	// Manager says whose container it is, and what it is for.
 	Manager Manager
 	// Ledger knows the containers that this user's kdiag made. It may be nil.
 	Ledger *Ledger
@@ -30,19 +29,18 @@ type ShellRequest struct {
 	Notice func(string)
 }
 
+// ShellRequest asks for a shell container beside a target. Its manager's profile is the one
+// that the user asks for.
+type ShellRequest struct {
+	Target TargetContainer
+	ManagerContainer
+}
+
 // NetRequest asks for a net container in a pod: one that may redirect the pod's connections.
+// Its manager has no target and no profile.
 type NetRequest struct {
-	Pod        *corev1.Pod
-	Image      string
-	PullPolicy corev1.PullPolicy
-	// Manager says whose container it is. It has no target and no profile.
-	Manager Manager
-	// Ledger knows the containers that this user's kdiag made. It may be nil.
-	Ledger *Ledger
-	// Progress is told what the kubelet is doing, in a few words. It may be nil.
-	Progress func(string)
-	// Notice is told what the user should know at once. It may be nil.
-	Notice func(string)
+	Pod *corev1.Pod
+	ManagerContainer
 }
 
 // Injected describes an ephemeral container that runs.

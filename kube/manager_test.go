@@ -54,7 +54,7 @@ func TestNewContainerName(t *testing.T) {
 // TestNetContainer pins the fields of a net container.
 func TestNetContainer(t *testing.T) {
 	pod := &corev1.Pod{}
-	container := NetRequest{Pod: pod, Image: "i", Manager: Manager{User: "me", Target: "app"}}.containerRequest().newContainer("")
+	container := NetRequest{Pod: pod, ManagerContainer: ManagerContainer{Image: "i", Manager: Manager{User: "me", Target: "app"}}}.containerRequest().newContainer("")
 	if !strings.HasPrefix(container.Name, "kdiag-net-") || container.TargetContainerName != "" || strings.Contains(strings.Join(container.Args, " "), "--target") {
 		t.Errorf("container %+v, want kdiag-net-… without a target", container)
 	}

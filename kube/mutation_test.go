@@ -67,7 +67,7 @@ func TestMutation(t *testing.T) {
 	} {
 		pod := &corev1.Pod{}
 		pod.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: &user}
-		request := ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: "i", Manager: Manager{Role: "shell", User: "me", Target: "app"}}
+		request := ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, ManagerContainer: ManagerContainer{Image: "i", Manager: Manager{Role: "shell", User: "me", Target: "app"}}}
 		asked := request.containerRequest().newContainer(c.profile)
 		got := asked.DeepCopy()
 		c.change(got)
@@ -79,7 +79,7 @@ func TestMutation(t *testing.T) {
 	}
 
 	pod := &corev1.Pod{}
-	net := NetRequest{Pod: pod, Image: "i", Manager: Manager{User: "me"}}.containerRequest().newContainer("")
+	net := NetRequest{Pod: pod, ManagerContainer: ManagerContainer{Image: "i", Manager: Manager{User: "me"}}}.containerRequest().newContainer("")
 	pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{*net.DeepCopy()}
 	if m := findMutation(pod, net); m.isUnusable() || m.listChanges() != nil {
 		t.Errorf("net container: changes = %q, unusable = %t, want none", m.listChanges(), m.isUnusable())
@@ -103,7 +103,7 @@ func TestFindUnusable(t *testing.T) {
 	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
 	mine := Manager{Role: "shell", Target: "app", User: "me", Version: "v1", Profile: ProfileChroot}
 	pod := &corev1.Pod{}
-	request := ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: "i", Manager: mine}.containerRequest()
+	request := ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, ManagerContainer: ManagerContainer{Image: "i", Manager: mine}}.containerRequest()
 	put := func(m Manager, change func(*corev1.EphemeralContainer)) {
 		addEphemeral(pod, m.newContainerName(), "i", m, running)
 		change(&pod.Spec.EphemeralContainers[len(pod.Spec.EphemeralContainers)-1])

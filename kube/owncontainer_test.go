@@ -9,9 +9,9 @@ import (
 
 // addEphemeral adds a container to a pod as kdiag would ask for it to run m, in a given state.
 func addEphemeral(pod *corev1.Pod, name, image string, m Manager, state corev1.ContainerState) {
-	request := ShellRequest{Target: TargetContainer{Pod: pod, Container: m.Target}, Image: image, Manager: m}.containerRequest()
+	request := ShellRequest{Target: TargetContainer{Pod: pod, Container: m.Target}, ManagerContainer: ManagerContainer{Image: image, Manager: m}}.containerRequest()
 	if m.Role == "net" {
-		request = NetRequest{Pod: pod, Image: image, Manager: m}.containerRequest()
+		request = NetRequest{Pod: pod, ManagerContainer: ManagerContainer{Image: image, Manager: m}}.containerRequest()
 	}
 	pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers, request.buildContainer(name, m))
 	pod.Status.EphemeralContainerStatuses = append(pod.Status.EphemeralContainerStatuses, corev1.ContainerStatus{Name: name, State: state})
@@ -38,7 +38,7 @@ func TestOwnContainers(t *testing.T) {
 
 	pod := &corev1.Pod{}
 	existing := func(p Profile) string {
-		return firstOwn(ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: "i", Manager: with(func(m *Manager) { m.Profile = p })}.containerRequest())
+		return firstOwn(ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, ManagerContainer: ManagerContainer{Image: "i", Manager: with(func(m *Manager) { m.Profile = p })}}.containerRequest())
 	}
 	addEphemeral(pod, "another-user", "i", with(func(m *Manager) { m.User = "you" }), running)
 	addEphemeral(pod, "another-target", "i", with(func(m *Manager) { m.Target = "db" }), running)
@@ -70,7 +70,7 @@ func TestOwnContainersNet(t *testing.T) {
 	with := func(change func(*Manager)) Manager { m := mine; change(&m); return m }
 
 	pod := &corev1.Pod{}
-	request := NetRequest{Pod: pod, Image: "i", Manager: Manager{User: "me", Version: "v1"}}
+	request := NetRequest{Pod: pod, ManagerContainer: ManagerContainer{Image: "i", Manager: Manager{User: "me", Version: "v1"}}}
 	addEphemeral(pod, "another-user", "i", with(func(m *Manager) { m.User = "you" }), running)
 	addEphemeral(pod, "another-version", "i", with(func(m *Manager) { m.Version = "v0" }), running)
 	addEphemeral(pod, "another-image", "j", mine, running)
@@ -103,7 +103,7 @@ func TestOwnByLedger(t *testing.T) {
 	pod.Spec.EphemeralContainers[0].SecurityContext = nil
 	pod.Spec.EphemeralContainers[0].Args = nil
 	request := func(image string) containerRequest {
-		return ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: image, PullPolicy: "IfNotPresent", Manager: mine}.containerRequest()
+		return ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, ManagerContainer: ManagerContainer{Image: image, PullPolicy: "IfNotPresent", Manager: mine}}.containerRequest()
 	}
 	entry := ledgerEntry{Name: "made", Manager: mine, Image: "i", PullPolicy: "IfNotPresent"}
 
@@ -140,7 +140,7 @@ func TestStuckIsReplaced(t *testing.T) {
 	mine := Manager{Role: "shell", Target: "app", User: "me", Version: "v1", Profile: ProfileChroot}
 	pod := &corev1.Pod{}
 	request := func(change func(*ShellRequest)) containerRequest {
-		r := ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, Image: "i", PullPolicy: "Never", Manager: mine}
+		r := ShellRequest{Target: TargetContainer{Pod: pod, Container: "app"}, ManagerContainer: ManagerContainer{Image: "i", PullPolicy: "Never", Manager: mine}}
 		r.Manager.Profile = ProfileAuto
 		change(&r)
 		return r.containerRequest()

@@ -72,7 +72,7 @@ func TestFindEventVersion(t *testing.T) {
 	ctx, cancel := WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "web"}}
-	if _, err := cluster.EnsureNet(ctx, NetRequest{Pod: pod, Image: "kdiag"}); err != nil {
+	if _, err := cluster.EnsureNet(ctx, NetRequest{Pod: pod, ManagerContainer: ManagerContainer{Image: "kdiag"}}); err != nil {
 		t.Error(err)
 	}
 	if cluster.waitPrepared() == nil {

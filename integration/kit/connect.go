@@ -55,7 +55,9 @@ const testerKey = "WGZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY"
 // NewNetRequest returns a request for a net container in a pod.
 func NewNetRequest(pod *corev1.Pod) kube.NetRequest {
 	return kube.NetRequest{
-		Pod: pod, Image: ImageUnderTest(), PullPolicy: corev1.PullIfNotPresent,
-		Manager: kube.Manager{User: testerKey, Version: "v0", IdleTimeout: time.Minute},
+		Pod: pod, ManagerContainer: kube.ManagerContainer{
+			Image: ImageUnderTest(), PullPolicy: corev1.PullIfNotPresent,
+			Manager: kube.Manager{User: testerKey, Version: "v0", IdleTimeout: time.Minute},
+		},
 	}
 }

@@ -3,7 +3,6 @@ package kit
 import (
 	"strings"
 	"testing"
-	"unicode/utf8"
 )
 
 // Failure describes what a command that fails must say: its exit code, and words
@@ -39,17 +38,3 @@ func (f Failure) Verify(t *testing.T, what string, got Result) {
 // Escapes clears a terminal's screen and sets its title; the last two do it with
 // one character of C1, and turn the direction of writing.
 const Escapes = "\x1b[2J\x1b]0;x\x07\u009b2J\u202e"
-
-// VerifyPrintable fails the test for anything that a terminal would not just
-// show.
-func VerifyPrintable(t *testing.T, where, text string) {
-	t.Helper()
-	if !utf8.ValidString(text) {
-		t.Errorf("%s is no UTF-8: %q", where, text)
-	}
-	for _, r := range text {
-		if r < ' ' && r != '\n' || r >= 0x7f && r <= 0x9f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			t.Fatalf("%s has %U in it: %q", where, r, text)
-		}
-	}
-}

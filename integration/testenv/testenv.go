@@ -1,10 +1,11 @@
-// Package testenv decides what a test does on a machine that lacks something it
-// needs: it skips the test, or fails it where every test has to run.
+// Package testenv has what tests of every package share: what to do on a machine
+// that lacks something, and the check that a text is fit for a terminal.
 package testenv
 
 import (
 	"os"
 	"testing"
+	"unicode/utf8"
 )
 
 // RunsAll reports whether every test has to run: in CI, or with KDIAG_TEST_ALL=1.
@@ -26,5 +27,23 @@ func MustHaveRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		Missing(t, "needs root")
+	}
+}
+
+// VerifyPrintable fails a test for anything in a text that a terminal would obey or
+// hide. where says where the text was found.
+func VerifyPrintable(t testing.TB, where, text string) {
+	t.Helper()
+	if !utf8.ValidString(text) {
+		t.Errorf("%s is not UTF-8: %q", where, text)
+	}
+
+	for _, r := range text {
+		isControl := r < ' ' && r != '\n' || r >= 0x7f && r <= 0x9f
+		isInvisible := r >= 0x200b && r <= 0x200f && r != 0x200c && r != 0x200d
+		turnsDirection := r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+		if isControl || isInvisible || turnsDirection {
+			t.Fatalf("%s contains %U: %q", where, r, text)
+		}
 	}
 }

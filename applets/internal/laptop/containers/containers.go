@@ -12,6 +12,7 @@ import (
 
 	"kdiag/applets"
 	"kdiag/kube"
+	"kdiag/mux/wire"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -65,8 +66,20 @@ type Messages struct {
 	Progress func(text string)
 }
 
-func (r Request) manager() kube.Manager {
-	return kube.Manager{Version: r.Version, Reason: r.Reason, IdleTimeout: r.IdleTimeout}
+// managerContainer describes the container that is to be added for a user, whose
+// key has a public half.
+func (r Request) managerContainer(publicKey string) kube.ManagerContainer {
+	return kube.ManagerContainer{
+		Image: r.Image, PullPolicy: r.PullPolicy,
+		Manager: kube.Manager{User: publicKey, Version: r.Version, Reason: r.Reason, IdleTimeout: r.IdleTimeout},
+	}
+}
+
+// shellRequest asks for a shell container beside a target.
+func (r Request) shellRequest(publicKey string, target kube.TargetContainer) kube.ShellRequest {
+	request := kube.ShellRequest{Target: target, ManagerContainer: r.managerContainer(publicKey)}
+	request.Manager.Role, request.Manager.Target, request.Manager.Profile = wire.RoleShell, target.Container, r.Profile
+	return request
 }
 
 // explainEnsure adds to an error of EnsureShell or EnsureNet the flag to turn,

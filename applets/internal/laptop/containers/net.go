@@ -69,12 +69,9 @@ func (n *Net) findPod(ctx context.Context) (err error) {
 // where it listens, and the key that it is known by. The API server vouches for
 // it.
 func (n *Net) startManager(ctx context.Context) (wire.Ready, error) {
-	manager := n.request.manager()
-	manager.User = mux.PublicText(n.key)
-	container, err := n.api.EnsureNet(ctx, kube.NetRequest{
-		Pod: n.pod, Image: n.request.Image, PullPolicy: n.request.PullPolicy,
-		Manager: manager, Ledger: n.owner.ledger, Progress: n.messages.Progress, Notice: n.messages.Notice,
-	})
+	request := kube.NetRequest{Pod: n.pod, ManagerContainer: n.request.managerContainer(mux.PublicText(n.key))}
+	request.Ledger, request.Progress, request.Notice = n.owner.ledger, n.messages.Progress, n.messages.Notice
+	container, err := n.api.EnsureNet(ctx, request)
 	if err != nil {
 		return wire.Ready{}, explainEnsure(ctx, err)
 	}

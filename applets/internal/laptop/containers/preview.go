@@ -2,7 +2,6 @@ package containers
 
 import (
 	"kdiag/kube"
-	"kdiag/mux/wire"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -11,15 +10,12 @@ import (
 // beside a target, to ask the cluster about it without adding one. user is the
 // public half of the user's key; it may be empty.
 func PreviewShell(r Request, user string, target kube.TargetContainer) kube.ShellRequest {
-	manager := r.manager()
-	manager.User, manager.Role, manager.Target, manager.Profile = user, wire.RoleShell, target.Container, kube.ProfileAuto
-	return kube.ShellRequest{Target: target, Image: r.Image, PullPolicy: r.PullPolicy, Manager: manager}
+	r.Profile = kube.ProfileAuto
+	return r.shellRequest(user, target)
 }
 
 // PreviewNet returns the request by which "redir" would add a container, as
 // PreviewShell does.
 func PreviewNet(r Request, user string, pod *corev1.Pod) kube.NetRequest {
-	manager := r.manager()
-	manager.User = user
-	return kube.NetRequest{Pod: pod, Image: r.Image, PullPolicy: r.PullPolicy, Manager: manager}
+	return kube.NetRequest{Pod: pod, ManagerContainer: r.managerContainer(user)}
 }

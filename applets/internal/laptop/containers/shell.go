@@ -10,7 +10,6 @@ import (
 	"kdiag/applets"
 	"kdiag/kube"
 	"kdiag/mux"
-	"kdiag/mux/wire"
 )
 
 // Shell is the handle on a shell container beside a target.
@@ -62,14 +61,9 @@ func (s *Shell) Ensure(ctx context.Context) (kube.Injected, error) {
 			s.target.Container, strings.Join(s.target.Others, ", ")))
 	}
 
-	manager := s.request.manager()
-	manager.Role, manager.Profile = wire.RoleShell, s.request.Profile
-	manager.User, manager.Target = mux.PublicText(key), s.target.Container
-
-	s.container, err = s.api.EnsureShell(ctx, kube.ShellRequest{
-		Target: s.target, Image: s.request.Image, PullPolicy: s.request.PullPolicy,
-		Manager: manager, Ledger: s.owner.ledger, Progress: s.messages.Progress, Notice: s.messages.Note,
-	})
+	request := s.request.shellRequest(mux.PublicText(key), s.target)
+	request.Ledger, request.Progress, request.Notice = s.owner.ledger, s.messages.Progress, s.messages.Note
+	s.container, err = s.api.EnsureShell(ctx, request)
 	return s.container, explainEnsure(ctx, err)
 }
 
