@@ -119,6 +119,14 @@ func TestHangUp(t *testing.T) {
 	}
 }
 
+// verifyNothingLeft fails the test for processes that outlive the session.
+func (p *pod) verifyNothingLeft(t *testing.T) {
+	t.Helper()
+	if left := p.listLeft(); len(left) > 0 {
+		t.Errorf("left after the hang-up:\n%s", strings.Join(left, "\n"))
+	}
+}
+
 // TestHangUpUnread hangs up a shell whose terminal nobody reads any more, so that it hangs in
 // writing.
 func TestHangUpUnread(t *testing.T) {
@@ -133,9 +141,7 @@ func TestHangUpUnread(t *testing.T) {
 
 	l.letGo()
 	s.awaitEnd()
-	if left := p.listLeft(); len(left) > 0 {
-		t.Errorf("left after the hang-up:\n%s", strings.Join(left, "\n"))
-	}
+	p.verifyNothingLeft(t)
 }
 
 // TestHangUpCommand hangs up sessions without a terminal.
@@ -167,9 +173,7 @@ func TestHangUpCommand(t *testing.T) {
 			l := p.startLifeline()
 			l.letGo()
 			_ = cmd.Wait()
-			if left := p.listLeft(); len(left) > 0 {
-				t.Errorf("left after the hang-up:\n%s", strings.Join(left, "\n"))
-			}
+			p.verifyNothingLeft(t)
 		})
 	}
 }
@@ -254,9 +258,7 @@ func TestHangUpAsTarget(t *testing.T) {
 	s.runCommand("sleep 1001 &")
 	p.startLifeline().letGo()
 	s.awaitEnd()
-	if left := p.listLeft(); len(left) > 0 {
-		t.Errorf("left after the hang-up:\n%s", strings.Join(left, "\n"))
-	}
+	p.verifyNothingLeft(t)
 }
 
 // listCommands returns the command lines of the living processes beside the manager.
