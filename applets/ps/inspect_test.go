@@ -3,6 +3,7 @@ package ps
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -119,6 +120,25 @@ func TestInspectInEndedContainer(t *testing.T) {
 		}
 	}
 }
+
+// TestOutputFails ends at once with the reason, and asks the cluster nothing more:
+// the snapshot has come, so the container is not to blame.
+func TestOutputFails(t *testing.T) {
+	fakecluster.KeepHome(t)
+	cluster := &fakecluster.Fake{HasEnded: true, RunExec: printSnapshot}
+	full := errors.New("no space left on device")
+	request := containers.Request{Pod: kube.Selection{Kind: "pods", Name: "web"}, Container: "app", Timeout: time.Minute}
+	streams := applets.Streams{In: strings.NewReader(""), Out: failingWriter{full}, Err: io.Discard}
+	err := options{output: "json"}.showContainer(t.Context(), cluster, request, streams)
+	if !errors.Is(err, full) || len(applets.Hints(err)) != 0 || cluster.EndedAsked() != 0 {
+		t.Errorf("showContainer = %v with hints %q, asked %d times whether the container has ended, want %v alone",
+			err, applets.Hints(err), cluster.EndedAsked(), full)
+	}
+}
+
+type failingWriter struct{ err error }
+
+func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
 
 // TestInspectIsSilent gives up on a pod that says nothing, after --timeout.
 func TestInspectIsSilent(t *testing.T) {

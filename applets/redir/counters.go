@@ -13,19 +13,19 @@ import (
 // counterLine shows the counters on a terminal's last line.
 type counterLine struct {
 	line *statusline.Line
-	read func() redirectclient.Counters
 
-	ended   chan struct{} // closed by stop; nil before start
+	started bool
+	ended   chan struct{} // closed by stop
 	showing sync.WaitGroup
 }
 
 // refreshEvery is the time between two looks at the counters.
 const refreshEvery = 500 * time.Millisecond
 
-// start shows the counters from now on.
-func (l *counterLine) start() {
-	l.ended = make(chan struct{})
-	l.line.Show(formatCounters(l.read()))
+// start shows what read returns, from now on.
+func (l *counterLine) start(read func() redirectclient.Counters) {
+	l.started, l.ended = true, make(chan struct{})
+	l.line.Show(formatCounters(read()))
 	l.showing.Go(func() {
 		tick := time.NewTicker(refreshEvery)
 		defer tick.Stop()
@@ -34,19 +34,19 @@ func (l *counterLine) start() {
 			case <-l.ended:
 				return
 			case <-tick.C:
-				l.line.Show(formatCounters(l.read()))
+				l.line.Show(formatCounters(read()))
 			}
 		}
 	})
 }
 
-// stop takes them away, if start was called.
+// stop takes the line away. It may be called more than once.
 func (l *counterLine) stop() {
-	if l.ended == nil {
-		return
+	if l.started {
+		l.started = false
+		close(l.ended)
+		l.showing.Wait()
 	}
-	close(l.ended)
-	l.showing.Wait()
 	l.line.End()
 }
 

@@ -49,7 +49,7 @@ func (p jsonEvents) RedirectStarted(e redirectclient.RedirectStarted) {
 type movedJSON struct {
 	eventJSON
 	Redirect  string       `json:"redirect"`
-	Addresses []netip.Addr `json:"addresses"`
+	Addresses []netip.Addr `json:"addresses,omitempty"`
 }
 
 func (p jsonEvents) RedirectMoved(e redirectclient.RedirectMoved) {

@@ -49,6 +49,17 @@ func (f filter) ConnectionClosed(e redirectclient.ConnectionClosed) {
 	}
 }
 
+// lastWord ends the status line before the summary, below which nothing is shown.
+type lastWord struct {
+	redirectclient.Observer
+	endLine func()
+}
+
+func (l lastWord) Finished(e redirectclient.Summary) {
+	l.endLine()
+	l.Observer.Finished(e)
+}
+
 // lineWriter writes one line after the other, above a terminal's status line.
 type lineWriter struct {
 	out   io.Writer

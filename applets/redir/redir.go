@@ -99,7 +99,9 @@ func redirectPod(ctx context.Context, cluster containers.API, request containers
 	}
 	handle := containers.NewNet(cluster, request, containers.Messages{Note: notice, Notice: notice, Progress: line.Show})
 
-	observer := o.newObserver(streams.Out, line)
+	counters := counterLine{line: line}
+	defer counters.stop()
+	observer := lastWord{o.newObserver(streams.Out, line), counters.stop}
 	config := redirectclient.Config{
 		Version: request.Version, Holder: holderName(),
 		Redirects: o.redirects, TakeOver: o.takeOver, Backend: o.backend, ProxyProtocol: o.proxyProtocol,
@@ -117,10 +119,8 @@ func redirectPod(ctx context.Context, cluster containers.API, request containers
 		return err
 	}
 
-	counters := counterLine{line: line, read: client.Counters}
-	defer counters.stop()
 	pod := redirectclient.Pod{Namespace: handle.Pod().Namespace, Name: handle.Pod().Name}
-	return client.Run(ctx, pod, session, counters.start)
+	return client.Run(ctx, pod, session, func() { counters.start(client.Counters) })
 }
 
 // holderName says who redirects, for others in the same pod to be told:

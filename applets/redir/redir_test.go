@@ -15,6 +15,7 @@ import (
 	"kdiag/applets"
 	"kdiag/applets/internal/laptop/containers"
 	"kdiag/applets/internal/laptop/redirectclient"
+	"kdiag/applets/internal/laptop/statusline"
 	"kdiag/applets/internal/testkit/fakecluster"
 	"kdiag/kube"
 	"kdiag/mux/wire"
@@ -149,6 +150,25 @@ func TestDetail(t *testing.T) {
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("detail %d prints %q, want %q", level, got, want)
 		}
+	}
+}
+
+// TestNothingBelowSummary takes the counters away before the summary comes, and
+// stop may be called again after it.
+func TestNothingBelowSummary(t *testing.T) {
+	var out strings.Builder
+	line := statusline.New(io.Discard)
+	counters := counterLine{line: line}
+	counters.start(func() redirectclient.Counters { return redirectclient.Counters{} })
+	observer := lastWord{textEvents{newLines(&out)}, func() {
+		counters.stop()
+		out.WriteString("line ended\n")
+	}}
+
+	allEvents("x")[8](observer)
+	counters.stop()
+	if want := "line ended\nconnections: "; !strings.HasPrefix(out.String(), want) {
+		t.Errorf("output %q, want it to begin with %q", out.String(), want)
 	}
 }
 

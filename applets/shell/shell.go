@@ -124,8 +124,11 @@ func runShell(ctx context.Context, cluster containers.API, request containers.Re
 	err := handle.Use(ctx, use, func(err error) bool { return errors.As(err, &notStarted) })
 
 	var exit *kube.CommandExitError
-	if errors.As(err, &exit) {
+	switch {
+	case errors.As(err, &exit):
 		return &applets.ExitError{Code: exit.Code}
+	case err != nil && ctx.Err() == nil && !errors.As(err, &notStarted) && handle.HasEnded(ctx):
+		return applets.WithHint(err, "the container it ran in has ended; run it again, and kdiag starts a new one")
 	}
 
 	return err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"time"
 
 	"kdiag/applets"
@@ -64,6 +65,27 @@ type Messages struct {
 	Notice func(text string)
 	// Progress is told what is being waited for, again and again; may be nil.
 	Progress func(text string)
+}
+
+// progressUntil returns a Progress that says nothing more once silence has been
+// called: an event of the kubelet's may come late, when the line on which it would
+// be shown is the shell's.
+func (m Messages) progressUntil() (progress func(string), silence func()) {
+	var mu sync.Mutex
+	ended := m.Progress == nil
+	progress = func(text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !ended {
+			m.Progress(text)
+		}
+	}
+
+	return progress, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		ended = true
+	}
 }
 
 // managerContainer describes the container that is to be added for a user, whose

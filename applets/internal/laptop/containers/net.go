@@ -70,7 +70,9 @@ func (n *Net) findPod(ctx context.Context) (err error) {
 // it.
 func (n *Net) startManager(ctx context.Context) (wire.Ready, error) {
 	request := kube.NetRequest{Pod: n.pod, ManagerContainer: n.request.managerContainer(mux.PublicText(n.key))}
-	request.Ledger, request.Progress, request.Notice = n.owner.ledger, n.messages.Progress, n.messages.Notice
+	progress, silence := n.messages.progressUntil()
+	defer silence()
+	request.Ledger, request.Progress, request.Notice = n.owner.ledger, progress, n.messages.Notice
 	container, err := n.api.EnsureNet(ctx, request)
 	if err != nil {
 		return wire.Ready{}, explainEnsure(ctx, err)
@@ -151,5 +153,7 @@ func (n *Net) ShellBeside() *Shell {
 	request := n.request
 	request.Pod = kube.Selection{Kind: "pods", Name: n.pod.Name}
 	request.Profile = kube.ProfileAuto
-	return &Shell{api: n.api, request: request, messages: n.messages, owner: n.owner}
+	messages := n.messages
+	messages.Note = func(string) {} // what was chosen here is no news to the user
+	return &Shell{api: n.api, request: request, messages: messages, owner: n.owner}
 }

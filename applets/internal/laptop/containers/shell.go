@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"kdiag/applets"
 	"kdiag/kube"
 	"kdiag/mux"
 )
@@ -47,6 +46,7 @@ func (s *Shell) Timeout() time.Duration { return s.request.Timeout }
 func (s *Shell) Ensure(ctx context.Context) (kube.Injected, error) {
 	ctx, cancel := kube.WithTimeout(ctx, s.request.Timeout)
 	defer cancel()
+	s.container = kube.Injected{}
 
 	pod, key, err := s.owner.findPod(ctx, s.api, s.request.Pod)
 	if err != nil {
@@ -62,7 +62,9 @@ func (s *Shell) Ensure(ctx context.Context) (kube.Injected, error) {
 	}
 
 	request := s.request.shellRequest(mux.PublicText(key), s.target)
-	request.Ledger, request.Progress, request.Notice = s.owner.ledger, s.messages.Progress, s.messages.Note
+	progress, silence := s.messages.progressUntil()
+	defer silence()
+	request.Ledger, request.Progress, request.Notice = s.owner.ledger, progress, s.messages.Note
 	s.container, err = s.api.EnsureShell(ctx, request)
 	return s.container, explainEnsure(ctx, err)
 }
@@ -82,11 +84,8 @@ func (s *Shell) Exec(ctx context.Context, e kube.Exec) error {
 func (s *Shell) Use(ctx context.Context, use func(context.Context, kube.Injected) error, mayRepeat func(error) bool) error {
 	err := s.useOnce(ctx, use)
 	var exit *kube.CommandExitError
-	if err == nil || ctx.Err() != nil || errors.As(err, &exit) || !s.hasEnded(ctx) {
+	if err == nil || ctx.Err() != nil || errors.As(err, &exit) || !mayRepeat(err) || !s.HasEnded(ctx) {
 		return err
-	}
-	if !mayRepeat(err) {
-		return applets.WithHint(err, "the container it ran in has ended; run it again, and kdiag starts a new one")
 	}
 
 	return s.useOnce(ctx, use)
@@ -100,8 +99,8 @@ func (s *Shell) useOnce(ctx context.Context, use func(context.Context, kube.Inje
 	return use(ctx, container)
 }
 
-// hasEnded reports whether the container that Ensure returned, if any, has
-// ended.
-func (s *Shell) hasEnded(ctx context.Context) bool {
+// HasEnded reports whether the container that Ensure returned, if any, has
+// ended. The API learns of it late, so a no takes a few seconds.
+func (s *Shell) HasEnded(ctx context.Context) bool {
 	return s.container.Name != "" && s.api.ContainerEnded(ctx, s.target.Pod.Namespace, s.target.Pod.Name, s.container.Name)
 }

@@ -41,7 +41,8 @@ type Config struct {
 	Backend string
 	// ProxyProtocol begins each local connection with a PROXY header, version 2.
 	ProxyProtocol bool
-	// Timeout bounds the wait for the manager to make the redirects.
+	// Timeout bounds the wait for the manager: for its greeting, for its list of
+	// ports, and for all redirects together.
 	Timeout time.Duration
 	// Drain bounds how long connections may go on once ctx has ended.
 	Drain time.Duration
@@ -52,6 +53,7 @@ type Client struct {
 	config   Config
 	observer Observer
 	proxier  mux.Proxier
+	began    time.Time
 	serving  sync.WaitGroup // every connection
 
 	pod     Pod
@@ -64,10 +66,10 @@ type Client struct {
 	received, sent       atomic.Int64
 }
 
-// New returns a Client that has not begun. Its session is opened with
+// New returns a Client that has redirected nothing yet; the summary's time begins. Its session is opened with
 // SessionOptions.
 func New(c Config, o Observer) *Client {
-	return &Client{config: c, observer: o, redirects: map[uint32]*redirect{}}
+	return &Client{config: c, observer: o, began: time.Now(), redirects: map[uint32]*redirect{}}
 }
 
 // window is what this side buffers of one stream for a local program that is
@@ -92,7 +94,6 @@ func (c *Client) Counters() Counters {
 // back, waits for those in flight, and closes the session. Without a session
 // that ended by itself it returns nil.
 func (c *Client) Run(ctx context.Context, pod Pod, session *mux.Session, started func()) error {
-	began := time.Now()
 	c.pod, c.session = pod, session
 	defer session.Close()
 
@@ -131,7 +132,7 @@ func (c *Client) Run(ctx context.Context, pod Pod, session *mux.Session, started
 	if lost != nil && ctx.Err() == nil {
 		c.observer.SessionLost(SessionLost{pod, lost})
 	}
-	c.observer.Finished(Summary{pod, c.Counters(), time.Since(began)})
+	c.observer.Finished(Summary{pod, c.Counters(), time.Since(c.began)})
 	if lost == nil || ctx.Err() != nil {
 		return nil
 	}
@@ -142,11 +143,8 @@ func (c *Client) Run(ctx context.Context, pod Pod, session *mux.Session, started
 
 // prepare greets the manager and returns the redirects to make.
 func (c *Client) prepare(ctx context.Context) ([]Spec, error) {
-	ctx, cancel := kube.WithTimeout(ctx, c.config.Timeout)
-	defer cancel()
-
 	hello := wire.Hello{Version: c.config.Version, Holder: c.config.Holder}
-	if err := c.session.Call(ctx, wire.RequestHello, hello, nil); err != nil {
+	if err := c.call(ctx, wire.RequestHello, hello, nil); err != nil {
 		return nil, c.explain("greet the manager", err)
 	}
 	if len(c.config.Redirects) > 0 {
@@ -171,13 +169,20 @@ func (c *Client) prepare(ctx context.Context) ([]Spec, error) {
 	return specs, nil
 }
 
+// call sends a request and waits for its answer, for the config's timeout at most.
+func (c *Client) call(ctx context.Context, name string, body, result any) error {
+	ctx, cancel := kube.WithTimeout(ctx, c.config.Timeout)
+	defer cancel()
+	return c.session.Call(ctx, name, body, result)
+}
+
 // NameAPort is the hint where no port to redirect was found.
 const NameAPort = "name a port, such as 8080 or 8080:3000"
 
 // listPorts asks the manager, which is in the pod's network namespace.
 func (c *Client) listPorts(ctx context.Context) ([]uint16, error) {
 	var found wire.Listeners
-	if err := c.session.Call(ctx, wire.RequestListeners, nil, &found); err != nil {
+	if err := c.call(ctx, wire.RequestListeners, nil, &found); err != nil {
 		return nil, c.explain("list the listening ports", err)
 	}
 
@@ -240,6 +245,7 @@ func (c *Client) startRedirect(ctx context.Context, id uint32, spec Spec) error 
 		Pod: c.pod, Redirect: spec, Backend: done.Backend, Mesh: done.Mesh,
 		Established: done.Established, TakenOver: done.TakenOver, Addresses: done.Addresses,
 	})
+	c.findRedirect(id).reported.Store(true)
 	return nil
 }
 
@@ -263,7 +269,7 @@ func (c *Client) handleEvent(name string, body json.RawMessage) {
 	if name != wire.EventMoved || json.Unmarshal(body, &moved) != nil {
 		return
 	}
-	if r := c.findRedirect(moved.ID); r != nil {
+	if r := c.findRedirect(moved.ID); r != nil && r.reported.Load() {
 		c.observer.RedirectMoved(RedirectMoved{c.pod, r.Spec, moved.Addresses})
 	}
 }

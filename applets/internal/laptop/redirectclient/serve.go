@@ -20,6 +20,9 @@ type redirect struct {
 	// lastAddress is the address of Local that answered last, tried first: a name
 	// such as localhost has several, of which often one is served.
 	lastAddress atomic.Pointer[string]
+	// reported says that the observer knows the redirect: only then is there more
+	// to say of it.
+	reported atomic.Bool
 }
 
 // acceptConnections serves the streams that the manager opens until the session

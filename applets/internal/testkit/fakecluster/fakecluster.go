@@ -37,6 +37,8 @@ type Fake struct {
 	shells []kube.ShellRequest
 	nets   []kube.NetRequest
 	execs  []kube.Exec
+
+	endedAsked int
 }
 
 // KeepHome keeps the user's key and records of a test out of the real home.
@@ -113,8 +115,20 @@ func (c *Fake) Exec(ctx context.Context, e kube.Exec) error {
 	return c.RunExec(ctx, call, e)
 }
 
-// ContainerEnded returns HasEnded.
-func (c *Fake) ContainerEnded(context.Context, string, string, string) bool { return c.HasEnded }
+// ContainerEnded returns HasEnded, and counts.
+func (c *Fake) ContainerEnded(context.Context, string, string, string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.endedAsked++
+	return c.HasEnded
+}
+
+// EndedAsked returns how often ContainerEnded was called.
+func (c *Fake) EndedAsked() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.endedAsked
+}
 
 // WaitForReadyLine returns Line.
 func (c *Fake) WaitForReadyLine(context.Context, string, string, string) ([]byte, error) {

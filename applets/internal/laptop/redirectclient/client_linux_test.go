@@ -330,16 +330,36 @@ func TestConnectionComesHere(t *testing.T) {
 	p.waitUntilFree(t, 8080)
 }
 
-// TestProgramIsNotThere gives the caller a reset, as the pod would.
-func TestProgramIsNotThere(t *testing.T) {
-	p := startPodSide(t)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
+// holdClosedPort returns an address of this machine that nobody listens on, and
+// that nobody else gets meanwhile.
+func holdClosedPort(t *testing.T) string {
+	t.Helper()
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	local := closed.Addr().String()
-	_ = closed.Close()
+	t.Cleanup(func() { _ = syscall.Close(socket) })
 
+	if err := syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	bound, ok := name.(*syscall.SockaddrInet4)
+	if !ok {
+		t.Fatalf("the socket's name is a %T", name)
+	}
+
+	return fmt.Sprintf("127.0.0.1:%d", bound.Port)
+}
+
+// TestProgramIsNotThere gives the caller a reset, as the pod would.
+func TestProgramIsNotThere(t *testing.T) {
+	p := startPodSide(t)
+	local := holdClosedPort(t)
 	r := start(t, p, Config{Redirects: []Spec{{Port: 8080, Local: local}}})
 	next[RedirectStarted](t, r.events)
 	conn, callErr := p.dial(t, 8080)
