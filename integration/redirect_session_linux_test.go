@@ -19,10 +19,10 @@ func TestRedirOnTerminal(t *testing.T) {
 	x := kit.OpenTerminal(t)
 	x.TypeLine(kit.BinaryPath() + " redir -n " + namespace + " app 8080:" + here.Port)
 	x.WaitForText("8080 → localhost:" + here.Port + " (nft)")
-	x.WaitForText("0 open, 0 in all")
+	x.WaitForText("0 open, 0 total")
 	kit.VerifyAnswer(t, kit.NodeNetwork, app+":8080", kit.FromLaptop)
 	x.WaitForText("→ 8080  18 B in, ")
-	x.WaitForText("0 open, 1 in all")
+	x.WaitForText("0 open, 1 total")
 
 	x.PressKeys("C-c")
 	x.WaitForText("connections: 1 in ")
