@@ -117,9 +117,9 @@ func TestMutationByName(t *testing.T) {
 		words   string
 		hint    string
 	}{
-		{"hardened", hardenContainer, "chroot", "runAsNonRoot=true", "admitted here: --profile=restricted (or auto)"},
-		{"another user", setUser(1000), "baseline", "runAsUser=1000", "admitted here: --profile=restricted (or auto)"},
-		{"SYS_PTRACE dropped", dropCapability("SYS_PTRACE"), "chroot", "dropped: SYS_PTRACE", "admitted here: --profile=baseline, --profile=restricted (or auto)"},
+		{"hardened", hardenContainer, "chroot", "runAsNonRoot=true", "allowed here: --profile=restricted (or auto)"},
+		{"another user", setUser(1000), "baseline", "runAsUser=1000", "allowed here: --profile=restricted (or auto)"},
+		{"SYS_PTRACE dropped", dropCapability("SYS_PTRACE"), "chroot", "dropped: SYS_PTRACE", "allowed here: --profile=baseline, --profile=restricted (or auto)"},
 		{"wrapped", wrap, "chroot", `command=["/wrapper"]`, "mutatingwebhookconfigurations"},
 		{"without a target", elsewhere, "restricted", `targetContainerName=""`, "mutatingwebhookconfigurations"},
 	} {

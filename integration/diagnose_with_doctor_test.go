@@ -25,7 +25,7 @@ func TestDoctorWell(t *testing.T) {
 	}
 
 	for _, line := range []string{
-		"✓ streams              WebSocket\n", "profile chroot: chroot into the target\n", "a container with NET_ADMIN is admitted\n",
+		"✓ streams              WebSocket\n", "profile chroot: chroot into the target\n", "a container with NET_ADMIN is allowed\n",
 	} {
 		if !strings.Contains(got.Stdout, line) {
 			t.Errorf("doctor: %v\nwant %q", got, line)
@@ -87,7 +87,7 @@ func TestDoctorPodSecurity(t *testing.T) {
 		}
 
 		report = kit.RunDoctor(t, "-n", namespace)
-		report.Verify(t, "pod security: shell", "ok", "profile "+level+` is admitted, according to the label of namespace "`+namespace+`"`, "")
+		report.Verify(t, "pod security: shell", "ok", "profile "+level+` is allowed, according to the label of namespace "`+namespace+`"`, "")
 		report.Verify(t, "pod security: redir", "failed", "according to the label of namespace", "level privileged")
 	}
 

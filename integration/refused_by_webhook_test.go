@@ -110,7 +110,7 @@ func TestPolicyHintByName(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
 	webhook := kit.Webhook{Kind: "Validating", Answer: kit.DenyCapability("SYS_PTRACE", &metav1.Status{Message: "no debuggers"})}
 	webhook.Register(t, namespace)
-	kit.ExpectFailure(1, "denied the request: no debuggers", "admitted here: --profile=baseline, --profile=restricted (or auto)").Verify(t, "shell",
+	kit.ExpectFailure(1, "denied the request: no debuggers", "allowed here: --profile=baseline, --profile=restricted (or auto)").Verify(t, "shell",
 		kit.RunKdiag(t, "shell", "-n", namespace, "root", "--profile=chroot"))
 }
 

@@ -85,7 +85,9 @@ func runLine(t *testing.T, env []string, line, pod string, flags ...string) kit.
 }
 
 // succeeds tells whether a command lacked no right.
-func succeeds(got kit.Result) bool { return got.Code == 0 && !strings.Contains(got.Stderr, "not allowed") }
+func succeeds(got kit.Result) bool {
+	return got.Code == 0 && !strings.Contains(got.Stderr, "not allowed")
+}
 
 // redirects tells whether redir redirects port 8080.
 func redirects(got kit.Result) bool { return strings.HasPrefix(got.Stdout, "8080 → ") }

@@ -78,6 +78,6 @@ func TestFailWhileWaiting(t *testing.T) {
 // it admits.
 func TestFailPodSecurity(t *testing.T) {
 	namespace := kit.CreateRootPod(t, "pod-security.kubernetes.io/enforce=baseline")
-	kit.ExpectFailure(1, `violates PodSecurity "baseline:latest"`, "admitted here: --profile=baseline, --profile=restricted").Verify(t, "a profile that is refused",
+	kit.ExpectFailure(1, `violates PodSecurity "baseline:latest"`, "allowed here: --profile=baseline, --profile=restricted").Verify(t, "a profile that is refused",
 		kit.RunKdiag(t, "shell", "-n", namespace, "root", "--profile=setns"))
 }

@@ -126,12 +126,12 @@ func TestAutoTakesTheLeast(t *testing.T) {
 func TestNeedIsTold(t *testing.T) {
 	namespace := kit.CreatePods(t, "privileged.yaml")
 	got := kit.RunKdiag(t, "shell", "-n", namespace, "privileged", "--", "-c", "true")
-	if got.Code != 0 || !strings.Contains(got.Stderr, "the target has all privileges") || !strings.Contains(got.Stderr, "--profile=setns --keep-capabilities would do") {
+	if got.Code != 0 || !strings.Contains(got.Stderr, "the target has all privileges") || !strings.Contains(got.Stderr, "use --profile=setns --keep-capabilities") {
 		t.Errorf("shell beside a privileged target: %v, want the profile that would do", got)
 	}
 
 	got = kit.RunKdiag(t, "shell", "-n", namespace, "netadmin", "--profile=baseline", "--", "-c", "true")
-	if !strings.Contains(got.Stderr, "the target has NET_ADMIN") || !strings.Contains(got.Stderr, "--profile=chroot would do") {
+	if !strings.Contains(got.Stderr, "the target has NET_ADMIN") || !strings.Contains(got.Stderr, "use --profile=chroot") {
 		t.Errorf("shell of profile baseline beside a target with NET_ADMIN: %v, want the profile that would do", got)
 	}
 }

@@ -179,7 +179,7 @@ func shellHint(ctx context.Context, c *Cluster, request containerRequest, why re
 		return why.hintWhomToAsk(request.pod.Namespace)
 	}
 
-	hint := "admitted here: --profile=" + strings.Join(profileNames(admitted), ", --profile=")
+	hint := "allowed here: --profile=" + strings.Join(profileNames(admitted), ", --profile=")
 	if slices.Contains(autoProfiles, admitted[0]) {
 		hint += " (or auto)"
 	}

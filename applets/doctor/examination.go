@@ -245,7 +245,7 @@ func (e examination) checkRedir(ctx context.Context, pod *corev1.Pod) Check {
 	if _, err := e.cluster.AdmitsNet(ctx, containers.PreviewNet(e.request, e.user, pod)); err != nil {
 		return refusedCheck(nameRedir, err)
 	}
-	return passedCheck(nameRedir, "a container with NET_ADMIN is admitted")
+	return passedCheck(nameRedir, "a container with NET_ADMIN is allowed")
 }
 
 // refusedCheck returns a failed check if the cluster refused a container, or an
@@ -272,11 +272,11 @@ func (e examination) checkPolicyLevel(ctx context.Context) []Check {
 
 	taken, net := kube.ProfileAtLevel(level)
 	checks := []Check{
-		passedCheck(nameShell, "profile %s is admitted, %s", taken, where),
-		passedCheck(nameRedir, "a container with NET_ADMIN is admitted, %s", where),
+		passedCheck(nameShell, "profile %s is allowed, %s", taken, where),
+		passedCheck(nameRedir, "a container with NET_ADMIN is allowed, %s", where),
 	}
 	if !net {
-		checks[1] = Check{nameRedir, Failed, "no container with NET_ADMIN is admitted, " + where,
+		checks[1] = Check{nameRedir, Failed, "no container with NET_ADMIN is allowed, " + where,
 			"redirects need Pod Security level privileged; ask your cluster administrator"}
 	}
 

@@ -88,7 +88,7 @@ func explainSkipped(skipped, target []string, opts options) []string {
 		skipped = skipped[:most]
 	}
 
-	return append(notes, fmt.Sprintf("left out variables that affect the shell: %s%s (use --target-env=NAME to take one)",
+	return append(notes, fmt.Sprintf("left out variables that affect the shell: %s%s (--target-env=NAME keeps one)",
 		strings.Join(skipped, ", "), more))
 }
 

@@ -64,7 +64,7 @@ func findPage(program string, list []applets.Applet, names []string) (string, er
 
 // FormatOverview formats the page for the program itself.
 func FormatOverview(program string, list []applets.Applet) string {
-	return "kdiag gets you into running pods: nothing to install, no restarts, nothing left behind.\n\n" +
+	return "kdiag gets you into running pods: nothing to install in them, no restarts, nothing left running.\n\n" +
 		"Usage:\n  " + program + " COMMAND [flags] [-- arguments]\n\n" +
 		"Commands:\n" + applets.CommandTable(list) + "\n" +
 		"Help topics:\n" + topicTable() + "\n" +

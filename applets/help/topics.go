@@ -51,7 +51,7 @@ tells you if the first one was refused:
 This one is used only if you ask for it:
 
   setns        join the target's namespaces; needs SYS_ADMIN, SYS_PTRACE and level privileged.
-               While its container runs, anyone who may exec in the pod is as good as root on
+               While its container runs, anyone who may exec in the pod can become root on
                the node.
 
 The shell runs as root, except with restricted. --as-target uses the application's uid instead.
@@ -78,7 +78,7 @@ later and containers that restart are followed too.
 
 const logLines = `
 --include and --exclude choose which lines to show, but --fail-on and --until check all of them.
-Lines are always shown whole. Each pod has its own colour, the same in every run; NO_COLOR and
+Lines are shown whole, up to 1 MiB. Each pod has its own colour, the same in every run; NO_COLOR and
 --color=never turn colours off.
 `
 

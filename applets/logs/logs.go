@@ -27,10 +27,11 @@ func Applet() applets.Applet {
 		`,
 		Description: `
 			Follows logs from now on, or from earlier with --tail or --since. Includes pods that start
-			later and containers that restart, and never loses or repeats a line. With a command, it
-			stops when the command has ended and no line has come for --drain-duration, and exits with
-			the command's code; log lines go to stderr unless stdout is a terminal. Without a command,
-			the first match of --fail-on ends it. --until and --for end a running command by SIGTERM.
+			later and containers that restart; a stream that breaks loses or repeats no line. With a
+			command, it stops when the command has ended and no line has come for --drain-duration,
+			and exits with the command's code; log lines go to stderr unless stdout is a terminal.
+			Without a command, the first match of --fail-on ends it. --until and --for end a running
+			command by SIGTERM.
 		`,
 		Flags: allFlags(),
 		Run:   runLogs,

@@ -96,11 +96,16 @@ func (o *options) parsePatterns(inv *applets.Invocation) error {
 	f := inv.Flags
 	one := func(to **regexp.Regexp, flag string, texts []string) error {
 		list, err := compilePatterns(flag, texts)
-		if err == nil && len(list) > 0 {
+		switch {
+		case err != nil || len(list) == 0:
+			return err
+		case len(list) == 1:
+			*to = list[0] // shown as the user wrote it
+		default:
 			// Joined into one pattern: each has been compiled by itself.
 			*to = regexp.MustCompile("(?:" + strings.Join(texts, ")|(?:") + ")")
 		}
-		return err
+		return nil
 	}
 
 	given := func(flag string) []string {

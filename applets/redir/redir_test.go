@@ -112,13 +112,13 @@ func TestText(t *testing.T) {
 		send(textEvents{newLines(&got)})
 	}
 
-	const want = `outgoing x:80 → x (x); to 10.0.0.2; 1 established closed; 2 established stay with the application (--take-over closes them); x: takes what the sidecar passes on
+	const want = `outgoing x:80 → x (x); to 10.0.0.2; 1 established closed; 2 established stay with the application (--take-over closes them); x: redirects only what the sidecar passes to the application
 outgoing x:80 now resolves to 10.0.0.2
 10.0.0.1:1 → outgoing x:80  opened
 10.0.0.1:1 → outgoing x:80  reset: x
 10.0.0.1:1 → outgoing x:80  1 B in, 2 B out, 1s  reset: x
 x
-new connections go where they went before; waiting up to 1s for 1 open (Ctrl-C cuts them off)
+new connections go where they went before; open connections: 1, which may go on for up to 1s (Ctrl-C resets them)
 connections: 3 in 1s, 1 of them refused on this machine; 4 B in, 5 B out
 `
 	if got.String() != want {

@@ -48,8 +48,8 @@ func (p textEvents) ConnectionClosed(e redirectclient.ConnectionClosed) {
 func (p textEvents) Problem(e redirectclient.Problem) { p.printLine("%s", e.Err) }
 
 func (p textEvents) DrainStarted(e redirectclient.DrainStarted) {
-	p.printLine("new connections go where they went before; waiting up to %s for %d open (Ctrl-C cuts them off)",
-		units.Span(e.Limit.Seconds()), e.Open)
+	p.printLine("new connections go where they went before; open connections: %d, which may go on for up to %s (Ctrl-C resets them)",
+		e.Open, units.Span(e.Limit.Seconds()))
 }
 
 // SessionLost prints nothing: it is the error that the command ends with.
@@ -77,7 +77,7 @@ func formatRemarks(e redirectclient.RedirectStarted) string {
 		remarks = append(remarks, fmt.Sprintf("%d established stay with the application (--take-over closes them)", e.Established))
 	}
 	if e.Mesh != "" {
-		remarks = append(remarks, e.Mesh+": takes what the sidecar passes on")
+		remarks = append(remarks, e.Mesh+": redirects only what the sidecar passes to the application")
 	}
 	if len(remarks) == 0 {
 		return ""

@@ -19,7 +19,7 @@ type Source struct {
 // The program in a few words, and in a few sentences.
 const (
 	tagline = "get into running pods"
-	about   = "kdiag gets you into running pods: nothing to install, no restarts, nothing left behind. " +
+	about   = "kdiag gets you into running pods: nothing to install in them, no restarts, nothing left running. " +
 		"It is a kubectl plugin: kubectl kdiag, kubectl-kdiag and kdiag are the same program. Flags may " +
 		"stand anywhere on the command line. Everything after -- is passed to the shell or the command."
 )

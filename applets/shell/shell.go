@@ -37,7 +37,7 @@ func Applet() applets.Applet {
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "as-target", Usage: "Run the shell with the application's uid, gids and capabilities"},
 			&cli.BoolFlag{Name: "keep-capabilities", Usage: "Keep capabilities that are needed only to join the container"},
-			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "target-env", Usage: "Also take variable `NAME` (or all) from the container when it affects the shell, such as PATH"}),
+			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "target-env", Usage: "Use the container's value of variable `NAME` (or all), such as PATH, although it affects the shell"}),
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "Don't print notes"},
 		}, kubeflags.ShellFlags()...),
 		Run: runApplet,
@@ -59,7 +59,7 @@ type options struct {
 // checkFlags finds flags that make no sense together, and names that are none.
 func checkFlags(inv *applets.Invocation) error {
 	if inv.Flags.Bool("as-target") && inv.Flags.Bool("keep-capabilities") {
-		return applets.Usage("--as-target and --keep-capabilities can't be combined: --as-target takes the application's capabilities")
+		return applets.Usage("--as-target and --keep-capabilities can't be combined: --as-target uses the application's capabilities")
 	}
 	for _, name := range inv.Flags.StringSlice("target-env") {
 		if name == "" || strings.ContainsAny(name, "= ") {
@@ -128,7 +128,7 @@ func runShell(ctx context.Context, cluster containers.API, request containers.Re
 	case errors.As(err, &exit):
 		return &applets.ExitError{Code: exit.Code}
 	case err != nil && ctx.Err() == nil && !errors.As(err, &notStarted) && handle.HasEnded(ctx):
-		return applets.WithHint(err, "the container it ran in has ended; run it again, and kdiag starts a new one")
+		return applets.WithHint(err, "its container has exited; run the command again, and kdiag starts a new one")
 	}
 
 	return err

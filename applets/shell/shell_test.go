@@ -115,7 +115,7 @@ func TestShellIsNotRunTwice(t *testing.T) {
 	}{
 		{"never opened, container ended", &kube.NotStartedError{Err: cut}, true, 2, nil, ""},
 		{"never opened, container lives", &kube.NotStartedError{Err: cut}, false, 1, cut, ""},
-		{"opened, container ended", cut, true, 1, cut, "run it again"},
+		{"opened, container ended", cut, true, 1, cut, "run the command again"},
 		{"opened, container lives", cut, false, 1, cut, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -37,7 +37,7 @@ func RunKdiag(t *testing.T, args ...string) Result {
 func RunKdiagWith(t *testing.T, stdin string, env []string, args ...string) Result {
 	t.Helper()
 	got := RunCommand(t, stdin, Environment(env...), BinaryPath(), args...)
-	if got.Stdout == "" && strings.HasSuffix(got.Stderr, "\nhint: the container it ran in has ended; run it again, and a new one is started\n") {
+	if got.Stdout == "" && strings.HasSuffix(got.Stderr, "\nhint: its container has exited; run the command again, and kdiag starts a new one\n") {
 		got = RunCommand(t, stdin, Environment(env...), BinaryPath(), args...)
 	}
 	return got

@@ -16,7 +16,7 @@ func GrantNote(injected kube.Injected) string {
 		return ""
 	}
 	return fmt.Sprintf("profile setns: the container has SYS_ADMIN, SYS_PTRACE and SYS_CHROOT; "+
-		"anyone who may exec in the pod is as good as root on the node until it ends, %s after the last session",
+		"anyone who may exec in the pod can become root on the node until it ends, %s after the last session",
 		duration.HumanDuration(injected.IdleTimeout))
 }
 
@@ -43,7 +43,7 @@ func ProfileNote(target kube.TargetContainer, injected kube.Injected) string {
 
 	would, why, needs := target.SuggestProfile(injected.Profile)
 	if needs {
-		said = append(said, fmt.Sprintf("%s; %s would do", why, flagsFor(would)))
+		said = append(said, fmt.Sprintf("%s; use %s", why, flagsFor(would)))
 	}
 	if injected.Profile == kube.FirstChoice && !needs {
 		return ""

@@ -138,14 +138,14 @@ func (c *Client) Run(ctx context.Context, pod Pod, session *mux.Session, started
 	}
 
 	return applets.WithHint(fmt.Errorf("the session with pod %s ended: %w", pod, lost),
-		"the connections go where they went before; run the command again to redirect them")
+		"connections are no longer redirected; run the command again to redirect them")
 }
 
 // prepare greets the manager and returns the redirects to make.
 func (c *Client) prepare(ctx context.Context) ([]Spec, error) {
 	hello := wire.Hello{Version: c.config.Version, Holder: c.config.Holder}
 	if err := c.call(ctx, wire.RequestHello, hello, nil); err != nil {
-		return nil, c.explain("greet the manager", err)
+		return nil, c.explain("start a session with the manager", err)
 	}
 	if len(c.config.Redirects) > 0 {
 		return c.config.Redirects, nil
@@ -300,7 +300,7 @@ func (c *Client) giveBack(ctx context.Context) {
 	defer cancel()
 	for _, id := range c.redirectIDs() {
 		if err := c.session.Call(detaching, wire.RequestDetach, wire.Detach{ID: id}, nil); err != nil {
-			c.observer.Problem(Problem{c.pod, c.explain("end redirect "+c.findRedirect(id).String(), err)})
+			c.observer.Problem(Problem{c.pod, c.explain("stop redirecting "+c.findRedirect(id).String(), err)})
 		}
 	}
 
