@@ -4,7 +4,6 @@ package ps
 
 import (
 	"context"
-	"io"
 	"time"
 
 	"kdiag/applets"
@@ -98,7 +97,7 @@ const minInterval = 100 * time.Millisecond
 func (o options) showContainer(ctx context.Context, cluster psCluster, request containers.Request, streams applets.Streams) error {
 	line := statusline.New(streams.Err)
 	defer line.End()
-	messages := containers.NotesTo(aboveWriter{line, streams.Err})
+	messages := containers.NotesTo(line.WriterAbove())
 	messages.Progress = line.Show
 	shell := containers.NewShell(cluster, request, messages)
 	look := inspection.Query{Connected: o.sockets}
@@ -128,15 +127,4 @@ func (o options) showContainer(ctx context.Context, cluster psCluster, request c
 	}
 
 	return err
-}
-
-// aboveWriter writes whole lines above a status line.
-type aboveWriter struct {
-	line *statusline.Line
-	out  io.Writer
-}
-
-func (a aboveWriter) Write(p []byte) (n int, err error) {
-	a.line.Above(func() { n, err = a.out.Write(p) })
-	return n, err
 }

@@ -94,10 +94,9 @@ func redirectPod(ctx context.Context, cluster containers.API, request containers
 	line := statusline.New(streams.Err)
 	defer line.End()
 
-	notice := func(text string) {
-		line.Above(func() { applets.Note(streams.Err, "%s", text) })
-	}
-	handle := containers.NewNet(cluster, request, containers.Messages{Note: notice, Notice: notice, Progress: line.Show})
+	messages := containers.NotesTo(line.WriterAbove())
+	messages.Progress = line.Show
+	handle := containers.NewNet(cluster, request, messages)
 
 	counters := counterLine{line: line}
 	defer counters.stop()

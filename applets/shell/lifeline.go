@@ -24,14 +24,13 @@ type lifeline struct {
 	ended  chan struct{}
 }
 
-// How long a session runs without a lifeline: most commands have ended by then,
-// and on a terminal there is a user after the prompt, whose first answer it
-// must not slow down. A client that can still act when it ends opens one at
-// once; only one that is killed outright before the lifeline is there leaves
-// its shell behind.
+// These say how long a session runs before its lifeline is opened. Most commands
+// have ended by then, and on a terminal the lifeline must not slow down the first
+// prompt. A client that can still act opens the lifeline when it ends, so only one
+// that is killed this early leaves its shell behind.
 const (
-	lifelineDelay   = time.Second
-	afterFirstWords = 100 * time.Millisecond
+	lifelineDelay    = time.Second
+	firstOutputDelay = 100 * time.Millisecond
 )
 
 // hangUpTimeout bounds the wait for a hang-up to be carried out.

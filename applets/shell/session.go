@@ -43,15 +43,15 @@ func newShellSession(handle *containers.Shell, o options) (*shellSession, error)
 }
 
 // run runs the shell until it ends, on the user's terminal where there is one.
-// Whatever ends it, the terminal is as it was, and when it was not the shell's
-// own end, its processes in the pod are hung up.
+// However it ends, run restores the terminal. If the shell did not end by itself,
+// run also hangs up its processes in the pod.
 func (s *shellSession) run(ctx context.Context, streams applets.Streams) error {
 	terminal := newTerminal(streams, len(s.enter.Shell) > 0)
 	life := &lifeline{shellSession: s}
 	shell := kube.Exec{Stdin: streams.In, Stdout: streams.Out, Stderr: streams.Err}
 	if terminal.interactive() {
 		s.enter.Env = []string{"TERM=" + terminalType()}
-		shell.Stdout = &firstWrite{Writer: streams.Out, tell: func() { life.start(ctx, afterFirstWords) }}
+		shell.Stdout = &firstWrite{Writer: streams.Out, tell: func() { life.start(ctx, firstOutputDelay) }}
 	}
 
 	shell.Command = append([]string{wire.Binary}, s.enter.Args()...)

@@ -98,7 +98,7 @@ func runApplet(ctx context.Context, inv *applets.Invocation) error {
 func runShell(ctx context.Context, cluster containers.API, request containers.Request, o options, streams applets.Streams) error {
 	line := statusline.New(streams.Err)
 	defer line.End()
-	messages := containers.NotesTo(streams.Err)
+	messages := containers.NotesTo(line.WriterAbove())
 	messages.Progress = line.Show
 	if o.quiet {
 		messages.Note = func(string) {}
@@ -119,7 +119,7 @@ func runShell(ctx context.Context, cluster containers.API, request containers.Re
 		return session.run(ctx, streams)
 	}
 
-	// What may have run is not for us to run twice.
+	// A command that may have run must not run twice.
 	var notStarted *kube.NotStartedError
 	err := handle.Use(ctx, use, func(err error) bool { return errors.As(err, &notStarted) })
 

@@ -14,14 +14,14 @@ import (
 // terminal is the user's terminal, if both stdin and stdout are one.
 type terminal struct {
 	tty term.TTY
-	// apart says that stderr goes elsewhere, and is not to come with stdout.
-	apart bool
+	// separateStderr says that stderr must not be merged into stdout.
+	separateStderr bool
 }
 
-// newTerminal looks at the streams. A script whose stderr goes elsewhere than to
-// a terminal gets none, on which the two would be one.
+// newTerminal looks at the streams. A script whose stderr is no terminal gets no
+// terminal in the pod, because a terminal would merge stderr into stdout.
 func newTerminal(streams applets.Streams, script bool) terminal {
-	return terminal{apart: script && !applets.IsTerminal(streams.Err), tty: term.TTY{
+	return terminal{separateStderr: script && !applets.IsTerminal(streams.Err), tty: term.TTY{
 		In: streams.In, Out: streams.Out, Raw: true,
 		// The signal itself is the caller's business; here it only has the
 		// terminal restored.
@@ -30,7 +30,7 @@ func newTerminal(streams applets.Streams, script bool) terminal {
 }
 
 func (t terminal) interactive() bool {
-	return t.tty.IsTerminalIn() && t.tty.IsTerminalOut() && !t.apart
+	return t.tty.IsTerminalIn() && t.tty.IsTerminalOut() && !t.separateStderr
 }
 
 // run calls do. On a terminal it gives exec one too, puts the user's into raw

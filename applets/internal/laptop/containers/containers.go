@@ -1,5 +1,5 @@
-// Package containers finds a pod, has a container of kdiag's run in it, and
-// enters that container or opens a session with the manager in it. A Shell is
+// Package containers finds a pod, makes sure that one of kdiag's containers runs
+// in it, and enters that container or opens a session with the manager in it. A Shell is
 // the handle on a shell container, a Net the one on a net container.
 package containers
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/ed25519"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"kdiag/applets/internal/laptop/userkey"
 	"kdiag/kube"
@@ -21,17 +23,17 @@ type owner struct {
 	read chan struct{} // closed when the rest is there
 	key  ed25519.PrivateKey
 	err  error
-	// doubt is why the key is for this run only.
-	doubt  error
-	notice func(string)
+	// loadErr is why the key is for this run only.
+	loadErr error
+	notice  func(string)
 }
 
 // loadOwner begins to read the user's key.
 func loadOwner(notice func(string)) *owner {
-	o := &owner{ledger: kube.NewLedger(userkey.LedgerDirectory(), notice), read: make(chan struct{}), notice: notice}
+	o := &owner{ledger: kube.NewLedger(ledgerDirectory(), notice), read: make(chan struct{}), notice: notice}
 	go func() {
 		defer close(o.read)
-		if o.key, o.doubt = userkey.Load(); o.doubt != nil {
+		if o.key, o.loadErr = userkey.Load(); o.loadErr != nil {
 			o.key, o.err = mux.NewKey()
 		}
 	}()
@@ -43,9 +45,9 @@ func loadOwner(notice func(string)) *owner {
 // written gets one for this run only, and is told so, once.
 func (o *owner) waitForKey() (ed25519.PrivateKey, error) {
 	<-o.read
-	if o.doubt != nil {
-		o.notice(fmt.Sprintf("using a key for this run only, so this container cannot be found again: %v", o.doubt))
-		o.doubt = nil
+	if o.loadErr != nil {
+		o.notice(fmt.Sprintf("using a key for this run only, so this container cannot be found again: %v", o.loadErr))
+		o.loadErr = nil
 	}
 	return o.key, o.err
 }
@@ -64,4 +66,14 @@ func (o *owner) findPod(ctx context.Context, api API, selection kube.Selection) 
 	}
 
 	return pod, key, AddTimeoutHint(ctx, err)
+}
+
+// ledgerDirectory returns the directory in which kdiag records the containers that
+// it made for this user; empty where there is no place for one.
+func ledgerDirectory() string {
+	directory, err := os.UserConfigDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(directory, "kdiag", "pods")
 }

@@ -60,7 +60,7 @@ func (q Query) exec(ctx context.Context, shell *containers.Shell, each func(wire
 		return each(taken)
 	}}
 
-	// In the pod its end is the client's.
+	// In the pod, inspect stops when its stdin ends, so it never outlives this client.
 	stdin, open := io.Pipe()
 	defer open.Close()
 	if q.Interval == 0 {

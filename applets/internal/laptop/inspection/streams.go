@@ -6,9 +6,9 @@ import (
 	"fmt"
 )
 
-// lineSplitter calls each with every line that is written to it, without its end. The
-// first error is kept, and stop is called: what a stream is copied to has no
-// say otherwise.
+// lineSplitter calls each with every line that is written to it, without its end.
+// It keeps the first error and calls stop with it, since a writer cannot end the
+// stream by itself.
 type lineSplitter struct {
 	most int
 	each func(line []byte) error

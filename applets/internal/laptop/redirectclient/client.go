@@ -91,8 +91,8 @@ func (c *Client) Counters() Counters {
 
 // Run makes the redirects, calls started once they are all there, and serves
 // their connections until ctx or the session ends. Then it gives new connections
-// back, waits for those in flight, and closes the session. Without a session
-// that ended by itself it returns nil.
+// back, waits for those in flight, and closes the session. It returns an
+// error if a redirect cannot be made or the session ends by itself.
 func (c *Client) Run(ctx context.Context, pod Pod, session *mux.Session, started func()) error {
 	c.pod, c.session = pod, session
 	defer session.Close()

@@ -27,22 +27,24 @@ func New(out io.Writer) *Line {
 // eraseLine returns to the line's start and erases it (ECMA-48, EL).
 const eraseLine = "\r\x1b[K"
 
-// Show puts what in place of what was shown. It may quote anybody.
-func (l *Line) Show(what string) {
+// Show replaces the shown text with text, which it makes printable: it may quote
+// the cluster or the pod.
+func (l *Line) Show(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	what = wire.Printable(what)
+
+	text = wire.Printable(text)
 	// A line that wraps could not be erased.
-	const most = 76
-	if runes := []rune(what); len(runes) > most {
-		what = string(runes[:most]) + "…"
+	const limit = 76
+	if runes := []rune(text); len(runes) > limit {
+		text = string(runes[:limit]) + "…"
 	}
-	if l.ended || what == l.text {
+	if l.ended || text == l.text {
 		return
 	}
 
-	fmt.Fprint(l.out, eraseLine, what)
-	l.text = what
+	fmt.Fprint(l.out, eraseLine, text)
+	l.text = text
 }
 
 // Above has write print whole lines where the line was, on the same terminal,
@@ -70,4 +72,15 @@ func (l *Line) End() {
 		fmt.Fprint(l.out, eraseLine)
 	}
 	l.text, l.ended = "", true
+}
+
+// WriterAbove returns a writer of whole lines to the same terminal, above the
+// line.
+func (l *Line) WriterAbove() io.Writer { return lineAbove{l} }
+
+type lineAbove struct{ line *Line }
+
+func (a lineAbove) Write(p []byte) (n int, err error) {
+	a.line.Above(func() { n, err = a.line.out.Write(p) })
+	return n, err
 }

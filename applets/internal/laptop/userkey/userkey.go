@@ -46,24 +46,14 @@ func PublicHalf() (string, error) {
 	return mux.PublicText(key), nil
 }
 
-// LedgerDirectory returns the directory in which kdiag records the containers that
-// it made for this user; empty where there is no place for one.
-func LedgerDirectory() string {
-	directory, err := os.UserConfigDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(directory, "kdiag", "pods")
-}
-
 func keyFile() (string, error) {
 	directory, err := os.UserConfigDir()
 	return filepath.Join(directory, "kdiag", "key.pem"), err
 }
 
 // loadFile reads a key file, and makes it, readable by its owner alone, when
-// there is none. Of two processes that make it at once, both get the key that
-// stays.
+// there is none. If two processes create it at once, both return
+// the same key.
 func loadFile(file string) (ed25519.PrivateKey, error) {
 	key, err := readFile(file)
 	if !errors.Is(err, fs.ErrNotExist) {
