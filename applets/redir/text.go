@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"kdiag/applets"
 	"kdiag/applets/internal/laptop/redirectclient"
 	"kdiag/applets/internal/laptop/units"
 	"kdiag/mux/wire"
@@ -71,10 +72,11 @@ func formatRemarks(e redirectclient.RedirectStarted) string {
 		remarks = append(remarks, "to "+formatAddresses(e.Addresses))
 	}
 	if e.TakenOver > 0 {
-		remarks = append(remarks, fmt.Sprintf("%d established closed", e.TakenOver))
+		remarks = append(remarks, "closed "+applets.CountOf(e.TakenOver, "established connection", "established connections"))
 	}
 	if e.Established > 0 {
-		remarks = append(remarks, fmt.Sprintf("%d established stay with the application (--take-over closes them)", e.Established))
+		remarks = append(remarks, applets.CountOf(e.Established, "established connection stays", "established connections stay")+
+			" with the application (--take-over closes them)")
 	}
 	if e.Mesh != "" {
 		remarks = append(remarks, e.Mesh+": redirects only what the sidecar passes to the application")
