@@ -30,6 +30,7 @@ func findProgram(line []string, streams applets.Streams) (*childProcess, error) 
 	if _, err := exec.LookPath(line[0]); err != nil {
 		return nil, startError(line[0], err)
 	}
+
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = streams.In, streams.Out, streams.Err
 	return &childProcess{Cmd: cmd, ended: make(chan struct{})}, nil

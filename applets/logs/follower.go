@@ -2,7 +2,6 @@ package logs
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync"
 	"time"
@@ -250,25 +249,4 @@ func (f *follower) sinceSeconds() int64 {
 		return 0
 	}
 	return int64((f.since + time.Since(f.started) + time.Second - 1) / time.Second)
-}
-
-// readOnce reads the log a single time, without following it.
-func (s *logSource) readOnce(ctx context.Context) {
-	if !s.f.slots.takeSlot(ctx) {
-		return
-	}
-	defer s.f.slots.freeSlot()
-
-	_, open, err := s.readStream(ctx, *s.f.oneRead, nil)
-	if open != nil {
-		s.passOpen(open)
-	}
-
-	switch {
-	case err == nil || ctx.Err() != nil:
-	case errors.Is(err, kube.ErrNoLog), errors.Is(err, kube.ErrNoPod):
-		s.f.note("%v", err)
-	default:
-		s.f.fail(err)
-	}
 }

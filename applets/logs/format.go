@@ -2,8 +2,6 @@ package logs
 
 import (
 	"bytes"
-	"fmt"
-	"regexp"
 	"strings"
 	"text/template"
 	"time"
@@ -101,17 +99,4 @@ func toJSON(v any) (string, error) {
 	var text strings.Builder
 	err := applets.WriteJSON(&text, v, "")
 	return strings.TrimSuffix(text.String(), "\n"), err
-}
-
-// compilePatterns compiles the regular expressions of a flag.
-func compilePatterns(flag string, texts []string) ([]*regexp.Regexp, error) {
-	var list []*regexp.Regexp
-	for _, text := range texts {
-		pattern, err := regexp.Compile(text)
-		if err != nil {
-			return nil, fmt.Errorf("--%s: %w", flag, err)
-		}
-		list = append(list, pattern)
-	}
-	return list, nil
 }

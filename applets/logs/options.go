@@ -2,6 +2,7 @@ package logs
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
 	"strings"
 	"time"
@@ -127,6 +128,19 @@ func (o *options) parsePatterns(inv *applets.Invocation) error {
 	}
 
 	return nil
+}
+
+// compilePatterns compiles the regular expressions of a flag.
+func compilePatterns(flag string, texts []string) ([]*regexp.Regexp, error) {
+	var list []*regexp.Regexp
+	for _, text := range texts {
+		pattern, err := regexp.Compile(text)
+		if err != nil {
+			return nil, fmt.Errorf("--%s: %w", flag, err)
+		}
+		list = append(list, pattern)
+	}
+	return list, nil
 }
 
 // checkOptions rejects invalid values and combinations.

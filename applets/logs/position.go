@@ -11,8 +11,8 @@ import (
 // may stand after a younger one, because the runtime stamps stdout and stderr in
 // two goroutines. So position keeps each timestamp that the API would send again.
 type position struct {
-	// old is the time up to which all lines count as read, in nanoseconds.
-	old int64
+	// skipped is the time up to which all lines count as read, in nanoseconds.
+	skipped int64
 	// newest is the newest time of a line, in nanoseconds; 0 before the first.
 	newest int64
 	// second is where reading resumes: the whole second, since the API accepts
@@ -27,7 +27,7 @@ const disorder = 100 * time.Millisecond
 
 // skipTo counts all lines up to a time as read.
 func (p *position) skipTo(stamp time.Time) {
-	p.old = stamp.UnixNano()
+	p.skipped = stamp.UnixNano()
 	p.advanceTo(stamp)
 }
 
@@ -54,7 +54,7 @@ func (p *position) advanceTo(stamp time.Time) {
 
 // isPast reports whether a line is so old that it counts as read in any case.
 func (p *position) isPast(stamp time.Time) bool {
-	return stamp.UnixNano() <= p.old || stamp.UnixNano() < p.second
+	return stamp.UnixNano() <= p.skipped || stamp.UnixNano() < p.second
 }
 
 // isEmpty reports whether nothing has been read or skipped yet.
@@ -70,7 +70,7 @@ func (p *position) resumeTime() time.Time {
 
 // newReplayFilter returns a filter for a stream that starts at resumeTime.
 func (p *position) newReplayFilter() *replayFilter {
-	a := &replayFilter{old: p.old, second: p.second, left: map[int64]int{}}
+	a := &replayFilter{skipped: p.skipped, second: p.second, left: map[int64]int{}}
 	for _, at := range p.read {
 		a.left[at]++
 	}
@@ -79,14 +79,14 @@ func (p *position) newReplayFilter() *replayFilter {
 
 // replayFilter recognizes the lines of one stream that were read before.
 type replayFilter struct {
-	old, second int64
-	left        map[int64]int
+	skipped, second int64
+	left            map[int64]int
 }
 
 // wasRead reports whether the next line of the stream was read before.
 func (a *replayFilter) wasRead(stamp time.Time) bool {
 	at := stamp.UnixNano()
-	if at <= a.old || at < a.second {
+	if at <= a.skipped || at < a.second {
 		return true
 	}
 	if a.left[at] == 0 {

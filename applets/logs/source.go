@@ -29,9 +29,9 @@ type logSource struct {
 	// The fields up to cut belong to that goroutine.
 	asked bool // the beginning was looked for, or read, at the start
 	at    position
-	// old is the time of the last line that was there at the start, in
+	// oldUntil is the time of the last line that was there at the start, in
 	// nanoseconds.
-	old int64
+	oldUntil int64
 	// beginning is set while lines are read that were there at the start.
 	beginning bool
 	// startKnown is set once findStart has succeeded.

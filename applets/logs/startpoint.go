@@ -92,7 +92,7 @@ func (s *logSource) readBeginning(ctx context.Context) error {
 	}
 
 	if s.f.since > 0 || s.f.tail < 0 {
-		s.old = at.UnixNano()
+		s.oldUntil = at.UnixNano()
 	} else {
 		s.at.skipTo(at)
 	}

@@ -91,6 +91,27 @@ func (s *logSource) passLine(l kube.LogLine) {
 	}
 	s.f.deliver(&podLine{
 		Namespace: s.namespace, Pod: s.pod, Container: s.container, Node: s.node,
-		Time: l.Time, Text: l.Text, Old: s.beginning || l.Time.UnixNano() <= s.old,
+		Time: l.Time, Text: l.Text, Old: s.beginning || l.Time.UnixNano() <= s.oldUntil,
 	})
+}
+
+// readOnce reads the log a single time, without following it.
+func (s *logSource) readOnce(ctx context.Context) {
+	if !s.f.slots.takeSlot(ctx) {
+		return
+	}
+	defer s.f.slots.freeSlot()
+
+	_, open, err := s.readStream(ctx, *s.f.oneRead, nil)
+	if open != nil {
+		s.passOpen(open)
+	}
+
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case errors.Is(err, kube.ErrNoLog), errors.Is(err, kube.ErrNoPod):
+		s.f.note("%v", err)
+	default:
+		s.f.fail(err)
+	}
 }
