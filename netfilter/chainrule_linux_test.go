@@ -87,7 +87,7 @@ func FuzzRule(f *testing.F) {
 		if !ok {
 			return
 		}
-		if len(redirect.Holder) > maxHolder || sanitizeComment(redirect.Holder) != redirect.Holder || strings.Contains(redirect.Holder, "\n") {
+		if len(redirect.Holder) > MaxHolder || sanitizeComment(redirect.Holder) != redirect.Holder || strings.Contains(redirect.Holder, "\n") {
 			t.Errorf("parseRedirect of %q has holder %q", line, redirect.Holder)
 		}
 	})

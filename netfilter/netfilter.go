@@ -118,8 +118,8 @@ var (
 	errNotAttached = errors.New("no such redirect")
 )
 
-// maxHolder limits Redirect.Holder, in bytes.
-const maxHolder = 64
+// MaxHolder limits Redirect.Holder, in bytes.
+const MaxHolder = 64
 
 // redirectKey identifies a redirect: a namespace has at most one for each key.
 type redirectKey struct {
@@ -150,8 +150,8 @@ func (r Redirect) validate() error {
 		return errors.New("only an outgoing redirect can have an address")
 	case r.Address.IsValid() && (r.Address.Zone() != "" || r.Address.IsLoopback() || r.Address.IsUnspecified()):
 		return fmt.Errorf("address %s is not outside the namespace", r.Address)
-	case len(r.Holder) > maxHolder || sanitizeComment(r.Holder) != r.Holder:
-		return fmt.Errorf("holder %q must be printable ASCII of at most %d bytes", r.Holder, maxHolder)
+	case len(r.Holder) > MaxHolder || sanitizeComment(r.Holder) != r.Holder:
+		return fmt.Errorf("holder %q must be printable ASCII of at most %d bytes", r.Holder, MaxHolder)
 	case r.Direction == Incoming && r.Port == r.Listener:
 		return errors.New("port and listener must differ")
 	}
@@ -186,10 +186,10 @@ func isValidID(id string) bool {
 }
 
 // sanitizeComment turns a text into one that a rule's comment can hold: printable
-// ASCII of at most maxHolder bytes. Comments come from other managers, too, so
+// ASCII of at most MaxHolder bytes. Comments come from other managers, too, so
 // nothing in them may reach a terminal as it is.
 func sanitizeComment(text string) string {
-	out := []byte(text[:min(len(text), maxHolder)])
+	out := []byte(text[:min(len(text), MaxHolder)])
 	for i, c := range out {
 		if c < ' ' || c > '~' {
 			out[i] = '?'

@@ -51,7 +51,7 @@ func (r *redirectListener) refreshAddresses(ctx context.Context) error {
 		return nil
 	}
 
-	added, err = r.table.changeRules(added, removed)
+	added, err = r.ruleSet.changeRules(added, removed)
 	r.rules, r.addresses = append(kept, added...), now
 	return errors.Join(err, r.laptop.Notify(wire.EventMoved, wire.Moved{ID: r.attach.ID, Addresses: now}))
 }

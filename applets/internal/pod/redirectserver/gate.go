@@ -54,7 +54,7 @@ func newGate(own ed25519.PrivateKey, user string, files int) (*gate, error) {
 		unknown:   waitingRoom{size: max(min(maxUnknown, files/8), 1)},
 		knocked:   waitingRoom{size: max(min(maxKnocked, files/16), 1)},
 		older:     waitingRoom{size: maxOlder},
-		olderRate: rateLimit{most: maxOlder, every: olderEvery},
+		olderRate: rateLimit{burst: maxOlder, every: olderEvery},
 	}, nil
 }
 
@@ -120,8 +120,8 @@ func (g *gate) closeRooms() {
 	}
 }
 
-// evictUnknown closes half of the connections that have proved nothing, so that others can have
-// their files.
+// evictUnknown closes half of the connections that have proved nothing, to free their file descriptors
+// for others.
 func (g *gate) evictUnknown() { g.unknown.evictDownTo(g.unknown.size / 2) }
 
 // resetConnection closes a connection with a reset, so that nothing of it is left: no TIME-WAIT,
@@ -192,9 +192,9 @@ func (r *waitingRoom) closeRoom() {
 	r.evictDownTo(0)
 }
 
-// A rateLimit allows something most times at once, and then once every interval.
+// A rateLimit allows something burst times at once, and then once every interval.
 type rateLimit struct {
-	most  int
+	burst int
 	every time.Duration
 
 	mu   sync.Mutex
@@ -212,7 +212,7 @@ func (r *rateLimit) allowOne() bool {
 		r.used, r.last = max(r.used-back, 0), now
 	}
 
-	if r.used >= r.most {
+	if r.used >= r.burst {
 		return false
 	}
 

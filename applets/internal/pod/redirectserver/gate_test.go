@@ -56,7 +56,7 @@ func TestRoom(t *testing.T) {
 // TestRate allows a few at once, and then one more at a time.
 func TestRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := rateLimit{most: 4, every: time.Second}
+		r := rateLimit{burst: 4, every: time.Second}
 		for _, step := range []struct {
 			pass time.Duration
 			want int

@@ -22,7 +22,7 @@ import (
 type redirectListener struct {
 	attach   wire.Attach
 	laptop   *mux.Session
-	table    *table
+	ruleSet  *ruleSet
 	proxier  *mux.Proxier
 	files    *quota
 	log      *slog.Logger
@@ -46,7 +46,7 @@ type redirectListener struct {
 // newRedirectListener opens the listener, adds the rules, and begins to take connections.
 func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach) (*redirectListener, wire.Attached, error) {
 	r := &redirectListener{
-		attach: a, laptop: s.laptop, table: s.server.table, proxier: &s.server.proxier, files: &s.server.files, holder: s.holder,
+		attach: a, laptop: s.laptop, ruleSet: s.server.ruleSet, proxier: &s.server.proxier, files: &s.server.files, holder: s.holder,
 		conns: map[*mux.TCP]struct{}{}, closed: make(chan struct{}),
 		originalDestination: s.server.config.OriginalDestination,
 		log:                 s.server.config.Log.With("redirect", a.ID, "port", a.Port),
@@ -69,7 +69,7 @@ func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach)
 
 	done := wire.Attached{Addresses: r.addresses}
 	var err error
-	if done.Backend, done.Mesh, err = r.table.attachRules(a.Backend, r.rules); err != nil {
+	if done.Backend, done.Mesh, err = r.ruleSet.attachRules(a.Backend, r.rules); err != nil {
 		r.closeListener()
 		return nil, wire.Attached{}, err
 	}
@@ -99,7 +99,7 @@ func (r *redirectListener) openListener(ctx context.Context) error {
 	}
 
 	r.listener = tcp
-	r.table.setOwnPort(r.port(), true)
+	r.ruleSet.setListenerPort(r.port(), true)
 	return nil
 }
 
@@ -114,7 +114,7 @@ func (r *redirectListener) port() uint16 {
 // closeListener closes the listener.
 func (r *redirectListener) closeListener() {
 	_ = r.listener.Close()
-	r.table.setOwnPort(r.port(), false)
+	r.ruleSet.setListenerPort(r.port(), false)
 }
 
 // matchedAddresses returns the destinations to match; the zero address stands for any.
@@ -214,7 +214,7 @@ func (r *redirectListener) keepConnection(conn *mux.TCP) bool {
 	}
 
 	r.conns[conn] = struct{}{}
-	r.table.holdBackend()
+	r.ruleSet.holdBackend()
 	return true
 }
 
@@ -224,7 +224,7 @@ func (r *redirectListener) forgetConnection(conn *mux.TCP) {
 	defer r.mu.Unlock()
 	delete(r.conns, conn)
 	r.files.giveBack()
-	r.table.releaseBackend()
+	r.ruleSet.releaseBackend()
 
 	if len(r.conns) == 0 {
 		for _, waiter := range r.idleWaiters {
@@ -266,7 +266,7 @@ func (r *redirectListener) stopRedirecting() error {
 	r.mu.Unlock()
 
 	r.stop()
-	err := r.table.detachRules(rules)
+	err := r.ruleSet.detachRules(rules)
 	_ = r.listener.SetDeadline(time.Now().Add(handshakeGrace))
 	return err
 }

@@ -30,7 +30,7 @@ type Config struct {
 	// ID tells this manager's rules in the kernel from others': [a-z0-9]{1,12}.
 	ID  string
 	Log *slog.Logger
-	// OpenBackend and OriginalDestination are netfilter's where they are nil. A test without a
+	// OpenBackend and OriginalDestination are netfilter's if they are nil. A test without a
 	// network namespace of its own has others.
 	OpenBackend         func(name string, c netfilter.Config) (netfilter.Backend, error)
 	OriginalDestination func(conn syscall.Conn) (netip.AddrPort, error)
@@ -41,21 +41,21 @@ const Mark = 0x6b64
 
 // A Server serves the sessions of one user.
 type Server struct {
-	config Config
-	table  *table
-	gate   *gate
+	config  Config
+	ruleSet *ruleSet
+	gate    *gate
 	// files are the descriptors that redirected connections may have.
 	files quota
 	// proxier shares its buffers among all of the manager's connections.
 	proxier mux.Proxier
 
-	mu       sync.Mutex
-	sessions int
-	ports    []uint16 // the manager's own, which are never redirected
+	mu        sync.Mutex
+	sessions  int
+	doorPorts []uint16 // where laptops connect, which are never redirected
 }
 
-// New makes a Server, which is to be closed in the end. It must be made before the process opens
-// anything else (see descriptorReserve).
+// New makes a Server. The caller closes it. It must be made before the process opens anything else
+// (see descriptorReserve).
 func New(c Config) (*Server, error) {
 	if c.OpenBackend == nil {
 		c.OpenBackend = netfilter.Open
@@ -70,25 +70,25 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 
-	s := &Server{config: c, gate: gate, table: newTable(c)}
-	s.files.left.Store(int64(files - files/4)) // what is left is the gate's, and the rest's
+	s := &Server{config: c, gate: gate, ruleSet: newRuleSet(c)}
+	s.files.left.Store(int64(files - files/4)) // the gate and everything else share the remaining quarter
 	return s, nil
 }
 
 // Close removes every rule.
-func (s *Server) Close() error { return s.table.close() }
+func (s *Server) Close() error { return s.ruleSet.close() }
 
 // Busy reports whether there are sessions or redirected connections.
 func (s *Server) Busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sessions > 0 || s.table.inUse()
+	return s.sessions > 0 || s.ruleSet.inUse()
 }
 
 // Serve serves the laptops that connect to listener, and turns back those that connect to older,
 // which speak version 1 of the protocol. It returns when ctx and then every session has ended.
 func (s *Server) Serve(ctx context.Context, listener, older net.Listener) error {
-	s.addPorts(listener, older)
+	s.addDoorPorts(listener, older)
 	stop := context.AfterFunc(ctx, func() {
 		_ = listener.Close()
 		_ = older.Close()
@@ -193,22 +193,22 @@ func (s *Server) serveLaptop(ctx context.Context, conn net.Conn) {
 	_ = laptop.Close()
 }
 
-// addPorts remembers where the manager itself listens.
-func (s *Server) addPorts(listeners ...net.Listener) {
+// addDoorPorts remembers where the manager listens for laptops.
+func (s *Server) addDoorPorts(listeners ...net.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, listener := range listeners {
 		if address, ok := listener.Addr().(*net.TCPAddr); ok {
-			s.ports = append(s.ports, uint16(address.Port))
+			s.doorPorts = append(s.doorPorts, uint16(address.Port))
 		}
 	}
 }
 
-// isOwnPort reports whether laptops connect to the manager at a port.
-func (s *Server) isOwnPort(port uint16) bool {
+// isDoorPort reports whether laptops connect to the manager at a port.
+func (s *Server) isDoorPort(port uint16) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Contains(s.ports, port)
+	return slices.Contains(s.doorPorts, port)
 }
 
 // addSessions adds to the number of sessions and returns the sum.

@@ -21,15 +21,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestHolderName(t *testing.T) {
+func TestSanitizeHolder(t *testing.T) {
 	for name, want := range map[string]string{
 		"me@laptop":             "me@laptop",
 		"":                      "unknown",
 		"a b\n\x7fä":            "a_b___",
-		strings.Repeat("x", 99): strings.Repeat("x", maxHolder),
+		strings.Repeat("x", 99): strings.Repeat("x", netfilter.MaxHolder),
 	} {
-		if got := holderName(name); got != want {
-			t.Errorf("holderName(%q) = %q, want %q", name, got, want)
+		if got := sanitizeHolder(name); got != want {
+			t.Errorf("sanitizeHolder(%q) = %q, want %q", name, got, want)
 		}
 	}
 }
@@ -87,47 +87,47 @@ func outgoingRules(addresses ...netip.Addr) []netfilter.Redirect {
 	return list
 }
 
-// newTestTable makes a table over a memoryBackend.
-func newTestTable(t *testing.T, refuse netip.Addr) (*table, *memoryBackend) {
+// newTestRuleSet makes a ruleSet over a memoryBackend.
+func newTestRuleSet(t *testing.T, refuse netip.Addr) (*ruleSet, *memoryBackend) {
 	t.Helper()
 	made := &memoryBackend{attached: map[netip.Addr]bool{}, refuse: refuse}
-	table := newTable(Config{
+	rules := newRuleSet(Config{
 		ID: "id", Log: slog.New(slog.DiscardHandler),
 		OpenBackend: func(string, netfilter.Config) (netfilter.Backend, error) { return made, nil },
 	})
-	t.Cleanup(func() { _ = table.close(); table.reserve.release() })
-	return table, made
+	t.Cleanup(func() { _ = rules.close(); rules.reserve.release() })
+	return rules, made
 }
 
 // TestAllOrNone leaves nothing of a redirect of which one rule was refused.
 func TestAllOrNone(t *testing.T) {
-	table, made := newTestTable(t, two)
-	_, _, err := table.attachRules("auto", outgoingRules(one, two, three))
+	rules, made := newTestRuleSet(t, two)
+	_, _, err := rules.attachRules("auto", outgoingRules(one, two, three))
 	var refused *mux.RemoteError
 	if !errors.As(err, &refused) || refused.Code != wire.CodeHeld || !strings.Contains(refused.Message, "by you@there") || refused.Hint == "" {
 		t.Errorf("attach = %#v, want that it is held, and by whom", err)
 	}
 
-	if len(made.attached) != 0 || table.inUse() {
-		t.Errorf("left: %v, in use: %t", made.attached, table.inUse())
+	if len(made.attached) != 0 || rules.inUse() {
+		t.Errorf("left: %v, in use: %t", made.attached, rules.inUse())
 	}
-	if _, _, err := table.attachRules("auto", outgoingRules(one)); err != nil {
+	if _, _, err := rules.attachRules("auto", outgoingRules(one)); err != nil {
 		t.Fatal(err)
 	}
 
-	if _, _, err := table.attachRules("iptables", outgoingRules(three)); !errors.As(err, &refused) || refused.Code != wire.CodeUnsupported {
+	if _, _, err := rules.attachRules("iptables", outgoingRules(three)); !errors.As(err, &refused) || refused.Code != wire.CodeUnsupported {
 		t.Errorf("another back end beside the open one: %v", err)
 	}
-	if err := table.detachRules(outgoingRules(one)); err != nil || table.inUse() || made.closed {
-		t.Errorf("detach = %v, in use: %t, closed at once: %t", err, table.inUse(), made.closed)
+	if err := rules.detachRules(outgoingRules(one)); err != nil || rules.inUse() || made.closed {
+		t.Errorf("detach = %v, in use: %t, closed at once: %t", err, rules.inUse(), made.closed)
 	}
 }
 
 // TestMoved keeps the rules of a redirect by name where the name leads, and
 // remembers only those that hold.
 func TestMoved(t *testing.T) {
-	table, made := newTestTable(t, three)
-	r := &redirectListener{attach: wire.Attach{Outgoing: true, Port: 80, Host: "db"}, table: table, rules: outgoingRules(one, two)}
+	rules, made := newTestRuleSet(t, three)
+	r := &redirectListener{attach: wire.Attach{Outgoing: true, Port: 80, Host: "db"}, ruleSet: rules, rules: outgoingRules(one, two)}
 	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func TestMoved(t *testing.T) {
 	defer listener.Close()
 
 	r.listener = listener
-	if _, _, err := table.attachRules("auto", r.rules); err != nil {
+	if _, _, err := rules.attachRules("auto", r.rules); err != nil {
 		t.Fatal(err)
 	}
 
@@ -144,7 +144,7 @@ func TestMoved(t *testing.T) {
 		t.Errorf("difference = %v, %v, %v", kept, added, removed)
 	}
 
-	added, err = table.changeRules(added, removed)
+	added, err = rules.changeRules(added, removed)
 	if err == nil || len(added) != 0 {
 		t.Errorf("change = %v, %v, want the refusal and no rule", added, err)
 	}
@@ -155,8 +155,8 @@ func TestMoved(t *testing.T) {
 
 // TestRequests refuses what makes no sense before it touches the kernel.
 func TestRequests(t *testing.T) {
-	table, _ := newTestTable(t, netip.Addr{})
-	server := &Server{table: table, ports: []uint16{4000}, config: Config{Log: slog.New(slog.DiscardHandler), Version: "v1"}}
+	rules, _ := newTestRuleSet(t, netip.Addr{})
+	server := &Server{ruleSet: rules, doorPorts: []uint16{4000}, config: Config{Log: slog.New(slog.DiscardHandler), Version: "v1"}}
 	s := newRedirectSession(server)
 	s.redirects[7] = &redirectListener{}
 	close(s.bound)

@@ -13,6 +13,7 @@ import (
 	"kdiag/applets/internal/pod/sockdiag"
 	"kdiag/mux"
 	"kdiag/mux/wire"
+	"kdiag/netfilter"
 )
 
 // A redirectSession carries the redirects of one connected laptop.
@@ -89,9 +90,6 @@ func answerRequest[In, Out any](body json.RawMessage, answer func(In) (Out, erro
 	return answer(in)
 }
 
-// maxHolder bounds the holder's name in bytes: the kernel's rules carry it.
-const maxHolder = 64
-
 // answerHello notes who redirects, and turns a session away that is one too many. It does so here
 // rather than at the handshake because only an answer can carry the reason to the user.
 func (s *redirectSession) answerHello(h wire.Hello) (wire.Welcome, error) {
@@ -102,17 +100,17 @@ func (s *redirectSession) answerHello(h wire.Hello) (wire.Welcome, error) {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.holder = holderName(h.Holder)
+	s.holder = sanitizeHolder(h.Holder)
 
 	return wire.Welcome{Version: s.server.config.Version}, nil
 }
 
-// holderName makes a name fit for the kernel's rules: printable ASCII without blanks, maxHolder
-// bytes at most.
-func holderName(name string) string {
-	kept := make([]byte, 0, maxHolder)
+// sanitizeHolder makes a name fit for the kernel's rules: printable ASCII without blanks, at most
+// netfilter.MaxHolder bytes.
+func sanitizeHolder(name string) string {
+	kept := make([]byte, 0, netfilter.MaxHolder)
 	for _, r := range name {
-		if len(kept) == maxHolder {
+		if len(kept) == netfilter.MaxHolder {
 			break
 		}
 		if r <= ' ' || r > '~' {
@@ -128,8 +126,8 @@ func holderName(name string) string {
 	return string(kept)
 }
 
-// listListeners returns the ports on which something in the pod listens outside loopback, without
-// this manager's own.
+// listListeners returns the ports on which something in the pod listens outside loopback, sorted and
+// without this manager's own.
 func (s *redirectSession) listListeners() (wire.Listeners, error) {
 	sockets, err := procfs.ListListeners()
 	if err != nil {
@@ -140,13 +138,14 @@ func (s *redirectSession) listListeners() (wire.Listeners, error) {
 	var found wire.Listeners
 	for _, socket := range sockets {
 		port := socket.Local.Port()
-		if socket.Local.Addr().Unmap().IsLoopback() || s.server.table.isOwnPort(port) || seen[port] {
+		if socket.Local.Addr().Unmap().IsLoopback() || s.server.ruleSet.isListenerPort(port) || seen[port] {
 			continue
 		}
 		seen[port] = true
 		found.Ports = append(found.Ports, port)
 	}
 
+	slices.Sort(found.Ports)
 	return found, nil
 }
 
@@ -189,7 +188,7 @@ func (s *redirectSession) checkAttach(a wire.Attach) error {
 		return fmt.Errorf("the first request must be %s", wire.RequestHello)
 	case a.Port == 0:
 		return errors.New("port must not be 0")
-	case s.server.isOwnPort(a.Port) && !a.Outgoing:
+	case s.server.isDoorPort(a.Port) && !a.Outgoing:
 		return fmt.Errorf("port %d belongs to the manager", a.Port)
 	case a.Host != "" && !a.Outgoing:
 		return errors.New("a host needs an outgoing redirect")
