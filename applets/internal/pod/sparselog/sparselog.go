@@ -1,5 +1,5 @@
-// Package sparselog keeps a log small, however often something is logged: when a kubelet moves to
-// a new file since one is full, nobody can read the old one any more.
+// Package sparselog keeps a log small, however often something is logged: once a log is full the
+// kubelet starts a new file, and kubectl no longer shows the old one.
 package sparselog
 
 import (
@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	// first is how many lines of one kind are written as they come.
-	first = 8
-	// shortest and longest bound the time for which further lines of a kind are only counted. Each
-	// time is twice the one before.
-	shortest = time.Minute
-	longest  = time.Hour
+	// maxAtOnce is how many lines of one kind are written as they come.
+	maxAtOnce = 8
+	// shortestWait and longestWait bound the time for which further lines of a kind are only
+	// counted. Each time is twice the one before.
+	shortestWait = time.Minute
+	longestWait  = time.Hour
 	// maxKinds bounds the kinds that are told apart. The text of a line is its kind, and comes
 	// from the code, so there are fewer.
 	maxKinds = 64
@@ -109,13 +109,13 @@ func (k *kinds) countLine(text string, summarize func(leftOut int)) bool {
 	defer k.mu.Unlock()
 	own := k.findKind(text)
 
-	if now := time.Now(); now.Sub(own.seen) > longest && !own.pending {
-		*own = kind{seen: now, wait: shortest} // after a long silence this is something new
+	if now := time.Now(); now.Sub(own.seen) > longestWait && !own.pending {
+		*own = kind{seen: now, wait: shortestWait} // after a long silence this is something new
 	} else {
 		own.seen = now
 	}
 
-	if own.written < first {
+	if own.written < maxAtOnce {
 		own.written++
 		return true
 	}
@@ -125,7 +125,7 @@ func (k *kinds) countLine(text string, summarize func(leftOut int)) bool {
 	if !own.pending {
 		own.pending = true
 		time.AfterFunc(own.wait, func() { k.endWait(own) })
-		own.wait = min(2*own.wait, longest)
+		own.wait = min(2*own.wait, longestWait)
 	}
 
 	return false

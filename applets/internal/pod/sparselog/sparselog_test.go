@@ -39,14 +39,14 @@ func TestDaysUnderAttack(t *testing.T) {
 			time.Sleep(time.Second / perSecond)
 		}
 
-		time.Sleep(longest)
+		time.Sleep(longestWait)
 
 		text := out.String()
 		if len(text) > 64<<10 {
 			t.Errorf("%d bytes after %d days", len(text), days)
 		}
 
-		counted := first
+		counted := maxAtOnce
 		for line := range strings.Lines(text) {
 			if _, after, ok := strings.Cut(line, "leftOut="); ok {
 				counted += number(t, strings.TrimSpace(after))
@@ -82,11 +82,11 @@ func TestKindsAreApart(t *testing.T) {
 
 		log.Error("end the redirect", "err", errors.New("no such table"))
 		log.Debug("not even a warning")
-		if text := out.String(); strings.Count(text, "\n") != first+1 || !strings.Contains(text, "no such table") {
+		if text := out.String(); strings.Count(text, "\n") != maxAtOnce+1 || !strings.Contains(text, "no such table") {
 			t.Errorf("log = %s", text)
 		}
 
-		time.Sleep(3 * longest)
+		time.Sleep(3 * longestWait)
 		log.Warn("refused", "peer", "new")
 		if text := out.String(); !strings.Contains(text, "leftOut=992") || !strings.Contains(text, "peer=new") {
 			t.Errorf("log = %s, want a summary, and the new one", text)
@@ -102,9 +102,9 @@ func TestManyKinds(t *testing.T) {
 		for i := range 10000 {
 			log.Warn(strings.Repeat("x", i%1000))
 		}
-		if n := strings.Count(out.String(), "\n"); n > first*(maxKinds+1) {
-			t.Errorf("%d lines, want %d at most", n, first*(maxKinds+1))
+		if n := strings.Count(out.String(), "\n"); n > maxAtOnce*(maxKinds+1) {
+			t.Errorf("%d lines, want %d at most", n, maxAtOnce*(maxKinds+1))
 		}
-		time.Sleep(2 * longest)
+		time.Sleep(2 * longestWait)
 	})
 }
