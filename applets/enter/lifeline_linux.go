@@ -20,7 +20,7 @@ func runLifeline(ctx context.Context, stdin io.Reader, session string) error {
 		return err
 	}
 
-	footprint.ReduceMemory(footprint.Waiting)
+	footprint.ReduceMemory(footprint.WaitingLimit)
 
 	ended := make(chan struct{})
 	go func() {

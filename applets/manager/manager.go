@@ -54,14 +54,14 @@ type options struct {
 }
 
 // maxCarried bounds the arguments that are there for the laptop, in bytes. A DNS name has 253
-// characters at most, a public key 44.
+// characters at most, a public key 43.
 const maxCarried = 512
 
 // checkArguments refuses what no kdiag on a laptop asks for.
 func checkArguments(a wire.ManagerArguments) error {
 	for _, value := range []string{a.Target, a.User, a.Profile, a.Version, a.Reason} {
 		if len(value) > maxCarried {
-			return fmt.Errorf("an argument has %d characters; the limit is %d", len(value), maxCarried)
+			return fmt.Errorf("an argument has %d bytes; the limit is %d", len(value), maxCarried)
 		}
 	}
 

@@ -38,7 +38,7 @@ func run(ctx context.Context, streams applets.Streams, opts options) error {
 	}
 
 	return waitUntilIdle(ctx, streams, opts, work{
-		memoryLimit: footprint.Waiting, inUse: othersAlive, lastUse: lastuse.ReadLastUse, ended: ended,
+		memoryLimit: footprint.WaitingLimit, inUse: othersAlive, lastUse: lastuse.ReadLastUse, ended: ended,
 	})
 }
 

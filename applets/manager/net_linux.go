@@ -23,16 +23,27 @@ import (
 
 // runNet serves its user's redirects until there have been none for the idle timeout, or ctx ends.
 func runNet(ctx context.Context, streams applets.Streams, opts options) error {
-	// Its children have the right, too: the iptables programs, where the kernel has no nftables.
+	// Its children have the right, too: the iptables programs, if the kernel has no nftables.
 	const netAdmin = procfs.CapSet(1 << unix.CAP_NET_ADMIN)
 	if err := lockdown.KeepCapabilities(netAdmin, netAdmin); err != nil {
 		return err
 	}
 
-	server, ready, err := newServer(streams, opts)
+	key, err := mux.NewKey()
 	if err != nil {
 		return err
 	}
+
+	id, err := newID()
+	if err != nil {
+		return err
+	}
+
+	server, err := newServer(streams, opts, key, id)
+	if err != nil {
+		return err
+	}
+	ready := newReady(key, id)
 
 	listener, err := listenLoopback(ctx)
 	if err != nil {
@@ -56,7 +67,7 @@ func runNet(ctx context.Context, streams applets.Streams, opts options) error {
 	go func() { served <- server.Serve(serving, listener, older) }()
 
 	err = waitUntilIdle(ctx, streams, opts, work{
-		memoryLimit: footprint.Serving,
+		memoryLimit: footprint.ServingLimit,
 		inUse:       func() (bool, error) { return server.Busy(), nil },
 	})
 	stop()
@@ -73,8 +84,10 @@ func runNet(ctx context.Context, streams applets.Streams, opts options) error {
 
 // portOf returns the port of a TCP listener.
 func portOf(listener net.Listener) uint16 {
-	address, _ := listener.Addr().(*net.TCPAddr)
-	return uint16(address.Port)
+	if address, ok := listener.Addr().(*net.TCPAddr); ok {
+		return uint16(address.Port)
+	}
+	return 0
 }
 
 // listenLoopback takes a port of the kernel's choice on loopback: port-forwards end there, and
@@ -93,28 +106,26 @@ func listenLoopback(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
-// newServer makes the server, and the part of the ready line that is about it.
-func newServer(streams applets.Streams, opts options) (*redirectserver.Server, wire.Ready, error) {
-	key, err := mux.NewKey()
-	if err != nil {
-		return nil, wire.Ready{}, err
-	}
-
+// newID makes up an ID that tells this manager's rules in the kernel from others'.
+func newID() (string, error) {
 	var random [4]byte
 	if _, err := rand.Read(random[:]); err != nil {
-		return nil, wire.Ready{}, err
+		return "", err
 	}
-	id := hex.EncodeToString(random[:])
+	return hex.EncodeToString(random[:]), nil
+}
 
-	server, err := redirectserver.New(redirectserver.Config{
+// newServer makes the server.
+func newServer(streams applets.Streams, opts options, key ed25519.PrivateKey, id string) (*redirectserver.Server, error) {
+	return redirectserver.New(redirectserver.Config{
 		Key: key, User: opts.user, Version: opts.version, ID: id, Log: sparselog.New(streams.Err),
 	})
-	if err != nil {
-		return nil, wire.Ready{}, err
-	}
+}
 
+// newReady makes the ready line, without the ports.
+func newReady(key ed25519.PrivateKey, id string) wire.Ready {
 	public, _ := key.Public().(ed25519.PublicKey)
-	return server, wire.Ready{Protocol: mux.Version, Key: mux.HashKey(public), Nftables: probeNftables(id)}, nil
+	return wire.Ready{Protocol: mux.Version, Key: mux.HashKey(public), Nftables: probeNftables(id)}
 }
 
 // probeNftables tells the laptop what the kernel has for redirects.

@@ -11,8 +11,8 @@ import (
 // Limits for the memory that Go's runtime takes, in bytes: beyond them the collector works harder
 // rather than let the heap grow.
 const (
-	Waiting = 16 << 20 // a process that only waits
-	Serving = 40 << 20 // one that passes others' connections on
+	WaitingLimit = 16 << 20 // a process that only waits
+	ServingLimit = 40 << 20 // one that passes others' connections on
 )
 
 // ReduceMemory gives back the memory that starting up took, and keeps the heap near what is in
@@ -29,12 +29,12 @@ func ReduceMemory(limit int64) {
 // A Trimmer gives memory back now and then. Its zero value is ready for use.
 type Trimmer struct {
 	allocated uint64 // bytes, when memory was last given back
-	rest      int    // how often it is to be given back yet
+	rest      int    // how many more times to give memory back
 }
 
 const (
-	// trimAfter is how many bytes must have been allocated since the last time: of less there is
-	// too little to give back.
+	// trimAfter is how many bytes must have been allocated since the last time to make it worth
+	// while.
 	trimAfter = 1 << 20
 	// trims is how often memory is given back then, since some of it is in use for a while yet.
 	trims = 4

@@ -23,7 +23,7 @@ type Membership func(pid int, cgroups procfs.Cgroups) bool
 
 // ContainerCgroups finds the processes of the container with an ID.
 func ContainerCgroups(id string) Membership {
-	return func(_ int, cgroups procfs.Cgroups) bool { return cgroups.NameContainer(id) }
+	return func(_ int, cgroups procfs.Cgroups) bool { return cgroups.BelongToContainer(id) }
 }
 
 // SameCgroups finds the processes that are in the same cgroups, each of them.

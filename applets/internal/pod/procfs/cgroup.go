@@ -21,8 +21,8 @@ type Cgroup struct {
 	Path string
 }
 
-// NameContainer reports whether one of these cgroups belongs to the container with an ID, or lies
-// in one that does. It goes by how runtimes name them: a whole component of the path is
+// BelongToContainer reports whether one of these cgroups belongs to the container with an ID, or
+// lies in one that does. It goes by how runtimes name them: a whole component of the path is
 //
 //	ID                        cgroupfs driver, all runtimes
 //	PREFIX-ID.scope           systemd driver: cri-containerd, crio, docker, libpod
@@ -31,7 +31,7 @@ type Cgroup struct {
 //
 // CRI-O and Podman put the monitor of a container, which is a process of the node's, beside it:
 // crio-conmon-ID.scope, libpod-conmon-ID.scope. It is not the container's.
-func (c Cgroups) NameContainer(id string) bool {
+func (c Cgroups) BelongToContainer(id string) bool {
 	return slices.ContainsFunc(c, func(g Cgroup) bool {
 		components := strings.Split(g.Path, "/")
 		return slices.ContainsFunc(components, func(component string) bool { return isContainerCgroup(component, id) })

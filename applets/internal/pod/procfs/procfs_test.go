@@ -150,8 +150,8 @@ func TestParseCgroups(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: ParseCgroups: %v", c.name, err)
 		}
-		if got.NameContainer(id) != c.names || got.AllAtRoot() != c.root {
-			t.Errorf("%s: %+v: NameContainer = %v, AllAtRoot = %v, want %v, %v", c.name, got, got.NameContainer(id), got.AllAtRoot(), c.names, c.root)
+		if got.BelongToContainer(id) != c.names || got.AllAtRoot() != c.root {
+			t.Errorf("%s: %+v: BelongToContainer = %v, AllAtRoot = %v, want %v, %v", c.name, got, got.BelongToContainer(id), got.AllAtRoot(), c.names, c.root)
 		}
 	}
 
