@@ -31,10 +31,7 @@ func (t Threads) callPrctl(option, first, second uintptr) error {
 		_, _, errno = unix.RawSyscall6(unix.SYS_PRCTL, option, first, second, 0, 0, 0)
 	}
 
-	if errno != 0 {
-		return errno
-	}
-	return nil
+	return ErrnoError(errno)
 }
 
 // SetNoNewPrivileges keeps every later execve from granting more than the threads have.
@@ -66,10 +63,7 @@ func (t Threads) SetCapabilities(caps procfs.Capabilities) error {
 	// (unsafe.Pointer).
 	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET,
 		uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
-	if errno != 0 {
-		return errno
-	}
-	return nil
+	return ErrnoError(errno)
 }
 
 // DropBounding takes capabilities from the bounding set. It needs SETPCAP.
@@ -103,4 +97,13 @@ func (t Threads) SetAmbient(set procfs.CapSet) error {
 	}
 
 	return nil
+}
+
+// ErrnoError makes an error of a raw system call's errno. It returns nil for 0, which as an error
+// would not be nil.
+func ErrnoError(errno unix.Errno) error {
+	if errno == 0 {
+		return nil
+	}
+	return errno
 }

@@ -12,12 +12,13 @@ import (
 // ReadOwnStatus reads the status of the calling thread.
 func ReadOwnStatus() (procfs.Status, error) { return procfs.ReadStatus(unix.Gettid()) }
 
-// RunAsFSUser runs f on the calling thread, with uid and gid as the ones that access to files is
-// checked by, and with every permitted capability in effect. It needs SETUID and SETGID where they
-// differ from the thread's own. The caller has locked the thread: the system calls are raw ones,
-// since those of package syscall would change all threads.
+// RunAsFSUser runs f on the calling thread with uid and gid as its file-system IDs, and with every
+// permitted capability in effect. It needs SETUID and SETGID if they differ from the thread's own.
+// The caller has locked the thread: the system calls are raw ones, since those of package syscall
+// would change all threads.
 func RunAsFSUser(uid, gid int, own procfs.Status, f func() error) error {
-	// The user last when leaving 0, first when coming back: the group needs SETGID.
+	// Change the group while the thread still has SETGID: before the user on the way out, after it
+	// on the way back.
 	if err := setFSID(unix.SYS_SETFSGID, gid); err != nil {
 		return fmt.Errorf("setfsgid %d: %w", gid, err)
 	}
@@ -62,7 +63,7 @@ func MayBecomeFSUser(own procfs.Status) bool {
 }
 
 // SecurityLabels tells by what the node's security module, AppArmor or SELinux, confines two
-// processes. They are empty where there is no such module.
+// processes. They are empty if there is no such module.
 type SecurityLabels struct{ Target, Own string }
 
 // ReadSecurityLabels reads the labels of a target's process and of the calling one.
@@ -70,7 +71,7 @@ func ReadSecurityLabels(pid int) SecurityLabels {
 	return SecurityLabels{procfs.ReadSecurityLabel(pid), procfs.ReadSecurityLabel(unix.Getpid())}
 }
 
-// explainApart says that the module may keep the two apart. It says nothing where it confines both
+// explainApart says that the module may keep the two apart. It says nothing if it confines both
 // alike.
 func (l SecurityLabels) explainApart() string {
 	if l.Target == l.Own {
@@ -100,7 +101,7 @@ func ExplainClosed(target, own procfs.Status, labels SecurityLabels) (why string
 }
 
 // explainClosedByUser says what is wrong with users and capabilities for a reader without
-// SYS_PTRACE, and nothing where they are as they must be.
+// SYS_PTRACE, and nothing if they are as they must be.
 func explainClosedByUser(target, own procfs.Status) string {
 	uids, gids, caps := target.UIDs, target.GIDs, own.Caps
 	sameUser := uids.Effective == own.UIDs.FS && gids.Effective == own.GIDs.FS

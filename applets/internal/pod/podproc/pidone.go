@@ -14,14 +14,14 @@ import (
 	"kdiag/mux/wire"
 )
 
-// checkPIDOne fails where PID 1 cannot be taken for the target's first process.
+// checkPIDOne fails if PID 1 cannot be taken for the target's first process.
 func checkPIDOne(target wire.TargetArguments) error {
-	doubt := readFacts(1).explainDoubt(target)
+	doubt := readEvidence(1).explainDoubt(target)
 	if doubt == "" {
 		return nil
 	}
 
-	err := fmt.Errorf("PID 1 is not the target's: it is %s", doubt)
+	err := fmt.Errorf("PID 1 does not belong to the target: it is %s", doubt)
 	if target.ID != "" {
 		err = fmt.Errorf("container %s: no process found; has it exited? (PID 1 is %s)", target.ID, doubt)
 	}
@@ -29,64 +29,63 @@ func checkPIDOne(target wire.TargetArguments) error {
 	return applets.WithHint(err, "this command works in the ephemeral container that kdiag adds beside a running container")
 }
 
-// facts holds what tells whether a process may be the target's.
-type facts struct {
+// pidOneEvidence holds what tells whether a process may be the target's.
+type pidOneEvidence struct {
 	words       []string
 	cgroups     procfs.Cgroups
 	own         procfs.Cgroups
 	cgroupError error
 }
 
-// readFacts reads them of one process.
-func readFacts(pid int) facts {
-	var f facts
+// readEvidence reads what is known about one process.
+func readEvidence(pid int) pidOneEvidence {
+	var e pidOneEvidence
 	var err, ownErr error
 
-	f.words, _, _ = procfs.ReadCommandStart(pid, mostOfManager)
-	f.cgroups, err = procfs.ReadCgroups(pid)
-	f.own, ownErr = procfs.ReadCgroups(os.Getpid())
-	f.cgroupError = cmp.Or(err, ownErr)
-	return f
+	e.words, _, _ = procfs.ReadCommandStart(pid, managerStart)
+	e.cgroups, err = procfs.ReadCgroups(pid)
+	e.own, ownErr = procfs.ReadCgroups(os.Getpid())
+	e.cgroupError = cmp.Or(err, ownErr)
+	return e
 }
 
-// explainDoubt says what PID 1 is where it cannot be taken for the target's, and else nothing. It
-// can where the ephemeral container was put into the target's PID namespace, unless the cgroups
-// speak against it: if the target had one that names it, it would have been found there. Sandboxed
-// runtimes show no cgroups, or nothing but roots.
-func (f facts) explainDoubt(target wire.TargetArguments) string {
+// explainDoubt says why PID 1 cannot be taken for the target's first process. It returns "" if it
+// can: the ephemeral container then shares the target's PID namespace, and no cgroup contradicts
+// that. Sandboxed runtimes show no cgroups, or only roots.
+func (e pidOneEvidence) explainDoubt(target wire.TargetArguments) string {
 	switch {
 	case target.SharedPIDs:
 		return "the pod's or the node's"
-	case isManager(f.words):
+	case isManager(e.words):
 		return "kdiag's own manager, which shares no processes with the target"
-	case target.ID == "", errors.Is(f.cgroupError, fs.ErrNotExist):
+	case target.ID == "", errors.Is(e.cgroupError, fs.ErrNotExist):
 		return ""
-	case f.cgroupError != nil:
-		return "in an unknown cgroup: " + f.cgroupError.Error()
-	case f.cgroups.AllAtRoot() && f.own.AllAtRoot():
+	case e.cgroupError != nil:
+		return "in an unknown cgroup: " + e.cgroupError.Error()
+	case e.cgroups.AllAtRoot() && e.own.AllAtRoot():
 		return ""
 	default:
 		return "in the cgroup of another container or of the node"
 	}
 }
 
-// findForeign returns, in a PID namespace that is shared with one container, the processes that
-// are not of this one: those in other cgroups, or, where cgroups tell nothing, those that are
-// neither a manager nor this process.
+// findForeign returns, in a PID namespace that is shared with one container, the processes that are
+// not of this one: those in other cgroups, or, if cgroups tell nothing, those that are neither a
+// manager nor this process.
 func findForeign() ([]procfs.Stat, error) {
-	f := readFacts(1)
+	e := readEvidence(1)
 	return FindMembers(func(pid int, cgroups procfs.Cgroups) bool {
-		if f.cgroupError == nil && !f.cgroups.Same(f.own) {
-			return !cgroups.Same(f.own)
+		if e.cgroupError == nil && !e.cgroups.Same(e.own) {
+			return !cgroups.Same(e.own)
 		}
 
-		words, _, _ := procfs.ReadCommandStart(pid, mostOfManager)
+		words, _, _ := procfs.ReadCommandStart(pid, managerStart)
 		return pid != os.Getpid() && !isManager(words)
 	})
 }
 
-// mostOfManager is as much of a command line as a manager's has, in bytes.
-const mostOfManager = 4096
+// managerStart is how much of a command line is read to recognize a manager's, in bytes.
+const managerStart = 4096
 
 // isManager reports whether a command line is a kdiag manager's.
 func isManager(words []string) bool {

@@ -24,24 +24,24 @@ func TestExplainDoubt(t *testing.T) {
 	}
 
 	for _, c := range []struct {
-		name   string
-		facts  facts
-		target wire.TargetArguments
-		want   bool
+		name     string
+		evidence pidOneEvidence
+		target   wire.TargetArguments
+		want     bool
 	}{
-		{"no ID to look for", facts{words: app, own: groups("/a"), cgroups: groups("/b")}, wire.TargetArguments{}, false},
-		{"own PID namespace", facts{words: manager}, wire.TargetArguments{}, true},
-		{"own PID namespace, with an ID", facts{words: manager, own: groups("/"), cgroups: groups("/")}, wire.TargetArguments{ID: id}, true},
-		{"shared PIDs", facts{words: app}, wire.TargetArguments{ID: id, SharedPIDs: true}, true},
-		{"cgroups that tell nothing", facts{words: app, own: groups("/", "/"), cgroups: groups("/", "/")}, wire.TargetArguments{ID: id}, false},
-		{"empty cgroup files", facts{words: app}, wire.TargetArguments{ID: id}, false},
-		{"no cgroup files", facts{words: app, cgroupError: fmt.Errorf("open: %w", fs.ErrNotExist)}, wire.TargetArguments{ID: id}, false},
-		{"cgroup files that are closed", facts{words: app, cgroupError: errors.New("permission denied")}, wire.TargetArguments{ID: id}, true},
-		{"node's init, v1", facts{words: app, own: groups("/kubepods/x"), cgroups: groups("/")}, wire.TargetArguments{ID: id}, true},
-		{"node's init, v2", facts{words: app, own: groups("/"), cgroups: groups("/../../../init.scope")}, wire.TargetArguments{ID: id}, true},
-		{"another container", facts{words: app, own: groups("/"), cgroups: groups("/../cri-containerd-ffff.scope")}, wire.TargetArguments{ID: id}, true},
+		{"no ID to look for", pidOneEvidence{words: app, own: groups("/a"), cgroups: groups("/b")}, wire.TargetArguments{}, false},
+		{"own PID namespace", pidOneEvidence{words: manager}, wire.TargetArguments{}, true},
+		{"own PID namespace, with an ID", pidOneEvidence{words: manager, own: groups("/"), cgroups: groups("/")}, wire.TargetArguments{ID: id}, true},
+		{"shared PIDs", pidOneEvidence{words: app}, wire.TargetArguments{ID: id, SharedPIDs: true}, true},
+		{"cgroups that tell nothing", pidOneEvidence{words: app, own: groups("/", "/"), cgroups: groups("/", "/")}, wire.TargetArguments{ID: id}, false},
+		{"empty cgroup files", pidOneEvidence{words: app}, wire.TargetArguments{ID: id}, false},
+		{"no cgroup files", pidOneEvidence{words: app, cgroupError: fmt.Errorf("open: %w", fs.ErrNotExist)}, wire.TargetArguments{ID: id}, false},
+		{"cgroup files that are closed", pidOneEvidence{words: app, cgroupError: errors.New("permission denied")}, wire.TargetArguments{ID: id}, true},
+		{"node's init, v1", pidOneEvidence{words: app, own: groups("/kubepods/x"), cgroups: groups("/")}, wire.TargetArguments{ID: id}, true},
+		{"node's init, v2", pidOneEvidence{words: app, own: groups("/"), cgroups: groups("/../../../init.scope")}, wire.TargetArguments{ID: id}, true},
+		{"another container", pidOneEvidence{words: app, own: groups("/"), cgroups: groups("/../cri-containerd-ffff.scope")}, wire.TargetArguments{ID: id}, true},
 	} {
-		if got := c.facts.explainDoubt(c.target); (got != "") != c.want {
+		if got := c.evidence.explainDoubt(c.target); (got != "") != c.want {
 			t.Errorf("%s: explainDoubt = %q, want one: %v", c.name, got, c.want)
 		}
 	}

@@ -34,8 +34,8 @@ func isContainerID(id string) bool {
 	return len(id) >= 8 && len(id) <= 128 && !strings.ContainsFunc(id, other)
 }
 
-// FindFirst returns the target's first process: the oldest in its cgroup, or PID 1 where nothing
-// says that this is another's.
+// FindFirst returns the target's first process: the oldest in its cgroup, or PID 1 if nothing says
+// that this is another's.
 func FindFirst(target wire.TargetArguments) (procfs.Stat, error) {
 	found, err := findByCgroup(target)
 	if err != nil {
@@ -52,9 +52,9 @@ func FindFirst(target wire.TargetArguments) (procfs.Stat, error) {
 	return procfs.ReadStat(1)
 }
 
-// ListProcesses returns the target's processes, zombies too, by their PIDs, most of them at most,
-// and whether there are more. Kdiag's own are not among them.
-func ListProcesses(target wire.TargetArguments, most int) (found []procfs.Stat, cut bool, err error) {
+// ListProcesses returns up to limit of the target's processes, sorted by PID and including zombies,
+// and reports whether there are more. It leaves out kdiag's own.
+func ListProcesses(target wire.TargetArguments, limit int) (found []procfs.Stat, cut bool, err error) {
 	found, err = findByCgroup(target)
 	if err != nil {
 		return nil, false, err
@@ -70,11 +70,10 @@ func ListProcesses(target wire.TargetArguments, most int) (found []procfs.Stat, 
 	}
 
 	slices.SortFunc(found, func(a, b procfs.Stat) int { return cmp.Compare(a.PID, b.PID) })
-	return found[:min(len(found), most)], len(found) > most, nil
+	return found[:min(len(found), limit)], len(found) > limit, nil
 }
 
-// findByCgroup returns the processes in the target's cgroup, none where there is no ID to know it
-// by.
+// findByCgroup returns the processes in the target's cgroup, none if there is no ID to know it by.
 func findByCgroup(target wire.TargetArguments) ([]procfs.Stat, error) {
 	if target.ID == "" {
 		return nil, nil

@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// ListSocketInodes returns the inodes of the sockets that a process has open (/proc/PID/fd), each
-// as often as it has it, most at most, and whether that cut any off. It needs the right to trace
-// the process (proc_pid_fd(5)), and opens nothing of what it finds.
-func ListSocketInodes(pid, most int) (inodes []uint64, cut bool, err error) {
+// ListSocketInodes returns the inodes of up to limit sockets that a process has open
+// (/proc/PID/fd), one for each descriptor, and reports whether there are more. It needs the right
+// to trace the process (proc_pid_fd(5)), and opens nothing of what it finds.
+func ListSocketInodes(pid, limit int) (inodes []uint64, cut bool, err error) {
 	path := FilePath(pid, "fd")
 	dir, err := os.Open(path)
 	if err != nil {
@@ -36,7 +36,7 @@ func ListSocketInodes(pid, most int) (inodes []uint64, cut bool, err error) {
 			if !ok {
 				continue
 			}
-			if len(inodes) == most {
+			if len(inodes) == limit {
 				return inodes, true, nil
 			}
 

@@ -41,7 +41,7 @@ type InetSocket struct {
 	Local, Remote netip.AddrPort
 	State         TCPState
 	UID           uint32
-	// Inode is that of the socket, as in /proc/PID/fd; 0 where no process has it.
+	// Inode is that of the socket, as in /proc/PID/fd; 0 if no process has it.
 	Inode uint64
 }
 

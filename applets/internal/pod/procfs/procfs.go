@@ -54,29 +54,27 @@ func ReadRealtimeTimeout(pid int) (uint64, error) {
 	return readProcessFile(pid, "limits", ParseRealtimeTimeout)
 }
 
-// ReadCommandStart reads the first bytes of /proc/PID/cmdline, most at most, and says whether that
-// cut it short: a process may have megabytes of arguments. A zombie and a thread of the kernel
-// have none.
-func ReadCommandStart(pid, most int) (words []string, cut bool, err error) {
-	return readStrings(pid, "cmdline", most)
+// ReadCommandStart reads up to limit bytes of /proc/PID/cmdline, and reports whether there are
+// more: a process may have megabytes of arguments. A zombie and a thread of the kernel have none.
+func ReadCommandStart(pid, limit int) (words []string, cut bool, err error) {
+	return readStrings(pid, "cmdline", limit)
 }
 
-// readStrings reads the first bytes of a file of strings, most at most, and says whether that cut
-// it short.
-func readStrings(pid int, name string, most int) (words []string, cut bool, err error) {
+// readStrings reads up to limit bytes of a file of strings, and reports whether there are more.
+func readStrings(pid int, name string, limit int) (words []string, cut bool, err error) {
 	file, err := os.Open(FilePath(pid, name))
 	if err != nil {
 		return nil, false, err
 	}
 	defer file.Close()
 
-	content, err := io.ReadAll(io.LimitReader(file, int64(most)+1))
+	content, err := io.ReadAll(io.LimitReader(file, int64(limit)+1))
 	if err != nil {
 		return nil, false, err
 	}
 
-	cut = len(content) > most
-	words, err = ParseStrings(content[:min(len(content), most)])
+	cut = len(content) > limit
+	words, err = ParseStrings(content[:min(len(content), limit)])
 	return words, cut, err
 }
 
@@ -98,10 +96,10 @@ func readProcessFile[T any](pid int, name string, parse func([]byte) (T, error))
 }
 
 // ReadSecurityLabel reads the AppArmor profile or the SELinux context that confines a process from
-// /proc/PID/attr/current, which everybody may read. It is empty where the kernel has neither.
+// /proc/PID/attr/current, which everybody may read. It is empty if the kernel has neither.
 func ReadSecurityLabel(pid int) string {
-	const most = 4096
-	label, _, err := readStrings(pid, "attr/current", most)
+	const limit = 4096
+	label, _, err := readStrings(pid, "attr/current", limit)
 	if err != nil || len(label) == 0 {
 		return ""
 	}
@@ -126,9 +124,9 @@ func ParseStrings(content []byte) ([]string, error) {
 	return out, nil
 }
 
-// ReadEnvironment reads the first bytes of /proc/PID/environ, most at most, and says whether that
-// cut it short: the variables that the process was started with, as far as it has not written over
-// that memory. It needs the right to trace the process.
-func ReadEnvironment(pid, most int) (variables []string, cut bool, err error) {
-	return readStrings(pid, "environ", most)
+// ReadEnvironment reads up to limit bytes of /proc/PID/environ, and reports whether there are more:
+// the variables that the process was started with, as far as it has not written over that memory.
+// It needs the right to trace the process.
+func ReadEnvironment(pid, limit int) (variables []string, cut bool, err error) {
+	return readStrings(pid, "environ", limit)
 }

@@ -21,7 +21,7 @@ type UnixSocket struct {
 const maxUnixLine = 512
 
 // EachUnixSocket calls f with each socket of /proc/net/unix, until f returns false. It passes over
-// lines that are not as the kernel writes them: a name with an end of line in it makes such lines,
+// lines that are not as the kernel writes them: a name that contains a newline produces such lines,
 // and anybody may choose a name.
 func EachUnixSocket(path string, f func(UnixSocket) bool) error {
 	return scanFile(path, func(r io.Reader) error { return scanUnixSockets(r, f) })
@@ -44,7 +44,7 @@ func scanUnixSockets(r io.Reader, f func(UnixSocket) bool) error {
 	return lines.Err()
 }
 
-// orUnexpectedEOF returns err, or io.ErrUnexpectedEOF where there is none.
+// orUnexpectedEOF returns err, or io.ErrUnexpectedEOF if there is none.
 func orUnexpectedEOF(err error) error {
 	if err == nil {
 		return io.ErrUnexpectedEOF
@@ -56,7 +56,7 @@ func orUnexpectedEOF(err error) error {
 const acceptCon = 1 << 16
 
 // parseUnixSocket parses a line that unix_seq_show writes (net/unix/af_unix.c): address,
-// references, protocol, flags, type, state, inode, and a blank and the name where there is one.
+// references, protocol, flags, type, state, inode, and a blank and the name if there is one.
 func parseUnixSocket(line string) (UnixSocket, bool) {
 	var fields [7]string
 	for i := range fields {

@@ -12,8 +12,8 @@ import (
 )
 
 // DestroyConnections resets the established TCP connections, IPv4 and IPv6, at a local port, those
-// that match wants or, where match is nil, all. Their process gets ECONNABORTED, their peer a RST.
-// It returns how many it reset; those that ended by themselves meanwhile do not count.
+// that match wants or, if match is nil, all. Their process gets ECONNABORTED, their peer a RST. It
+// returns how many it reset; those that ended by themselves meanwhile do not count.
 //
 // The network namespace is that of the calling thread, which needs CAP_NET_ADMIN in it: without,
 // the error is EPERM. Where the kernel cannot reset connections, it is ErrUnsupported.
