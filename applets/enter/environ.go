@@ -81,11 +81,11 @@ func explainSkipped(skipped, target []string, opts options) []string {
 		return notes
 	}
 
-	const most = 5
+	const limit = 5
 	more := ""
-	if len(skipped) > most {
-		more = fmt.Sprintf(" and %d more", len(skipped)-most)
-		skipped = skipped[:most]
+	if len(skipped) > limit {
+		more = fmt.Sprintf(" and %d more", len(skipped)-limit)
+		skipped = skipped[:limit]
 	}
 
 	return append(notes, fmt.Sprintf("left out variables that affect the shell: %s%s (--target-env=NAME keeps one)",
@@ -95,7 +95,7 @@ func explainSkipped(skipped, target []string, opts options) []string {
 // listOtherDirectories returns the directories of the target's PATH that are not in the shell's, a
 // few at most.
 func listOtherDirectories(target []string) (other []string) {
-	const most = 4
+	const limit = 4
 	path := environment{}
 	for _, variable := range target {
 		if strings.HasPrefix(variable, "PATH=") {
@@ -104,7 +104,7 @@ func listOtherDirectories(target []string) (other []string) {
 	}
 
 	for directory := range strings.SplitSeq(path.get("PATH"), ":") {
-		if strings.HasPrefix(directory, "/") && !slices.Contains(strings.Split(standardPath, ":"), directory) && len(other) < most {
+		if strings.HasPrefix(directory, "/") && !slices.Contains(strings.Split(standardPath, ":"), directory) && len(other) < limit {
 			other = append(other, directory)
 		}
 	}
@@ -137,7 +137,7 @@ func (e *environment) set(variable string) {
 	e.list = append(e.list, variable)
 }
 
-// get returns a variable's value, empty where there is none.
+// get returns a variable's value, empty if there is none.
 func (e *environment) get(name string) string {
 	at, there := e.at[name]
 	if !there {

@@ -55,7 +55,7 @@ const (
 )
 
 // leaveOpen gives an open file the number at, where it stays open in what is executed. It does
-// nothing where fd is negative.
+// nothing if fd is negative.
 func leaveOpen(fd, at int) error {
 	if fd < 0 {
 		return nil

@@ -13,14 +13,14 @@ import (
 
 // The bounds on how long a hang-up waits.
 const (
-	// forHangup lets processes end that got SIGHUP.
-	forHangup = 2 * time.Second
-	// forReaping lets the leader wait for its dead children.
-	forReaping = 500 * time.Millisecond
-	// forStop lets the leader stop.
-	forStop = 100 * time.Millisecond
-	// forLeader lets the leader end.
-	forLeader = time.Second
+	// hangupTimeout lets processes end that got SIGHUP.
+	hangupTimeout = 2 * time.Second
+	// reapTimeout lets the leader wait for its dead children.
+	reapTimeout = 500 * time.Millisecond
+	// stopTimeout lets the leader stop.
+	stopTimeout = 100 * time.Millisecond
+	// leaderTimeout lets the leader end.
+	leaderTimeout = time.Second
 	// lookInterval lies between two looks at the processes.
 	lookInterval = 10 * time.Millisecond
 	// nudgeInterval lies between two SIGINTs to the leader.
@@ -50,13 +50,13 @@ func hangUp(id string) error {
 	}
 	h.leader = processes[at]
 
-	if !h.endMembers(forHangup, syscall.SIGHUP, syscall.SIGCONT) {
-		h.endMembers(forReaping, syscall.SIGKILL)
+	if !h.endMembers(hangupTimeout, syscall.SIGHUP, syscall.SIGCONT) {
+		h.endMembers(reapTimeout, syscall.SIGKILL)
 	}
 
 	if h.endLeader() {
 		// The leader may have started others meanwhile.
-		h.endMembers(forReaping, syscall.SIGKILL)
+		h.endMembers(reapTimeout, syscall.SIGKILL)
 	}
 
 	return nil
@@ -110,13 +110,13 @@ func (h *hangup) isLeader(p procfs.Stat) bool {
 	return err == nil && limit == leaderMark(h.id, p.PID) || h.isShell(p)
 }
 
-// mostOfEnter is how much of enter's command line is read, in bytes: more than comes before the
+// enterStart is how much of enter's command line is read, in bytes: more than comes before the
 // session's ID.
-const mostOfEnter = 4096
+const enterStart = 4096
 
 // isShell reports whether p is the shell that "kdiag enter" has become, or is about to become it.
 func (h *hangup) isShell(p procfs.Stat) bool {
-	words, _, err := procfs.ReadCommandStart(p.PID, mostOfEnter)
+	words, _, err := procfs.ReadCommandStart(p.PID, enterStart)
 	if err != nil || len(words) == 0 {
 		return false
 	}
@@ -155,13 +155,13 @@ func (h *hangup) listMembers() (living []procfs.Stat, ending int) {
 
 // endMembers sends the session's processes the signals, once each, and waits until all that may be
 // ended are gone and reaped. By then the leader has ended or is stopped. It returns false if that
-// takes longer than most.
-func (h *hangup) endMembers(most time.Duration, signals ...syscall.Signal) bool {
+// takes longer than timeout.
+func (h *hangup) endMembers(timeout time.Duration, signals ...syscall.Signal) bool {
 	told := map[processIdentity]bool{}
 	began := time.Now()
 	nudged := began
 
-	for time.Since(began) < most {
+	for time.Since(began) < timeout {
 		living, ending := h.listMembers()
 		if !h.leaderLives() && len(living) == 0 || len(living)+ending == 0 && h.stopLeader() {
 			return true
@@ -190,7 +190,7 @@ func (h *hangup) endMembers(most time.Duration, signals ...syscall.Signal) bool 
 func (h *hangup) stopLeader() bool {
 	sendSignals(h.leader, syscall.SIGSTOP)
 
-	for began := time.Now(); time.Since(began) < forStop; time.Sleep(time.Millisecond) {
+	for began := time.Now(); time.Since(began) < stopTimeout; time.Sleep(time.Millisecond) {
 		now, err := procfs.ReadStat(h.leader.PID)
 		if err != nil || now.Dead() || now.State == 'T' {
 			break
@@ -224,7 +224,7 @@ func (h *hangup) endLeader() bool {
 
 	for _, signals := range [][]syscall.Signal{{syscall.SIGHUP, syscall.SIGCONT}, {syscall.SIGKILL}} {
 		sendSignals(h.leader, signals...)
-		for began := time.Now(); h.leaderLives() && time.Since(began) < forLeader; {
+		for began := time.Now(); h.leaderLives() && time.Since(began) < leaderTimeout; {
 			time.Sleep(lookInterval)
 		}
 	}

@@ -22,8 +22,8 @@ const (
 	joined
 )
 
-// joinTarget takes the thread into the target as far as its capabilities allow, and returns how
-// far that was. It prints a note where that is less than the capabilities promise.
+// joinTarget takes the thread into the target as far as its capabilities allow, and returns how far
+// that was. It prints a note if that is less than the capabilities promise.
 func joinTarget(t *targetProcess, own procfs.Status, note noteFunc) (reach, error) {
 	caps := own.Caps.Effective
 	if !caps.Has(unix.CAP_SYS_CHROOT) {
@@ -80,8 +80,7 @@ func enterNamespaces(t *targetProcess) error {
 	return nil
 }
 
-// changeDirectory goes to the target's working directory, or to the root where there is no way to
-// it.
+// changeDirectory goes to the target's working directory, or to the root if there is no way to it.
 func changeDirectory(t *targetProcess) error {
 	if t.cwd >= 0 && unix.Fchdir(t.cwd) == nil {
 		// The target's may be deleted, or outside its root.
@@ -119,7 +118,7 @@ func prepareLookOnly(t *targetProcess, own procfs.Status, env *environment, note
 		_ = unix.Chdir("/")
 	}
 
-	// The kernel has no path for a directory outside the own mount namespace; ash takes $PWD where
-	// it leads to the working directory.
+	// The kernel has no path for a directory outside the process's own mount namespace; ash trusts
+	// $PWD if it leads to the working directory.
 	env.set("PWD=" + directory)
 }

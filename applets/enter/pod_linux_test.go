@@ -252,7 +252,7 @@ func (p pod) listMembers() []procfs.Stat {
 	return members
 }
 
-// describeProcess tells about a process, or nothing where it has gone.
+// describeProcess tells about a process, or nothing if it has gone.
 func describeProcess(pid int) string {
 	stat, err := procfs.ReadStat(pid)
 	if err != nil {

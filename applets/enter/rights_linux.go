@@ -48,7 +48,7 @@ func takeRights(t *targetProcess, own procfs.Status, opts options, note noteFunc
 
 // joinCapabilities returns the capabilities that a shell no longer needs once it is in the target.
 // SYS_PTRACE stays for what shows other users' processes (netstat -p, ls -l /proc/PID/exe), but
-// only where every process that it reaches is the target's.
+// only if every process that it reaches is the target's.
 func joinCapabilities(opts options) procfs.CapSet {
 	set := procfs.CapSet(1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SYS_CHROOT)
 	if opts.Target.SharedPIDs {
@@ -179,19 +179,11 @@ func setGroups(list []int) error {
 	}
 
 	_, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(unsafe.SliceData(groups))), 0)
-	return errnoToError(errno)
+	return credentials.ErrnoError(errno)
 }
 
 // setResIDs sets the real, effective and saved ID, by setresuid or setresgid.
 func setResIDs(trap uintptr, ids procfs.IDs) error {
 	_, _, errno := unix.RawSyscall(trap, uintptr(ids.Real), uintptr(ids.Effective), uintptr(ids.Saved))
-	return errnoToError(errno)
-}
-
-// errnoToError returns nil for 0, which as an error would not be nil.
-func errnoToError(errno unix.Errno) error {
-	if errno == 0 {
-		return nil
-	}
-	return errno
+	return credentials.ErrnoError(errno)
 }

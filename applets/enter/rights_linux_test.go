@@ -189,7 +189,7 @@ func (p pod) findByName(name string) int {
 	return p.findMember(func(process procfs.Stat) bool { return process.Command == name })
 }
 
-// findMember returns the PID of a process of the ephemeral container, 0 where there is none.
+// findMember returns the PID of a process of the ephemeral container, 0 if there is none.
 func (p pod) findMember(match func(procfs.Stat) bool) int {
 	members := p.listMembers()
 	if at := slices.IndexFunc(members, match); at >= 0 {

@@ -63,9 +63,8 @@ const maxEnvironment = 1 << 20
 
 // openAll opens what it may, and notes why it could not open the root and the environment.
 func (t *targetProcess) openAll() {
-	const path = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
-	t.root, t.rootErr = unix.Open(procfs.FilePath(t.PID, "root"), path, 0)
-	t.cwd, _ = unix.Open(procfs.FilePath(t.PID, "cwd"), path, 0)
+	t.root, t.rootErr = procfs.OpenDirectory(t.PID, "root")
+	t.cwd, _ = procfs.OpenDirectory(t.PID, "cwd")
 	t.mount, _ = unix.Open(procfs.FilePath(t.PID, "ns/mnt"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	t.cgroup, _ = unix.Open(procfs.FilePath(t.PID, "ns/cgroup"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	t.env, t.envCut, t.envErr = procfs.ReadEnvironment(t.PID, maxEnvironment)
@@ -77,8 +76,8 @@ func (t *targetProcess) isDenied() bool {
 }
 
 // openProcDirectory opens the process's directory in the target's own /proc, once the thread is in
-// the target's root. It returns -1 where there is none. The directory in kdiag's /proc would be a
-// way into kdiag's container for a target that may look into the shell: by ".." from there.
+// the target's root. It returns -1 if there is none. The directory in kdiag's /proc would be a way
+// into kdiag's container for a target that may look into the shell: by ".." from there.
 func openProcDirectory(t *targetProcess) int {
 	fd, err := unix.Openat2(t.root, fmt.Sprintf("proc/%d", t.PID), &unix.OpenHow{
 		Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,

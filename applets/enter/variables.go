@@ -2,9 +2,9 @@ package enter
 
 import "strings"
 
-// actedOn lists the variables that the shell and its tools act on: what they execute, open,
-// connect to or show depends on them. The target's environment is memory that the target can
-// rewrite at any time, so they are taken from it only where the user asks for one by name.
+// actedOn lists the variables that the shell and its tools act on: what they execute, open, connect
+// to or show depends on them. The target's environment is memory that the target can rewrite at any
+// time, so they are taken from it only if the user asks for one by name.
 //
 // The names under "busybox" are those that its source asks for, as scratch-shell/variables lists
 // them; TestEveryVariableIsKnown compares the two. What a program of the target's own reads is not
@@ -32,7 +32,7 @@ var actedOn = map[string]string{
 	"EPOCHREALTIME": "the shell's own",
 	"SHLVL":         "the shell's own, a number that it adds to",
 	"HOSTNAME":      "the shell's own, and what the prompt may show",
-	"PWD":           "shown as the working directory where it leads there",
+	"PWD":           "shown as the working directory if it leads there",
 	"OLDPWD":        "where \"cd -\" goes",
 
 	// busybox, its tools: a program, or a script in all but name.
