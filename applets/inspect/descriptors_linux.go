@@ -72,13 +72,12 @@ func (b *snapshotBuilder) countHidden() {
 	slices.SortFunc(b.Hidden.Processes, func(a, b wire.HiddenProcesses) int { return cmp.Compare(a.Reason, b.Reason) })
 }
 
-// readUserNames reads the target's /etc/passwd through one of its processes. It returns nil where
-// it cannot enter the process's root, and no names where the file cannot be read without a trace:
-// reading changes the time of access, unless with O_NOATIME, which the file's owner and root may
-// use (open(2)). Links in the path lead nowhere outside the target's root.
+// readUserNames reads the target's /etc/passwd through one of its processes. It returns nil if it
+// cannot enter the process's root, and no names if the file cannot be read without a trace: reading
+// changes the time of access, unless with O_NOATIME, which the file's owner and root may use
+// (open(2)). Links in the path lead nowhere outside the target's root.
 func readUserNames(pid int) map[int]string {
-	const path = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
-	root, err := unix.Open(procfs.FilePath(pid, "root"), path, 0)
+	root, err := procfs.OpenDirectory(pid, "root")
 	if err != nil {
 		return nil
 	}
@@ -99,7 +98,7 @@ func readUserNames(pid int) map[int]string {
 		return map[int]string{}
 	}
 
-	content := make([]byte, mostPasswd)
+	content := make([]byte, maxPasswd)
 	n, err := unix.Pread(fd, content, 0)
 	if err != nil {
 		return map[int]string{}

@@ -230,7 +230,7 @@ func TestSeveral(t *testing.T) {
 	}
 }
 
-// TestConnected has the connected sockets only where they are asked for.
+// TestConnected has the connected sockets only if they are asked for.
 func TestConnected(t *testing.T) {
 	runctest.RequireRunc(t)
 	target := startTarget(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps})

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// mostPasswd bounds what is read of /etc/passwd, in bytes.
-const mostPasswd = 256 << 10
+// maxPasswd bounds what is read of /etc/passwd, in bytes.
+const maxPasswd = 256 << 10
 
 // parsePasswd reads the users' names by their IDs (passwd(5)). Of several users with the same ID
-// the first counts. It passes over lines that are malformed, as the last one may be where the file
-// was cut off.
+// the first counts. It passes over lines that are malformed, as the last one may be if the file was
+// cut off.
 func parsePasswd(content []byte) map[int]string {
 	names := map[int]string{}
 	for line := range bytes.Lines(content) {

@@ -18,7 +18,7 @@ type snapshotBuilder struct {
 	limits limits
 	opts   options
 	own    procfs.Status
-	// boot is the start of the machine, nil where it is not known.
+	// boot is the start of the machine, nil if it is not known.
 	boot *time.Time
 	// owners lists the processes that have a socket, by its inode.
 	owners      map[uint64][]int
@@ -111,8 +111,8 @@ func (b *snapshotBuilder) addProcess(stat procfs.Stat) {
 
 // readCommand reads a process's command line, as far as the bounds go.
 func (b *snapshotBuilder) readCommand(pid int) (words []string, cut bool) {
-	most := min(b.limits.command, b.limits.commands-b.commands)
-	words, cut, err := procfs.ReadCommandStart(pid, most)
+	limit := min(b.limits.command, b.limits.commands-b.commands)
+	words, cut, err := procfs.ReadCommandStart(pid, limit)
 	if err != nil || words == nil {
 		words = []string{}
 	}
@@ -122,15 +122,15 @@ func (b *snapshotBuilder) readCommand(pid int) (words []string, cut bool) {
 		size += len(word) + 1
 	}
 
-	b.commands += min(size, most)
-	if cut && most < b.limits.command {
+	b.commands += min(size, limit)
+	if cut && limit < b.limits.command {
 		b.noteCut("command lines beyond %d bytes in all", b.limits.commands)
 	}
 
 	return words, cut
 }
 
-// startTime returns when a process was started, nil where that is not known.
+// startTime returns when a process was started, nil if that is not known.
 func (b *snapshotBuilder) startTime(stat procfs.Stat) *time.Time {
 	const tick = time.Second / procfs.TicksPerSecond
 	if b.boot == nil || stat.Start > uint64(1<<63-1)/uint64(tick) {
