@@ -47,8 +47,8 @@ type work struct {
 	memoryLimit int64 // in bytes
 	// inUse reports whether something is in use now.
 	inUse func() (bool, error)
-	// lastUse returns when something was last in use that may have ended since; nil where inUse
-	// tells enough.
+	// lastUse returns when something was last in use that may have ended since; nil if inUse tells
+	// enough.
 	lastUse func() time.Time
 	// ended signals dead children to be reaped; nil for a manager that waits for its own.
 	ended <-chan os.Signal

@@ -115,7 +115,7 @@ func newID() (string, error) {
 	return hex.EncodeToString(random[:]), nil
 }
 
-// newServer makes the server.
+// newServer makes a server that logs to stderr.
 func newServer(streams applets.Streams, opts options, key ed25519.PrivateKey, id string) (*redirectserver.Server, error) {
 	return redirectserver.New(redirectserver.Config{
 		Key: key, User: opts.user, Version: opts.version, ID: id, Log: sparselog.New(streams.Err),
