@@ -52,9 +52,9 @@ func reportResult(ctx context.Context, err error, stderr io.Writer) int {
 		return applets.ExitCode(err)
 	}
 
-	fmt.Fprintf(stderr, "kdiag: %s\n", wire.Printable(err.Error()))
+	fmt.Fprintf(stderr, "%s%s\n", wire.ErrorPrefix, wire.Printable(err.Error()))
 	for _, hint := range applets.Hints(err) {
-		fmt.Fprintf(stderr, "hint: %s\n", wire.Printable(hint))
+		fmt.Fprintf(stderr, "%s%s\n", wire.HintPrefix, wire.Printable(hint))
 	}
 
 	return applets.ExitCode(err)

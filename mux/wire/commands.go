@@ -12,6 +12,13 @@ const (
 	AppletInspect = "inspect"
 )
 
+// A command that fails prints its error and its hints on lines with these prefixes, which the
+// laptop reads back from an applet in the pod.
+const (
+	ErrorPrefix = "kdiag: "
+	HintPrefix  = "hint: "
+)
+
 // DefaultIdleTimeout applies to a manager whose arguments name none.
 const DefaultIdleTimeout = 10 * time.Minute
 

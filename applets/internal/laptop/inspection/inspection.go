@@ -100,16 +100,16 @@ func (e *saidError) Error() string { return fmt.Sprintf("look at %s: %s", e.targ
 func (e *saidError) Hint() string  { return e.hint }
 func (e *saidError) Unwrap() error { return e.exit }
 
-// explainExit makes an error of an exit code and of the lines on stderr, which
-// are as kdiag prints them: "kdiag: …", and "hint: …".
+// explainExit makes an error of an exit code and of the lines that kdiag printed
+// to stderr.
 func explainExit(shell *containers.Shell, exit *kube.CommandExitError, stderr string) error {
 	said := &saidError{target: shell.Target(), text: exit.Error(), exit: exit}
 	for line := range strings.Lines(stderr) {
 		line = strings.TrimSpace(line)
-		if text, ok := strings.CutPrefix(line, "kdiag: "); ok {
+		if text, ok := strings.CutPrefix(line, wire.ErrorPrefix); ok {
 			said.text = text
 		}
-		if text, ok := strings.CutPrefix(line, "hint: "); ok {
+		if text, ok := strings.CutPrefix(line, wire.HintPrefix); ok {
 			said.hint = text
 		}
 	}
