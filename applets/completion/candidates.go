@@ -29,11 +29,14 @@ func Candidates(registry func() []applets.Applet, topics func() []applets.Topic)
 		Run: func(ctx context.Context, inv *applets.Invocation) error {
 			ctx, cancel := context.WithTimeout(ctx, patience)
 			defer cancel()
+
 			late := time.After(patience + grace)
 			answers := make(chan answer, 1)
 			streams := applets.Streams{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard}
+
 			known := catalogue{registry(), topics()}
 			go func() { answers <- known.proposeWords(ctx, inv.Args, inv.Build, streams) }()
+
 			found := answer{directive: noFiles}
 			// A credential plugin may not stop when ctx ends.
 			select {

@@ -43,6 +43,7 @@ func Applet() applets.Applet {
 func runDoctor(ctx context.Context, inv *applets.Invocation) error {
 	out := newCheckPrinter(inv.Flags.String("output"), inv.Out)
 	e := examination{hasTarget: kubeflags.HasTarget(inv)}
+
 	var err error
 	if e.request, err = kubeflags.ParsePreview(inv); err != nil {
 		return err
@@ -55,12 +56,13 @@ func runDoctor(ctx context.Context, inv *applets.Invocation) error {
 
 	bounded, cancel := kube.WithTimeout(ctx, e.request.Timeout)
 	defer cancel()
-	well := true
+
+	allPassed := true
 	target := runChecks(bounded, e, err, func(check Check) {
 		// A check that Ctrl-C cut short has no meaning.
 		if ctx.Err() == nil {
 			out.printCheck(check)
-			well = well && check.Status != Failed
+			allPassed = allPassed && check.Status != Failed
 		}
 	})
 
@@ -71,7 +73,7 @@ func runDoctor(ctx context.Context, inv *applets.Invocation) error {
 	if err := out.finish(target); err != nil {
 		return err
 	}
-	if !well {
+	if !allPassed {
 		return errSomeFailed
 	}
 

@@ -66,21 +66,21 @@ func (l *layer) MediaType() (types.MediaType, error)  { return types.OCILayer, n
 func (l *layer) Uncompressed() (io.ReadCloser, error) { return gzip.NewReader(bytes.NewReader(l.blob)) }
 
 func (l *layer) Compressed() (io.ReadCloser, error) {
-	return io.NopCloser(&toldReader{bytes.NewReader(l.blob), l.read}), nil
+	return io.NopCloser(&reportingReader{bytes.NewReader(l.blob), l.read}), nil
 }
 
-// toldReader reports how much is read. It replaces remote.WithProgress, which may
+// reportingReader reports how much is read. It replaces remote.WithProgress, which may
 // send on a channel that it has closed when an upload is cancelled, because the HTTP
 // transport still reads the body.
-type toldReader struct {
-	from io.Reader
-	tell func(n int)
+type reportingReader struct {
+	from   io.Reader
+	report func(n int)
 }
 
-func (r *toldReader) Read(p []byte) (int, error) {
+func (r *reportingReader) Read(p []byte) (int, error) {
 	n, err := r.from.Read(p)
-	if r.tell != nil && n > 0 {
-		r.tell(n)
+	if r.report != nil && n > 0 {
+		r.report(n)
 	}
 	return n, err
 }

@@ -67,7 +67,7 @@ func saveImage(ctx context.Context, streams applets.Streams, o saveOptions) erro
 		return err
 	}
 
-	write := func(w io.Writer) error { return writeArchive(&meteredWriter{ctx, w}, fullName(tag), img) }
+	write := func(w io.Writer) error { return writeArchive(&contextWriter{ctx, w}, fullName(tag), img) }
 	var size int64
 	if o.File == "-" {
 		out := &countingWriter{to: streams.Out}
@@ -100,13 +100,13 @@ func describeDestination(file string) string {
 	return file
 }
 
-// meteredWriter stops writing when ctx is done.
-type meteredWriter struct {
+// contextWriter stops writing when ctx is done.
+type contextWriter struct {
 	ctx context.Context
 	to  io.Writer
 }
 
-func (w *meteredWriter) Write(p []byte) (int, error) {
+func (w *contextWriter) Write(p []byte) (int, error) {
 	if err := w.ctx.Err(); err != nil {
 		return 0, err
 	}

@@ -97,7 +97,7 @@ func formatCommand(p wire.Process) string {
 func listeningRows(d document, wide bool) [][]string {
 	rows := [][]string{socketRow(wide, "INODE", "PROTO", "LISTENING", "PROCESS")}
 	for _, s := range d.Listening {
-		rows = append(rows, socketRow(wide, strconv.FormatUint(s.Inode, 10), s.Protocol, s.Local, d.formatHolders(s)))
+		rows = append(rows, socketRow(wide, strconv.FormatUint(s.Inode, 10), s.Protocol, s.Local, d.formatOwners(s)))
 	}
 	return rows
 }
@@ -109,7 +109,7 @@ func connectedRows(d document, wide bool) [][]string {
 		if s.Peer != nil {
 			peer = s.Peer.String()
 		}
-		rows = append(rows, socketRow(wide, strconv.FormatUint(s.Inode, 10), s.Protocol, s.State, s.Local, s.Remote, peer, d.formatHolders(s.Socket)))
+		rows = append(rows, socketRow(wide, strconv.FormatUint(s.Inode, 10), s.Protocol, s.State, s.Local, s.Remote, peer, d.formatOwners(s.Socket)))
 	}
 	return rows
 }
@@ -121,19 +121,19 @@ func socketRow(wide bool, inode string, row ...string) []string {
 	return row
 }
 
-// formatHolders lists the first few processes that hold a socket.
-func (d document) formatHolders(s wire.Socket) string {
-	const most = 3
+// formatOwners lists the first few processes that have a socket open.
+func (d document) formatOwners(s wire.Socket) string {
+	const limit = 3
 	if len(s.PIDs) == 0 {
 		return "?"
 	}
 
 	var names []string
-	for _, pid := range s.PIDs[:min(len(s.PIDs), most)] {
+	for _, pid := range s.PIDs[:min(len(s.PIDs), limit)] {
 		names = append(names, strconv.Itoa(pid)+"/"+d.processName(pid))
 	}
 
-	if more := len(s.PIDs) - most; more > 0 {
+	if more := len(s.PIDs) - limit; more > 0 {
 		names = append(names, fmt.Sprintf("+%d", more))
 	}
 
