@@ -204,7 +204,7 @@ func (r *redirectListener) keepConnection(conn *mux.TCP) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.conns) >= maxConns {
-		r.log.Warn("too many connections at once", "most", maxConns)
+		r.log.Warn("too many connections at once", "limit", maxConns)
 		return false
 	}
 
