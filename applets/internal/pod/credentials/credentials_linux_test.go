@@ -20,7 +20,7 @@ func newStatus(uid int, caps ...int) procfs.Status {
 	return s
 }
 
-// TestExplainClosed asks for SYS_PTRACE only where that helps.
+// TestExplainClosed asks for SYS_PTRACE only if that helps.
 func TestExplainClosed(t *testing.T) {
 	alike := SecurityLabels{"cri-containerd.apparmor.d (enforce)", "cri-containerd.apparmor.d (enforce)"}
 	apart := SecurityLabels{"strict (enforce)", "cri-containerd.apparmor.d (enforce)"}

@@ -120,8 +120,8 @@ func (g *gate) closeRooms() {
 	}
 }
 
-// evictUnknown closes half of the connections that have proved nothing, to free their file descriptors
-// for others.
+// evictUnknown closes half of the connections that have proved nothing, to free their file
+// descriptors for others.
 func (g *gate) evictUnknown() { g.unknown.evictDownTo(g.unknown.size / 2) }
 
 // resetConnection closes a connection with a reset, so that nothing of it is left: no TIME-WAIT,
