@@ -137,7 +137,7 @@ func (request containerRequest) checkUsable(got *corev1.EphemeralContainer, m Ma
 
 // injectRight returns the right to add an ephemeral container to a pod.
 func injectRight(pod *corev1.Pod) accessRight {
-	return patchEphemeral.scopedTo(pod.Namespace, pod.Name)
+	return rightPatchEphemeral.scopedTo(pod.Namespace, pod.Name)
 }
 
 // injectError explains why the API server did not add a container to a pod.

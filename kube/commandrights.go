@@ -11,9 +11,9 @@ type commandRight struct {
 	purpose string
 }
 
-// commandRights lists the rights that one of kdiag's commands uses in the namespace of its
+// rightsEntry lists the rights that one of kdiag's commands uses in the namespace of its
 // target.
-type commandRights struct {
+type rightsEntry struct {
 	command string
 	// required lists the rights without which it does not work on a pod that it is given
 	// by name.
@@ -28,71 +28,71 @@ type commandRights struct {
 
 // What several commands do with a right.
 var (
-	findPod      = commandRight{getPods, "find a pod by its name"}
-	awaitStart   = commandRight{watchPods, "wait until kdiag's container runs"}
-	addContainer = commandRight{patchEphemeral, "add kdiag's container to the pod"}
-	overSocket   = commandRight{getExec, "run it over a WebSocket, one round trip faster than SPDY"}
-	listEvents   = commandRight{accessRight{verb: "list", resource: "events"}, "start watching events from now on"}
-	watchEvents  = commandRight{accessRight{verb: "watch", resource: "events"}, "report at once what the kubelet does and why it fails"}
-	namePods     = commandRight{listPods, "list the namespace's pods when the named one is not found"}
-	askNode      = commandRight{accessRight{verb: "get", resource: "nodes"}, "report that the pod's node does not respond"}
+	needFindPod      = commandRight{rightGetPods, "find a pod by its name"}
+	needAwaitStart   = commandRight{rightWatchPods, "wait until kdiag's container runs"}
+	needAddContainer = commandRight{rightPatchEphemeral, "add kdiag's container to the pod"}
+	needWebSocket    = commandRight{rightGetExec, "run it over a WebSocket, one round trip faster than SPDY"}
+	needListEvents   = commandRight{accessRight{verb: "list", resource: "events"}, "start watching events from now on"}
+	needWatchEvents  = commandRight{accessRight{verb: "watch", resource: "events"}, "report at once what the kubelet does and why it fails"}
+	needNamePods     = commandRight{rightListPods, "list the namespace's pods when the named one is not found"}
+	needAskNode      = commandRight{accessRight{verb: "get", resource: "nodes"}, "report that the pod's node does not respond"}
 )
 
 // rightsOf lists what each command needs. A test on a cluster proves it sufficient and
 // minimal, verb by verb.
-var rightsOf = []commandRights{
+var rightsOf = []rightsEntry{
 	{
 		command: "shell", reviewed: true,
-		required: []commandRight{findPod, awaitStart, addContainer, {createExec, "run the shell"}},
-		optional: []commandRight{overSocket, listEvents, watchEvents, namePods},
-		wider:    []commandRight{askNode},
+		required: []commandRight{needFindPod, needAwaitStart, needAddContainer, {rightCreateExec, "run the shell"}},
+		optional: []commandRight{needWebSocket, needListEvents, needWatchEvents, needNamePods},
+		wider:    []commandRight{needAskNode},
 	},
 	{
 		command: "redir", reviewed: true,
-		required: []commandRight{findPod, awaitStart, addContainer, {getLog, "read which port the manager listens on"}, {createForward, "connect to the manager"}},
+		required: []commandRight{needFindPod, needAwaitStart, needAddContainer, {rightGetLog, "read which port the manager listens on"}, {rightCreateForward, "connect to the manager"}},
 		optional: []commandRight{
-			{getForward, "connect over a WebSocket, one round trip faster than SPDY"},
-			listEvents, watchEvents, namePods, {createExec, "find the ports of one container, with -c"},
-			{getExec, "find them over a WebSocket, one round trip faster than SPDY"},
+			{rightGetForward, "connect over a WebSocket, one round trip faster than SPDY"},
+			needListEvents, needWatchEvents, needNamePods, {rightCreateExec, "find the ports of one container, with -c"},
+			{rightGetExec, "find them over a WebSocket, one round trip faster than SPDY"},
 		},
-		wider: []commandRight{askNode},
+		wider: []commandRight{needAskNode},
 	},
 	{
 		command:  "ps",
-		required: []commandRight{findPod, awaitStart, addContainer, {createExec, "read the container's processes and sockets"}},
+		required: []commandRight{needFindPod, needAwaitStart, needAddContainer, {rightCreateExec, "read the container's processes and sockets"}},
 		optional: []commandRight{
-			overSocket, listEvents, watchEvents,
-			{listPods, "show which pods connections lead to, with --sockets"},
+			needWebSocket, needListEvents, needWatchEvents,
+			{rightListPods, "show which pods connections lead to, with --sockets"},
 			{accessRight{verb: "list", resource: "services"}, "show which services connections lead to, with --sockets"},
 		},
 		wider: []commandRight{
-			askNode,
-			{listPods, "show pods of other namespaces, with --sockets"},
+			needAskNode,
+			{rightListPods, "show pods of other namespaces, with --sockets"},
 			{accessRight{verb: "list", resource: "services"}, "show services of other namespaces, with --sockets"},
 		},
 	},
 	{
 		command: "logs", reviewed: true,
 		required: []commandRight{
-			findPod, {listPods, "find the pods"}, {watchPods, "follow pods as they start, restart and end"}, {getLog, "read their logs"},
+			needFindPod, {rightListPods, "find the pods"}, {rightWatchPods, "follow pods as they start, restart and end"}, {rightGetLog, "read their logs"},
 		},
 	},
 	{
 		command:  "manage",
-		required: []commandRight{findPod, awaitStart, addContainer},
-		optional: []commandRight{listEvents, watchEvents, namePods},
-		wider:    []commandRight{askNode},
+		required: []commandRight{needFindPod, needAwaitStart, needAddContainer},
+		optional: []commandRight{needListEvents, needWatchEvents, needNamePods},
+		wider:    []commandRight{needAskNode},
 	},
 	{
 		command: "doctor",
 		required: []commandRight{
-			findPod, {patchEphemeral, "check by dry run what would be admitted"}, {createForward, "check how streams reach the pod"},
+			needFindPod, {rightPatchEphemeral, "check by dry run what would be admitted"}, {rightCreateForward, "check how streams reach the pod"},
 		},
 		optional: []commandRight{
-			{getForward, "check whether a WebSocket works"},
-			{getLog, "read what your manager in the pod found in the node's kernel"},
+			{rightGetForward, "check whether a WebSocket works"},
+			{rightGetLog, "read what your manager in the pod found in the node's kernel"},
 			{accessRight{verb: "get", resource: "namespaces"}, "read the namespace's Pod Security level when no target is named"},
-			namePods,
+			needNamePods,
 		},
 		wider: []commandRight{{accessRight{verb: "get", resource: "nodes"}, "check the node's kernel and images"}},
 	},
@@ -114,7 +114,7 @@ const AnyPods = "selector"
 // TargetTypes, or AnyPods.
 func rightsToFind(kind string) ([]commandRight, error) {
 	if kind == AnyPods {
-		return []commandRight{{listPods, "find pods by a label selector"}}, nil
+		return []commandRight{{rightListPods, "find pods by a label selector"}}, nil
 	}
 
 	resource, ok := ParseResource(kind)
@@ -134,7 +134,7 @@ func rightsToFind(kind string) ([]commandRight, error) {
 	}
 
 	return []commandRight{
-		{listPods, "find the pods of " + resource},
+		{rightListPods, "find the pods of " + resource},
 		{accessRight{verb: "get", group: group, resource: resource}, "read which pods belong to a target"},
 	}, nil
 }
@@ -174,7 +174,7 @@ func RoleRightsFor(commands, kinds []string) (RoleRights, error) {
 	}
 
 	for _, command := range commands {
-		at := slices.IndexFunc(rightsOf, func(r commandRights) bool { return r.command == command })
+		at := slices.IndexFunc(rightsOf, func(r rightsEntry) bool { return r.command == command })
 		if at < 0 {
 			return RoleRights{}, fmt.Errorf("no command %q needs rights", command)
 		}

@@ -110,8 +110,8 @@ func IsDenied(err error) bool {
 	return errors.As(err, &denied)
 }
 
-// IsRefused reports whether a request failed because of the user's rights or credentials,
+// IsAccessError reports whether a request failed because of the user's rights or credentials,
 // so that another try would fail, too.
-func IsRefused(err error) bool {
+func IsAccessError(err error) bool {
 	return IsDenied(err) || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err)
 }

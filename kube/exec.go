@@ -87,7 +87,7 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 // explainExecError says why the streams of a command did not open, or broke off.
 func (c *Cluster) explainExecError(ctx context.Context, e Exec, opened *streamOpening, err error) error {
 	doing := fmt.Sprintf("exec in container %s of pod %s/%s", e.Container, e.Namespace, e.Pod)
-	right := createExec.scopedTo(e.Namespace, e.Pod)
+	right := rightCreateExec.scopedTo(e.Namespace, e.Pod)
 	failure := c.explainError(ctx, doing, right, err)
 
 	if !opened.isOpened() {

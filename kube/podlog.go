@@ -73,7 +73,7 @@ func (c *Cluster) OpenLog(ctx context.Context, r LogRequest) (io.ReadCloser, err
 	case apierrors.IsNotFound(err):
 		err = &Error{Doing: doing, Err: fmt.Errorf("%w: %w", ErrNoPod, err)}
 	default:
-		err = c.explainError(ctx, doing, getLog.scopedTo(r.Namespace, r.Pod), err)
+		err = c.explainError(ctx, doing, rightGetLog.scopedTo(r.Namespace, r.Pod), err)
 	}
 
 	return nil, err

@@ -42,7 +42,7 @@ func (c *Cluster) WatchPods(ctx context.Context, s Selection, w PodWatch) error 
 		version, err := c.listPods(ctx, options, known, w)
 		switch {
 		case err != nil && !listed:
-			return c.explainError(ctx, doing, listPods.scopedTo(c.Namespace, ""), err)
+			return c.explainError(ctx, doing, rightListPods.scopedTo(c.Namespace, ""), err)
 		case err == nil && !listed:
 			listed = true
 			w.Listed()
@@ -60,7 +60,7 @@ func (c *Cluster) WatchPods(ctx context.Context, s Selection, w PodWatch) error 
 
 		if err != nil && !broken && !apierrors.IsGone(err) && !apierrors.IsResourceExpired(err) {
 			broken = true
-			w.Broken(c.explainError(ctx, "watch the pods of "+s.String(), watchPods.scopedTo(c.Namespace, ""), err))
+			w.Broken(c.explainError(ctx, "watch the pods of "+s.String(), rightWatchPods.scopedTo(c.Namespace, ""), err))
 		}
 
 		select {

@@ -34,7 +34,7 @@ func (c *Cluster) PortForward(ctx context.Context, namespace, pod string, port u
 		return c.openForward(ctx, namespace, pod, port, doing)
 	}, func(late *forwardedConn) { _ = late.Close() })
 	if err != nil {
-		return nil, c.explainError(ctx, doing, createForward.scopedTo(namespace, pod), err)
+		return nil, c.explainError(ctx, doing, rightCreateForward.scopedTo(namespace, pod), err)
 	}
 
 	return conn, nil

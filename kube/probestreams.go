@@ -21,7 +21,7 @@ func (c *Cluster) ProbeStreams(ctx context.Context, namespace, pod string) (stri
 	}, (*streamConnection).closeOrCut)
 	if err != nil {
 		doing := fmt.Sprintf("open a port-forward to pod %s/%s", namespace, pod)
-		return "", c.explainError(ctx, doing, createForward.scopedTo(namespace, pod), err)
+		return "", c.explainError(ctx, doing, rightCreateForward.scopedTo(namespace, pod), err)
 	}
 
 	opened.closeOrCut()

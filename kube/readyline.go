@@ -76,16 +76,16 @@ func (c *Cluster) isStarting(ctx context.Context, namespace, pod, container stri
 
 // These limit what is read before a manager's line: a container may run anything at all.
 const (
-	maxLogLine  = 4 << 10
-	maxLogLines = 64
+	maxReadyLine  = 4 << 10
+	maxReadyLines = 64
 )
 
 // readFirstObject reads a log up to the first whole line that begins with '{'. If there is
 // none it returns the last two lines, which may be an error and its hint.
 func readFirstObject(log io.Reader) (line []byte, last string, err error) {
-	reader := bufio.NewReaderSize(log, maxLogLine)
+	reader := bufio.NewReaderSize(log, maxReadyLine)
 	before := ""
-	for range maxLogLines {
+	for range maxReadyLines {
 		line, err := reader.ReadSlice('\n')
 		if len(line) > 0 {
 			before, last = last, string(line)
@@ -93,7 +93,7 @@ func readFirstObject(log io.Reader) (line []byte, last string, err error) {
 
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
-			return nil, "", fmt.Errorf("a line is longer than %d bytes", maxLogLine)
+			return nil, "", fmt.Errorf("a line is longer than %d bytes", maxReadyLine)
 		case err != nil:
 			return nil, before + last, err
 		case line[0] == '{':
@@ -101,5 +101,5 @@ func readFirstObject(log io.Reader) (line []byte, last string, err error) {
 		}
 	}
 
-	return nil, before + last, fmt.Errorf("the first %d lines do not say that the manager is ready", maxLogLines)
+	return nil, before + last, fmt.Errorf("the first %d lines do not say that the manager is ready", maxReadyLines)
 }

@@ -14,8 +14,8 @@ func TestReadFirstObject(t *testing.T) {
 		{"nothing", "", "", ""},
 		{"cut short", "note\n{\"a\":", "", "note\n{\"a\":"},
 		{"an error", "1\nkdiag: no\nhint: yes\n", "", "kdiag: no\nhint: yes\n"},
-		{"as many lines as may be", strings.Repeat("x\n", maxLogLines-1) + "{}\n", "{}", ""},
-		{"the longest line", "{" + strings.Repeat("x", maxLogLine-2) + "\n", "{" + strings.Repeat("x", maxLogLine-2), ""},
+		{"as many lines as may be", strings.Repeat("x\n", maxReadyLines-1) + "{}\n", "{}", ""},
+		{"the longest line", "{" + strings.Repeat("x", maxReadyLine-2) + "\n", "{" + strings.Repeat("x", maxReadyLine-2), ""},
 	} {
 		line, last, err := readFirstObject(strings.NewReader(c.log))
 		if string(line) != c.want || last != c.last || (err == nil) != (c.want != "") || err != nil && !errors.Is(err, io.EOF) {
@@ -24,8 +24,8 @@ func TestReadFirstObject(t *testing.T) {
 	}
 
 	for name, log := range map[string]string{
-		"too many lines": strings.Repeat("x\n", maxLogLines) + "{}\n",
-		"too long":       "{" + strings.Repeat("x", maxLogLine-1) + "\n",
+		"too many lines": strings.Repeat("x\n", maxReadyLines) + "{}\n",
+		"too long":       "{" + strings.Repeat("x", maxReadyLine-1) + "\n",
 	} {
 		if line, _, err := readFirstObject(strings.NewReader(log)); err == nil || errors.Is(err, io.EOF) {
 			t.Errorf("%s: readFirstObject = %q, %v, want an error", name, line, err)

@@ -10,20 +10,20 @@ import (
 
 // The rights that kdiag's requests for pods need.
 var (
-	getPods   = accessRight{verb: "get", resource: "pods"}
-	listPods  = accessRight{verb: "list", resource: "pods"}
-	watchPods = accessRight{verb: "watch", resource: "pods"}
-	// patchEphemeral adds a container to a pod that runs (KEP-277).
-	patchEphemeral = accessRight{verb: "patch", resource: "pods", subresource: "ephemeralcontainers"}
-	createExec     = accessRight{verb: "create", resource: "pods", subresource: "exec"}
-	getLog         = accessRight{verb: "get", resource: "pods", subresource: "log"}
-	// askRights is granted to every user by Kubernetes' own roles.
-	askRights     = accessRight{verb: "create", group: "authorization.k8s.io", resource: "selfsubjectaccessreviews"}
-	createForward = accessRight{verb: "create", resource: "pods", subresource: "portforward"}
+	rightGetPods   = accessRight{verb: "get", resource: "pods"}
+	rightListPods  = accessRight{verb: "list", resource: "pods"}
+	rightWatchPods = accessRight{verb: "watch", resource: "pods"}
+	// rightPatchEphemeral adds a container to a pod that runs (KEP-277).
+	rightPatchEphemeral = accessRight{verb: "patch", resource: "pods", subresource: "ephemeralcontainers"}
+	rightCreateExec     = accessRight{verb: "create", resource: "pods", subresource: "exec"}
+	rightGetLog         = accessRight{verb: "get", resource: "pods", subresource: "log"}
+	// rightCreateReview is granted to every user by Kubernetes' own roles.
+	rightCreateReview  = accessRight{verb: "create", group: "authorization.k8s.io", resource: "selfsubjectaccessreviews"}
+	rightCreateForward = accessRight{verb: "create", resource: "pods", subresource: "portforward"}
 	// A WebSocket begins with a "get". It needs "create" as well (1.35), which is all that
 	// SPDY needs: without "get" kdiag falls back to SPDY.
-	getExec    = accessRight{verb: "get", resource: "pods", subresource: "exec"}
-	getForward = accessRight{verb: "get", resource: "pods", subresource: "portforward"}
+	rightGetExec    = accessRight{verb: "get", resource: "pods", subresource: "exec"}
+	rightGetForward = accessRight{verb: "get", resource: "pods", subresource: "portforward"}
 )
 
 // accessRight describes one right in RBAC's terms.
@@ -57,8 +57,8 @@ func (a accessRight) roleResource() string {
 	return a.groupResource()
 }
 
-// CommandRights compares the rights that one of kdiag's commands needs with those of the user.
-type CommandRights struct {
+// RightsReview compares the rights that one of kdiag's commands needs with those of the user.
+type RightsReview struct {
 	Command string
 	// Needed lists what the command needs, as "get, list pods".
 	Needed []string
@@ -79,12 +79,12 @@ func CommandNames() []string {
 
 // listNeeded lists the rights that a command needs for one pod, or for any target if the pod's
 // name is empty.
-func (r commandRights) listNeeded(pod string) []accessRight {
+func (r rightsEntry) listNeeded(pod string) []accessRight {
 	var rights []accessRight
 	for _, u := range r.required {
 		rights = append(rights, u.accessRight)
-		if u.accessRight == getPods && pod == "" {
-			rights = append(rights, listPods)
+		if u.accessRight == rightGetPods && pod == "" {
+			rights = append(rights, rightListPods)
 		}
 	}
 
@@ -104,7 +104,7 @@ func withoutDuplicates(rights []accessRight) []accessRight {
 
 // CheckRights asks the API server about every right that kdiag's commands need in the cluster's
 // namespace, for one pod or, if its name is empty, for any target.
-func (c *Cluster) CheckRights(ctx context.Context, pod string) ([]CommandRights, error) {
+func (c *Cluster) CheckRights(ctx context.Context, pod string) ([]RightsReview, error) {
 	var all []accessRight
 	for _, command := range rightsOf {
 		if command.reviewed {
@@ -117,14 +117,14 @@ func (c *Cluster) CheckRights(ctx context.Context, pod string) ([]CommandRights,
 		return nil, err
 	}
 
-	var answers []CommandRights
+	var answers []RightsReview
 	for _, command := range rightsOf {
 		if !command.reviewed {
 			continue
 		}
 
 		needed := command.listNeeded(pod)
-		answer := CommandRights{Command: command.command, Needed: groupByResource(needed)}
+		answer := RightsReview{Command: command.command, Needed: groupByResource(needed)}
 		for _, right := range needed {
 			if !may[right] {
 				answer.Lacking = append(answer.Lacking, right.String())
@@ -163,7 +163,7 @@ func (c *Cluster) reviewAllAccess(ctx context.Context, rights []accessRight, pod
 	for _, right := range rights {
 		asked.Go(func() {
 			name := pod
-			if right == listPods {
+			if right == rightListPods {
 				name = "" // nobody lists a single pod
 			}
 
@@ -172,7 +172,7 @@ func (c *Cluster) reviewAllAccess(ctx context.Context, rights []accessRight, pod
 			defer mu.Unlock()
 			may[right] = answer
 			if err != nil && first == nil {
-				first = c.explainError(ctx, "check the right to "+right.String(), askRights, err)
+				first = c.explainError(ctx, "check the right to "+right.String(), rightCreateReview, err)
 			}
 		})
 	}
@@ -192,7 +192,7 @@ func roleHint(lacking ...string) string {
 }
 
 // Hint tells the user which rights to ask for. It is empty if none is lacking.
-func (r CommandRights) Hint() string {
+func (r RightsReview) Hint() string {
 	if len(r.Lacking) == 0 {
 		return ""
 	}

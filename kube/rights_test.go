@@ -6,7 +6,7 @@ import (
 )
 
 func TestGroupByResource(t *testing.T) {
-	got := groupByResource([]accessRight{getPods, watchPods, patchEphemeral, createExec, getLog})
+	got := groupByResource([]accessRight{rightGetPods, rightWatchPods, rightPatchEphemeral, rightCreateExec, rightGetLog})
 	want := []string{"get, watch pods", "patch pods/ephemeralcontainers", "create pods/exec", "get pods/log"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("grouped = %q, want %q", got, want)
@@ -14,11 +14,11 @@ func TestGroupByResource(t *testing.T) {
 }
 
 func TestRightsHint(t *testing.T) {
-	r := CommandRights{Lacking: []string{"get pods/log", "create pods/exec"}}
+	r := RightsReview{Lacking: []string{"get pods/log", "create pods/exec"}}
 	if got, want := r.Hint(), `ask for a role with the verb "get" on pods/log, the verb "create" on pods/exec`; got != want {
 		t.Errorf("Hint = %q, want %q", got, want)
 	}
-	if got := (CommandRights{}).Hint(); got != "" {
+	if got := (RightsReview{}).Hint(); got != "" {
 		t.Errorf("Hint where nothing is lacking = %q, want none", got)
 	}
 }

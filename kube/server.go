@@ -70,8 +70,8 @@ func (c *Cluster) WhoAmI(ctx context.Context) (string, error) {
 		return "", c.explainError(ctx, doing, accessRight{}, err)
 	}
 
-	_, err = c.reviewAccess(ctx, getPods.scopedTo(c.Namespace, ""))
-	return "", c.explainError(ctx, doing, askRights, err)
+	_, err = c.reviewAccess(ctx, rightGetPods.scopedTo(c.Namespace, ""))
+	return "", c.explainError(ctx, doing, rightCreateReview, err)
 }
 
 // reviewSelf asks the API server for the user's name, in a request that all users may send.

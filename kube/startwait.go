@@ -89,7 +89,7 @@ func (w *startWait) waitForChange(ctx context.Context, pod *corev1.Pod) (*corev1
 		return now, nil
 	case apierrors.IsGone(err) || apierrors.IsResourceExpired(err):
 		now, getErr := getObject[corev1.Pod](ctx, w.pods(pod.Namespace), pod.Name)
-		right := getPods.scopedTo(pod.Namespace, pod.Name)
+		right := rightGetPods.scopedTo(pod.Namespace, pod.Name)
 		return now, w.explainError(ctx, w.doing, right, getErr)
 	}
 
@@ -113,7 +113,7 @@ func (w *startWait) explainEndOfWatch(ctx context.Context, pod *corev1.Pod, err 
 			Next: fmt.Sprintf("run 'kubectl describe pod -n %s %s' or 'kubectl describe node %s' for details", pod.Namespace, pod.Name, pod.Spec.NodeName)}
 	}
 
-	return w.explainError(ctx, w.doing, watchPods.scopedTo(pod.Namespace, pod.Name), err)
+	return w.explainError(ctx, w.doing, rightWatchPods.scopedTo(pod.Namespace, pod.Name), err)
 }
 
 // lastReport returns what the kubelet last said about the container.

@@ -119,7 +119,7 @@ func (c *Cluster) FindPod(ctx context.Context, s Selection) (*corev1.Pod, error)
 	doing := "find a pod of " + s.String()
 	list, err := listObjects[corev1.PodList](ctx, c.pods(c.Namespace), metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
-		return nil, c.explainError(ctx, doing, listPods.scopedTo(c.Namespace, ""), err)
+		return nil, c.explainError(ctx, doing, rightListPods.scopedTo(c.Namespace, ""), err)
 	}
 
 	best := bestPod(list.Items)
@@ -180,7 +180,7 @@ func (c *Cluster) getNamedPod(ctx context.Context, name string) (*corev1.Pod, er
 	case isNotFound(err):
 		return nil, &Error{Doing: doing, Err: err, Next: c.listPodsHint(ctx)}
 	case err != nil:
-		return nil, c.explainError(ctx, doing, getPods.scopedTo(c.Namespace, name), err)
+		return nil, c.explainError(ctx, doing, rightGetPods.scopedTo(c.Namespace, name), err)
 	case pod.DeletionTimestamp != nil:
 		return nil, &Error{Doing: doing, Err: fmt.Errorf("the pod is being deleted"), Next: c.listPodsHint(ctx)}
 	}

@@ -145,7 +145,7 @@ func TestUnreachableHints(t *testing.T) {
 		{&net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}, " closed the connection without an answer", "check that the cluster is up"},
 		{io.EOF, " closed the connection without an answer", "a load balancer without a working server"},
 	} {
-		line, hint := splitError(c.explainError(t.Context(), "find pod web", getPods, &url.Error{Op: "Get", URL: "https://10.0.0.1/", Err: test.inner}))
+		line, hint := splitError(c.explainError(t.Context(), "find pod web", rightGetPods, &url.Error{Op: "Get", URL: "https://10.0.0.1/", Err: test.inner}))
 		if !strings.Contains(line, test.line) || !strings.Contains(hint, test.hint) {
 			t.Errorf("explainError(%v) = %q, hint %q, want %q and %q", test.inner, line, hint, test.line, test.hint)
 		}
@@ -160,7 +160,7 @@ func TestNoConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused := &url.Error{Op: "Get", URL: c.ServerAddress(), Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}
-	if _, hint := splitError(c.explainError(t.Context(), "find pod web", getPods, refused)); !strings.Contains(hint, "no cluster is configured") {
+	if _, hint := splitError(c.explainError(t.Context(), "find pod web", rightGetPods, refused)); !strings.Contains(hint, "no cluster is configured") {
 		t.Errorf("hint = %q, want that no cluster is configured", hint)
 	}
 }

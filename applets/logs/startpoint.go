@@ -49,7 +49,7 @@ func (s *logSource) findStart(ctx context.Context) bool {
 	case err == nil, errors.Is(err, kube.ErrNoLog), errors.Is(err, kube.ErrNoPod):
 		// A container without a log yet is read from the beginning.
 		s.startKnown = true
-	case kube.IsRefused(err):
+	case kube.IsAccessError(err):
 		s.f.fail(err)
 	case ctx.Err() == nil:
 		s.failures++
