@@ -18,8 +18,8 @@ import (
 	utilexec "k8s.io/client-go/util/exec"
 )
 
-// Exec describes a command to run in a container.
-type Exec struct {
+// ExecRequest describes a command to run in a container.
+type ExecRequest struct {
 	Namespace, Pod, Container string
 	Command                   []string
 	// Stdin must not be nil. It is read once the streams are open, and stays open.
@@ -50,7 +50,7 @@ func (e *NotStartedError) Unwrap() error { return e.Err }
 // over SPDY if the server, or a proxy before it, does not support WebSockets. It returns a
 // *CommandExitError for an exit code other than 0, and a *NotStartedError if the command was not
 // started. Exec closes the streams when ctx ends; that does not end the command.
-func (c *Cluster) Exec(ctx context.Context, e Exec) error {
+func (c *Cluster) Exec(ctx context.Context, e ExecRequest) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
@@ -85,7 +85,7 @@ func (c *Cluster) Exec(ctx context.Context, e Exec) error {
 }
 
 // explainExecError says why the streams of a command did not open, or broke off.
-func (c *Cluster) explainExecError(ctx context.Context, e Exec, opened *streamOpening, err error) error {
+func (c *Cluster) explainExecError(ctx context.Context, e ExecRequest, opened *streamOpening, err error) error {
 	doing := fmt.Sprintf("exec in container %s of pod %s/%s", e.Container, e.Namespace, e.Pod)
 	right := rightCreateExec.scopedTo(e.Namespace, e.Pod)
 	failure := c.explainError(ctx, doing, right, err)
@@ -106,7 +106,7 @@ func (c *Cluster) explainExecError(ctx context.Context, e Exec, opened *streamOp
 }
 
 // runStreams opens the streams of a command and copies them until they end.
-func (c *Cluster) runStreams(ctx context.Context, e Exec, opened *streamOpening, options remotecommand.StreamOptions) error {
+func (c *Cluster) runStreams(ctx context.Context, e ExecRequest, opened *streamOpening, options remotecommand.StreamOptions) error {
 	config := rest.CopyConfig(c.streams)
 	config.Wrap(opened.watchUpgrade)
 

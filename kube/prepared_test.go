@@ -97,7 +97,7 @@ func (s *execServer) connectCluster(t *testing.T) *Cluster {
 func (c *Cluster) runExec(t *testing.T) (string, error) {
 	t.Helper()
 	var out strings.Builder
-	err := c.Exec(t.Context(), Exec{
+	err := c.Exec(t.Context(), ExecRequest{
 		Namespace: "ns", Pod: "web", Container: "app", Command: []string{"true"},
 		Stdin: strings.NewReader(""), Stdout: &out, Stderr: io.Discard, OpenTimeout: 20 * time.Second,
 	})

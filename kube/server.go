@@ -11,22 +11,23 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/version"
+	k8sversion "k8s.io/apimachinery/pkg/version"
 )
 
 // OldestMinor is the oldest 1.x of Kubernetes in which ephemeral containers are stable (KEP-277).
 const OldestMinor = 25
 
 // ReadServerVersion asks the API server for its version, as "v1.31.2", and its minor version as a
-// number. Anybody may ask for it, so success says nothing about the credentials.
-func (c *Cluster) ReadServerVersion(ctx context.Context) (git string, minor int, err error) {
+// number. Anybody may ask for it, so success says nothing about the credentials. It returns an
+// error whenever it returns no version.
+func (c *Cluster) ReadServerVersion(ctx context.Context) (version string, minor int, err error) {
 	doing := "get the API server's version"
 	text, err := c.core.Get().AbsPath("/version").DoRaw(ctx)
 	if err != nil {
 		return "", 0, c.explainError(ctx, doing, accessRight{verb: "get", resource: "/version"}, err)
 	}
 
-	var said version.Info
+	var said k8sversion.Info
 	err = json.Unmarshal(text, &said)
 	if err == nil && said.GitVersion == "" {
 		err = errors.New("the answer has no gitVersion")

@@ -20,14 +20,14 @@ var ErrReset = errors.New("connection reset")
 // a Conn has CloseWrite, and sends a reset over the control stream.
 type Conn struct {
 	*yamux.Stream
-	session   *Session
-	reading   sync.Mutex   // held by whoever reads
-	readSince atomic.Int64 // Unix time in ns of the last Read's end; 0 while one waits
-	reset     atomic.Bool
-	aborted   atomic.Bool // it was this side that reset
-	wrote     atomic.Bool // CloseWrite was called
-	ended     atomic.Bool // Read has returned io.EOF
-	untracked atomic.Bool // from the session's list
+	session     *Session
+	reading     sync.Mutex   // held by whoever reads
+	readSince   atomic.Int64 // Unix time in ns of the last Read's end; 0 while one waits
+	reset       atomic.Bool
+	aborted     atomic.Bool // it was this side that reset
+	writeClosed atomic.Bool // CloseWrite was called
+	readEOF     atomic.Bool // Read has returned io.EOF
+	untracked   atomic.Bool // from the session's list
 
 	answerOnce sync.Once
 	answered   chan struct{} // closed when the peer knows of this side's Reset
@@ -126,7 +126,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.readCounted(p)
 	err = c.translateError(err)
 	if errors.Is(err, io.EOF) {
-		c.ended.Store(true)
+		c.readEOF.Store(true)
 	}
 
 	return n, err
@@ -171,7 +171,7 @@ func (c *Conn) translateError(err error) error {
 		return nil
 	case c.reset.Load(), c.session.yamux.IsClosed(), errors.Is(err, yamux.ErrConnectionReset):
 		return c.resetError()
-	case c.wrote.Load() && errors.Is(err, yamux.ErrStreamClosed):
+	case c.writeClosed.Load() && errors.Is(err, yamux.ErrStreamClosed):
 		return net.ErrClosed
 	}
 
@@ -209,7 +209,7 @@ func (c *Conn) Shrink() { c.Stream.Shrink() }
 
 // CloseWrite ends this side's data. The peer then reads io.EOF.
 func (c *Conn) CloseWrite() error {
-	if c.wrote.Swap(true) {
+	if c.writeClosed.Swap(true) {
 		return nil
 	}
 	return c.Stream.Close()
@@ -218,7 +218,7 @@ func (c *Conn) CloseWrite() error {
 // Close closes a stream of which both directions have ended: CloseWrite was called, and Read has
 // returned io.EOF. It resets any other stream.
 func (c *Conn) Close() error {
-	if c.wrote.Load() && c.ended.Load() {
+	if c.writeClosed.Load() && c.readEOF.Load() {
 		c.untrackStream()
 	} else {
 		c.Reset()

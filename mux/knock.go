@@ -27,14 +27,14 @@ const (
 // newChallenge makes a random challenge.
 func newChallenge() (challenge Challenge, err error) {
 	copy(challenge[:], preface)
-	challenge[len(preface)] = Version
+	challenge[len(preface)] = ProtocolVersion
 	_, err = rand.Read(challenge[prefaceSize:])
 	return challenge, err
 }
 
 // newKnock makes the answer to a challenge of the manager whose public key has the hash.
 func newKnock(own ed25519.PrivateKey, hash []byte, challenge Challenge) []byte {
-	knock := append(bytes.Clone(preface), Version)
+	knock := append(bytes.Clone(preface), ProtocolVersion)
 	return append(knock, ed25519.Sign(own, signedPart(challenge, hash))...)
 }
 
@@ -107,7 +107,7 @@ func (d *Door) VerifyKnock(conn io.Reader, challenge Challenge) error {
 // beginsKnock reports whether a knock of this version may begin with these bytes.
 func beginsKnock(have []byte) bool {
 	n := min(len(have), len(preface))
-	return bytes.Equal(have[:n], preface[:n]) && (len(have) == n || have[n] == Version)
+	return bytes.Equal(have[:n], preface[:n]) && (len(have) == n || have[n] == ProtocolVersion)
 }
 
 // knocker is the laptop's connection to a manager. It sends the knock together with the first

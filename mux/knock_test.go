@@ -177,10 +177,10 @@ func TestBadKeys(t *testing.T) {
 
 // TestCheckVersion compares versions as the laptop does before it dials.
 func TestCheckVersion(t *testing.T) {
-	if err := CheckPeerVersion(Version); err != nil {
+	if err := CheckPeerVersion(ProtocolVersion); err != nil {
 		t.Errorf("the same version: %v", err)
 	}
-	for theirs, older := range map[byte]bool{0: true, 1: true, Version + 1: false} {
+	for theirs, older := range map[byte]bool{0: true, 1: true, ProtocolVersion + 1: false} {
 		var version *VersionError
 		if err := CheckPeerVersion(theirs); !errors.As(err, &version) || version.PeerIsOlder() != older {
 			t.Errorf("protocol %d: %v, want a VersionError, older: %t", theirs, err, older)

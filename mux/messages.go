@@ -9,11 +9,11 @@ import (
 	"io"
 )
 
-// Version numbers the protocol. It changes when older peers could not go on.
-const Version = 2
+// ProtocolVersion numbers the protocol. It changes when older peers could not go on.
+const ProtocolVersion = 2
 
-// preface and Version are the first bytes of a connection and of the control stream, in both
-// directions, so that two versions which share nothing else can tell that they differ.
+// preface and ProtocolVersion are the first bytes of a connection and of the control stream, in
+// both directions, so that two versions which share nothing else can tell that they differ.
 var preface = []byte("kdiag\x00\x00")
 
 // prefaceSize is the length of the preface with the version, in bytes.
@@ -24,7 +24,7 @@ const maxMessage = 64 << 10
 
 // writePreface writes the preface and the version.
 func writePreface(w io.Writer) error {
-	_, err := w.Write(append(bytes.Clone(preface), Version))
+	_, err := w.Write(append(bytes.Clone(preface), ProtocolVersion))
 	return err
 }
 
@@ -32,16 +32,16 @@ func writePreface(w io.Writer) error {
 type VersionError struct{ Theirs byte }
 
 func (e *VersionError) Error() string {
-	return fmt.Sprintf("protocol version %d on this side, %d on the other", Version, e.Theirs)
+	return fmt.Sprintf("protocol version %d on this side, %d on the other", ProtocolVersion, e.Theirs)
 }
 
 // PeerIsOlder reports whether the peer is the side to upgrade.
-func (e *VersionError) PeerIsOlder() bool { return e.Theirs < Version }
+func (e *VersionError) PeerIsOlder() bool { return e.Theirs < ProtocolVersion }
 
 // CheckPeerVersion returns a *VersionError for a manager with another version of the protocol. 0
 // stands for version 1, which does not name its version.
 func CheckPeerVersion(theirs byte) error {
-	if theirs = max(theirs, 1); theirs != Version {
+	if theirs = max(theirs, 1); theirs != ProtocolVersion {
 		return &VersionError{theirs}
 	}
 	return nil
@@ -56,7 +56,7 @@ func readPreface(r io.Reader) error {
 	if !bytes.Equal(got[:len(preface)], preface) {
 		return fmt.Errorf("read the preface: %q is not kdiag's", got[:])
 	}
-	if theirs := got[len(preface)]; theirs != Version {
+	if theirs := got[len(preface)]; theirs != ProtocolVersion {
 		return &VersionError{theirs}
 	}
 

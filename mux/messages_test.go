@@ -20,7 +20,7 @@ func TestPreface(t *testing.T) {
 		t.Errorf("readPreface = %v", err)
 	}
 
-	for theirs, older := range map[byte]bool{Version - 1: true, Version + 1: false} {
+	for theirs, older := range map[byte]bool{ProtocolVersion - 1: true, ProtocolVersion + 1: false} {
 		other := bytes.Clone(wire.Bytes())
 		other[prefaceSize-1] = theirs
 		var version *VersionError
@@ -102,7 +102,7 @@ func FuzzHeader(f *testing.F) {
 func FuzzPreface(f *testing.F) {
 	f.Add([]byte("kdiag\x00\x00\x01"))
 	f.Fuzz(func(t *testing.T, wire []byte) {
-		if err := readPreface(bytes.NewReader(wire)); err == nil && !bytes.HasPrefix(wire, append(bytes.Clone(preface), Version)) {
+		if err := readPreface(bytes.NewReader(wire)); err == nil && !bytes.HasPrefix(wire, append(bytes.Clone(preface), ProtocolVersion)) {
 			t.Errorf("readPreface(%q) = nil", wire)
 		}
 	})

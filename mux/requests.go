@@ -10,8 +10,8 @@ import (
 
 // sendMessage writes one control message.
 func (s *Session) sendMessage(m message) error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
+	s.writeLock.Lock()
+	defer s.writeLock.Unlock()
 
 	if err := writeMessage(s.control, m); err != nil {
 		if cause := context.Cause(s.ctx); cause != nil {
@@ -42,11 +42,11 @@ func (s *Session) Call(ctx context.Context, name string, body, result any) error
 
 	id, answer := s.lastID.Add(1), make(chan message, 1)
 	s.mu.Lock()
-	s.waiting[id] = answer
+	s.pendingCalls[id] = answer
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
-		delete(s.waiting, id)
+		delete(s.pendingCalls, id)
 		s.mu.Unlock()
 	}()
 
@@ -121,8 +121,8 @@ func (s *Session) handleMessage(m message) {
 // handleResponse hands an answer to the Call that waits for it, if any.
 func (s *Session) handleResponse(m message) {
 	s.mu.Lock()
-	answer := s.waiting[m.ID]
-	delete(s.waiting, m.ID) // nobody waits for a second answer
+	answer := s.pendingCalls[m.ID]
+	delete(s.pendingCalls, m.ID) // nobody waits for a second answer
 	s.mu.Unlock()
 
 	if answer != nil {

@@ -54,23 +54,23 @@ var ErrPeerDead = errors.New("the other side has been silent")
 // Session carries requests and events both ways between a laptop and a manager, and the streams
 // that the manager opens, all over one connection. It is safe for concurrent use.
 type Session struct {
-	yamux   *yamux.Session
-	conn    *batchedConn
-	budget  *readBudget // nil for no limit
-	control net.Conn
-	options SessionOptions
-	ctx     context.Context // ends with the session
-	cancel  context.CancelCauseFunc
-	ended   sync.WaitGroup
+	yamux      *yamux.Session
+	conn       *batchedConn
+	budget     *readBudget // nil for no limit
+	control    net.Conn
+	options    SessionOptions
+	ctx        context.Context // ends with the session
+	cancel     context.CancelCauseFunc
+	goroutines sync.WaitGroup
 
-	writing sync.Mutex // keeps control messages apart
-	lastID  atomic.Uint64
+	writeLock sync.Mutex // keeps control messages apart
+	lastID    atomic.Uint64
 
-	mu      sync.Mutex
-	waiting map[uint64]chan message
-	conns   map[uint32]*Conn
-	newest  uint32          // highest ID of a stream that was accepted or opened
-	early   map[uint32]bool // IDs of streams that were reset before they were accepted
+	mu           sync.Mutex
+	pendingCalls map[uint64]chan message
+	conns        map[uint32]*Conn
+	newest       uint32          // highest ID of a stream that was accepted or opened
+	early        map[uint32]bool // IDs of streams that were reset before they were accepted
 }
 
 // Client makes a session on the laptop's side: it answers the manager's challenge, and sets up
@@ -148,7 +148,7 @@ func beginSession(ctx context.Context, conn *tls.Conn, o SessionOptions, start s
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
 
-	s := &Session{options: o, waiting: map[uint64]chan message{}, conns: map[uint32]*Conn{}, early: map[uint32]bool{}}
+	s := &Session{options: o, pendingCalls: map[uint64]chan message{}, conns: map[uint32]*Conn{}, early: map[uint32]bool{}}
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	if o.Budget > 0 {
 		s.budget = newReadBudget(o.Budget, s.resetSlowest)
@@ -171,9 +171,9 @@ func beginSession(ctx context.Context, conn *tls.Conn, o SessionOptions, start s
 		return nil, err
 	}
 
-	s.ended.Go(s.readControl)
-	s.ended.Go(s.sendHeartbeats)
-	s.ended.Go(s.watchPeer)
+	s.goroutines.Go(s.readControl)
+	s.goroutines.Go(s.sendHeartbeats)
+	s.goroutines.Go(s.watchPeer)
 
 	return s, nil
 }
@@ -225,7 +225,7 @@ func (s *Session) Err() error { return context.Cause(s.ctx) }
 // stream.
 func (s *Session) Close() error {
 	s.endSession(net.ErrClosed)
-	s.ended.Wait()
+	s.goroutines.Wait()
 	return nil
 }
 
@@ -248,7 +248,7 @@ func (s *Session) runTracked(f func()) {
 	defer s.mu.Unlock()
 
 	if s.ctx.Err() == nil {
-		s.ended.Go(f)
+		s.goroutines.Go(f)
 	}
 }
 

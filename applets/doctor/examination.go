@@ -77,8 +77,8 @@ func runStages(ctx context.Context, e examination, configErr error, tell func(..
 	}
 
 	// The first request is sent alone, so that a credential plugin runs only once.
-	git, minor, err := e.cluster.ReadServerVersion(ctx)
-	if !tell(checkServer(e.cluster, git, minor, err)...) {
+	version, minor, err := e.cluster.ReadServerVersion(ctx)
+	if !tell(checkServer(e.cluster, version, minor, err)...) {
 		return nil
 	}
 
@@ -125,12 +125,12 @@ func (e examination) podName() string {
 	return e.request.Pod.Name
 }
 
-func checkServer(cluster *kube.Cluster, git string, minor int, err error) []Check {
+func checkServer(cluster *kube.Cluster, version string, minor int, err error) []Check {
 	switch {
 	case kube.IsCredentialsError(err):
 		const why = "unknown without valid credentials"
 		return []Check{unknownCheck(nameServer, "%s: %s", cluster.ServerAddress(), why), unknownCheck(nameVersion, why), failedCheck(nameUser, err)}
-	case git == "":
+	case version == "":
 		return []Check{failedCheck(nameServer, err)}
 	}
 
@@ -139,11 +139,11 @@ func checkServer(cluster *kube.Cluster, git string, minor int, err error) []Chec
 	case err != nil:
 		return []Check{server, failedCheck(nameVersion, err)}
 	case minor < kube.OldestMinor:
-		return []Check{server, {nameVersion, Failed, git + " doesn't support ephemeral containers",
+		return []Check{server, {nameVersion, Failed, version + " doesn't support ephemeral containers",
 			fmt.Sprintf("kdiag needs Kubernetes 1.%d or later", kube.OldestMinor)}}
 	}
 
-	return []Check{server, passedCheck(nameVersion, "%s (1.%d or later is required)", git, kube.OldestMinor)}
+	return []Check{server, passedCheck(nameVersion, "%s (1.%d or later is required)", version, kube.OldestMinor)}
 }
 
 func (e examination) checkUser(ctx context.Context) []Check {

@@ -125,7 +125,7 @@ func newServer(streams applets.Streams, opts options, key ed25519.PrivateKey, id
 // newReady makes the ready line, without the ports.
 func newReady(key ed25519.PrivateKey, id string) wire.Ready {
 	public, _ := key.Public().(ed25519.PublicKey)
-	return wire.Ready{Protocol: mux.Version, Key: mux.HashKey(public), Nftables: probeNftables(id)}
+	return wire.Ready{Protocol: mux.ProtocolVersion, Key: mux.HashKey(public), Nftables: probeNftables(id)}
 }
 
 // probeNftables tells the laptop what the kernel has for redirects.

@@ -39,7 +39,7 @@ var snapshot = wire.Snapshot{
 }
 
 // printSnapshot answers as "kdiag inspect" does, one line for each call.
-func printSnapshot(_ context.Context, _ int, e kube.Exec) error {
+func printSnapshot(_ context.Context, _ int, e kube.ExecRequest) error {
 	return json.NewEncoder(e.Stdout).Encode(snapshot)
 }
 
@@ -89,7 +89,7 @@ func TestInspectFails(t *testing.T) {
 		{2, "kdiag: unknown flag --connected\n", "check that i is an image of this kdiag", "unknown flag"},
 		{127, "sh: not found\n", "check that i is an image of this kdiag", "exit code 127"},
 	} {
-		cluster := &fakecluster.Fake{HasEnded: true, RunExec: func(_ context.Context, _ int, e kube.Exec) error {
+		cluster := &fakecluster.Fake{HasEnded: true, RunExec: func(_ context.Context, _ int, e kube.ExecRequest) error {
 			_, _ = io.WriteString(e.Stderr, c.stderr)
 			return &kube.CommandExitError{Code: c.code}
 		}}
@@ -108,7 +108,7 @@ func TestInspectFails(t *testing.T) {
 func TestInspectInEndedContainer(t *testing.T) {
 	fakecluster.KeepHome(t)
 	for failures, wantErr := range map[int]bool{1: false, 2: true} {
-		cluster := &fakecluster.Fake{HasEnded: true, RunExec: func(ctx context.Context, call int, e kube.Exec) error {
+		cluster := &fakecluster.Fake{HasEnded: true, RunExec: func(ctx context.Context, call int, e kube.ExecRequest) error {
 			if call <= failures {
 				return fmt.Errorf("try %d was cut", call)
 			}
@@ -144,7 +144,7 @@ func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
 func TestInspectIsSilent(t *testing.T) {
 	fakecluster.KeepHome(t)
 	synctest.Test(t, func(t *testing.T) {
-		cluster := &fakecluster.Fake{RunExec: func(ctx context.Context, _ int, _ kube.Exec) error {
+		cluster := &fakecluster.Fake{RunExec: func(ctx context.Context, _ int, _ kube.ExecRequest) error {
 			<-ctx.Done()
 			return context.Cause(ctx)
 		}}
@@ -161,7 +161,7 @@ func TestInspectIsSilent(t *testing.T) {
 func TestWatchEndsWithCtrlC(t *testing.T) {
 	fakecluster.KeepHome(t)
 	ctx, stop := context.WithCancel(t.Context())
-	cluster := &fakecluster.Fake{RunExec: func(ctx context.Context, _ int, e kube.Exec) error {
+	cluster := &fakecluster.Fake{RunExec: func(ctx context.Context, _ int, e kube.ExecRequest) error {
 		for range 3 {
 			if err := json.NewEncoder(e.Stdout).Encode(snapshot); err != nil {
 				return err

@@ -249,7 +249,7 @@ func TestContainerPorts(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			taken := snapshot
 			taken.Hidden, taken.Sockets = c.hidden, c.sockets
-			cluster := &fakecluster.Fake{RunExec: func(_ context.Context, _ int, e kube.Exec) error {
+			cluster := &fakecluster.Fake{RunExec: func(_ context.Context, _ int, e kube.ExecRequest) error {
 				return json.NewEncoder(e.Stdout).Encode(taken)
 			}}
 			handle := containers.NewNet(cluster, containers.Request{Container: "app", Timeout: time.Minute}, containers.NotesTo(io.Discard))

@@ -57,7 +57,7 @@ func (l *lifeline) openLifeline(ctx context.Context) {
 	var stdin *io.PipeReader
 	stdin, l.stdin = io.Pipe()
 	l.ended = make(chan struct{})
-	exec := kube.Exec{Stdin: stdin, Stdout: io.Discard, Stderr: io.Discard}
+	exec := kube.ExecRequest{Stdin: stdin, Stdout: io.Discard, Stderr: io.Discard}
 	exec.Command = append([]string{wire.Binary}, wire.EnterArguments{Session: l.enter.Session, Lifeline: true}.Args()...)
 	go func() {
 		defer close(l.ended)

@@ -48,7 +48,7 @@ func newShellSession(handle *containers.Shell, o options) (*shellSession, error)
 func (s *shellSession) run(ctx context.Context, streams applets.Streams) error {
 	terminal := newTerminal(streams, len(s.enter.Shell) > 0)
 	life := &lifeline{shellSession: s}
-	shell := kube.Exec{Stdin: streams.In, Stdout: streams.Out, Stderr: streams.Err}
+	shell := kube.ExecRequest{Stdin: streams.In, Stdout: streams.Out, Stderr: streams.Err}
 	if terminal.interactive() {
 		s.enter.Env = []string{"TERM=" + terminalType()}
 		shell.Stdout = &firstWrite{Writer: streams.Out, tell: func() { life.start(ctx, firstOutputDelay) }}

@@ -34,7 +34,7 @@ func runUntil(ctx context.Context, cluster containers.API, o options) (stderr st
 }
 
 // enterArguments reads back what the launcher was told.
-func enterArguments(t *testing.T, e kube.Exec) wire.EnterArguments {
+func enterArguments(t *testing.T, e kube.ExecRequest) wire.EnterArguments {
 	t.Helper()
 	if len(e.Command) < 2 || e.Command[0] != wire.Binary || e.Command[1] != wire.AppletEnter {
 		t.Fatalf("command = %q, want %s %s …", e.Command, wire.Binary, wire.AppletEnter)
@@ -95,7 +95,7 @@ func TestShellNotes(t *testing.T) {
 }
 
 func TestShellPassesExitCode(t *testing.T) {
-	cluster := &fakecluster.Fake{HasEnded: true, RunExec: func(context.Context, int, kube.Exec) error { return &kube.CommandExitError{Code: 42} }}
+	cluster := &fakecluster.Fake{HasEnded: true, RunExec: func(context.Context, int, kube.ExecRequest) error { return &kube.CommandExitError{Code: 42} }}
 	_, err := runOn(t, cluster, options{})
 	if code := applets.ExitCode(err); code != 42 || !applets.IsSilent(err) || len(cluster.Execs()) != 1 {
 		t.Errorf("runShell = %v (code %d) after %d commands, want code 42, no message, one command", err, code, len(cluster.Execs()))
@@ -120,7 +120,7 @@ func TestShellIsNotRunTwice(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cluster := &fakecluster.Fake{HasEnded: c.ended}
-			cluster.RunExec = func(_ context.Context, _ int, e kube.Exec) error {
+			cluster.RunExec = func(_ context.Context, _ int, e kube.ExecRequest) error {
 				if enterArguments(t, e).Lifeline || len(cluster.Shells()) > 1 {
 					return nil
 				}
@@ -145,7 +145,7 @@ func TestLifelineOfLongCommand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		released := false
 		cluster := &fakecluster.Fake{}
-		cluster.RunExec = func(ctx context.Context, _ int, e kube.Exec) error {
+		cluster.RunExec = func(ctx context.Context, _ int, e kube.ExecRequest) error {
 			if enterArguments(t, e).Lifeline {
 				<-ctx.Done()
 				released = true
@@ -178,7 +178,7 @@ func TestCutShellIsHungUp(t *testing.T) {
 		ctx, cut := context.WithCancel(t.Context())
 		hungUp := false
 		cluster := &fakecluster.Fake{}
-		cluster.RunExec = func(ctx context.Context, _ int, e kube.Exec) error {
+		cluster.RunExec = func(ctx context.Context, _ int, e kube.ExecRequest) error {
 			if enterArguments(t, e).Lifeline {
 				if _, err := io.Copy(io.Discard, e.Stdin); err != nil {
 					t.Errorf("the lifeline's stdin: %v, want its end", err)
@@ -205,7 +205,7 @@ func TestHangUpIsBounded(t *testing.T) {
 	fakecluster.KeepHome(t)
 	synctest.Test(t, func(t *testing.T) {
 		cluster := &fakecluster.Fake{}
-		cluster.RunExec = func(ctx context.Context, _ int, e kube.Exec) error {
+		cluster.RunExec = func(ctx context.Context, _ int, e kube.ExecRequest) error {
 			if enterArguments(t, e).Lifeline {
 				<-ctx.Done()
 				return ctx.Err()

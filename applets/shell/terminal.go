@@ -35,7 +35,7 @@ func (t terminal) interactive() bool {
 
 // run calls do. On a terminal it gives exec one too, puts the user's into raw
 // mode meanwhile and follows its size; it is restored whatever happens.
-func (t terminal) run(exec *kube.Exec, do func() error) error {
+func (t terminal) run(exec *kube.ExecRequest, do func() error) error {
 	if !t.interactive() {
 		return do()
 	}

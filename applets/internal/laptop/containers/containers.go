@@ -23,7 +23,7 @@ type API interface {
 	FindPod(ctx context.Context, s kube.Selection) (*corev1.Pod, error)
 	EnsureShell(ctx context.Context, r kube.ShellRequest) (kube.Injected, error)
 	EnsureNet(ctx context.Context, r kube.NetRequest) (kube.Injected, error)
-	Exec(ctx context.Context, e kube.Exec) error
+	Exec(ctx context.Context, e kube.ExecRequest) error
 	ContainerEnded(ctx context.Context, namespace, pod, container string) bool
 	WaitForReadyLine(ctx context.Context, namespace, pod, container string) ([]byte, error)
 	PortForward(ctx context.Context, namespace, pod string, port uint16, openTimeout time.Duration) (net.Conn, error)

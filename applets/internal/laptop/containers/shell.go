@@ -71,7 +71,7 @@ func (s *Shell) Ensure(ctx context.Context) (kube.Injected, error) {
 
 // Exec runs a command in the container that Ensure returned, as kube.Cluster's
 // Exec does. It fills in the namespace, the pod and the container.
-func (s *Shell) Exec(ctx context.Context, e kube.Exec) error {
+func (s *Shell) Exec(ctx context.Context, e kube.ExecRequest) error {
 	e.Namespace, e.Pod, e.Container = s.target.Pod.Namespace, s.target.Pod.Name, s.container.Name
 	e.OpenTimeout = s.request.Timeout
 	return s.api.Exec(ctx, e)

@@ -68,7 +68,7 @@ func (q Query) exec(ctx context.Context, shell *containers.Shell, each func(wire
 	}
 
 	stderr := &beginning{most: 4096}
-	err := shell.Exec(ctx, kube.Exec{Command: q.command(shell.Target()), Stdin: stdin, Stdout: out, Stderr: stderr})
+	err := shell.Exec(ctx, kube.ExecRequest{Command: q.command(shell.Target()), Stdin: stdin, Stdout: out, Stderr: stderr})
 	var exit *kube.CommandExitError
 	switch {
 	case out.err != nil:

@@ -24,7 +24,7 @@ type Fake struct {
 	// Profile is the one that a shell container gets.
 	Profile kube.Profile
 	// RunExec is what runs in the container; the number counts calls from 1.
-	RunExec func(ctx context.Context, call int, e kube.Exec) error
+	RunExec func(ctx context.Context, call int, e kube.ExecRequest) error
 	// HasEnded says that the last container has ended.
 	HasEnded bool
 	// Line is what the net manager prints, and Dial connects to it.
@@ -36,7 +36,7 @@ type Fake struct {
 	mu     sync.Mutex
 	shells []kube.ShellRequest
 	nets   []kube.NetRequest
-	execs  []kube.Exec
+	execs  []kube.ExecRequest
 
 	endedAsked int
 }
@@ -103,7 +103,7 @@ func (c *Fake) EnsureNet(_ context.Context, r kube.NetRequest) (kube.Injected, e
 }
 
 // Exec notes the command, says that it is open, and runs RunExec.
-func (c *Fake) Exec(ctx context.Context, e kube.Exec) error {
+func (c *Fake) Exec(ctx context.Context, e kube.ExecRequest) error {
 	c.mu.Lock()
 	c.execs = append(c.execs, e)
 	call := len(c.execs)
@@ -161,8 +161,8 @@ func (c *Fake) Nets() []kube.NetRequest {
 }
 
 // Execs returns the commands so far.
-func (c *Fake) Execs() []kube.Exec {
+func (c *Fake) Execs() []kube.ExecRequest {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return append([]kube.Exec(nil), c.execs...)
+	return append([]kube.ExecRequest(nil), c.execs...)
 }
