@@ -24,7 +24,7 @@ type Manager struct {
 	User string
 	// Profile is the shell container's; empty for a net container.
 	Profile Profile
-	// Version of the kdiag that made the container.
+	// Version is that of the kdiag that made the container.
 	Version string
 	// Reason tells others in the user's words what the container is for. It may be empty,
 	// and plays no part in recognizing the container.

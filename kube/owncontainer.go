@@ -228,8 +228,8 @@ func findEphemeral(pod *corev1.Pod, name string) *corev1.EphemeralContainer {
 	return nil
 }
 
-// IdleTimeoutError reports a container that kdiag would use again, had the request not another
-// idle timeout. An ephemeral container cannot be changed.
+// IdleTimeoutError reports a container that kdiag would use again if the request did not ask for
+// another idle timeout. An ephemeral container cannot be changed.
 type IdleTimeoutError struct {
 	Container  string
 	Has, Asked time.Duration

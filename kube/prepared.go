@@ -25,7 +25,7 @@ type preparedConnection struct {
 type dialedConnection struct {
 	conn       net.Conn // nil if dialling failed; valid once dialDone is closed
 	dialDone   chan struct{}
-	cancelDial func() // of the dialling
+	cancelDial func() // ends the dialling
 	// readEnd receives the error that ended the connection's Read. The server says nothing
 	// before it is asked, but it may close the connection.
 	readEnd chan error
@@ -41,7 +41,7 @@ const preparedLife = 4 * time.Second
 // and returns at once. The connection is closed if no stream takes it within a few seconds. If
 // dialling fails, the stream dials again and reports the error.
 func (c *Cluster) DialAhead() {
-	// A credential plugin may have to ask its user, which is up to the first request.
+	// A credential plugin may have to ask its user. Leave that to the first request.
 	if c.streams.ExecProvider == nil {
 		c.dialAhead()
 	}

@@ -94,7 +94,7 @@ const unknownUser = int64(65532)
 // noCapabilities drops the capabilities that a runtime grants by default.
 var noCapabilities = []corev1.Capability{"ALL"}
 
-// newSecurityContext returns what every container of kdiag's asks for.
+// newSecurityContext returns what each of kdiag's containers asks for.
 func newSecurityContext() *corev1.SecurityContext {
 	yes := true
 	return &corev1.SecurityContext{

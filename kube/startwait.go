@@ -29,8 +29,9 @@ type startWait struct {
 }
 
 // waitUntilRunning watches a pod until its container runs. It fails as soon as the kubelet gives
-// a reason, the pod is deleted, or the node is found not to be ready. A stuck container gets the
-// kubelet's next try. since is the version of the namespace's events to begin from.
+// a reason, the pod is deleted, or the node is found not to be ready. For a stuck container, it
+// waits for the kubelet's next attempt. since is the version of the namespace's events to begin
+// from.
 func (c *Cluster) waitUntilRunning(ctx context.Context, pod *corev1.Pod, own ownContainer, since <-chan string, progress func(string)) error {
 	container := own.Name
 	if progress == nil {
@@ -45,7 +46,7 @@ func (c *Cluster) waitUntilRunning(ctx context.Context, pod *corev1.Pod, own own
 		w.stale = &status.State
 	}
 
-	// Whatever decides the wait from aside ends ctx with its cause.
+	// Whatever else decides the wait cancels ctx with the reason as its cause.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if own.stuck != "" {

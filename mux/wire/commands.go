@@ -34,7 +34,7 @@ type ManagerArguments struct {
 	User string
 	// Profile is the shell container's; empty for a net container.
 	Profile string
-	// Version of the kdiag that made the container.
+	// Version is that of the kdiag that made the container.
 	Version string
 	// IdleTimeout says how long the manager stays without use.
 	IdleTimeout time.Duration

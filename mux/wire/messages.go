@@ -12,7 +12,7 @@ const (
 	RequestBye       = "bye"       // none, none; answered when every connection has ended
 )
 
-// EventMoved tells the laptop, in a Moved, that a name has other addresses now.
+// EventMoved tells the laptop that a name now has other addresses. Its body is a Moved.
 const EventMoved = "moved"
 
 // A manager answers with these codes when it cannot serve a request.

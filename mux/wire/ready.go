@@ -14,9 +14,9 @@ type Ready struct {
 	// Protocol is the version of the protocol that a net manager speaks. One with version 1
 	// does not say so.
 	Protocol byte `json:"protocol,omitempty"`
-	// Port is where a net manager listens, on the pod's loopback. Laptops with version 1 of
-	// the protocol look for it under the name of OlderPort, where they learn that they are
-	// too old.
+	// Port is where a net manager listens, on the pod's loopback. A laptop that speaks
+	// version 1 of the protocol reads "port" instead, connects to OlderPort, and learns there
+	// that it is too old.
 	Port      uint16 `json:"door,omitempty"`
 	OlderPort uint16 `json:"port,omitempty"`
 	// Key is the hash of the manager's public key, which the laptop pins.
