@@ -68,8 +68,8 @@ func (r ShellRequest) containerRequest() containerRequest {
 	return containerRequest{
 		pod: r.Target.Pod, target: r.Target.Container, image: r.Image, pullPolicy: r.PullPolicy,
 		manager: r.Manager, ledger: r.Ledger, progress: r.Progress, notice: r.Notice,
-		profiles: r.Manager.Profile.candidateProfiles(),
-		security: func(p Profile) *corev1.SecurityContext { return p.securityContext(r.Target) },
+		profiles: candidateProfiles(r.Manager.Profile),
+		security: func(p Profile) *corev1.SecurityContext { return shellSecurityContext(p, r.Target) },
 		hint:     shellHint,
 	}
 }
@@ -181,7 +181,7 @@ var oneProcessor = corev1.EnvVar{Name: "GOMAXPROCS", Value: "1"}
 func (request containerRequest) managerFor(p Profile) Manager {
 	m := request.manager
 	m.Profile = p
-	m.IdleTimeout = cmp.Or(m.IdleTimeout, p.defaultIdleTimeout())
+	m.IdleTimeout = cmp.Or(m.IdleTimeout, defaultIdleTimeout(p))
 	return m
 }
 

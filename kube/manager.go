@@ -3,7 +3,6 @@ package kube
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"kdiag/mux/wire"
 
@@ -14,33 +13,13 @@ import (
 // Manager describes the kdiag process that an ephemeral container runs: whose it is and what
 // for. All of it stands in the container's arguments, so that a later run of kdiag recognizes
 // the container.
-type Manager struct {
-	// Role is wire.RoleShell or wire.RoleNet.
-	Role string
-	// Target names the container that a shell container was made for; empty for a net
-	// container, which serves the whole pod.
-	Target string
-	// User holds the user's public key, in base64.
-	User string
-	// Profile is the shell container's; empty for a net container.
-	Profile Profile
-	// Version is that of the kdiag that made the container.
-	Version string
-	// Reason tells others in the user's words what the container is for. It may be empty,
-	// and plays no part in recognizing the container.
-	Reason string
-	// IdleTimeout says how long the container stays without use. In a request, 0 means the
-	// profile's default for a new container, and whatever it has for an existing one.
-	IdleTimeout time.Duration
-}
+//
+// In a request, an IdleTimeout of 0 stands for the profile's default for a new container, and for
+// whatever an existing one has.
+type Manager wire.ManagerArguments
 
 // arguments returns the manager's command line, without flags that would be empty.
-func (m Manager) arguments() []string {
-	return wire.ManagerArguments{
-		Role: m.Role, Target: m.Target, User: m.User, Profile: string(m.Profile),
-		Version: m.Version, IdleTimeout: m.IdleTimeout, Reason: m.Reason,
-	}.Args()
-}
+func (m Manager) arguments() []string { return wire.ManagerArguments(m).Args() }
 
 // parseManager reads a manager back from a container's arguments. It returns false for a
 // container that does not run one. It ignores flags that it does not know, of another version.
@@ -50,10 +29,7 @@ func parseManager(c *corev1.EphemeralContainer) (Manager, bool) {
 	}
 
 	a, _ := wire.ParseManagerArguments(c.Args[1:])
-	return Manager{
-		Role: a.Role, Target: a.Target, User: a.User, Profile: Profile(a.Profile),
-		Version: a.Version, IdleTimeout: a.IdleTimeout, Reason: a.Reason,
-	}, a.Role != ""
+	return Manager(a), a.Role != ""
 }
 
 // hasSameOwner reports whether two managers have the same user, job and version. Profile and

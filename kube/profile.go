@@ -4,11 +4,13 @@ import (
 	"slices"
 	"time"
 
+	"kdiag/mux/wire"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
 // Profile says how a shell container joins its target, and what it asks the cluster for.
-type Profile string
+type Profile = wire.Profile
 
 const (
 	// ProfileAuto stands for the first of autoProfiles that the cluster admits.
@@ -52,8 +54,8 @@ func profileNames(list []Profile) []string {
 	return names
 }
 
-// Describe says in a few words what a shell with this profile can do.
-func (p Profile) Describe() string {
+// DescribeProfile says in a few words what a shell with a profile can do.
+func DescribeProfile(p Profile) string {
 	switch p {
 	case ProfileSetns:
 		return "in the target's namespaces"
@@ -69,22 +71,21 @@ func (p Profile) Describe() string {
 }
 
 // candidateProfiles lists the profiles to try when the user asks for p, in order.
-func (p Profile) candidateProfiles() []Profile {
+func candidateProfiles(p Profile) []Profile {
 	if p == ProfileAuto {
 		return autoProfiles
 	}
 	return []Profile{p}
 }
 
-// defaultIdleTimeout says how long a container stays without use if the user does not say. With
-// capabilities beyond a runtime's default it ends soon, because anyone who may exec in the pod
-// could use it.
-func (p Profile) defaultIdleTimeout() time.Duration {
+// defaultIdleTimeout says how long a container with profile p stays without use if the user does
+// not say.
+func defaultIdleTimeout(p Profile) time.Duration {
 	switch p {
 	case ProfileSetns, ProfileChroot:
-		return time.Minute
+		return wire.PrivilegedIdleTimeout
 	}
-	return 10 * time.Minute
+	return wire.DefaultIdleTimeout
 }
 
 // unknownUser is the uid of a look-only shell if the target's is not known: "nonroot" of the
@@ -130,8 +131,8 @@ func netSecurityContext() *corev1.SecurityContext {
 	return sc
 }
 
-// securityContext returns what a shell container with profile p asks for.
-func (p Profile) securityContext(t TargetContainer) *corev1.SecurityContext {
+// shellSecurityContext returns what a shell container with profile p asks for.
+func shellSecurityContext(p Profile, t TargetContainer) *corev1.SecurityContext {
 	sc := newSecurityContext()
 	copyConfinement(t, sc)
 

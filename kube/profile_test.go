@@ -12,10 +12,10 @@ import (
 // is as good as root on the node.
 func TestAutoTakesTheLeast(t *testing.T) {
 	want := []Profile{ProfileChroot, ProfileBaseline, ProfileRestricted}
-	if got := ProfileAuto.candidateProfiles(); !slices.Equal(got, want) {
+	if got := candidateProfiles(ProfileAuto); !slices.Equal(got, want) {
 		t.Errorf("auto tries %v, want %v", got, want)
 	}
-	if got := ProfileSetns.candidateProfiles(); !slices.Equal(got, []Profile{ProfileSetns}) {
+	if got := candidateProfiles(ProfileSetns); !slices.Equal(got, []Profile{ProfileSetns}) {
 		t.Errorf("setns tries %v, want itself", got)
 	}
 }
@@ -49,7 +49,7 @@ func TestSecurityContext(t *testing.T) {
 	}
 
 	for _, p := range allProfiles {
-		sc := p.securityContext(target)
+		sc := shellSecurityContext(p, target)
 		if !slices.Equal(sc.Capabilities.Add, want[p]) {
 			t.Errorf("%s adds %v, want %v", p, sc.Capabilities.Add, want[p])
 		}
@@ -64,7 +64,7 @@ func TestSecurityContext(t *testing.T) {
 		}
 	}
 
-	drop := ProfileRestricted.securityContext(target)
+	drop := shellSecurityContext(ProfileRestricted, target)
 	if !slices.Equal(drop.Capabilities.Drop, []corev1.Capability{"ALL"}) || *drop.AllowPrivilegeEscalation || !*drop.RunAsNonRoot {
 		t.Errorf("restricted: %+v, want no privileges at all", drop)
 	}
@@ -79,11 +79,11 @@ func TestConfinedAsTheTarget(t *testing.T) {
 	}
 	pod := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", SecurityContext: own}, {Name: "plain"}}}}
 	for _, p := range allProfiles {
-		sc := p.securityContext(TargetContainer{Pod: pod, Container: "app"})
+		sc := shellSecurityContext(p, TargetContainer{Pod: pod, Container: "app"})
 		if sc.AppArmorProfile != own.AppArmorProfile || sc.SELinuxOptions != own.SELinuxOptions {
 			t.Errorf("%s beside app: AppArmor %v, SELinux %v, want app's", p, sc.AppArmorProfile, sc.SELinuxOptions)
 		}
-		sc = p.securityContext(TargetContainer{Pod: pod, Container: "plain"})
+		sc = shellSecurityContext(p, TargetContainer{Pod: pod, Container: "plain"})
 		if sc.AppArmorProfile != nil || sc.SELinuxOptions != nil {
 			t.Errorf("%s beside plain: AppArmor %v, SELinux %v, want the pod's", p, sc.AppArmorProfile, sc.SELinuxOptions)
 		}

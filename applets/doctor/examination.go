@@ -234,7 +234,7 @@ func (e examination) checkShell(ctx context.Context, target kube.TargetContainer
 	if err != nil {
 		return refusedCheck(nameShell, err)
 	}
-	check := passedCheck(nameShell, "profile %s: %s", admission.Profile, admission.Profile.Describe())
+	check := passedCheck(nameShell, "profile %s: %s", admission.Profile, kube.DescribeProfile(admission.Profile))
 	if admission.Refused != "" {
 		check.Detail += fmt.Sprintf("; %s was refused: %s", kube.FirstChoice, admission.Refused)
 	}

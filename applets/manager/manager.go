@@ -59,7 +59,7 @@ const maxCarried = 512
 
 // checkArguments refuses what no kdiag on a laptop asks for.
 func checkArguments(a wire.ManagerArguments) error {
-	for _, value := range []string{a.Target, a.User, a.Profile, a.Version, a.Reason} {
+	for _, value := range []string{a.Target, a.User, string(a.Profile), a.Version, a.Reason} {
 		if len(value) > maxCarried {
 			return fmt.Errorf("an argument has %d bytes; the limit is %d", len(value), maxCarried)
 		}

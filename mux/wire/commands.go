@@ -19,8 +19,17 @@ const (
 	HintPrefix  = "hint: "
 )
 
-// DefaultIdleTimeout applies to a manager whose arguments name none.
-const DefaultIdleTimeout = 10 * time.Minute
+// Profile names a way in which a shell container joins its target. The laptop chooses it.
+type Profile string
+
+// These say how long a manager stays without use if its user does not say.
+const (
+	// DefaultIdleTimeout also applies to a manager whose arguments name none.
+	DefaultIdleTimeout = 10 * time.Minute
+	// PrivilegedIdleTimeout applies to containers with capabilities beyond a runtime's
+	// default, because anyone who may exec in the pod could use them.
+	PrivilegedIdleTimeout = time.Minute
+)
 
 // ManagerArguments holds the arguments of "kdiag manager". They are the arguments of the
 // container, by which a later run recognizes it.
@@ -33,12 +42,13 @@ type ManagerArguments struct {
 	// User holds the user's public key, in base64.
 	User string
 	// Profile is the shell container's; empty for a net container.
-	Profile string
+	Profile Profile
 	// Version is that of the kdiag that made the container.
 	Version string
 	// IdleTimeout says how long the manager stays without use.
 	IdleTimeout time.Duration
-	// Reason says in the user's words what the container is for.
+	// Reason tells others in the user's words what the container is for. It may be empty,
+	// and plays no part in recognizing the container.
 	Reason string
 }
 
@@ -52,7 +62,7 @@ func (a *ManagerArguments) arguments() []argument {
 		textArgument(&a.Role, "role", "what the container is for: shell or net"),
 		textArgument(&a.Target, "target", "container that this one was added for"),
 		textArgument(&a.User, "user", "public key of the user who owns the container"),
-		textArgument(&a.Profile, "profile", "profile that the container was added with"),
+		textArgument((*string)(&a.Profile), "profile", "profile that the container was added with"),
 		textArgument(&a.Version, "version", "version of kdiag that added the container"),
 		idle,
 		textArgument(&a.Reason, "reason", "why the user added the container"),

@@ -36,7 +36,7 @@ func ProfileNote(target kube.TargetContainer, injected kube.Injected) string {
 		return grants
 	}
 
-	said := []string{fmt.Sprintf("profile %s: %s", injected.Profile, injected.Profile.Describe())}
+	said := []string{fmt.Sprintf("profile %s: %s", injected.Profile, kube.DescribeProfile(injected.Profile))}
 	if injected.Refused != "" {
 		said = append(said, fmt.Sprintf("%s was refused: %s", kube.FirstChoice, injected.Refused))
 	}
