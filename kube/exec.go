@@ -179,14 +179,7 @@ func (o *streamOpening) markOpened() {
 }
 
 // isOpened reports whether the streams have opened.
-func (o *streamOpening) isOpened() bool {
-	select {
-	case <-o.opened:
-		return true
-	default:
-		return false
-	}
-}
+func (o *streamOpening) isOpened() bool { return isClosed(o.opened) }
 
 // watchUpgrade wraps a round tripper to note the answer 101, by which the server opens the
 // streams. The first read of stdin would come too late: it takes place in a goroutine of its

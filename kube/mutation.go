@@ -97,13 +97,11 @@ var reliedOn = []corev1.Capability{"KILL", "SETGID", "SETPCAP", "SETUID"}
 // effectiveUser returns the uid that the container would run as: its own, or else the pod's,
 // or else the image's, which is 0 for kdiag.
 func (m mutation) effectiveUser() int64 {
-	if own := orEmpty(m.got.SecurityContext).RunAsUser; own != nil {
-		return *own
+	uid, _ := specifiedUser(m.pod, m.got.SecurityContext)
+	if uid == nil {
+		return 0
 	}
-	if pod := m.pod.Spec.SecurityContext; pod != nil && pod.RunAsUser != nil {
-		return *pod.RunAsUser
-	}
-	return 0
+	return *uid
 }
 
 // requiresNonRoot reports whether the kubelet would refuse to start the container as root.

@@ -47,8 +47,8 @@ func (c *Cluster) DialAhead() {
 	}
 }
 
-// dialAhead does the work of DialAhead once the credentials are known. It does nothing if there is a proxy,
-// or a connection is prepared already.
+// dialAhead does the work of DialAhead once the credentials are known. It does nothing if there is
+// a proxy, or a connection is prepared already.
 func (c *Cluster) dialAhead() {
 	at, err := url.Parse(c.streams.Host)
 	if err != nil || at.Scheme != "https" || c.findProxy() != nil {

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -163,28 +164,38 @@ func shellSecurityContext(p Profile, t TargetContainer) *corev1.SecurityContext 
 // spec. It never returns root, which level "restricted" forbids. The gid is nil if the image
 // decides it; for kdiag's image that is 0.
 func findTargetUser(t TargetContainer) (uid, gid *int64) {
-	if status := findStatus(t.Pod, t.Container); status != nil && status.User != nil && status.User.Linux != nil && status.User.Linux.UID != 0 {
-		return &status.User.Linux.UID, &status.User.Linux.GID
+	if reported := t.reportedUser(); reported != nil && reported.UID != 0 {
+		return &reported.UID, &reported.GID
 	}
 
-	if pod := t.Pod.Spec.SecurityContext; pod != nil {
-		uid, gid = pod.RunAsUser, pod.RunAsGroup
-	}
-
-	if own := securityContextOf(t.Pod, t.Container); own != nil {
-		if own.RunAsUser != nil {
-			uid = own.RunAsUser
-		}
-		if own.RunAsGroup != nil {
-			gid = own.RunAsGroup
-		}
-	}
-
+	uid, gid = specifiedUser(t.Pod, securityContextOf(t.Pod, t.Container))
 	if uid == nil || *uid == 0 {
 		user := unknownUser
 		return &user, &user
 	}
 
+	return uid, gid
+}
+
+// reportedUser returns the target's user in the runtime's report, or nil.
+func (t TargetContainer) reportedUser() *corev1.LinuxContainerUser {
+	status := findStatus(t.Pod, t.Container)
+	if status == nil || status.User == nil {
+		return nil
+	}
+	return status.User.Linux
+}
+
+// specifiedUser returns the uid and gid that the spec gives a container: in its own security
+// context, or else in the pod's. Each is nil if the image decides it.
+func specifiedUser(pod *corev1.Pod, own *corev1.SecurityContext) (uid, gid *int64) {
+	if shared := pod.Spec.SecurityContext; shared != nil {
+		uid, gid = shared.RunAsUser, shared.RunAsGroup
+	}
+
+	if own != nil {
+		uid, gid = cmp.Or(own.RunAsUser, uid), cmp.Or(own.RunAsGroup, gid)
+	}
 	return uid, gid
 }
 

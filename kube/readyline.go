@@ -62,16 +62,7 @@ func (c *Cluster) waitForLog(ctx context.Context, r LogRequest) (io.ReadCloser, 
 // isStarting reports whether an ephemeral container exists and has not ended.
 func (c *Cluster) isStarting(ctx context.Context, namespace, pod, container string) bool {
 	got, err := getObject[corev1.Pod](ctx, c.pods(namespace), pod)
-	if err != nil || hasEnded(got, container) {
-		return false
-	}
-
-	for i := range got.Spec.EphemeralContainers {
-		if got.Spec.EphemeralContainers[i].Name == container {
-			return true
-		}
-	}
-	return false
+	return err == nil && !hasEnded(got, container) && findEphemeral(got, container) != nil
 }
 
 // These limit what is read before a manager's line: a container may run anything at all.

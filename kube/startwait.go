@@ -224,16 +224,11 @@ func (c *Cluster) checkNodeReady(ctx context.Context, name string) error {
 // startHint suggests what to do about a container that does not start.
 func startHint(pod *corev1.Pod, container string, err error) string {
 	var failed *startError
-	if !errors.As(err, &failed) {
+	added := findEphemeral(pod, container)
+	if added == nil || !errors.As(err, &failed) {
 		return ""
 	}
 
-	for i := range pod.Spec.EphemeralContainers {
-		if c := &pod.Spec.EphemeralContainers[i]; c.Name == container {
-			return fmt.Sprintf("check that %s is a kdiag image and node %s can pull it; use another with --image REF, or make one with 'kdiag image save' or 'kdiag image push'",
-				c.Image, pod.Spec.NodeName)
-		}
-	}
-
-	return ""
+	return fmt.Sprintf("check that %s is a kdiag image and node %s can pull it; use another with --image REF, or make one with 'kdiag image save' or 'kdiag image push'",
+		added.Image, pod.Spec.NodeName)
 }

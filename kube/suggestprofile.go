@@ -65,17 +65,10 @@ func addedCapabilities(t TargetContainer) []string {
 // runsAsRoot reports whether a target is known to run as uid 0: by the runtime's report, or else
 // by the spec.
 func runsAsRoot(t TargetContainer) bool {
-	if status := findStatus(t.Pod, t.Container); status != nil && status.User != nil && status.User.Linux != nil {
-		return status.User.Linux.UID == 0
+	if reported := t.reportedUser(); reported != nil {
+		return reported.UID == 0
 	}
 
-	own, pod := securityContextOf(t.Pod, t.Container), t.Pod.Spec.SecurityContext
-	switch {
-	case own != nil && own.RunAsUser != nil:
-		return *own.RunAsUser == 0
-	case pod != nil && pod.RunAsUser != nil:
-		return *pod.RunAsUser == 0
-	}
-
-	return false
+	uid, _ := specifiedUser(t.Pod, securityContextOf(t.Pod, t.Container))
+	return uid != nil && *uid == 0
 }

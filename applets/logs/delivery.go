@@ -86,12 +86,8 @@ func (d *delivery) checkPatterns(l *podLine) {
 		}
 	}
 
-	if ends {
-		select {
-		case <-d.reached:
-		default:
-			close(d.reached)
-		}
+	if ends && !isClosed(d.reached) {
+		close(d.reached)
 	}
 }
 

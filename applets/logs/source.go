@@ -323,6 +323,7 @@ func (s *logSource) readPrevious(ctx context.Context, now kube.Instance) error {
 	return nil
 }
 
+// isClosed reports whether a channel is closed.
 func isClosed(c <-chan struct{}) bool {
 	select {
 	case <-c:
