@@ -20,12 +20,14 @@ func (c *Cluster) ReadNode(ctx context.Context, name string) (*corev1.Node, erro
 // Kernel holds a version of Linux.
 type Kernel struct{ Major, Minor int }
 
+func (k Kernel) String() string { return fmt.Sprintf("%d.%d", k.Major, k.Minor) }
+
 var (
-	// shellKernel is the oldest version on which shells work: pidfd_open(2).
-	shellKernel = Kernel{5, 3}
-	// ownerKernel is the oldest version that removes an nftables table together with its
+	// OldestShellKernel is the oldest version on which shells work: pidfd_open(2).
+	OldestShellKernel = Kernel{5, 3}
+	// OldestOwnerKernel is the oldest version that removes an nftables table together with its
 	// owner: NFT_TABLE_F_OWNER.
-	ownerKernel = Kernel{5, 12}
+	OldestOwnerKernel = Kernel{5, 12}
 )
 
 // ParseKernel reads a release as uname(2) gives it: "5.15.0-91-generic".
@@ -45,10 +47,10 @@ func ParseKernel(release string) (Kernel, error) {
 }
 
 // RunsShells reports whether the kernel has what a shell needs.
-func (k Kernel) RunsShells() bool { return !k.isBefore(shellKernel) }
+func (k Kernel) RunsShells() bool { return !k.isBefore(OldestShellKernel) }
 
 // OwnsTables reports whether the kernel removes a dead manager's rules by itself.
-func (k Kernel) OwnsTables() bool { return !k.isBefore(ownerKernel) }
+func (k Kernel) OwnsTables() bool { return !k.isBefore(OldestOwnerKernel) }
 
 func (k Kernel) isBefore(other Kernel) bool {
 	return k.Major < other.Major || k.Major == other.Major && k.Minor < other.Minor

@@ -135,22 +135,21 @@ const (
 // which often follow. Nobody waits for the acknowledgement itself.
 const ackDelay = 5 * time.Millisecond
 
-// readUrgency says how soon a frame must be sent, by its header (hashicorp/yamux, spec.md:
-// version, type, flags, stream, length). The next Write after a data frame's header is its
-// body. The next one after the frame that opens a stream is the stream's kdiag Header.
+// readUrgency says how soon a frame must be sent, by its header. The next Write after a data
+// frame's header is its body. The next one after the frame that opens a stream is the stream's
+// kdiag Header.
 func readUrgency(p []byte) int {
-	const typeWindowUpdate, flagSYN, flagACK = 1, 1, 2
 	if len(p) != frameHeaderSize {
 		return leaveNow
 	}
 
-	flags := binary.BigEndian.Uint16(p[2:])
+	flags := binary.BigEndian.Uint16(p[frameFlagsAt:])
 	switch {
-	case p[1] == frameTypeData && binary.BigEndian.Uint32(p[8:]) > 0:
+	case p[frameTypeAt] == frameData && binary.BigEndian.Uint32(p[frameLengthAt:]) > 0:
 		return leaveWithBody
-	case p[1] == typeWindowUpdate && flags == flagSYN:
+	case p[frameTypeAt] == frameWindowUpdate && flags == frameSYN:
 		return leaveWithNext
-	case p[1] == typeWindowUpdate && flags == flagACK:
+	case p[frameTypeAt] == frameWindowUpdate && flags == frameACK:
 		return leaveSoon
 	}
 

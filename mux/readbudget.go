@@ -20,20 +20,16 @@ type readBudget struct {
 	unread int64
 	freed  chan struct{} // closed and replaced when unread shrinks to the limit
 
-	// These describe the frame that is being received (yamux, spec.md). Only the goroutine
-	// that reads the connection uses them.
+	// These describe the frame that is being received. Only the goroutine that reads the
+	// connection uses them.
 	header [frameHeaderSize]byte
 	have   int   // bytes of header
 	body   int64 // bytes of the frame's body that are still to come
 }
 
-const (
-	frameHeaderSize = 12
-	frameTypeData   = 0
-	// starvationTime limits how long the connection may go unread. It is well below the time
-	// after which a silent peer counts as dead.
-	starvationTime = time.Second
-)
+// starvationTime limits how long the connection may go unread. It is well below the time after
+// which a silent peer counts as dead.
+const starvationTime = time.Second
 
 // newReadBudget makes a budget of limit bytes.
 func newReadBudget(limit int64, overdrawn func()) *readBudget {
@@ -59,8 +55,8 @@ func (b *readBudget) countReceived(p []byte) {
 		}
 
 		b.have = 0
-		if b.header[1] == frameTypeData {
-			b.body = int64(binary.BigEndian.Uint32(b.header[8:]))
+		if b.header[frameTypeAt] == frameData {
+			b.body = int64(binary.BigEndian.Uint32(b.header[frameLengthAt:]))
 			sum += b.body
 		}
 	}

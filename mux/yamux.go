@@ -8,6 +8,21 @@ import (
 	"github.com/hashicorp/yamux"
 )
 
+// A frame of yamux begins with a header: version, type, flags, stream and length, in big endian
+// (hashicorp/yamux, spec.md).
+const (
+	frameHeaderSize = 12
+	frameTypeAt     = 1
+	frameFlagsAt    = 2
+	frameLengthAt   = 8
+
+	frameData         = 0
+	frameWindowUpdate = 1
+
+	frameSYN = 1
+	frameACK = 2
+)
+
 // streamsInFlight limits how many streams may be open but not yet accepted.
 const streamsInFlight = 1024
 

@@ -325,9 +325,11 @@ func checkKernel(node *corev1.Node, nodeErr error) Check {
 	case err != nil:
 		return unknownCheck(nameKernel, "node %s: %v", node.Name, err)
 	case !version.RunsShells():
-		return Check{nameKernel, Failed, fmt.Sprintf("%s on node %s", release, node.Name), "shells need Linux 5.3 or later"}
+		return Check{nameKernel, Failed, fmt.Sprintf("%s on node %s", release, node.Name),
+			fmt.Sprintf("shells need Linux %s or later", kube.OldestShellKernel)}
 	case !version.OwnsTables():
-		return passedCheck(nameKernel, "%s on node %s: nftables without the owner flag (needs 5.12), so the rules of a killed manager stay until the next one starts", release, node.Name)
+		return passedCheck(nameKernel, "%s on node %s: nftables without the owner flag (needs %s), so the rules of a killed manager stay until the next one starts",
+			release, node.Name, kube.OldestOwnerKernel)
 	}
 
 	return passedCheck(nameKernel, "%s on node %s: nftables with the owner flag", release, node.Name)
