@@ -8,6 +8,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"kdiag/applets"
 )
 
 // signalError says which signal ended a context. It is the context's cause.
@@ -20,7 +22,7 @@ func (e *signalError) Signal() os.Signal { return e.signal }
 
 // exitCode returns what a shell reports for a process that the signal killed
 // (POSIX.1-2017, Shell Command Language, 2.8.2).
-func (e *signalError) exitCode() int { return 128 + int(e.signal) }
+func (e *signalError) exitCode() int { return applets.ExitKilled + int(e.signal) }
 
 // withSignals returns a context that the first SIGINT, SIGTERM or SIGHUP ends, so that
 // the run cleans up. The second one kills the process. A signal that was ignored from

@@ -12,6 +12,9 @@ const (
 	// ExitUnknown reports an unknown command, as a shell does for "command not
 	// found" (POSIX.1-2017, Shell Command Language, 2.8.2).
 	ExitUnknown = 127
+	// ExitKilled plus a signal's number reports a process that the signal killed, as a
+	// shell does (ibid.).
+	ExitKilled = 128
 )
 
 // ExitError makes the process exit with a code. If Err is nil, no message is

@@ -17,7 +17,7 @@ import (
 // own in the nat table, one for each direction, which the kernel visits before all
 // others. Each redirect is a rule in one of them.
 type iptablesBackend struct {
-	*ledger
+	*redirectLedger
 	tools []iptablesTool
 	// createdNAT lists the families whose nat table came with our chains. It is
 	// for iptables-nft only, whose tables Close can remove.
@@ -27,8 +27,8 @@ type iptablesBackend struct {
 
 // openIPTables creates the chains in each family whose program works. One family
 // is enough.
-func openIPTables(c Config, l *ledger, variant string) (*iptablesBackend, error) {
-	b := &iptablesBackend{ledger: l}
+func openIPTables(c Config, l *redirectLedger, variant string) (*iptablesBackend, error) {
+	b := &iptablesBackend{redirectLedger: l}
 	b.close = sync.OnceValue(b.closeOnce)
 	if len(l.kernel.tools) == 0 {
 		return nil, errors.New("no iptables program in PATH")

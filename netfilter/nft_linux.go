@@ -23,7 +23,7 @@ func parseTableName(name string) (id string, ok bool) {
 // Deleting a rule could take conntrack away, which redirected connections need.
 // Deleting an element cannot.
 type nftBackend struct {
-	*ledger
+	*redirectLedger
 	conn  nftConn
 	table *nftables.Table
 	maps  nftMaps
@@ -32,13 +32,13 @@ type nftBackend struct {
 
 // openNFT creates the table. Kernels before 5.12 do not know owners of tables:
 // there the table outlives a manager that is killed, until the next one sweeps it.
-func openNFT(c Config, l *ledger, flags uint32) (*nftBackend, error) {
+func openNFT(c Config, l *redirectLedger, flags uint32) (*nftBackend, error) {
 	conn, err := dialNFT()
 	if err != nil {
 		return nil, err
 	}
 
-	b := &nftBackend{conn: conn, ledger: l}
+	b := &nftBackend{conn: conn, redirectLedger: l}
 	b.table = &nftables.Table{Name: tablePrefix + c.ID, Family: nftables.TableFamilyINet}
 	b.close = sync.OnceValue(b.closeOnce)
 	if err := b.createTable(c, flags); err != nil {

@@ -60,7 +60,7 @@ func openVariant(name string, c Config, v backendVariant) (Backend, error) {
 
 // openLedger locks the id and sweeps what dead managers left, among them an
 // earlier manager of the same id.
-func openLedger(id string) (*ledger, error) {
+func openLedger(id string) (*redirectLedger, error) {
 	lock, err := lockID(id)
 	if err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func openLedger(id string) (*ledger, error) {
 		return nil, err
 	}
 
-	l := &ledger{id: id, lock: lock, kernel: kernel, attached: map[redirectKey]Redirect{}}
+	l := &redirectLedger{id: id, lock: lock, kernel: kernel, attached: map[redirectKey]Redirect{}}
 	if err := kernel.sweepDeadManagers(id); err != nil {
 		return nil, l.closeWith(func() error { return fmt.Errorf("sweep: %w", err) })
 	}
@@ -80,7 +80,7 @@ func openLedger(id string) (*ledger, error) {
 	return l, nil
 }
 
-func openBackend(name string, c Config, v backendVariant, l *ledger) (Backend, error) {
+func openBackend(name string, c Config, v backendVariant, l *redirectLedger) (Backend, error) {
 	var nftErr, iptablesErr error
 	if name != "iptables" {
 		b, err := openNFT(c, l, v.tableFlags)

@@ -1,12 +1,14 @@
 package kubeflags
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
 	"kdiag/applets"
 	"kdiag/applets/internal/laptop/containers"
 	"kdiag/kube"
+	"kdiag/mux/wire"
 
 	"github.com/urfave/cli/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -16,12 +18,12 @@ import (
 func ShellFlags() []cli.Flag {
 	profile := applets.OneOf(&cli.StringFlag{Name: "profile", Usage: "How to join the target", Value: string(kube.ProfileAuto)}, kube.Profiles()...)
 	return slices.Concat(Target("Container name (default the pod's default container)"), []cli.Flag{profile},
-		addedContainer("1m with profile chroot or setns, else 10m"), Connection())
+		addedContainer(formatMinutes(wire.PrivilegedIdleTimeout)+" with profile chroot or setns, else "+formatMinutes(wire.DefaultIdleTimeout)), Connection())
 }
 
 // NetFlags lists the flags that ParseNet and Connect read.
 func NetFlags() []cli.Flag {
-	return slices.Concat(Target("Container whose listening ports to redirect, if no port is given"), addedContainer("10m"), Connection())
+	return slices.Concat(Target("Container whose listening ports to redirect, if no port is given"), addedContainer(formatMinutes(wire.DefaultIdleTimeout)), Connection())
 }
 
 // PreviewFlags lists the flags that ParsePreview and Connect read; timeout is
@@ -100,6 +102,9 @@ func addedContainer(idle string) []cli.Flag {
 		applets.Takes(applets.KindText, &cli.StringFlag{Name: "reason", Usage: "Record `TEXT` in the audit log and the container's arguments"}),
 	}
 }
+
+// formatMinutes writes a duration of whole minutes as a user would: "10m".
+func formatMinutes(d time.Duration) string { return fmt.Sprintf("%dm", int(d.Minutes())) }
 
 func imageFlag() cli.Flag { return applets.ImageFlag("Image to run in the pod", "dbg-image") }
 

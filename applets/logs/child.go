@@ -28,7 +28,7 @@ type childProcess struct {
 // (POSIX.1-2017, Shell Command Language, 2.8.2).
 func findProgram(line []string, streams applets.Streams) (*childProcess, error) {
 	if _, err := exec.LookPath(line[0]); err != nil {
-		return nil, startError(line[0], err)
+		return nil, describeStartError(line[0], err)
 	}
 
 	cmd := exec.Command(line[0], line[1:]...)
@@ -36,7 +36,8 @@ func findProgram(line []string, streams applets.Streams) (*childProcess, error) 
 	return &childProcess{Cmd: cmd, ended: make(chan struct{})}, nil
 }
 
-func startError(name string, err error) error {
+// describeStartError names the program that could not be run, and gives the error its exit code.
+func describeStartError(name string, err error) error {
 	code := applets.ExitUnknown
 	if errors.Is(err, fs.ErrPermission) {
 		code = 126
@@ -50,7 +51,7 @@ func startError(name string, err error) error {
 
 func (c *childProcess) start() error {
 	if err := c.Start(); err != nil {
-		return startError(c.Path, err)
+		return describeStartError(c.Path, err)
 	}
 	go func() {
 		c.err = c.Wait()
@@ -95,7 +96,7 @@ func (c *childProcess) forwardSignal(ctx context.Context, terminal bool) {
 // signal killed, it is 128 plus the signal's number, as in a shell.
 func (c *childProcess) exitCode() int {
 	if status, ok := c.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return 128 + int(status.Signal())
+		return applets.ExitKilled + int(status.Signal())
 	}
 	return c.ProcessState.ExitCode()
 }

@@ -67,7 +67,7 @@ func (s *shellSession) run(ctx context.Context, streams applets.Streams) error {
 		life.hangUp(ctx)
 	}
 
-	if terminal.interactive() && err != nil && (exit == nil || exit.Code > killedBySignal) {
+	if terminal.interactive() && err != nil && (exit == nil || exit.Code > applets.ExitKilled) {
 		// Cut off in mid-line, most likely.
 		fmt.Fprintln(streams.Err)
 	}
@@ -86,9 +86,6 @@ func (w *firstWrite) Write(p []byte) (int, error) {
 	w.once.Do(w.tell)
 	return w.Writer.Write(p)
 }
-
-// killedBySignal is what a shell adds to a signal's number for an exit code.
-const killedBySignal = 128
 
 func terminalType() string {
 	if name := os.Getenv("TERM"); name != "" {

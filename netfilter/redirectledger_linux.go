@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// ledger records the redirects of this manager and knows those of others. Both
+// redirectLedger records the redirects of this manager and knows those of others. Both
 // back ends embed it.
-type ledger struct {
+type redirectLedger struct {
 	id       string
 	lock     idLock
 	kernel   *kernelState
@@ -18,7 +18,7 @@ type ledger struct {
 }
 
 // addRedirect records a redirect that add puts into the kernel.
-func (l *ledger) addRedirect(r Redirect, add, remove func(Redirect) error) error {
+func (l *redirectLedger) addRedirect(r Redirect, add, remove func(Redirect) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
@@ -48,7 +48,7 @@ func (l *ledger) addRedirect(r Redirect, add, remove func(Redirect) error) error
 
 // findLivingConflict returns why a redirect cannot be added, after it has swept
 // away the conflicts that dead managers left.
-func (l *ledger) findLivingConflict(r Redirect) error {
+func (l *redirectLedger) findLivingConflict(r Redirect) error {
 	err := l.findConflict(r)
 	if err == nil {
 		return nil
@@ -63,7 +63,7 @@ func (l *ledger) findLivingConflict(r Redirect) error {
 
 // findConflict returns why a redirect cannot be added to those that are there, its
 // own manager's and others'.
-func (l *ledger) findConflict(r Redirect) error {
+func (l *redirectLedger) findConflict(r Redirect) error {
 	existing, err := l.kernel.listRedirects(l.id)
 	if err != nil {
 		return fmt.Errorf("redirect %s: list redirects of other managers: %w", r.describe(), err)
@@ -88,7 +88,7 @@ func (l *ledger) findConflict(r Redirect) error {
 }
 
 // removeRedirect forgets a redirect that remove takes out of the kernel.
-func (l *ledger) removeRedirect(r Redirect, remove func(Redirect) error) error {
+func (l *redirectLedger) removeRedirect(r Redirect, remove func(Redirect) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
@@ -111,7 +111,7 @@ func (l *ledger) removeRedirect(r Redirect, remove func(Redirect) error) error {
 
 // closeWith runs remove, which takes the back end's rules away, and then releases
 // the id: others may sweep what has it from there on.
-func (l *ledger) closeWith(remove func() error) error {
+func (l *redirectLedger) closeWith(remove func() error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
