@@ -119,7 +119,12 @@ func (p Peers) addServices(services []corev1.Service) {
 // addAddress adds an address unless it is taken or not an address: headless services have "None".
 func (p Peers) addAddress(address string, peer Peer) {
 	parsed, err := netip.ParseAddr(address)
-	if _, taken := p[parsed]; err == nil && !taken {
-		p[parsed.Unmap()] = peer
+	if err != nil {
+		return
+	}
+
+	parsed = parsed.Unmap() // ::ffff:10.96.0.1 is 10.96.0.1
+	if _, taken := p[parsed]; !taken {
+		p[parsed] = peer
 	}
 }

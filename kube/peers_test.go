@@ -49,3 +49,17 @@ func TestListPeers(t *testing.T) {
 		t.Errorf("String of a service = %q", text)
 	}
 }
+
+// TestMappedAddressIsTaken adds an address that another object has, in the form of IPv6.
+func TestMappedAddressIsTaken(t *testing.T) {
+	first, second := Peer{"pod", "ns", "first"}, Peer{"service", "ns", "second"}
+	got := Peers{}
+	got.addAddress("10.0.0.1", first)
+	got.addAddress("::ffff:10.0.0.1", second)
+	got.addAddress("::ffff:10.0.0.2", second)
+
+	want := Peers{netip.MustParseAddr("10.0.0.1"): first, netip.MustParseAddr("10.0.0.2"): second}
+	if !maps.Equal(got, want) {
+		t.Errorf("peers = %v, want %v", got, want)
+	}
+}
