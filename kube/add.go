@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"kdiag/mux/wire"
+
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
@@ -34,7 +36,7 @@ func (c *Cluster) addFirstAdmitted(ctx context.Context, request containerRequest
 				request.reportChange(profile, changed.Changes, request.profiles[n+1])
 			}
 		case n == 0:
-			made.Refused = oneLine(refused.err.Error())
+			made.Refused = wire.OneLine(refused.err.Error())
 		}
 
 		last = refused
@@ -60,7 +62,7 @@ func (request containerRequest) reportChange(profile Profile, changes []string, 
 		note += "; trying profile " + string(next[0])
 	}
 
-	request.notice(oneLine(note))
+	request.notice(wire.OneLine(note))
 }
 
 // addWithProfile adds the container of one profile, or returns why the cluster allows no

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 
+	"kdiag/mux/wire"
+
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -58,7 +60,7 @@ func (c *Cluster) findAdmitted(ctx context.Context, request containerRequest) (A
 		case refused[n].by == byNobody && n == 0:
 			return Admission{Profile: profile}, nil
 		case refused[n].by == byNobody:
-			return Admission{Profile: profile, Refused: oneLine(refused[0].err.Error())}, nil
+			return Admission{Profile: profile, Refused: wire.OneLine(refused[0].err.Error())}, nil
 		}
 	}
 

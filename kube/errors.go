@@ -5,7 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+
+	"kdiag/mux/wire"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,14 +22,11 @@ type Error struct {
 	Next string
 }
 
-func (e *Error) Error() string { return e.Doing + ": " + oneLine(e.Err.Error()) }
+func (e *Error) Error() string { return e.Doing + ": " + wire.OneLine(e.Err.Error()) }
 func (e *Error) Unwrap() error { return e.Err }
 
 // Hint returns what the user may do next.
 func (e *Error) Hint() string { return e.Next }
-
-// oneLine joins the lines of a server's message.
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // explainError turns the error of a request into an *Error. It names the right that the
 // request needs if the user does not have it.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"kdiag/mux/wire"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -21,7 +23,7 @@ func FindPulledImage(pod *corev1.Pod, image string) (container string, err error
 			return spec.Name, nil
 		case status.State.Waiting != nil && !slices.Contains(startingReasons, status.State.Waiting.Reason):
 			err = fmt.Errorf("container %s is waiting: %s", spec.Name,
-				oneLine(joinReason(status.State.Waiting.Reason, status.State.Waiting.Message)))
+				wire.OneLine(joinReason(status.State.Waiting.Reason, status.State.Waiting.Message)))
 		}
 	}
 

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"kdiag/mux/wire"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -193,7 +195,7 @@ func (request containerRequest) newLedgerEntry(made Injected) ledgerEntry {
 func (request containerRequest) recordFailure(ctx context.Context, pod *corev1.Pod, container string, err error) {
 	var failed *startError
 	if errors.As(err, &failed) {
-		request.ledger.markFailed(ctx, pod.UID, container, oneLine(failed.Error()))
+		request.ledger.markFailed(ctx, pod.UID, container, wire.OneLine(failed.Error()))
 	}
 }
 
@@ -207,7 +209,7 @@ func readProgress(pod *corev1.Pod, container, failed string) (running bool, stuc
 	case status.State.Running != nil:
 		return true, ""
 	case status.State.Waiting != nil && !slices.Contains(startingReasons, status.State.Waiting.Reason):
-		return false, oneLine(joinReason(status.State.Waiting.Reason, status.State.Waiting.Message))
+		return false, wire.OneLine(joinReason(status.State.Waiting.Reason, status.State.Waiting.Message))
 	}
 	return false, failed
 }

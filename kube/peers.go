@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 
+	"kdiag/mux/wire"
+
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -69,7 +71,7 @@ func listAllNamespaces[T any, P apiObject[T]](ctx context.Context, c *Cluster, o
 
 	name := of("").name
 	if !apierrors.IsForbidden(err) {
-		return nil, "list " + name + ": " + oneLine(c.simplifyError(err).Error())
+		return nil, "list " + name + ": " + wire.OneLine(c.simplifyError(err).Error())
 	}
 	if found, err = listObjects[T, P](ctx, of(c.Namespace), cached); err != nil {
 		return nil, "not allowed to list " + name

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"sync/atomic"
 
+	"kdiag/mux/wire"
+
 	"k8s.io/client-go/rest"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
@@ -37,7 +39,7 @@ func (e *PluginError) Hint() string {
 	var late *TimeoutError
 	switch {
 	case e.Missing && e.install != "":
-		return oneLine(e.install)
+		return wire.OneLine(e.install)
 	case e.Missing:
 		return "install it or add it to PATH; the user in the kubeconfig needs it"
 	case errors.As(e.Err, &late):

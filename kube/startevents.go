@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"kdiag/mux/wire"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -78,7 +80,7 @@ func (w *startWait) handleEvent(said *corev1.Event, end context.CancelCauseFunc)
 		end(&startError{"", said.Message})
 	default:
 		w.dialAhead() // the container will run soon
-		w.progress(oneLine(said.Message))
+		w.progress(wire.OneLine(said.Message))
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 
+	"kdiag/mux/wire"
+
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
@@ -102,7 +104,7 @@ func describeForeign(err error) error {
 	said := ""
 	for _, cause := range status.Status().Details.Causes {
 		if cause.Type == metav1.CauseTypeUnexpectedServerResponse {
-			said = shorten(oneLine(cause.Message))
+			said = shorten(wire.OneLine(cause.Message))
 		}
 	}
 

@@ -129,7 +129,7 @@ func (a answer) printTo(w io.Writer) error {
 
 // shorten makes a description printable and limits its length.
 func shorten(text string) string {
-	text = strings.Join(strings.Fields(wire.Printable(text)), " ")
+	text = wire.OneLine(wire.Printable(text))
 	if runes := []rune(text); len(runes) > longestAbout {
 		return string(runes[:longestAbout-1]) + "…"
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"kdiag/applets"
+	"kdiag/mux/wire"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -124,7 +125,7 @@ func (e *rewordedError) Error() string { return e.text }
 // have answered with a whole page.
 func replaceText(err error, text string) error {
 	const limit = 400
-	runes := []rune(strings.Join(strings.Fields(text), " "))
+	runes := []rune(wire.OneLine(text))
 	if len(runes) > limit {
 		runes = append(runes[:limit], '…')
 	}

@@ -3,7 +3,6 @@ package logs
 import (
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 
 	"kdiag/applets"
@@ -26,7 +25,7 @@ const mostNotes = 1000
 
 // addNote prints a note, unless it was printed before or the user wants none.
 func (n *notes) addNote(format string, args ...any) {
-	text := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
+	text := wire.OneLine(fmt.Sprintf(format, args...))
 	n.mu.Lock()
 	fresh := !n.quiet && !n.said[text] && len(n.said) < mostNotes
 	if fresh {

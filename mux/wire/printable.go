@@ -42,6 +42,10 @@ func Printable(text string) string {
 	return out.String()
 }
 
+// OneLine puts a single space for all white space between words, and none at the ends. It keeps
+// characters that are not printable.
+func OneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
 // isPlain reports whether a text is printable ASCII, as nearly all texts are.
 func isPlain(text string) bool {
 	for i := range len(text) {
