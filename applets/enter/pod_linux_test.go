@@ -193,10 +193,11 @@ func (s *screen) runCommand(command string) {
 	s.expectText("pod/app:")
 }
 
-// startForeground starts a program in the foreground and waits until it runs.
+// startForeground starts a program in the foreground and waits until it runs. The subshell
+// takes the terminal before it says so: a Ctrl-Z that comes earlier would stop nothing.
 func (s *screen) startForeground() {
 	s.t.Helper()
-	s.typeText("echo sta''rt; cat\n")
+	s.typeText("(echo sta''rt; cat)\n")
 	s.expectText("start")
 }
 
