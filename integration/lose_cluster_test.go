@@ -15,6 +15,10 @@ func TestFailNodeGone(t *testing.T) {
 		t.Fatalf("shell before: %v", got)
 	}
 
+	// The kubelet writes into the status a second late that a container runs. Without
+	// that, the next shell would wait for the container's start.
+	kit.WaitForPodField(t, namespace, "root", "{.status.ephemeralContainerStatuses[*].state}", "running")
+
 	runCluster := func(args ...string) {
 		t.Helper()
 		if got := kit.RunCommand(t, "", kit.Environment(), kit.ClusterPath("bin/cluster"), append([]string{"--dir", kit.ClusterPath("")}, args...)...); got.Code != 0 {
