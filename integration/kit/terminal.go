@@ -15,6 +15,7 @@ import (
 type Terminal struct {
 	T      *testing.T
 	socket string
+	jobs   int // counts those that StartJob has started
 }
 
 // terminals counts the terminals of this run, so that each gets a socket of its own.
@@ -45,7 +46,7 @@ func OpenTerminalWith(t *testing.T, env []string, shell ...string) *Terminal {
 }
 
 // ForTest returns the same terminal for a subtest, which then fails in its place.
-func (x *Terminal) ForTest(t *testing.T) *Terminal { return &Terminal{t, x.socket} }
+func (x *Terminal) ForTest(t *testing.T) *Terminal { return &Terminal{t, x.socket, x.jobs} }
 
 // RunTmux runs a command of tmux's on the terminal and returns what it prints.
 func (x *Terminal) RunTmux(args ...string) string {
@@ -73,11 +74,13 @@ func (x *Terminal) TypeLine(text string) {
 }
 
 // StartJob starts a command in the foreground and waits until it runs: the shell
-// would get the keys that come before.
+// would get the keys that come before. Each job has a number of its own, for the
+// words of the one before may be on the screen still.
 func (x *Terminal) StartJob(command string) {
 	x.T.Helper()
-	x.TypeLine("clear; sh -c 'echo started $((40+1)); exec " + command + "'")
-	x.WaitForText("started 41")
+	x.jobs++
+	x.TypeLine(fmt.Sprintf("clear; sh -c 'echo started $((40+%d)); exec %s'", x.jobs, command))
+	x.WaitForText(fmt.Sprintf("started %d", 40+x.jobs))
 }
 
 // PressKeys presses keys by tmux's names: "C-c", "Enter".
