@@ -62,9 +62,6 @@ func (r *LogReader) ReadLine() (LogLine, error) {
 	}
 }
 
-// HasBuffered reports whether more of the log has arrived already.
-func (r *LogReader) HasBuffered() bool { return r.from.Buffered() > 0 }
-
 // parseLogLine splits off the timestamp and the space that the kubelet puts before each line
 // (k8s.io/cri-client/pkg/logs).
 func parseLogLine(line []byte, cut, open bool) LogLine {
