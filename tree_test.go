@@ -42,7 +42,8 @@ var mayImport = []struct {
 	{"kdiag/kube", nil},
 	{forAll, nil},
 	{"kdiag/mux/muxtest", []string{"kdiag/mux"}},
-	{"kdiag/mux", nil},
+	{"kdiag/mux/resumable", nil},
+	{"kdiag/mux", []string{"kdiag/mux/resumable"}},
 	{"kdiag/netfilter/netnstest", []string{"kdiag/integration/testenv"}},
 	{"kdiag/netfilter", nil},
 	{"kdiag/internal/", nil},
@@ -194,7 +195,7 @@ func TestEachEndHasItsRoom(t *testing.T) {
 		{"./applets/internal/laptop/...", []string{"kdiag/netfilter", "kdiag/applets/internal/pod/", "kdiag/scratch-shell"}},
 		{"./applets/shell ./applets/redir ./applets/ps ./applets/logs ./applets/doctor", []string{"kdiag/netfilter", "kdiag/applets/internal/pod/", "kdiag/scratch-shell"}},
 		{"./kube", []string{"kdiag/mux", "kdiag/netfilter", "kdiag/applets"}},
-		{"./mux/wire", []string{"."}}, // a dot stands in every path but the standard library's
+		{"./mux/wire ./mux/resumable", []string{"."}}, // a dot stands in every path but the standard library's
 		{".", []string{"testing", "kdiag/applets/internal/testkit/", "kdiag/mux/muxtest", "kdiag/netfilter/netnstest"}},
 	} {
 		args := append([]string{"list", "-deps"}, strings.Fields(room.packages)...)

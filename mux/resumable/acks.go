@@ -1,0 +1,92 @@
+package resumable
+
+import (
+	"fmt"
+	"time"
+)
+
+const (
+	// ackEvery is how many bytes come without an acknowledgement.
+	ackEvery = 64 << 10
+	// ackDelay is how long an acknowledgement waits for data that it can go with.
+	ackDelay = 20 * time.Millisecond
+)
+
+// scheduleAck decides when the bytes that have come are acknowledged. The caller holds mu.
+func (c *link) scheduleAck() {
+	if c.stream.received-c.ackSent >= ackEvery {
+		c.ackDue = true
+		c.work.Signal()
+		return
+	}
+	if c.ackArmed {
+		return
+	}
+
+	c.ackArmed = true
+	if c.ackTimer == nil {
+		c.ackTimer = time.AfterFunc(ackDelay, c.sendDelayedAck)
+		return
+	}
+	c.ackTimer.Reset(ackDelay)
+}
+
+// sendDelayedAck acknowledges what no other acknowledgement has covered meanwhile.
+func (c *link) sendDelayedAck() {
+	s := c.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	c.ackArmed = false
+	if s.link == c && s.received > c.ackSent {
+		c.ackDue = true
+		c.work.Signal()
+	}
+}
+
+// acked returns the position up to which the peer has acknowledged. The caller holds mu.
+func (s *Stream) acked() uint64 {
+	if s.endAcked {
+		return s.kept.end + 1
+	}
+	return s.kept.start
+}
+
+// takeAck handles an acknowledgement of the bytes before position.
+func (c *link) takeAck(position uint64, _ time.Duration) {
+	s := c.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if s.link != c {
+		return
+	}
+	if position < s.acked() {
+		c.breakProtocolLocked(fmt.Errorf("peer acknowledged %d bytes after %d", position, s.acked()))
+		return
+	}
+	if position > c.sent {
+		c.breakProtocolLocked(fmt.Errorf("peer acknowledged %d bytes, but only %d were sent",
+			position, c.sent))
+		return
+	}
+
+	if position > s.acked() {
+		s.takePosition(position)
+		s.gate.dispatch(s)
+	}
+}
+
+// takePosition frees what the peer has received: the bytes before position. The caller holds mu and
+// has checked position.
+func (s *Stream) takePosition(position uint64) {
+	if position > s.kept.end {
+		s.endAcked = true
+		position = s.kept.end
+	}
+
+	s.kept.release(position)
+	if s.gate.overrun > 0 || s.endAcked {
+		s.changed.Broadcast()
+	}
+}
