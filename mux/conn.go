@@ -6,72 +6,90 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/hashicorp/yamux"
 )
 
-// ErrReset reports a stream that the peer reset or that ended with its session, as a TCP reset
+// ErrReset reports a connection that the peer reset or that ended with its session, as a TCP reset
 // ends a connection.
 var ErrReset = errors.New("connection reset")
 
-// Conn is one stream of a session. yamux's Close closes one direction, and it has no reset: so
-// a Conn has CloseWrite, and sends a reset over the control stream.
+// Conn is one connection of a session. It behaves as a TCP connection does: each direction ends by
+// itself, a reset comes after the data that was sent before it, and who does not read makes the
+// peer wait. It is safe for concurrent use.
 type Conn struct {
-	*yamux.Stream
-	session     *Session
-	reading     sync.Mutex   // held by whoever reads
-	readSince   atomic.Int64 // Unix time in ns of the last Read's end; 0 while one waits
-	reset       atomic.Bool
-	aborted     atomic.Bool // it was this side that reset
-	writeClosed atomic.Bool // CloseWrite was called
-	readEOF     atomic.Bool // Read has returned io.EOF
-	untracked   atomic.Bool // from the session's list
+	// Header is what the manager said when it opened the connection.
+	Header Header
 
-	answerOnce sync.Once
-	answered   chan struct{} // closed when the peer knows of this side's Reset
+	session *Session
+	lane    *lane
+	reading sync.Mutex // held by whoever reads from the lane
+	writing sync.Mutex // held by whoever writes to it
+	pace    pace       // guarded by writing
+
+	// broken is closed when a Write has no sense any more: the connection was reset, or the
+	// session has ended.
+	broken     chan struct{}
+	creditCame chan struct{}
+
+	mu     sync.Mutex
+	window receiveWindow // of what the peer sends
+	// sent counts what was written, and limit is what the peer lets this side send in all.
+	sent, limit uint64
+	inWrite     bool       // a Write hands bytes to yamux
+	inRead      bool       // a Read takes bytes from yamux, or waits for some
+	final       signalKind // signalEnd or signalReset once this side sends no more
+	finalDue    bool       // final is to be sent when the Write is over
+	// peerFinal is signalEnd or signalReset once the peer sends no more than peerSent bytes.
+	peerFinal      signalKind
+	peerSent       uint64
+	received       uint64 // bytes that were read or discarded
+	aborted        bool   // this side has reset
+	peerBroke      bool   // the peer has reset
+	peerFreed      bool   // the peer is done
+	finished, gone bool
 }
 
-// Open opens a stream and sends its header.
+// newConn makes a connection that begins with a credit for the peer, and one for this side.
+func newConn(s *Session, on *lane, h Header, granted, limit int64) *Conn {
+	return &Conn{
+		Header: h, session: s, lane: on,
+		broken: make(chan struct{}), creditCame: make(chan struct{}, 1),
+		window: newReceiveWindow(s.options.Budget, granted, s.options.Window), limit: uint64(limit),
+	}
+}
+
+// Open opens a connection.
 func (s *Session) Open(h Header) (*Conn, error) {
-	stream, err := s.yamux.OpenStream()
+	on, err := s.takeLane()
 	if err != nil {
 		return nil, s.wrapError("open a stream", err)
 	}
 
-	conn := s.trackStream(stream)
-	if _, err := conn.Write(h.Encode()); err != nil {
-		conn.Reset()
-		return nil, s.wrapError("open a stream", err)
+	granted, taken := s.options.Budget.initial(), s.peerInitial.Load()
+	conn := newConn(s, on, h, int64(granted), int64(taken))
+	s.mu.Lock()
+	on.conn = conn
+	ended := s.ctx.Err() != nil
+	s.mu.Unlock()
+
+	if ended {
+		conn.endWithSession()
+		return nil, s.wrapError("open a stream", net.ErrClosed)
 	}
 
+	s.signals.put(signal{signalOpen, on.stream.StreamID(), openValue(granted, taken), h.Encode()})
+	s.signals.flush()
 	return conn, nil
 }
 
-// headerTimeout limits how long ReadHeader waits.
-const headerTimeout = 10 * time.Second
-
-// Accept waits for the peer's next stream. It does not read the stream's header.
+// Accept waits for the peer's next connection.
 func (s *Session) Accept() (*Conn, error) {
-	stream, err := s.yamux.AcceptStream()
-	if err != nil {
-		return nil, s.wrapError("accept a stream", err)
+	select {
+	case conn := <-s.accepted:
+		return conn, nil
+	case <-s.ctx.Done():
+		return nil, s.wrapError("accept a stream", net.ErrClosed)
 	}
-	return s.trackStream(stream), nil
-}
-
-// ReadHeader reads the header with which an accepted stream begins.
-func (c *Conn) ReadHeader() (Header, error) {
-	_ = c.SetReadDeadline(time.Now().Add(headerTimeout))
-
-	var b [HeaderSize]byte
-	if _, err := io.ReadFull(c, b[:]); err != nil {
-		return Header{}, fmt.Errorf("read a stream's header: %w", forbidEOF(err))
-	}
-
-	_ = c.SetReadDeadline(time.Time{})
-	return DecodeHeader(b[:])
 }
 
 // wrapError names the operation that failed, and why the session ended if it has.
@@ -82,218 +100,266 @@ func (s *Session) wrapError(doing string, err error) error {
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
-// trackStream makes a Conn of a stream, and adds it to the session's list. A reset may have
-// arrived before.
-func (s *Session) trackStream(stream *yamux.Stream) *Conn {
-	c := &Conn{Stream: stream, session: s, answered: make(chan struct{})}
-	c.readSince.Store(time.Now().UnixNano())
+func (c *Conn) id() uint32 { return c.lane.stream.StreamID() }
 
-	s.mu.Lock()
-	s.conns[stream.StreamID()] = c
-	s.newest = max(s.newest, stream.StreamID())
-	early := s.early[stream.StreamID()]
-	delete(s.early, stream.StreamID())
-	s.mu.Unlock()
-
-	if early {
-		c.handlePeerReset()
-	}
-
-	return c
+// put adds a signal about this connection.
+func (c *Conn) put(kind signalKind, value uint64) {
+	c.session.signals.put(signal{kind: kind, stream: c.id(), value: value})
 }
-
-// untrackStream takes the stream off the session's list.
-func (c *Conn) untrackStream() {
-	if c.untracked.Swap(true) {
-		return
-	}
-
-	c.session.mu.Lock()
-	defer c.session.mu.Unlock()
-	delete(c.session.conns, c.StreamID())
-}
-
-// Read returns io.EOF only after the peer's CloseWrite, while the session lives. It returns
-// ErrReset for a stream that ended in any other way.
-func (c *Conn) Read(p []byte) (int, error) {
-	c.reading.Lock()
-	defer c.reading.Unlock()
-
-	if c.reset.Load() {
-		return 0, c.resetError()
-	}
-
-	n, err := c.readCounted(p)
-	err = c.translateError(err)
-	if errors.Is(err, io.EOF) {
-		c.readEOF.Store(true)
-	}
-
-	return n, err
-}
-
-// readCounted reads from the stream, and counts the bytes in the session's budget.
-func (c *Conn) readCounted(p []byte) (int, error) {
-	c.readSince.Store(0)
-	n, err := c.Stream.Read(p)
-	c.readSince.Store(time.Now().UnixNano())
-
-	if c.session.budget != nil {
-		c.session.budget.countRead(n)
-	}
-
-	return n, err
-}
-
-// unreadFor returns how long nobody has been reading from the stream.
-func (c *Conn) unreadFor() time.Duration {
-	since := c.readSince.Load()
-	if since == 0 || c.reset.Load() {
-		return 0
-	}
-	return time.Duration(time.Now().UnixNano() - since)
-}
-
-// Write blocks while the peer's window is full.
-func (c *Conn) Write(p []byte) (int, error) {
-	if c.reset.Load() {
-		return 0, c.resetError()
-	}
-	n, err := c.Stream.Write(p)
-	return n, c.translateError(err)
-}
-
-// translateError translates yamux's errors. When the session dies its streams return io.EOF, which
-// must not pass for the end of the data.
-func (c *Conn) translateError(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case c.reset.Load(), c.session.yamux.IsClosed(), errors.Is(err, yamux.ErrConnectionReset):
-		return c.resetError()
-	case c.writeClosed.Load() && errors.Is(err, yamux.ErrStreamClosed):
-		return net.ErrClosed
-	}
-
-	return err
-}
-
-// resetError returns the error of a stream that has been reset.
-func (c *Conn) resetError() error {
-	if c.aborted.Load() {
-		return errAborted
-	}
-	return ErrReset
-}
-
-// WaitReadable blocks until Read would return at once, so that the caller need not hold a buffer
-// while it waits.
-func (c *Conn) WaitReadable() error {
-	c.reading.Lock()
-	defer c.reading.Unlock()
-
-	if c.reset.Load() {
-		return nil
-	}
-
-	_, err := c.readCounted(nil)
-	if c.reset.Load() || errors.Is(err, io.EOF) {
-		return nil // Read will say so
-	}
-
-	return c.translateError(err)
-}
-
-// Shrink frees an empty receive buffer.
-func (c *Conn) Shrink() { c.Stream.Shrink() }
 
 // CloseWrite ends this side's data. The peer then reads io.EOF.
 func (c *Conn) CloseWrite() error {
-	if c.writeClosed.Swap(true) {
+	c.mu.Lock()
+	if c.final == 0 {
+		c.setFinal(signalEnd)
+	}
+	err := c.writeError()
+	c.mu.Unlock()
+
+	c.session.signals.flush()
+	if errors.Is(err, net.ErrClosed) {
 		return nil
 	}
-	return c.Stream.Close()
+	return err
 }
 
-// Close closes a stream of which both directions have ended: CloseWrite was called, and Read has
-// returned io.EOF. It resets any other stream.
+// setFinal ends this side's data, once a Write that is under way is over. mu is held.
+func (c *Conn) setFinal(kind signalKind) {
+	c.final = kind
+	if c.inWrite {
+		c.finalDue = true
+		return
+	}
+	c.put(kind, c.sent)
+	c.checkFinished()
+}
+
+// Close closes a connection of which both directions have ended: CloseWrite was called, and the
+// peer's data came to its end. It resets any other.
 func (c *Conn) Close() error {
-	if c.writeClosed.Load() && c.readEOF.Load() {
-		c.untrackStream()
-	} else {
+	c.mu.Lock()
+	clean := c.final == signalEnd && c.peerFinal == signalEnd && c.received == c.peerSent
+	c.mu.Unlock()
+
+	if !clean {
 		c.Reset()
 	}
 	return nil
 }
 
-// Reset aborts the stream on both sides. It tells the peer over the control stream, and closes
-// this side of the stream only when the peer has answered: before that, the peer could take the
-// close for the end of the data.
+// Reset breaks the connection off on both sides. What was written before still reaches the peer.
+// Reads and Writes of this side fail from now on.
 func (c *Conn) Reset() {
-	c.aborted.Store(true)
-	if c.reset.Swap(true) {
+	c.mu.Lock()
+	if c.aborted || c.finished || c.gone {
+		c.mu.Unlock()
 		return
 	}
 
-	c.unblockIO()
-	c.session.runTracked(c.drainStream) // at once, because what it holds counts in the budget
+	c.aborted = true
+	c.breakWrites()
+	switch {
+	case c.final == 0:
+		c.setFinal(signalReset)
+	case c.final == signalEnd && !c.finalDue:
+		c.put(signalReset, c.sent) // the data has ended already, but this side takes no more
+	case c.finalDue:
+		c.final = signalReset
+	}
+	c.discardLater()
+	c.mu.Unlock()
 
-	c.session.runTracked(func() {
-		defer c.untrackStream()
-		if err := c.session.sendMessage(message{Kind: kindReset, Stream: c.StreamID()}); err != nil {
-			return // the session has ended, with all its streams
+	c.session.signals.flush()
+}
+
+// breakWrites makes Writes fail. mu is held.
+func (c *Conn) breakWrites() {
+	select {
+	case <-c.broken:
+	default:
+		close(c.broken)
+	}
+}
+
+// handleCredit lets this side send more.
+func (c *Conn) handleCredit(total uint64) {
+	c.mu.Lock()
+	c.limit = max(c.limit, total)
+	c.mu.Unlock()
+
+	select {
+	case c.creditCame <- struct{}{}:
+	default:
+	}
+}
+
+// handleFinal notes that the peer sends no more than total bytes. By then all of them have arrived:
+// a signal is sent after the data that it speaks of.
+func (c *Conn) handleFinal(kind signalKind, total uint64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if total > uint64(c.window.granted) || total < c.received || c.peerFinal != 0 && total != c.peerSent {
+		return fmt.Errorf("stream %d ends after %d bytes, of which %d were read and %d allowed", c.id(), total, c.received, c.window.granted)
+	}
+
+	if c.peerFinal == 0 {
+		c.peerFinal, c.peerSent = kind, total
+	}
+	if kind == signalReset {
+		c.peerBroke = true
+		c.breakWrites()
+		if c.final == 0 {
+			c.setFinal(signalReset)
 		}
+	}
 
-		select {
-		case <-c.answered:
-			_ = c.CloseWrite()
-		case <-c.session.Done():
-		}
-	})
+	c.wakeReader()
+	c.discardLater()
+	c.checkFinished()
+	return nil
 }
 
-// breakOff resets a stream on the session's behalf. To whoever uses the stream it looks like a
-// reset by the peer.
-func (c *Conn) breakOff() {
-	c.Reset()
-	c.aborted.Store(false)
+// handleFree notes that the peer is done with the connection.
+func (c *Conn) handleFree() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.session.opens || c.peerFinal == 0 || c.final == 0 || c.finalDue {
+		return fmt.Errorf("the other side is done with stream %d, which has not ended", c.id())
+	}
+
+	c.peerFreed = true
+	c.checkFinished()
+	return nil
 }
 
-// handlePeerReset obeys the peer's reset. It answers once nobody here can take the stream's end
-// for the end of the data, even if this side has reset the stream itself.
-func (c *Conn) handlePeerReset() {
-	first := !c.reset.Swap(true)
-	c.unblockIO()
-	c.session.runTracked(func() {
-		_ = c.session.sendMessage(message{Kind: kindResetDone, Stream: c.StreamID()})
-		if first {
-			defer c.untrackStream()
-			_ = c.CloseWrite()
-			c.drainStream()
-		}
-	})
+// handleRevoke gives back credit that the peer wants to use for others.
+func (c *Conn) handleRevoke(total uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.limit = max(c.sent, min(c.limit, total))
+	c.put(signalRevoked, c.limit)
 }
 
-// confirmReset notes that the peer has answered this side's Reset.
-func (c *Conn) confirmReset() {
-	c.answerOnce.Do(func() { close(c.answered) })
+// handleRevoked notes how much of its credit the peer keeps.
+func (c *Conn) handleRevoked(total uint64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.finished {
+		return nil
+	}
+	if !c.window.revoked(total) {
+		return fmt.Errorf("stream %d: the other side keeps a credit of %d bytes, of %d", c.id(), total, c.window.granted)
+	}
+
+	c.grant()
+	return nil
 }
 
-// unblockIO makes a blocked Read and Write return.
-func (c *Conn) unblockIO() { _ = c.SetDeadline(time.Unix(1, 0)) }
+// checkFinished takes the connection off its lane once both directions are over on both sides. mu
+// is held.
+func (c *Conn) checkFinished() {
+	ended := c.final != 0 && !c.finalDue && c.peerFinal != 0 && c.received == c.peerSent
+	// A Read that went on could take what belongs to the lane's next connection.
+	if !ended || c.inRead || c.finished || c.gone {
+		return
+	}
+	if c.session.opens && !c.peerFreed {
+		return
+	}
 
-// drainStream discards what still arrives until the peer has closed its side. A peer whose
-// window is full could not close it.
-func (c *Conn) drainStream() {
-	c.reading.Lock() // unblockIO has ended any Read
+	c.finished = true
+	c.window.release()
+	_ = c.lane.stream.SetReadDeadline(time.Time{}) // for the next one
+	c.session.leaveLane(c)
+	if !c.session.opens {
+		c.put(signalFree, 0)
+	}
+}
+
+// wakeReader makes a Read that waits for data look again. mu is held.
+func (c *Conn) wakeReader() {
+	if !c.finished {
+		_ = c.lane.stream.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// discardLater reads what nobody will read any more, once all of it has arrived. mu is held.
+func (c *Conn) discardLater() {
+	if !c.aborted {
+		return
+	}
+	c.wakeReader()
+	if c.peerFinal != 0 && c.received != c.peerSent {
+		c.session.runTracked(c.discard)
+	}
+}
+
+func (c *Conn) discard() {
+	c.reading.Lock() // wakeReader has ended any Read
 	defer c.reading.Unlock()
-
-	_ = c.SetReadDeadline(time.Time{})
 
 	buffer := make([]byte, 4<<10)
 	for {
-		if _, err := c.readCounted(buffer); err != nil {
+		c.mu.Lock()
+		left := c.peerSent - c.received
+		c.inRead = left > 0
+		c.mu.Unlock()
+		if left == 0 {
+			break
+		}
+
+		n, err := c.lane.stream.Read(buffer[:min(left, uint64(len(buffer)))])
+		c.countRead(n)
+		if n == 0 && err != nil {
 			return
 		}
 	}
+
+	c.session.signals.flush()
+}
+
+// revokeCredit asks for credit back that the peer does not use.
+func (c *Conn) revokeCredit() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.peerFinal != 0 || c.finished || c.aborted {
+		return
+	}
+	if total, ok := c.window.revoke(); ok {
+		c.put(signalRevoke, total)
+	}
+}
+
+// endWithSession ends the connection when its session has.
+func (c *Conn) endWithSession() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone = true
+	c.breakWrites()
+	c.window.release()
+}
+
+// resetError returns the error of a connection that has been reset.
+func (c *Conn) resetError() error {
+	if c.aborted {
+		return errAborted
+	}
+	return ErrReset
+}
+
+// Shrink frees an empty receive buffer.
+func (c *Conn) Shrink() { c.lane.stream.Shrink() }
+
+// readEnd returns how a Read ends that finds no more data, or nil if there may be more. mu is held.
+func (c *Conn) readEnd() error {
+	switch {
+	case c.aborted:
+		return errAborted
+	case c.peerFinal != 0 && c.received == c.peerSent:
+		if c.peerFinal == signalEnd {
+			return io.EOF
+		}
+		return ErrReset
+	}
+	return nil
 }

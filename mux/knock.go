@@ -2,7 +2,6 @@ package mux
 
 import (
 	"bytes"
-	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -119,12 +118,11 @@ type knocker struct {
 }
 
 // hearChallenge waits for a manager's challenge, and prepares the knock that answers it.
-func hearChallenge(ctx context.Context, conn net.Conn, own ed25519.PrivateKey, hash string) (*knocker, error) {
+func hearChallenge(conn net.Conn, own ed25519.PrivateKey, hash string) (*knocker, error) {
 	manager, err := base64.RawStdEncoding.DecodeString(hash)
 	if err != nil || len(manager) != sha256.Size {
 		return nil, fmt.Errorf("%q is not the hash of a manager's key", hash)
 	}
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 
 	var challenge Challenge
 	n, err := io.ReadFull(conn, challenge[:])

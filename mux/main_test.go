@@ -64,27 +64,19 @@ func newConfigs(t testing.TB) (client, server *tls.Config) {
 	return client, server
 }
 
-// admitServer makes the manager's session after a door's challenge.
-func admitServer(ctx context.Context, door *Door, conn net.Conn, config *tls.Config, o SessionOptions) (*Session, error) {
-	challenge, err := door.SendChallenge(conn)
-	if err == nil {
-		err = door.VerifyKnock(conn, challenge)
-	}
-	if err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-
-	return Server(ctx, conn, config, o)
+// A testHost is a manager that laptops can connect to.
+type testHost struct {
+	host *Host
+	door *Door
+	user ed25519.PrivateKey
+	hash string
 }
 
-// newSessions makes the two ends of a session, over the connections that wrap returns in place
-// of plain ones. wrap may be nil.
-func newSessions(t testing.TB, forClient, forServer SessionOptions, wrap func(client, server net.Conn) (net.Conn, net.Conn)) (client, server *Session) {
+func newTestHost(t testing.TB) *testHost {
 	t.Helper()
 	user, manager := newKey(t), newKey(t)
 	public, _ := manager.Public().(ed25519.PublicKey)
-	serverTLS, err := ServerTLS(manager, PublicText(user))
+	host, err := NewHost(manager, PublicText(user))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,21 +85,47 @@ func newSessions(t testing.TB, forClient, forServer SessionOptions, wrap func(cl
 	if err != nil {
 		t.Fatal(err)
 	}
+	return &testHost{host, door, user, HashKey(public)}
+}
 
+// receive serves a connection as a manager does.
+func (h *testHost) receive(ctx context.Context, conn net.Conn, o SessionOptions) (*Session, error) {
+	challenge, err := h.door.SendChallenge(conn)
+	if err == nil {
+		err = h.door.VerifyKnock(conn, challenge)
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+
+	return h.host.Receive(ctx, conn, o)
+}
+
+// newSessions makes the two ends of a session, over the connections that wrap returns in place
+// of plain ones. wrap may be nil.
+func newSessions(t testing.TB, forClient, forServer SessionOptions, wrap func(client, server net.Conn) (net.Conn, net.Conn)) (client, server *Session) {
+	t.Helper()
 	near, far := tcpPair(t)
 	var a, b net.Conn = near, far
 	if wrap != nil {
 		a, b = wrap(a, b)
 	}
 
+	return newTestHost(t).connect(t, a, b, forClient, forServer)
+}
+
+// connect makes the two ends of a session over a connection's two ends.
+func (h *testHost) connect(t testing.TB, near, far net.Conn, forClient, forServer SessionOptions) (client, server *Session) {
+	t.Helper()
 	made := make(chan error, 1)
 	go func() {
 		var err error
-		server, err = admitServer(t.Context(), door, b, serverTLS, forServer)
+		server, err = h.receive(t.Context(), far, forServer)
 		made <- err
 	}()
 
-	client, err = Client(t.Context(), a, user, HashKey(public), forClient)
+	client, err := Client(t.Context(), near, h.user, h.hash, forClient)
 	if serverErr := <-made; err != nil || serverErr != nil {
 		t.Fatalf("session: %v, %v", err, serverErr)
 	}
@@ -124,9 +142,6 @@ func newStreams(t testing.TB, client, server *Session) (near, far *Conn) {
 		t.Fatal(err)
 	}
 	if near, err = client.Accept(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err = near.ReadHeader(); err != nil {
 		t.Fatal(err)
 	}
 

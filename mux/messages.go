@@ -12,8 +12,8 @@ import (
 // ProtocolVersion numbers the protocol. It changes when older peers could not go on.
 const ProtocolVersion = 2
 
-// preface and ProtocolVersion are the first bytes of a connection and of the control stream, in
-// both directions, so that two versions which share nothing else can tell that they differ.
+// preface and ProtocolVersion are the first bytes of a connection in both directions, outside of
+// TLS and inside, so that two versions which share nothing else can tell that they differ.
 var preface = []byte("kdiag\x00\x00")
 
 // prefaceSize is the length of the preface with the version, in bytes.
@@ -21,12 +21,6 @@ const prefaceSize = 8
 
 // maxMessage limits the size of a control message, in bytes.
 const maxMessage = 64 << 10
-
-// writePreface writes the preface and the version.
-func writePreface(w io.Writer) error {
-	_, err := w.Write(append(bytes.Clone(preface), ProtocolVersion))
-	return err
-}
 
 // VersionError reports a peer with another version of the protocol.
 type VersionError struct{ Theirs byte }
@@ -67,21 +61,17 @@ func readPreface(r io.Reader) error {
 type message struct {
 	Kind string `json:"kind"`
 	// ID pairs a response with its request. The sender of the request counts.
-	ID     uint64          `json:"id,omitempty"`
-	Name   string          `json:"name,omitempty"`
-	Body   json.RawMessage `json:"body,omitempty"`
-	Error  *RemoteError    `json:"error,omitempty"`
-	Stream uint32          `json:"stream,omitempty"`
+	ID    uint64          `json:"id,omitempty"`
+	Name  string          `json:"name,omitempty"`
+	Body  json.RawMessage `json:"body,omitempty"`
+	Error *RemoteError    `json:"error,omitempty"`
 }
 
 // These are the values of message.Kind.
 const (
-	kindRequest   = "request"
-	kindResponse  = "response"
-	kindEvent     = "event"
-	kindReset     = "reset"
-	kindResetDone = "reset-done"
-	kindHeartbeat = "heartbeat"
+	kindRequest  = "request"
+	kindResponse = "response"
+	kindEvent    = "event"
 )
 
 // RemoteError is the peer's answer to a request that it could not serve.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 )
 
 // sendMessage writes one control message.
@@ -86,11 +85,7 @@ func (s *Session) readControl() {
 	for {
 		m, err := readMessage(s.control)
 		if err != nil {
-			if s.yamux.IsClosed() || errors.Is(err, io.EOF) {
-				s.endSession(errLinkLost)
-				return
-			}
-			s.endSession(fmt.Errorf("read the control stream: %w", err))
+			s.endBroken("read the control stream", err)
 			return
 		}
 
@@ -107,12 +102,6 @@ func (s *Session) handleMessage(m message) {
 		s.handleResponse(m)
 	case kindEvent:
 		s.options.Event(m.Name, m.Body)
-	case kindReset:
-		s.handleReset(m.Stream)
-	case kindResetDone:
-		s.handleResetDone(m.Stream)
-	case kindHeartbeat:
-		// batchedConn has noted that the peer lives.
 	default:
 		s.options.Log.Debug("control message of an unknown kind", "kind", m.Kind)
 	}
@@ -127,36 +116,6 @@ func (s *Session) handleResponse(m message) {
 
 	if answer != nil {
 		answer <- m
-	}
-}
-
-// handleResetDone passes the peer's answer to a reset on to the stream.
-func (s *Session) handleResetDone(id uint32) {
-	s.mu.Lock()
-	conn := s.conns[id]
-	s.mu.Unlock()
-
-	if conn != nil {
-		conn.confirmReset()
-	}
-}
-
-// handleReset obeys the peer's reset of a stream. The stream may not have been accepted yet, or
-// may have ended already: then it answers at once.
-func (s *Session) handleReset(id uint32) {
-	s.mu.Lock()
-	conn := s.conns[id]
-	early := conn == nil && id > s.newest && len(s.early) < streamsInFlight
-	if early {
-		s.early[id] = true
-	}
-	s.mu.Unlock()
-
-	switch {
-	case conn != nil:
-		conn.handlePeerReset()
-	case !early:
-		s.runTracked(func() { _ = s.sendMessage(message{Kind: kindResetDone, Stream: id}) })
 	}
 }
 

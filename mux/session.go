@@ -3,7 +3,6 @@ package mux
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kdiag/mux/resumable"
 
 	"github.com/hashicorp/yamux"
 )
@@ -26,51 +27,69 @@ type SessionOptions struct {
 	Event func(name string, body json.RawMessage)
 	// Log receives errors that nobody else hears of, and yamux's messages. Nil discards them.
 	Log *slog.Logger
-	// Heartbeat is the time from one heartbeat to the next. Dead is how long the peer may be
-	// silent until the session ends. 0 means DefaultHeartbeat and DefaultDead.
+	// Heartbeat is the time from one sign of life to the next. Dead is how long the peer may be
+	// silent until its connection counts as lost. 0 means 3 s and 10 s.
 	Heartbeat, Dead time.Duration
-	// Window is how much of each stream this side buffers for a slow reader, in bytes. It is
-	// at least DefaultWindow.
-	Window uint32
-	// Budget limits how much all streams together buffer for slow readers, in bytes. If it
-	// stays spent, the stream that has gone unread for longest is reset. 0 means no limit but
-	// Window.
-	Budget int64
+	// Budget bounds what all connections buffer for slow readers. Sessions may share it. Nil
+	// means one of DefaultBudget.
+	Budget *Budget
+	// Window bounds what one connection buffers for a slow reader, in bytes. 0 means
+	// DefaultWindow.
+	Window int64
+	// Buffer bounds what is kept until the peer has it, in bytes. 0 means DefaultBuffer.
+	Buffer int64
+	// Redial makes a new connection to the manager after the last one was lost. It is called
+	// again and again until it succeeds, the session ends, or it returns an error that
+	// errors.Is(err, ErrGivenUp). Nil ends the session with its connection. Only a laptop has it.
+	Redial func(ctx context.Context) (net.Conn, error)
+	// Lost is called when the connection was lost, and Back when there is another one, with the
+	// time between. They are called in order and must not block.
+	Lost func(cause error)
+	Back func(after time.Duration)
 }
 
 const (
-	// DefaultHeartbeat is well below DefaultDead.
-	DefaultHeartbeat = 3 * time.Second
-	// DefaultDead finds a dead peer within 10 s. Any byte counts as a sign of life, so a busy
-	// connection does not look dead.
-	DefaultDead = 10 * time.Second
-	// DefaultWindow is yamux's own. It limits one stream to 2.5 MB/s at a round trip of 100 ms.
-	DefaultWindow = 256 << 10
+	// DefaultWindow is what one connection may buffer at most, in bytes.
+	DefaultWindow = 16 << 20
+	// DefaultBudget is what all of them may buffer, in bytes.
+	DefaultBudget = 64 << 20
+	// DefaultBuffer is what may be under way to the peer, in bytes.
+	DefaultBuffer = 32 << 20
 )
 
-// ErrPeerDead ends a session whose peer has been silent for SessionOptions.Dead.
-var ErrPeerDead = errors.New("the other side has been silent")
-
-// Session carries requests and events both ways between a laptop and a manager, and the streams
-// that the manager opens, all over one connection. It is safe for concurrent use.
+// Session carries requests and events both ways between a laptop and a manager, and the
+// connections that the manager opens. It outlives the connection that it runs on (see Redial and
+// KeepFor). It is safe for concurrent use.
 type Session struct {
+	id         sessionID
+	link       *resumable.Stream
+	carrier    *carrier
 	yamux      *yamux.Session
-	conn       *batchedConn
-	budget     *readBudget // nil for no limit
 	control    net.Conn
+	signals    signalQueue
+	opens      bool // this side opens connections: the manager's
 	options    SessionOptions
 	ctx        context.Context // ends with the session
 	cancel     context.CancelCauseFunc
 	goroutines sync.WaitGroup
 
+	credential credential // to redial
+	outage     outage
+	resuming   sync.Mutex // held while the manager replaces the connection
+
 	writeLock sync.Mutex // keeps control messages apart
 	lastID    atomic.Uint64
 
+	opening     sync.Mutex // held while yamux opens a stream
+	accepted    chan *Conn
+	peerInitial atomic.Uint32 // what new connections begin with, as the peer said
+	ownInitial  atomic.Uint32 // what this side said last
+
 	mu           sync.Mutex
 	pendingCalls map[uint64]chan message
-	conns        map[uint32]*Conn
-	newest       uint32          // highest ID of a stream that was accepted or opened
-	early        map[uint32]bool // IDs of streams that were reset before they were accepted
+	lanes        map[uint32]*lane
+	freeLanes    []*lane
+	fewestFree   int // since trimLanes looked last
 }
 
 // Client makes a session on the laptop's side: it answers the manager's challenge, and sets up
@@ -78,113 +97,89 @@ type Session struct {
 // manager's. Client owns conn from then on, and closes it even if it fails. ctx limits only how
 // long Client may take.
 func Client(ctx context.Context, conn net.Conn, own ed25519.PrivateKey, hash string, o SessionOptions) (*Session, error) {
-	config, err := ClientTLS(own, hash)
-	var knocking *knocker
-	if err == nil {
-		knocking, err = hearChallenge(ctx, conn, own, hash)
-	}
-
+	id, err := newSessionID()
 	if err != nil {
 		_ = conn.Close()
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
 		return nil, err
 	}
 
-	// A manager that rejects the knock closes the connection without an answer.
-	s, err := newClient(ctx, knocking, config, o)
-	if err != nil && ctx.Err() == nil && !knocking.answered.Load() {
-		err = &TurnedAwayError{err}
-	}
-
-	return s, err
-}
-
-// newClient does the rest of Client after the challenge: TLS, yamux and the control stream.
-func newClient(ctx context.Context, conn net.Conn, config *tls.Config, o SessionOptions) (*Session, error) {
-	return newSession(ctx, tls.Client(conn, config), o, yamux.Client, func(s *Session) (net.Conn, error) { return s.yamux.Open() })
-}
-
-// Server makes a session on the manager's side, once a Door has verified the knock. Like
-// Client, it owns conn from then on.
-func Server(ctx context.Context, conn net.Conn, config *tls.Config, o SessionOptions) (*Session, error) {
-	return newSession(ctx, tls.Server(conn, config), o, yamux.Server, func(s *Session) (net.Conn, error) {
-		return s.yamux.AcceptStreamWithContext(ctx)
-	})
-}
-
-// These differ between the two sides: how yamux starts, and who opens the control stream.
-type (
-	startFunc   = func(conn io.ReadWriteCloser, config *yamux.Config) (*yamux.Session, error)
-	controlFunc = func(*Session) (net.Conn, error)
-)
-
-// newSession makes a session of a connection, and closes the connection if that fails.
-func newSession(ctx context.Context, conn *tls.Conn, o SessionOptions, start startFunc, control controlFunc) (*Session, error) {
-	stop := context.AfterFunc(ctx, func() { _ = conn.NetConn().Close() })
-	defer stop()
-
-	s, err := beginSession(ctx, conn, o.withDefaults(), start, control)
-	if err == nil && stop() {
-		return s, nil
-	}
-	if s != nil {
-		_ = s.Close()
-	}
-
-	_ = conn.NetConn().Close()
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
-	}
-
-	return nil, err
-}
-
-// beginSession does TLS, starts yamux and the control stream, and begins to read and to send
-// heartbeats.
-func beginSession(ctx context.Context, conn *tls.Conn, o SessionOptions, start startFunc, control controlFunc) (*Session, error) {
-	if err := conn.HandshakeContext(ctx); err != nil {
-		return nil, fmt.Errorf("TLS: %w", err)
-	}
-
-	s := &Session{options: o, pendingCalls: map[uint64]chan message{}, conns: map[uint32]*Conn{}, early: map[uint32]bool{}}
-	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	if o.Budget > 0 {
-		s.budget = newReadBudget(o.Budget, s.resetSlowest)
-	}
-
-	s.conn = newBatchedConn(conn, s.budget, s.ctx.Done())
-	var err error
-	if s.yamux, err = start(s.conn, yamuxConfig(o)); err != nil {
-		_ = s.conn.Close()
-		return nil, err
-	}
-
-	if s.control, err = control(s); err == nil {
-		s.control = countedConn{s.control, s.budget}
-		err = s.exchangePrefaces()
-	}
-
+	keys := credential{own, hash}
+	ready, received, err := keys.join(ctx, conn, hello{kind: helloNew, id: id})
 	if err != nil {
-		_ = s.yamux.Close()
 		return nil, err
 	}
 
-	s.goroutines.Go(s.readControl)
-	s.goroutines.Go(s.sendHeartbeats)
-	s.goroutines.Go(s.watchPeer)
+	s := newSession(id, o)
+	s.credential = keys
+	if err := s.begin(ctx, ready, received, yamux.Client, s.openControl); err != nil {
+		return nil, err
+	}
 
 	return s, nil
 }
 
-// exchangePrefaces writes this side's preface and reads the peer's. It writes first, so that both
-// sides learn of it if their versions differ.
-func (s *Session) exchangePrefaces() error {
-	if err := writePreface(s.control); err != nil {
-		return fmt.Errorf("write the preface: %w", err)
+// newSession makes a session that has not begun.
+func newSession(id sessionID, o SessionOptions) *Session {
+	o = o.withDefaults()
+	s := &Session{
+		id: id, options: o, pendingCalls: map[uint64]chan message{}, lanes: map[uint32]*lane{},
+		accepted: make(chan *Conn, streamsInFlight),
 	}
-	return readPreface(s.control)
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	s.peerInitial.Store(defaultInitial)
+	s.ownInitial.Store(defaultInitial)
+
+	s.link = resumable.New(resumable.Options{
+		Buffer: o.Buffer, Heartbeat: o.Heartbeat, Dead: o.Dead, OnLost: s.handleLost,
+	})
+	s.carrier = &carrier{link: s.link}
+	return s
+}
+
+// startFunc is yamux.Client or yamux.Server.
+type startFunc = func(conn io.ReadWriteCloser, config *yamux.Config) (*yamux.Session, error)
+
+// begin starts yamux on the first connection, and everything that runs as long as the session. It
+// ends the session if it fails.
+func (s *Session) begin(ctx context.Context, conn net.Conn, peerReceived uint64, start startFunc, control func(context.Context) error) error {
+	var err error
+	if s.yamux, err = start(s.carrier, yamuxConfig(s.options)); err == nil {
+		err = s.link.Resume(conn, peerReceived)
+	}
+	if err != nil {
+		s.endSession(err)
+		return err
+	}
+
+	if err := control(ctx); err != nil {
+		err = s.wrapError("begin a session", err)
+		_ = s.Close()
+		return err
+	}
+
+	s.goroutines.Go(s.readControl)
+	s.goroutines.Go(s.readSignals)
+	s.goroutines.Go(s.keepHouse)
+	s.goroutines.Go(s.watchStreams)
+	return nil
+}
+
+// openControl opens the two streams that every session has.
+func (s *Session) openControl(context.Context) (err error) {
+	if s.control, err = s.yamux.Open(); err != nil {
+		return err
+	}
+	s.signals.stream, err = s.yamux.Open()
+	return err
+}
+
+// acceptControl accepts the two streams that every session has.
+func (s *Session) acceptControl(ctx context.Context) (err error) {
+	if s.control, err = s.yamux.AcceptStreamWithContext(ctx); err != nil {
+		return err
+	}
+	s.signals.stream, err = s.yamux.AcceptStreamWithContext(ctx)
+	return err
 }
 
 // withDefaults replaces zero values by their defaults.
@@ -192,38 +187,60 @@ func (o SessionOptions) withDefaults() SessionOptions {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-
 	if o.Handle == nil {
 		o.Handle = func(_ context.Context, name string, _ json.RawMessage) (any, error) {
 			return nil, fmt.Errorf("this side takes no requests: %s", name)
 		}
 	}
-
 	if o.Event == nil {
 		o.Event = func(string, json.RawMessage) {}
 	}
-	if o.Heartbeat == 0 {
-		o.Heartbeat = DefaultHeartbeat
+	if o.Lost == nil {
+		o.Lost = func(error) {}
 	}
-	if o.Dead == 0 {
-		o.Dead = DefaultDead
+	if o.Back == nil {
+		o.Back = func(time.Duration) {}
 	}
 
-	o.Window = max(o.Window, DefaultWindow)
+	if o.Budget == nil {
+		o.Budget = NewBudget(DefaultBudget)
+	}
+	if o.Window == 0 {
+		o.Window = DefaultWindow
+	}
+	if o.Buffer == 0 {
+		o.Buffer = DefaultBuffer
+	}
 	return o
 }
 
 // Done returns a channel that is closed when the session has ended. Err then says why.
 func (s *Session) Done() <-chan struct{} { return s.ctx.Done() }
 
-// Err says why the session has ended: net.ErrClosed after Close, ErrPeerDead, or the connection's
-// error. It returns nil before that.
+// Err says why the session has ended: net.ErrClosed after Close, ErrPeerEnded, ErrGone, or what
+// happened to its connection. It returns nil before that.
 func (s *Session) Err() error { return context.Cause(s.ctx) }
 
-// Close ends the session, resets all of its streams, and waits until all of its goroutines have
-// ended, so Handle and Event must not call it. It sends first what was written to the control
-// stream.
+// SilentFor returns how long nothing has come from the peer.
+func (s *Session) SilentFor() time.Duration { return s.link.SilentFor() }
+
+// Connected reports whether the session has a connection now.
+func (s *Session) Connected() bool { return s.link.Connected() }
+
+// closeTimeout limits how long Close waits until the last bytes have reached the peer.
+const closeTimeout = 2 * time.Second
+
+// Close ends the session, resets all of its connections, and waits until all of its goroutines have
+// ended, so Handle, Event, Lost and Back must not call it. It sends first what was written to the
+// control stream.
 func (s *Session) Close() error {
+	s.setCause(net.ErrClosed)
+	s.endConns()
+
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	_ = s.link.Shutdown(ctx)
+
 	s.endSession(net.ErrClosed)
 	s.goroutines.Wait()
 	return nil
@@ -232,7 +249,31 @@ func (s *Session) Close() error {
 // endSession ends the session for a cause, without waiting.
 func (s *Session) endSession(cause error) {
 	s.setCause(cause)
-	_ = s.yamux.Close()
+	s.link.Fail(cause)
+	if s.yamux != nil {
+		_ = s.yamux.Close()
+	}
+	s.endConns()
+}
+
+// endConns ends every connection.
+func (s *Session) endConns() {
+	for _, conn := range s.listConns() {
+		conn.endWithSession()
+	}
+}
+
+// listConns returns every connection.
+func (s *Session) listConns() []*Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var conns []*Conn
+	for _, l := range s.lanes {
+		if l.conn != nil {
+			conns = append(conns, l.conn)
+		}
+	}
+	return conns
 }
 
 // setCause sets why the session ends, and ends its context. Only the first cause counts.
@@ -252,72 +293,38 @@ func (s *Session) runTracked(f func()) {
 	}
 }
 
-// watchPeer ends the session when the peer has been silent for too long, or yamux has ended.
-func (s *Session) watchPeer() {
-	timer := time.NewTimer(s.options.Dead)
-	defer timer.Stop()
-
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-s.yamux.CloseChan():
-			s.endSession(errLinkLost)
-			return
-		case <-timer.C:
-			left := s.options.Dead - s.conn.silentFor()
-			if left <= 0 {
-				s.setCause(fmt.Errorf("%w for %s", ErrPeerDead, s.options.Dead))
-				// Close the connection first: nobody takes what is pending any more.
-				_ = s.conn.Conn.Close()
-				_ = s.yamux.Close()
-				return
-			}
-
-			timer.Reset(left)
-		}
+// watchStreams ends the session when yamux has ended.
+func (s *Session) watchStreams() {
+	select {
+	case <-s.ctx.Done():
+	case <-s.yamux.CloseChan():
+		s.endSession(s.endCause())
 	}
 }
 
-// errLinkLost ends a session whose connection broke, or whose peer closed it.
-var errLinkLost = errors.New("the connection to the other side was lost")
+// ErrPeerEnded ends a session that the other side has ended.
+var ErrPeerEnded = errors.New("the other side ended the session")
 
-// countedConn is the control stream. Its bytes count in the budget, too.
-type countedConn struct {
-	net.Conn
-	budget *readBudget
+// errStreamsEnded ends a session whose peer does not keep to yamux.
+var errStreamsEnded = errors.New("the other side broke the protocol of streams")
+
+// endCause says why yamux has ended.
+func (s *Session) endCause() error {
+	switch err := s.carrier.readError(); {
+	case errors.Is(err, io.EOF):
+		return ErrPeerEnded
+	case err != nil:
+		return err
+	}
+	return errStreamsEnded
 }
 
-func (c countedConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if c.budget != nil {
-		c.budget.countRead(n)
-	}
+// houseInterval is the time from one look at what is unused to the next.
+const houseInterval = time.Second
 
-	return n, err
-}
-
-// resetSlowest resets the stream that has gone unread for longest.
-func (s *Session) resetSlowest() {
-	s.mu.Lock()
-	var slowest *Conn
-	var longest time.Duration
-	for _, conn := range s.conns {
-		if d := conn.unreadFor(); d > longest {
-			slowest, longest = conn, d
-		}
-	}
-	s.mu.Unlock()
-
-	if slowest != nil {
-		s.options.Log.Warn("reset a stream that nobody reads from", "for", longest)
-		slowest.breakOff()
-	}
-}
-
-// sendHeartbeats sends heartbeats until the session ends.
-func (s *Session) sendHeartbeats() {
-	tick := time.NewTicker(s.options.Heartbeat)
+// keepHouse gives back what is unused, until the session ends.
+func (s *Session) keepHouse() {
+	tick := time.NewTicker(houseInterval)
 	defer tick.Stop()
 
 	for {
@@ -325,9 +332,21 @@ func (s *Session) sendHeartbeats() {
 		case <-s.ctx.Done():
 			return
 		case <-tick.C:
-			if err := s.sendMessage(message{Kind: kindHeartbeat}); err != nil {
-				return
-			}
+		}
+
+		if s.opens {
+			s.trimLanes()
+		}
+		if s.options.Budget.scarce() {
+			s.revokeCredits()
 		}
 	}
+}
+
+// revokeCredits takes back what idle connections do not use.
+func (s *Session) revokeCredits() {
+	for _, conn := range s.listConns() {
+		conn.revokeCredit()
+	}
+	s.signals.flush()
 }

@@ -13,21 +13,23 @@ import (
 const (
 	frameHeaderSize = 12
 	frameTypeAt     = 1
-	frameFlagsAt    = 2
 	frameLengthAt   = 8
 
-	frameData         = 0
-	frameWindowUpdate = 1
-
-	frameSYN = 1
-	frameACK = 2
+	frameData = 0
 )
+
+// laneWindow is yamux's window of each stream, in bytes. It is so large that yamux never makes
+// anybody wait: a connection's credit does, which is at most a quarter of it.
+const laneWindow = 4 * maxWindow
+
+// maxWindow bounds SessionOptions.Window, in bytes.
+const maxWindow = 64 << 20
 
 // streamsInFlight limits how many streams may be open but not yet accepted.
 const streamsInFlight = 1024
 
 // yamuxConfig turns off all of yamux's timeouts: a slow connection must not lose a stream to
-// them. The session's heartbeat finds out whether the peer is dead.
+// them. The resumable stream below finds out whether the peer is dead.
 func yamuxConfig(o SessionOptions) *yamux.Config {
 	const never = 365 * 24 * time.Hour
 	return &yamux.Config{
@@ -35,7 +37,7 @@ func yamuxConfig(o SessionOptions) *yamux.Config {
 		EnableKeepAlive:        false, // its pings queue behind the data, and it would end the session
 		KeepAliveInterval:      never,
 		ConnectionWriteTimeout: never, // a stream that waits for its turn would fail
-		MaxStreamWindowSize:    o.Window,
+		MaxStreamWindowSize:    laneWindow,
 		StreamOpenTimeout:      0, // it would end the session
 		StreamCloseTimeout:     0, // it would reset a stream that is open in one direction
 		Logger:                 yamuxLogger{o.Log},

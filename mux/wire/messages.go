@@ -12,8 +12,13 @@ const (
 	RequestBye       = "bye"       // none, none; answered when every connection has ended
 )
 
-// EventMoved tells the laptop that a name now has other addresses. Its body is a Moved.
-const EventMoved = "moved"
+// A manager sends these events to its laptop.
+const (
+	// EventMoved says that a name now has other addresses. Its body is a Moved.
+	EventMoved = "moved"
+	// EventTroubled says that a redirect does not work as it should. Its body is a Troubled.
+	EventTroubled = "troubled"
+)
 
 // A manager answers with these codes when it cannot serve a request.
 const (
@@ -29,7 +34,22 @@ type Hello struct {
 	// same port.
 	Version string `json:"version"`
 	Holder  string `json:"holder"`
+	// GraceSeconds is how long the manager keeps the session after it has lost its connection.
+	GraceSeconds float64 `json:"graceSeconds,omitempty"`
+	// OnDisconnect says what new connections do while the laptop is away: one of OnDisconnect….
+	// Empty is OnDisconnectApp.
+	OnDisconnect string `json:"onDisconnect,omitempty"`
 }
+
+// These are the values of Hello.OnDisconnect.
+const (
+	// OnDisconnectApp sends new connections to the application again, after a while.
+	OnDisconnectApp = "app"
+	// OnDisconnectHold lets them wait for the laptop, as long as the grace.
+	OnDisconnectHold = "hold"
+	// OnDisconnectReset resets them, after a while.
+	OnDisconnectReset = "reset"
+)
 
 // Welcome answers Hello.
 type Welcome struct {
@@ -78,4 +98,11 @@ type Detach struct {
 type Moved struct {
 	ID        uint32       `json:"id"`
 	Addresses []netip.Addr `json:"addresses"`
+}
+
+// Troubled says what is wrong with a redirect, such as after the laptop was away.
+type Troubled struct {
+	ID      uint32 `json:"id"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
 }

@@ -72,13 +72,9 @@ func New(c Config, o Observer) *Client {
 	return &Client{config: c, observer: o, began: time.Now(), redirects: map[uint32]*redirect{}}
 }
 
-// window is what this side buffers of one stream for a local program that is
-// slow, in bytes. The laptop has the memory, and the round trip is long.
-const window = 4 << 20
-
 // SessionOptions returns the options for the session that Run is given.
 func (c *Client) SessionOptions() mux.SessionOptions {
-	return mux.SessionOptions{Event: c.handleEvent, Window: window}
+	return mux.SessionOptions{Event: c.handleEvent}
 }
 
 // Counters returns what has come so far.

@@ -40,12 +40,7 @@ func (c *Client) acceptConnections() {
 // serveConnection connects one stream with the local program. A program that is
 // not there gives the caller what it would have got from the pod: a reset.
 func (c *Client) serveConnection(stream *mux.Conn) {
-	header, err := stream.ReadHeader()
-	if err != nil { // its caller is gone already
-		stream.Reset()
-		return
-	}
-
+	header := stream.Header
 	r := c.findRedirect(header.Redirect)
 	if r == nil {
 		stream.Reset()

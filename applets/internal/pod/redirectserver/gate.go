@@ -4,7 +4,6 @@ import (
 	"container/list"
 	"context"
 	"crypto/ed25519"
-	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -18,7 +17,7 @@ import (
 // bytes, and TLS only after a knock that nobody but the user can have made.
 type gate struct {
 	door *mux.Door
-	tls  *tls.Config
+	host *mux.Host
 	// unknown holds the connections that have not knocked yet, knocked those that have, and older
 	// those that came to the port for laptops of version 1.
 	unknown, knocked, older waitingRoom
@@ -44,13 +43,13 @@ func newGate(own ed25519.PrivateKey, user string, files int) (*gate, error) {
 		return nil, err
 	}
 
-	config, err := mux.ServerTLS(own, user)
+	host, err := mux.NewHost(own, user)
 	if err != nil {
 		return nil, err
 	}
 
 	return &gate{
-		door: door, tls: config,
+		door: door, host: host,
 		unknown:   waitingRoom{size: max(min(maxUnknown, files/8), 1)},
 		knocked:   waitingRoom{size: max(min(maxKnocked, files/16), 1)},
 		older:     waitingRoom{size: maxOlder},
@@ -85,32 +84,32 @@ func (g *gate) awaitKnock(conn net.Conn, challenge mux.Challenge) error {
 // errCrowded says that a waiting room closed a connection to make room.
 var errCrowded = errors.New("closed to make room: it had waited longest")
 
-// openSession makes a session of a connection, which has its place in a waiting room meanwhile.
-func (g *gate) openSession(ctx context.Context, conn net.Conn, where *waitingRoom, o mux.SessionOptions) (*mux.Session, error) {
-	defer where.admitConnection(conn)()
+// receiveSession makes a session of a connection, or gives the connection to the session that it
+// belongs to; then it returns nil. The connection has a place in a waiting room meanwhile.
+func (g *gate) receiveSession(ctx context.Context, conn net.Conn, o mux.SessionOptions) (*mux.Session, error) {
+	defer g.knocked.admitConnection(conn)()
 
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 
-	return mux.Server(ctx, conn, g.tls, o)
+	return g.host.Receive(ctx, conn, o)
 }
 
 var errTooManyOlder = errors.New("too many connections to the port for older versions")
 
 // tellVersion lets a laptop of version 1 learn that this is another version. Such a laptop begins
 // with TLS and has proved nothing, so there may be few at a time.
-func (g *gate) tellVersion(ctx context.Context, conn net.Conn, o mux.SessionOptions) error {
+func (g *gate) tellVersion(ctx context.Context, conn net.Conn) error {
 	if !g.olderRate.allowOne() {
 		resetConnection(conn)
 		return errTooManyOlder
 	}
+	defer g.older.admitConnection(conn)()
 
-	session, err := g.openSession(ctx, conn, &g.older, o)
-	if err == nil {
-		_ = session.Close() // a laptop of this version: this port is not for it
-	}
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
 
-	return err
+	return g.host.TellVersion(ctx, conn)
 }
 
 // closeRooms closes the connections that wait, and those that are yet to come.

@@ -48,6 +48,7 @@ type Server struct {
 	files quota
 	// proxier shares its buffers among all of the manager's connections.
 	proxier mux.Proxier
+	budget  *mux.Budget
 
 	mu        sync.Mutex
 	sessions  int
@@ -70,7 +71,7 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 
-	s := &Server{config: c, gate: gate, ruleSet: newRuleSet(c)}
+	s := &Server{config: c, gate: gate, ruleSet: newRuleSet(c), budget: mux.NewBudget(callerBudget)}
 	s.files.left.Store(int64(files - files/4)) // the gate and everything else share the remaining quarter
 	return s, nil
 }
@@ -131,16 +132,22 @@ func (s *Server) acceptConnections(ctx context.Context, listener net.Listener, t
 	}
 }
 
-// sessionBudget bounds what a session holds of what the laptop sends to callers that are slow to
-// take it, in bytes: it is memory of the pod's.
-const sessionBudget = 8 << 20
+// These bound memory of the pod's, in bytes.
+const (
+	// callerBudget is what all sessions hold of what laptops send to callers that are slow to take it.
+	callerBudget = 10 << 20
+	// maxWindow is what is held for one caller.
+	maxWindow = 4 << 20
+	// linkBuffer is what is under way to a laptop.
+	linkBuffer = 10 << 20
+)
 
 // maxSessions bounds the user's sessions, since each costs memory of the pod's.
 const maxSessions = 32
 
 // turnBack tells a laptop of version 1 that it is too old.
 func (s *Server) turnBack(ctx context.Context, conn net.Conn) {
-	if err := s.gate.tellVersion(ctx, conn, mux.SessionOptions{Log: s.config.Log}); err != nil {
+	if err := s.gate.tellVersion(ctx, conn); err != nil {
 		s.logRefusal(conn, err)
 	}
 }
@@ -173,11 +180,15 @@ func (s *Server) receiveLaptop(ctx context.Context, conn net.Conn, challenge mux
 // serveLaptop serves a laptop that has knocked, until its session or ctx ends.
 func (s *Server) serveLaptop(ctx context.Context, conn net.Conn) {
 	served := newRedirectSession(s)
-	options := mux.SessionOptions{Handle: served.handleRequest, Log: s.config.Log, Budget: sessionBudget}
-	laptop, err := s.gate.openSession(ctx, conn, &s.gate.knocked, options)
+	laptop, err := s.gate.receiveSession(ctx, conn, mux.SessionOptions{
+		Handle: served.handleRequest, Log: s.config.Log, Budget: s.budget, Window: maxWindow, Buffer: linkBuffer,
+	})
 	if err != nil {
 		s.logRefusal(conn, err)
 		return
+	}
+	if laptop == nil {
+		return // the connection belongs to an older session now
 	}
 
 	served.surplus = s.addSessions(1) > maxSessions

@@ -1,0 +1,58 @@
+package mux
+
+import (
+	"encoding/binary"
+	"sync"
+
+	"kdiag/mux/resumable"
+)
+
+// carrier is the connection below yamux: a resumable stream. yamux writes a frame's header and body
+// separately; carrier has them sent together.
+type carrier struct {
+	link   *resumable.Stream
+	inBody bool // the next Write is a frame's body
+
+	mu    sync.Mutex
+	ended error // what Read ended with
+}
+
+func (c *carrier) Read(p []byte) (int, error) {
+	n, err := c.link.Read(p)
+	if err != nil {
+		c.mu.Lock()
+		c.ended = err
+		c.mu.Unlock()
+	}
+	return n, err
+}
+
+// readError returns what ended the stream, or nil.
+func (c *carrier) readError() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended
+}
+
+// Write has whole frames sent. Only yamux's one writer calls it.
+func (c *carrier) Write(p []byte) (int, error) {
+	n, err := c.link.Write(p)
+	if err != nil {
+		return n, err
+	}
+
+	c.inBody = !c.inBody && announcesBody(p)
+	if !c.inBody {
+		c.link.Flush()
+	}
+	return n, nil
+}
+
+// announcesBody reports whether a body follows a frame's header.
+func announcesBody(header []byte) bool {
+	return len(header) == frameHeaderSize && header[frameTypeAt] == frameData &&
+		binary.BigEndian.Uint32(header[frameLengthAt:]) > 0
+}
+
+// Close never blocks: yamux's readers and writers spin until it returns.
+func (c *carrier) Close() error { return c.link.Close() }
