@@ -3,6 +3,7 @@
 package netfilter
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"runtime"
@@ -28,3 +29,6 @@ func ControlMark(uint32) func(network, address string, c syscall.RawConn) error 
 
 // DetectMesh fails, because only Linux has netfilter.
 func DetectMesh() (string, error) { return "", notImplemented() }
+
+// Connect fails, because only Linux has netfilter.
+func (*Trial) Connect(context.Context) error { return notImplemented() }

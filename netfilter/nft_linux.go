@@ -50,10 +50,7 @@ func openNFT(c Config, l *redirectLedger, flags uint32) (*nftBackend, error) {
 
 // createTable creates the table with its rules, or nothing.
 func (b *nftBackend) createTable(c Config, flags uint32) error {
-	err := b.conn.createTable(b.table, flags)
-	if flags != 0 && meansNoTableOwners(err) {
-		err = b.conn.createTable(b.table, 0)
-	}
+	err := b.conn.createOwnTable(b.table, flags)
 	if err != nil {
 		return fmt.Errorf("table %s: %w", b.table.Name, err)
 	}

@@ -124,6 +124,16 @@ func nameAttribute(kind uint16, name string) netlink.Attribute {
 	return netlink.Attribute{Type: kind, Data: append([]byte(name), 0)}
 }
 
+// createOwnTable creates a table that must not exist yet, without an owner on a
+// kernel that does not know owners.
+func (c nftConn) createOwnTable(t *nftables.Table, flags uint32) error {
+	err := c.createTable(t, flags)
+	if flags != 0 && meansNoTableOwners(err) {
+		err = c.createTable(t, 0)
+	}
+	return err
+}
+
 // createTable creates a table that must not exist yet.
 func (c nftConn) createTable(t *nftables.Table, flags uint32) error {
 	return c.sendBatch(createTableRequest(t, flags))

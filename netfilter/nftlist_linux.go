@@ -103,13 +103,16 @@ func (k *kernelState) listElements(m *nftables.Set) (elements []nftables.SetElem
 // sweepDeadTables deletes the tables of dead managers, as sweepDeadManagers does.
 // It skips tables with an owner, since the kernel deletes those with the manager.
 func (k *kernelState) sweepDeadTables(ownID string) error {
-	tables, err := k.listManagerTables()
+	tables, err := k.listTables(nftables.TableFamilyINet)
 	for _, t := range tables {
-		if hasOwner(t) {
+		id, ours := parseTableName(t.Name)
+		if !ours {
+			id, ours = parseGuardName(t.Name)
+		}
+		if !ours || hasOwner(t) {
 			continue
 		}
 
-		id, _ := parseTableName(t.Name)
 		err = errors.Join(err, withDeadID(id, ownID, func() error {
 			k.nft.DelTable(t)
 			if err := k.nft.flush(); err != nil {

@@ -16,8 +16,10 @@ const chainPriority nftables.ChainPriority = -101
 // Offsets and lengths of the header fields to match, in bytes (RFC 9293, RFC 791,
 // RFC 8200), the TCP flags, and the registers.
 const (
+	offsetSourcePort             = 0
 	offsetPort, lenPort          = 2, 2
 	offsetFlags, lenFlags        = 13, 1
+	offsetSource4, offsetSource6 = 12, 8
 	offsetAddress4, lenAddress4  = 16, 4
 	offsetAddress6, lenAddress6  = 24, 16
 	flagFIN, flagSYN             = 0x01, 0x02
@@ -165,6 +167,10 @@ func loadTransport(offset, length, register uint32) expr.Any {
 	return &expr.Payload{Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: length, DestRegister: register}
 }
 
+func loadNetwork(offset, length uint32) expr.Any {
+	return &expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length, DestRegister: firstRegister}
+}
+
 func loadPort(register uint32) exprs {
 	return exprs{loadTransport(offsetPort, lenPort, register)}
 }
@@ -182,7 +188,7 @@ func loadDestination6() exprs {
 func loadDestination(family byte, offset, length, portRegister uint32) exprs {
 	protocol := &expr.Meta{Key: expr.MetaKeyNFPROTO, Register: firstRegister}
 	return joinExprs(matchEqual(protocol, []byte{family}), exprs{
-		&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length, DestRegister: firstRegister},
+		loadNetwork(offset, length),
 	}, loadPort(portRegister))
 }
 
