@@ -38,11 +38,12 @@ type redirectJSON struct {
 	Established int          `json:"established,omitempty"`
 	TakenOver   int          `json:"takenOver,omitempty"`
 	Addresses   []netip.Addr `json:"addresses,omitempty"`
+	Unproven    string       `json:"unproven,omitempty"`
 }
 
 func (p jsonEvents) RedirectStarted(e redirectclient.RedirectStarted) {
 	p.printEvent(redirectJSON{
-		p.newEvent("redirect", e.Pod), e.Redirect.String(), e.Redirect.Local, e.Backend, e.Mesh, e.Established, e.TakenOver, e.Addresses,
+		p.newEvent("redirect", e.Pod), e.Redirect.String(), e.Redirect.Local, e.Backend, e.Mesh, e.Established, e.TakenOver, e.Addresses, e.Unproven,
 	})
 }
 

@@ -35,7 +35,7 @@ func allEvents(text string) []func(redirectclient.Observer) {
 
 	return []func(redirectclient.Observer){
 		func(o redirectclient.Observer) {
-			o.RedirectStarted(redirectclient.RedirectStarted{Pod: pod, Redirect: spec, Backend: text, Mesh: text, Established: 2, TakenOver: 1, Addresses: addresses})
+			o.RedirectStarted(redirectclient.RedirectStarted{Pod: pod, Redirect: spec, Backend: text, Mesh: text, Established: 2, TakenOver: 1, Addresses: addresses, Unproven: text})
 		},
 		func(o redirectclient.Observer) {
 			o.RedirectMoved(redirectclient.RedirectMoved{Pod: pod, Redirect: spec, Addresses: addresses})
@@ -87,7 +87,7 @@ func TestObserversArePrintable(t *testing.T) {
 
 func TestJSONFields(t *testing.T) {
 	want := []string{
-		`{"time":"2026-01-02T03:04:05Z","event":"redirect","namespace":"x","pod":"x","redirect":"outgoing x:80","local":"x","backend":"x","mesh":"x","established":2,"takenOver":1,"addresses":["10.0.0.2"]}`,
+		`{"time":"2026-01-02T03:04:05Z","event":"redirect","namespace":"x","pod":"x","redirect":"outgoing x:80","local":"x","backend":"x","mesh":"x","established":2,"takenOver":1,"addresses":["10.0.0.2"],"unproven":"x"}`,
 		`{"time":"2026-01-02T03:04:05Z","event":"moved","namespace":"x","pod":"x","redirect":"outgoing x:80","addresses":["10.0.0.2"]}`,
 		`{"time":"2026-01-02T03:04:05Z","event":"open","namespace":"x","pod":"x","redirect":"outgoing x:80","local":"x","source":"10.0.0.1:1","destination":"10.0.0.2:80"}`,
 		`{"time":"2026-01-02T03:04:05Z","event":"refused","namespace":"x","pod":"x","redirect":"outgoing x:80","local":"x","source":"10.0.0.1:1","destination":"10.0.0.2:80","error":"x"}`,
@@ -112,7 +112,7 @@ func TestText(t *testing.T) {
 		send(textEvents{newLines(&got)})
 	}
 
-	const want = `outgoing x:80 → x (x); to 10.0.0.2; closed 1 established connection; 2 established connections stay with the application (--take-over closes them); x: redirects only what the sidecar passes to the application
+	const want = `outgoing x:80 → x (x); to 10.0.0.2; closed 1 established connection; 2 established connections stay with the application (--take-over closes them); x: redirects only what the sidecar passes to the application; could not be tested: x
 outgoing x:80 now resolves to 10.0.0.2
 10.0.0.1:1 → outgoing x:80  opened
 10.0.0.1:1 → outgoing x:80  reset: x

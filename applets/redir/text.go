@@ -81,6 +81,9 @@ func formatRemarks(e redirectclient.RedirectStarted) string {
 	if e.Mesh != "" {
 		remarks = append(remarks, e.Mesh+": redirects only what the sidecar passes to the application")
 	}
+	if e.Unproven != "" {
+		remarks = append(remarks, "could not be tested: "+e.Unproven)
+	}
 	if len(remarks) == 0 {
 		return ""
 	}

@@ -76,7 +76,7 @@ type Attach struct {
 	TakeOver bool `json:"takeOver,omitempty"`
 }
 
-// Attached answers Attach: the redirect works.
+// Attached answers Attach: the redirect works, as a connection of the manager's own has shown.
 type Attached struct {
 	Backend string `json:"backend"`
 	// Established counts the connections that stay with the application, TakenOver those that
@@ -87,6 +87,9 @@ type Attached struct {
 	Mesh string `json:"mesh,omitempty"`
 	// Addresses lists the addresses of Host.
 	Addresses []netip.Addr `json:"addresses,omitempty"`
+	// Unproven says which of the redirect's rules the manager could not test, and why. It is
+	// empty if it has seen all of them work.
+	Unproven string `json:"unproven,omitempty"`
 }
 
 // Detach ends a redirect for new connections. Others go on.

@@ -239,7 +239,7 @@ func (c *Client) startRedirect(ctx context.Context, id uint32, spec Spec) error 
 
 	c.observer.RedirectStarted(RedirectStarted{
 		Pod: c.pod, Redirect: spec, Backend: done.Backend, Mesh: done.Mesh,
-		Established: done.Established, TakenOver: done.TakenOver, Addresses: done.Addresses,
+		Established: done.Established, TakenOver: done.TakenOver, Addresses: done.Addresses, Unproven: done.Unproven,
 	})
 	c.findRedirect(id).reported.Store(true)
 	return nil

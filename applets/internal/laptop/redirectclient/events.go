@@ -39,6 +39,8 @@ type RedirectStarted struct {
 	Established, TakenOver int
 	// Addresses are what the redirect's host leads to; none for any destination.
 	Addresses []netip.Addr
+	// Unproven says what of the redirect the manager could not test, and why.
+	Unproven string
 }
 
 // RedirectMoved says that the redirect's host leads to other addresses now.

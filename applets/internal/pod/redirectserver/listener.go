@@ -39,15 +39,17 @@ type redirectListener struct {
 	rules       []netfilter.Redirect
 	addresses   []netip.Addr
 	conns       map[*mux.TCP]struct{}
+	trials      map[netip.AddrPort]chan<- trialArrival // those expected, by their sources
 	detached    bool
 	idleWaiters []chan struct{} // to be closed when conns is empty
 }
 
-// newRedirectListener opens the listener, adds the rules, and begins to take connections.
+// newRedirectListener opens the listener, adds the rules, begins to take connections, and proves
+// that the rules lead them there.
 func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach) (*redirectListener, wire.Attached, error) {
 	r := &redirectListener{
 		attach: a, laptop: s.laptop, ruleSet: s.server.ruleSet, proxier: &s.server.proxier, files: &s.server.files, holder: s.holder,
-		conns: map[*mux.TCP]struct{}{}, closed: make(chan struct{}),
+		conns: map[*mux.TCP]struct{}{}, trials: map[netip.AddrPort]chan<- trialArrival{}, closed: make(chan struct{}),
 		originalDestination: s.server.config.OriginalDestination,
 		log:                 s.server.config.Log.With("redirect", a.ID, "port", a.Port),
 	}
@@ -79,6 +81,10 @@ func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach)
 	r.stop = stop
 	if len(r.addresses) > 0 {
 		r.accepted.Go(func() { r.followName(following) })
+	}
+
+	if done.Unproven, err = r.proveRules(ctx); err != nil {
+		return nil, wire.Attached{}, errors.Join(err, r.stopAndReset())
 	}
 
 	return r, done, nil
@@ -158,6 +164,11 @@ func (r *redirectListener) acceptConnections() {
 // listener itself; a connection that was not redirected is reset.
 func (r *redirectListener) takeConnection(conn *mux.TCP) {
 	to, err := r.originalDestination(conn)
+	if r.recognizeTrial(conn, trialArrival{to, err}) {
+		conn.Reset()
+		return
+	}
+
 	if err != nil || to.Port() != r.attach.Port {
 		r.log.Debug("dropped", "peer", conn.RemoteAddr().String(), "err", err)
 		conn.Reset()

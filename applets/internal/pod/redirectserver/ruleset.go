@@ -154,6 +154,20 @@ func (r *ruleSet) changeRules(add, remove []netfilter.Redirect) (added []netfilt
 	return added, err
 }
 
+// openTrials prepares connections that try rules. A back end that cannot try any has none.
+func (r *ruleSet) openTrials(rules []netfilter.Redirect) (*netfilter.Trials, error) {
+	r.mu.Lock()
+	backend := r.backend
+	r.mu.Unlock()
+
+	prover, ok := backend.(netfilter.Prover)
+	if !ok {
+		return &netfilter.Trials{}, nil
+	}
+
+	return prover.OpenTrials(rules)
+}
+
 // detachRules removes a redirect's rules. Its connections go on.
 func (r *ruleSet) detachRules(rules []netfilter.Redirect) error {
 	_, err := r.changeRules(nil, rules)
