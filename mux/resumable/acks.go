@@ -53,7 +53,7 @@ func (s *Stream) acked() uint64 {
 }
 
 // takeAck handles an acknowledgement of the bytes before position.
-func (c *link) takeAck(position uint64, _ time.Duration) {
+func (c *link) takeAck(position uint64, delay time.Duration) {
 	s := c.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,8 +71,9 @@ func (c *link) takeAck(position uint64, _ time.Duration) {
 		return
 	}
 
-	if position > s.acked() {
+	if n := position - s.acked(); n > 0 {
 		s.takePosition(position)
+		c.path.noteAck(position, int64(n), delay, s.now(), c.sent, s.kept.size())
 		s.gate.dispatch(s)
 	}
 }

@@ -33,6 +33,12 @@ func (g *gate) init() {
 // the caller writes n bytes, or gives the grant back. WaitToSend returns ErrStopped when stop
 // closes, and the cause after Close or Fail.
 func (s *Stream) WaitToSend(n int, bulk bool, stop <-chan struct{}) error {
+	select {
+	case <-stop:
+		return ErrStopped
+	default:
+	}
+
 	s.mu.Lock()
 	if s.err != nil {
 		defer s.mu.Unlock()
@@ -48,6 +54,9 @@ func (s *Stream) WaitToSend(n int, bulk bool, stop <-chan struct{}) error {
 		return nil
 	}
 
+	if bulk {
+		s.gate.noteLimited(s)
+	}
 	w := &waiter{n: int64(n), ready: make(chan struct{})}
 	element := queue.PushBack(w)
 	s.mu.Unlock()
@@ -99,6 +108,7 @@ func (g *gate) dispatch(s *Stream) {
 	}
 	if g.bulk.Len() > 0 {
 		g.dispatchQueue(s, &g.bulk, s.bulkWindow())
+		g.noteLimited(s)
 	}
 }
 
@@ -129,6 +139,13 @@ func (g *gate) admit(s *Stream, n, limit int64) bool {
 	return true
 }
 
+// noteLimited tells the path that bulk data waits for it, if so.
+func (g *gate) noteLimited(s *Stream) {
+	if s.link != nil {
+		s.link.path.noteLimited(s.now(), s.link.sent)
+	}
+}
+
 // expire forgets grants whose bytes have not been written for long, so that a caller that broke its
 // promise stops nobody. The caller holds the stream's lock.
 func (g *gate) expire(s *Stream) {
@@ -151,5 +168,8 @@ func (g *gate) fail(err error) {
 
 // bulkWindow returns how many bytes may be kept while bulk data goes on. The caller holds mu.
 func (s *Stream) bulkWindow() int64 {
-	return min(4<<20, s.options.Buffer-s.options.Buffer/16)
+	if s.link == nil {
+		return initialWindow
+	}
+	return s.link.path.limit()
 }

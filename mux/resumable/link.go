@@ -26,6 +26,7 @@ type link struct {
 	ackArmed bool // ackTimer runs
 	ackTimer *time.Timer
 	watch    watch
+	path     *path
 }
 
 // Resume uses conn from now on. peerReceived is what the peer's Received returned after it had
@@ -45,6 +46,7 @@ func (s *Stream) Resume(conn net.Conn, peerReceived uint64) error {
 	s.takePosition(peerReceived)
 
 	c := &link{stream: s, conn: conn, sent: peerReceived, ackSent: s.received, ackedAt: s.now()}
+	c.path = newPath(s.options.Buffer-s.options.Buffer/16, s.now()) // small data can always go
 	c.work.L = &s.mu
 	c.heard.Store(int64(s.now()))
 	c.input.link = c

@@ -27,7 +27,7 @@ var errCut = errors.New("cut by the test")
 func (c *cuttingConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if over := -c.left.Add(int64(-n)); over > 0 {
-		_ = c.Conn.Close()
+		_ = c.Close()
 		return max(n-int(over), 0), errCut
 	}
 	return n, err
@@ -37,7 +37,7 @@ func (c *cuttingConn) Write(p []byte) (int, error) {
 	n := len(p)
 	if left := c.left.Add(int64(-n)) + int64(n); left < int64(n) {
 		written, _ := c.Conn.Write(p[:max(left, 0)])
-		_ = c.Conn.Close()
+		_ = c.Close()
 		return written, errCut
 	}
 	return c.Conn.Write(p)
@@ -71,7 +71,7 @@ func soak(t *testing.T, seed uint64, overTCP bool) {
 	reconnecting.Go(func() { keepConnected(ctx, t, a, b, seed, overTCP, lost) })
 
 	for i, ends := range [][2]*Stream{{a, b}, {b, a}} {
-		var sent, got hash.Hash = sha256.New(), sha256.New()
+		sent, got := sha256.New(), sha256.New()
 		var both sync.WaitGroup
 		both.Go(func() { writeRandom(t, ends[0], rand.New(rand.NewPCG(seed, uint64(i))), sent) })
 		both.Go(func() { readSlowly(t, ends[1], rand.New(rand.NewPCG(seed, uint64(i+2))), got) })
@@ -144,7 +144,7 @@ func readSlowly(t *testing.T, s *Stream, random *rand.Rand, sum hash.Hash) {
 	for {
 		n, err := s.Read(buffer[:1+random.IntN(1<<(1+random.IntN(16)))])
 		sum.Write(buffer[:n])
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return
 		}
 		if err != nil {

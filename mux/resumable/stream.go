@@ -130,7 +130,13 @@ func (s *Stream) Connected() bool {
 
 // RoundTrip returns the lowest round trip measured lately on this connection, 0 if there is none.
 func (s *Stream) RoundTrip() time.Duration {
-	return 0
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if s.link == nil {
+		return 0
+	}
+	return s.link.path.roundTrip(s.now())
 }
 
 // SilentFor returns how long ago a byte last came from the peer, by the monotonic clock; if none

@@ -144,7 +144,7 @@ func (c *link) takeBatch(small []byte) (batch []byte, buffer *[maxBatch]byte, ok
 // fillBatch appends an acknowledgement, one data frame and the end mark, as far as each is there,
 // and counts them as sent. The caller holds mu.
 func (c *link) fillBatch(b []byte) []byte {
-	s := c.stream
+	s, start := c.stream, c.sent
 	if c.ackDue || s.received > c.ackSent {
 		now := s.now()
 		b = appendAck(b, s.received, now-s.lastArrival)
@@ -164,7 +164,10 @@ func (c *link) fillBatch(b []byte) []byte {
 		b = appendHeader(b, frameEnd, 0)
 		c.sent++
 	}
-	s.highSent = max(s.highSent, c.sent)
+	if c.sent > s.highSent {
+		c.path.times.add(sentBatch{max(start, s.highSent), c.sent, s.kept.start, s.now()})
+		s.highSent = c.sent
+	}
 
 	return b
 }

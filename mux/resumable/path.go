@@ -1,0 +1,222 @@
+package resumable
+
+import "time"
+
+const (
+	initialWindow = 256 << 10
+	minWindow     = 128 << 10
+	probeFloor    = 32 << 10
+
+	// A queue in the network is wanted, but not more than it takes to keep the path busy.
+	minTarget = 1500 * time.Microsecond
+	maxTarget = 25 * time.Millisecond
+
+	// baseSpan is how long the lowest round trip counts as the path's own.
+	baseSpan = 10 * time.Second
+	// probeAfter is how old it may become until the queue is drained to measure it anew.
+	probeAfter = 7 * time.Second
+	// minRound is how long a round takes at least, so that a hiccup of the scheduler is not
+	// taken for a queue.
+	minRound = 5 * time.Millisecond
+	// startupSamples is how many samples a round must have until they can end the startup.
+	startupSamples = 4
+	// idleAfter is how long no bulk data may wait until what was learned of the path is too old.
+	idleAfter = 10 * time.Second
+)
+
+// path measures the path below one link and decides how many bytes of bulk data it takes: the
+// congestion window. It works in rounds of one round trip. In each it compares the lowest round
+// trip of late with the lowest of the last seconds, its base; the difference is the time that bytes
+// stand in queues. While that is below the target, the window grows; above it, it shrinks.
+type path struct {
+	ceiling  int64
+	window   int64
+	startup  bool // the window doubles each round
+	base     recentMinimum
+	standing recentMinimum
+	smoothed time.Duration // average round trip
+	rate     float64       // bytes a nanosecond that were acknowledged during the last round trip
+	times    sendTimes
+
+	round struct {
+		began      time.Duration
+		end        uint64 // the round is over when this position is acknowledged
+		goal       int64  // what the window grows to
+		samples    int
+		wasLimited bool // bulk data waited for the window
+		isIdle     bool // no bulk data waited in the round before: it began too early
+	}
+	limitedAt time.Duration // when bulk data last waited
+
+	probe struct {
+		window int64  // 0: not probing
+		end    uint64 // the probe is over when this position is acknowledged; 0: not drained yet
+	}
+}
+
+func newPath(ceiling int64, now time.Duration) *path {
+	p := &path{ceiling: max(ceiling, minWindow)}
+	p.restart(now)
+
+	return p
+}
+
+// restart forgets the window, but not the round trips.
+func (p *path) restart(now time.Duration) {
+	p.window = min(initialWindow, p.ceiling)
+	p.startup = true
+	p.limitedAt = now
+	p.probe.window = 0
+	p.beginRound(now, 0)
+	p.round.isIdle = true
+}
+
+// limit returns how many bytes of bulk data may be kept.
+func (p *path) limit() int64 {
+	if p.probe.window > 0 {
+		return min(p.probe.window, p.window)
+	}
+	return p.window
+}
+
+// roundTrip returns the lowest round trip of late, 0 if none is known.
+func (p *path) roundTrip(now time.Duration) time.Duration {
+	base, _ := p.base.get(now, baseSpan)
+	return base
+}
+
+// noteLimited notes that bulk data has to wait for the window. sent is the position up to which
+// bytes were sent.
+func (p *path) noteLimited(now time.Duration, sent uint64) {
+	if now-p.limitedAt > idleAfter {
+		p.restart(now)
+	}
+	if p.round.isIdle {
+		p.beginRound(now, sent)
+		if p.startup {
+			p.round.goal = min(2*p.window, p.ceiling)
+		}
+	}
+	p.limitedAt, p.round.wasLimited = now, true
+}
+
+// noteAck takes an acknowledgement of n more bytes, those before position, whose last came delay
+// before it was sent. sent is the position up to which bytes were sent, and kept is how many are
+// not acknowledged.
+func (p *path) noteAck(position uint64, n int64, delay, now time.Duration, sent uint64, kept int64) {
+	if batch, ok := p.times.take(position); ok {
+		p.addSample(now-batch.at-delay, now)
+		p.rate = float64(position-batch.acked) / float64(max(now-batch.at, 1))
+	}
+
+	if p.startup && p.round.samples >= startupSamples {
+		p.endStartup(now)
+	}
+	if p.window < p.round.goal && p.round.wasLimited {
+		p.window = min(p.window+n, p.round.goal)
+	}
+	p.endProbe(position, sent, kept)
+
+	if position >= p.round.end && now-p.round.began >= minRound && p.round.samples > 0 {
+		p.endRound(now, sent)
+	}
+}
+
+// addSample takes one measured round trip.
+func (p *path) addSample(rtt, now time.Duration) {
+	if rtt <= 0 {
+		return
+	}
+
+	p.round.samples++
+	if p.smoothed == 0 {
+		p.smoothed = rtt
+	}
+	p.smoothed += (rtt - p.smoothed) / 8
+	p.base.add(now, baseSpan, rtt)
+	p.standing.add(now, p.standingSpan(), rtt)
+}
+
+// standingSpan is how long samples count for the round trip of late.
+func (p *path) standingSpan() time.Duration { return max(p.smoothed/2, minRound) }
+
+// beginRound begins a round that ends when all that was sent is acknowledged.
+func (p *path) beginRound(now time.Duration, sent uint64) {
+	p.round.began, p.round.end = now, sent
+	p.round.samples, p.round.wasLimited = 0, false
+	p.round.isIdle, p.round.goal = false, p.window
+}
+
+// endRound decides about the window of the next round.
+func (p *path) endRound(now time.Duration, sent uint64) {
+	base, baseAt := p.base.get(now, baseSpan)
+	standing, _ := p.standing.get(now, p.standingSpan())
+	ended := p.round
+	p.beginRound(now, sent)
+	if !ended.wasLimited {
+		p.round.isIdle = true
+		return
+	}
+	if p.probe.window > 0 {
+		return
+	}
+
+	if p.startup {
+		p.round.goal = min(2*p.window, p.ceiling)
+	} else {
+		p.approach(base+queueTarget(base)-standing, standing)
+	}
+
+	if now-baseAt > probeAfter {
+		p.probe.window = max(p.window*int64(base)/int64(max(2*standing, 1)), probeFloor)
+		p.probe.end = 0
+	}
+}
+
+// endStartup ends the startup when a queue begins to stand. The window is then more than the path
+// takes, and what it does take has just been measured.
+func (p *path) endStartup(now time.Duration) {
+	base, _ := p.base.get(now, baseSpan)
+	standing, _ := p.standing.get(now, max(p.smoothed/8, minRound))
+	target := queueTarget(base)
+	if standing-base < max(target/2, minTarget) {
+		return
+	}
+
+	p.startup = false
+	p.setWindow(min(int64(p.rate*float64(base+target)), p.window))
+}
+
+// queueTarget returns how long bytes shall stand in queues on a path with this base.
+func queueTarget(base time.Duration) time.Duration {
+	return min(max(base/2, minTarget), maxTarget)
+}
+
+// approach moves the window half the way to where the queue would be longer by missing.
+func (p *path) approach(missing, standing time.Duration) {
+	change := float64(missing) / float64(standing) / 2
+	next := int64(float64(p.window) * (1 + max(change, -0.5)))
+	if change > 0 {
+		p.round.goal = min(next, p.ceiling)
+		return
+	}
+	p.setWindow(next)
+}
+
+func (p *path) setWindow(window int64) {
+	p.window = min(max(window, minWindow), p.ceiling)
+	p.round.goal = p.window
+}
+
+// endProbe ends a probe a round trip after what is kept has shrunk to the probe's window.
+func (p *path) endProbe(position, sent uint64, kept int64) {
+	switch {
+	case p.probe.window == 0:
+	case p.probe.end == 0:
+		if kept <= p.probe.window {
+			p.probe.end = sent
+		}
+	case position >= p.probe.end:
+		p.probe.window = 0
+	}
+}

@@ -1,0 +1,167 @@
+package resumable
+
+import (
+	"encoding/binary"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// trafficResult is what came of a while of traffic.
+type trafficResult struct {
+	rate float64         // bytes of bulk data a second, without the first second
+	late []time.Duration // how much longer than the delay of the link each small message took, sorted
+	full int64           // window at the end
+}
+
+func (r *trafficResult) percentile(p float64) time.Duration {
+	return r.late[int(float64(len(r.late)-1)*p)]
+}
+
+// A record of the tests has its kind, its time of sending and its length before its bytes.
+const recordHeader = 1 + 8 + 4
+
+// runTraffic sends bulk data from a number of writers, and small messages, from a to b for a time.
+// It must run in a bubble of synctest.
+func runTraffic(t *testing.T, link *simulatedLink, o Options, writers int, during time.Duration) *trafficResult {
+	t.Helper()
+	o.OnLost = func(err error) { t.Errorf("connection lost: %v", err) }
+	a, b := newPair(t, o)
+	connA, connB := link.dial()
+	connect(t, a, b, connA, connB)
+
+	stop := make(chan struct{})
+	var sending sync.WaitGroup
+	for range writers {
+		sending.Go(func() { sendRecords(a, 32<<10, true, stop, nil) })
+	}
+	sending.Go(func() {
+		sendRecords(a, 100, false, stop, func() { time.Sleep(20*time.Millisecond + rand.N(20*time.Millisecond)) })
+	})
+	go discard(a)
+
+	result := &trafficResult{}
+	received := make(chan struct{})
+	go func() {
+		defer close(received)
+		receiveRecords(b, link.delay, result)
+	}()
+
+	time.Sleep(during)
+	result.full = windowOf(a)
+	close(stop)
+	sending.Wait()
+	a.Detach()
+	b.Detach()
+	_ = a.Close()
+	_ = b.Close()
+	<-received
+	result.rate /= (during - time.Second).Seconds()
+	slices.Sort(result.late)
+	t.Logf("%.1f MB/s, window %d KiB, late p50 %v p99 %v max %v", result.rate/1e6, result.full>>10,
+		result.percentile(.5), result.percentile(.99), result.percentile(1))
+
+	return result
+}
+
+func windowOf(s *Stream) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.link.path.window
+}
+
+func discard(s *Stream) {
+	buffer := make([]byte, 64<<10)
+	for {
+		if _, err := s.Read(buffer); err != nil {
+			return
+		}
+	}
+}
+
+// sendRecords sends records of one size until stop closes.
+func sendRecords(s *Stream, size int, bulk bool, stop <-chan struct{}, pause func()) {
+	record := make([]byte, recordHeader+size)
+	for {
+		if pause != nil {
+			pause()
+		}
+
+		sent := time.Now().UnixNano()
+		if s.WaitToSend(size, bulk, stop) != nil {
+			return
+		}
+
+		record[0] = 0
+		if bulk {
+			record[0] = 1
+		}
+		binary.BigEndian.PutUint64(record[1:], uint64(sent))
+		binary.BigEndian.PutUint32(record[9:], uint32(size))
+		if _, err := s.Write(record); err != nil {
+			return
+		}
+		s.Flush()
+	}
+}
+
+func receiveRecords(s *Stream, delay time.Duration, result *trafficResult) {
+	began := time.Now()
+	record := make([]byte, 64<<10)
+	for {
+		if _, err := io.ReadFull(s, record[:recordHeader]); err != nil {
+			return
+		}
+		size := binary.BigEndian.Uint32(record[9:])
+		late := time.Now().UnixNano() - int64(binary.BigEndian.Uint64(record[1:])) - int64(delay)
+		if _, err := io.ReadFull(s, record[recordHeader:recordHeader+size]); err != nil {
+			return
+		}
+
+		switch {
+		case record[0] == 0:
+			result.late = append(result.late, time.Duration(late))
+		case time.Since(began) > time.Second:
+			result.rate += float64(size)
+		}
+	}
+}
+
+const megabit = 1e6 / 8
+
+// TestPath holds what the congestion window promises, in the time of a simulated link with a deep
+// buffer: a part of its rate, and how long small messages wait beside bulk data.
+func TestPath(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		link     simulatedLink
+		writers  int
+		leastUse float64 // part of the link's rate
+		mostLate time.Duration
+	}{
+		{"100 ms, 100 Mbit/s", simulatedLink{rate: 100 * megabit, delay: 50 * time.Millisecond}, 1, .9, 50 * time.Millisecond},
+		{"20 ms, 50 Mbit/s", simulatedLink{rate: 50 * megabit, delay: 10 * time.Millisecond}, 4, .9, 50 * time.Millisecond},
+		{"1 ms, 50 Mbit/s", simulatedLink{rate: 50 * megabit, delay: time.Millisecond / 2}, 4, .9, 50 * time.Millisecond},
+		{"100 ms, 50 Mbit/s", simulatedLink{rate: 50 * megabit, delay: 50 * time.Millisecond}, 4, .9, 50 * time.Millisecond},
+		{"300 ms, 20 Mbit/s", simulatedLink{rate: 20 * megabit, delay: 150 * time.Millisecond}, 2, .85, 100 * time.Millisecond},
+		{"50 ms, 1 Gbit/s", simulatedLink{rate: 1000 * megabit, delay: 25 * time.Millisecond}, 8, .85, 50 * time.Millisecond},
+		{"0.2 ms, 1 Gbit/s", simulatedLink{rate: 1000 * megabit, delay: 100 * time.Microsecond}, 2, .9, 10 * time.Millisecond},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				test.link.buffer = 16 << 20
+				result := runTraffic(t, &test.link, Options{Buffer: 16 << 20}, test.writers, 40*time.Second)
+				if use := result.rate / test.link.rate; use < test.leastUse {
+					t.Errorf("%.0f %% of the link was used, want %.0f", use*100, test.leastUse*100)
+				}
+				if late := result.percentile(.99); late > test.mostLate {
+					t.Errorf("small messages waited %v at the 99th percentile, want %v at most", late, test.mostLate)
+				}
+			})
+		})
+	}
+}
