@@ -12,14 +12,18 @@ import (
 	"sync"
 	"time"
 
+	mobyspdy "github.com/moby/spdystream/spdy"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/streaming/pkg/httpstream"
 )
 
 // PortForward opens one connection, through the API server, to a TCP port on the loopback of a
 // pod's network namespace: over a WebSocket (KEP-4006), or over SPDY if the server, or a proxy
 // before it, does not support WebSockets. Nothing listens on this side. ctx and openTimeout
 // limit only the opening. The caller closes the connection.
+//
+// Whoever has the connection must be reading it: only a Read notices what the server says, also
+// that the connection is lost, and answers it. A Write goes to the server as one message, or
+// several if it is longer than maxFrame, before it returns. Few and long ones are the fastest.
 //
 // If nothing listens on the port, the first Read says so, and so do Writes after it: the kubelet
 // does not tell sooner. Read returns io.EOF only for the end of the data, never for a lost
@@ -49,161 +53,293 @@ func (c *Cluster) openForward(ctx context.Context, namespace, pod string, port u
 	}
 	defer context.AfterFunc(ctx, streams.cutOff)()
 
-	failure, data, err := streams.openStreamPair(port)
-	if err == nil {
-		// This side has nothing to say on the error stream.
-		err = failure.Close()
-	}
-
-	if err != nil {
+	f := newForwardedConn(streams, doing, port)
+	if err = f.openStreams(); err != nil {
 		streams.closeOrCut()
 		return nil, err
 	}
-
-	return newForwardedConn(streams, data, failure, doing, port), nil
+	return f, nil
 }
 
-// openStreamPair opens the two streams of one forwarded connection in a single round trip.
-func (s *streamConnection) openStreamPair(port uint16) (failure, data httpstream.Stream, err error) {
-	type made struct {
-		kind   string
-		stream httpstream.Stream
-		err    error
-	}
-
-	answers := make(chan made, 2)
-	for _, kind := range []string{corev1.StreamTypeError, corev1.StreamTypeData} {
-		headers := http.Header{}
-		headers.Set(corev1.StreamType, kind)
-		headers.Set(corev1.PortHeader, strconv.Itoa(int(port)))
-		headers.Set(corev1.PortForwardRequestIDHeader, "0")
-		go func() {
-			// Without an answer it ends after 30 s, even if the connection is lost.
-			stream, err := s.CreateStream(headers)
-			answers <- made{kind, stream, err}
-		}()
-	}
-
-	for range 2 {
-		select {
-		case answer := <-answers:
-			switch {
-			case answer.err != nil:
-				return nil, nil, fmt.Errorf("open the %s stream: %w", answer.kind, answer.err)
-			case answer.kind == corev1.StreamTypeError:
-				failure = answer.stream
-			default:
-				data = answer.stream
-			}
-		case <-s.CloseChan():
-			return nil, nil, errConnectionLost
-		}
-	}
-
-	return failure, data, nil
-}
+// The ids of the two streams of a forwarded connection.
+const (
+	errorStream = 1
+	dataStream  = 3
+)
 
 // errConnectionLost reports a connection that neither side closed.
 var errConnectionLost = fmt.Errorf("the connection to the API server was lost: %w", io.ErrUnexpectedEOF)
 
+// errStreamReset reports a stream that the kubelet or the container runtime has broken off.
+var errStreamReset = errors.New("the stream was reset without a reason")
+
 // forwardedConn is the net.Conn that PortForward returns.
 type forwardedConn struct {
 	connection *streamConnection
-	data       httpstream.Stream
 	doing      string
 	port       uint16
 
-	// incoming is a pipe that copyData fills from the data stream: it has the deadlines that
-	// a SPDY stream lacks. endReason says why it ended, once it has.
-	incoming  net.Conn
-	endReason error
-
-	// errorStreamRead is closed when the error stream has ended. What it said is then in
-	// failed.
-	errorStreamRead chan struct{}
-	failed          error
+	readLock sync.Mutex // for received, and to read from the connection
+	received forwardState
 
 	closed    chan struct{}
 	closeOnce sync.Once
 
 	writeLock     sync.Mutex // keeps the frames of one Write together
-	mu            sync.Mutex
+	mu            sync.Mutex // for what follows
+	failed        error      // why a Write fails, if the server has said so
 	isWriting     bool
 	writeDeadline time.Time // zero for none
 	writeTimer    *time.Timer
+	readDeadline  time.Time // zero for none
+	settleUntil   time.Time // until when to wait for the error stream; zero if not waiting
 }
 
-// newForwardedConn begins to read both streams of a forwarded connection.
-func newForwardedConn(s *streamConnection, data, failure httpstream.Stream, doing string, port uint16) *forwardedConn {
-	incoming, received := net.Pipe()
-	f := &forwardedConn{
-		connection: s, data: data, doing: doing, port: port, incoming: incoming,
-		errorStreamRead: make(chan struct{}), closed: make(chan struct{}),
+// forwardState says what has arrived of a forwarded connection.
+type forwardState struct {
+	frame        spdyFrame // the one that is being read
+	hasError     bool      // the error stream was accepted
+	hasData      bool      // the data stream was accepted
+	failure      []byte    // what the error stream says
+	failureEnded bool
+	dataEnd      error // why the data stream ended; nil if it has not
+	end          error // what every further Read returns, once there is nothing to read
+}
+
+// newForwardedConn returns a forwarded connection whose streams are not open yet.
+func newForwardedConn(s *streamConnection, doing string, port uint16) *forwardedConn {
+	return &forwardedConn{connection: s, doing: doing, port: port, closed: make(chan struct{})}
+}
+
+// openStreams opens the two streams of a forwarded connection in a single round trip.
+func (f *forwardedConn) openStreams() error {
+	f.readLock.Lock()
+	defer f.readLock.Unlock()
+
+	requests, err := newStreams(f.streamHeaders(corev1.StreamTypeError), f.streamHeaders(corev1.StreamTypeData))
+	if err == nil {
+		err = f.connection.writeMessage(wsBinary, requests, nil)
+	}
+	if err == nil {
+		err = f.awaitStreams()
+	}
+	if err != nil {
+		return err
 	}
 
-	go f.readErrorStream(failure)
-	go f.copyData(received)
-
-	return f
+	// This side has nothing to say on the error stream.
+	header := newDataHeader(errorStream, 0, true)
+	return f.connection.writeMessage(wsBinary, header[:], nil)
 }
 
-// maxFailure limits how much of an error stream is read, in bytes.
+// streamHeaders returns the headers that open a stream.
+func (f *forwardedConn) streamHeaders(kind string) http.Header {
+	headers := http.Header{}
+	headers.Set(corev1.StreamType, kind)
+	headers.Set(corev1.PortHeader, strconv.Itoa(int(f.port)))
+	headers.Set(corev1.PortForwardRequestIDHeader, "0")
+	return headers
+}
+
+// awaitStreams reads until both streams are accepted. The answers come in any order, and data
+// may come before the second: the kubelet begins once it has both requests.
+func (f *forwardedConn) awaitStreams() error {
+	r := &f.received
+	for !(r.hasError && r.hasData) && !r.frame.carriesData(dataStream) {
+		if _, err := f.readNext(nil); err != nil {
+			return nameLoss(err)
+		}
+
+		switch {
+		case r.failureEnded && !r.hasError:
+			return fmt.Errorf("open the error stream: %w", errStreamReset)
+		case r.dataEnd != nil && !r.hasData:
+			return fmt.Errorf("open the data stream: %w", errStreamReset)
+		}
+	}
+	return nil
+}
+
+func (f *forwardedConn) Read(p []byte) (int, error) {
+	f.readLock.Lock()
+	defer f.readLock.Unlock()
+
+	for len(p) > 0 && f.received.end == nil {
+		if isClosed(f.closed) {
+			return 0, net.ErrClosed
+		}
+
+		n, err := f.readNext(p)
+		if n > 0 {
+			return n, nil
+		}
+		if err != nil {
+			if err = f.handleReadError(err); err != nil {
+				return 0, err
+			}
+		}
+	}
+
+	if isClosed(f.closed) {
+		return 0, net.ErrClosed
+	}
+	return 0, f.received.end
+}
+
+// readNext reads the next piece of what the server sends: data into p, and all else into the
+// connection's state.
+func (f *forwardedConn) readNext(p []byte) (int, error) {
+	r, frames := &f.received, &f.connection.frames
+	switch {
+	case r.frame.carriesData(dataStream) && frames.left > 0:
+		return frames.readPayload(p)
+	case r.frame.carriesData(errorStream) && frames.left > 0:
+		return 0, f.readFailure()
+	case r.frame.control == 0 && r.frame.last:
+		f.endStream(r.frame.stream, io.EOF)
+		r.frame = spdyFrame{}
+		return 0, nil
+	}
+
+	next, err := frames.nextFrame()
+	if err != nil {
+		return 0, err
+	}
+
+	// After the data stream's end there is no more data of it.
+	r.frame = spdyFrame{}
+	if r.dataEnd == nil || next.stream != dataStream {
+		r.frame = next
+		f.handleControlFrame(next)
+	}
+	return 0, nil
+}
+
+// maxFailure limits how much of an error stream is kept, in bytes.
 const maxFailure = 4 << 10
 
-// readErrorStream reads the error stream to its end, and keeps what it says.
-func (f *forwardedConn) readErrorStream(failure io.Reader) {
-	defer close(f.errorStreamRead)
-
-	if text, _ := io.ReadAll(io.LimitReader(failure, maxFailure)); len(text) > 0 {
-		f.failed = &Error{Doing: f.doing, Err: errors.New(string(text)),
-			Next: fmt.Sprintf("check that something in the pod listens on 127.0.0.1:%d", f.port)}
-	}
+// readFailure reads a piece of the error stream.
+func (f *forwardedConn) readFailure() error {
+	var piece [512]byte
+	n, err := f.connection.frames.readPayload(piece[:])
+	f.received.failure = append(f.received.failure, piece[:min(n, maxFailure-len(f.received.failure))]...)
+	return err
 }
 
-// copyData copies the data stream into the pipe that Read reads.
-func (f *forwardedConn) copyData(to net.Conn) {
-	_, _ = io.Copy(to, f.data)
-	f.endReason = f.findEndReason()
-	_ = to.Close()
+// handleControlFrame does what a control frame asks for. It ignores the kinds that a
+// port-forward can do without: a GOAWAY is followed by the end of the connection.
+func (f *forwardedConn) handleControlFrame(frame spdyFrame) {
+	r := &f.received
+	switch frame.control {
+	case mobyspdy.TypeSynReply:
+		r.hasError = r.hasError || frame.stream == errorStream
+		r.hasData = r.hasData || frame.stream == dataStream
+	case mobyspdy.TypeRstStream:
+		f.endStream(frame.stream, errStreamReset)
+	case mobyspdy.TypePing:
+		// A client's pings are odd, so that this is the answer to one.
+		if frame.stream%2 == 0 {
+			f.connection.answer(wsBinary, newControlFrame(mobyspdy.TypePing, frame.stream))
+		}
+	}
+
+	if frame.last && (frame.control == mobyspdy.TypeSynReply || frame.control == mobyspdy.TypeHeaders) {
+		f.endStream(frame.stream, io.EOF)
+	}
 }
 
 // failureWait limits how much later than the data stream the error stream may end.
 const failureWait = 500 * time.Millisecond
 
-// findEndReason finds out why the data stream ended. The error stream may tell a moment later.
-func (f *forwardedConn) findEndReason() error {
-	lost := isClosed(f.connection.CloseChan())
-	select {
-	case <-f.errorStreamRead:
-	case <-time.After(failureWait):
-	case <-f.closed:
+// endStream notes that a stream has ended. The end of the data is known once the error stream
+// has ended, too, which may take another moment.
+func (f *forwardedConn) endStream(stream uint32, why error) {
+	r := &f.received
+	switch {
+	case stream == errorStream:
+		r.failureEnded = true
+		if len(r.failure) > 0 {
+			f.failWrites(f.explainFailure())
+		}
+	case stream == dataStream && r.dataEnd == nil:
+		r.dataEnd = why
+		f.settle(time.Now().Add(failureWait))
 	}
 
+	if r.dataEnd != nil && r.failureEnded {
+		f.endReading()
+	}
+}
+
+// endReading has Reads return from now on why there is no more data. Without an end of the data
+// stream the connection is lost.
+func (f *forwardedConn) endReading() {
+	f.settle(time.Time{})
+	r := &f.received
+	switch {
+	case len(r.failure) > 0:
+		r.end = f.explainFailure()
+	case r.dataEnd == io.EOF: //nolint:errorlint // it is our own
+		r.end = io.EOF
+		return
+	case r.dataEnd != nil:
+		r.end = &Error{Doing: f.doing, Err: r.dataEnd}
+	default:
+		r.end = &Error{Doing: f.doing, Err: errConnectionLost}
+	}
+
+	f.failWrites(r.end)
+}
+
+// explainFailure returns what the error stream said.
+func (f *forwardedConn) explainFailure() error {
+	return &Error{Doing: f.doing, Err: errors.New(string(f.received.failure)),
+		Next: fmt.Sprintf("check that something in the pod listens on 127.0.0.1:%d", f.port)}
+}
+
+// handleReadError returns what Read returns when it could not read. It returns nil if there is
+// nothing more to read, so that every Read returns the same from now on.
+func (f *forwardedConn) handleReadError(err error) error {
+	f.mu.Lock()
+	isSettled := !f.settleUntil.IsZero() && time.Until(f.settleUntil) <= 0
+	f.mu.Unlock()
+
+	var broken protocolError
 	switch {
 	case isClosed(f.closed):
 		return net.ErrClosed
-	case isClosed(f.errorStreamRead) && f.failed != nil:
-		return f.failed
-	case lost:
-		return &Error{Doing: f.doing, Err: errConnectionLost}
+	case errors.Is(err, os.ErrDeadlineExceeded) && !isSettled:
+		return os.ErrDeadlineExceeded
+	case errors.As(err, &broken) && f.received.dataEnd == nil:
+		f.received.dataEnd = broken
 	}
 
-	return io.EOF
-}
-
-func (f *forwardedConn) Read(p []byte) (int, error) {
-	n, err := f.incoming.Read(p)
-	switch {
-	case errors.Is(err, io.ErrClosedPipe):
-		err = net.ErrClosed
-	case errors.Is(err, io.EOF):
-		err = f.endReason
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		f.connection.cutOff()
 	}
-	return n, err
+	f.endReading()
+	return nil
 }
 
-// maxFrame limits the data in a SPDY frame, and so what the other side must hold at once. Above
-// 16 MiB spdystream refuses to write.
+// nameLoss returns the error of a connection that failed below.
+func nameLoss(err error) error {
+	var broken protocolError
+	if errors.As(err, &broken) {
+		return broken
+	}
+	return errConnectionLost
+}
+
+// failWrites has Writes fail from now on, with the first of several errors.
+func (f *forwardedConn) failWrites(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failed == nil {
+		f.failed = err
+	}
+}
+
+// maxFrame limits the data in a SPDY frame, and so what the container runtime must hold at once.
 const maxFrame = 32 << 10
 
 func (f *forwardedConn) Write(p []byte) (int, error) {
@@ -216,11 +352,13 @@ func (f *forwardedConn) Write(p []byte) (int, error) {
 			return written, err
 		}
 
-		n, err := f.data.Write(p[written:min(len(p), written+maxFrame)])
-		written += n
-		if err = f.endWrite(err); err != nil {
+		piece := p[written:min(len(p), written+maxFrame)]
+		header := newDataHeader(dataStream, len(piece), false)
+		err := f.endWrite(f.connection.writeMessage(wsBinary, header[:], piece))
+		if err != nil {
 			return written, err
 		}
+		written += len(piece)
 	}
 
 	return written, nil
@@ -233,7 +371,7 @@ func (f *forwardedConn) beginWrite() error {
 	switch {
 	case isClosed(f.closed):
 		return net.ErrClosed
-	case isClosed(f.errorStreamRead) && f.failed != nil:
+	case f.failed != nil:
 		return f.failed
 	case f.isOverdue():
 		return os.ErrDeadlineExceeded
@@ -256,7 +394,9 @@ func (f *forwardedConn) endWrite(err error) error {
 		return net.ErrClosed
 	case f.isOverdue():
 		return os.ErrDeadlineExceeded
-	case errors.Is(err, io.EOF): // spdystream returns it for a connection that is gone
+	case f.failed != nil:
+		return f.failed
+	case errors.Is(err, net.ErrClosed): // a Read has found that it is lost
 		err = errConnectionLost
 	}
 
@@ -295,7 +435,34 @@ func (f *forwardedConn) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-func (f *forwardedConn) SetReadDeadline(t time.Time) error { return f.incoming.SetReadDeadline(t) }
+func (f *forwardedConn) SetReadDeadline(t time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.readDeadline = t
+	return f.applyReadDeadline()
+}
+
+// settle ends a Read at a time, even without a deadline, because it waits for the error stream.
+// Zero is for not any more.
+func (f *forwardedConn) settle(until time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.settleUntil = until
+	_ = f.applyReadDeadline()
+}
+
+// applyReadDeadline sets the earliest of the connection's deadlines. The caller holds mu.
+func (f *forwardedConn) applyReadDeadline() error {
+	if isClosed(f.closed) {
+		return nil // Close has set the last one
+	}
+
+	at := f.readDeadline
+	if at.IsZero() || !f.settleUntil.IsZero() && f.settleUntil.Before(at) {
+		at = f.settleUntil
+	}
+	return f.connection.SetReadDeadline(at)
+}
 
 func (f *forwardedConn) SetDeadline(t time.Time) error {
 	return errors.Join(f.SetReadDeadline(t), f.SetWriteDeadline(t))
@@ -305,16 +472,19 @@ func (f *forwardedConn) SetDeadline(t time.Time) error {
 // before.
 func (f *forwardedConn) Close() error {
 	f.closeOnce.Do(func() {
+		f.mu.Lock()
 		close(f.closed)
+		_ = f.connection.SetReadDeadline(time.Unix(1, 0)) // ends a Read
+		f.mu.Unlock()
+
 		_ = f.SetWriteDeadline(time.Time{})
-		_ = f.incoming.Close()
-		f.connection.closeOrCut()
+		f.connection.closeOrCut(newControlFrame(mobyspdy.TypeRstStream, dataStream, uint32(mobyspdy.Cancel)))
 	})
 	return nil
 }
 
-func (f *forwardedConn) LocalAddr() net.Addr  { return f.connection.raw.LocalAddr() }
-func (f *forwardedConn) RemoteAddr() net.Addr { return f.connection.raw.RemoteAddr() }
+func (f *forwardedConn) LocalAddr() net.Addr  { return f.connection.LocalAddr() }
+func (f *forwardedConn) RemoteAddr() net.Addr { return f.connection.RemoteAddr() }
 
 // isClosed reports whether a channel is closed.
 func isClosed[T any](c <-chan T) bool {

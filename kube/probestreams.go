@@ -18,7 +18,7 @@ func (c *Cluster) ProbeStreams(ctx context.Context, namespace, pod string) (stri
 			return c.dialSPDY(ctx, at)
 		}
 		return s, err
-	}, (*streamConnection).closeOrCut)
+	}, func(late *streamConnection) { late.closeOrCut() })
 	if err != nil {
 		doing := fmt.Sprintf("open a port-forward to pod %s/%s", namespace, pod)
 		return "", c.explainError(ctx, doing, rightCreateForward.scopedTo(namespace, pod), err)

@@ -2,10 +2,16 @@ package kube
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/sha1" //nolint:gosec // RFC 6455 wants it, and no secret depends on it
+	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -13,23 +19,37 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
+	mobyspdy "github.com/moby/spdystream/spdy"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	constants "k8s.io/apimachinery/pkg/util/portforward"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
-	"k8s.io/client-go/transport/websocket"
 	"k8s.io/streaming/pkg/httpstream"
 	"k8s.io/streaming/pkg/httpstream/spdy"
 )
 
-// streamConnection carries SPDY streams to a pod. client-go's dialers make the same but hide
-// the connection below, without which a Write that is stuck could not be ended.
+// streamConnection carries the frames of SPDY to and from a pod: in the messages of a WebSocket,
+// or as they are.
 type streamConnection struct {
-	httpstream.Connection
-	frames *frameConn
-	raw    net.Conn // to the API server
+	net.Conn // to the API server
+	frames   spdyReader
+
+	writeLock sync.Mutex       // held for one frame, or a few that belong together
+	webSocket *webSocketWriter // nil for none
+	written   []byte           // what the last Write wrote, for its memory
+
+	// answers holds control frames that sendControlFrames will write. Whoever reads must not
+	// wait until it can write: the server may be waiting for it to read.
+	answers   chan controlFrame
+	closed    chan struct{}
+	closeOnce sync.Once
+}
+
+// controlFrame is a frame of SPDY, or of the WebSocket if the opcode is another than wsBinary.
+type controlFrame struct {
+	opcode byte
+	frame  []byte
 }
 
 // pingPeriod keeps load balancers from closing the connection as idle.
@@ -38,27 +58,95 @@ const pingPeriod = 10 * time.Second
 // closePatience limits how long closeOrCut tries to tell the other side.
 const closePatience = 250 * time.Millisecond
 
-// newStreamConnection begins SPDY on a connection. below is what SPDY runs on, raw the TCP or
-// TLS connection under it.
-func newStreamConnection(below, raw net.Conn) (*streamConnection, error) {
-	t := &frameConn{Conn: below}
-	connection, err := spdy.NewClientConnectionWithPings(t, pingPeriod)
-	if err != nil {
-		return nil, err
+// maxAnswers limits how many answers wait to be written. Those beyond it are never sent: the
+// server asks much, and does not read.
+const maxAnswers = 16
+
+// newStreamConnection begins SPDY on an upgraded connection.
+func newStreamConnection(conn *bufferedConn, isWebSocket bool) *streamConnection {
+	s := &streamConnection{Conn: conn.Conn, answers: make(chan controlFrame, maxAnswers), closed: make(chan struct{})}
+	s.frames.in = conn.reader
+	if isWebSocket {
+		s.frames.in = &webSocketReader{in: conn.reader, answer: s.answer}
+		s.webSocket = &webSocketWriter{}
 	}
-	return &streamConnection{connection, t, raw}, nil
+
+	go s.sendControlFrames()
+	return s
 }
 
-// closeOrCut resets the streams and closes the connection. If that is stuck behind a Write it
-// cuts the connection off.
-func (s *streamConnection) closeOrCut() {
-	defer time.AfterFunc(closePatience, s.cutOff).Stop()
-	_ = s.Close()
-	_ = s.frames.Close()
+// answer sends a control frame without waiting, unless too many are being sent.
+func (s *streamConnection) answer(opcode byte, frame []byte) {
+	select {
+	case s.answers <- controlFrame{opcode, frame}:
+	default:
+	}
 }
+
+// sendControlFrames writes answers and pings until the connection is closed.
+func (s *streamConnection) sendControlFrames() {
+	pings := time.NewTicker(pingPeriod)
+	defer pings.Stop()
+
+	id := uint32(1) // a client's are odd
+	for {
+		next := controlFrame{opcode: wsBinary}
+		select {
+		case <-s.closed:
+			return
+		case next = <-s.answers:
+		case <-pings.C:
+			next.frame = newControlFrame(mobyspdy.TypePing, id)
+			id += 2
+		}
+
+		// The one who reads learns of it if the connection is lost.
+		_ = s.writeMessage(next.opcode, next.frame, nil)
+	}
+}
+
+// writeMessage writes frames, which come in two parts, in a single message of a WebSocket.
+func (s *streamConnection) writeMessage(opcode byte, first, second []byte) error {
+	s.writeLock.Lock()
+	defer s.writeLock.Unlock()
+
+	s.written = s.written[:0]
+	if s.webSocket != nil {
+		s.written = s.webSocket.appendMessage(s.written, opcode, first, second)
+	} else {
+		s.written = append(append(s.written, first...), second...)
+	}
+
+	_, err := s.Write(s.written)
+	return err
+}
+
+// closeOrCut sends last frames and closes the connection. If that is stuck behind a Write it
+// cuts the connection off.
+func (s *streamConnection) closeOrCut(last ...[]byte) {
+	s.closeOnce.Do(func() {
+		close(s.closed)
+		defer time.AfterFunc(closePatience, s.cutOff).Stop()
+
+		last = append(last, newControlFrame(mobyspdy.TypeGoAway, 0, 0))
+		_ = s.writeMessage(wsBinary, bytes.Join(last, nil), nil)
+		if s.webSocket != nil {
+			_ = s.writeMessage(wsClose, normalClosure, nil)
+		}
+		_ = s.Conn.Close()
+	})
+}
+
+// normalClosure is what a WebSocket's last frame says (RFC 6455, 7.4.1: 1000).
+var normalClosure = []byte{1000 >> 8, 1000 & 0xff}
 
 // cutOff closes the connection at once, without telling the other side.
-func (s *streamConnection) cutOff() { _ = s.raw.Close() }
+func (s *streamConnection) cutOff() {
+	if over, ok := s.Conn.(*tls.Conn); ok {
+		_ = over.NetConn().Close()
+	}
+	_ = s.Conn.Close()
+}
 
 // dialStreams connects to a URL of the API that upgrades to streams: over a WebSocket, or
 // over plain SPDY if the server, or a proxy before it, does not support WebSockets.
@@ -76,66 +164,101 @@ func lacksWebSocket(err error) bool {
 	return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 }
 
-// dialWebSocket connects over a WebSocket. While it waits for the answer it obeys ctx's
-// deadline but not its cancellation, because gorilla/websocket does not.
+// dialWebSocket connects over a WebSocket.
 func (c *Cluster) dialWebSocket(ctx context.Context, at *url.URL) (*streamConnection, error) {
-	transport, holder, err := websocket.RoundTripperFor(c.streams)
+	const protocol = constants.WebsocketsSPDYTunnelingPrefix + portforward.PortForwardProtocolV1Name
+	key := newWebSocketKey()
+
+	// RFC 6455, 4.1: a WebSocket begins with a GET. Its headers are written as they are there,
+	// for servers that mind.
+	conn, response, err := c.upgrade(ctx, http.MethodGet, at, http.Header{
+		httpstream.HeaderUpgrade: {"websocket"},
+		"Sec-WebSocket-Version":  {"13"},
+		"Sec-WebSocket-Key":      {key},
+		"Sec-WebSocket-Protocol": {protocol},
+	})
 	if err != nil {
 		return nil, err
 	}
 
-	// RFC 6455, 4.1: a WebSocket begins with a GET.
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
-	if err != nil {
-		return nil, err
+	if err = verifyWebSocket(response, key, protocol); err != nil {
+		_ = conn.Close()
+		return nil, &httpstream.UpgradeFailureError{Cause: err}
 	}
+	return newStreamConnection(conn, true), nil
+}
 
-	conn, err := websocket.Negotiate(transport, holder, request,
-		constants.WebsocketsSPDYTunnelingPrefix+portforward.PortForwardProtocolV1Name)
-	if err != nil {
-		return nil, err
+// newWebSocketKey returns a key for the request that asks for a WebSocket.
+func newWebSocketKey() string {
+	var key [16]byte
+	_, _ = rand.Read(key[:]) // it never fails
+	return base64.StdEncoding.EncodeToString(key[:])
+}
+
+// verifyWebSocket returns an error unless a server has agreed to a WebSocket with a protocol
+// (RFC 6455, 4.1).
+func verifyWebSocket(response *http.Response, key, protocol string) error {
+	// The server proves that it knows WebSockets by this GUID of the RFC.
+	proof := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	chosen := response.Header.Get("Sec-Websocket-Protocol")
+	switch {
+	case response.StatusCode != http.StatusSwitchingProtocols,
+		!strings.EqualFold(response.Header.Get(httpstream.HeaderUpgrade), "websocket"),
+		response.Header.Get("Sec-Websocket-Accept") != base64.StdEncoding.EncodeToString(proof[:]):
+		return readUpgradeFailure(response, "a WebSocket")
+	case chosen != protocol:
+		return fmt.Errorf("the server chose protocol %q, not %q", chosen, protocol)
 	}
-
-	return newStreamConnection(portforward.NewTunnelingConnectionWithLogger(logr.Discard(), conn), conn.NetConn())
+	return nil
 }
 
 // dialSPDY connects over SPDY, without a WebSocket.
 func (c *Cluster) dialSPDY(ctx context.Context, at *url.URL) (*streamConnection, error) {
-	tlsConfig, err := rest.TLSConfigFor(c.streams)
-	if err != nil {
-		return nil, err
-	}
-
-	dialer, err := spdy.NewRoundTripperWithConfig(spdy.RoundTripperConfig{TLS: tlsConfig, Proxier: c.streams.Proxy})
-	if err != nil {
-		return nil, err
-	}
-
-	upgraded := &spdyUpgrade{dial: dialer.Dial}
-	transport, err := rest.HTTPWrappersForConfig(c.streams, upgraded)
-	if err != nil {
-		return nil, err
-	}
-
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, at.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-
-	request.Header.Set(httpstream.HeaderProtocolVersion, portforward.PortForwardProtocolV1Name)
-
-	response, err := transport.RoundTrip(request) //nolint:bodyclose // the connection itself is closed
+	conn, response, err := c.upgrade(ctx, http.MethodPost, at, http.Header{
+		httpstream.HeaderUpgrade:         {spdy.HeaderSpdy31},
+		httpstream.HeaderProtocolVersion: {portforward.PortForwardProtocolV1Name},
+	})
 	if err != nil {
 		return nil, err
 	}
 
 	if response.StatusCode != http.StatusSwitchingProtocols ||
 		!strings.EqualFold(response.Header.Get(httpstream.HeaderUpgrade), spdy.HeaderSpdy31) {
-		defer upgraded.conn.Close()
+		defer conn.Close()
 		return nil, readUpgradeFailure(response, spdy.HeaderSpdy31)
 	}
+	return newStreamConnection(conn, false), nil
+}
 
-	return newStreamConnection(upgraded.conn, upgraded.conn.Conn)
+// upgrade sends a request, with these headers, that asks for another protocol. It returns the
+// answer and the connection that it came on, which the caller closes.
+func (c *Cluster) upgrade(ctx context.Context, method string, at *url.URL, headers http.Header) (*bufferedConn, *http.Response, error) {
+	tlsConfig, err := rest.TLSConfigFor(c.streams)
+	if err != nil {
+		return nil, nil, err
+	}
+
+	dialer, err := spdy.NewRoundTripperWithConfig(spdy.RoundTripperConfig{TLS: tlsConfig, Proxier: c.streams.Proxy})
+	if err != nil {
+		return nil, nil, err
+	}
+
+	upgrader := &protocolUpgrader{headers: headers, dial: dialer.Dial, prepared: &c.prepared}
+	transport, err := rest.HTTPWrappersForConfig(c.streams, upgrader)
+	if err != nil {
+		return nil, nil, err
+	}
+
+	request, err := http.NewRequestWithContext(ctx, method, at.String(), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+
+	response, err := transport.RoundTrip(request) //nolint:bodyclose // the connection itself is closed
+	if err != nil {
+		return nil, nil, err
+	}
+	return upgrader.conn, response, nil
 }
 
 // readUpgradeFailure turns the answer of a server that did not upgrade to a protocol into an
@@ -150,75 +273,54 @@ func readUpgradeFailure(response *http.Response, protocol string) error {
 	return fmt.Errorf("upgrade to %s: the server answered %s: %s", protocol, response.Status, body)
 }
 
-// spdyUpgrade is an http.RoundTripper that asks for an upgrade to SPDY, and keeps the
+// protocolUpgrader is an http.RoundTripper that asks for another protocol, and keeps the
 // connection on which it asked.
-type spdyUpgrade struct {
-	dial func(*http.Request) (net.Conn, error)
-	conn *bufferedConn
+type protocolUpgrader struct {
+	headers  http.Header
+	dial     func(*http.Request) (net.Conn, error) // and send the request
+	prepared *preparedConnection
+	conn     *bufferedConn
 }
 
-func (u *spdyUpgrade) RoundTrip(request *http.Request) (*http.Response, error) {
+func (u *protocolUpgrader) RoundTrip(request *http.Request) (*http.Response, error) {
 	request = request.Clone(request.Context())
 	request.Header.Set(httpstream.HeaderConnection, httpstream.HeaderUpgrade)
-	request.Header.Set(httpstream.HeaderUpgrade, spdy.HeaderSpdy31)
+	maps.Copy(request.Header, u.headers)
 
-	conn, err := u.dial(request)
+	conn, err := u.send(request)
 	if err != nil {
 		return nil, err
 	}
 	defer context.AfterFunc(request.Context(), func() { _ = conn.Close() })()
 
-	u.conn = &bufferedConn{conn, bufio.NewReader(conn)}
+	u.conn = &bufferedConn{conn, bufio.NewReaderSize(conn, upgradedBuffer)}
 	response, err := http.ReadResponse(u.conn.reader, request)
 	if err != nil {
 		_ = conn.Close()
 	}
-
 	return response, err
 }
 
-// bufferedConn reads first what was read from its connection into a buffer.
+// send sends a request on the prepared connection, or else on a new one.
+func (u *protocolUpgrader) send(request *http.Request) (net.Conn, error) {
+	conn := u.prepared.takeConnection(request.Context())
+	if conn == nil {
+		return u.dial(request)
+	}
+
+	if err := request.Write(conn); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// bufferedConn keeps what was read from its connection beyond what was wanted.
 type bufferedConn struct {
 	net.Conn
 	reader *bufio.Reader
 }
 
-func (b *bufferedConn) Read(p []byte) (int, error) { return b.reader.Read(p) }
-
-// frameConn writes whole frames of SPDY to a connection. spdystream writes a frame in pieces of
-// a few bytes, each of which would become a TLS record and a WebSocket message of its own. Only
-// one goroutine at a time may write, as spdystream does.
-type frameConn struct {
-	net.Conn
-	frame []byte
-	once  sync.Once
-}
-
-// frameHeader is the length of a SPDY frame's header in bytes. Its last three bytes give the
-// length of what follows, in data and control frames alike (SPDY 3.1, 2.2).
-const frameHeader = 8
-
-func (t *frameConn) Write(p []byte) (int, error) {
-	t.frame = append(t.frame, p...)
-	if len(t.frame) < frameHeader {
-		return len(p), nil
-	}
-
-	if rest := int(t.frame[5])<<16 | int(t.frame[6])<<8 | int(t.frame[7]); len(t.frame) < frameHeader+rest {
-		return len(p), nil
-	}
-
-	_, err := t.Conn.Write(t.frame)
-	t.frame = t.frame[:0]
-	if err != nil {
-		return 0, err
-	}
-
-	return len(p), nil
-}
-
-// Close always returns nil: after an error spdystream would not end.
-func (t *frameConn) Close() error {
-	t.once.Do(func() { _ = t.Conn.Close() })
-	return nil
-}
+// upgradedBuffer is the size of a bufferedConn's buffer. What a Read asks for beyond it is not
+// copied through the buffer.
+const upgradedBuffer = 4 << 10
