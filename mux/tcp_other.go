@@ -1,7 +1,9 @@
-//go:build !unix
+//go:build !linux && !darwin
 
 package mux
 
-// WaitReadable returns at once, so Read waits while it holds its buffer. That costs the laptop's
-// memory, not a pod's.
-func (t *TCP) WaitReadable() error { return nil }
+// isDeadSocket is not known here.
+func isDeadSocket(int) bool { return false }
+
+// socketDelivery is not known here: a reset drops what was written and not sent yet.
+func socketDelivery(int) delivery { return delivery{} }
