@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"kdiag/mux/wire"
@@ -40,20 +41,33 @@ func (r *redirectListener) refreshAddresses(ctx context.Context) error {
 		return err
 	}
 
+	moved, err := r.moveRules(now)
+	if !moved {
+		return err
+	}
+
+	// Without the lock: a slow link must not keep the redirect from being stopped.
+	return errors.Join(err, r.tellMoved(wire.Moved{ID: r.attach.ID, Addresses: now}))
+}
+
+// moveRules changes the rules if the addresses want others, and reports whether the laptop must
+// be told. A rule that cannot be had now is tried again the next time, without another word.
+func (r *redirectListener) moveRules(now []netip.Addr) (moved bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.detached {
-		return nil
+		return false, nil
 	}
 
 	kept, added, removed := r.compareRules(now)
-	if len(added)+len(removed) == 0 {
-		return nil
+	if len(added)+len(removed) > 0 {
+		added, err = r.ruleSet.changeRules(added, removed)
+		r.rules = append(kept, added...)
 	}
 
-	added, err = r.ruleSet.changeRules(added, removed)
-	r.rules, r.addresses = append(kept, added...), now
-	return errors.Join(err, r.laptop.Notify(wire.EventMoved, wire.Moved{ID: r.attach.ID, Addresses: now}))
+	moved = !slices.Equal(r.addresses, now)
+	r.addresses = now
+	return moved, err
 }
 
 // compareRules sorts the rules that there are and those that the addresses want.

@@ -29,6 +29,8 @@ type redirectListener struct {
 	listener *net.TCPListener
 	// originalDestination tells where a redirected connection was going.
 	originalDestination func(conn syscall.Conn) (netip.AddrPort, error)
+	// tellMoved tells the laptop that the name has other addresses.
+	tellMoved func(m wire.Moved) error
 
 	holder   string
 	stop     context.CancelFunc // of following a name
@@ -51,6 +53,7 @@ func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach)
 		attach: a, laptop: s.laptop, ruleSet: s.server.ruleSet, proxier: &s.server.proxier, files: &s.server.files, holder: s.holder,
 		conns: map[*mux.TCP]struct{}{}, trials: map[netip.AddrPort]chan<- trialArrival{}, closed: make(chan struct{}),
 		originalDestination: s.server.config.OriginalDestination,
+		tellMoved:           func(m wire.Moved) error { return s.laptop.Notify(wire.EventMoved, m) },
 		log:                 s.server.config.Log.With("redirect", a.ID, "port", a.Port),
 	}
 	if a.Host != "" {

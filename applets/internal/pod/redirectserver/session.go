@@ -49,11 +49,16 @@ func (s *redirectSession) endRedirects() {
 	s.redirects = nil
 	s.mu.Unlock()
 
+	// Side by side: each may wait for callers to take what was written to them.
+	var all sync.WaitGroup
 	for _, r := range redirects {
-		if err := r.stopAndReset(); err != nil {
-			r.log.Error("end the redirect", "err", err)
-		}
+		all.Go(func() {
+			if err := r.stopAndReset(); err != nil {
+				r.log.Error("end the redirect", "err", err)
+			}
+		})
 	}
+	all.Wait()
 }
 
 // handleRequest answers one request of the laptop's, as mux.SessionOptions.Handle.
