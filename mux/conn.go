@@ -17,9 +17,7 @@ var ErrReset = errors.New("connection reset")
 // itself, a reset comes after the data that was sent before it, and who does not read makes the
 // peer wait. It is safe for concurrent use.
 type Conn struct {
-	// Header is what the manager said when it opened the connection.
-	Header Header
-
+	header  Header
 	session *Session
 	lane    *lane
 	reading sync.Mutex // held by whoever reads from the lane
@@ -52,7 +50,7 @@ type Conn struct {
 // newConn makes a connection that begins with a credit for the peer, and one for this side.
 func newConn(s *Session, on *lane, h Header, granted, limit int64) *Conn {
 	return &Conn{
-		Header: h, session: s, lane: on,
+		header: h, session: s, lane: on,
 		broken: make(chan struct{}), creditCame: make(chan struct{}, 1),
 		window: newReceiveWindow(s.options.Budget, granted, s.options.Window), limit: uint64(limit),
 	}
@@ -99,6 +97,13 @@ func (s *Session) wrapError(doing string, err error) error {
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
+
+// Header returns what the manager said when it opened the connection.
+func (c *Conn) Header() Header { return c.header }
+
+// PeerReset returns a channel that is closed when the peer has reset, even if there is still
+// something to read; and when this side has, or the session has ended.
+func (c *Conn) PeerReset() <-chan struct{} { return c.broken }
 
 func (c *Conn) id() uint32 { return c.lane.stream.StreamID() }
 

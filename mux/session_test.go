@@ -92,8 +92,8 @@ func TestStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if near.Header != want {
-		t.Fatalf("header = %+v, want %+v", near.Header, want)
+	if near.Header() != want {
+		t.Fatalf("header = %+v, want %+v", near.Header(), want)
 	}
 
 	// An upload, its end, and a reply that comes only after that.

@@ -53,15 +53,20 @@ type Client struct {
 	config   Config
 	observer Observer
 	proxier  mux.Proxier
+	dial     dialFunc
 	began    time.Time
 	serving  sync.WaitGroup // every connection
+
+	strangers, surplus rareProblem // connections that were reset for it
 
 	pod     Pod
 	session *mux.Session
 
 	mu        sync.Mutex
-	redirects map[uint32]*redirect // by the ID in a stream's header
+	redirects map[uint32]*redirect  // by the ID in a stream's header
+	locals    map[*mux.TCP]struct{} // connections with programs on this machine
 
+	served               atomic.Int64 // streams that are served now, whatever has become of them
 	open, total, refused atomic.Int64
 	received, sent       atomic.Int64
 }
@@ -69,8 +74,15 @@ type Client struct {
 // New returns a Client that has redirected nothing yet; the summary's time begins. Its session is opened with
 // SessionOptions.
 func New(c Config, o Observer) *Client {
-	return &Client{config: c, observer: o, began: time.Now(), redirects: map[uint32]*redirect{}}
+	return &Client{
+		config: c, observer: o, began: time.Now(), redirects: map[uint32]*redirect{},
+		locals: map[*mux.TCP]struct{}{}, proxier: mux.Proxier{Memory: copyMemory}, dial: dialProgram,
+	}
 }
+
+// copyMemory limits the buffers of all connections that bytes are moving on. The
+// laptop has more memory than the pod.
+const copyMemory = 32 << 20
 
 // SessionOptions returns the options for the session that Run is given.
 func (c *Client) SessionOptions() mux.SessionOptions {
@@ -99,15 +111,21 @@ func (c *Client) Run(ctx context.Context, pod Pod, session *mux.Session, started
 	}
 
 	// Before the first redirect, whose connections may come at once.
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
 	accepting := make(chan struct{})
 	go func() {
 		defer close(accepting)
-		c.acceptConnections()
+		c.acceptConnections(serving)
+		stopServing() // the session has ended, and with it every dial
 	}()
 
 	finish := func() {
 		_ = session.Close()
 		<-accepting
+		if ctx.Err() != nil { // a program that is paused must not keep the user waiting
+			defer time.AfterFunc(finishTimeout, c.abortLocals).Stop()
+		}
 		c.serving.Wait()
 	}
 
@@ -237,11 +255,10 @@ func (c *Client) startRedirect(ctx context.Context, id uint32, spec Spec) error 
 		return c.explain("redirect "+spec.String(), err)
 	}
 
-	c.observer.RedirectStarted(RedirectStarted{
+	c.findRedirect(id).reportStarted(c.observer, RedirectStarted{
 		Pod: c.pod, Redirect: spec, Backend: done.Backend, Mesh: done.Mesh,
 		Established: done.Established, TakenOver: done.TakenOver, Addresses: done.Addresses, Unproven: done.Unproven,
 	})
-	c.findRedirect(id).reported.Store(true)
 	return nil
 }
 
@@ -265,8 +282,8 @@ func (c *Client) handleEvent(name string, body json.RawMessage) {
 	if name != wire.EventMoved || json.Unmarshal(body, &moved) != nil {
 		return
 	}
-	if r := c.findRedirect(moved.ID); r != nil && r.reported.Load() {
-		c.observer.RedirectMoved(RedirectMoved{c.pod, r.Spec, moved.Addresses})
+	if r := c.findRedirect(moved.ID); r != nil {
+		r.reportMoved(c.observer, RedirectMoved{c.pod, r.Spec, moved.Addresses})
 	}
 }
 
@@ -286,6 +303,9 @@ const (
 	// minDrain is the least that a drain takes: the end of a connection that is
 	// over here may still be on its way to its caller.
 	minDrain = time.Second
+	// finishTimeout bounds the wait, after the session and Ctrl-C, for programs here
+	// to take what was sent to them before.
+	finishTimeout = 2 * time.Second
 )
 
 // giveBack has new connections go where they went before, and waits for those
@@ -295,6 +315,7 @@ func (c *Client) giveBack(ctx context.Context) {
 	detaching, cancel := context.WithTimeout(ctx, detachTimeout)
 	defer cancel()
 	for _, id := range c.redirectIDs() {
+		c.findRedirect(id).silence()
 		if err := c.session.Call(detaching, wire.RequestDetach, wire.Detach{ID: id}, nil); err != nil {
 			c.observer.Problem(Problem{c.pod, c.explain("stop redirecting "+c.findRedirect(id).String(), err)})
 		}

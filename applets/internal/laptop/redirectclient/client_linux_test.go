@@ -268,9 +268,16 @@ type running struct {
 
 func start(t *testing.T, p *podSide, c Config) *running {
 	t.Helper()
+	return startDialling(t, p, c, dialProgram)
+}
+
+// startDialling starts a client that connects to programs by dial.
+func startDialling(t *testing.T, p *podSide, c Config, dial dialFunc) *running {
+	t.Helper()
 	c.Version, c.Holder, c.Backend, c.Timeout = "v1", "me@here", "auto", time.Minute
 	r := &running{events: newEvents(), done: make(chan error, 1)}
 	r.client = New(c, r.events)
+	r.client.dial = dial
 	var session *mux.Session
 	session, r.laptop = p.open(t, r.client)
 
@@ -521,6 +528,28 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	if c := r.client.Counters(); c.Open != 0 || c.Total != callers || c.Refused != 0 || c.Received != c.Sent {
 		t.Errorf("counters %+v, want %d connections, all echoed", c, callers)
+	}
+}
+
+// TestDialEndsWithSession loses the session while the local program does not answer.
+func TestDialEndsWithSession(t *testing.T) {
+	p := startPodSide(t)
+	dialling := make(chan struct{})
+	r := startDialling(t, p, Config{Redirects: []Spec{{Port: 8080, Local: "local:1"}}},
+		func(ctx context.Context, _ string) (net.Conn, error) {
+			close(dialling)
+			<-ctx.Done()
+			if !errors.Is(ctx.Err(), context.Canceled) {
+				t.Errorf("the dial ended with %v, want that it was cancelled", ctx.Err())
+			}
+			return nil, ctx.Err()
+		})
+	next[RedirectStarted](t, r.events)
+	p.call(t, 8080)
+	<-dialling
+	_ = r.laptop.Close()
+	if err := <-r.done; err == nil {
+		t.Error("Run = nil, want that the session ended")
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 )
 
 // Observer is told what happens. A Client calls it from several goroutines at
-// once, and waits for it.
+// once, and waits for it: so it must not block, or it stops the session.
 type Observer interface {
 	RedirectStarted(RedirectStarted)
 	RedirectMoved(RedirectMoved)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -14,38 +13,52 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// redirect is a Spec that the manager was asked for.
-type redirect struct {
-	Spec
-	// lastAddress is the address of Local that answered last, tried first: a name
-	// such as localhost has several, of which often one is served.
-	lastAddress atomic.Pointer[string]
-	// reported says that the observer knows the redirect: only then is there more
-	// to say of it.
-	reported atomic.Bool
+// incoming is a stream that the manager has opened, as mux.Conn is one.
+type incoming interface {
+	mux.Endpoint
+	Header() mux.Header
 }
+
+// maxServed bounds the connections at a time. The manager takes fewer; one that
+// does not keep to it must not exhaust this machine.
+const maxServed = 8192
 
 // acceptConnections serves the streams that the manager opens until the session
 // ends.
-func (c *Client) acceptConnections() {
+func (c *Client) acceptConnections(ctx context.Context) {
 	for {
 		stream, err := c.session.Accept()
 		if err != nil {
 			return
 		}
-		c.serving.Go(func() { c.serveConnection(stream) })
+		c.acceptConnection(ctx, stream)
 	}
+}
+
+// acceptConnection serves a stream in a goroutine of its own, unless there are too
+// many.
+func (c *Client) acceptConnection(ctx context.Context, stream incoming) {
+	if c.served.Add(1) > maxServed {
+		c.served.Add(-1)
+		stream.Reset()
+		c.reportRarely(&c.surplus, "reset connections beyond %d at once", maxServed)
+		return
+	}
+
+	c.serving.Go(func() {
+		defer c.served.Add(-1)
+		c.serveConnection(ctx, stream)
+	})
 }
 
 // serveConnection connects one stream with the local program. A program that is
 // not there gives the caller what it would have got from the pod: a reset.
-func (c *Client) serveConnection(stream *mux.Conn) {
-	header := stream.Header
+func (c *Client) serveConnection(ctx context.Context, stream incoming) {
+	header := stream.Header()
 	r := c.findRedirect(header.Redirect)
 	if r == nil {
 		stream.Reset()
-		err := fmt.Errorf("a connection from %s belongs to no redirect of this session", header.Source)
-		c.observer.Problem(Problem{c.pod, err})
+		c.reportRarely(&c.strangers, "reset connections that belong to no redirect of this session, the last from %s", header.Source)
 		return
 	}
 
@@ -55,7 +68,7 @@ func (c *Client) serveConnection(stream *mux.Conn) {
 	c.total.Add(1)
 	c.observer.ConnectionOpened(connection)
 
-	local, err := c.dialLocal(r, header)
+	local, err := c.dialLocal(ctx, r, header, stream)
 	if err != nil {
 		stream.Reset()
 		c.open.Add(-1)
@@ -64,11 +77,35 @@ func (c *Client) serveConnection(stream *mux.Conn) {
 		return
 	}
 
+	c.trackLocal(local)
 	result := c.proxier.Proxy(stream, local, c.countBytes)
+	c.untrackLocal(local)
 	c.open.Add(-1)
 	c.observer.ConnectionClosed(ConnectionClosed{
 		Connection: connection, Received: result.Sent, Sent: result.Received, Duration: time.Since(began), Err: result.Err,
 	})
+}
+
+// trackLocal has abortLocals find a connection.
+func (c *Client) trackLocal(local *mux.TCP) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.locals[local] = struct{}{}
+}
+
+func (c *Client) untrackLocal(local *mux.TCP) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.locals, local)
+}
+
+// abortLocals resets the connections with local programs at once.
+func (c *Client) abortLocals() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for local := range c.locals {
+		local.Abort()
+	}
 }
 
 // countBytes counts bytes as they pass: from the pod, and to it.
@@ -80,14 +117,21 @@ func (c *Client) countBytes(received, sent int) {
 // dialTimeout bounds the wait for the local program to take a connection.
 const dialTimeout = 10 * time.Second
 
-// dialLocal connects to the local program. The caller closes the connection.
-func (c *Client) dialLocal(r *redirect, header mux.Header) (*mux.TCP, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
-	defer cancel()
+// errCallerGone ends a dial for a caller that has reset its connection.
+var errCallerGone = errors.New("the caller has gone away")
 
-	conn, err := r.dial(ctx)
+// dialLocal connects to the local program, for as long as ctx lasts and the
+// caller waits for it. The caller of dialLocal closes the connection.
+func (c *Client) dialLocal(ctx context.Context, r *redirect, header mux.Header, stream incoming) (*mux.TCP, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	ctx, give := context.WithCancelCause(ctx)
+	defer give(nil)
+	cancelWithCaller(ctx, give, stream)
+
+	conn, err := r.dial(ctx, c.dial)
 	if err != nil {
-		return nil, explainDial(r.Local, err)
+		return nil, explainDial(r.Local, err, context.Cause(ctx))
 	}
 
 	tcp, ok := conn.(*net.TCPConn)
@@ -105,15 +149,41 @@ func (c *Client) dialLocal(r *redirect, header mux.Header) (*mux.TCP, error) {
 	return mux.NewTCP(tcp), nil
 }
 
-func (r *redirect) dial(ctx context.Context) (net.Conn, error) {
+// cancelWithCaller cancels a context when the caller resets its stream.
+func cancelWithCaller(ctx context.Context, cancel context.CancelCauseFunc, stream incoming) {
+	caller, ok := stream.(interface{ PeerReset() <-chan struct{} })
+	if !ok {
+		return
+	}
+
+	gone := caller.PeerReset()
+	go func() {
+		select {
+		case <-gone:
+			cancel(errCallerGone)
+		case <-ctx.Done():
+		}
+	}()
+}
+
+// dialFunc connects to an address, as dialProgram does.
+type dialFunc = func(ctx context.Context, address string) (net.Conn, error)
+
+// dialProgram connects to a program on this machine.
+func dialProgram(ctx context.Context, address string) (net.Conn, error) {
 	var dialer net.Dialer
+	return dialer.DialContext(ctx, "tcp", address)
+}
+
+// dial connects to the redirect's local program.
+func (r *redirect) dial(ctx context.Context, dial dialFunc) (net.Conn, error) {
 	if address := r.lastAddress.Load(); address != nil {
-		if conn, err := dialer.DialContext(ctx, "tcp", *address); err == nil {
+		if conn, err := dial(ctx, *address); err == nil {
 			return conn, nil
 		}
 	}
 
-	conn, err := dialer.DialContext(ctx, "tcp", r.Local)
+	conn, err := dial(ctx, r.Local)
 	if err == nil {
 		address := conn.RemoteAddr().String()
 		r.lastAddress.Store(&address)
@@ -123,7 +193,10 @@ func (r *redirect) dial(ctx context.Context) (net.Conn, error) {
 }
 
 // explainDial says in a few words what a dial's error means.
-func explainDial(local string, err error) error {
+func explainDial(local string, err, cause error) error {
+	if errors.Is(cause, errCallerGone) {
+		return fmt.Errorf("connect to %s: %w", local, cause)
+	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("nothing listens on %s", local)
 	}

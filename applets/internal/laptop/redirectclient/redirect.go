@@ -1,0 +1,71 @@
+package redirectclient
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// redirect is a Spec that the manager was asked for.
+type redirect struct {
+	Spec
+	// lastAddress is the address of Local that answered last, tried first: a name
+	// such as localhost has several, of which often one is served.
+	lastAddress atomic.Pointer[string]
+
+	// The observer is told of the redirect while mu is held, so that it hears
+	// things in their order.
+	mu        sync.Mutex
+	reported  bool
+	silenced  bool           // nothing more is said
+	addresses []netip.Addr   // what the observer knows
+	moved     *RedirectMoved // came before the redirect was reported
+}
+
+// reportStarted reports the redirect, and then its move if that was quicker than
+// the answer to the request.
+func (r *redirect) reportStarted(o Observer, e RedirectStarted) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	r.reported, r.addresses = true, e.Addresses
+	o.RedirectStarted(e)
+	if r.moved != nil {
+		r.reportAddresses(o, *r.moved)
+		r.moved = nil
+	}
+}
+
+// reportMoved reports that the redirect has moved, or keeps it until the redirect
+// itself is reported.
+func (r *redirect) reportMoved(o Observer, e RedirectMoved) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	switch {
+	case r.silenced:
+	case r.reported:
+		r.reportAddresses(o, e)
+	default:
+		r.moved = &e
+	}
+}
+
+// reportAddresses reports addresses that the observer does not know yet. The
+// caller holds mu.
+func (r *redirect) reportAddresses(o Observer, e RedirectMoved) {
+	if slices.Equal(r.addresses, e.Addresses) {
+		return
+	}
+
+	r.addresses = e.Addresses
+	o.RedirectMoved(e)
+}
+
+// silence ends the reports: the connections go back to where they went before.
+func (r *redirect) silence() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.silenced = true
+}
