@@ -14,27 +14,34 @@ import (
 type counterLine struct {
 	line *statusline.Line
 
-	started bool
-	ended   chan struct{} // closed by stop
+	mu      sync.Mutex
+	ended   chan struct{} // closed by stop; nil before start
+	stopped bool
 	showing sync.WaitGroup
 }
 
 // refreshEvery is the time between two looks at the counters.
 const refreshEvery = 500 * time.Millisecond
 
-// start shows what read returns, from now on.
+// start shows what read returns, from now on. It does not wait for the terminal.
 func (l *counterLine) start(read func() redirectclient.Counters) {
-	l.started, l.ended = true, make(chan struct{})
-	l.line.Show(formatCounters(read()))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped {
+		return
+	}
+
+	ended := make(chan struct{})
+	l.ended = ended
 	l.showing.Go(func() {
 		tick := time.NewTicker(refreshEvery)
 		defer tick.Stop()
 		for {
+			l.line.Show(formatCounters(read()))
 			select {
-			case <-l.ended:
+			case <-ended:
 				return
 			case <-tick.C:
-				l.line.Show(formatCounters(read()))
 			}
 		}
 	})
@@ -42,12 +49,19 @@ func (l *counterLine) start(read func() redirectclient.Counters) {
 
 // stop takes the line away. It may be called more than once.
 func (l *counterLine) stop() {
-	if l.started {
-		l.started = false
-		close(l.ended)
-		l.showing.Wait()
-	}
+	l.endShowing()
+	l.showing.Wait()
 	l.line.End()
+}
+
+// endShowing has the counters shown no more.
+func (l *counterLine) endShowing() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended != nil && !l.stopped {
+		close(l.ended)
+	}
+	l.stopped = true
 }
 
 func formatCounters(c redirectclient.Counters) string {

@@ -109,6 +109,16 @@ func (p jsonEvents) Problem(e redirectclient.Problem) {
 	p.printEvent(errorJSON{p.newEvent("error", e.Pod), e.Err.Error()})
 }
 
+type missedJSON struct {
+	eventJSON
+	Count int `json:"count"`
+}
+
+// Missed says how many events are not printed because the output was blocked.
+func (p jsonEvents) Missed(pod redirectclient.Pod, count int) {
+	p.printEvent(missedJSON{p.newEvent("missed", pod), count})
+}
+
 type drainingJSON struct {
 	eventJSON
 	Open    int64   `json:"open"`

@@ -21,14 +21,18 @@ const (
 	detailAll
 )
 
-// newObserver returns what prints the events to out, above the status line.
-func (o options) newObserver(out io.Writer, line *statusline.Line) redirectclient.Observer {
-	lines := &lineWriter{out: out, above: line.Above, now: time.Now}
-	var printer redirectclient.Observer = textEvents{lines}
+// newQueue returns what prints the events to out, above the status line, which endLine ends before
+// the last of them.
+func (o options) newQueue(out io.Writer, line *statusline.Line, endLine func()) *eventQueue {
+	queue := &eventQueue{now: time.Now}
+	lines := &lineWriter{out: out, above: line.Above, now: queue.printedTime}
+	var p printer = textEvents{lines}
 	if o.output == "json" {
-		printer = jsonEvents{lines}
+		p = jsonEvents{lines}
 	}
-	return filter{printer, o.detail}
+
+	queue.printer = lastWord{p, endLine}
+	return queue
 }
 
 // filter leaves out what the user did not ask for.
@@ -51,13 +55,13 @@ func (f filter) ConnectionClosed(e redirectclient.ConnectionClosed) {
 
 // lastWord ends the status line before the summary, below which nothing is shown.
 type lastWord struct {
-	redirectclient.Observer
+	printer
 	endLine func()
 }
 
 func (l lastWord) Finished(e redirectclient.Summary) {
 	l.endLine()
-	l.Observer.Finished(e)
+	l.printer.Finished(e)
 }
 
 // lineWriter writes one line after the other, above a terminal's status line.

@@ -92,15 +92,15 @@ func runRedir(ctx context.Context, inv *applets.Invocation) error {
 // pod's connections until ctx or the session ends.
 func redirectPod(ctx context.Context, cluster containers.API, request containers.Request, o options, streams applets.Streams) error {
 	line := statusline.New(streams.Err)
-	defer line.End()
+	counters := counterLine{line: line}
+	queue := o.newQueue(streams.Out, line, counters.stop)
+	defer queue.finish(ctx, stuckTime, counters.stop)
 
 	messages := containers.NotesTo(line.WriterAbove())
 	messages.Progress = line.Show
 	handle := containers.NewNet(cluster, request, messages)
 
-	counters := counterLine{line: line}
-	defer counters.stop()
-	observer := lastWord{o.newObserver(streams.Out, line), counters.stop}
+	observer := filter{queue, o.detail}
 	config := redirectclient.Config{
 		Version: request.Version, Holder: holderName(),
 		Redirects: o.redirects, TakeOver: o.takeOver, Backend: o.backend, ProxyProtocol: o.proxyProtocol,

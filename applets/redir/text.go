@@ -46,6 +46,10 @@ func (p textEvents) ConnectionClosed(e redirectclient.ConnectionClosed) {
 		units.Size(e.Received), units.Size(e.Sent), units.Span(e.Duration.Seconds()), ended)
 }
 
+func (p textEvents) Missed(_ redirectclient.Pod, count int) {
+	p.printLine("the output was blocked: %s not shown", applets.CountOf(count, "event", "events"))
+}
+
 func (p textEvents) Problem(e redirectclient.Problem) { p.printLine("%s", e.Err) }
 
 func (p textEvents) DrainStarted(e redirectclient.DrainStarted) {
