@@ -31,6 +31,13 @@ func StartLocalServer(t *testing.T, handle func(*net.TCPConn)) *LocalServer {
 	return &LocalServer{listener, portOf(listener)}
 }
 
+// StartServer listens at an address, handles each connection in a goroutine of its
+// own until the test ends, and returns the port.
+func StartServer(t *testing.T, address string, handle func(*net.TCPConn)) (port string) {
+	t.Helper()
+	return portOf(serveConnections(t, address, handle))
+}
+
 // serveConnections listens at an address and handles each connection in a
 // goroutine of its own, until the test ends.
 func serveConnections(t *testing.T, address string, handle func(*net.TCPConn)) net.Listener {
@@ -41,18 +48,22 @@ func serveConnections(t *testing.T, address string, handle func(*net.TCPConn)) n
 	}
 
 	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			tcp, _ := conn.(*net.TCPConn)
-			go handle(tcp)
-		}
-	}()
-
+	go acceptConnections(listener, handle)
 	return listener
+}
+
+// acceptConnections handles each connection in a goroutine of its own, until the
+// listener is closed.
+func acceptConnections(listener net.Listener, handle func(*net.TCPConn)) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+
+		tcp, _ := conn.(*net.TCPConn)
+		go handle(tcp)
+	}
 }
 
 // portOf returns the port on which something listens.

@@ -42,6 +42,24 @@ func OpenConnection(t *testing.T, from netnstest.Namespace, address string) *net
 	return conn
 }
 
+// StartServerIn listens in another network namespace, handles each connection in a
+// goroutine of its own until the test ends, and returns where it listens.
+func StartServerIn(t *testing.T, in netnstest.Namespace, address string, handle func(*net.TCPConn)) net.Addr {
+	t.Helper()
+	var listener net.Listener
+	err := in.Do(func() (err error) {
+		listener, err = net.Listen("tcp", address)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	t.Cleanup(func() { _ = listener.Close() })
+	go acceptConnections(listener, handle)
+	return listener.Addr()
+}
+
 // FindPodNetwork returns the network namespace of a pod, by the path of one of
 // its processes.
 func FindPodNetwork(t testing.TB, namespace, pod string) netnstest.Namespace {

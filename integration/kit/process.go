@@ -37,6 +37,14 @@ func StartKdiagWith(t *testing.T, env []string, args ...string) *Process {
 	return p
 }
 
+// StartProgram starts another program than the tested binary.
+func StartProgram(t *testing.T, env []string, name string, args ...string) *Process {
+	t.Helper()
+	p := newProcess(t, env, name, args)
+	p.start()
+	return p
+}
+
 // StartKubectl starts kubectl as the cluster's admin. Its stdin stays open until
 // CloseStdin.
 func StartKubectl(t *testing.T, args ...string) *Process {
@@ -85,6 +93,9 @@ func (p *Process) start() {
 		<-p.ended
 	})
 }
+
+// PID returns the process id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Signal sends a signal to the process, if it still runs.
 func (p *Process) Signal(signal syscall.Signal) { _ = p.cmd.Process.Signal(signal) }
