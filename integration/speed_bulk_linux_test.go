@@ -23,12 +23,12 @@ const (
 
 // bulk carries streams that flow as fast as they can until they are stopped.
 type bulk struct {
-	path     *speedPath
-	received atomic.Int64
-	stopping atomic.Bool
-	ends     sync.WaitGroup
-	mu       sync.Mutex
-	failed   error
+	path           *speedPath
+	conns          []*net.TCPConn // both ends of all
+	sent, received atomic.Int64
+	stopping       atomic.Bool
+	sources, sinks sync.WaitGroup
+	failed         chan error
 }
 
 // bulkPatience limits how long a bulk stream may take in all.
@@ -37,7 +37,7 @@ const bulkPatience = 2 * time.Minute
 // startBulk starts bulk streams over a path.
 func startBulk(t *testing.T, path *speedPath, streams int, to direction) *bulk {
 	t.Helper()
-	b := &bulk{path: path}
+	b := &bulk{path: path, failed: make(chan error, 2*streams)}
 	for range streams {
 		source, sink, err := path.openBothEnds()
 		if err != nil {
@@ -47,66 +47,74 @@ func startBulk(t *testing.T, path *speedPath, streams int, to direction) *bulk {
 			source, sink = sink, source
 		}
 
+		b.conns = append(b.conns, source, sink)
 		_ = errors.Join(source.SetDeadline(time.Now().Add(bulkPatience)), sink.SetDeadline(time.Now().Add(bulkPatience)))
-		b.ends.Go(func() { b.note(b.write(source)) })
-		b.ends.Go(func() { b.note(b.read(sink)) })
+		b.sources.Go(func() { b.write(source) })
+		b.sinks.Go(func() { b.read(sink) })
 	}
 
 	return b
 }
 
-// write writes to a source until the streams are stopped, and ends it cleanly.
-func (b *bulk) write(source *net.TCPConn) error {
-	defer source.Close()
+// write writes to a source until the streams are stopped.
+func (b *bulk) write(source *net.TCPConn) {
 	piece := make([]byte, 64<<10)
 	for !b.stopping.Load() {
-		if _, err := source.Write(piece); err != nil {
-			return fmt.Errorf("write to a bulk stream: %w", err)
+		n, err := source.Write(piece)
+		b.sent.Add(int64(n))
+		if err != nil {
+			b.failed <- fmt.Errorf("write to a bulk stream: %w", err)
+			return
 		}
 	}
-
-	// Its other end closes, too, once it has read everything.
-	_ = source.CloseWrite()
-	_, _ = io.Copy(io.Discard, source)
-	return nil
 }
 
-// read counts what arrives at a sink until its end.
-func (b *bulk) read(sink *net.TCPConn) error {
-	defer sink.Close()
+// read counts what arrives at a sink until it is closed.
+func (b *bulk) read(sink *net.TCPConn) {
 	piece := make([]byte, 64<<10)
 	for {
 		n, err := sink.Read(piece)
 		b.received.Add(int64(n))
 		b.path.moved.Add(int64(n))
-
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return fmt.Errorf("read a bulk stream: %w", err)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			b.failed <- fmt.Errorf("read a bulk stream: %w", err)
+			return
 		}
 	}
 }
 
-// note keeps the first failure.
-func (b *bulk) note(err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.failed == nil {
-		b.failed = err
-	}
-}
-
 // stop stops the sources, and waits until all that they had written has arrived:
-// what follows must find an empty path.
+// what follows must find an empty path. It does not wait for an end of data, which
+// containerd passes on a second late.
 func (b *bulk) stop(t *testing.T) {
 	t.Helper()
 	b.stopping.Store(true)
-	b.ends.Wait()
-	if b.failed != nil {
-		t.Fatal(b.failed)
+	b.sources.Wait()
+	arrived := func() bool { return b.received.Load() == b.sent.Load() || len(b.failed) > 0 }
+	if !waitClosely(bulkPatience, arrived) || len(b.failed) > 0 {
+		close(b.failed)
+		t.Fatalf("bulk streams: %d bytes sent, %d received: %v", b.sent.Load(), b.received.Load(), <-b.failed)
 	}
+
+	for _, conn := range b.conns {
+		_ = conn.Close()
+	}
+	b.sinks.Wait()
+}
+
+// waitClosely waits until a condition holds, and looks every few milliseconds.
+func waitClosely(limit time.Duration, holds func() bool) bool {
+	end := time.Now().Add(limit)
+	for !holds() {
+		if time.Now().After(end) {
+			return false
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	return true
 }
 
 // A bulkWindow is the time that bulk streams are given to find their pace, and the
