@@ -25,14 +25,14 @@ func TestShrinkWhenQuiet(t *testing.T) {
 			time.Sleep(quietTime / 10)
 		}
 		synctest.Wait()
-		if near.shrinks != 0 {
-			t.Errorf("a busy stream was shrunk %d times", near.shrinks)
+		if n := near.shrunk(); n != 0 {
+			t.Errorf("a busy stream was shrunk %d times", n)
 		}
 
 		time.Sleep(3 * quietTime)
 		synctest.Wait()
-		if near.shrinks != 1 || len(x.quiet.busy) != 0 {
-			t.Errorf("a quiet stream was shrunk %d times, %d are still looked at, want once and none", near.shrinks, len(x.quiet.busy))
+		if n, left := near.shrunk(), x.quiet.count(); n != 1 || left != 0 {
+			t.Errorf("a quiet stream was shrunk %d times, %d are still looked at, want once and none", n, left)
 		}
 
 		_, _ = sender.Write([]byte("again"))
@@ -42,8 +42,8 @@ func TestShrinkWhenQuiet(t *testing.T) {
 		}
 		time.Sleep(3 * quietTime)
 		synctest.Wait()
-		if len(x.quiet.busy) != 0 {
-			t.Errorf("%d streams that have ended are looked at", len(x.quiet.busy))
+		if left := x.quiet.count(); left != 0 {
+			t.Errorf("%d streams that have ended are looked at", left)
 		}
 	})
 }
@@ -86,4 +86,11 @@ func TestPausedReadersLeaveBuffers(t *testing.T) {
 			held, len(*next.bytes), DefaultCopyMemory/2, copySizes[0])
 	}
 	x.returnBuffer(next)
+}
+
+// count returns how many directions are looked at.
+func (l *quietList) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.busy)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -71,7 +72,7 @@ func upload(conn *net.TCPConn) []byte {
 func TestAnswerBeforeReset(t *testing.T) {
 	tries := 1000
 	if testing.Short() {
-		tries = 100
+		tries = 30
 	}
 
 	whole := func(answer []byte) int {
@@ -317,5 +318,84 @@ func TestNoProgressAfterFailedWrite(t *testing.T) {
 		}
 	case <-time.After(patience):
 		t.Fatal("the proxy waits for somebody who does not read")
+	}
+}
+
+// TestReadWaitsForFailingWrite has a Write under way that has taken the kernel's report of a reset,
+// but has not returned yet.
+func TestReadWaitsForFailingWrite(t *testing.T) {
+	near, far := tcpPair(t)
+	endpoint := NewTCP(near)
+	reset(far)
+	if err := awaitState(near, tcpClosed); err != nil {
+		t.Fatal(err)
+	}
+
+	endpoint.writing.Lock()
+	_ = endpoint.raw.Control(func(fd uintptr) {
+		if report, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || report == 0 {
+			t.Errorf("SO_ERROR = %d, %v, want the reset", report, err)
+		}
+	})
+
+	read := make(chan error, 1)
+	go func() {
+		_, err := endpoint.Read(make([]byte, 1))
+		read <- err
+	}()
+	runtime.Gosched()
+	endpoint.failed.Store(true)
+	endpoint.writing.Unlock()
+	if err := <-read; !errors.Is(err, ErrReset) {
+		t.Errorf("Read = %v, want a reset", err)
+	}
+	endpoint.Reset()
+}
+
+// TestStopWatch ends the watch for a reset that does not come.
+func TestStopWatch(t *testing.T) {
+	near, far := tcpPair(t)
+	endpoint := NewTCP(near)
+	_ = far.CloseWrite()
+	if _, err := io.ReadAll(endpoint); err != nil {
+		t.Fatal(err)
+	}
+
+	watched := make(chan error, 1)
+	go func() { watched <- endpoint.WatchReset() }()
+	endpoint.StopWatch()
+	if err := <-watched; err != nil {
+		t.Errorf("WatchReset = %v, want nil", err)
+	}
+	_ = endpoint.Close()
+}
+
+// TestEndsBehindPausedPeer ends a connection of which both directions have ended, although the
+// last bytes and the end are still in the kernel.
+func TestEndsBehindPausedPeer(t *testing.T) {
+	stream, far := newMemStreams(4 << 20)
+	caller, in := tcpPair(t)
+	_ = errors.Join(caller.SetReadBuffer(64<<10), in.SetWriteBuffer(1<<20))
+	_ = caller.CloseWrite()
+	_, _ = far.Write(make([]byte, 512<<10))
+
+	var x Proxier
+	done := make(chan ProxyResult, 1)
+	go func() { done <- x.Proxy(NewTCP(in), stream, nil) }()
+	if _, err := io.ReadAll(far); err != nil {
+		t.Fatal(err)
+	}
+	_ = far.CloseWrite()
+
+	select {
+	case r := <-done:
+		if r.Err != nil {
+			t.Errorf("result %+v, want a good end", r)
+		}
+	case <-time.After(patience):
+		t.Fatal("the proxy waits for a peer that does not read")
+	}
+	if n, err := io.Copy(io.Discard, caller); n != 512<<10 || err != nil {
+		t.Errorf("read %d bytes, %v, want all and the end", n, err)
 	}
 }

@@ -140,5 +140,12 @@ func (s *memStream) Shrink() {
 	s.shrinks++
 }
 
+// shrunk returns how often the stream was shrunk.
+func (s *memStream) shrunk() int {
+	s.pair.mu.Lock()
+	defer s.pair.mu.Unlock()
+	return s.shrinks
+}
+
 // PeerReset returns a channel that is closed when the far side has reset.
 func (s *memStream) PeerReset() <-chan struct{} { return s.far.gone }

@@ -33,8 +33,8 @@ type eventQueue struct {
 
 // queuedEvent is an event that waits for its turn.
 type queuedEvent struct {
-	time  time.Time
-	print func()
+	time time.Time
+	show func()
 }
 
 const (
@@ -49,7 +49,7 @@ const (
 )
 
 // put adds an event, unless limit are waiting.
-func (q *eventQueue) put(pod redirectclient.Pod, limit int, print func()) {
+func (q *eventQueue) put(pod redirectclient.Pod, limit int, show func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 
@@ -60,7 +60,7 @@ func (q *eventQueue) put(pod redirectclient.Pod, limit int, print func()) {
 	}
 
 	q.putMissed()
-	q.waiting = append(q.waiting, queuedEvent{q.now(), print})
+	q.waiting = append(q.waiting, queuedEvent{q.now(), show})
 	if q.idle == nil {
 		q.idle = make(chan struct{})
 		go q.printAll(q.idle)
@@ -86,7 +86,7 @@ func (q *eventQueue) printAll(idle chan struct{}) {
 		}
 
 		q.eventTime = event.time
-		event.print()
+		event.show()
 	}
 }
 
