@@ -97,6 +97,14 @@ func (c *Conn) WaitReadable() error {
 	return nil // Read will say so
 }
 
+// WaitWritable blocks until the peer's credit allows a Write, or Write would fail at once.
+func (c *Conn) WaitWritable() error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	_, err := c.awaitCredit(1)
+	return err
+}
+
 // maxPiece is how much a Write hands over at once, in bytes. Others have their turn between two
 // pieces.
 const maxPiece = 32 << 10
