@@ -9,8 +9,6 @@ import (
 	"os"
 	"sync"
 	"time"
-
-	"k8s.io/client-go/rest"
 )
 
 // preparedConnection holds a connection to the API server that was dialled ahead of the stream
@@ -80,7 +78,7 @@ func (c *Cluster) dialAhead() {
 
 // dialTLS connects as gorilla/websocket would. It returns nil if that fails.
 func (c *Cluster) dialTLS(ctx context.Context, at *url.URL) net.Conn {
-	config, err := rest.TLSConfigFor(c.streams)
+	config, err := c.streamTLS()
 	if err != nil {
 		return nil
 	}

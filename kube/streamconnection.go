@@ -5,7 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // RFC 6455 wants it, and no secret depends on it
+	"crypto/sha1" // RFC 6455 wants it, and no secret depends on it
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
@@ -35,9 +35,10 @@ type streamConnection struct {
 	net.Conn // to the API server
 	frames   spdyReader
 
-	writeLock sync.Mutex       // held for one frame, or a few that belong together
+	// writing is a lock: full while a message is being written.
+	writing   chan struct{}
 	webSocket *webSocketWriter // nil for none
-	written   []byte           // what the last Write wrote, for its memory
+	written   []byte           // the last message, for its memory
 
 	// answers holds control frames that sendControlFrames will write. Whoever reads must not
 	// wait until it can write: the server may be waiting for it to read.
@@ -64,7 +65,10 @@ const maxAnswers = 16
 
 // newStreamConnection begins SPDY on an upgraded connection.
 func newStreamConnection(conn *bufferedConn, isWebSocket bool) *streamConnection {
-	s := &streamConnection{Conn: conn.Conn, answers: make(chan controlFrame, maxAnswers), closed: make(chan struct{})}
+	s := &streamConnection{
+		Conn: conn.Conn, writing: make(chan struct{}, 1),
+		answers: make(chan controlFrame, maxAnswers), closed: make(chan struct{}),
+	}
 	s.frames.in = conn.reader
 	if isWebSocket {
 		s.frames.in = &webSocketReader{in: conn.reader, answer: s.answer}
@@ -107,8 +111,8 @@ func (s *streamConnection) sendControlFrames() {
 
 // writeMessage writes frames, which come in two parts, in a single message of a WebSocket.
 func (s *streamConnection) writeMessage(opcode byte, first, second []byte) error {
-	s.writeLock.Lock()
-	defer s.writeLock.Unlock()
+	s.writing <- struct{}{}
+	defer func() { <-s.writing }()
 
 	s.written = s.written[:0]
 	if s.webSocket != nil {
@@ -233,7 +237,7 @@ func (c *Cluster) dialSPDY(ctx context.Context, at *url.URL) (*streamConnection,
 // upgrade sends a request, with these headers, that asks for another protocol. It returns the
 // answer and the connection that it came on, which the caller closes.
 func (c *Cluster) upgrade(ctx context.Context, method string, at *url.URL, headers http.Header) (*bufferedConn, *http.Response, error) {
-	tlsConfig, err := rest.TLSConfigFor(c.streams)
+	tlsConfig, err := c.streamTLS()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -259,6 +263,20 @@ func (c *Cluster) upgrade(ctx context.Context, method string, at *url.URL, heade
 		return nil, nil, err
 	}
 	return upgrader.conn, response, nil
+}
+
+// streamTLS returns the configuration of TLS for connections that carry streams. It is nil for
+// none.
+func (c *Cluster) streamTLS() (*tls.Config, error) {
+	config, err := rest.TLSConfigFor(c.streams)
+	if err != nil || config == nil {
+		return nil, err
+	}
+
+	// Otherwise the first 128 KiB after each second's pause would be in records of 1 KiB.
+	config = config.Clone()
+	config.DynamicRecordSizingDisabled = true
+	return config, nil
 }
 
 // readUpgradeFailure turns the answer of a server that did not upgrade to a protocol into an
