@@ -340,7 +340,8 @@ func (f *forwardedConn) failWrites(err error) {
 }
 
 // maxFrame limits the data in a SPDY frame, and so what the container runtime must hold at once.
-const maxFrame = 32 << 10
+// With the headers of the frame and of the WebSocket, 8 bytes each, it fills four records of TLS.
+const maxFrame = 4*(16<<10) - spdyHeaderSize - 8
 
 func (f *forwardedConn) Write(p []byte) (int, error) {
 	f.writeLock.Lock()
