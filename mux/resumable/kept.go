@@ -5,6 +5,9 @@ import "sync"
 // chunkSize is how many bytes are kept together.
 const chunkSize = 32 << 10
 
+// maxSpareSlots is how much room for chunks stays when there is none.
+const maxSpareSlots = 64
+
 type chunk [chunkSize]byte
 
 // keptBytes holds the bytes of a stream from position start to position end, in chunks of which all
@@ -58,11 +61,15 @@ func (k *keptBytes) release(position uint64) {
 		k.pool.Put(k.chunks[i])
 		k.chunks[i] = nil
 	}
-
-	k.chunks = k.chunks[full:]
 	k.base += uint64(full) * chunkSize
-	if len(k.chunks) == 0 {
-		k.chunks, k.base = nil, k.end
+
+	switch {
+	case full < len(k.chunks):
+		k.chunks = k.chunks[full:]
+	case cap(k.chunks) <= maxSpareSlots:
+		k.chunks = k.chunks[:0]
+	default:
+		k.chunks = nil
 	}
 }
 

@@ -38,18 +38,18 @@ func (m *recentMinimum) add(now, span, d time.Duration) {
 }
 
 // get returns the lowest of the last span, or of the last addition if that is longer ago; 0 if
-// there was none. since is when it was added, roughly.
-func (m *recentMinimum) get(now, span time.Duration) (lowest, since time.Duration) {
+// there was none.
+func (m *recentMinimum) get(now, span time.Duration) time.Duration {
 	if m.count == 0 {
-		return 0, 0
+		return 0
 	}
 
-	best := m.slots[m.count-1]
+	lowest := m.slots[m.count-1].lowest
 	for _, slot := range m.slots[:m.count-1] {
-		if now-slot.since <= span && slot.lowest < best.lowest {
-			best = slot
+		if now-slot.since <= span {
+			lowest = min(lowest, slot.lowest)
 		}
 	}
 
-	return best.lowest, best.since
+	return lowest
 }

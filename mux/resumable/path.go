@@ -45,8 +45,10 @@ type path struct {
 		samples    int
 		wasLimited bool // bulk data waited for the window
 		isIdle     bool // no bulk data waited in the round before: it began too early
+		skip       bool // its samples are of another window: they decide nothing
 	}
-	limitedAt time.Duration // when bulk data last waited
+	limitedAt  time.Duration // when bulk data last waited
+	nearBaseAt time.Duration // when a round trip was last near the base
 
 	probe struct {
 		window int64  // 0: not probing
@@ -65,7 +67,7 @@ func newPath(ceiling int64, now time.Duration) *path {
 func (p *path) restart(now time.Duration) {
 	p.window = min(initialWindow, p.ceiling)
 	p.startup = true
-	p.limitedAt = now
+	p.limitedAt, p.nearBaseAt = now, now
 	p.probe.window = 0
 	p.beginRound(now, 0)
 	p.round.isIdle = true
@@ -81,8 +83,7 @@ func (p *path) limit() int64 {
 
 // roundTrip returns the lowest round trip of late, 0 if none is known.
 func (p *path) roundTrip(now time.Duration) time.Duration {
-	base, _ := p.base.get(now, baseSpan)
-	return base
+	return p.base.get(now, baseSpan)
 }
 
 // noteLimited notes that bulk data has to wait for the window. sent is the position up to which
@@ -115,7 +116,7 @@ func (p *path) noteAck(position uint64, n int64, delay, now time.Duration, sent 
 	if p.window < p.round.goal && p.round.wasLimited {
 		p.window = min(p.window+n, p.round.goal)
 	}
-	p.endProbe(position, sent, kept)
+	p.endProbe(position, sent, kept, now)
 
 	if position >= p.round.end && now-p.round.began >= minRound && p.round.samples > 0 {
 		p.endRound(now, sent)
@@ -134,6 +135,9 @@ func (p *path) addSample(rtt, now time.Duration) {
 	}
 	p.smoothed += (rtt - p.smoothed) / 8
 	p.base.add(now, baseSpan, rtt)
+	if base := p.roundTrip(now); rtt <= base+queueTarget(base)/4 {
+		p.nearBaseAt = now
+	}
 	p.standing.add(now, p.standingSpan(), rtt)
 }
 
@@ -144,31 +148,30 @@ func (p *path) standingSpan() time.Duration { return max(p.smoothed/2, minRound)
 func (p *path) beginRound(now time.Duration, sent uint64) {
 	p.round.began, p.round.end = now, sent
 	p.round.samples, p.round.wasLimited = 0, false
-	p.round.isIdle, p.round.goal = false, p.window
+	p.round.isIdle, p.round.skip, p.round.goal = false, false, p.window
 }
 
 // endRound decides about the window of the next round.
 func (p *path) endRound(now time.Duration, sent uint64) {
-	base, baseAt := p.base.get(now, baseSpan)
-	standing, _ := p.standing.get(now, p.standingSpan())
+	base, standing := p.roundTrip(now), p.standing.get(now, p.standingSpan())
 	ended := p.round
 	p.beginRound(now, sent)
 	if !ended.wasLimited {
 		p.round.isIdle = true
 		return
 	}
-	if p.probe.window > 0 {
+	if ended.skip || p.probe.window > 0 {
 		return
 	}
 
 	if p.startup {
 		p.round.goal = min(2*p.window, p.ceiling)
 	} else {
-		p.approach(base+queueTarget(base)-standing, standing)
+		p.approach(queueTarget(base), standing-base, standing)
 	}
 
-	if now-baseAt > probeAfter {
-		p.probe.window = max(p.window*int64(base)/int64(max(2*standing, 1)), probeFloor)
+	if now-p.nearBaseAt > probeAfter {
+		p.probe.window = max(int64(p.rate*float64(base)/2), probeFloor)
 		p.probe.end = 0
 	}
 }
@@ -176,15 +179,14 @@ func (p *path) endRound(now time.Duration, sent uint64) {
 // endStartup ends the startup when a queue begins to stand. The window is then more than the path
 // takes, and what it does take has just been measured.
 func (p *path) endStartup(now time.Duration) {
-	base, _ := p.base.get(now, baseSpan)
-	standing, _ := p.standing.get(now, max(p.smoothed/8, minRound))
+	base, standing := p.roundTrip(now), p.standing.get(now, p.standingSpan())
 	target := queueTarget(base)
 	if standing-base < max(target/2, minTarget) {
 		return
 	}
 
-	p.startup = false
-	p.setWindow(min(int64(p.rate*float64(base+target)), p.window))
+	p.startup, p.round.skip = false, true
+	p.setWindow(min(max(int64(p.rate*float64(base+target)), p.window/4), p.window))
 }
 
 // queueTarget returns how long bytes shall stand in queues on a path with this base.
@@ -192,10 +194,15 @@ func queueTarget(base time.Duration) time.Duration {
 	return min(max(base/2, minTarget), maxTarget)
 }
 
-// approach moves the window half the way to where the queue would be longer by missing.
-func (p *path) approach(missing, standing time.Duration) {
-	change := float64(missing) / float64(standing) / 2
-	next := int64(float64(p.window) * (1 + max(change, -0.5)))
+// approach moves the window half the way to where the queue would be as long as target; faster if
+// there is none, because then nobody knows how far the way is.
+func (p *path) approach(target, queue, standing time.Duration) {
+	change := max(float64(target-queue)/float64(standing)/2, -0.5)
+	if queue <= target/8 {
+		change = max(change, 0.25)
+	}
+
+	next := int64(float64(p.window) * (1 + change))
 	if change > 0 {
 		p.round.goal = min(next, p.ceiling)
 		return
@@ -208,8 +215,9 @@ func (p *path) setWindow(window int64) {
 	p.round.goal = p.window
 }
 
-// endProbe ends a probe a round trip after what is kept has shrunk to the probe's window.
-func (p *path) endProbe(position, sent uint64, kept int64) {
+// endProbe ends a probe a round trip after what is kept has shrunk to the probe's window. Then the
+// window grows to where it was, by what is acknowledged, so that no burst makes a queue.
+func (p *path) endProbe(position, sent uint64, kept int64, now time.Duration) {
 	switch {
 	case p.probe.window == 0:
 	case p.probe.end == 0:
@@ -217,6 +225,10 @@ func (p *path) endProbe(position, sent uint64, kept int64) {
 			p.probe.end = sent
 		}
 	case position >= p.probe.end:
-		p.probe.window = 0
+		before := p.window
+		p.window, p.probe.window = min(p.probe.window, before), 0
+		p.beginRound(now, sent)
+		p.round.goal, p.round.skip, p.round.wasLimited = before, true, true
+		p.nearBaseAt = now
 	}
 }

@@ -11,10 +11,13 @@ import (
 	"time"
 )
 
+// warmUp is how long the window may take to find the path.
+const warmUp = 2 * time.Second
+
 // trafficResult is what came of a while of traffic.
 type trafficResult struct {
-	rate float64         // bytes of bulk data a second, without the first second
-	late []time.Duration // how much longer than the delay of the link each small message took, sorted
+	rate float64         // bytes of bulk data a second, without the time of warmUp
+	late []time.Duration // how much longer than the delay of the link each small message took, sorted, without warmUp
 	full int64           // window at the end
 }
 
@@ -60,7 +63,7 @@ func runTraffic(t *testing.T, link *simulatedLink, o Options, writers int, durin
 	_ = a.Close()
 	_ = b.Close()
 	<-received
-	result.rate /= (during - time.Second).Seconds()
+	result.rate /= (during - warmUp).Seconds()
 	slices.Sort(result.late)
 	t.Logf("%.1f MB/s, window %d KiB, late p50 %v p99 %v max %v", result.rate/1e6, result.full>>10,
 		result.percentile(.5), result.percentile(.99), result.percentile(1))
@@ -123,9 +126,10 @@ func receiveRecords(s *Stream, delay time.Duration, result *trafficResult) {
 		}
 
 		switch {
+		case time.Since(began) < warmUp:
 		case record[0] == 0:
 			result.late = append(result.late, time.Duration(late))
-		case time.Since(began) > time.Second:
+		default:
 			result.rate += float64(size)
 		}
 	}

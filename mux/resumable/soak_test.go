@@ -134,9 +134,7 @@ func writeRandom(t *testing.T, s *Stream, random *rand.Rand, sum hash.Hash) {
 		}
 	}
 
-	for s.Shutdown(context.Background()) != nil {
-		time.Sleep(time.Millisecond)
-	}
+	shutDown(t, s)
 }
 
 func readSlowly(t *testing.T, s *Stream, random *rand.Rand, sum hash.Hash) {
