@@ -24,6 +24,7 @@ func TestCutAfterEveryByte(t *testing.T) {
 				t.Fatalf("cut at %s after %d bytes", end, after)
 			}
 			if !wasCut {
+				t.Logf("cut at %s after 0 to %d bytes", end, after-1)
 				break // the exchange is shorter
 			}
 			if after > 1000 {

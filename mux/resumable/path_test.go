@@ -147,18 +147,22 @@ func TestPath(t *testing.T) {
 		leastUse float64 // part of the link's rate
 		mostLate time.Duration
 	}{
-		{"100 ms, 100 Mbit/s", simulatedLink{rate: 100 * megabit, delay: 50 * time.Millisecond}, 1, .9, 50 * time.Millisecond},
+		{"100 ms, 100 Mbit/s", simulatedLink{rate: 100 * megabit, delay: 50 * time.Millisecond}, 1, .9, 75 * time.Millisecond},
 		{"20 ms, 50 Mbit/s", simulatedLink{rate: 50 * megabit, delay: 10 * time.Millisecond}, 4, .9, 50 * time.Millisecond},
 		{"1 ms, 50 Mbit/s", simulatedLink{rate: 50 * megabit, delay: time.Millisecond / 2}, 4, .9, 50 * time.Millisecond},
-		{"100 ms, 50 Mbit/s", simulatedLink{rate: 50 * megabit, delay: 50 * time.Millisecond}, 4, .9, 50 * time.Millisecond},
-		{"300 ms, 20 Mbit/s", simulatedLink{rate: 20 * megabit, delay: 150 * time.Millisecond}, 2, .85, 100 * time.Millisecond},
+		{"100 ms, 50 Mbit/s", simulatedLink{rate: 50 * megabit, delay: 50 * time.Millisecond}, 4, .9, 75 * time.Millisecond},
+		{"300 ms, 20 Mbit/s", simulatedLink{rate: 20 * megabit, delay: 150 * time.Millisecond}, 2, .85, 250 * time.Millisecond},
 		{"50 ms, 1 Gbit/s", simulatedLink{rate: 1000 * megabit, delay: 25 * time.Millisecond}, 8, .85, 50 * time.Millisecond},
 		{"0.2 ms, 1 Gbit/s", simulatedLink{rate: 1000 * megabit, delay: 100 * time.Microsecond}, 2, .9, 10 * time.Millisecond},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				test.link.buffer = 16 << 20
-				result := runTraffic(t, &test.link, Options{Buffer: 16 << 20}, test.writers, 40*time.Second)
+				during := 40 * time.Second
+				if test.link.rate > 200*megabit {
+					during = 12 * time.Second // with one probe, too
+				}
+				result := runTraffic(t, &test.link, Options{Buffer: 16 << 20}, test.writers, during)
 				if use := result.rate / test.link.rate; use < test.leastUse {
 					t.Errorf("%.0f %% of the link was used, want %.0f", use*100, test.leastUse*100)
 				}
