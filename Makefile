@@ -95,9 +95,9 @@ lint: ## Check formatting, go vet on every platform, golangci-lint
 	@$(GO) mod tidy -diff
 	@$(GO) run $(GOLANGCI) run
 
-bench: cluster-images ## Measure speed, compared with kubectl exec and kubectl debug
+bench: cluster-images ## Measure speed beside kubectl and a port-forward (KDIAG_BENCH=REGEXP for some rows)
 	@GOBIN=$(CURDIR)/.cluster/bin $(GO) install $(TOXIPROXY)
-	@$(CLUSTER_ENV) $(GO) test -tags bench -count=1 -v -timeout 30m -run TestSpeed ./integration
+	@$(CLUSTER_ENV) $(GO) test -tags bench -count=1 -v -timeout 30m -run '$(if $(KDIAG_BENCH),^TestSpeedLink$$,^TestSpeed)' ./integration
 
 docs: ## Generate docs/reference.md and docs/kdiag.1 from the commands' help
 	@$(GO) test -count=1 -run TestReferenceIsCurrent . -update-docs

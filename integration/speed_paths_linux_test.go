@@ -5,6 +5,7 @@ package integration
 import (
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -29,16 +30,16 @@ var (
 )
 
 // start starts the route to a port of this machine, and returns the address of its
-// near end.
-func (r speedRoute) start(t *testing.T, tox *kit.Toxiproxy, name, host, port string) (address string) {
+// near end. KDIAG_BENCH_TOXIPROXY=1 makes Toxiproxy the route of 50 ms, to compare.
+func (r speedRoute) start(t *testing.T, name, host, port string) (address string) {
 	t.Helper()
 	switch {
-	case r.bitRate > 0:
-		return kit.StartLink(t, port, kit.LinkSpeed{RoundTrip: r.roundTrip, BitRate: r.bitRate})
-	case r.roundTrip > 0:
-		return tox.Delay(t, name, net.JoinHostPort(host, port))
+	case r == nearRoute:
+		return net.JoinHostPort(host, port)
+	case r == farRoute && os.Getenv("KDIAG_BENCH_TOXIPROXY") != "":
+		return kit.StartToxiproxy(t).Delay(t, name, net.JoinHostPort(host, port))
 	}
-	return net.JoinHostPort(host, port)
+	return kit.StartLink(t, port, kit.LinkSpeed{RoundTrip: r.roundTrip, BitRate: r.bitRate})
 }
 
 // speedPath carries connections between the pod "app" and this machine, in one of
@@ -77,20 +78,15 @@ func createSpeedPods(t *testing.T) speedPods {
 // end of the test.
 func openSpeedPaths(t *testing.T, pods speedPods, route speedRoute) *speedPaths {
 	t.Helper()
-	var tox *kit.Toxiproxy
-	if route.roundTrip > 0 && route.bitRate == 0 {
-		tox = kit.StartToxiproxy(t)
-	}
-
 	to := kit.ReadServerURL(t)
-	server := "https://" + route.start(t, tox, "api", to.Hostname(), to.Port())
+	server := "https://" + route.start(t, "api", to.Hostname(), to.Port())
 	paths := &speedPaths{
 		kdiag: openKdiagPath(t, pods, server, to.Hostname()),
 		plain: openPlainPath(t, pods, server, to.Hostname()),
 	}
 
 	echo := kit.StartServer(t, kit.HostAddress+":0", kit.EchoBytes)
-	paths.roundTrip = measureRoundTrip(t, route.start(t, tox, "echo", kit.HostAddress, echo))
+	paths.roundTrip = measureRoundTrip(t, route.start(t, "echo", kit.HostAddress, echo))
 
 	return paths
 }

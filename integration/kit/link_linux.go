@@ -1,7 +1,7 @@
 package kit
 
 import (
-	"io"
+	"bytes"
 	"net"
 	"sync"
 	"testing"
@@ -15,15 +15,21 @@ type LinkSpeed struct {
 }
 
 const (
-	// linkQueue limits the bytes that wait at the slow end of a link, as the memory
-	// of a router does. Whoever sends more has to wait.
+	// linkWindow limits the bytes of a connection that the other end has not yet
+	// acknowledged, as a kernel's TCP does: Linux gives a sender 4 MiB at most
+	// (tcp_wmem). Whoever sends more has to wait.
+	linkWindow = 4 << 20
+	// linkQueue limits the bytes that wait at the slow end of a link that has a rate,
+	// as the memory of a router does.
 	linkQueue = 256 << 10
-	// linkPiece is how many bytes a link carries at once: 0.65 ms at 50 Mbit/s.
-	linkPiece = 4 << 10
-	// linkSocketBuffer is what the kernel may hold before the link's own queue.
-	linkSocketBuffer = 32 << 10
-	// linkPieces limits the pieces that are on their way.
-	linkPieces = 8 << 10
+	// narrowPiece is how many bytes a link that has a rate carries at once, 0.65 ms at
+	// 50 Mbit/s, and widePiece what any other does.
+	narrowPiece, widePiece = 4 << 10, 64 << 10
+	// narrowBuffer and wideBuffer are what the kernel may hold before the link.
+	narrowBuffer, wideBuffer = 32 << 10, 256 << 10
+	// linkPieces limits the pieces on their way. It is so large that the bytes, and
+	// not the sizes in which they are written, limit what a link carries.
+	linkPieces = 64 << 10
 )
 
 // StartLink starts a link to a port of this machine, and returns the address of
@@ -71,40 +77,54 @@ func newLinkDirection(speed LinkSpeed) *linkDirection {
 	return d
 }
 
-// linkBytes are bytes on their way, and when they arrive.
-type linkBytes struct {
+// pieceSizes returns how many bytes are carried at once, and how many the kernel
+// may hold before them.
+func (d *linkDirection) pieceSizes() (piece, socketBuffer int) {
+	if d.timePerByte > 0 {
+		return narrowPiece, narrowBuffer
+	}
+	return widePiece, wideBuffer
+}
+
+// linkPiece carries bytes that are on their way, and when they arrive.
+type linkPiece struct {
 	bytes []byte
 	due   time.Time
 }
 
 // carry copies from one connection to another until the first ends.
 func (d *linkDirection) carry(to, from *net.TCPConn) {
-	_ = from.SetReadBuffer(linkSocketBuffer)
-	onTheWay := make(chan linkBytes, linkPieces)
-	go d.send(onTheWay, from)
+	onTheWay, window := make(chan linkPiece, linkPieces), newByteWindow(linkWindow)
+	go d.send(onTheWay, window, from)
 
 	for piece := range onTheWay {
 		time.Sleep(time.Until(piece.due)) // this is the link's delay
 		if _, err := to.Write(piece.bytes); err != nil {
 			break
 		}
+		// The sender learns of it half a round trip later.
+		time.AfterFunc(d.delay, func() { window.release(len(piece.bytes)) })
 	}
 
+	// send ends, and must not wait for somebody to take its pieces.
 	_, _ = to.Close(), from.Close()
-	for range onTheWay {
-		// send must not wait for somebody to take its pieces.
-		continue
+	for piece := range onTheWay {
+		window.release(len(piece.bytes))
 	}
 }
 
 // send reads from a connection and puts each piece on its way.
-func (d *linkDirection) send(onTheWay chan<- linkBytes, from io.Reader) {
+func (d *linkDirection) send(onTheWay chan<- linkPiece, window *byteWindow, from *net.TCPConn) {
 	defer close(onTheWay)
+	size, socketBuffer := d.pieceSizes()
+	_ = from.SetReadBuffer(socketBuffer)
+
+	buffer := make([]byte, size)
 	for {
-		buffer := make([]byte, linkPiece)
 		n, err := from.Read(buffer)
 		if n > 0 {
-			onTheWay <- linkBytes{buffer[:n], d.waitForRoom(n)}
+			window.take(n)
+			onTheWay <- linkPiece{bytes.Clone(buffer[:n]), d.waitForRoom(n)}
 		}
 		if err != nil {
 			return
@@ -127,4 +147,36 @@ func (d *linkDirection) waitForRoom(size int) (due time.Time) {
 
 	time.Sleep(wait)
 	return due
+}
+
+// byteWindow limits how many bytes are taken and not yet released.
+type byteWindow struct {
+	mu    sync.Mutex
+	freed sync.Cond
+	left  int
+}
+
+// newByteWindow returns a window of so many bytes.
+func newByteWindow(size int) *byteWindow {
+	w := &byteWindow{left: size}
+	w.freed.L = &w.mu
+	return w
+}
+
+// take waits until there is room, and takes so many bytes.
+func (w *byteWindow) take(size int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.left < size {
+		w.freed.Wait()
+	}
+	w.left -= size
+}
+
+// release gives bytes back.
+func (w *byteWindow) release(size int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.left += size
+	w.freed.Signal()
 }
