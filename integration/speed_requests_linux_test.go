@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -195,7 +196,10 @@ func measureTransfer(t *testing.T, path *speedPath, to direction) float64 {
 	defer server.Close()
 	path.program.setHandler(waiting.hand)
 
-	transport := &http.Transport{Dial: func(string, string) (net.Conn, error) { return path.dial() }, DisableKeepAlives: true}
+	transport := &http.Transport{
+		DialContext:       func(context.Context, string, string) (net.Conn, error) { return path.dial() },
+		DisableKeepAlives: true,
+	}
 	client := &http.Client{Transport: transport, Timeout: bulkPatience}
 	began := time.Now()
 	moved, err := transfer(client, (to == laptopToPod) == path.callerInPod)
