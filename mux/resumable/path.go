@@ -18,6 +18,9 @@ const (
 	// minRound is how long a round takes at least, so that a hiccup of the scheduler is not
 	// taken for a queue.
 	minRound = 5 * time.Millisecond
+	// hiccup is what busy processors add to a round trip. Where the path's own is shorter, a longer
+	// one does not show a queue: a trial does.
+	hiccup = 10 * time.Millisecond
 	// startupSamples is how many samples a round must have until they can end the startup.
 	startupSamples = 4
 	// idleAfter is how long no bulk data may wait until what was learned of the path is too old.
@@ -37,6 +40,8 @@ type path struct {
 	smoothed time.Duration // average round trip
 	rate     float64       // bytes a nanosecond that were acknowledged during the last round trip
 	times    sendTimes
+	acked    uint64 // position up to which bytes are acknowledged
+	trial    trial
 
 	round struct {
 		began      time.Duration
@@ -46,6 +51,7 @@ type path struct {
 		wasLimited bool // bulk data waited for the window
 		isIdle     bool // no bulk data waited in the round before: it began too early
 		skip       bool // its samples are of another window: they decide nothing
+		settling   bool // it is the first of a trial's step, which begins after it
 	}
 	limitedAt  time.Duration // when bulk data last waited
 	nearBaseAt time.Duration // when a round trip was last near the base
@@ -66,7 +72,7 @@ func newPath(ceiling int64, now time.Duration) *path {
 // restart forgets the window, but not the round trips.
 func (p *path) restart(now time.Duration) {
 	p.window = min(initialWindow, p.ceiling)
-	p.startup = true
+	p.startup, p.trial.kind = true, noTrial
 	p.limitedAt, p.nearBaseAt = now, now
 	p.probe.window = 0
 	p.beginRound(now, 0)
@@ -105,6 +111,7 @@ func (p *path) noteLimited(now time.Duration, sent uint64) {
 // before it was sent. sent is the position up to which bytes were sent, and kept is how many are
 // not acknowledged.
 func (p *path) noteAck(position uint64, n int64, delay, now time.Duration, sent uint64, kept int64) {
+	p.acked = position
 	if batch, ok := p.times.take(position); ok {
 		p.addSample(now-batch.at-delay, now)
 		p.rate = float64(position-batch.acked) / float64(max(now-batch.at, 1))
@@ -148,7 +155,7 @@ func (p *path) standingSpan() time.Duration { return max(p.smoothed/2, minRound)
 func (p *path) beginRound(now time.Duration, sent uint64) {
 	p.round.began, p.round.end = now, sent
 	p.round.samples, p.round.wasLimited = 0, false
-	p.round.isIdle, p.round.skip, p.round.goal = false, false, p.window
+	p.round.isIdle, p.round.skip, p.round.settling, p.round.goal = false, false, false, p.window
 }
 
 // endRound decides about the window of the next round.
@@ -158,16 +165,27 @@ func (p *path) endRound(now time.Duration, sent uint64) {
 	p.beginRound(now, sent)
 	if !ended.wasLimited {
 		p.round.isIdle = true
+		p.abandon()
 		return
 	}
-	if ended.skip || p.probe.window > 0 {
+	if p.probe.window > 0 {
+		p.abandon()
 		return
 	}
 
-	if p.startup {
+	target, queue := queueTarget(base), standing-base
+	switch {
+	case ended.skip:
+		return
+	case ended.settling:
+		p.trial.begin(p.trial.kind, now, p.acked)
+	case p.startup:
 		p.round.goal = min(2*p.window, p.ceiling)
-	} else {
-		p.approach(queueTarget(base), standing-base, standing)
+	case base < hiccup && (queue > target || p.trial.isUnderWay()):
+		p.steer(now)
+	default:
+		p.trial.kind = noTrial
+		p.approach(target, queue, standing)
 	}
 
 	if now-p.nearBaseAt > probeAfter {
@@ -185,7 +203,7 @@ func (p *path) endStartup(now time.Duration) {
 		return
 	}
 
-	p.startup, p.round.skip = false, true
+	p.startup, p.round.skip, p.trial.kind = false, true, noTrial
 	p.setWindow(min(max(int64(p.rate*float64(base+target)), p.window/4), p.window))
 }
 
