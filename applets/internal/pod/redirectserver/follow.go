@@ -25,8 +25,12 @@ func (r *redirectListener) followName(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-r.followNow:
 		}
 
+		if r.isSuspended() {
+			continue
+		}
 		if err := r.refreshAddresses(ctx); err != nil && ctx.Err() == nil {
 			r.log.Warn("follow the name", "host", r.attach.Host, "err", err)
 		}
@@ -55,7 +59,7 @@ func (r *redirectListener) refreshAddresses(ctx context.Context) error {
 func (r *redirectListener) moveRules(now []netip.Addr) (moved bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.detached {
+	if r.detached || r.suspended {
 		return false, nil
 	}
 

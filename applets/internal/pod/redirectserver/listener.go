@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,10 +33,12 @@ type redirectListener struct {
 	// tellMoved tells the laptop that the name has other addresses.
 	tellMoved func(m wire.Moved) error
 
-	holder   string
-	stop     context.CancelFunc // of following a name
-	accepted sync.WaitGroup     // the accept loop and every connection
-	closed   chan struct{}      // closed after the accept loop: by then conns has all that it took
+	holder    string
+	stop      context.CancelFunc // of following a name
+	followNow chan struct{}      // has the name looked up without delay
+	refusing  atomic.Bool        // new connections are reset
+	accepted  sync.WaitGroup     // the accept loop and every connection
+	closed    chan struct{}      // closed after the accept loop: by then conns has all that it took
 
 	mu          sync.Mutex
 	rules       []netfilter.Redirect
@@ -43,6 +46,8 @@ type redirectListener struct {
 	conns       map[*mux.TCP]struct{}
 	trials      map[netip.AddrPort]chan<- trialArrival // those expected, by their sources
 	detached    bool
+	suspended   bool            // rules are not in the kernel now, but may be again
+	provenAt    uint64          // how often the laptop had come back at the last proof
 	idleWaiters []chan struct{} // to be closed when conns is empty
 }
 
@@ -52,6 +57,7 @@ func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach)
 	r := &redirectListener{
 		attach: a, laptop: s.laptop, ruleSet: s.server.ruleSet, proxier: &s.server.proxier, files: &s.server.files, holder: s.holder,
 		conns: map[*mux.TCP]struct{}{}, trials: map[netip.AddrPort]chan<- trialArrival{}, closed: make(chan struct{}),
+		followNow: make(chan struct{}, 1), provenAt: s.countReturns(),
 		originalDestination: s.server.config.OriginalDestination,
 		tellMoved:           func(m wire.Moved) error { return s.laptop.Notify(wire.EventMoved, m) },
 		log:                 s.server.config.Log.With("redirect", a.ID, "port", a.Port),
@@ -178,7 +184,7 @@ func (r *redirectListener) takeConnection(conn *mux.TCP) {
 		return
 	}
 
-	if !r.keepConnection(conn) {
+	if r.refusing.Load() || !r.keepConnection(conn) {
 		conn.Reset()
 		return
 	}
@@ -277,6 +283,9 @@ func (r *redirectListener) stopRedirecting() error {
 
 	r.detached = true
 	rules := r.rules
+	if r.suspended {
+		rules = nil
+	}
 	r.mu.Unlock()
 
 	r.stop()

@@ -59,7 +59,7 @@ func (r *redirectListener) proveRules(ctx context.Context) (unproven string, err
 func (r *redirectListener) currentRules() []netfilter.Redirect {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.detached {
+	if r.detached || r.suspended {
 		return nil
 	}
 	return slices.Clone(r.rules)

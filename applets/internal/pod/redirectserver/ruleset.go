@@ -70,19 +70,37 @@ func (r *ruleSet) attachRules(name string, rules []netfilter.Redirect) (backend,
 		return "", "", err
 	}
 
+	if err := r.addAll(rules); err != nil {
+		r.scheduleClose()
+		return "", "", err
+	}
+
+	r.holds++
+	return r.backend.Name(), r.mesh, nil
+}
+
+// restoreRules adds rules of a redirect that has a hold already, all or none.
+func (r *ruleSet) restoreRules(rules []netfilter.Redirect) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.backend == nil {
+		return errors.New("the manager is shutting down")
+	}
+	return r.addAll(rules)
+}
+
+// addAll adds rules, all or none. mu is held.
+func (r *ruleSet) addAll(rules []netfilter.Redirect) error {
 	for i, rule := range rules {
 		if err := r.backend.Attach(rule); err != nil {
 			for _, made := range rules[:i] {
 				err = errors.Join(err, r.backend.Detach(made))
 			}
-
-			r.scheduleClose()
-			return "", "", explainAttach(rule, err)
+			return explainAttach(rule, err)
 		}
 	}
 
-	r.holds++
-	return r.backend.Name(), r.mesh, nil
+	return nil
 }
 
 // ensureBackend opens the back end, or checks that the open one is the one asked for.

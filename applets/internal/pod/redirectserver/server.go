@@ -34,6 +34,9 @@ type Config struct {
 	// network namespace of its own has others.
 	OpenBackend         func(name string, c netfilter.Config) (netfilter.Backend, error)
 	OriginalDestination func(conn syscall.Conn) (netip.AddrPort, error)
+	// AwayPatience is how long new connections wait for a laptop that is silent. Then they do what
+	// wire.Hello.OnDisconnect says. 0 means 10 s.
+	AwayPatience time.Duration
 }
 
 // Mark is the SO_MARK of what the manager itself sends, which is never redirected: "kd".
@@ -51,7 +54,7 @@ type Server struct {
 	budget  *mux.Budget
 
 	mu        sync.Mutex
-	sessions  int
+	sessions  map[*redirectSession]struct{}
 	doorPorts []uint16 // where laptops connect, which are never redirected
 }
 
@@ -64,6 +67,9 @@ func New(c Config) (*Server, error) {
 	if c.OriginalDestination == nil {
 		c.OriginalDestination = netfilter.OriginalDestination
 	}
+	if c.AwayPatience == 0 {
+		c.AwayPatience = defaultAwayPatience
+	}
 
 	files := descriptorLimit()
 	gate, err := newGate(c.Key, c.User, files)
@@ -71,7 +77,9 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 
-	s := &Server{config: c, gate: gate, ruleSet: newRuleSet(c), budget: mux.NewBudget(callerBudget)}
+	s := &Server{
+		config: c, gate: gate, ruleSet: newRuleSet(c), budget: mux.NewBudget(callerBudget), sessions: map[*redirectSession]struct{}{},
+	}
 	s.files.left.Store(int64(files - files/4)) // the gate and everything else share the remaining quarter
 	return s, nil
 }
@@ -79,11 +87,11 @@ func New(c Config) (*Server, error) {
 // Close removes every rule.
 func (s *Server) Close() error { return s.ruleSet.close() }
 
-// Busy reports whether there are sessions or redirected connections.
+// Busy reports whether there are sessions, those of absent laptops too, or redirected connections.
 func (s *Server) Busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sessions > 0 || s.ruleSet.inUse()
+	return len(s.sessions) > 0 || s.ruleSet.inUse()
 }
 
 // Serve serves the laptops that connect to listener, and turns back those that connect to older,
@@ -181,7 +189,8 @@ func (s *Server) receiveLaptop(ctx context.Context, conn net.Conn, challenge mux
 func (s *Server) serveLaptop(ctx context.Context, conn net.Conn) {
 	served := newRedirectSession(s)
 	laptop, err := s.gate.receiveSession(ctx, conn, mux.SessionOptions{
-		Handle: served.handleRequest, Log: s.config.Log, Budget: s.budget, Window: maxWindow, Buffer: linkBuffer,
+		Handle: served.handleRequest, Lost: served.noteLost, Back: served.noteBack,
+		Log: s.config.Log, Budget: s.budget, Window: maxWindow, Buffer: linkBuffer,
 	})
 	if err != nil {
 		s.logRefusal(conn, err)
@@ -191,17 +200,11 @@ func (s *Server) serveLaptop(ctx context.Context, conn net.Conn) {
 		return // the connection belongs to an older session now
 	}
 
-	served.surplus = s.addSessions(1) > maxSessions
-	defer s.addSessions(-1)
+	s.addSession(served)
+	defer s.removeSession(served)
 
 	served.bindLaptop(laptop)
-	select {
-	case <-laptop.Done():
-	case <-ctx.Done():
-	}
-
-	served.endRedirects()
-	_ = laptop.Close()
+	served.serveUntilEnd(ctx)
 }
 
 // addDoorPorts remembers where the manager listens for laptops.
@@ -222,12 +225,51 @@ func (s *Server) isDoorPort(port uint16) bool {
 	return slices.Contains(s.doorPorts, port)
 }
 
-// addSessions adds to the number of sessions and returns the sum.
-func (s *Server) addSessions(n int) int {
+// addSession gives a session a place. If there is none left, the session whose laptop has been away
+// longest gives up its own; if every laptop is there, the new session is surplus.
+func (s *Server) addSession(added *redirectSession) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sessions += n
-	return s.sessions
+
+	if s.countServed() >= maxSessions {
+		if longest := s.longestAway(); longest != nil {
+			s.config.Log.Warn("ended a session to make room: its laptop had been away longest")
+			delete(s.sessions, longest)
+			close(longest.evicted)
+		} else {
+			added.surplus = true
+		}
+	}
+
+	s.sessions[added] = struct{}{}
+}
+
+// countServed counts the sessions without those that are surplus. mu is held.
+func (s *Server) countServed() (count int) {
+	for session := range s.sessions {
+		if !session.surplus {
+			count++
+		}
+	}
+	return count
+}
+
+// longestAway returns the session whose laptop has been away longest, or nil. mu is held.
+func (s *Server) longestAway() (longest *redirectSession) {
+	var earliest time.Time
+	for session := range s.sessions {
+		if since, away := session.awaySince(); away && (longest == nil || since.Before(earliest)) {
+			longest, earliest = session, since
+		}
+	}
+	return longest
+}
+
+// removeSession forgets a session that has ended.
+func (s *Server) removeSession(ended *redirectSession) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, ended)
 }
 
 // refuseRequest returns an error that reaches the user, with a code for the program on the laptop.

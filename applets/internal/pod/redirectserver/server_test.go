@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"kdiag/mux"
 	"kdiag/mux/wire"
@@ -159,7 +160,7 @@ func TestRequests(t *testing.T) {
 	server := &Server{ruleSet: rules, doorPorts: []uint16{4000}, config: Config{Log: slog.New(slog.DiscardHandler), Version: "v1"}}
 	s := newRedirectSession(server)
 	s.redirects[7] = &redirectListener{}
-	close(s.bound)
+	s.bindLaptop(&mux.Session{})
 	ask := func(name, body string) error {
 		_, err := s.handleRequest(t.Context(), name, json.RawMessage(body))
 		return err
@@ -167,6 +168,15 @@ func TestRequests(t *testing.T) {
 
 	if err := ask(wire.RequestAttach, `{"id":1,"port":80}`); err == nil || !strings.Contains(err.Error(), "must be hello") {
 		t.Errorf("attach before hello = %v", err)
+	}
+	for body, want := range map[string]string{
+		`{"holder":"me@here","graceSeconds":-1}`:        "must not be negative",
+		`{"holder":"me@here","graceSeconds":3601}`:      "must be at most 3600 s, not 3601 s",
+		`{"holder":"me@here","onDisconnect":"explode"}`: `unknown choice of what happens on disconnect: "explode"`,
+	} {
+		if err := ask(wire.RequestHello, body); err == nil || !strings.Contains(err.Error(), want) || s.holder != "" {
+			t.Errorf("hello %s = %v, holder %q, want %q and no holder", body, err, s.holder, want)
+		}
 	}
 	if err := ask(wire.RequestHello, `{"holder":"me@here"}`); err != nil || s.holder != "me@here" {
 		t.Errorf("hello = %v, holder %q", err, s.holder)
@@ -192,5 +202,19 @@ func TestRequests(t *testing.T) {
 	var refused *mux.RemoteError
 	if err := ask("dance", `null`); !errors.As(err, &refused) || refused.Code != wire.CodeUnsupported {
 		t.Errorf("an unknown request = %v", err)
+	}
+}
+
+// TestHelloSetsGrace bounds what a laptop may ask for.
+func TestHelloSetsGrace(t *testing.T) {
+	for seconds, want := range map[float64]time.Duration{0: time.Minute, 0.25: 250 * time.Millisecond, 3600: time.Hour, 1e-12: 1} {
+		if got, err := sessionGrace(wire.Hello{GraceSeconds: seconds}); err != nil || got != want {
+			t.Errorf("grace of %v s = %v, %v, want %v", seconds, got, err, want)
+		}
+	}
+	for given, want := range map[string]string{"": "app", "app": "app", "hold": "hold", "reset": "reset"} {
+		if got, err := disconnectPolicy(wire.Hello{OnDisconnect: given}); err != nil || got != want {
+			t.Errorf("on disconnect %q = %q, %v, want %q", given, got, err, want)
+		}
 	}
 }

@@ -19,19 +19,32 @@ import (
 // A redirectSession carries the redirects of one connected laptop.
 type redirectSession struct {
 	server  *Server
-	bound   chan struct{} // closed when laptop is set
-	laptop  *mux.Session  // the other end
-	surplus bool          // opened although maxSessions are open
+	bound   chan struct{}  // closed when laptop is set
+	laptop  *mux.Session   // the other end
+	surplus bool           // opened although maxSessions are open
+	evicted chan struct{}  // closed when another session needs this one's place
+	helpers sync.WaitGroup // settle the redirects; they never wait for the link
+	tellers sync.WaitGroup // send events
 
-	mu        sync.Mutex
-	holder    string
-	redirects map[uint32]*redirectListener
-	ended     bool
+	mu           sync.Mutex
+	holder       string
+	onDisconnect string // one of wire.OnDisconnect…
+	redirects    map[uint32]*redirectListener
+	ended        bool
+	laptopIs     attendance
+	// settling is true while redirects are settled, and unsettled if that must be done again.
+	settling, unsettled bool
+	interruptSettling   context.CancelFunc
+	troubles            map[uint32]wire.Troubled // yet to be told, by redirect
+	telling             bool
 }
 
 // newRedirectSession makes a session that is not bound to a laptop yet.
 func newRedirectSession(server *Server) *redirectSession {
-	return &redirectSession{server: server, bound: make(chan struct{}), redirects: map[uint32]*redirectListener{}}
+	return &redirectSession{
+		server: server, bound: make(chan struct{}), evicted: make(chan struct{}), redirects: map[uint32]*redirectListener{},
+		interruptSettling: func() {}, troubles: map[uint32]wire.Troubled{},
+	}
 }
 
 // bindLaptop lets the session answer requests, some of which may be waiting already: the transport
@@ -41,10 +54,35 @@ func (s *redirectSession) bindLaptop(laptop *mux.Session) {
 	close(s.bound)
 }
 
+// serveUntilEnd serves the laptop until its session or ctx ends, or another session needs the place,
+// and ends everything of the session.
+func (s *redirectSession) serveUntilEnd(ctx context.Context) {
+	select {
+	case <-s.laptop.Done():
+	case <-ctx.Done():
+	case <-s.evicted:
+	}
+
+	// From now on a laptop that goes does not come back. Who waits to send something to one that
+	// has gone must not wait for it either.
+	s.laptop.KeepFor(0)
+	var closing sync.WaitGroup
+	if !s.laptop.Connected() {
+		closing.Go(func() { _ = s.laptop.Close() })
+	}
+
+	s.endRedirects()
+	_ = s.laptop.Close()
+	closing.Wait()
+	s.tellers.Wait()
+}
+
 // endRedirects removes the session's redirects and resets their connections.
 func (s *redirectSession) endRedirects() {
 	s.mu.Lock()
 	s.ended = true
+	s.stopPatience()
+	s.interruptSettling()
 	redirects := s.redirects
 	s.redirects = nil
 	s.mu.Unlock()
@@ -59,6 +97,7 @@ func (s *redirectSession) endRedirects() {
 		})
 	}
 	all.Wait()
+	s.helpers.Wait()
 }
 
 // handleRequest answers one request of the laptop's, as mux.SessionOptions.Handle.
@@ -95,17 +134,28 @@ func answerRequest[In, Out any](body json.RawMessage, answer func(In) (Out, erro
 	return answer(in)
 }
 
-// answerHello notes who redirects, and turns a session away that is one too many. It does so here
-// rather than at the handshake because only an answer can carry the reason to the user.
+// answerHello notes who redirects and what happens while the laptop is away, and turns a session
+// away that is one too many. It does so here rather than at the handshake because only an answer
+// can carry the reason to the user.
 func (s *redirectSession) answerHello(h wire.Hello) (wire.Welcome, error) {
 	if s.surplus {
 		return wire.Welcome{}, refuseRequest("", "end a session, or redirect several ports in one session",
 			"the manager already serves %d sessions", maxSessions)
 	}
 
+	grace, err := sessionGrace(h)
+	if err != nil {
+		return wire.Welcome{}, err
+	}
+	policy, err := disconnectPolicy(h)
+	if err != nil {
+		return wire.Welcome{}, err
+	}
+
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.holder = sanitizeHolder(h.Holder)
+	s.holder, s.onDisconnect = sanitizeHolder(h.Holder), policy
+	s.mu.Unlock()
+	s.laptop.KeepFor(grace) // calls noteLost, so without the lock
 
 	return wire.Welcome{Version: s.server.config.Version}, nil
 }
@@ -172,6 +222,7 @@ func (s *redirectSession) attachRedirect(ctx context.Context, a wire.Attach) (wi
 	if !s.keepRedirect(r) {
 		return wire.Attached{}, errors.Join(errors.New("the session is closing"), r.stopAndReset())
 	}
+	s.settleRedirects() // the laptop may be away by now
 
 	if !a.Outgoing {
 		done.Established, done.TakenOver, err = s.countEstablished(ctx, a)
@@ -185,6 +236,7 @@ func (s *redirectSession) attachRedirect(ctx context.Context, a wire.Attach) (wi
 
 // checkAttach refuses a request that makes no sense, before anything is done for it.
 func (s *redirectSession) checkAttach(a wire.Attach) error {
+	isDoorPort := s.server.isDoorPort(a.Port)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
@@ -193,7 +245,7 @@ func (s *redirectSession) checkAttach(a wire.Attach) error {
 		return fmt.Errorf("the first request must be %s", wire.RequestHello)
 	case a.Port == 0:
 		return errors.New("port must not be 0")
-	case s.server.isDoorPort(a.Port) && !a.Outgoing:
+	case isDoorPort && !a.Outgoing:
 		return fmt.Errorf("port %d belongs to the manager", a.Port)
 	case a.Host != "" && !a.Outgoing:
 		return errors.New("a host needs an outgoing redirect")
