@@ -32,6 +32,16 @@ func (s *Session) KeepFor(d time.Duration) {
 	s.outage.keep = d
 }
 
+// handleBroken is called after the connection broke by itself. By then the laptop may have come back
+// on another one: that is not lost.
+func (s *Session) handleBroken(cause error) {
+	s.resuming.Lock()
+	defer s.resuming.Unlock()
+	if !s.link.Connected() {
+		s.handleLost(cause)
+	}
+}
+
 // handleLost tells that the connection was lost, and has it replaced.
 func (s *Session) handleLost(cause error) {
 	s.outage.mu.Lock()

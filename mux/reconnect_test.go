@@ -213,3 +213,15 @@ func exchangePiece(t *testing.T, from, to *Conn) {
 		t.Fatalf("%q, %v", got, err)
 	}
 }
+
+// TestLateNewsOfALoss tells the manager of a broken connection after the laptop has come back: the
+// session goes on, and nobody waits for its end.
+func TestLateNewsOfALoss(t *testing.T) {
+	c := newCutter(t)
+	client, server := c.connect(t, SessionOptions{})
+	near, far := newStreams(t, client, server)
+	server.options.Lost = func(cause error) { t.Errorf("lost: %v", cause) }
+	server.handleBroken(errors.New("an older connection broke"))
+	exchangePiece(t, near, far)
+	server.options.Lost = func(error) {}
+}

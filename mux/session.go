@@ -75,7 +75,7 @@ type Session struct {
 
 	credential credential // to redial
 	outage     outage
-	resuming   sync.Mutex // held while the manager replaces the connection
+	resuming   sync.Mutex // held while the manager replaces the connection, and by handleBroken
 
 	writeLock sync.Mutex // keeps control messages apart
 	lastID    atomic.Uint64
@@ -130,7 +130,7 @@ func newSession(id sessionID, o SessionOptions) *Session {
 	s.ownInitial.Store(defaultInitial)
 
 	s.link = resumable.New(resumable.Options{
-		Buffer: o.Buffer, Heartbeat: o.Heartbeat, Dead: o.Dead, OnLost: s.handleLost,
+		Buffer: o.Buffer, Heartbeat: o.Heartbeat, Dead: o.Dead, OnLost: s.handleBroken,
 	})
 	s.carrier = &carrier{link: s.link}
 	return s
