@@ -217,6 +217,7 @@ type manager struct {
 	key, user ed25519.PrivateKey
 	address   string
 	backend   atomic.Pointer[hookBackend]
+	stop      func() error // ends it and waits; a second call does nothing
 }
 
 const (
@@ -250,9 +251,12 @@ func startManager(t *testing.T, patience time.Duration) *manager {
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ctx, listener, older) }()
-	t.Cleanup(func() {
+	m.stop = sync.OnceValue(func() error {
 		stop()
-		if err := errors.Join(<-served, server.Close()); err != nil {
+		return errors.Join(<-served, server.Close())
+	})
+	t.Cleanup(func() {
+		if err := m.stop(); err != nil {
 			t.Errorf("the manager: %v", err)
 		}
 		server.ruleSet.reserve.release()
