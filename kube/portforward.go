@@ -67,8 +67,14 @@ const (
 	dataStream  = 3
 )
 
-// errConnectionLost reports a connection that neither side closed.
-var errConnectionLost = fmt.Errorf("the connection to the API server was lost: %w", io.ErrUnexpectedEOF)
+// ErrConnectionLost reports a connection to the API server that neither side closed. It is an
+// io.ErrUnexpectedEOF.
+var ErrConnectionLost error = lostError{}
+
+type lostError struct{}
+
+func (lostError) Error() string { return "the connection to the API server was lost" }
+func (lostError) Unwrap() error { return io.ErrUnexpectedEOF }
 
 // errStreamReset reports a stream that the kubelet or the container runtime has broken off.
 var errStreamReset = errors.New("the stream was reset without a reason")
@@ -285,7 +291,7 @@ func (f *forwardedConn) endReading() {
 	case r.dataEnd != nil:
 		r.end = &Error{Doing: f.doing, Err: r.dataEnd}
 	default:
-		r.end = &Error{Doing: f.doing, Err: errConnectionLost}
+		r.end = &Error{Doing: f.doing, Err: ErrConnectionLost}
 	}
 
 	f.failWrites(r.end)
@@ -327,7 +333,7 @@ func nameLoss(err error) error {
 	if errors.As(err, &broken) {
 		return broken
 	}
-	return errConnectionLost
+	return ErrConnectionLost
 }
 
 // failWrites has Writes fail from now on, with the first of several errors.
@@ -398,7 +404,7 @@ func (f *forwardedConn) endWrite(err error) error {
 	case f.failed != nil:
 		return f.failed
 	case errors.Is(err, net.ErrClosed): // a Read has found that it is lost
-		err = errConnectionLost
+		err = ErrConnectionLost
 	}
 
 	return &Error{Doing: f.doing, Err: err}

@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"kdiag/mux/resumable"
 )
 
 // ErrGivenUp is in the error of a Redial that need not be tried again, and of the session then.
@@ -14,6 +16,9 @@ var ErrGivenUp = errors.New("the connection will not come back")
 
 // ErrGone ends a session whose connection was gone for longer than KeepFor allows.
 var ErrGone = errors.New("the other side was gone for too long")
+
+// ErrSilent is in the cause of a loss when nothing came from the peer for too long.
+var ErrSilent = resumable.ErrSilent
 
 // outage is what a session knows of a lost connection.
 type outage struct {

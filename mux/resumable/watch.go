@@ -1,9 +1,13 @@
 package resumable
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
+
+// ErrSilent is in what OnLost is told when a connection was silent for too long.
+var ErrSilent = errors.New("nothing came from the peer")
 
 // silentTicks is how many looks in a row must find a connection silent until it is lost.
 const silentTicks = 8
@@ -67,7 +71,7 @@ func (c *link) lookForSilence() {
 	s.mu.Unlock()
 
 	if isCurrent && isSilent {
-		s.loseLink(c, fmt.Errorf("nothing came from the peer for %v", s.options.Dead))
+		s.loseLink(c, fmt.Errorf("%w for %v", ErrSilent, s.options.Dead))
 	}
 }
 

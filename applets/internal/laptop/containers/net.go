@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"net"
 
 	"kdiag/applets"
 	"kdiag/kube"
@@ -21,9 +22,19 @@ type Net struct {
 	messages Messages
 	owner    *owner
 
-	// pod and key are what OpenSession found.
-	pod *corev1.Pod
-	key ed25519.PrivateKey
+	// These are what OpenSession found. ReopenSession may find another manager.
+	pod     *corev1.Pod
+	key     ed25519.PrivateKey
+	manager manager
+
+	reopening reopening
+}
+
+// manager is the one in a net container.
+type manager struct {
+	container string
+	isNew     bool // the container was added for it
+	ready     wire.Ready
 }
 
 // NewNet returns a handle, and begins to read the user's key. It asks the
@@ -46,12 +57,11 @@ func (n *Net) OpenSession(ctx context.Context, o mux.SessionOptions) (*mux.Sessi
 		return nil, err
 	}
 
-	ready, err := n.startManager(ctx)
-	if err != nil {
+	if err := n.startManager(ctx, n.messages); err != nil {
 		return nil, err
 	}
 
-	return n.connect(ctx, ready, o)
+	return n.connect(ctx, o)
 }
 
 // findPod finds the pod, and the container in it that the request names.
@@ -68,31 +78,40 @@ func (n *Net) findPod(ctx context.Context) (err error) {
 // startManager has the net container run and reads what its manager printed:
 // where it listens, and the key that it is known by. The API server vouches for
 // it.
-func (n *Net) startManager(ctx context.Context) (wire.Ready, error) {
+func (n *Net) startManager(ctx context.Context, m Messages) error {
 	request := kube.NetRequest{Pod: n.pod, ManagerContainer: n.request.managerContainer(mux.PublicText(n.key))}
-	progress, silence := n.messages.progressUntil()
+	progress, silence := m.progressUntil()
 	defer silence()
-	request.Ledger, request.Progress, request.Notice = n.owner.ledger, progress, n.messages.Notice
+	request.Ledger, request.Progress, request.Notice = n.owner.ledger, progress, m.Notice
 	container, err := n.api.EnsureNet(ctx, request)
 	if err != nil {
-		return wire.Ready{}, explainEnsure(ctx, err)
+		return explainEnsure(ctx, err)
 	}
 
 	line, err := n.api.WaitForReadyLine(ctx, n.pod.Namespace, n.pod.Name, container.Name)
 	if err != nil {
-		return wire.Ready{}, err
+		return err
 	}
 
+	ready, err := n.parseReady(container.Name, line)
+	if err == nil {
+		n.manager = manager{container.Name, container.Created, ready}
+	}
+	return err
+}
+
+// parseReady reads the line of a manager that this kdiag can talk to.
+func (n *Net) parseReady(container string, line []byte) (wire.Ready, error) {
 	ready, err := wire.ParseReady(line)
 	if err == nil && ready.Key != "" {
 		if err := mux.CheckPeerVersion(ready.Protocol); err != nil {
-			return ready, addUpgradeHint(fmt.Errorf("the manager in container %s: %w", container.Name, err))
+			return ready, addUpgradeHint(fmt.Errorf("the manager in container %s: %w", container, err))
 		}
 	}
 
 	if err != nil || !ready.Serves() {
 		return ready, applets.WithHint(
-			fmt.Errorf("the log of container %s does not say where its manager listens: %q", container.Name, line),
+			fmt.Errorf("the log of container %s does not say where its manager listens: %q", container, line),
 			"check that %s is an image of this kdiag", n.request.Image)
 	}
 
@@ -105,9 +124,9 @@ const maxAttempts = 3
 
 // connect opens a session with the manager. It tries again where the manager
 // closed the connection in favour of others, maxAttempts times in all.
-func (n *Net) connect(ctx context.Context, ready wire.Ready, o mux.SessionOptions) (*mux.Session, error) {
+func (n *Net) connect(ctx context.Context, o mux.SessionOptions) (*mux.Session, error) {
 	for attempt := 1; ; attempt++ {
-		session, err := n.connectOnce(ctx, ready, o)
+		session, err := n.connectOnce(ctx, o)
 		var away *mux.TurnedAwayError
 		if errors.As(err, &away) && attempt < maxAttempts && ctx.Err() == nil {
 			continue
@@ -117,13 +136,18 @@ func (n *Net) connect(ctx context.Context, ready wire.Ready, o mux.SessionOption
 }
 
 // connectOnce opens the one port-forward and the session in it.
-func (n *Net) connectOnce(ctx context.Context, ready wire.Ready, o mux.SessionOptions) (*mux.Session, error) {
-	conn, err := n.api.PortForward(ctx, n.pod.Namespace, n.pod.Name, ready.Port, n.request.Timeout)
+func (n *Net) connectOnce(ctx context.Context, o mux.SessionOptions) (*mux.Session, error) {
+	conn, err := n.api.PortForward(ctx, n.pod.Namespace, n.pod.Name, n.manager.ready.Port, n.request.Timeout)
 	if err != nil {
 		return nil, err
 	}
 
-	session, err := mux.Client(ctx, conn, n.key, ready.Key, o)
+	return n.beginSession(ctx, conn, o)
+}
+
+// beginSession begins a session on a connection to the manager.
+func (n *Net) beginSession(ctx context.Context, conn net.Conn, o mux.SessionOptions) (*mux.Session, error) {
+	session, err := mux.Client(ctx, conn, n.key, n.manager.ready.Key, o)
 	if err != nil {
 		return nil, addUpgradeHint(fmt.Errorf("connect to the manager in pod %s/%s: %w", n.pod.Namespace, n.pod.Name, err))
 	}

@@ -30,6 +30,8 @@ type Fake struct {
 	// Line is what the net manager prints, and Dial connects to it.
 	Line string
 	Dial func() (net.Conn, error)
+	// Gone is what CheckGone returns, if it is not nil.
+	Gone func() error
 	// PeersKnown are what Peers returns.
 	PeersKnown kube.Peers
 
@@ -38,7 +40,7 @@ type Fake struct {
 	nets   []kube.NetRequest
 	execs  []kube.ExecRequest
 
-	endedAsked int
+	endedAsked, goneAsked int
 }
 
 // KeepHome keeps the user's key and records of a test out of the real home.
@@ -128,6 +130,24 @@ func (c *Fake) EndedAsked() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.endedAsked
+}
+
+// CheckGone calls Gone, and counts.
+func (c *Fake) CheckGone(context.Context, *corev1.Pod, string) error {
+	c.mu.Lock()
+	c.goneAsked++
+	c.mu.Unlock()
+	if c.Gone == nil {
+		return nil
+	}
+	return c.Gone()
+}
+
+// GoneAsked returns how often CheckGone was called.
+func (c *Fake) GoneAsked() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.goneAsked
 }
 
 // WaitForReadyLine returns Line.
