@@ -24,7 +24,7 @@ type counterLine struct {
 const refreshEvery = 500 * time.Millisecond
 
 // start shows what read returns, from now on. It does not wait for the terminal.
-func (l *counterLine) start(read func() redirectclient.Counters) {
+func (l *counterLine) start(read func() string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stopped {
@@ -37,7 +37,7 @@ func (l *counterLine) start(read func() redirectclient.Counters) {
 		tick := time.NewTicker(refreshEvery)
 		defer tick.Stop()
 		for {
-			l.line.Show(formatCounters(read()))
+			l.line.Show(read())
 			select {
 			case <-ended:
 				return
@@ -62,6 +62,14 @@ func (l *counterLine) endShowing() {
 		close(l.ended)
 	}
 	l.stopped = true
+}
+
+// formatStatus says how things are: what was counted, or that there is no connection.
+func formatStatus(c redirectclient.Counters, away *redirectclient.Away) string {
+	if away == nil {
+		return formatCounters(c)
+	}
+	return fmt.Sprintf("reconnecting for %s; press Ctrl-C to stop (%s)", units.Span(time.Since(away.Since).Truncate(time.Second).Seconds()), away.Cause)
 }
 
 func formatCounters(c redirectclient.Counters) string {

@@ -3,6 +3,7 @@ package redir
 import (
 	"io"
 	"net/netip"
+	"strings"
 	"time"
 
 	"kdiag/applets"
@@ -103,11 +104,33 @@ func (p jsonEvents) ConnectionClosed(e redirectclient.ConnectionClosed) {
 type errorJSON struct {
 	eventJSON
 	Error string `json:"error"`
+	Hint  string `json:"hint,omitempty"`
 }
 
 func (p jsonEvents) Problem(e redirectclient.Problem) {
-	p.printEvent(errorJSON{p.newEvent("error", e.Pod), e.Err.Error()})
+	p.printEvent(errorJSON{p.newEvent("error", e.Pod), e.Err.Error(), strings.Join(applets.Hints(e.Err), "; ")})
 }
+
+func (p jsonEvents) Disconnected(e redirectclient.Disconnected) {
+	p.printEvent(errorJSON{p.newEvent("disconnected", e.Pod), e.Err.Error(), ""})
+}
+
+type reconnectedJSON struct {
+	eventJSON
+	Seconds float64 `json:"seconds"`
+	Kept    int     `json:"kept"`
+	Cut     int     `json:"cut"`
+	// Renewed says that the redirects were made again.
+	Renewed bool `json:"renewed,omitempty"`
+}
+
+func (p jsonEvents) Reconnected(e redirectclient.Reconnected) {
+	p.printEvent(reconnectedJSON{p.newEvent("reconnected", e.Pod), e.After.Seconds(), e.Kept, e.Cut, e.Renewed})
+}
+
+// StillAway and Blinked print nothing: a program has seen each event itself.
+func (p jsonEvents) StillAway(stillAway) {}
+func (p jsonEvents) Blinked(blinked)     {}
 
 type missedJSON struct {
 	eventJSON
@@ -130,7 +153,7 @@ func (p jsonEvents) DrainStarted(e redirectclient.DrainStarted) {
 }
 
 func (p jsonEvents) SessionLost(e redirectclient.SessionLost) {
-	p.printEvent(errorJSON{p.newEvent("lost", e.Pod), e.Err.Error()})
+	p.printEvent(errorJSON{p.newEvent("lost", e.Pod), e.Err.Error(), ""})
 }
 
 type summaryJSON struct {

@@ -12,6 +12,8 @@ import (
 type printer interface {
 	redirectclient.Observer
 	Missed(pod redirectclient.Pod, count int)
+	StillAway(stillAway)
+	Blinked(blinked)
 }
 
 // eventQueue is an Observer that never blocks: a goroutine of its own hands the events to a
@@ -183,6 +185,22 @@ func (q *eventQueue) Problem(e redirectclient.Problem) {
 
 func (q *eventQueue) DrainStarted(e redirectclient.DrainStarted) {
 	q.put(e.Pod, unlimited, func() { q.printer.DrainStarted(e) })
+}
+
+func (q *eventQueue) Disconnected(e redirectclient.Disconnected) {
+	q.put(e.Pod, maxWaiting, func() { q.printer.Disconnected(e) })
+}
+
+func (q *eventQueue) Reconnected(e redirectclient.Reconnected) {
+	q.put(e.Pod, maxWaiting, func() { q.printer.Reconnected(e) })
+}
+
+func (q *eventQueue) StillAway(e stillAway) {
+	q.put(e.pod, maxWaiting, func() { q.printer.StillAway(e) })
+}
+
+func (q *eventQueue) Blinked(e blinked) {
+	q.put(e.pod, maxWaiting, func() { q.printer.Blinked(e) })
 }
 
 func (q *eventQueue) SessionLost(e redirectclient.SessionLost) {

@@ -14,6 +14,7 @@ import (
 	"kdiag/applets/internal/laptop/redirectclient"
 	"kdiag/applets/internal/laptop/statusline"
 	"kdiag/applets/kubeflags"
+	"kdiag/mux/wire"
 
 	"github.com/urfave/cli/v2"
 )
@@ -39,6 +40,9 @@ func Applet() applets.Applet {
 			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "outgoing", Usage: "Redirect outgoing connections that match `SPEC`; may be repeated"}),
 			&cli.BoolFlag{Name: "take-over", Usage: "Close established connections so that clients reconnect"},
 			&cli.DurationFlag{Name: "drain", Usage: "How long open connections may continue after Ctrl-C", Value: 10 * time.Second},
+			&cli.DurationFlag{Name: "grace", Usage: "How long open connections wait in the pod when the connection to it is lost", Value: time.Minute},
+			applets.OneOf(&cli.StringFlag{Name: "on-disconnect", Usage: "What new connections do meanwhile: reach the application after 10s, wait, or be reset", Value: wire.OnDisconnectApp},
+				wire.OnDisconnectApp, wire.OnDisconnectHold, wire.OnDisconnectReset),
 			applets.OneOf(&cli.StringFlag{Name: "proxy-protocol", Usage: "Start each local connection with a PROXY protocol header"}, "v2"),
 			applets.OneOf(&cli.StringFlag{Name: "netfilter", Usage: "Redirect with", Value: "auto"}, "auto", "nft", "iptables"),
 			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "Output format", Value: "text"}, "text", "json"),
@@ -54,6 +58,8 @@ type options struct {
 	redirects     []redirectclient.Spec
 	takeOver      bool
 	drain         time.Duration
+	grace         time.Duration
+	onDisconnect  string
 	proxyProtocol bool
 	backend       string
 	output        string
@@ -100,11 +106,19 @@ func redirectPod(ctx context.Context, cluster containers.API, request containers
 	messages.Progress = line.Show
 	handle := containers.NewNet(cluster, request, messages)
 
+	var client *redirectclient.Client
 	observer := filter{queue, o.detail}
+	if o.output == "text" {
+		// On a terminal the status line says what a calm one would repeat.
+		quieter := newCalm(queue, func() *redirectclient.Away { return client.Away() }, !applets.IsTerminal(streams.Err))
+		defer quieter.stop()
+		observer.Observer = quieter
+	}
 	config := redirectclient.Config{
 		Version: request.Version, Holder: holderName(),
 		Redirects: o.redirects, TakeOver: o.takeOver, Backend: o.backend, ProxyProtocol: o.proxyProtocol,
-		Timeout: request.Timeout, Drain: o.drain,
+		Timeout: request.Timeout, Drain: o.drain, Grace: o.grace, OnDisconnect: o.onDisconnect,
+		Redial: handle.Redial, Reopen: handle.ReopenSession,
 	}
 	if request.Container != "" {
 		config.FindPorts = func(ctx context.Context) ([]uint16, error) {
@@ -112,14 +126,14 @@ func redirectPod(ctx context.Context, cluster containers.API, request containers
 		}
 	}
 
-	client := redirectclient.New(config, observer)
+	client = redirectclient.New(config, observer)
 	session, err := handle.OpenSession(ctx, client.SessionOptions())
 	if err != nil {
 		return err
 	}
 
 	pod := redirectclient.Pod{Namespace: handle.Pod().Namespace, Name: handle.Pod().Name}
-	return client.Run(ctx, pod, session, func() { counters.start(client.Counters) })
+	return client.Run(ctx, pod, session, func() { counters.start(func() string { return formatStatus(client.Counters(), client.Away()) }) })
 }
 
 // holderName says who redirects, for others in the same pod to be told:
@@ -151,11 +165,15 @@ func splitArguments(inv *applets.Invocation) (names, ports []string, err error) 
 	return inv.Args[:1], inv.Args[1:], nil
 }
 
+// These bound --grace.
+const minGrace, maxGrace = time.Second, time.Hour
+
 func parseOptions(inv *applets.Invocation, ports []string) (options, error) {
 	o := options{
 		takeOver: inv.Flags.Bool("take-over"), drain: inv.Flags.Duration("drain"),
 		backend: inv.Flags.String("netfilter"), output: inv.Flags.String("output"),
 		proxyProtocol: inv.Flags.IsSet("proxy-protocol"),
+		grace:         inv.Flags.Duration("grace"), onDisconnect: inv.Flags.String("on-disconnect"),
 	}
 	var err error
 	if o.redirects, err = parseSpecs(ports, inv.Flags.StringSlice("outgoing")); err != nil {
@@ -163,6 +181,9 @@ func parseOptions(inv *applets.Invocation, ports []string) (options, error) {
 	}
 	if o.drain < 0 {
 		return o, applets.Usage("--drain must not be negative, got %s", o.drain)
+	}
+	if o.grace < minGrace || o.grace > maxGrace {
+		return o, applets.Usage("--grace must be between 1s and 1h, got %s", o.grace)
 	}
 
 	quiet, verbose := inv.Flags.Bool("quiet"), inv.Flags.Bool("verbose")

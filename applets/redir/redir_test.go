@@ -55,6 +55,12 @@ func allEvents(text string) []func(redirectclient.Observer) {
 		func(o redirectclient.Observer) {
 			o.Finished(redirectclient.Summary{Pod: pod, Counters: redirectclient.Counters{Total: 3, Refused: 1, Received: 4, Sent: 5}, Duration: time.Second})
 		},
+		func(o redirectclient.Observer) {
+			o.Disconnected(redirectclient.Disconnected{Pod: pod, Err: err, Grace: time.Minute})
+		},
+		func(o redirectclient.Observer) {
+			o.Reconnected(redirectclient.Reconnected{Pod: pod, After: 4200 * time.Millisecond, Kept: 12, Cut: 1, Renewed: true})
+		},
 	}
 }
 
@@ -96,6 +102,8 @@ func TestJSONFields(t *testing.T) {
 		`{"time":"2026-01-02T03:04:05Z","event":"draining","namespace":"x","pod":"x","open":1,"seconds":1}`,
 		`{"time":"2026-01-02T03:04:05Z","event":"lost","namespace":"x","pod":"x","error":"x"}`,
 		`{"time":"2026-01-02T03:04:05Z","event":"summary","namespace":"x","pod":"x","connections":3,"refused":1,"received":4,"sent":5,"seconds":1}`,
+		`{"time":"2026-01-02T03:04:05Z","event":"disconnected","namespace":"x","pod":"x","error":"x"}`,
+		`{"time":"2026-01-02T03:04:05Z","event":"reconnected","namespace":"x","pod":"x","seconds":4.2,"kept":12,"cut":1,"renewed":true}`,
 	}
 	for i, send := range allEvents("x") {
 		var got bytes.Buffer
@@ -120,6 +128,8 @@ outgoing x:80 now resolves to 10.0.0.2
 x
 new connections go where they went before; open connections: 1, which may go on for up to 1s (Ctrl-C resets them)
 connections: 3 in 1s, 1 of them refused on this machine; 4 B in, 5 B out
+lost the connection to pod x/x: x; connecting again (open connections wait, up to 1m0s)
+connected again after 4.2s, and redirected anew; connections kept: 12, cut: 1
 `
 	if got.String() != want {
 		t.Errorf("text:\n%s\nwant:\n%s", got.String(), want)
@@ -159,7 +169,7 @@ func TestNothingBelowSummary(t *testing.T) {
 	var out strings.Builder
 	line := statusline.New(io.Discard)
 	counters := counterLine{line: line}
-	counters.start(func() redirectclient.Counters { return redirectclient.Counters{} })
+	counters.start(func() string { return "counters" })
 	observer := lastWord{textEvents{newLines(&out)}, func() {
 		counters.stop()
 		out.WriteString("line ended\n")

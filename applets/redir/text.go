@@ -50,7 +50,33 @@ func (p textEvents) Missed(_ redirectclient.Pod, count int) {
 	p.printLine("the output was blocked: %s not shown", applets.CountOf(count, "event", "events"))
 }
 
-func (p textEvents) Problem(e redirectclient.Problem) { p.printLine("%s", e.Err) }
+func (p textEvents) Problem(e redirectclient.Problem) {
+	p.printLine("%s", e.Err)
+	for _, hint := range applets.Hints(e.Err) {
+		p.printLine("hint: %s", hint)
+	}
+}
+
+func (p textEvents) Disconnected(e redirectclient.Disconnected) {
+	p.printLine("lost the connection to pod %s: %s; connecting again (open connections wait, up to %s)", e.Pod, e.Err, units.Span(e.Grace.Seconds()))
+}
+
+func (p textEvents) Reconnected(e redirectclient.Reconnected) {
+	renewed := ""
+	if e.Renewed {
+		renewed = ", and redirected anew"
+	}
+	p.printLine("connected again after %s%s; connections kept: %d, cut: %d", units.Span(e.After.Seconds()), renewed, e.Kept, e.Cut)
+}
+
+func (p textEvents) StillAway(e stillAway) {
+	p.printLine("no connection to pod %s for %s: %s", e.pod, units.Span(e.after.Seconds()), e.err)
+}
+
+func (p textEvents) Blinked(e blinked) {
+	p.printLine("the connection to pod %s was lost and made again %s in the last %s, for %s in all; the last time: %s",
+		e.pod, applets.CountOf(e.times, "more time", "more times"), units.Span(e.within.Seconds()), units.Span(e.away.Seconds()), e.err)
+}
 
 func (p textEvents) DrainStarted(e redirectclient.DrainStarted) {
 	p.printLine("new connections go where they went before; open connections: %d, which may go on for up to %s (Ctrl-C resets them)",

@@ -10,9 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -46,9 +44,21 @@ type Config struct {
 	Timeout time.Duration
 	// Drain bounds how long connections may go on once ctx has ended.
 	Drain time.Duration
+	// Grace is how long the manager keeps a session whose connection was lost, and
+	// OnDisconnect, one of wire.OnDisconnect…, what new connections do until the
+	// laptop is back. 0 and "" leave both to the manager.
+	Grace        time.Duration
+	OnDisconnect string
+	// Redial makes another connection for the session, as mux.SessionOptions.Redial.
+	// Nil ends the session with its connection.
+	Redial func(ctx context.Context) (net.Conn, error)
+	// Reopen opens another session after the manager has given the last one up. It is
+	// tried again and again, unless its error is mux.ErrGivenUp. Nil ends Run with its
+	// session.
+	Reopen func(ctx context.Context, o mux.SessionOptions) (*mux.Session, error)
 }
 
-// Client redirects a pod's connections in one session with its manager.
+// Client redirects a pod's connections in a session with its manager.
 type Client struct {
 	config   Config
 	observer Observer
@@ -59,12 +69,16 @@ type Client struct {
 
 	strangers, surplus rareProblem // connections that were reset for it
 
-	pod     Pod
-	session *mux.Session
+	pod    Pod
+	outage outage
 
-	mu        sync.Mutex
-	redirects map[uint32]*redirect  // by the ID in a stream's header
-	locals    map[*mux.TCP]struct{} // connections with programs on this machine
+	refusals int // times in a row that a redirect was refused; Run's own
+
+	mu          sync.Mutex
+	carrier     *carrier              // what connections come by
+	lastCarrier *carrier              // the one before, if any
+	redirects   map[uint32]*redirect  // by the ID in a stream's header
+	locals      map[*mux.TCP]struct{} // connections with programs on this machine
 
 	served               atomic.Int64 // streams that are served now, whatever has become of them
 	open, total, refused atomic.Int64
@@ -74,20 +88,18 @@ type Client struct {
 // New returns a Client that has redirected nothing yet; the summary's time begins. Its session is opened with
 // SessionOptions.
 func New(c Config, o Observer) *Client {
-	return &Client{
+	client := &Client{
 		config: c, observer: o, began: time.Now(), redirects: map[uint32]*redirect{},
 		locals: map[*mux.TCP]struct{}{}, proxier: mux.Proxier{Memory: copyMemory}, dial: dialProgram,
 	}
+	client.outage.observer, client.outage.grace = o, c.Grace
+	client.outage.countOpen, client.outage.countCut = client.countOpen, client.countCut
+	return client
 }
 
 // copyMemory limits the buffers of all connections that bytes are moving on. The
 // laptop has more memory than the pod.
 const copyMemory = 32 << 20
-
-// SessionOptions returns the options for the session that Run is given.
-func (c *Client) SessionOptions() mux.SessionOptions {
-	return mux.SessionOptions{Event: c.handleEvent}
-}
 
 // Counters returns what has come so far.
 func (c *Client) Counters() Counters {
@@ -98,56 +110,36 @@ func (c *Client) Counters() Counters {
 }
 
 // Run makes the redirects, calls started once they are all there, and serves
-// their connections until ctx or the session ends. Then it gives new connections
-// back, waits for those in flight, and closes the session. It returns an
-// error if a redirect cannot be made or the session ends by itself.
+// their connections until ctx ends, in other sessions after this one if need be.
+// Then it gives new connections back, waits for those in flight, and closes the
+// session. It returns an error if a redirect cannot be made, or there is no session
+// to be had any more.
 func (c *Client) Run(ctx context.Context, pod Pod, session *mux.Session, started func()) error {
-	c.pod, c.session = pod, session
-	defer session.Close()
+	c.pod = pod
+	// Before the first redirect, whose connections may come at once.
+	c.carry(ctx, session)
+	c.outage.begin(pod)
 
 	specs, err := c.prepare(ctx)
+	if err == nil {
+		err = c.startRedirects(ctx, specs)
+	}
 	if err != nil {
-		return err
-	}
-
-	// Before the first redirect, whose connections may come at once.
-	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopServing()
-	accepting := make(chan struct{})
-	go func() {
-		defer close(accepting)
-		c.acceptConnections(serving)
-		stopServing() // the session has ended, and with it every dial
-	}()
-
-	finish := func() {
-		_ = session.Close()
-		<-accepting
-		if ctx.Err() != nil { // a program that is paused must not keep the user waiting
-			defer time.AfterFunc(finishTimeout, c.abortLocals).Stop()
-		}
-		c.serving.Wait()
-	}
-
-	if err := c.startRedirects(ctx, specs); err != nil {
-		finish()
+		c.finish(ctx)
 		return err
 	}
 
 	started()
-	select {
-	case <-ctx.Done():
+	lost := c.serveSessions(ctx)
+	if lost == nil {
 		c.giveBack(ctx)
-	case <-session.Done():
 	}
-
-	lost := session.Err()
-	finish()
-	if lost != nil && ctx.Err() == nil {
+	c.finish(ctx)
+	if lost != nil {
 		c.observer.SessionLost(SessionLost{pod, lost})
 	}
 	c.observer.Finished(Summary{pod, c.Counters(), time.Since(c.began)})
-	if lost == nil || ctx.Err() != nil {
+	if lost == nil {
 		return nil
 	}
 
@@ -155,10 +147,41 @@ func (c *Client) Run(ctx context.Context, pod Pod, session *mux.Session, started
 		"connections are no longer redirected; run the command again to redirect them")
 }
 
+// finish closes the session and waits for what is left of connections. After
+// Ctrl-C a program that is paused must not keep the user waiting.
+func (c *Client) finish(ctx context.Context) {
+	c.currentCarrier().endCarrier()
+	done := make(chan struct{})
+	defer close(done)
+	go c.abortAfter(ctx, done)
+	c.serving.Wait()
+}
+
+// abortAfter resets what is left some time after ctx has ended, unless done is closed before.
+func (c *Client) abortAfter(ctx context.Context, done <-chan struct{}) {
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-done:
+	case <-time.After(finishTimeout):
+		c.abortLocals()
+	}
+}
+
+// hello returns what each session begins with.
+func (c *Client) hello() wire.Hello {
+	return wire.Hello{
+		Version: c.config.Version, Holder: c.config.Holder,
+		GraceSeconds: c.config.Grace.Seconds(), OnDisconnect: c.config.OnDisconnect,
+	}
+}
+
 // prepare greets the manager and returns the redirects to make.
 func (c *Client) prepare(ctx context.Context) ([]Spec, error) {
-	hello := wire.Hello{Version: c.config.Version, Holder: c.config.Holder}
-	if err := c.call(ctx, wire.RequestHello, hello, nil); err != nil {
+	if err := c.call(ctx, wire.RequestHello, c.hello(), nil); err != nil {
 		return nil, c.explain("start a session with the manager", err)
 	}
 	if len(c.config.Redirects) > 0 {
@@ -185,9 +208,14 @@ func (c *Client) prepare(ctx context.Context) ([]Spec, error) {
 
 // call sends a request and waits for its answer, for the config's timeout at most.
 func (c *Client) call(ctx context.Context, name string, body, result any) error {
+	return c.callOn(ctx, c.currentCarrier().session, name, body, result)
+}
+
+// callOn is call, in one of several sessions.
+func (c *Client) callOn(ctx context.Context, session *mux.Session, name string, body, result any) error {
 	ctx, cancel := kube.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
-	return c.session.Call(ctx, name, body, result)
+	return session.Call(ctx, name, body, result)
 }
 
 // NameAPort is the hint where no port to redirect was found.
@@ -239,24 +267,34 @@ func (c *Client) startRedirects(ctx context.Context, specs []Spec) error {
 
 func (c *Client) startRedirect(ctx context.Context, id uint32, spec Spec) error {
 	// Before the request: connections may come before its answer does.
+	r := &redirect{Spec: spec}
 	c.mu.Lock()
-	c.redirects[id] = &redirect{Spec: spec}
+	c.redirects[id] = r
+	session := c.carrier.session
 	c.mu.Unlock()
 
-	var done wire.Attached
-	err := c.session.Call(ctx, wire.RequestAttach, wire.Attach{
-		ID: id, Outgoing: spec.Outgoing, Port: spec.Port, Host: spec.Host,
-		Backend: c.config.Backend, TakeOver: c.config.TakeOver,
-	}, &done)
+	err := c.attach(ctx, session, id, r)
 	if err != nil {
 		c.mu.Lock()
 		delete(c.redirects, id)
 		c.mu.Unlock()
-		return c.explain("redirect "+spec.String(), err)
+	}
+	return err
+}
+
+// attach asks for a redirect, and reports it once it is there.
+func (c *Client) attach(ctx context.Context, session *mux.Session, id uint32, r *redirect) error {
+	var done wire.Attached
+	err := c.callOn(ctx, session, wire.RequestAttach, wire.Attach{
+		ID: id, Outgoing: r.Outgoing, Port: r.Port, Host: r.Host,
+		Backend: c.config.Backend, TakeOver: c.config.TakeOver,
+	}, &done)
+	if err != nil {
+		return c.explain("redirect "+r.String(), err)
 	}
 
-	c.findRedirect(id).reportStarted(c.observer, RedirectStarted{
-		Pod: c.pod, Redirect: spec, Backend: done.Backend, Mesh: done.Mesh,
+	r.reportStarted(c.observer, RedirectStarted{
+		Pod: c.pod, Redirect: r.Spec, Backend: done.Backend, Mesh: done.Mesh,
 		Established: done.Established, TakenOver: done.TakenOver, Addresses: done.Addresses, Unproven: done.Unproven,
 	})
 	return nil
@@ -269,21 +307,27 @@ func (c *Client) findRedirect(id uint32) *redirect {
 	return c.redirects[id]
 }
 
-// redirectIDs returns the IDs of the redirects in the order of their making.
-func (c *Client) redirectIDs() []uint32 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Sorted(maps.Keys(c.redirects))
-}
-
 // handleEvent reads what the manager says of its own accord.
 func (c *Client) handleEvent(name string, body json.RawMessage) {
-	var moved wire.Moved
-	if name != wire.EventMoved || json.Unmarshal(body, &moved) != nil {
-		return
-	}
-	if r := c.findRedirect(moved.ID); r != nil {
-		r.reportMoved(c.observer, RedirectMoved{c.pod, r.Spec, moved.Addresses})
+	switch name {
+	case wire.EventMoved:
+		var moved wire.Moved
+		if json.Unmarshal(body, &moved) != nil {
+			return
+		}
+		if r := c.findRedirect(moved.ID); r != nil {
+			r.reportMoved(c.observer, RedirectMoved{c.pod, r.Spec, moved.Addresses})
+		}
+	case wire.EventTroubled:
+		var troubled wire.Troubled
+		if json.Unmarshal(body, &troubled) != nil {
+			return
+		}
+		if r := c.findRedirect(troubled.ID); r != nil {
+			c.observer.Problem(Problem{c.pod, c.explain("redirect "+r.String(), &mux.RemoteError{
+				Message: troubled.Message, Hint: troubled.Hint,
+			})})
+		}
 	}
 }
 
@@ -311,13 +355,33 @@ const (
 // giveBack has new connections go where they went before, and waits for those
 // in flight until they have ended on both sides, for the drain's time at most.
 func (c *Client) giveBack(ctx context.Context) {
+	lost := c.outage.whenLost()
+	if away := c.Away(); away != nil {
+		c.reportUntold(away)
+		return // its connections are reset with the session
+	}
+
+	session := c.currentCarrier().session
 	ctx = context.WithoutCancel(ctx)
 	detaching, cancel := context.WithTimeout(ctx, detachTimeout)
 	defer cancel()
+	go cancelWhen(detaching, cancel, lost)
 	for _, id := range c.redirectIDs() {
-		c.findRedirect(id).silence()
-		if err := c.session.Call(detaching, wire.RequestDetach, wire.Detach{ID: id}, nil); err != nil {
-			c.observer.Problem(Problem{c.pod, c.explain("stop redirecting "+c.findRedirect(id).String(), err)})
+		r := c.findRedirect(id)
+		r.silence()
+		if !r.isArmed() {
+			continue
+		}
+		err := session.Call(detaching, wire.RequestDetach, wire.Detach{ID: id}, nil)
+		if away := c.Away(); err != nil && away != nil {
+			c.reportUntold(away)
+			return
+		}
+		if session.Err() != nil {
+			return
+		}
+		if err != nil {
+			c.observer.Problem(Problem{c.pod, c.explain("stop redirecting "+r.String(), err)})
 		}
 	}
 
@@ -328,5 +392,39 @@ func (c *Client) giveBack(ctx context.Context) {
 	draining, cancel := context.WithTimeout(ctx, max(c.config.Drain, minDrain))
 	defer cancel()
 	// Its only failure is that the time is up, or the session over.
-	_ = c.session.Call(draining, wire.RequestBye, nil, nil)
+	_ = session.Call(draining, wire.RequestBye, nil, nil)
+}
+
+// cancelWhen cancels a context when something happens.
+func cancelWhen(ctx context.Context, cancel context.CancelFunc, happens <-chan struct{}) {
+	select {
+	case <-happens:
+		cancel()
+	case <-ctx.Done():
+	}
+}
+
+// givenBackAfter is how long the manager waits for a laptop that is away until it gives new
+// connections back, where that is what it does.
+const givenBackAfter = 10 * time.Second
+
+// reportUntold says how long redirects are still in force in the pod, where the manager cannot be
+// told of their end.
+func (c *Client) reportUntold(away *Away) {
+	left := c.config.Grace
+	does := "wait there"
+	switch c.config.OnDisconnect {
+	case wire.OnDisconnectHold:
+	case wire.OnDisconnectReset:
+		does = "are reset"
+	default:
+		left, does = min(left, givenBackAfter), "come to kdiag's container"
+	}
+
+	left -= time.Since(away.Since)
+	if left <= 0 || away.renewing {
+		return
+	}
+	c.observer.Problem(Problem{c.pod, fmt.Errorf("pod %s cannot be told: new connections %s for up to %s more, and then reach the application again",
+		c.pod, does, max(left.Round(time.Second), time.Second))})
 }

@@ -211,6 +211,8 @@ func (e events) ConnectionRefused(x ConnectionRefused) { e <- x }
 func (e events) ConnectionClosed(x ConnectionClosed)   { e <- x }
 func (e events) Problem(x Problem)                     { e <- x }
 func (e events) DrainStarted(x DrainStarted)           { e <- x }
+func (e events) Disconnected(x Disconnected)           { e <- x }
+func (e events) Reconnected(x Reconnected)             { e <- x }
 func (e events) SessionLost(x SessionLost)             { e <- x }
 func (e events) Finished(x Summary)                    { e <- x }
 

@@ -15,6 +15,8 @@ type Observer interface {
 	ConnectionClosed(ConnectionClosed)
 	Problem(Problem)
 	DrainStarted(DrainStarted)
+	Disconnected(Disconnected)
+	Reconnected(Reconnected)
 	SessionLost(SessionLost)
 	Finished(Summary)
 }
@@ -88,7 +90,29 @@ type DrainStarted struct {
 	Limit time.Duration
 }
 
-// SessionLost says that the session with the manager ended by itself, and all
+// Disconnected says that the connection to the pod was lost, and is tried to make
+// again. Open connections wait for it.
+type Disconnected struct {
+	Pod Pod
+	// Err is why, in one clause.
+	Err error
+	// Grace is how long they wait at most.
+	Grace time.Duration
+}
+
+// Reconnected says that all works again.
+type Reconnected struct {
+	Pod Pod
+	// After is how long it did not.
+	After time.Duration
+	// Kept counts the connections that were open at the loss and go on, or have ended
+	// well; Cut those that were reset.
+	Kept, Cut int
+	// Renewed says that the redirects had to be made again, in another session.
+	Renewed bool
+}
+
+// SessionLost says that the session with the manager has ended for good, and all
 // redirects with it.
 type SessionLost struct {
 	Pod Pod

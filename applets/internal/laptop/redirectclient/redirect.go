@@ -17,6 +17,8 @@ type redirect struct {
 	// The observer is told of the redirect while mu is held, so that it hears
 	// things in their order.
 	mu        sync.Mutex
+	armed     bool   // the manager has it
+	refusal   string // why the manager refused it last, as it was told
 	reported  bool
 	silenced  bool           // nothing more is said
 	addresses []netip.Addr   // what the observer knows
@@ -29,6 +31,7 @@ func (r *redirect) reportStarted(o Observer, e RedirectStarted) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 
+	r.armed, r.refusal = true, ""
 	r.reported, r.addresses = true, e.Addresses
 	o.RedirectStarted(e)
 	if r.moved != nil {
@@ -68,4 +71,27 @@ func (r *redirect) silence() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.silenced = true
+}
+
+// markUnarmed notes that the manager does not have the redirect any more.
+func (r *redirect) markUnarmed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.armed, r.reported = false, false
+}
+
+// isArmed reports whether the manager has the redirect.
+func (r *redirect) isArmed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.armed
+}
+
+// noteRefusal notes why the manager refuses the redirect, and reports whether that is new.
+func (r *redirect) noteRefusal(why string) (isNew bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	isNew = r.refusal != why
+	r.refusal = why
+	return isNew
 }

@@ -25,19 +25,19 @@ const maxServed = 8192
 
 // acceptConnections serves the streams that the manager opens until the session
 // ends.
-func (c *Client) acceptConnections(ctx context.Context) {
+func (c *Client) acceptConnections(ctx context.Context, on *carrier) {
 	for {
-		stream, err := c.session.Accept()
+		stream, err := on.session.Accept()
 		if err != nil {
 			return
 		}
-		c.acceptConnection(ctx, stream)
+		c.acceptConnection(ctx, on, stream)
 	}
 }
 
 // acceptConnection serves a stream in a goroutine of its own, unless there are too
 // many.
-func (c *Client) acceptConnection(ctx context.Context, stream incoming) {
+func (c *Client) acceptConnection(ctx context.Context, on *carrier, stream incoming) {
 	if c.served.Add(1) > maxServed {
 		c.served.Add(-1)
 		stream.Reset()
@@ -47,13 +47,13 @@ func (c *Client) acceptConnection(ctx context.Context, stream incoming) {
 
 	c.serving.Go(func() {
 		defer c.served.Add(-1)
-		c.serveConnection(ctx, stream)
+		c.serveConnection(ctx, on, stream)
 	})
 }
 
 // serveConnection connects one stream with the local program. A program that is
 // not there gives the caller what it would have got from the pod: a reset.
-func (c *Client) serveConnection(ctx context.Context, stream incoming) {
+func (c *Client) serveConnection(ctx context.Context, on *carrier, stream incoming) {
 	header := stream.Header()
 	r := c.findRedirect(header.Redirect)
 	if r == nil {
@@ -63,7 +63,7 @@ func (c *Client) serveConnection(ctx context.Context, stream incoming) {
 	}
 
 	connection := Connection{c.pod, r.Spec, header.Source, header.Destination}
-	began := time.Now()
+	began, one := time.Now(), c.beginCarried(on)
 	c.open.Add(1)
 	c.total.Add(1)
 	c.observer.ConnectionOpened(connection)
@@ -73,6 +73,7 @@ func (c *Client) serveConnection(ctx context.Context, stream incoming) {
 		stream.Reset()
 		c.open.Add(-1)
 		c.refused.Add(1)
+		c.endCarried(one, err)
 		c.observer.ConnectionRefused(ConnectionRefused{connection, err})
 		return
 	}
@@ -80,6 +81,7 @@ func (c *Client) serveConnection(ctx context.Context, stream incoming) {
 	c.trackLocal(local)
 	result := c.proxier.Proxy(stream, local, c.countBytes)
 	c.untrackLocal(local)
+	c.endCarried(one, result.Err)
 	c.open.Add(-1)
 	c.observer.ConnectionClosed(ConnectionClosed{
 		Connection: connection, Received: result.Sent, Sent: result.Received, Duration: time.Since(began), Err: result.Err,

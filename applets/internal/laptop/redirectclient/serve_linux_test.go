@@ -53,6 +53,11 @@ func newServing(t *testing.T, local string, size int) (*Client, events) {
 	return c, e
 }
 
+// newCarrier makes a carrier whose session lasts.
+func newCarrier() *carrier {
+	return &carrier{ended: make(chan struct{}), open: map[*carried]struct{}{}}
+}
+
 // waitForAll waits for a group that must end soon.
 func waitForAll(t *testing.T, what string, group *sync.WaitGroup) {
 	t.Helper()
@@ -76,7 +81,7 @@ func TestCallerGoneWhileDialling(t *testing.T) {
 	}
 
 	stream := newFakeStream(1)
-	c.acceptConnection(t.Context(), stream)
+	c.acceptConnection(t.Context(), newCarrier(), stream)
 	<-dialling
 	close(stream.gone)
 	waitForAll(t, "the dial", &c.serving)
@@ -93,7 +98,7 @@ func TestLyingManager(t *testing.T) {
 	c, e := newServing(t, "local:1", streams)
 	for i := range streams {
 		stream := newFakeStream(99)
-		c.serveConnection(t.Context(), stream)
+		c.serveConnection(t.Context(), newCarrier(), stream)
 		if !isEnded(stream) {
 			t.Fatalf("stream %d was not reset", i)
 		}
@@ -125,7 +130,7 @@ func TestTooManyConnections(t *testing.T) {
 	c, e := newServing(t, "local:1", 4)
 	c.served.Store(maxServed)
 	stream := newFakeStream(1)
-	c.acceptConnection(t.Context(), stream)
+	c.acceptConnection(t.Context(), newCarrier(), stream)
 	if !isEnded(stream) || c.served.Load() != maxServed {
 		t.Errorf("served %d, reset %t, want %d and a reset", c.served.Load(), isEnded(stream), maxServed)
 	}
@@ -179,7 +184,7 @@ func TestPausedProgram(t *testing.T) {
 	for range uploads {
 		stream := newFakeStream(1)
 		streams = append(streams, stream)
-		c.acceptConnection(t.Context(), stream)
+		c.acceptConnection(t.Context(), newCarrier(), stream)
 	}
 
 	waitUntilStuck(t, c)
