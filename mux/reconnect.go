@@ -17,8 +17,8 @@ var ErrGivenUp = errors.New("the connection will not come back")
 // ErrGone ends a session whose connection was gone for longer than KeepFor allows.
 var ErrGone = errors.New("the other side was gone for too long")
 
-// ErrSilent is in the cause of a loss when nothing came from the peer for too long.
-var ErrSilent = resumable.ErrSilent
+// SilentError is in the cause of a loss when nothing came from the peer for too long.
+type SilentError = resumable.SilentError
 
 // outage is what a session knows of a lost connection.
 type outage struct {

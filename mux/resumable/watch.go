@@ -1,13 +1,14 @@
 package resumable
 
 import (
-	"errors"
 	"fmt"
 	"time"
 )
 
-// ErrSilent is in what OnLost is told when a connection was silent for too long.
-var ErrSilent = errors.New("nothing came from the peer")
+// SilentError reports a connection on which nothing came from the peer for too long.
+type SilentError struct{ For time.Duration }
+
+func (e *SilentError) Error() string { return fmt.Sprintf("nothing came from the peer for %v", e.For) }
 
 // silentTicks is how many looks in a row must find a connection silent until it is lost.
 const silentTicks = 8
@@ -71,7 +72,7 @@ func (c *link) lookForSilence() {
 	s.mu.Unlock()
 
 	if isCurrent && isSilent {
-		s.loseLink(c, fmt.Errorf("%w for %v", ErrSilent, s.options.Dead))
+		s.loseLink(c, &SilentError{s.options.Dead})
 	}
 }
 

@@ -30,13 +30,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // podSide is the manager's side of redirects, as it runs in a pod, on a kernel
 // that redirects by word of mouth: a caller asks it where the listener is.
 type podSide struct {
-	key, user ed25519.PrivateKey
-	listener  pipeListener
+	user ed25519.PrivateKey
 
-	mu      sync.Mutex
-	rules   map[uint16]netfilter.Redirect // by their port
-	refuse  map[uint16]bool
-	changed chan struct{} // closed and replaced when rules change
+	manager // the one that runs now
+
+	mu        sync.Mutex
+	attaching func()                        // is called while a rule is made, unless it is nil
+	rules     map[uint16]netfilter.Redirect // by their port
+	refuse    map[uint16]bool
+	changed   chan struct{} // closed and replaced when rules change
 }
 
 // destination is what every caller wanted to reach.
@@ -45,30 +47,49 @@ var destination = netip.MustParseAddr("10.0.0.7")
 func startPodSide(t *testing.T) *podSide {
 	t.Helper()
 	p := &podSide{
-		key: muxtest.NewKey(t), user: muxtest.NewKey(t), listener: newPipeListener(),
+		user:  muxtest.NewKey(t),
 		rules: map[uint16]netfilter.Redirect{}, refuse: map[uint16]bool{}, changed: make(chan struct{}),
 	}
+	p.startManager(t)
+	t.Cleanup(func() { p.stopManager(t) })
+	return p
+}
 
+// manager is one that can be reached by its listener.
+type manager struct {
+	key      ed25519.PrivateKey
+	listener pipeListener
+	server   *redirectserver.Server
+	stop     context.CancelFunc
+	served   chan error
+}
+
+func (p *podSide) startManager(t *testing.T) {
+	t.Helper()
+	key := muxtest.NewKey(t)
 	server, err := redirectserver.New(redirectserver.Config{
-		Key: p.key, User: mux.PublicText(p.user), Version: "v1", ID: "test", Log: slog.New(slog.DiscardHandler),
+		Key: key, User: mux.PublicText(p.user), Version: "v1", ID: "test", Log: slog.New(slog.DiscardHandler),
 		OpenBackend:         func(string, netfilter.Config) (netfilter.Backend, error) { return p, nil },
-		OriginalDestination: p.originalDestination,
+		OriginalDestination: p.originalDestination, AwayPatience: 50 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	ctx, stop := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(ctx, p.listener, newPipeListener()) }()
-	t.Cleanup(func() {
-		stop()
-		if err := errors.Join(<-served, server.Close()); err != nil {
-			t.Errorf("the manager's side: %v", err)
-		}
-	})
+	m := manager{key, newPipeListener(), server, stop, make(chan error, 1)}
+	go func() { m.served <- server.Serve(ctx, m.listener, newPipeListener()) }()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.manager = m
+}
 
-	return p
+func (p *podSide) stopManager(t *testing.T) {
+	t.Helper()
+	p.stop()
+	if err := errors.Join(<-p.served, p.server.Close()); err != nil {
+		t.Errorf("the manager's side: %v", err)
+	}
 }
 
 // Name, Attach, Detach and Close are netfilter.Backend's.
@@ -80,6 +101,11 @@ func (p *podSide) Attach(rule netfilter.Redirect) error {
 	defer p.mu.Unlock()
 	if p.refuse[rule.Port] {
 		return &netfilter.HeldError{Redirect: rule, Holder: "you@there"}
+	}
+	if attaching := p.attaching; attaching != nil {
+		p.mu.Unlock()
+		attaching()
+		p.mu.Lock()
 	}
 	p.rules[rule.Port] = rule
 	p.tellChange()
@@ -191,12 +217,19 @@ func (p *podSide) open(t *testing.T, c *Client) (session *mux.Session, laptopEnd
 	t.Helper()
 	near, far := net.Pipe()
 	p.listener.conns <- far
-	public, _ := p.key.Public().(ed25519.PublicKey)
-	session, err := mux.Client(t.Context(), near, p.user, mux.HashKey(public), c.SessionOptions())
+	session, err := mux.Client(t.Context(), near, p.user, p.keyHash(), c.SessionOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return session, near
+}
+
+// keyHash returns the hash of the manager's public key.
+func (p *podSide) keyHash() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	public, _ := p.key.Public().(ed25519.PublicKey)
+	return mux.HashKey(public)
 }
 
 // events collects what a client reports.
@@ -265,6 +298,7 @@ type running struct {
 	events events
 	cancel context.CancelFunc
 	done   chan error
+	ended  chan struct{} // closed after done
 	laptop net.Conn
 }
 

@@ -135,11 +135,12 @@ func (o *outage) read() *Away {
 // explainLoss says in one clause how a connection was lost.
 func explainLoss(err error) error {
 	var forward *kube.Error
+	var silent *mux.SilentError
 	switch {
 	case errors.Is(err, kube.ErrConnectionLost):
 		return kube.ErrConnectionLost
-	case errors.Is(err, mux.ErrSilent):
-		return errors.New("nothing came from the pod for 10s")
+	case errors.As(err, &silent):
+		return fmt.Errorf("nothing came from the pod for %s", silent.For)
 	case errors.Is(err, mux.ErrPeerEnded):
 		return errors.New("the manager ended the session")
 	case errors.As(err, &forward):
