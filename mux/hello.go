@@ -123,6 +123,9 @@ func (c credential) join(ctx context.Context, conn net.Conn, h hello) (ready net
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("the manager did not answer in time: %w", err)
+	}
 	return nil, 0, err
 }
 
@@ -141,7 +144,7 @@ func (c credential) joinUnbounded(ctx context.Context, conn net.Conn, h hello) (
 	received, secured, err := sayHello(ctx, newTLSConn(knocking, config, tls.Client), h)
 	// A manager that rejects the knock closes the connection without an answer.
 	if err != nil && !knocking.answered.Load() {
-		err = &TurnedAwayError{err}
+		err = &TurnedAwayError{err, true}
 	}
 	return secured, received, err
 }
@@ -152,12 +155,12 @@ func sayHello(ctx context.Context, conn *tlsConn, h hello) (received uint64, sam
 		return 0, nil, explainCut("TLS", err)
 	}
 	if _, err := conn.Write(h.encode()); err != nil {
-		return 0, nil, fmt.Errorf("say hello to the manager: %w", err)
+		return 0, nil, explainCut("say hello to the manager", err)
 	}
 
 	received, err = readAnswer(conn)
-	var alert tls.AlertError
-	if errors.As(err, &alert) {
+	var alert *net.OpError // how crypto/tls reports the peer's alerts
+	if errors.As(err, &alert) && alert.Op == "remote error" {
 		return 0, nil, fmt.Errorf("the manager refused this user's key: %w", err)
 	}
 	return received, conn, explainCut("wait for the manager's answer", err)
@@ -168,8 +171,21 @@ func explainCut(doing string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("%s: the connection was cut", doing)
+	case isCut(err):
+		return &cutError{doing, err}
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
+
+// isCut reports whether err says no more than that a connection is over.
+func isCut(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+
+// cutError reports a connection that was cut. Its cause says no more, and is not shown.
+type cutError struct {
+	doing string
+	cause error
+}
+
+func (e *cutError) Error() string { return e.doing + ": the connection was cut" }
+
+func (e *cutError) Unwrap() error { return e.cause }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
+	"syscall"
 )
 
 // A manager sends a challenge to whoever connects, and the laptop answers with a knock, which
@@ -127,15 +128,17 @@ func hearChallenge(conn net.Conn, own ed25519.PrivateKey, hash string) (*knocker
 	var challenge Challenge
 	n, err := io.ReadFull(conn, challenge[:])
 	if err != nil && n == 0 {
-		return nil, &TurnedAwayError{err}
+		return nil, &TurnedAwayError{Err: err}
 	}
 
 	// A challenge of another version may have another length.
-	if versionErr := readPreface(bytes.NewReader(challenge[:n])); versionErr != nil {
-		return nil, versionErr
+	if n >= prefaceSize {
+		if versionErr := readPreface(bytes.NewReader(challenge[:n])); versionErr != nil {
+			return nil, versionErr
+		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the manager's challenge: %w", forbidEOF(err))
+		return nil, explainCut("read the manager's challenge", err)
 	}
 
 	return &knocker{Conn: conn, knock: newKnock(own, manager, challenge)}, nil
@@ -163,10 +166,19 @@ func (k *knocker) Read(p []byte) (int, error) {
 
 // TurnedAwayError reports a connection that ended during the knock: the manager rejected it, or
 // had no time for it, or is gone.
-type TurnedAwayError struct{ Err error }
+type TurnedAwayError struct {
+	Err     error
+	knocked bool // it ended after the knock
+}
 
 func (e *TurnedAwayError) Error() string {
-	return "the manager rejected the connection: " + e.Err.Error()
+	switch {
+	case e.knocked && (isCut(e.Err) || errors.Is(e.Err, syscall.ECONNRESET)):
+		return "the manager rejected this user's key, or the connection was cut"
+	case isCut(e.Err):
+		return "the connection was cut before the manager said anything"
+	}
+	return "the connection failed before the manager answered: " + e.Err.Error()
 }
 
 func (e *TurnedAwayError) Unwrap() error { return e.Err }

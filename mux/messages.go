@@ -41,14 +41,15 @@ func CheckPeerVersion(theirs byte) error {
 	return nil
 }
 
-// readPreface reads the peer's preface. It returns a *VersionError if the version differs.
+// readPreface reads the peer's preface. It returns a *VersionError if the version differs, and the
+// connection's own error if that ends.
 func readPreface(r io.Reader) error {
 	var got [prefaceSize]byte
 	if _, err := io.ReadFull(r, got[:]); err != nil {
-		return fmt.Errorf("read the preface: %w", err)
+		return err
 	}
 	if !bytes.Equal(got[:len(preface)], preface) {
-		return fmt.Errorf("read the preface: %q is not kdiag's", got[:])
+		return fmt.Errorf("the other side is not kdiag: it begins with %q", got[:])
 	}
 	if theirs := got[len(preface)]; theirs != ProtocolVersion {
 		return &VersionError{theirs}
