@@ -2,6 +2,7 @@ package mux
 
 import (
 	"encoding/binary"
+	"errors"
 	"sync"
 
 	"kdiag/mux/resumable"
@@ -11,6 +12,7 @@ import (
 // separately; carrier has them sent together.
 type carrier struct {
 	link   *resumable.Stream
+	guard  frameGuard
 	inBody bool // the next Write is a frame's body
 
 	mu    sync.Mutex
@@ -19,6 +21,9 @@ type carrier struct {
 
 func (c *carrier) Read(p []byte) (int, error) {
 	n, err := c.link.Read(p)
+	if refused := c.guard.check(p[:n]); refused != nil {
+		n, err = 0, refused
+	}
 	if err != nil {
 		c.mu.Lock()
 		c.ended = err
@@ -37,6 +42,9 @@ func (c *carrier) readError() error {
 // Write has whole frames sent. Only yamux's one writer calls it.
 func (c *carrier) Write(p []byte) (int, error) {
 	n, err := c.link.Write(p)
+	if errors.Is(err, resumable.ErrShutdown) {
+		return len(p), nil // an error would have yamux close the link before all has been sent
+	}
 	if err != nil {
 		return n, err
 	}

@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/yamux"
 )
 
 // ErrReset reports a connection that the peer reset or that ended with its session, as a TCP reset
@@ -82,11 +84,18 @@ func (s *Session) Open(h Header) (*Conn, error) {
 
 // Accept waits for the peer's next connection.
 func (s *Session) Accept() (*Conn, error) {
-	select {
-	case conn := <-s.accepted:
-		return conn, nil
-	case <-s.ctx.Done():
-		return nil, s.wrapError("accept a stream", net.ErrClosed)
+	for {
+		select {
+		case <-s.accepted.came:
+		case <-s.ctx.Done():
+		}
+
+		if s.ctx.Err() != nil {
+			return nil, s.wrapError("accept a stream", net.ErrClosed)
+		}
+		if conn := s.accepted.take(); conn != nil {
+			return conn, nil
+		}
 	}
 }
 
@@ -131,6 +140,7 @@ func (c *Conn) CloseWrite() error {
 // setFinal ends this side's data, once a Write that is under way is over. mu is held.
 func (c *Conn) setFinal(kind signalKind) {
 	c.final = kind
+	c.nudgeWriter()
 	if c.inWrite {
 		c.finalDue = true
 		return
@@ -187,11 +197,21 @@ func (c *Conn) breakWrites() {
 }
 
 // handleCredit lets this side send more.
-func (c *Conn) handleCredit(total uint64) {
+func (c *Conn) handleCredit(total uint64) error {
 	c.mu.Lock()
-	c.limit = max(c.limit, total)
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	// Within maxWindow yamux never makes a Write wait, which nothing could end then.
+	if total > c.sent+maxWindow {
+		return fmt.Errorf("stream %d: a credit of %d bytes, of which %d are used", c.id(), total, c.sent)
+	}
 
+	c.limit = max(c.limit, total)
+	c.nudgeWriter()
+	return nil
+}
+
+// nudgeWriter makes a Write that waits for credit look again.
+func (c *Conn) nudgeWriter() {
 	select {
 	case c.creditCame <- struct{}{}:
 	default:
@@ -241,6 +261,9 @@ func (c *Conn) handleFree() error {
 func (c *Conn) handleRevoke(total uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.finished {
+		return // an answer would be taken for that of the lane's next connection
+	}
 	c.limit = max(c.sent, min(c.limit, total))
 	c.put(signalRevoked, c.limit)
 }
@@ -315,6 +338,9 @@ func (c *Conn) discard() {
 
 		n, err := c.lane.stream.Read(buffer[:min(left, uint64(len(buffer)))])
 		c.countRead(n)
+		if n == 0 && errors.Is(err, yamux.ErrTimeout) {
+			_ = c.endMissing()
+		}
 		if n == 0 && err != nil {
 			return
 		}

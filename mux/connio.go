@@ -2,6 +2,7 @@ package mux
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -15,7 +16,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	defer c.reading.Unlock()
 
 	for {
-		room, err := c.readable(len(p))
+		room, final, err := c.readable(len(p))
 		if err != nil {
 			return 0, err
 		}
@@ -30,26 +31,46 @@ func (c *Conn) Read(p []byte) (int, error) {
 		if !errors.Is(err, yamux.ErrTimeout) {
 			return 0, c.lostError()
 		}
+		if final {
+			return 0, c.endMissing()
+		}
 	}
 }
 
-// readable returns how many bytes a Read may take, or how it ends. countRead must follow the Read.
-func (c *Conn) readable(most int) (room int, err error) {
+// endMissing ends the session of a peer that has sent less than it says: its end comes after all
+// of its data.
+func (c *Conn) endMissing() error {
+	c.mu.Lock()
+	err := fmt.Errorf("stream %d ended after %d bytes, of which only %d came", c.id(), c.peerSent, c.received)
+	c.mu.Unlock()
+
+	go c.session.endSession(err)
+	return ErrReset
+}
+
+// readable returns how many bytes a Read may take, and whether they are the last, or how the Read
+// ends. countRead must follow the Read.
+func (c *Conn) readable(most int) (room int, final bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.readEnd(); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 
 	c.inRead = true
-	if c.peerFinal != 0 {
+	if final = c.peerFinal != 0; final {
 		most = int(min(uint64(most), c.peerSent-c.received))
 	}
-	return most, nil
+	return most, final, nil
 }
 
-// lostError returns the error of a Read whose yamux stream is gone: the session has ended.
+// lostError returns the error of a Read whose yamux stream is gone: the session has ended. An end
+// that came before that counts.
 func (c *Conn) lostError() error {
+	if c.session.yamux.IsClosed() {
+		<-c.session.signalsOver
+	}
+
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.readEnd(); err != nil {
@@ -66,6 +87,7 @@ func (c *Conn) countRead(n int) (signalled bool) {
 
 	c.inRead = false
 	if n > 0 {
+		c.session.held.Add(-int64(n))
 		c.received += uint64(n)
 		c.window.consume(n)
 		signalled = c.grant()

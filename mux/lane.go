@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/yamux"
@@ -84,8 +85,8 @@ func (s *Session) handleOpen(received signal) error {
 	}
 
 	granted, taken := splitOpenValue(received.value)
-	if taken > maxInitial {
-		return fmt.Errorf("a connection begins with a credit of %d bytes", taken)
+	if taken > maxInitial || granted > maxWindow {
+		return fmt.Errorf("a connection begins with credits of %d and %d bytes", taken, granted)
 	}
 
 	on, err := s.findLane(received.stream)
@@ -95,16 +96,13 @@ func (s *Session) handleOpen(received signal) error {
 	return s.beginConn(on, newConn(s, on, header, int64(taken), int64(granted)))
 }
 
-// acceptTimeout bounds the wait for a stream on which a connection was announced. yamux opened it
-// before.
+// acceptTimeout bounds the wait for a stream on which a connection was announced. yamux has it
+// already, unless the peer lies.
 const acceptTimeout = 10 * time.Second
 
 // findLane returns the lane that the peer names. It accepts the streams that the peer has opened
 // until it finds it.
 func (s *Session) findLane(id uint32) (*lane, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, acceptTimeout)
-	defer cancel()
-
 	for {
 		s.mu.Lock()
 		found, many := s.lanes[id], len(s.lanes)
@@ -117,7 +115,7 @@ func (s *Session) findLane(id uint32) (*lane, error) {
 			return nil, fmt.Errorf("the other side opened more than %d streams", maxLanes)
 		}
 
-		stream, err := s.yamux.AcceptStreamWithContext(ctx)
+		stream, err := s.acceptStream()
 		if err != nil {
 			return nil, fmt.Errorf("a connection on stream %d, which was not opened: %w", id, err)
 		}
@@ -128,26 +126,75 @@ func (s *Session) findLane(id uint32) (*lane, error) {
 	}
 }
 
+// acceptStream accepts the next stream that the peer has opened. Telling the peer so may take long,
+// and does not count for the timeout.
+func (s *Session) acceptStream() (*yamux.Stream, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, acceptTimeout)
+	defer cancel()
+	return s.yamux.AcceptStreamWithContext(ctx)
+}
+
 // beginConn hands a connection that the peer has opened to Accept.
 func (s *Session) beginConn(on *lane, conn *Conn) error {
 	s.mu.Lock()
-	busy := on.conn != nil
+	busy, ended := on.conn != nil, s.ctx.Err() != nil
 	if !busy {
 		on.conn = conn
 	}
 	s.mu.Unlock()
 
-	if busy {
+	switch {
+	case busy:
 		conn.window.release()
 		return fmt.Errorf("a connection on stream %d, which cannot carry it", on.stream.StreamID())
+	case ended:
+		conn.endWithSession()
+		return nil
 	}
 
 	s.announceInitial()
-	select {
-	case s.accepted <- conn:
-	case <-s.ctx.Done():
-	}
+	s.accepted.put(conn)
 	return nil
+}
+
+// acceptQueue holds the connections that wait for Accept. It is bounded by maxLanes.
+type acceptQueue struct {
+	mu    sync.Mutex
+	conns []*Conn
+	came  chan struct{} // holds a token while there are connections
+}
+
+func (q *acceptQueue) put(c *Conn) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.conns = append(q.conns, c)
+	q.signal()
+}
+
+// signal wakes one Accept. mu is held.
+func (q *acceptQueue) signal() {
+	select {
+	case q.came <- struct{}{}:
+	default:
+	}
+}
+
+// take returns the connection that has waited longest, or nil.
+func (q *acceptQueue) take() *Conn {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.conns) == 0 {
+		return nil
+	}
+
+	first := q.conns[0]
+	q.conns[0] = nil
+	if q.conns = q.conns[1:]; len(q.conns) > 0 {
+		q.signal()
+	} else {
+		q.conns = nil
+	}
+	return first
 }
 
 // announceInitial tells the peer what credit new connections begin with, if that has changed.

@@ -20,6 +20,9 @@ var ErrGone = errors.New("the other side was gone for too long")
 // SilentError is in the cause of a loss when nothing came from the peer for too long.
 type SilentError = resumable.SilentError
 
+// errCut says why a connection was lost that just ended.
+var errCut = errors.New("connection lost: it was cut")
+
 // outage is what a session knows of a lost connection.
 type outage struct {
 	mu     sync.Mutex // held during Lost and Back, which come in order
@@ -37,24 +40,18 @@ func (s *Session) KeepFor(d time.Duration) {
 	s.outage.keep = d
 }
 
-// handleBroken is called after the connection broke by itself. By then the laptop may have come back
-// on another one: that is not lost.
-func (s *Session) handleBroken(cause error) {
-	s.resuming.Lock()
-	defer s.resuming.Unlock()
-	if !s.link.Connected() {
-		s.handleLost(cause)
-	}
-}
-
-// handleLost tells that the connection was lost, and has it replaced.
+// handleLost tells that the connection was lost, and has it replaced. It ignores the loss of one
+// that was replaced already.
 func (s *Session) handleLost(cause error) {
 	s.outage.mu.Lock()
 	defer s.outage.mu.Unlock()
-	if s.ctx.Err() != nil || s.outage.lost {
+	if s.ctx.Err() != nil || s.outage.lost || s.link.Connected() {
 		return
 	}
 
+	if isCut(cause) {
+		cause = errCut
+	}
 	s.outage.lost, s.outage.since = true, time.Now().Add(-s.link.SilentFor())
 	switch {
 	case s.options.Redial != nil:
@@ -70,19 +67,13 @@ func (s *Session) handleLost(cause error) {
 	s.options.Lost(cause)
 }
 
-// handleBack tells that there is a connection again.
-func (s *Session) handleBack() {
+// stopExpiry stops the grace of a session that has ended.
+func (s *Session) stopExpiry() {
 	s.outage.mu.Lock()
 	defer s.outage.mu.Unlock()
-	if !s.outage.lost {
-		return
-	}
-
-	s.outage.lost = false
 	if s.outage.expiry != nil {
 		s.outage.expiry.Stop()
 	}
-	s.options.Back(time.Since(s.outage.since))
 }
 
 const (
@@ -134,9 +125,19 @@ func (s *Session) redialOnce() error {
 	return nil
 }
 
-// resume goes on with a connection whose peer has received so many bytes.
+// resume goes on with a connection whose peer has received so many bytes, and tells so. If that
+// connection is lost at once, handleLost waits until it was told.
 func (s *Session) resume(conn net.Conn, peerReceived uint64) error {
-	// Before Resume, after which the connection may be lost again.
-	s.handleBack()
-	return s.link.Resume(conn, peerReceived)
+	s.outage.mu.Lock()
+	defer s.outage.mu.Unlock()
+	if err := s.link.Resume(conn, peerReceived); err != nil || !s.outage.lost {
+		return err
+	}
+
+	s.outage.lost = false
+	if s.outage.expiry != nil {
+		s.outage.expiry.Stop()
+	}
+	s.options.Back(time.Since(s.outage.since))
+	return nil
 }

@@ -195,8 +195,7 @@ func TestManagerHoldsConnectionForAlive(t *testing.T) {
 	client, server := c.connect(t, SessionOptions{})
 	near, far := newStreams(t, client, server)
 	for range 20 {
-		old := client.link
-		go old.Detach() // the laptop's end goes silently
+		client.link.Detach() // the laptop's end goes silently
 		client.handleLost(errors.New("the test cut it"))
 		exchangePiece(t, near, far)
 		exchangePiece(t, far, near)

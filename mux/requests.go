@@ -89,15 +89,41 @@ func (s *Session) readControl() {
 			return
 		}
 
-		s.handleMessage(m)
+		if err := s.handleMessage(m); err != nil {
+			s.endSession(err)
+			return
+		}
 	}
 }
 
-// handleMessage acts on one of the peer's messages. It does not block, for readControl's sake.
-func (s *Session) handleMessage(m message) {
+// maxRequests bounds the peer's requests that are answered at once.
+const maxRequests = 256
+
+// beginRequest has a request answered, unless the peer has too many.
+func (s *Session) beginRequest(m message) error {
+	s.mu.Lock()
+	s.requests++
+	many := s.requests
+	s.mu.Unlock()
+	if many > maxRequests {
+		return fmt.Errorf("the other side made more than %d requests at once", maxRequests)
+	}
+
+	s.runTracked(func() {
+		s.answerRequest(m)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.requests--
+	})
+	return nil
+}
+
+// handleMessage acts on one of the peer's messages. It does not block, for readControl's sake. An
+// error ends the session.
+func (s *Session) handleMessage(m message) error {
 	switch m.Kind {
 	case kindRequest:
-		s.runTracked(func() { s.answerRequest(m) })
+		return s.beginRequest(m)
 	case kindResponse:
 		s.handleResponse(m)
 	case kindEvent:
@@ -105,6 +131,7 @@ func (s *Session) handleMessage(m message) {
 	default:
 		s.options.Log.Debug("control message of an unknown kind", "kind", m.Kind)
 	}
+	return nil
 }
 
 // handleResponse hands an answer to the Call that waits for it, if any.

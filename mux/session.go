@@ -61,17 +61,19 @@ const (
 // connections that the manager opens. It outlives the connection that it runs on (see Redial and
 // KeepFor). It is safe for concurrent use.
 type Session struct {
-	id         sessionID
-	link       *resumable.Stream
-	carrier    *carrier
-	yamux      *yamux.Session
-	control    net.Conn
-	signals    signalQueue
-	opens      bool // this side opens connections: the manager's
-	options    SessionOptions
-	ctx        context.Context // ends with the session
-	cancel     context.CancelCauseFunc
-	goroutines sync.WaitGroup
+	id      sessionID
+	link    *resumable.Stream
+	carrier *carrier
+	yamux   *yamux.Session
+	control net.Conn
+	signals signalQueue
+	// signalsOver is closed when all signals were obeyed that came before the session's end.
+	signalsOver chan struct{}
+	opens       bool // this side opens connections: the manager's
+	options     SessionOptions
+	ctx         context.Context // ends with the session
+	cancel      context.CancelCauseFunc
+	goroutines  sync.WaitGroup
 
 	credential credential // to redial
 	outage     outage
@@ -80,13 +82,16 @@ type Session struct {
 	writeLock sync.Mutex // keeps control messages apart
 	lastID    atomic.Uint64
 
+	held atomic.Int64 // bytes that have come and were not read
+
 	opening     sync.Mutex // held while yamux opens a stream
-	accepted    chan *Conn
+	accepted    acceptQueue
 	peerInitial atomic.Uint32 // what new connections begin with, as the peer said
 	ownInitial  atomic.Uint32 // what this side said last
 
 	mu           sync.Mutex
 	pendingCalls map[uint64]chan message
+	requests     int // that are being answered
 	lanes        map[uint32]*lane
 	freeLanes    []*lane
 	fewestFree   int // since trimLanes looked last
@@ -123,16 +128,18 @@ func newSession(id sessionID, o SessionOptions) *Session {
 	o = o.withDefaults()
 	s := &Session{
 		id: id, options: o, pendingCalls: map[uint64]chan message{}, lanes: map[uint32]*lane{},
-		accepted: make(chan *Conn, streamsInFlight),
+		accepted: acceptQueue{came: make(chan struct{}, 1)}, signalsOver: make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.peerInitial.Store(defaultInitial)
 	s.ownInitial.Store(defaultInitial)
 
 	s.link = resumable.New(resumable.Options{
-		Buffer: o.Buffer, Heartbeat: o.Heartbeat, Dead: o.Dead, OnLost: s.handleBroken,
+		Buffer: o.Buffer, Heartbeat: o.Heartbeat, Dead: o.Dead, OnLost: s.handleLost,
 	})
-	s.carrier = &carrier{link: s.link}
+	s.carrier = &carrier{link: s.link, guard: frameGuard{arrived: s.noteArrived}}
+	s.signals.written.L = &s.signals.mu
+	context.AfterFunc(s.ctx, s.stopExpiry)
 	return s
 }
 
@@ -165,21 +172,25 @@ func (s *Session) begin(ctx context.Context, conn net.Conn, peerReceived uint64,
 }
 
 // openControl opens the two streams that every session has.
-func (s *Session) openControl(context.Context) (err error) {
-	if s.control, err = s.yamux.Open(); err != nil {
-		return err
+func (s *Session) openControl(context.Context) error {
+	return s.setOwnStreams(s.yamux.Open)
+}
+
+// setOwnStreams gets the control stream and the one for signals.
+func (s *Session) setOwnStreams(get func() (net.Conn, error)) error {
+	for _, stream := range []*net.Conn{&s.control, &s.signals.stream} {
+		got, err := get()
+		if err != nil {
+			return err
+		}
+		*stream = countedStream{got, &s.held}
 	}
-	s.signals.stream, err = s.yamux.Open()
-	return err
+	return nil
 }
 
 // acceptControl accepts the two streams that every session has.
-func (s *Session) acceptControl(ctx context.Context) (err error) {
-	if s.control, err = s.yamux.AcceptStreamWithContext(ctx); err != nil {
-		return err
-	}
-	s.signals.stream, err = s.yamux.AcceptStreamWithContext(ctx)
-	return err
+func (s *Session) acceptControl(ctx context.Context) error {
+	return s.setOwnStreams(func() (net.Conn, error) { return s.yamux.AcceptStreamWithContext(ctx) })
 }
 
 // withDefaults replaces zero values by their defaults.
@@ -239,6 +250,7 @@ func (s *Session) Close() error {
 
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
+	s.signals.awaitWritten(ctx)
 	_ = s.link.Shutdown(ctx)
 
 	s.endSession(net.ErrClosed)

@@ -2,11 +2,13 @@ package mux
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 )
 
@@ -91,6 +93,7 @@ type signalQueue struct {
 	pending []byte
 	spare   []byte
 	writing bool
+	written sync.Cond // a batch was written, or writing has ended
 }
 
 // put adds a signal, which flush sends.
@@ -109,15 +112,16 @@ func (q *signalQueue) flush() {
 	}
 
 	q.writing = true
-	defer func() { q.writing = false }()
+	defer func() { q.writing = false; q.written.Broadcast() }()
 
 	for len(q.pending) > 0 {
 		batch := q.pending
 		q.pending, q.spare = q.spare[:0], nil
 		q.mu.Unlock()
-		_, err := q.stream.Write(batch)
+		err := q.write(batch)
 		q.mu.Lock()
 
+		q.written.Broadcast()
 		if cap(batch) <= maxSpare {
 			q.spare = batch[:0]
 		}
@@ -128,11 +132,53 @@ func (q *signalQueue) flush() {
 	}
 }
 
+// write writes signals in pieces that a frame can hold.
+func (q *signalQueue) write(batch []byte) error {
+	for piece := range slices.Chunk(batch, maxPiece) {
+		if _, err := q.stream.Write(piece); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flushBounded is flush for the answers to the peer's signals: it waits while many of them are
+// left, so that a peer that asks and does not read makes nothing grow.
+func (q *signalQueue) flushBounded() {
+	q.flush()
+
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.writing && len(q.pending) > maxPending {
+		q.written.Wait()
+	}
+}
+
+// maxPending is how many bytes of signals may wait until answers wait, too.
+const maxPending = 256 << 10
+
+// awaitWritten waits until a flush that is under way is over, or until ctx ends.
+func (q *signalQueue) awaitWritten(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.written.Broadcast()
+	})
+	defer stop()
+
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.writing && ctx.Err() == nil {
+		q.written.Wait()
+	}
+}
+
 // maxSpare is the largest buffer that a signalQueue keeps, in bytes.
 const maxSpare = 16 << 10
 
 // readSignals obeys the peer's signals until the session ends.
 func (s *Session) readSignals() {
+	defer close(s.signalsOver)
 	reader := bufio.NewReader(s.signals.stream)
 	var buffer [signalSize + HeaderSize]byte
 	for {
@@ -147,7 +193,7 @@ func (s *Session) readSignals() {
 
 		// What many signals bring about is sent at once.
 		if reader.Buffered() < signalSize {
-			s.signals.flush()
+			s.signals.flushBounded()
 		}
 	}
 }
@@ -172,7 +218,7 @@ func (s *Session) handleSignal(received signal) error {
 
 	switch received.kind {
 	case signalCredit:
-		conn.handleCredit(received.value)
+		return conn.handleCredit(received.value)
 	case signalEnd, signalReset:
 		return conn.handleFinal(received.kind, received.value)
 	case signalFree:

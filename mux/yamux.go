@@ -15,7 +15,8 @@ const (
 	frameTypeAt     = 1
 	frameLengthAt   = 8
 
-	frameData = 0
+	frameData   = 0
+	frameWindow = 1
 )
 
 // laneWindow is yamux's window of each stream, in bytes. It is so large that yamux never makes
