@@ -298,11 +298,17 @@ func (c *Conn) checkFinished() {
 	c.finished = true
 	c.window.release()
 	_ = c.lane.stream.SetReadDeadline(time.Time{}) // for the next one
+	if c.received > keptBuffer {
+		c.lane.stream.Shrink()
+	}
 	c.session.leaveLane(c)
 	if !c.session.opens {
 		c.put(signalFree, 0)
 	}
 }
+
+// keptBuffer is how much a connection may have received for its lane to keep its buffer, in bytes.
+const keptBuffer = 8 << 10
 
 // wakeReader makes a Read that waits for data look again. mu is held.
 func (c *Conn) wakeReader() {

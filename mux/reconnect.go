@@ -71,8 +71,14 @@ func (s *Session) handleLost(cause error) {
 func (s *Session) stopExpiry() {
 	s.outage.mu.Lock()
 	defer s.outage.mu.Unlock()
-	if s.outage.expiry != nil {
-		s.outage.expiry.Stop()
+	s.outage.stopExpiry()
+}
+
+// stopExpiry stops the grace, if it has begun. mu is held.
+func (o *outage) stopExpiry() {
+	if o.expiry != nil {
+		o.expiry.Stop()
+		o.expiry = nil
 	}
 }
 
@@ -135,9 +141,7 @@ func (s *Session) resume(conn net.Conn, peerReceived uint64) error {
 	}
 
 	s.outage.lost = false
-	if s.outage.expiry != nil {
-		s.outage.expiry.Stop()
-	}
+	s.outage.stopExpiry()
 	s.options.Back(time.Since(s.outage.since))
 	return nil
 }

@@ -72,12 +72,18 @@ func (c *cutter) cut(end int) {
 // connect makes the two ends of a session that can be cut.
 func (c *cutter) connect(t testing.TB, forClient SessionOptions) (client, server *Session) {
 	t.Helper()
+	return c.connectBy(t, forClient, c.dial)
+}
+
+// connectBy is connect with another Redial.
+func (c *cutter) connectBy(t testing.TB, forClient SessionOptions, redial func(context.Context) (net.Conn, error)) (client, server *Session) {
+	t.Helper()
 	conn, err := c.dial(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	forClient.Redial = c.dial
+	forClient.Redial = redial
 	client, err = Client(t.Context(), conn, c.host.user, c.host.hash, forClient)
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +226,16 @@ func TestLateNewsOfALoss(t *testing.T) {
 	client, server := c.connect(t, SessionOptions{})
 	near, far := newStreams(t, client, server)
 	server.options.Lost = func(cause error) { t.Errorf("lost: %v", cause) }
-	server.handleBroken(errors.New("an older connection broke"))
+	server.handleLost(errors.New("an older connection broke"))
 	exchangePiece(t, near, far)
 	server.options.Lost = func(error) {}
+}
+
+// hangingDial returns a Redial that says when it is called, and never gets through.
+func hangingDial(called chan<- struct{}) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		called <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 }

@@ -77,7 +77,7 @@ type Session struct {
 
 	credential credential // to redial
 	outage     outage
-	resuming   sync.Mutex // held while the manager replaces the connection, and by handleBroken
+	resuming   sync.Mutex // held while the manager replaces the connection
 
 	writeLock sync.Mutex // keeps control messages apart
 	lastID    atomic.Uint64
