@@ -279,7 +279,10 @@ func (c *Conn) handleRevoked(total uint64) error {
 		return fmt.Errorf("stream %d: the other side keeps a credit of %d bytes, of %d", c.id(), total, c.window.granted)
 	}
 
-	c.grant()
+	// What was read meanwhile had no grant. An idle connection keeps what it has.
+	if c.window.outstanding() < minWindow {
+		c.grant()
+	}
 	return nil
 }
 

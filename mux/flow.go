@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"math/bits"
 	"sync/atomic"
 	"time"
 )
@@ -18,6 +19,14 @@ func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
 // free returns how many bytes may still be given out.
 func (b *Budget) free() int64 { return max(b.limit-b.outstanding.Load(), 0) }
 
+// share returns how much one connection may hold that holds own bytes already. It falls with the
+// third power of what is left, so that however many have stopped reading with all they could get,
+// there is something left for the others.
+func (b *Budget) share(outstanding, own int64) int64 {
+	left := float64(max(b.limit-outstanding+own, 0)) / float64(b.limit)
+	return int64(float64(b.limit) * left * left * left / 2)
+}
+
 // scarce reports whether idle connections should give back what they do not use.
 func (b *Budget) scarce() bool { return b.free() < b.limit*3/4 }
 
@@ -31,18 +40,16 @@ const (
 	defaultInitial = 64 << 10
 )
 
-// initial returns the credit that a new connection begins with: less as the budget gets scarce,
-// because most connections never need it.
+// initial returns the credit that a new connection begins with, a power of two: less as the budget
+// gets scarce, because most connections never need it. It leaves two fifths of the budget to those
+// that read.
 func (b *Budget) initial() uint32 {
-	switch free := b.free(); {
-	case free > b.limit*3/4:
-		return uint32(max(min(b.limit/128, maxInitial), defaultInitial))
-	case free > b.limit/2:
-		return 16 << 10
-	case free > b.limit/4:
-		return 4 << 10
+	left := (float64(b.free())/float64(b.limit) - 0.4) / 0.6
+	wanted := float64(max(min(b.limit/128, maxInitial), defaultInitial)) * left * left
+	if left <= 0 || wanted < minWindow {
+		return minWindow
 	}
-	return minWindow
+	return 1 << (bits.Len32(uint32(wanted)) - 1)
 }
 
 // receiveWindow counts what one connection's peer may send. Its Conn guards it.
@@ -80,26 +87,35 @@ func (w *receiveWindow) consume(n int) {
 // grant returns what the peer may send in all, if that is news for it. trip is the path's round
 // trip.
 func (w *receiveWindow) grant(now time.Time, trip time.Duration) (total uint64, ok bool) {
-	if w.released || w.revoking || w.outstanding() > w.size/2 {
+	if w.released || w.revoking {
 		return 0, false
 	}
 
-	// A reader that takes half a window within two round trips may be kept waiting by it.
-	if now.Sub(w.lastGrant) < 2*max(trip, minTrip) {
-		w.size = min(w.size*2, w.max)
-	}
+	// Others take from the budget at the same time.
+	own := w.outstanding()
+	for {
+		taken := w.budget.outstanding.Load()
+		share := max(w.budget.share(taken, own), minWindow)
+		if own > min(w.size, share)/2 {
+			return 0, false
+		}
 
-	// One that takes nothing leaves others half of what is left, however many are like it.
-	window := min(w.size, max(minWindow, w.budget.free()/2+w.outstanding()))
-	more := window - w.outstanding()
-	if more <= 0 || more < w.size/4 && w.outstanding() >= minWindow {
-		return 0, false
-	}
+		// A reader that takes half a window within two round trips may be kept waiting by it.
+		size := w.size
+		if size <= share && now.Sub(w.lastGrant) < 2*max(trip, minTrip) {
+			size = min(size*2, w.max)
+		}
 
-	w.lastGrant = now
-	w.granted += more
-	w.budget.outstanding.Add(more)
-	return uint64(w.granted), true
+		more := min(size, share) - own
+		if more <= 0 {
+			return 0, false
+		}
+		if w.budget.outstanding.CompareAndSwap(taken, taken+more) {
+			w.size, w.lastGrant = size, now
+			w.granted += more
+			return uint64(w.granted), true
+		}
+	}
 }
 
 // minTrip is what a round trip is taken for at least: less is not measured well.
