@@ -2,7 +2,6 @@ package mux
 
 import (
 	"encoding/binary"
-	"errors"
 	"sync"
 
 	"kdiag/mux/resumable"
@@ -39,21 +38,18 @@ func (c *carrier) readError() error {
 	return c.ended
 }
 
-// Write has whole frames sent. Only yamux's one writer calls it.
+// Write has whole frames sent. Only yamux's one writer calls it. It reports no error: yamux would
+// close the link before all has been sent, while its own readers spin. Read ends soon, too.
 func (c *carrier) Write(p []byte) (int, error) {
-	n, err := c.link.Write(p)
-	if errors.Is(err, resumable.ErrShutdown) {
-		return len(p), nil // an error would have yamux close the link before all has been sent
-	}
-	if err != nil {
-		return n, err
+	if _, err := c.link.Write(p); err != nil {
+		return len(p), nil
 	}
 
 	c.inBody = !c.inBody && announcesBody(p)
 	if !c.inBody {
 		c.link.Flush()
 	}
-	return n, nil
+	return len(p), nil
 }
 
 // announcesBody reports whether a body follows a frame's header.

@@ -263,6 +263,9 @@ func (s *Session) endSession(cause error) {
 	s.setCause(cause)
 	s.link.Fail(cause)
 	if s.yamux != nil {
+		// Its reader closes it. From here Close would have to wait for the reader first, and all
+		// that wait for data spin meanwhile.
+		<-s.yamux.CloseChan()
 		_ = s.yamux.Close()
 	}
 	s.endConns()
