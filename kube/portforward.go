@@ -151,7 +151,7 @@ func (f *forwardedConn) streamHeaders(kind string) http.Header {
 // may come before the second: the kubelet begins once it has both requests.
 func (f *forwardedConn) awaitStreams() error {
 	r := &f.received
-	for !(r.hasError && r.hasData) && !r.frame.carriesData(dataStream) {
+	for (!r.hasError || !r.hasData) && !r.frame.carriesData(dataStream) {
 		if _, err := f.readNext(nil); err != nil {
 			return nameLoss(err)
 		}

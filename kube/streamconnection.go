@@ -137,7 +137,7 @@ func (s *streamConnection) closeOrCut(last ...[]byte) {
 		if s.webSocket != nil {
 			_ = s.writeMessage(wsClose, normalClosure, nil)
 		}
-		_ = s.Conn.Close()
+		_ = s.Close()
 	})
 }
 
@@ -149,7 +149,7 @@ func (s *streamConnection) cutOff() {
 	if over, ok := s.Conn.(*tls.Conn); ok {
 		_ = over.NetConn().Close()
 	}
-	_ = s.Conn.Close()
+	_ = s.Close()
 }
 
 // dialStreams connects to a URL of the API that upgrades to streams: over a WebSocket, or
@@ -175,7 +175,7 @@ func (c *Cluster) dialWebSocket(ctx context.Context, at *url.URL) (*streamConnec
 
 	// RFC 6455, 4.1: a WebSocket begins with a GET. Its headers are written as they are there,
 	// for servers that mind.
-	conn, response, err := c.upgrade(ctx, http.MethodGet, at, http.Header{
+	conn, response, err := c.upgrade(ctx, http.MethodGet, at, http.Header{ //nolint:bodyclose // the connection itself is closed
 		httpstream.HeaderUpgrade: {"websocket"},
 		"Sec-WebSocket-Version":  {"13"},
 		"Sec-WebSocket-Key":      {key},
@@ -218,7 +218,7 @@ func verifyWebSocket(response *http.Response, key, protocol string) error {
 
 // dialSPDY connects over SPDY, without a WebSocket.
 func (c *Cluster) dialSPDY(ctx context.Context, at *url.URL) (*streamConnection, error) {
-	conn, response, err := c.upgrade(ctx, http.MethodPost, at, http.Header{
+	conn, response, err := c.upgrade(ctx, http.MethodPost, at, http.Header{ //nolint:bodyclose // the connection itself is closed
 		httpstream.HeaderUpgrade:         {spdy.HeaderSpdy31},
 		httpstream.HeaderProtocolVersion: {portforward.PortForwardProtocolV1Name},
 	})
