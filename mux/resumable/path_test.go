@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,7 +33,12 @@ const recordHeader = 1 + 8 + 4
 // It must run in a bubble of synctest.
 func runTraffic(t *testing.T, link *simulatedLink, o Options, writers int, during time.Duration) *trafficResult {
 	t.Helper()
-	o.OnLost = func(err error) { t.Errorf("connection lost: %v", err) }
+	var isOver atomic.Bool
+	o.OnLost = func(err error) {
+		if !isOver.Load() {
+			t.Error(err)
+		}
+	}
 	a, b := newPair(t, o)
 	connA, connB := link.dial()
 	connect(t, a, b, connA, connB)
@@ -58,8 +64,7 @@ func runTraffic(t *testing.T, link *simulatedLink, o Options, writers int, durin
 	result.full = windowOf(a)
 	close(stop)
 	sending.Wait()
-	a.Detach()
-	b.Detach()
+	isOver.Store(true)
 	_ = a.Close()
 	_ = b.Close()
 	<-received
