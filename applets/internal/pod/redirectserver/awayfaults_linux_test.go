@@ -31,6 +31,7 @@ type faultRun struct {
 	// isDone reports whether the manager has done what the request wants.
 	isDone func() bool
 	result chan error
+	long   bool // until the patience is over
 }
 
 func (f *faultRun) start() { go func() { f.result <- f.ask() }() }
@@ -54,6 +55,9 @@ var controlFaults = []controlFault{
 		f.start()
 		<-f.working
 		f.goAway(t)
+		if f.long {
+			f.wantOverdue(t, f.session)
+		}
 		close(f.release)
 	}},
 	{"after the answer is sent", func(t *testing.T, f *faultRun) {
@@ -180,11 +184,11 @@ func TestCutAtEveryPhase(t *testing.T) {
 						patience = soon
 					}
 					f := newFaultRun(t, patience)
+					f.long = long
 					request.prepare(t, f)
 					fault.begin(t, f)
 					if long {
-						f.wantOverdue(t, f.session)
-						f.wantArmed(t, false, "away for long")
+						eventually(t, "the rules to go", func() bool { return !f.armed(t) })
 					}
 					f.comeBack(t, f.session)
 					if request.finish != nil {
@@ -310,7 +314,7 @@ func TestGraceOverWhileProving(t *testing.T) {
 	v := startManager(t, soon).visit(t, wire.Hello{Holder: "me@here", GraceSeconds: 60})
 	v.attach(t)
 	s := v.stayAway(t)
-	run(t, "nft", "table inet wall {\nchain input {\ntype filter hook input priority 0\ntcp dport != 1 ct status dnat drop\n}\n}")
+	run(t, "nft", "table inet wall {\nchain input {\ntype filter hook input priority 0\nct status dnat drop\n}\n}")
 	v.road.unblock()
 	eventually(t, "the proof", func() bool { return v.armed(t) })
 	s.laptop.KeepFor(1)
@@ -319,6 +323,28 @@ func TestGraceOverWhileProving(t *testing.T) {
 	v.wantArmed(t, false, "after the grace")
 	v.road.unblock()
 	<-v.Done()
+}
+
+// TestAwayWhileProving has the laptop go in the middle of a proof that gets no answer: once the
+// patience is over, the port is the application's, and the proof tells nothing.
+func TestAwayWhileProving(t *testing.T) {
+	if !inOwnNetwork(t) {
+		return
+	}
+	v := startManager(t, soon).visit(t, wire.Hello{Holder: "me@here"})
+	v.attach(t)
+	s := v.stayAway(t)
+	run(t, "nft", "table inet wall {\nchain input {\ntype filter hook input priority 0\nct status dnat drop\n}\n}")
+	v.road.unblock()
+	eventually(t, "the proof", func() bool { return v.armed(t) })
+	v.stayAway(t)
+	v.wantArmed(t, false, "away again")
+
+	run(t, "nft", "delete table inet wall")
+	v.comeBack(t, s)
+	v.wantArmed(t, true, "back")
+	wantGreeting(t, "lap", "back")
+	v.wantNoTrouble(t)
 }
 
 // TestAwaySessionMakesRoom lets a user in whose many laptops have crashed: the one that has been
