@@ -25,6 +25,8 @@ type Proxy struct {
 	delay time.Duration // of what passes, each way
 	mu    sync.Mutex
 	conns []net.Conn
+	away  bool   // it accepts nothing
+	from  net.IP // the address that it connects from; nil for any
 }
 
 // StartProxy starts a proxy, and returns the flags that lead through it.
@@ -46,18 +48,50 @@ func StartDistantProxy(t *testing.T, roundTrip time.Duration) (*Proxy, []string)
 
 // forward carries a connection to the API server.
 func (p *Proxy) forward(conn net.Conn, server string) {
-	far, err := net.Dial("tcp", server)
-	if err != nil {
+	p.mu.Lock()
+	away, dialer := p.away, net.Dialer{}
+	if p.from != nil {
+		dialer.LocalAddr = &net.TCPAddr{IP: p.from}
+	}
+	p.mu.Unlock()
+
+	far, err := dialer.Dial("tcp", server)
+	if err != nil || !p.keep(conn, far, away) {
 		_ = conn.Close()
 		return
 	}
 
-	p.mu.Lock()
-	p.conns = append(p.conns, conn, far)
-	p.mu.Unlock()
-
 	go muxtest.CopyDelayed(far, conn, p.delay)
 	muxtest.CopyDelayed(conn, far, p.delay)
+}
+
+// keep notes a connection to be cut. It closes the far one if the server is gone.
+func (p *Proxy) keep(conn, far net.Conn, away bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if away || p.away {
+		_ = far.Close()
+		return false
+	}
+	p.conns = append(p.conns, conn, far)
+	return true
+}
+
+// SetAway has the API server gone, with every connection, until it is back.
+func (p *Proxy) SetAway(away bool) {
+	p.mu.Lock()
+	p.away = away
+	p.mu.Unlock()
+	if away {
+		p.DropConnections()
+	}
+}
+
+// ConnectFrom has connections come from another address of this machine.
+func (p *Proxy) ConnectFrom(address string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.from = net.ParseIP(address)
 }
 
 // Cut ends every connection and accepts no more, as if the API server was gone.

@@ -13,6 +13,9 @@ type RedirEvent struct {
 	Established, TakenOver                                      int
 	Addresses                                                   []string
 	Received, Sent, Connections, Refused                        int64
+	Seconds                                                     float64
+	Kept, Cut                                                   int
+	Renewed                                                     bool
 }
 
 // RedirProcess carries a "kdiag redir" that runs in the background, and its
