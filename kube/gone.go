@@ -26,7 +26,7 @@ func (c *Cluster) CheckGone(ctx context.Context, pod *corev1.Pod, container stri
 	case isNotFound(err):
 		return NewGoneError(true, errPodDeleted.Error())
 	case err != nil:
-		return nil
+		return nil //nolint:nilerr // then nobody knows
 	case now.UID != pod.UID:
 		return NewGoneError(true, "the pod was deleted, and another one has its name")
 	case now.Status.Phase == corev1.PodSucceeded, now.Status.Phase == corev1.PodFailed:

@@ -98,7 +98,7 @@ func (c *calm) tellLost(e redirectclient.Disconnected) {
 func (c *calm) tellStillAfter(pod redirectclient.Pod, wait time.Duration) {
 	c.afterOutage(wait, func(away *redirectclient.Away) {
 		if away != nil {
-			c.calmObserver.StillAway(stillAway{pod, time.Since(away.Since), away.Cause})
+			c.StillAway(stillAway{pod, time.Since(away.Since), away.Cause})
 		}
 		c.tellStillAfter(pod, min(2*wait, maxStill))
 	})
@@ -155,7 +155,7 @@ func (c *calm) tellSum() {
 	defer c.mu.Unlock()
 	c.stopTimer(c.sumDue)
 	if c.sum.times > 0 {
-		c.calmObserver.Blinked(c.sum)
+		c.Blinked(c.sum)
 	}
 	c.sum = blinked{}
 }
