@@ -67,6 +67,10 @@ image: build ## Save the container image to bin/kdiag-image.tar
 unit: ## Run the tests that need no cluster
 	@KDIAG_TEST_ALL=1 $(GO) test -count=1 $$($(GO) list ./... | grep -v '^kdiag/integration')
 	@cd integration/cluster && $(GO) vet -trimpath ./... && $(GO) test -trimpath -count=1 .
+	@$(MAKE) bench-short
+
+bench-short: ## Run the benchmarks of the link for a moment, so that they don't rot
+	@$(GO) test -run NONE -bench . -benchtime 10x -benchmem ./mux/...
 
 cluster-test: ## Test the test cluster itself; it is down afterwards
 ifeq ($(OWN),)
@@ -136,5 +140,5 @@ clean: ## Stop the cluster and remove everything that was built
 	@[ ! -e .cluster ] || $(MAKE) cluster-down
 	@rm -rf bin .cluster scratch-shell/bin/busybox-linux-amd64 scratch-shell/bin/busybox-linux-arm64 scratch-shell/bin/.stamp-*
 
-.PHONY: help demo test build build-all scratch-shell image unit cluster-test integration integration-containerd2 lint bench docs cluster .cluster-up own-cluster \
+.PHONY: help demo test build build-all scratch-shell image unit bench-short cluster-test integration integration-containerd2 lint bench docs cluster .cluster-up own-cluster \
 	cluster-down cluster-images deps clean
