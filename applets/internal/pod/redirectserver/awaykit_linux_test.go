@@ -34,7 +34,7 @@ func inOwnNetwork(t *testing.T) bool {
 	testenv.MustHaveRoot(t)
 	if os.Getenv(ownNetworkVariable) == t.Name() {
 		run(t, "ip", "link", "set", "lo", "up")
-		run(t, "ip", "address", "add", podIPv4+"/32", "dev", "lo")
+		run(t, "ip", "address", "replace", podIPv4+"/32", "dev", "lo")
 		return true
 	}
 

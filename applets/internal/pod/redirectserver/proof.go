@@ -24,6 +24,19 @@ func (r *redirectListener) proveRules(ctx context.Context) (unproven string, err
 	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
 	defer cancel()
 
+	unproven, err = r.proveOnce(ctx)
+	if err != nil && ctx.Err() == nil {
+		// The kernel may still have led an older connection from the same port elsewhere.
+		return r.proveOnce(ctx)
+	}
+	return unproven, err
+}
+
+// proveOnce is one attempt of proveRules.
+func (r *redirectListener) proveOnce(ctx context.Context) (unproven string, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
 	rules := r.currentRules()
 	trials, err := r.ruleSet.openTrials(rules)
 	if err != nil {
