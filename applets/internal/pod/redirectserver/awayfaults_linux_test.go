@@ -121,7 +121,7 @@ var controlRequests = map[string]struct {
 			f.answers = false
 			t.Cleanup(func() { _ = kept.Close() })
 		},
-		finish: func(t *testing.T, f *faultRun) { f.closeConns() },
+		finish: func(_ *testing.T, f *faultRun) { f.closeConns() },
 	},
 }
 
