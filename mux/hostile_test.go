@@ -492,7 +492,7 @@ func TestErrorTexts(t *testing.T) {
 	for _, c := range []struct {
 		name, want string
 		end        error
-	}{{"cut", "connection lost: it was cut", io.EOF}, {"died", died.Error(), died}, {"silent", "nothing came from the peer for", nil}} {
+	}{{"cut", "connection lost: the connection was cut", io.EOF}, {"died", died.Error(), died}, {"silent", "nothing came from the peer for", nil}} {
 		t.Run("a session: "+c.name, func(t *testing.T) {
 			var conn *failingConn
 			client, _ := newSessions(t, SessionOptions{Heartbeat: time.Hour, Dead: 100 * time.Millisecond}, SessionOptions{},

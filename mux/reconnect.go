@@ -20,9 +20,6 @@ var ErrGone = errors.New("the other side was gone for too long")
 // SilentError is in the cause of a loss when nothing came from the peer for too long.
 type SilentError = resumable.SilentError
 
-// errCut says why a connection was lost that just ended.
-var errCut = errors.New("connection lost: it was cut")
-
 // outage is what a session knows of a lost connection.
 type outage struct {
 	mu     sync.Mutex // held during Lost and Back, which come in order
@@ -50,7 +47,7 @@ func (s *Session) handleLost(cause error) {
 	}
 
 	if isCut(cause) {
-		cause = errCut
+		cause = &cutError{"connection lost", cause} // which of them it was, only Unwrap tells
 	}
 	s.outage.lost, s.outage.since = true, time.Now().Add(-s.link.SilentFor())
 	switch {

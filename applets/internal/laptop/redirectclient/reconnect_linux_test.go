@@ -64,6 +64,17 @@ func (s *stoppable) Close() error {
 	return s.Conn.Close()
 }
 
+// lossyConn ends as a port-forward does whose connection to the API server is lost.
+type lossyConn struct{ net.Conn }
+
+func (c lossyConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		err = &kube.Error{Doing: "forward to port 1 of pod default/web", Err: kube.ErrConnectionLost}
+	}
+	return n, err
+}
+
 // dial makes a connection to the manager that runs now.
 func (p *path) dial(ctx context.Context) (net.Conn, error) {
 	p.mu.Lock()
@@ -87,7 +98,7 @@ func (p *path) dial(ctx context.Context) (net.Conn, error) {
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.near = newStoppable(near)
+	p.near = newStoppable(lossyConn{near})
 	return p.near, nil
 }
 
@@ -182,7 +193,7 @@ func TestConnectionWaitsForCut(t *testing.T) {
 	for range 3 {
 		p.cut()
 		lost := next[Disconnected](t, r.events)
-		if lost.Pod != webPod || lost.Grace != time.Minute || lost.Err.Error() != "the port-forward was closed at the pod's end" {
+		if lost.Pod != webPod || lost.Grace != time.Minute || lost.Err.Error() != "the connection to the API server was lost" {
 			t.Errorf("event %+v, want why, and a minute", lost)
 		}
 		if back := next[Reconnected](t, r.events); back.Pod != webPod || back.Kept != 1 || back.Cut != 0 || back.Renewed || back.After <= 0 {
