@@ -180,7 +180,7 @@ func (l *faultyLink) runSession(t *testing.T) {
 	case <-time.After(patience):
 		t.Error("the session hangs")
 	}
-	if err != nil && !(l.early.Load() && errors.Is(client.Err(), errUnknownSession)) {
+	if isEarly := l.early.Load() && errors.Is(client.Err(), errUnknownSession); err != nil && !isEarly {
 		t.Errorf("%v; the session ended with %v", err, client.Err())
 	}
 	if err := client.Err(); err != nil {

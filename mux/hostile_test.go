@@ -107,7 +107,7 @@ var managersLies = []lie{
 		liar.send(signalOpen, far.id(), openValue(1000, 1000), bytes.Repeat([]byte{9}, HeaderSize)...)
 	}, "header"},
 	{"a drop of no stream", func(_ *testing.T, liar *Session, _, _ *Conn) { liar.send(signalDrop, 4444, 0) }, "dropped stream 4444"},
-	{"streams without end", func(t *testing.T, liar *Session, _, _ *Conn) {
+	{"streams without end", func(_ *testing.T, liar *Session, _, _ *Conn) {
 		for range maxLanes + 10 {
 			if _, err := liar.Open(Header{}); err != nil {
 				return
@@ -539,7 +539,7 @@ func newFailingConn(c net.Conn, reads int, err error) *failingConn {
 // failNow ends a Read that waits, as the next ones.
 func (f *failingConn) failNow() {
 	f.reads.Store(-1)
-	_ = f.Conn.SetReadDeadline(time.Unix(1, 0))
+	_ = f.SetReadDeadline(time.Unix(1, 0))
 }
 
 func (f *failingConn) Read(p []byte) (int, error) {

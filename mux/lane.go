@@ -137,23 +137,22 @@ func (s *Session) acceptStream() (*yamux.Stream, error) {
 // beginConn hands a connection that the peer has opened to Accept.
 func (s *Session) beginConn(on *lane, conn *Conn) error {
 	s.mu.Lock()
-	busy, ended := on.conn != nil, s.ctx.Err() != nil
+	busy := on.conn != nil
 	if !busy {
 		on.conn = conn
 	}
 	s.mu.Unlock()
 
-	switch {
-	case busy:
+	if busy {
 		conn.window.release()
 		return fmt.Errorf("a connection on stream %d, which cannot carry it", on.stream.StreamID())
-	case ended:
-		conn.endWithSession()
-		return nil
 	}
 
 	s.announceInitial()
 	s.accepted.put(conn)
+	if s.Err() != nil {
+		conn.endWithSession() // endConns may not have seen it
+	}
 	return nil
 }
 

@@ -349,7 +349,8 @@ func TestCloseUnderLoad(t *testing.T) {
 			closing, other = server, client
 		}
 		copies.Go(func() {
-			for closing.Notify("goes on during Close", 1) == nil {
+			for goesOn := true; goesOn; {
+				goesOn = closing.Notify("goes on during Close", 1) == nil
 			}
 		})
 		waitUntil(t, "much to be under way", func() bool { return other.link.Received() > 1<<20 })
