@@ -73,6 +73,9 @@ var lies = []lie{
 		}
 	}, "bytes, of which"},
 	{"an end that is dropped and after more than came", func(_ *testing.T, liar *Session, near, far *Conn) {
+		far.mu.Lock()
+		far.final = signalEnd // the session itself says nothing else then
+		far.mu.Unlock()
 		liar.send(signalEnd, far.id(), 9)
 		near.Reset()
 	}, "bytes, of which"},
