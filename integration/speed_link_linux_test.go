@@ -38,13 +38,13 @@ func TestSpeedLink(t *testing.T) {
 			paths := openSpeedPaths(t, createSpeedPods(t), group[0].route)
 			for _, row := range group {
 				report.add(measureRow(t, row, paths))
+				report.write(t)
 			}
 		})
 
 		rows = slices.DeleteFunc(slices.Clone(rows), func(r speedRow) bool { return isIn(group, r) })
 	}
 
-	report.write(t)
 	fmt.Print(report.markdown())
 	if page := pathFromEnv("KDIAG_BENCH_MARKDOWN", ""); page != "" {
 		report.updatePage(t, page)

@@ -14,11 +14,11 @@ import (
 
 	"kdiag/integration/kit"
 
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+	"k8s.io/streaming/pkg/httpstream"
 )
 
 // plainForwardKey names the variable that makes the test program a port-forward:
@@ -67,7 +67,7 @@ func TestPlainForward(t *testing.T) {
 		close(stop)
 	}()
 
-	forwarder, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{":" + words[4]}, stop, make(chan struct{}), os.Stdout, os.Stderr)
+	forwarder, err := portforward.NewOnAddressesForStreaming(dialer, []string{"127.0.0.1"}, []string{":" + words[4]}, stop, make(chan struct{}), os.Stdout, os.Stderr)
 	if err == nil {
 		err = forwarder.ForwardPorts()
 	}
@@ -89,13 +89,13 @@ func dialPlainForward(config *rest.Config, namespace, pod string) (httpstream.Di
 		return nil, err
 	}
 
-	webSocket, err := portforward.NewSPDYOverWebsocketDialer(at, config)
+	webSocket, err := portforward.NewSPDYOverWebsocketDialerForStreaming(at, config)
 	if err != nil {
 		return nil, err
 	}
 
-	overSPDY := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, at)
-	return portforward.NewFallbackDialer(webSocket, overSPDY, func(err error) bool {
+	overSPDY := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, at)
+	return portforward.NewFallbackDialerForStreaming(webSocket, overSPDY, func(err error) bool {
 		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 	}), nil
 }

@@ -104,7 +104,7 @@ func listBulkRows() []speedRow {
 		row(8, laptopToPod, nearRoute, nearWindow, ratioAtLeast(0.95)),
 		row(1, podToLaptop, farRoute, farWindow, ratioAtLeast(1)),
 		row(1, laptopToPod, farRoute, farWindow, ratioAtLeast(1)),
-		row(8, podToLaptop, farRoute, farWindow, ratioAtLeast(1.5)),
+		row(8, podToLaptop, farRoute, farWindow, ratioAtLeast(0.95)),
 		row(8, laptopToPod, farRoute, farWindow, ratioAtLeast(1)),
 	}
 }
