@@ -2,6 +2,8 @@ package mux
 
 import (
 	"encoding/binary"
+	"errors"
+	"io"
 	"sync"
 
 	"kdiag/mux/resumable"
@@ -13,6 +15,8 @@ type carrier struct {
 	link   *resumable.Stream
 	guard  frameGuard
 	inBody bool // the next Write is a frame's body
+	// endConns ends the session's connections.
+	endConns func()
 
 	mu    sync.Mutex
 	ended error // what Read ended with
@@ -27,6 +31,7 @@ func (c *carrier) Read(p []byte) (int, error) {
 		c.mu.Lock()
 		c.ended = err
 		c.mu.Unlock()
+		c.endConns() // before yamux closes: its readers spin while it does
 	}
 	return n, err
 }
@@ -56,5 +61,11 @@ func announcesBody(header []byte) bool {
 		binary.BigEndian.Uint32(header[frameLengthAt:]) > 0
 }
 
-// Close never blocks: yamux's readers and writers spin until it returns.
-func (c *carrier) Close() error { return c.link.Close() }
+// Close never blocks: yamux's readers and writers spin until it returns. After the peer's end the
+// link stays, to acknowledge it.
+func (c *carrier) Close() error {
+	if errors.Is(c.readError(), io.EOF) {
+		return nil
+	}
+	return c.link.Close()
+}

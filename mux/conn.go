@@ -376,6 +376,7 @@ func (c *Conn) endWithSession() {
 	defer c.mu.Unlock()
 	c.gone = true
 	c.breakWrites()
+	c.wakeReader()
 	c.window.release()
 }
 

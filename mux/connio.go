@@ -15,6 +15,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
 
+	over := false
 	for {
 		room, final, err := c.readable(len(p))
 		if err != nil {
@@ -28,12 +29,31 @@ func (c *Conn) Read(p []byte) (int, error) {
 		if n > 0 || err == nil {
 			return n, nil
 		}
-		if !errors.Is(err, yamux.ErrTimeout) {
+
+		ended := !errors.Is(err, yamux.ErrTimeout) || c.isGone()
+		switch {
+		case ended && over:
 			return 0, c.lostError()
-		}
-		if final {
+		case ended: // an end that has come counts, and the data before it
+			c.session.awaitSignals()
+			over = true
+		case final:
 			return 0, c.endMissing()
 		}
+	}
+}
+
+// isGone reports whether the session has ended.
+func (c *Conn) isGone() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone
+}
+
+// awaitSignals waits until all signals were obeyed that came before the session's end.
+func (s *Session) awaitSignals() {
+	if s.ctx.Err() != nil || s.yamux.IsClosed() {
+		<-s.signalsOver
 	}
 }
 
@@ -64,13 +84,8 @@ func (c *Conn) readable(most int) (room int, final bool, err error) {
 	return most, final, nil
 }
 
-// lostError returns the error of a Read whose yamux stream is gone: the session has ended. An end
-// that came before that counts.
+// lostError returns the error of a Read whose yamux stream is gone: the session has ended.
 func (c *Conn) lostError() error {
-	if c.session.yamux.IsClosed() {
-		<-c.session.signalsOver
-	}
-
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.readEnd(); err != nil {

@@ -137,7 +137,7 @@ func newSession(id sessionID, o SessionOptions) *Session {
 	s.link = resumable.New(resumable.Options{
 		Buffer: o.Buffer, Heartbeat: o.Heartbeat, Dead: o.Dead, OnLost: s.handleLost,
 	})
-	s.carrier = &carrier{link: s.link, guard: frameGuard{arrived: s.noteArrived}}
+	s.carrier = &carrier{link: s.link, guard: frameGuard{arrived: s.noteArrived}, endConns: s.endConns}
 	s.signals.written.L = &s.signals.mu
 	context.AfterFunc(s.ctx, s.stopExpiry)
 	return s
@@ -261,6 +261,7 @@ func (s *Session) Close() error {
 // endSession ends the session for a cause, without waiting.
 func (s *Session) endSession(cause error) {
 	s.setCause(cause)
+	s.endConns()
 	s.link.Fail(cause)
 	if s.yamux != nil {
 		// Its reader closes it. From here Close would have to wait for the reader first, and all
@@ -268,7 +269,6 @@ func (s *Session) endSession(cause error) {
 		<-s.yamux.CloseChan()
 		_ = s.yamux.Close()
 	}
-	s.endConns()
 }
 
 // endConns ends every connection.
@@ -313,8 +313,23 @@ func (s *Session) watchStreams() {
 	select {
 	case <-s.ctx.Done():
 	case <-s.yamux.CloseChan():
-		s.endSession(s.endCause())
+		cause := s.endCause()
+		if errors.Is(cause, ErrPeerEnded) {
+			s.acknowledgeEnd(cause)
+		}
+		s.endSession(cause)
 	}
+}
+
+// acknowledgeEnd lets the peer know that its end has come, and ends the session on this side, too.
+// The peer closes the connection then: it takes a second through a port-forward otherwise.
+func (s *Session) acknowledgeEnd(cause error) {
+	s.setCause(cause)
+	s.endConns()
+
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	_ = s.link.Shutdown(ctx)
 }
 
 // ErrPeerEnded ends a session that the other side has ended.

@@ -412,7 +412,7 @@ func TestEndBeforeSignalsAreRead(t *testing.T) {
 	_, _ = far.Write([]byte("all"))
 	_ = far.CloseWrite()
 	_ = server.Close()
-	waitFor(t, "the streams to end", client.yamux.CloseChan())
+	waitUntil(t, "the link to end", func() bool { return client.carrier.readError() != nil })
 
 	read := make(chan error, 1)
 	go func() {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"kdiag/applets/internal/pod/procfs"
 	"kdiag/applets/internal/pod/sockdiag"
@@ -28,7 +29,8 @@ type redirectSession struct {
 
 	mu           sync.Mutex
 	holder       string
-	onDisconnect string // one of wire.OnDisconnect…
+	grace        time.Duration // how long the session outlives its connection
+	onDisconnect string        // one of wire.OnDisconnect…
 	redirects    map[uint32]*redirectListener
 	ended        bool
 	laptopIs     attendance
@@ -118,10 +120,24 @@ func (s *redirectSession) handleRequest(ctx context.Context, name string, body j
 	case wire.RequestDetach:
 		return answerRequest(body, s.detachRedirect)
 	case wire.RequestBye:
+		s.shortenGrace()
 		return struct{}{}, s.awaitConnections(ctx)
 	}
 
 	return nil, refuseRequest(wire.CodeUnsupported, "the manager in the pod is a different version of kdiag", "unknown request %q", name)
+}
+
+// leaveGrace is what is left of the grace once a laptop is about to leave: a blink costs nothing,
+// but nobody waits for one that was ended meanwhile.
+const leaveGrace = 5 * time.Second
+
+// shortenGrace shortens the session's grace for a laptop that is about to leave.
+func (s *redirectSession) shortenGrace() {
+	s.mu.Lock()
+	grace := min(s.grace, leaveGrace)
+	s.mu.Unlock()
+
+	s.laptop.KeepFor(grace)
 }
 
 // answerRequest decodes a request's body and returns what answer makes of it.
@@ -153,7 +169,7 @@ func (s *redirectSession) answerHello(h wire.Hello) (wire.Welcome, error) {
 	}
 
 	s.mu.Lock()
-	s.holder, s.onDisconnect = sanitizeHolder(h.Holder), policy
+	s.holder, s.grace, s.onDisconnect = sanitizeHolder(h.Holder), grace, policy
 	s.mu.Unlock()
 	s.laptop.KeepFor(grace) // calls noteLost, so without the lock
 
