@@ -234,9 +234,11 @@ func (s *Session) handleSignal(received signal) error {
 
 // endBroken ends the session after the peer has broken the protocol, or the streams have ended.
 func (s *Session) endBroken(doing string, err error) {
-	if s.yamux.IsClosed() || errors.Is(err, io.EOF) {
-		s.endSession(s.endCause())
-		return
+	if s.yamux.IsClosed() {
+		return // watchStreams ends the session
+	}
+	if errors.Is(err, io.EOF) {
+		err = errStreamsEnded
 	}
 	s.endSession(fmt.Errorf("%s: %w", doing, err))
 }

@@ -143,11 +143,11 @@ func (s *Server) acceptConnections(ctx context.Context, listener net.Listener, t
 // These bound memory of the pod's, in bytes.
 const (
 	// callerBudget is what all sessions hold of what laptops send to callers that are slow to take it.
-	callerBudget = 10 << 20
+	callerBudget = 4 << 20
 	// maxWindow is what is held for one caller.
 	maxWindow = 4 << 20
 	// linkBuffer is what is under way to a laptop.
-	linkBuffer = 10 << 20
+	linkBuffer = 6 << 20
 )
 
 // maxSessions bounds the user's sessions, since each costs memory of the pod's.
