@@ -12,7 +12,7 @@ import (
 // rather than let the heap grow.
 const (
 	WaitingLimit = 16 << 20 // a process that only waits
-	ServingLimit = 40 << 20 // one that passes others' connections on
+	ServingLimit = 32 << 20 // one that passes others' connections on
 )
 
 // ReduceMemory gives back the memory that starting up took, and keeps the heap near what is in

@@ -146,6 +146,8 @@ const (
 	callerBudget = 4 << 20
 	// maxWindow is what is held for one caller.
 	maxWindow = 4 << 20
+	// copyMemory is what connections hold while bytes move.
+	copyMemory = 2 << 20
 	// linkBuffer is what is under way to a laptop.
 	linkBuffer = 6 << 20
 )
