@@ -78,7 +78,8 @@ func New(c Config) (*Server, error) {
 	}
 
 	s := &Server{
-		config: c, gate: gate, ruleSet: newRuleSet(c), budget: mux.NewBudget(callerBudget), sessions: map[*redirectSession]struct{}{},
+		config: c, gate: gate, ruleSet: newRuleSet(c), sessions: map[*redirectSession]struct{}{},
+		proxier: mux.Proxier{Memory: copyMemory}, budget: mux.NewBudget(callerBudget),
 	}
 	s.files.left.Store(int64(files - files/4)) // the gate and everything else share the remaining quarter
 	return s, nil
