@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"kdiag/applets"
 	"kdiag/kube"
@@ -61,7 +62,44 @@ func (n *Net) OpenSession(ctx context.Context, o mux.SessionOptions) (*mux.Sessi
 		return nil, err
 	}
 
+	session, err := n.connect(ctx, o)
+	if err == nil || n.manager.isNew || !n.hasManagerEnded(ctx) {
+		return session, err
+	}
+
+	// The container was found although its manager had just ended.
+	if err := n.startManager(ctx, n.messages); err != nil {
+		return nil, err
+	}
 	return n.connect(ctx, o)
+}
+
+const (
+	// endNewsTime limits the wait for the news that a container has ended: the kubelet tells the
+	// API server a moment later.
+	endNewsTime  = 3 * time.Second
+	endNewsEvery = 200 * time.Millisecond
+)
+
+// hasManagerEnded reports whether the manager that does not answer has ended, and its pod has not.
+func (n *Net) hasManagerEnded(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, endNewsTime)
+	defer cancel()
+	tick := time.NewTicker(endNewsEvery)
+	defer tick.Stop()
+
+	for {
+		var gone *kube.GoneError
+		if errors.As(n.checkGone(ctx), &gone) {
+			return !gone.Pod
+		}
+
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
 }
 
 // findPod finds the pod, and the container in it that the request names.

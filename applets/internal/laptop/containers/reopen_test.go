@@ -215,3 +215,25 @@ func TestReopenEndsWithContext(t *testing.T) {
 		t.Errorf("reopen = %v, want that it was cancelled", err)
 	}
 }
+
+// TestManagerHasJustEnded finds a container whose manager was killed a moment ago, before the
+// cluster knows: another one takes its place.
+func TestManagerHasJustEnded(t *testing.T) {
+	m := newFakeManager(t)
+	m.cluster.NetFound = true
+	m.set(nil, true)
+	asked := 0
+	m.cluster.Gone = func() error {
+		if asked++; asked < 3 {
+			return nil
+		}
+		m.set(nil, false)
+		return kube.NewGoneError(false, "container kdiag-net-abcde has ended")
+	}
+
+	session := m.open(t, mux.SessionOptions{})
+	defer session.Close()
+	if nets := len(m.cluster.Nets()); nets != 2 {
+		t.Errorf("asked for %d net containers, want 2", nets)
+	}
+}

@@ -27,6 +27,8 @@ type Fake struct {
 	RunExec func(ctx context.Context, call int, e kube.ExecRequest) error
 	// HasEnded says that the last container has ended.
 	HasEnded bool
+	// NetFound says that a net container was there before it was asked for.
+	NetFound bool
 	// Line is what the net manager prints, and Dial connects to it.
 	Line string
 	Dial func() (net.Conn, error)
@@ -101,7 +103,7 @@ func (c *Fake) EnsureNet(_ context.Context, r kube.NetRequest) (kube.Injected, e
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.nets = append(c.nets, r)
-	return kube.Injected{Name: "kdiag-net-abcde", Created: true, IdleTimeout: time.Minute}, nil
+	return kube.Injected{Name: "kdiag-net-abcde", Created: !c.NetFound, IdleTimeout: time.Minute}, nil
 }
 
 // Exec notes the command, says that it is open, and runs RunExec.
