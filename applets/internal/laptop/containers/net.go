@@ -63,12 +63,16 @@ func (n *Net) OpenSession(ctx context.Context, o mux.SessionOptions) (*mux.Sessi
 	}
 
 	session, err := n.connect(ctx, o)
-	if err == nil || n.manager.isNew || !n.hasManagerEnded(ctx) {
+	if err == nil || n.manager.isNew {
 		return session, err
 	}
 
-	// The container was found although its manager had just ended.
-	if err := n.startManager(ctx, n.messages); err != nil {
+	// The container may have been found although its manager had just ended.
+	ended := n.awaitManagerEnd(ctx)
+	if ended == nil || ended.Pod {
+		return nil, err
+	}
+	if err := n.replaceManager(ctx, ended); err != nil {
 		return nil, err
 	}
 	return n.connect(ctx, o)
@@ -81,22 +85,22 @@ const (
 	endNewsEvery = 200 * time.Millisecond
 )
 
-// hasManagerEnded reports whether the manager that does not answer has ended, and its pod has not.
-func (n *Net) hasManagerEnded(ctx context.Context) bool {
+// awaitManagerEnd returns how the manager that does not answer has ended, or nil if it has not.
+func (n *Net) awaitManagerEnd(ctx context.Context) *kube.GoneError {
 	ctx, cancel := context.WithTimeout(ctx, endNewsTime)
 	defer cancel()
 	tick := time.NewTicker(endNewsEvery)
 	defer tick.Stop()
 
 	for {
-		var gone *kube.GoneError
-		if errors.As(n.checkGone(ctx), &gone) {
-			return !gone.Pod
+		var ended *kube.GoneError
+		if errors.As(n.checkGone(ctx), &ended) {
+			return ended
 		}
 
 		select {
 		case <-ctx.Done():
-			return false
+			return nil
 		case <-tick.C:
 		}
 	}

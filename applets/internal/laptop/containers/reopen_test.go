@@ -233,7 +233,11 @@ func TestManagerHasJustEnded(t *testing.T) {
 
 	session := m.open(t, mux.SessionOptions{})
 	defer session.Close()
-	if nets := len(m.cluster.Nets()); nets != 2 {
-		t.Errorf("asked for %d net containers, want 2", nets)
+	nets := m.cluster.Nets()
+	if len(nets) != 2 {
+		t.Fatalf("asked for %d net containers, want 2", len(nets))
+	}
+	if nets[0].Pod == nets[1].Pod {
+		t.Error("the pod was not looked up again: its old status still has the manager running")
 	}
 }
