@@ -72,10 +72,12 @@ func FindPodNetwork(t testing.TB, namespace, pod string) netnstest.Namespace {
 // id a JSONPath template finds in a pod.
 func FindContainerProcess(t testing.TB, namespace, pod, template string) int {
 	t.Helper()
-	id := ReadContainerID(t, namespace, pod, template)
-	if id == "" {
-		t.Fatalf("pod %s: no container at %s", pod, template)
-	}
+	// A container may be known to run before the pod's status has its id.
+	var id string
+	WaitUntil(t, "the container at "+template, func() bool {
+		id = ReadContainerID(t, namespace, pod, template)
+		return id != ""
+	})
 
 	pids := ListContainerProcesses(id)
 	if len(pids) == 0 {

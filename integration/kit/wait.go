@@ -15,7 +15,7 @@ const (
 
 // WaitUntil waits until a condition holds, for as long as the cluster may take on
 // a busy machine, and fails the test if it never does.
-func WaitUntil(t *testing.T, what string, holds func() bool) {
+func WaitUntil(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	if !WaitAtMost(patience, holds) {
 		t.Fatalf("still waiting for %s", what)
