@@ -217,14 +217,14 @@ func FlagUsage(f cli.Flag) string {
 	}
 
 	if value := doc.GetDefaultText(); !slices.Contains([]string{"", "false", `""`, "0", "0s"}, value) && takesValue(f) {
-		usage += " (default " + trimDuration(strings.Trim(value, `"`)) + ")"
+		usage += " (default " + TrimDuration(strings.Trim(value, `"`)) + ")"
 	}
 
 	return usage
 }
 
-// trimDuration removes trailing zero units from a duration: "1m0s" becomes "1m".
-func trimDuration(value string) string {
+// TrimDuration removes trailing zero units from a duration: "1m0s" becomes "1m".
+func TrimDuration(value string) string {
 	for _, zero := range []string{"m0s", "h0m"} {
 		if strings.HasSuffix(value, zero) {
 			value = value[:len(value)-2]

@@ -104,8 +104,8 @@ func TestFlagUsage(t *testing.T) {
 		t.Errorf("FlagUsage = %q, want %q", got, want)
 	}
 	for value, want := range map[string]string{"1m0s": "1m", "2h0m0s": "2h", "10s": "10s", "text": "text", "1m10s": "1m10s"} {
-		if got := trimDuration(value); got != want {
-			t.Errorf("trimDuration(%q) = %q, want %q", value, got, want)
+		if got := TrimDuration(value); got != want {
+			t.Errorf("TrimDuration(%q) = %q, want %q", value, got, want)
 		}
 	}
 }

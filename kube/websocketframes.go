@@ -111,6 +111,7 @@ func (w *webSocketReader) verifyHeader(first, second byte, length uint64) error 
 	default:
 		return protocolError(fmt.Sprintf("a frame of the WebSocket with opcode %d came out of turn", opcode))
 	}
+
 	return nil
 }
 

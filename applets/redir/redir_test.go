@@ -128,7 +128,7 @@ outgoing x:80 now resolves to 10.0.0.2
 x
 new connections go where they went before; open connections: 1, which may go on for up to 1s (Ctrl-C resets them)
 connections: 3 in 1s, 1 of them refused on this machine; 4 B in, 5 B out
-lost the connection to pod x/x: x; connecting again (open connections wait, up to 1m0s)
+lost the connection to pod x/x: x; connecting again (open connections wait, up to 1m)
 connected again after 4.2s, and redirected anew; connections kept: 12, cut: 1
 `
 	if got.String() != want {

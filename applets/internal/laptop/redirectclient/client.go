@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/laptop/units"
 	"kdiag/kube"
 	"kdiag/mux"
 	"kdiag/mux/wire"
@@ -312,22 +313,27 @@ func (c *Client) handleEvent(name string, body json.RawMessage) {
 	switch name {
 	case wire.EventMoved:
 		var moved wire.Moved
-		if json.Unmarshal(body, &moved) != nil {
-			return
-		}
-		if r := c.findRedirect(moved.ID); r != nil {
-			r.reportMoved(c.observer, RedirectMoved{c.pod, r.Spec, moved.Addresses})
+		if json.Unmarshal(body, &moved) == nil {
+			c.handleMoved(moved)
 		}
 	case wire.EventTroubled:
 		var troubled wire.Troubled
-		if json.Unmarshal(body, &troubled) != nil {
-			return
+		if json.Unmarshal(body, &troubled) == nil {
+			c.handleTroubled(troubled)
 		}
-		if r := c.findRedirect(troubled.ID); r != nil {
-			c.observer.Problem(Problem{c.pod, c.explain("redirect "+r.String(), &mux.RemoteError{
-				Message: troubled.Message, Hint: troubled.Hint,
-			})})
-		}
+	}
+}
+
+func (c *Client) handleMoved(moved wire.Moved) {
+	if r := c.findRedirect(moved.ID); r != nil {
+		r.reportMoved(c.observer, RedirectMoved{c.pod, r.Spec, moved.Addresses})
+	}
+}
+
+func (c *Client) handleTroubled(troubled wire.Troubled) {
+	if r := c.findRedirect(troubled.ID); r != nil {
+		err := &mux.RemoteError{Message: troubled.Message, Hint: troubled.Hint}
+		c.observer.Problem(Problem{c.pod, c.explain("redirect "+r.String(), err)})
 	}
 }
 
@@ -426,5 +432,5 @@ func (c *Client) reportUntold(away *Away) {
 		return
 	}
 	c.observer.Problem(Problem{c.pod, fmt.Errorf("pod %s cannot be told: new connections %s for up to %s more, and then reach the application again",
-		c.pod, does, max(left.Round(time.Second), time.Second))})
+		c.pod, does, units.Span(max(left.Round(time.Second), time.Second).Seconds()))})
 }

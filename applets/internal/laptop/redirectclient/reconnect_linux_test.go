@@ -442,7 +442,7 @@ func awaitProblemOrSummary(t *testing.T, e events) (problem bool) {
 		switch got := event.(type) {
 		case Problem:
 			problem = true
-			if want := "pod default/web cannot be told: new connections wait there for up to 1m0s more, and then reach the application again"; got.Err.Error() != want {
+			if want := "pod default/web cannot be told: new connections wait there for up to 1m more, and then reach the application again"; got.Err.Error() != want {
 				t.Errorf("problem %q, want %q", got.Err, want)
 			}
 		case Summary:

@@ -4,6 +4,8 @@ package units
 import (
 	"fmt"
 	"time"
+
+	"kdiag/applets"
 )
 
 // Size writes a number of bytes, in powers of 1024 (IEC 80000-13).
@@ -28,5 +30,6 @@ func Span(seconds float64) string {
 	case d < time.Minute:
 		return d.Round(100 * time.Millisecond).String()
 	}
-	return d.Round(time.Second).String()
+
+	return applets.TrimDuration(d.Round(time.Second).String())
 }

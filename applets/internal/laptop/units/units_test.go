@@ -11,7 +11,7 @@ func TestSize(t *testing.T) {
 }
 
 func TestSpan(t *testing.T) {
-	for seconds, want := range map[float64]string{0: "0s", 0.12: "120ms", 1.25: "1.3s", 61.2: "1m1s", 7200: "2h0m0s"} {
+	for seconds, want := range map[float64]string{0: "0s", 0.12: "120ms", 1.25: "1.3s", 61.2: "1m1s", 60: "1m", 7200: "2h"} {
 		if got := Span(seconds); got != want {
 			t.Errorf("Span(%v) = %q, want %q", seconds, got, want)
 		}
