@@ -147,8 +147,9 @@ func (f *forwardedConn) streamHeaders(kind string) http.Header {
 	return headers
 }
 
-// awaitStreams reads until both streams are accepted. The answers come in any order, and data
-// may come before the second: the kubelet begins once it has both requests.
+// awaitStreams reads until both streams are accepted. The answers come in any order, and all
+// that the streams carry may come before them: the kubelet begins once it has both requests. So
+// a stream that was reset was refused, unless the error stream says why, which Read tells.
 func (f *forwardedConn) awaitStreams() error {
 	r := &f.received
 	for (!r.hasError || !r.hasData) && !r.frame.carriesData(dataStream) {
@@ -157,6 +158,8 @@ func (f *forwardedConn) awaitStreams() error {
 		}
 
 		switch {
+		case r.dataEnd != nil && len(r.failure) > 0:
+			return nil
 		case r.failureEnded && !r.hasError:
 			return fmt.Errorf("open the error stream: %w", errStreamReset)
 		case r.dataEnd != nil && !r.hasData:
@@ -216,7 +219,7 @@ func (f *forwardedConn) readNext(p []byte) (int, error) {
 	r.frame = spdyFrame{}
 	if r.dataEnd == nil || next.stream != dataStream {
 		r.frame = next
-		f.handleControlFrame(next)
+		f.handleFrame(next)
 	}
 	return 0, nil
 }
@@ -232,12 +235,13 @@ func (f *forwardedConn) readFailure() error {
 	return err
 }
 
-// handleControlFrame does what a control frame asks for. It ignores the kinds that a
-// port-forward can do without: a GOAWAY is followed by the end of the connection.
-func (f *forwardedConn) handleControlFrame(frame spdyFrame) {
+// handleFrame does what the header of a frame asks for: data, too, shows that its stream was
+// accepted. It ignores the kinds that a port-forward can do without: a GOAWAY is followed by the
+// end of the connection.
+func (f *forwardedConn) handleFrame(frame spdyFrame) {
 	r := &f.received
 	switch frame.control {
-	case mobyspdy.TypeSynReply:
+	case 0, mobyspdy.TypeSynReply:
 		r.hasError = r.hasError || frame.stream == errorStream
 		r.hasData = r.hasData || frame.stream == dataStream
 	case mobyspdy.TypeRstStream:

@@ -263,13 +263,15 @@ func TestForwardReadDeadline(t *testing.T) {
 func TestForwardOpens(t *testing.T) {
 	reply := func(stream uint32) string { return controlFrameOf(mobyspdy.TypeSynReply, stream, 0) }
 	for name, c := range map[string]struct{ answer, fail, data string }{
-		"in order":                {reply(1) + reply(3), "", ""},
-		"the other way round":     {reply(3) + reply(1), "", ""},
-		"data before the second":  {reply(3) + dataFrame(3, "early", false), "", "early"},
-		"error stream refused":    {controlFrameOf(mobyspdy.TypeRstStream, 1, 3), "open the error stream: the stream was reset", ""},
-		"data stream refused":     {reply(1) + controlFrameOf(mobyspdy.TypeRstStream, 3, 3), "open the data stream: the stream was reset", ""},
-		"lost":                    {reply(1), "was lost", ""},
-		"answered in another way": {"HTTP/1.1 500 Sorry\r\n\r\n", "was lost", ""},
+		"in order":                  {reply(1) + reply(3), "", ""},
+		"the other way round":       {reply(3) + reply(1), "", ""},
+		"data before the second":    {reply(3) + dataFrame(3, "early", false), "", "early"},
+		"error stream refused":      {controlFrameOf(mobyspdy.TypeRstStream, 1, 3), "open the error stream: the stream was reset", ""},
+		"data stream refused":       {reply(1) + controlFrameOf(mobyspdy.TypeRstStream, 3, 3), "open the data stream: the stream was reset", ""},
+		"an end before the answers": {dataFrame(1, "", true) + dataFrame(3, "", true) + reply(3) + reply(1), "", ""},
+		"a reset before the second": {reply(1) + dataFrame(1, "nobody there", false) + controlFrameOf(mobyspdy.TypeRstStream, 3, 5) + reply(3) + reply(1), "", ""},
+		"lost":                      {reply(1), "was lost", ""},
+		"answered in another way":   {"HTTP/1.1 500 Sorry\r\n\r\n", "was lost", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
