@@ -103,6 +103,10 @@ bench: cluster-images ## Measure speed beside kubectl and a port-forward (KDIAG_
 	@GOBIN=$(CURDIR)/.cluster/bin $(GO) install $(TOXIPROXY)
 	@$(CLUSTER_ENV) $(GO) test -tags bench -count=1 -v -timeout 30m -run '$(if $(KDIAG_BENCH),^TestSpeedLink$$,^TestSpeed)' ./integration
 
+soak: cluster-images ## Cut the connection again and again beside 1 GiB and 200,000 connections
+	@KDIAG_SOAK=200000 $(GO) test -count=1 -v -timeout 20m -run TestSoak ./mux
+	@$(CLUSTER_ENV) KDIAG_TEST_ALL=1 $(GO) test -tags soak -count=1 -v -timeout 30m -run TestSoak ./integration
+
 docs: ## Generate docs/reference.md and docs/kdiag.1 from the commands' help
 	@$(GO) test -count=1 -run TestReferenceIsCurrent . -update-docs
 
@@ -140,5 +144,5 @@ clean: ## Stop the cluster and remove everything that was built
 	@[ ! -e .cluster ] || $(MAKE) cluster-down
 	@rm -rf bin .cluster scratch-shell/bin/busybox-linux-amd64 scratch-shell/bin/busybox-linux-arm64 scratch-shell/bin/.stamp-*
 
-.PHONY: help demo test build build-all scratch-shell image unit bench-short cluster-test integration integration-containerd2 lint bench docs cluster .cluster-up own-cluster \
+.PHONY: help demo test build build-all scratch-shell image unit bench-short cluster-test integration integration-containerd2 lint bench soak docs cluster .cluster-up own-cluster \
 	cluster-down cluster-images deps clean

@@ -131,7 +131,7 @@ func reconnectWhileCut(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				transferBytes(t, kit.OpenConnection(t, kit.NodeNetwork, address), uint64(round), size)
+				transferBytes(t, kit.OpenConnection(t, kit.NodeNetwork, address), uint64(round), size, 2*time.Minute)
 			}
 		}
 	})
@@ -169,9 +169,9 @@ func echoUntil(t *testing.T, conn *net.TCPConn, seed int, stop <-chan struct{}) 
 }
 
 // transferBytes sends random bytes to an echo and compares what comes back.
-func transferBytes(t *testing.T, conn *net.TCPConn, seed uint64, size int64) {
+func transferBytes(t *testing.T, conn *net.TCPConn, seed uint64, size int64, limit time.Duration) {
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
+	_ = conn.SetDeadline(time.Now().Add(limit))
 	sent, got := sha256.New(), sha256.New()
 	var all sync.WaitGroup
 	all.Go(func() {
