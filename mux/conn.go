@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"kdiag/mux/resumable"
+
 	"github.com/hashicorp/yamux"
 )
 
@@ -24,7 +26,7 @@ type Conn struct {
 	lane    *lane
 	reading sync.Mutex // held by whoever reads from the lane
 	writing sync.Mutex // held by whoever writes to it
-	pace    pace       // guarded by writing
+	flow    resumable.Flow
 
 	// broken is closed when a Write has no sense any more: the connection was reset, or the
 	// session has ended.

@@ -102,7 +102,7 @@ func (c *Conn) countRead(n int) (signalled bool) {
 
 	c.inRead = false
 	if n > 0 {
-		c.session.held.Add(-int64(n))
+		c.session.held.add(-n)
 		c.received += uint64(n)
 		c.window.consume(n)
 		signalled = c.grant()
@@ -170,7 +170,7 @@ func (c *Conn) writePiece(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := c.session.link.WaitToSend(n, c.pace.isBulk(n), c.broken); err != nil {
+	if err := c.session.link.WaitToSend(n, &c.flow, c.broken); err != nil {
 		return 0, c.writeFailure(err)
 	}
 
@@ -266,28 +266,4 @@ func (c *Conn) writeFailure(err error) error {
 		return c.resetError()
 	}
 	return err
-}
-
-// pace tells bulk data from the rest, which goes first.
-type pace struct {
-	recent int
-	last   time.Time
-}
-
-const (
-	// bulkBurst is how much may be written in a row before it counts as bulk, in bytes.
-	bulkBurst = 64 << 10
-	// bulkPause is the pause after which a row is over.
-	bulkPause = 20 * time.Millisecond
-)
-
-// isBulk reports whether n more bytes are part of bulk data.
-func (p *pace) isBulk(n int) bool {
-	now := time.Now()
-	if now.Sub(p.last) > bulkPause {
-		p.recent = 0
-	}
-	p.last = now
-	p.recent += n
-	return p.recent > bulkBurst
 }

@@ -2,6 +2,7 @@ package mux
 
 import (
 	"math/bits"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -9,26 +10,35 @@ import (
 // A Budget bounds what all connections that share it may hold of what their peers sent: the credits
 // that were given out and not yet used up. It is safe for concurrent use.
 type Budget struct {
-	limit       int64
-	outstanding atomic.Int64
+	slow, limit int64
+	conns       atomic.Int64 // that share it
+	outstanding atomic.Int64 // credits that were given out and not used up
+	held        atomic.Int64 // what has come and was not read
 }
 
-// NewBudget makes a budget of limit bytes.
-func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
+// NewBudget makes a budget. Readers that keep up with their peers get up to slow+ahead bytes, of
+// which they hold next to nothing. As soon as readers hold up what has come, credits are given out
+// as if there were slow bytes. Only readers that stop all at once can hold more than that.
+func NewBudget(slow, ahead int64) *Budget { return &Budget{slow: slow, limit: slow + ahead} }
 
-// free returns how many bytes may still be given out.
-func (b *Budget) free() int64 { return max(b.limit-b.outstanding.Load(), 0) }
+// current returns how much may be given out now: all of it while readers hold nothing, and less the
+// more they hold.
+func (b *Budget) current() int64 {
+	kept := min(b.held.Load(), b.slow/2)
+	return b.limit - int64(float64(b.limit-b.slow)*float64(kept)/float64(b.slow/2))
+}
 
 // share returns how much one connection may hold that holds own bytes already. It falls with the
 // third power of what is left, so that however many have stopped reading with all they could get,
 // there is something left for the others.
 func (b *Budget) share(outstanding, own int64) int64 {
-	left := float64(max(b.limit-outstanding+own, 0)) / float64(b.limit)
-	return int64(float64(b.limit) * left * left * left / 2)
+	limit := float64(b.current())
+	left := max(limit-float64(outstanding-own), 0) / limit
+	return int64(limit * left * left * left / 2)
 }
 
 // scarce reports whether idle connections should give back what they do not use.
-func (b *Budget) scarce() bool { return b.free() < b.limit*3/4 }
+func (b *Budget) scarce() bool { return b.outstanding.Load() > b.slow/4 }
 
 const (
 	// minWindow is what a connection may always be sent, in bytes, however scarce the budget is.
@@ -40,16 +50,44 @@ const (
 	defaultInitial = 64 << 10
 )
 
-// initial returns the credit that a new connection begins with, a power of two: less as the budget
-// gets scarce, because most connections never need it. It leaves two fifths of the budget to those
-// that read.
+// initial returns the credit that a new connection begins with, a power of two: less the more there
+// are, because most never need it. 1,000 of them are given less than the slow part of the budget.
 func (b *Budget) initial() uint32 {
-	left := (float64(b.free())/float64(b.limit) - 0.4) / 0.6
-	wanted := float64(max(min(b.limit/128, maxInitial), defaultInitial)) * left * left
-	if left <= 0 || wanted < minWindow {
+	most := max(min(b.slow/128, maxInitial), defaultInitial)
+	wanted := min(b.slow/8/(b.conns.Load()+1), most)
+	if wanted < minWindow {
 		return minWindow
 	}
 	return 1 << (bits.Len32(uint32(wanted)) - 1)
+}
+
+// heldBytes counts what has come on one session and was not read, for the session and its budget.
+type heldBytes struct {
+	budget   *Budget
+	mu       sync.Mutex
+	count    int64
+	released bool
+}
+
+// add counts bytes that came, or were read if n is negative, and returns how many wait to be read.
+func (h *heldBytes) add(n int) int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.count += int64(n)
+	if !h.released {
+		h.budget.held.Add(int64(n))
+	}
+	return h.count
+}
+
+// release gives back to the budget what nobody may read any more.
+func (h *heldBytes) release() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.released {
+		h.released = true
+		h.budget.held.Add(-h.count)
+	}
 }
 
 // receiveWindow counts what one connection's peer may send. Its Conn guards it.
@@ -67,6 +105,7 @@ type receiveWindow struct {
 
 // newReceiveWindow begins with a credit that the peer knows already.
 func newReceiveWindow(b *Budget, initial, largest int64) receiveWindow {
+	b.conns.Add(1)
 	b.outstanding.Add(initial)
 	return receiveWindow{budget: b, size: max(initial, defaultInitial), max: largest, granted: initial}
 }
@@ -96,13 +135,16 @@ func (w *receiveWindow) grant(now time.Time, trip time.Duration) (total uint64, 
 	for {
 		taken := w.budget.outstanding.Load()
 		share := max(w.budget.share(taken, own), minWindow)
-		if own > min(w.size, share)/2 {
+		window := min(w.size, share)
+		step := min(max(window/4, minGrant), window/2)
+		if own > window-step {
 			return 0, false
 		}
 
-		// A reader that takes half a window within two round trips may be kept waiting by it.
+		// A reader that takes a part of the window within that part of four round trips may be
+		// kept waiting by it.
 		size := w.size
-		if size <= share && now.Sub(w.lastGrant) < 2*max(trip, minTrip) {
+		if size <= share && float64(now.Sub(w.lastGrant))/float64(step) < 4*float64(max(trip, minTrip))/float64(size) {
 			size = min(size*2, w.max)
 		}
 
@@ -117,6 +159,9 @@ func (w *receiveWindow) grant(now time.Time, trip time.Duration) (total uint64, 
 		}
 	}
 }
+
+// minGrant is the least that is granted at once, in bytes, unless it is half the window.
+const minGrant = 64 << 10
 
 // minTrip is what a round trip is taken for at least: less is not measured well.
 const minTrip = time.Millisecond
@@ -153,6 +198,7 @@ func (w *receiveWindow) revoked(total uint64) bool {
 func (w *receiveWindow) release() {
 	if !w.released {
 		w.released = true
+		w.budget.conns.Add(-1)
 		w.budget.outstanding.Add(-w.outstanding())
 	}
 }

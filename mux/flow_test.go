@@ -24,7 +24,7 @@ func readFast(w *receiveWindow, now time.Time) int64 {
 func TestShares(t *testing.T) {
 	now := time.Now()
 	for stopped, want := range map[int]int64{0: 4 << 20, 1: 1 << 20, 4: 256 << 10, 10: 64 << 10, 32: 16 << 10, 100: 4 << 10, 1000: minWindow} {
-		budget := NewBudget(10 << 20)
+		budget := NewBudget(10<<20, 0)
 		for range stopped {
 			w := newReceiveWindow(budget, int64(budget.initial()), 4<<20)
 			readFast(&w, now)
@@ -44,7 +44,7 @@ func TestShares(t *testing.T) {
 // left to others, beyond what each may always have.
 func TestInitialCredits(t *testing.T) {
 	for _, many := range []int{10, 100, 1000, 3000} {
-		budget := NewBudget(10 << 20)
+		budget := NewBudget(10<<20, 0)
 		for range many {
 			newReceiveWindow(budget, int64(budget.initial()), 4<<20)
 		}
@@ -56,7 +56,7 @@ func TestInitialCredits(t *testing.T) {
 
 // TestGrantsTogether has many connections take from a budget at once: it holds.
 func TestGrantsTogether(t *testing.T) {
-	budget := NewBudget(10 << 20)
+	budget := NewBudget(10<<20, 0)
 	var most atomic.Int64
 	var all sync.WaitGroup
 	for range 50 {
@@ -80,7 +80,7 @@ func TestGrantsTogether(t *testing.T) {
 // TestSmallReads has a reader take little at a time when there is no budget left: it need not tell
 // its peer of each byte.
 func TestSmallReads(t *testing.T) {
-	budget := NewBudget(1 << 20)
+	budget := NewBudget(1<<20, 0)
 	budget.outstanding.Store(1 << 20)
 	w := newReceiveWindow(budget, minWindow, 4<<20)
 	grants := 0
@@ -100,7 +100,7 @@ func TestSmallReads(t *testing.T) {
 
 // managerOptions are those of a manager.
 func managerOptions() SessionOptions {
-	return SessionOptions{Budget: NewBudget(10 << 20), Window: 4 << 20}
+	return SessionOptions{Budget: NewBudget(10<<20, 0), Window: 4 << 20}
 }
 
 // TestSlowReaders has 1,000 callers that do not read, and 32 that stop in the middle of a bulk
@@ -140,10 +140,10 @@ func TestSlowReaders(t *testing.T) {
 
 	beside := timeTransfer(t, client, server)
 	most := int64(10<<20 + (len(slow)+1)*minWindow)
-	if held, given := server.held.Load(), server.options.Budget.outstanding.Load(); held > most || given > most {
+	if held, given := server.held.count, server.options.Budget.outstanding.Load(); held > most || given > most {
 		t.Errorf("%d bytes are held and %d given out, want %d at most", held, given, most)
 	}
-	t.Logf("a transfer alone took %v, beside those that do not read %v; %d bytes held", alone, beside, server.held.Load())
+	t.Logf("a transfer alone took %v, beside those that do not read %v; %d bytes held", alone, beside, server.held.count)
 	if beside > 10*alone+time.Second {
 		t.Errorf("a transfer took %v alone and %v beside those that do not read", alone, beside)
 	}

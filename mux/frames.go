@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
-	"sync/atomic"
 )
 
 // maxFrame bounds the data in one of yamux's frames, in bytes: a control message is the longest.
@@ -61,7 +60,7 @@ func (g *frameGuard) checkHeader() error {
 
 // noteArrived counts bytes that the peer has sent. yamux holds them until they are read.
 func (s *Session) noteArrived(n int) error {
-	held := s.held.Add(int64(n))
+	held := s.held.add(n)
 	// What connections begin with was promised before the budget was scarce: at most what was
 	// under way then.
 	if held <= s.options.Budget.limit+2*s.options.Buffer {
@@ -80,11 +79,11 @@ func (s *Session) noteArrived(n int) error {
 // countedStream counts what is read from one of the session's own streams.
 type countedStream struct {
 	net.Conn
-	held *atomic.Int64
+	held *heldBytes
 }
 
 func (c countedStream) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	c.held.Add(-int64(n))
+	c.held.add(-n)
 	return n, err
 }

@@ -82,7 +82,7 @@ type Session struct {
 	writeLock sync.Mutex // keeps control messages apart
 	lastID    atomic.Uint64
 
-	held atomic.Int64 // bytes that have come and were not read
+	held heldBytes
 
 	opening     sync.Mutex // held while yamux opens a stream
 	accepted    acceptQueue
@@ -134,6 +134,7 @@ func newSession(id sessionID, o SessionOptions) *Session {
 	s.peerInitial.Store(defaultInitial)
 	s.ownInitial.Store(defaultInitial)
 
+	s.held.budget = o.Budget
 	s.link = resumable.New(resumable.Options{
 		Buffer: o.Buffer, Heartbeat: o.Heartbeat, Dead: o.Dead, OnLost: s.handleLost,
 	})
@@ -214,7 +215,7 @@ func (o SessionOptions) withDefaults() SessionOptions {
 	}
 
 	if o.Budget == nil {
-		o.Budget = NewBudget(DefaultBudget)
+		o.Budget = NewBudget(DefaultBudget, 0)
 	}
 	if o.Window == 0 {
 		o.Window = DefaultWindow
@@ -263,6 +264,7 @@ func (s *Session) endSession(cause error) {
 	s.setCause(cause)
 	s.endConns()
 	s.link.Fail(cause)
+	s.held.release()
 	if s.yamux != nil {
 		// Its reader closes it. From here Close would have to wait for the reader first, and all
 		// that wait for data spin meanwhile.

@@ -39,7 +39,7 @@ func soakSize(t *testing.T) int {
 func TestSoak(t *testing.T) {
 	many := soakSize(t)
 	c := newCutter(t)
-	client, server := c.connect(t, SessionOptions{Budget: NewBudget(10 << 20)})
+	client, server := c.connect(t, SessionOptions{Budget: NewBudget(10<<20, 0)})
 	stop, stopped := make(chan struct{}), make(chan int)
 	go func() { stopped <- c.cutAtRandom(stop) }()
 
@@ -56,7 +56,7 @@ func TestSoak(t *testing.T) {
 	}
 	checkStreams(t, client, server)
 	for _, session := range []*Session{client, server} {
-		if held := session.held.Load(); held != 0 {
+		if held := session.held.count; held != 0 {
 			t.Errorf("%d bytes count as held that were read", held)
 		}
 	}

@@ -60,7 +60,8 @@ func BenchmarkOneWay(b *testing.B) {
 			go discard(from)
 			go func() {
 				p := make([]byte, benchSize)
-				for from.WaitToSend(benchSize, true, nil) == nil {
+				flow := newBulkFlow()
+				for from.WaitToSend(benchSize, flow, nil) == nil {
 					_, _ = from.Write(p)
 					from.Flush()
 				}

@@ -14,11 +14,13 @@ type gate struct {
 	granted     int64     // bytes that were granted and not yet written
 	grantedAt   time.Duration
 	overrun     int // calls of Write that wait for room
+	bulkFlows   flowCount
 }
 
-// waiter waits to send n bytes. ready is closed when it may, or when err says why it never will.
+// waiter waits to send n bytes of a flow. ready is closed when it may, or when err says why it never will.
 type waiter struct {
 	n     int64
+	flow  *Flow
 	ready chan struct{}
 	err   error
 }
@@ -31,8 +33,8 @@ func (g *gate) init() {
 // WaitToSend waits until n bytes of data may be written: small ones as long as the buffer has room,
 // bulk as long as the path has. Within each class the first to come is the first to go. After nil
 // the caller writes n bytes, or gives the grant back. WaitToSend returns ErrStopped when stop
-// closes, and the cause after Close or Fail.
-func (s *Stream) WaitToSend(n int, bulk bool, stop <-chan struct{}) error {
+// closes, and the cause after Close or Fail. A flow waits for one thing at a time.
+func (s *Stream) WaitToSend(n int, flow *Flow, stop <-chan struct{}) error {
 	select {
 	case <-stop:
 		return ErrStopped
@@ -45,19 +47,23 @@ func (s *Stream) WaitToSend(n int, bulk bool, stop <-chan struct{}) error {
 		return s.err
 	}
 
-	queue, limit := &s.gate.small, s.options.Buffer
+	g, queue, limit := &s.gate, &s.gate.small, s.options.Buffer
+	bulk := flow.isBulk(int64(n), g.bulkFlows.progress, s.now())
 	if bulk {
-		queue, limit = &s.gate.bulk, s.bulkWindow()
+		queue, limit = &g.bulk, s.bulkWindow()
+	} else if s.link != nil && flow.isCalm(s.now()) {
+		s.link.path.noteSmall(s.now())
 	}
-	if queue.Len() == 0 && s.gate.admit(s, int64(n), limit) {
+	if queue.Len() == 0 && g.admit(s, int64(n), limit) {
 		defer s.mu.Unlock()
+		g.noteSent(flow, int64(n), s.now())
 		return nil
 	}
 
 	if bulk {
-		s.gate.noteLimited(s)
+		g.noteLimited(s)
 	}
-	w := &waiter{n: int64(n), ready: make(chan struct{})}
+	w := &waiter{n: int64(n), flow: flow, ready: make(chan struct{})}
 	element := queue.PushBack(w)
 	s.mu.Unlock()
 
@@ -121,7 +127,16 @@ func (g *gate) dispatchQueue(s *Stream, queue *list.List, limit int64) {
 		}
 
 		queue.Remove(queue.Front())
+		g.noteSent(w.flow, w.n, s.now())
 		close(w.ready)
+	}
+}
+
+// noteSent notes that a flow was granted n bytes.
+func (g *gate) noteSent(f *Flow, n int64, now time.Duration) {
+	f.last = now
+	if f.bulk {
+		g.bulkFlows.add(f, n, now)
 	}
 }
 

@@ -32,7 +32,7 @@ func TestBulkIsServedInTurn(t *testing.T) {
 				ending = stop
 			}
 			go func() {
-				err := s.WaitToSend(64<<10, true, ending)
+				err := s.WaitToSend(64<<10, newBulkFlow(), ending)
 				if (i == 2) != errors.Is(err, ErrStopped) {
 					t.Errorf("WaitToSend of %d = %v", i, err)
 				}
@@ -42,7 +42,7 @@ func TestBulkIsServedInTurn(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		if err := s.WaitToSend(64<<10, false, nil); err != nil {
+		if err := s.WaitToSend(64<<10, &Flow{}, nil); err != nil {
 			t.Errorf("WaitToSend of small data = %v", err)
 		}
 
@@ -69,7 +69,7 @@ func TestForgottenGrants(t *testing.T) {
 		go discard(b)
 		fillWindow(a)
 		began := time.Now()
-		if err := a.WaitToSend(1, true, nil); err != nil || time.Since(began) > 5*time.Second {
+		if err := a.WaitToSend(1, newBulkFlow(), nil); err != nil || time.Since(began) > 5*time.Second {
 			t.Errorf("WaitToSend = %v after %v", err, time.Since(began))
 		}
 	})
@@ -78,19 +78,19 @@ func TestForgottenGrants(t *testing.T) {
 // TestAnythingPassesAnEmptyGate holds that what is larger than all windows is not stuck for ever.
 func TestAnythingPassesAnEmptyGate(t *testing.T) {
 	s := New(Options{})
-	for _, bulk := range []bool{true, false} {
-		if err := s.WaitToSend(1<<30, bulk, nil); err != nil {
+	for _, flow := range []*Flow{newBulkFlow(), {}} {
+		if err := s.WaitToSend(1<<30, flow, nil); err != nil {
 			t.Errorf("WaitToSend = %v", err)
 		}
 		s.GiveBack(1 << 30)
 	}
 	stopped := make(chan struct{})
 	close(stopped)
-	if err := s.WaitToSend(1, true, stopped); !errors.Is(err, ErrStopped) {
+	if err := s.WaitToSend(1, newBulkFlow(), stopped); !errors.Is(err, ErrStopped) {
 		t.Errorf("WaitToSend when stopped = %v", err)
 	}
 	_ = s.Close()
-	if err := s.WaitToSend(1, true, nil); !errors.Is(err, ErrClosed) || !errors.Is(err, net.ErrClosed) {
+	if err := s.WaitToSend(1, newBulkFlow(), nil); !errors.Is(err, ErrClosed) || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("WaitToSend when closed = %v", err)
 	}
 	if _, err := io.WriteString(s, "x"); !errors.Is(err, ErrClosed) {

@@ -96,8 +96,8 @@ func TestCloseWakesEverybody(t *testing.T) {
 			go func() { _, err := s.Read(make([]byte, 9)); errs <- err }()
 			go func() { _, err := s.Write(make([]byte, 8<<20)); errs <- err }()
 			time.Sleep(time.Second)
-			go func() { errs <- s.WaitToSend(9, false, nil) }()
-			go func() { errs <- s.WaitToSend(9, true, nil) }()
+			go func() { errs <- s.WaitToSend(9, &Flow{}, nil) }()
+			go func() { errs <- s.WaitToSend(9, newBulkFlow(), nil) }()
 			waiting := 4
 			time.Sleep(time.Second)
 			if len(errs) != 0 {

@@ -7,9 +7,15 @@ const (
 	minWindow     = 128 << 10
 	probeFloor    = 32 << 10
 
-	// A queue in the network is wanted, but not more than it takes to keep the path busy.
+	// A queue in the network is wanted. While small data shares the path, it is not more than it
+	// takes to keep the path busy.
 	minTarget = 1500 * time.Microsecond
 	maxTarget = 25 * time.Millisecond
+	// aloneTarget is for bulk data that is alone on the path: each program on the way then finds
+	// much at once, which costs it less.
+	aloneTarget = 40 * time.Millisecond
+	// sharedFor is how long the path counts as shared after small data.
+	sharedFor = 100 * time.Millisecond
 
 	// baseSpan is how long the lowest round trip counts as the path's own.
 	baseSpan = 10 * time.Second
@@ -21,6 +27,9 @@ const (
 	// hiccup is what busy processors add to a round trip. Where the path's own is shorter, a longer
 	// one does not show a queue: a trial does.
 	hiccup = 10 * time.Millisecond
+	// near is how long the lowest round trip of a path is on which minWindow is always enough beside
+	// small data.
+	near = 2 * time.Millisecond
 	// startupSamples is how many samples a round must have until they can end the startup.
 	startupSamples = 4
 	// idleAfter is how long no bulk data may wait until what was learned of the path is too old.
@@ -40,8 +49,13 @@ type path struct {
 	smoothed time.Duration // average round trip
 	rate     float64       // bytes a nanosecond that were acknowledged during the last round trip
 	times    sendTimes
-	acked    uint64 // position up to which bytes are acknowledged
-	trial    trial
+	smallAt  time.Duration // when small data last came
+	isShared bool          // the window is one for bulk data that shares the path
+	// otherWindow is the window that did when the path was last shared, or was not; 0 if none is
+	// known.
+	otherWindow int64
+	acked       uint64 // position up to which bytes are acknowledged
+	trial       trial
 
 	round struct {
 		began      time.Duration
@@ -74,9 +88,46 @@ func (p *path) restart(now time.Duration) {
 	p.window = min(initialWindow, p.ceiling)
 	p.startup, p.trial.kind = true, noTrial
 	p.limitedAt, p.nearBaseAt = now, now
-	p.probe.window = 0
+	p.otherWindow, p.probe.window = 0, 0
 	p.beginRound(now, 0)
 	p.round.isIdle = true
+}
+
+// noteSmall notes that small data shares the path.
+func (p *path) noteSmall(now time.Duration) {
+	p.smallAt = now
+	p.updateShared(now)
+}
+
+// isNear reports whether the path's lowest round trip is known to be short.
+func (p *path) isNear(now time.Duration) bool {
+	base := p.roundTrip(now)
+	return base > 0 && base < near
+}
+
+// updateShared changes to the other window when small data has begun to share the path, or does so
+// no more.
+func (p *path) updateShared(now time.Duration) {
+	shared := now-p.smallAt < sharedFor
+	if shared == p.isShared {
+		return
+	}
+
+	p.isShared = shared
+	before := p.window
+	p.abandon()
+	switch {
+	case p.isNear(now) && shared:
+		p.setWindow(minWindow)
+	case p.startup:
+	case p.otherWindow > 0:
+		p.window = min(p.otherWindow, p.ceiling)
+	case shared:
+		base := p.roundTrip(now)
+		p.setWindow(min(int64(p.rate*float64(base+p.target(base))), p.window))
+	}
+	p.otherWindow = before
+	p.round.goal, p.round.skip = p.window, true
 }
 
 // limit returns how many bytes of bulk data may be kept.
@@ -112,6 +163,7 @@ func (p *path) noteLimited(now time.Duration, sent uint64) {
 // not acknowledged.
 func (p *path) noteAck(position uint64, n int64, delay, now time.Duration, sent uint64, kept int64) {
 	p.acked = position
+	p.updateShared(now)
 	if batch, ok := p.times.take(position); ok {
 		p.addSample(now-batch.at-delay, now)
 		p.rate = float64(position-batch.acked) / float64(max(now-batch.at, 1))
@@ -142,7 +194,7 @@ func (p *path) addSample(rtt, now time.Duration) {
 	}
 	p.smoothed += (rtt - p.smoothed) / 8
 	p.base.add(now, baseSpan, rtt)
-	if base := p.roundTrip(now); rtt <= base+queueTarget(base)/4 {
+	if base := p.roundTrip(now); rtt <= base+p.target(base)/4 {
 		p.nearBaseAt = now
 	}
 	p.standing.add(now, p.standingSpan(), rtt)
@@ -161,6 +213,9 @@ func (p *path) beginRound(now time.Duration, sent uint64) {
 // endRound decides about the window of the next round.
 func (p *path) endRound(now time.Duration, sent uint64) {
 	base, standing := p.roundTrip(now), p.standing.get(now, p.standingSpan())
+	if !p.isShared {
+		standing = max(standing, p.smoothed) // a queue that comes and goes is one, too
+	}
 	ended := p.round
 	p.beginRound(now, sent)
 	if !ended.wasLimited {
@@ -173,12 +228,15 @@ func (p *path) endRound(now time.Duration, sent uint64) {
 		return
 	}
 
-	target, queue := queueTarget(base), standing-base
+	target, queue := p.target(base), standing-base
 	switch {
 	case ended.skip:
 		return
 	case ended.settling:
 		p.trial.begin(p.trial.kind, now, p.acked)
+	case p.isShared && p.isNear(now):
+		p.setWindow(minWindow)
+		p.startup = false
 	case p.startup:
 		p.round.goal = min(2*p.window, p.ceiling)
 	case base < hiccup && (queue > target || p.trial.isUnderWay()):
@@ -198,7 +256,7 @@ func (p *path) endRound(now time.Duration, sent uint64) {
 // takes, and what it does take has just been measured.
 func (p *path) endStartup(now time.Duration) {
 	base, standing := p.roundTrip(now), p.standing.get(now, p.standingSpan())
-	target := queueTarget(base)
+	target := p.target(base)
 	if standing-base < max(target/2, minTarget) {
 		return
 	}
@@ -207,9 +265,12 @@ func (p *path) endStartup(now time.Duration) {
 	p.setWindow(min(max(int64(p.rate*float64(base+target)), p.window/4), p.window))
 }
 
-// queueTarget returns how long bytes shall stand in queues on a path with this base.
-func queueTarget(base time.Duration) time.Duration {
-	return min(max(base/2, minTarget), maxTarget)
+// target returns how long bytes shall stand in queues on a path with this base.
+func (p *path) target(base time.Duration) time.Duration {
+	if !p.isShared {
+		return aloneTarget
+	}
+	return min(max(base/4, minTarget), maxTarget)
 }
 
 // approach moves the window half the way to where the queue would be as long as target; faster if

@@ -94,13 +94,14 @@ func discard(s *Stream) {
 // sendRecords sends records of one size until stop closes.
 func sendRecords(s *Stream, size int, bulk bool, stop <-chan struct{}, pause func()) {
 	record := make([]byte, recordHeader+size)
+	flow := &Flow{}
 	for {
 		if pause != nil {
 			pause()
 		}
 
 		sent := time.Now().UnixNano()
-		if s.WaitToSend(size, bulk, stop) != nil {
+		if s.WaitToSend(size, flow, stop) != nil {
 			return
 		}
 

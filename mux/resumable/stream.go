@@ -128,7 +128,7 @@ func (s *Stream) Connected() bool {
 	return s.link != nil
 }
 
-// RoundTrip returns the lowest round trip measured lately on this connection, 0 if there is none.
+// RoundTrip returns the average round trip on this connection of late, 0 if none was measured.
 func (s *Stream) RoundTrip() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,7 +136,7 @@ func (s *Stream) RoundTrip() time.Duration {
 	if s.link == nil {
 		return 0
 	}
-	return s.link.path.roundTrip(s.now())
+	return s.link.path.smoothed
 }
 
 // SilentFor returns how long ago a byte last came from the peer, by the monotonic clock; if none

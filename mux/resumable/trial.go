@@ -35,9 +35,19 @@ const (
 
 	smaller, larger = 0.7, 1.4
 	// A smaller window must move nearly as much, a larger one clearly more: both thresholds lie
-	// in the middle between no change and a change by as much as the window's.
-	keepsRate, gainsRate = 0.88, 1.18
+	// in the middle between no change and a change by as much as the window's. While small data
+	// waits behind it, the smaller one is preferred.
+	keepsRate, gainsRate             = 0.88, 1.18
+	keepsRateShared, gainsRateShared = 0.8, 1.22
 )
+
+// thresholds returns the part of a window's rate that a smaller one must move, and a larger one.
+func (p *path) thresholds() (keeps, gains float64) {
+	if p.isShared {
+		return keepsRateShared, gainsRateShared
+	}
+	return keepsRate, gainsRate
+}
 
 // isUnderWay reports whether a window is measured now.
 func (t *trial) isUnderWay() bool { return t.kind != noTrial && t.kind != holdWindow }
@@ -65,12 +75,13 @@ func (p *path) steer(now time.Duration) {
 		return
 	}
 
+	keeps, gains := p.thresholds()
 	rate := float64(p.acked-t.from) / float64(max(now-t.began, 1))
 	switch {
-	case t.kind == measureWindow, t.kind == trySmaller && rate >= keepsRate*t.rate:
+	case t.kind == measureWindow, t.kind == trySmaller && rate >= keeps*t.rate:
 		t.window, t.rate = p.window, rate
 		p.tryWindow(trySmaller, smaller)
-	case t.kind == trySmaller, t.kind == tryLarger && rate >= gainsRate*t.rate:
+	case t.kind == trySmaller, t.kind == tryLarger && rate >= gains*t.rate:
 		if t.kind == tryLarger {
 			t.window, t.rate = p.window, rate
 		}

@@ -79,7 +79,7 @@ func New(c Config) (*Server, error) {
 
 	s := &Server{
 		config: c, gate: gate, ruleSet: newRuleSet(c), sessions: map[*redirectSession]struct{}{},
-		proxier: mux.Proxier{Memory: copyMemory}, budget: mux.NewBudget(callerBudget),
+		proxier: mux.Proxier{Memory: copyMemory}, budget: mux.NewBudget(slowCallers, fastCallers),
 	}
 	s.files.left.Store(int64(files - files/4)) // the gate and everything else share the remaining quarter
 	return s, nil
@@ -143,10 +143,11 @@ func (s *Server) acceptConnections(ctx context.Context, listener net.Listener, t
 
 // These bound memory of the pod's, in bytes.
 const (
-	// callerBudget is what all sessions hold of what laptops send to callers that are slow to take it.
-	callerBudget = 4 << 20
+	// slowCallers is what all sessions hold of what laptops send to callers that are slow to take
+	// it, and fastCallers what more may be under way to those that are not.
+	slowCallers, fastCallers = 4 << 20, 12 << 20
 	// maxWindow is what is held for one caller.
-	maxWindow = 4 << 20
+	maxWindow = 8 << 20
 	// copyMemory is what connections hold while bytes move.
 	copyMemory = 2 << 20
 	// linkBuffer is what is under way to a laptop.
