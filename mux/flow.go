@@ -30,10 +30,10 @@ func (b *Budget) current() int64 {
 
 // share returns how much one connection may hold that holds own bytes already. It falls with the
 // third power of what is left, so that however many have stopped reading with all they could get,
-// there is something left for the others.
+// there is something left for the others. What each may always hold does not count.
 func (b *Budget) share(outstanding, own int64) int64 {
-	limit := float64(b.current())
-	left := max(limit-float64(outstanding-own), 0) / limit
+	limit, others := float64(b.current()), max(outstanding-own-b.conns.Load()*minWindow, 0)
+	left := max(limit-float64(others), 0) / limit
 	return int64(limit * left * left * left / 2)
 }
 
@@ -97,6 +97,7 @@ type receiveWindow struct {
 	// takes and the path's delay, up to max.
 	size, max         int64
 	granted, consumed int64 // since the connection's beginning
+	after             int64 // what was outstanding after the last grant
 	lastGrant         time.Time
 	revoking          bool
 	active            bool // bytes came since the last look
@@ -107,7 +108,7 @@ type receiveWindow struct {
 func newReceiveWindow(b *Budget, initial, largest int64) receiveWindow {
 	b.conns.Add(1)
 	b.outstanding.Add(initial)
-	return receiveWindow{budget: b, size: max(initial, defaultInitial), max: largest, granted: initial}
+	return receiveWindow{budget: b, size: max(initial, defaultInitial), max: largest, granted: initial, after: initial}
 }
 
 // outstanding returns how much the connection may hold, or holds already.
@@ -137,7 +138,8 @@ func (w *receiveWindow) grant(now time.Time, trip time.Duration) (total uint64, 
 		share := max(w.budget.share(taken, own), minWindow)
 		window := min(w.size, share)
 		step := min(max(window/4, minGrant), window/2)
-		if own > window-step {
+		// Who takes little of a small credit needs no large one.
+		if own > window-step || w.after-own < min(step, w.after/2) {
 			return 0, false
 		}
 
@@ -155,6 +157,7 @@ func (w *receiveWindow) grant(now time.Time, trip time.Duration) (total uint64, 
 		if w.budget.outstanding.CompareAndSwap(taken, taken+more) {
 			w.size, w.lastGrant = size, now
 			w.granted += more
+			w.after = own + more
 			return uint64(w.granted), true
 		}
 	}
@@ -191,6 +194,7 @@ func (w *receiveWindow) revoked(total uint64) bool {
 	}
 	w.granted = int64(total)
 	w.size = max(min(w.size, defaultInitial), minWindow)
+	w.after = w.outstanding()
 	return true
 }
 

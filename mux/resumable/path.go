@@ -270,7 +270,7 @@ func (p *path) target(base time.Duration) time.Duration {
 	if !p.isShared {
 		return aloneTarget
 	}
-	return min(max(base/4, minTarget), maxTarget)
+	return min(max(base/3, minTarget), maxTarget)
 }
 
 // approach moves the window half the way to where the queue would be as long as target; faster if
