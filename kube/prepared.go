@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -88,13 +89,28 @@ func (c *Cluster) dialTLS(ctx context.Context, at *url.URL) net.Conn {
 		port = "443"
 	}
 
-	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", net.JoinHostPort(at.Hostname(), port))
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(at.Hostname(), port))
 	if err != nil {
 		return nil
 	}
 
-	return conn
+	if config == nil {
+		config = &tls.Config{} //nolint:gosec // the versions are Go's, as everywhere
+	}
+	if config.ServerName == "" {
+		config.ServerName = at.Hostname()
+	}
+	secured := tls.Client(&bufferedConn{conn, bufio.NewReaderSize(conn, recordsBuffer)}, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil
+	}
+	return secured
 }
+
+// recordsBuffer is how much is read from the network at once, in bytes: several records of TLS, of
+// which crypto/tls would read one or two.
+const recordsBuffer = 64 << 10
 
 // takeConnection returns the prepared connection, which the caller then owns, or nil if there is
 // none or it has been closed. It waits for one that is still being dialled.

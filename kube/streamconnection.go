@@ -339,6 +339,8 @@ type bufferedConn struct {
 	reader *bufio.Reader
 }
 
+func (c *bufferedConn) Read(p []byte) (int, error) { return c.reader.Read(p) }
+
 // upgradedBuffer is the size of a bufferedConn's buffer. What a Read asks for beyond it is not
 // copied through the buffer.
 const upgradedBuffer = 4 << 10

@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"bufio"
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
@@ -37,7 +38,7 @@ func (h *Host) Receive(ctx context.Context, conn net.Conn, o SessionOptions) (*S
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 
-	s, err := h.receive(ctx, newTLSConn(conn, h.tls, tls.Server), o)
+	s, err := h.receive(ctx, newTLSConn(&readAhead{conn, bufio.NewReaderSize(conn, recordsBuffer)}, h.tls, tls.Server), o)
 	if err != nil {
 		_ = conn.Close()
 		if cause := context.Cause(ctx); cause != nil {

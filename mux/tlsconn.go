@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"bufio"
 	"crypto/tls"
 	"net"
 	"sync"
@@ -17,6 +18,18 @@ func newTLSConn(conn net.Conn, config *tls.Config, start func(net.Conn, *tls.Con
 	below := &gatheringConn{Conn: conn}
 	return &tlsConn{start(below, config), below}
 }
+
+// recordsBuffer is how much is read from the network at once, in bytes: several records, of which
+// crypto/tls would read one or two.
+const recordsBuffer = 64 << 10
+
+// readAhead reads more from the network than it is asked for.
+type readAhead struct {
+	net.Conn
+	buffer *bufio.Reader
+}
+
+func (r *readAhead) Read(p []byte) (int, error) { return r.buffer.Read(p) }
 
 func (c *tlsConn) Write(p []byte) (int, error) {
 	c.below.gather()

@@ -2,19 +2,23 @@ package resumable
 
 import (
 	"fmt"
+	"math/bits"
 	"time"
 )
 
 const (
-	// ackEvery is how many bytes come without an acknowledgement.
-	ackEvery = 64 << 10
+	// minAckEvery and maxAckEvery bound how many bytes come without an acknowledgement: as many
+	// as the peer says. An acknowledgement is work for each program on the way.
+	minAckEvery, maxAckEvery = 64 << 10, 512 << 10
+	// acksPerWindow is how many acknowledgements of a full window the path wants.
+	acksPerWindow = 8
 	// ackDelay is how long an acknowledgement waits for data that it can go with.
 	ackDelay = 20 * time.Millisecond
 )
 
 // scheduleAck decides when the bytes that have come are acknowledged. The caller holds mu.
 func (c *link) scheduleAck() {
-	if c.stream.received-c.ackSent >= ackEvery {
+	if c.stream.received-c.ackSent >= c.ackEvery {
 		c.ackDue = true
 		c.work.Signal()
 		return
@@ -29,6 +33,20 @@ func (c *link) scheduleAck() {
 		return
 	}
 	c.ackTimer.Reset(ackDelay)
+}
+
+// takePace handles what the peer says about acknowledgements.
+func (c *link) takePace(every uint32) {
+	c.stream.mu.Lock()
+	defer c.stream.mu.Unlock()
+
+	c.ackEvery = uint64(min(max(every, minAckEvery), maxAckEvery))
+}
+
+// wantedPace returns how many bytes the peer need not acknowledge at once, a power of two.
+func (p *path) wantedPace() uint32 {
+	every := min(max(p.limit()/acksPerWindow, minAckEvery), maxAckEvery)
+	return 1 << (bits.Len64(uint64(every)) - 1)
 }
 
 // sendDelayedAck acknowledges what no other acknowledgement has covered meanwhile.

@@ -49,3 +49,22 @@ func TestFlows(t *testing.T) {
 		})
 	}
 }
+
+// TestPace wants a few acknowledgements of each window, and bounds what a peer may ask for.
+func TestPace(t *testing.T) {
+	for window, want := range map[int64]uint32{minWindow: 64 << 10, 256 << 10: 64 << 10, 1 << 20: 128 << 10, 3 << 20: 256 << 10, 30 << 20: 512 << 10} {
+		p := newPath(32<<20, 0)
+		p.window = window
+		if got := p.wantedPace(); got != want {
+			t.Errorf("with a window of %d bytes an acknowledgement is wanted every %d, want %d", window, got, want)
+		}
+	}
+
+	for asked, want := range map[uint32]uint64{0: minAckEvery, 100 << 10: 100 << 10, 1<<32 - 1: maxAckEvery} {
+		c := &link{stream: New(Options{})}
+		c.takePace(asked)
+		if c.ackEvery != want {
+			t.Errorf("asked for one every %d bytes, the link acknowledges every %d, want %d", asked, c.ackEvery, want)
+		}
+	}
+}

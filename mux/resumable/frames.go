@@ -11,9 +11,11 @@ const (
 	frameData = 0
 	frameAck  = 1
 	frameEnd  = 2
+	framePace = 3
 
 	headerSize = 4
 	ackSize    = 12
+	paceSize   = 4
 	maxData    = 64 << 10 // bytes of the stream in one frame
 )
 
@@ -34,6 +36,8 @@ func parseHeader(b []byte) (kind byte, length int, err error) {
 		ok = length == ackSize
 	case frameEnd:
 		ok = length == 0
+	case framePace:
+		ok = length == paceSize
 	default:
 		return 0, 0, fmt.Errorf("peer sent a frame of unknown type %d", kind)
 	}
@@ -58,4 +62,9 @@ func appendAck(b []byte, position uint64, delay time.Duration) []byte {
 func parseAck(b []byte) (position uint64, delay time.Duration) {
 	position = binary.BigEndian.Uint64(b)
 	return position, time.Duration(binary.BigEndian.Uint32(b[8:])) * time.Microsecond
+}
+
+// appendPace appends how many bytes the peer need not acknowledge at once.
+func appendPace(b []byte, bytes uint32) []byte {
+	return binary.BigEndian.AppendUint32(appendHeader(b, framePace, paceSize), bytes)
 }

@@ -39,7 +39,9 @@ func (c *scriptedConn) Close() error                { close(c.closed); return ni
 func TestHostileFrames(t *testing.T) {
 	ack := func(position uint64) string { return string(appendAck(nil, position, 0)) }
 	for _, test := range []struct{ name, input, want string }{
-		{"unknown type", "\x03\x00\x00\x00", "unknown type 3"},
+		{"unknown type", "\x04\x00\x00\x00", "unknown type 4"},
+		{"pace too short", "\x03\x00\x00\x03", "type 3 with length 3"},
+		{"pace after the end", "\x02\x00\x00\x00" + string(appendPace(nil, 1<<16)), "type 3 after its end"},
 		{"type 255", "\xff\xff\xff\xff", "unknown type 255"},
 		{"data of no length", "\x00\x00\x00\x00", "type 0 with length 0"},
 		{"data too long", "\x00\x01\x00\x01", "type 0 with length 65537"},

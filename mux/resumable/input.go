@@ -1,6 +1,7 @@
 package resumable
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -50,6 +51,11 @@ func (f *frameReader) next(p []byte) (n int, err error) {
 		f.link.takeAck(parseAck(f.take(ackSize)))
 	case frameEnd:
 		f.link.takeEnd()
+	case framePace:
+		if err := f.fill(paceSize); err != nil {
+			return 0, err
+		}
+		f.link.takePace(binary.BigEndian.Uint32(f.take(paceSize)))
 	}
 
 	return 0, nil

@@ -22,8 +22,10 @@ type link struct {
 	sent     uint64    // position up to which bytes were given to conn
 	ackSent  uint64    // position that was acknowledged last
 	ackedAt  time.Duration
-	ackDue   bool // an acknowledgement must be sent now
-	ackArmed bool // ackTimer runs
+	ackEvery uint64 // how many bytes come without an acknowledgement
+	paceSent uint32 // what the peer was told of it
+	ackDue   bool   // an acknowledgement must be sent now
+	ackArmed bool   // ackTimer runs
 	ackTimer *time.Timer
 	watch    watch
 	path     *path
@@ -46,6 +48,7 @@ func (s *Stream) Resume(conn net.Conn, peerReceived uint64) error {
 	s.takePosition(peerReceived)
 
 	c := &link{stream: s, conn: conn, sent: peerReceived, ackSent: s.received, ackedAt: s.now()}
+	c.ackEvery, c.paceSent = minAckEvery, minAckEvery
 	c.path = newPath(s.options.Buffer-s.options.Buffer/16, s.now()) // small data can always go
 	c.work.L = &s.mu
 	c.heard.Store(int64(s.now()))

@@ -6,8 +6,10 @@ import (
 )
 
 const (
-	// maxBatch limits what is written to the connection at once: four full TLS records.
-	maxBatch = 64 << 10
+	// maxBatch limits what is written to the connection at once: what fits into one message of the
+	// port-forward below, 65,520 bytes, as four records of TLS, each with 22 bytes of its own (RFC
+	// 8446, 5.2).
+	maxBatch = 65520 - 4*22
 	// smallBatch is what needs no buffer from the pool.
 	smallBatch = 1 << 10
 	// slack is how far Write may overrun the buffer before it waits.
@@ -141,7 +143,7 @@ func (c *link) takeBatch(small []byte) (batch []byte, buffer *[maxBatch]byte, ok
 	return c.fillBatch(batch), buffer, true
 }
 
-// fillBatch appends an acknowledgement, one data frame and the end mark, as far as each is there,
+// fillBatch appends an acknowledgement, how often this side wants one, one data frame and the end mark, as far as each is there,
 // and counts them as sent. The caller holds mu.
 func (c *link) fillBatch(b []byte) []byte {
 	s, start := c.stream, c.sent
@@ -149,6 +151,11 @@ func (c *link) fillBatch(b []byte) []byte {
 		now := s.now()
 		b = appendAck(b, s.received, now-s.lastArrival)
 		c.ackSent, c.ackedAt, c.ackDue = s.received, now, false
+	}
+
+	if pace := c.path.wantedPace(); pace != c.paceSent && s.sendable() > c.sent && !s.ending {
+		b = appendPace(b, pace)
+		c.paceSent = pace
 	}
 
 	dataEnd := min(s.sendable(), s.kept.end)
