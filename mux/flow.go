@@ -21,11 +21,12 @@ type Budget struct {
 // as if there were slow bytes. Only readers that stop all at once can hold more than that.
 func NewBudget(slow, ahead int64) *Budget { return &Budget{slow: slow, limit: slow + ahead} }
 
-// current returns how much may be given out now: all of it while readers hold nothing, and less the
+// current returns how much may be given out now: all of it while readers hold little, and less the
 // more they hold.
 func (b *Budget) current() int64 {
-	kept := min(b.held.Load(), b.slow/2)
-	return b.limit - int64(float64(b.limit-b.slow)*float64(kept)/float64(b.slow/2))
+	little := b.slow / 4
+	much := float64(min(max(b.held.Load(), little), b.slow)-little) / float64(b.slow-little)
+	return b.limit - int64(float64(b.limit-b.slow)*much)
 }
 
 // share returns how much one connection may hold that holds own bytes already. It falls with the
@@ -108,7 +109,10 @@ type receiveWindow struct {
 func newReceiveWindow(b *Budget, initial, largest int64) receiveWindow {
 	b.conns.Add(1)
 	b.outstanding.Add(initial)
-	return receiveWindow{budget: b, size: max(initial, defaultInitial), max: largest, granted: initial, after: initial}
+	return receiveWindow{
+		budget: b, size: max(initial, defaultInitial), max: largest,
+		granted: initial, after: initial, lastGrant: time.Now(),
+	}
 }
 
 // outstanding returns how much the connection may hold, or holds already.
@@ -137,7 +141,7 @@ func (w *receiveWindow) grant(now time.Time, trip time.Duration) (total uint64, 
 		taken := w.budget.outstanding.Load()
 		share := max(w.budget.share(taken, own), minWindow)
 		window := min(w.size, share)
-		step := min(max(window/4, minGrant), window/2)
+		step := min(max(window/16, minGrant), window/2)
 		// Who takes little of a small credit needs no large one.
 		if own > window-step || w.after-own < min(step, w.after/2) {
 			return 0, false
