@@ -15,7 +15,7 @@ import (
 
 // maxManagerMemory limits the manager's memory, in KiB: the pod's own limit has to
 // bear it.
-const maxManagerMemory = 48 << 10
+const maxManagerMemory = 52 << 10
 
 // TestRedirThousand redirects 1,000 connections at once, each of which echoes
 // 64 KiB.

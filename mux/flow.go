@@ -10,36 +10,56 @@ import (
 // A Budget bounds what all connections that share it may hold of what their peers sent: the credits
 // that were given out and not yet used up. It is safe for concurrent use.
 type Budget struct {
-	slow, limit int64
-	conns       atomic.Int64 // that share it
+	// Readers that have taken much lately share a pool of their own.
+	all, fast creditPool
+	conns     atomic.Int64 // that share it
+	held      atomic.Int64 // what has come and was not read
+}
+
+// creditPool is a part of a Budget.
+type creditPool struct {
+	limit       int64
 	outstanding atomic.Int64 // credits that were given out and not used up
-	held        atomic.Int64 // what has come and was not read
 }
 
-// NewBudget makes a budget. Readers that keep up with their peers get up to slow+ahead bytes, of
-// which they hold next to nothing. As soon as readers hold up what has come, credits are given out
-// as if there were slow bytes. Only readers that stop all at once can hold more than that.
-func NewBudget(slow, ahead int64) *Budget { return &Budget{slow: slow, limit: slow + ahead} }
-
-// current returns how much may be given out now: all of it while readers hold little, and less the
-// more they hold.
-func (b *Budget) current() int64 {
-	little := b.slow / 4
-	much := float64(min(max(b.held.Load(), little), b.slow)-little) / float64(b.slow-little)
-	return b.limit - int64(float64(b.limit-b.slow)*much)
+// NewBudget makes a budget of all bytes for everybody, and fast bytes more for those that keep up
+// with much: they hold next to nothing of what comes, unless many stop at once. As soon as readers
+// hold up more than a little, credits are given out as if there were less.
+func NewBudget(all, fast int64) *Budget {
+	return &Budget{all: creditPool{limit: all}, fast: creditPool{limit: fast}}
 }
 
-// share returns how much one connection may hold that holds own bytes already. It falls with the
-// third power of what is left, so that however many have stopped reading with all they could get,
-// there is something left for the others. What each may always hold does not count.
-func (b *Budget) share(outstanding, own int64) int64 {
-	limit, others := float64(b.current()), max(outstanding-own-b.conns.Load()*minWindow, 0)
-	left := max(limit-float64(others), 0) / limit
+// given returns how many bytes were given out.
+func (b *Budget) given() int64 { return b.all.outstanding.Load() + b.fast.outstanding.Load() }
+
+// most returns how many bytes may be given out, beside minWindow for each connection.
+func (b *Budget) most() int64 { return b.all.limit + b.fast.limit }
+
+// share returns how much one connection may hold of its pool, that holds own bytes already. It falls
+// with the third power of what is left, so that however many have stopped reading with all they
+// could get, there is something left for the others. What each may always hold does not count.
+func (b *Budget) share(pool *creditPool, outstanding, own int64) int64 {
+	limit, others := float64(pool.limit), outstanding-own
+	if pool == &b.fast {
+		limit *= 1 - b.heldUp()*3/4
+	} else {
+		others -= b.conns.Load() * minWindow
+	}
+
+	left := max(limit-float64(max(others, 0)), 0) / limit
 	return int64(limit * left * left * left / 2)
 }
 
+// heldUp returns from 0 to 1 how far readers are behind.
+func (b *Budget) heldUp() float64 {
+	little := b.all.limit / 4
+	return float64(min(max(b.held.Load(), little), b.all.limit)-little) / float64(b.all.limit-little)
+}
+
 // scarce reports whether idle connections should give back what they do not use.
-func (b *Budget) scarce() bool { return b.outstanding.Load() > b.slow/4 }
+func (b *Budget) scarce() bool {
+	return b.all.outstanding.Load() > b.all.limit/4 || b.fast.outstanding.Load() > b.fast.limit/4
+}
 
 const (
 	// minWindow is what a connection may always be sent, in bytes, however scarce the budget is.
@@ -52,10 +72,10 @@ const (
 )
 
 // initial returns the credit that a new connection begins with, a power of two: less the more there
-// are, because most never need it. 1,000 of them are given less than the slow part of the budget.
+// are, because most never need it. 1,000 of them are given less than what is there for all.
 func (b *Budget) initial() uint32 {
-	most := max(min(b.slow/128, maxInitial), defaultInitial)
-	wanted := min(b.slow/8/(b.conns.Load()+1), most)
+	most := max(min(b.all.limit/128, maxInitial), defaultInitial)
+	wanted := min(b.all.limit/8/(b.conns.Load()+1), most)
 	if wanted < minWindow {
 		return minWindow
 	}
@@ -94,6 +114,7 @@ func (h *heldBytes) release() {
 // receiveWindow counts what one connection's peer may send. Its Conn guards it.
 type receiveWindow struct {
 	budget *Budget
+	pool   *creditPool
 	// size is how many bytes the peer may be ahead of the reader. It grows with what the reader
 	// takes and the path's delay, up to max.
 	size, max         int64
@@ -108,9 +129,9 @@ type receiveWindow struct {
 // newReceiveWindow begins with a credit that the peer knows already.
 func newReceiveWindow(b *Budget, initial, largest int64) receiveWindow {
 	b.conns.Add(1)
-	b.outstanding.Add(initial)
+	b.all.outstanding.Add(initial)
 	return receiveWindow{
-		budget: b, size: max(initial, defaultInitial), max: largest,
+		budget: b, pool: &b.all, size: max(initial, defaultInitial), max: largest,
 		granted: initial, after: initial, lastGrant: time.Now(),
 	}
 }
@@ -125,7 +146,7 @@ func (w *receiveWindow) consume(n int) {
 	}
 	w.active = true
 	w.consumed += int64(n)
-	w.budget.outstanding.Add(-int64(n))
+	w.pool.outstanding.Add(-int64(n))
 }
 
 // grant returns what the peer may send in all, if that is news for it. trip is the path's round
@@ -135,11 +156,15 @@ func (w *receiveWindow) grant(now time.Time, trip time.Duration) (total uint64, 
 		return 0, false
 	}
 
-	// Others take from the budget at the same time.
+	if w.size >= fastFrom && w.budget.fast.limit > 0 {
+		w.changePool(&w.budget.fast)
+	}
+
+	// Others take from the pool at the same time.
 	own := w.outstanding()
 	for {
-		taken := w.budget.outstanding.Load()
-		share := max(w.budget.share(taken, own), minWindow)
+		taken := w.pool.outstanding.Load()
+		share := max(w.budget.share(w.pool, taken, own), minWindow)
 		window := min(w.size, share)
 		step := min(max(window/16, minGrant), window/2)
 		// Who takes little of a small credit needs no large one.
@@ -158,7 +183,7 @@ func (w *receiveWindow) grant(now time.Time, trip time.Duration) (total uint64, 
 		if more <= 0 {
 			return 0, false
 		}
-		if w.budget.outstanding.CompareAndSwap(taken, taken+more) {
+		if w.pool.outstanding.CompareAndSwap(taken, taken+more) {
 			w.size, w.lastGrant = size, now
 			w.granted += more
 			w.after = own + more
@@ -166,6 +191,18 @@ func (w *receiveWindow) grant(now time.Time, trip time.Duration) (total uint64, 
 		}
 	}
 }
+
+// changePool takes what is outstanding to another pool.
+func (w *receiveWindow) changePool(to *creditPool) {
+	if w.pool != to {
+		w.pool.outstanding.Add(-w.outstanding())
+		to.outstanding.Add(w.outstanding())
+		w.pool = to
+	}
+}
+
+// fastFrom is the window from which on a reader counts as fast, in bytes.
+const fastFrom = 256 << 10
 
 // minGrant is the least that is granted at once, in bytes, unless it is half the window.
 const minGrant = 64 << 10
@@ -194,11 +231,14 @@ func (w *receiveWindow) revoked(total uint64) bool {
 
 	w.revoking = false
 	if !w.released {
-		w.budget.outstanding.Add(int64(total) - w.granted)
+		w.pool.outstanding.Add(int64(total) - w.granted)
 	}
 	w.granted = int64(total)
 	w.size = max(min(w.size, defaultInitial), minWindow)
 	w.after = w.outstanding()
+	if !w.released {
+		w.changePool(&w.budget.all)
+	}
 	return true
 }
 
@@ -207,6 +247,6 @@ func (w *receiveWindow) release() {
 	if !w.released {
 		w.released = true
 		w.budget.conns.Add(-1)
-		w.budget.outstanding.Add(-w.outstanding())
+		w.pool.outstanding.Add(-w.outstanding())
 	}
 }

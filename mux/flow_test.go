@@ -34,7 +34,7 @@ func TestShares(t *testing.T) {
 		if got := readFast(&w, now); got < want {
 			t.Errorf("%d have stopped: a window of %d bytes is left, want %d", stopped, got, want)
 		}
-		if taken, most := budget.outstanding.Load(), int64(10<<20+(stopped+1)*minWindow); taken > most {
+		if taken, most := budget.given(), int64(10<<20+(stopped+1)*minWindow); taken > most {
 			t.Errorf("%d have stopped: %d bytes are given out, want %d at most", stopped, taken, most)
 		}
 	}
@@ -48,7 +48,7 @@ func TestInitialCredits(t *testing.T) {
 		for range many {
 			newReceiveWindow(budget, int64(budget.initial()), 4<<20)
 		}
-		if taken, most := budget.outstanding.Load(), int64(6<<20+64<<10+many*minWindow); taken > most {
+		if taken, most := budget.given(), int64(6<<20+64<<10+many*minWindow); taken > most {
 			t.Errorf("%d connections: %d bytes are given out, want %d at most", many, taken, most)
 		}
 	}
@@ -66,14 +66,14 @@ func TestGrantsTogether(t *testing.T) {
 			for range 2000 {
 				w.consume(int(w.outstanding()))
 				w.grant(time.Time{}, time.Second)
-				most.Store(max(most.Load(), budget.outstanding.Load()))
+				most.Store(max(most.Load(), budget.given()))
 			}
 		})
 	}
 
 	all.Wait()
-	if most.Load() > 10<<20+50*minWindow || budget.outstanding.Load() != 0 {
-		t.Errorf("%d bytes were given out, %d are left, want 10 MiB and 0", most.Load(), budget.outstanding.Load())
+	if most.Load() > 10<<20+50*minWindow || budget.given() != 0 {
+		t.Errorf("%d bytes were given out, %d are left, want 10 MiB and 0", most.Load(), budget.given())
 	}
 }
 
@@ -81,7 +81,7 @@ func TestGrantsTogether(t *testing.T) {
 // its peer of each byte.
 func TestSmallReads(t *testing.T) {
 	budget := NewBudget(1<<20, 0)
-	budget.outstanding.Store(1 << 20)
+	budget.all.outstanding.Store(1 << 20)
 	w := newReceiveWindow(budget, minWindow, 4<<20)
 	grants := 0
 	for range 10 * minWindow {
@@ -140,7 +140,7 @@ func TestSlowReaders(t *testing.T) {
 
 	beside := timeTransfer(t, client, server)
 	most := int64(10<<20 + (len(slow)+1)*minWindow)
-	if held, given := server.held.count, server.options.Budget.outstanding.Load(); held > most || given > most {
+	if held, given := server.held.count, server.options.Budget.given(); held > most || given > most {
 		t.Errorf("%d bytes are held and %d given out, want %d at most", held, given, most)
 	}
 	t.Logf("a transfer alone took %v, beside those that do not read %v; %d bytes held", alone, beside, server.held.count)
@@ -217,7 +217,7 @@ func TestIdleGiveBack(t *testing.T) {
 		server.revokeCredits() // notes that they were active
 		server.revokeCredits()
 		waitUntil(t, "the credit to come back", func() bool {
-			return server.options.Budget.outstanding.Load() <= int64(len(fars))*minWindow
+			return server.options.Budget.given() <= int64(len(fars))*minWindow
 		})
 	}
 }

@@ -63,14 +63,14 @@ func (s *Session) noteArrived(n int) error {
 	held := s.held.add(n)
 	// What connections begin with was promised before the budget was scarce: at most what was
 	// under way then.
-	if held <= s.options.Budget.limit+2*s.options.Buffer {
+	if held <= s.options.Budget.most()+2*s.options.Buffer {
 		return nil
 	}
 
 	s.mu.Lock()
 	lanes := int64(len(s.lanes))
 	s.mu.Unlock()
-	if held > s.options.Budget.limit+2*s.options.Buffer+lanes*minWindow {
+	if held > s.options.Budget.most()+2*s.options.Buffer+lanes*minWindow {
 		return fmt.Errorf("the other side sent more than it may: %d bytes wait to be read", held)
 	}
 	return nil

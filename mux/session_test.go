@@ -238,7 +238,7 @@ func waitUntilGone(t *testing.T, client, server *Session) {
 		server.mu.Unlock()
 		return used == 0 && countConns(client) == 0 && countConns(server) == 0
 	})
-	if held := client.options.Budget.outstanding.Load() + server.options.Budget.outstanding.Load(); held != 0 {
+	if held := client.options.Budget.given() + server.options.Budget.given(); held != 0 {
 		t.Errorf("%d bytes of credit are left that nobody has", held)
 	}
 }

@@ -145,13 +145,13 @@ func (s *Server) acceptConnections(ctx context.Context, listener net.Listener, t
 const (
 	// slowCallers is what all sessions hold of what laptops send to callers that are slow to take
 	// it, and fastCallers what more may be under way to those that are not.
-	slowCallers, fastCallers = 4 << 20, 12 << 20
+	slowCallers, fastCallers = 3 << 20, 16 << 20
 	// maxWindow is what is held for one caller.
 	maxWindow = 8 << 20
 	// copyMemory is what connections hold while bytes move.
 	copyMemory = 2 << 20
 	// linkBuffer is what is under way to a laptop.
-	linkBuffer = 6 << 20
+	linkBuffer = 8 << 20
 )
 
 // maxSessions bounds the user's sessions, since each costs memory of the pod's.
