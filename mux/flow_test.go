@@ -40,6 +40,46 @@ func TestShares(t *testing.T) {
 	}
 }
 
+// TestFastReaders wants a reader that keeps up with much to get more than all others together, less
+// of it when readers are behind, and nothing of it for many that take little.
+func TestFastReaders(t *testing.T) {
+	const all, fast = 3 << 20, 16 << 20
+	now := time.Now()
+	window := func(b *Budget) *receiveWindow {
+		w := newReceiveWindow(b, int64(b.initial()), 8<<20)
+		return &w
+	}
+
+	budget := NewBudget(all, fast)
+	bulk := window(budget)
+	if got := readFast(bulk, now); got < 8<<20 {
+		t.Errorf("a fast reader has a window of %d bytes, want 8 MiB", got)
+	}
+	budget.held.Store(all)
+	if got := readFast(window(budget), now); got > fast/4 {
+		t.Errorf("while readers are behind, the next has a window of %d bytes", got)
+	}
+
+	budget.held.Store(0)
+	for range 1000 {
+		w := window(budget)
+		w.consume(int(w.outstanding() * 3 / 4))
+		w.grant(now.Add(time.Second), time.Millisecond)
+	}
+	if got := budget.all.outstanding.Load(); got > all+1001*minWindow {
+		t.Errorf("1,000 that take little have %d bytes", got)
+	}
+
+	if total, ok := bulk.revoke(); ok || total != 0 { // it was active
+		t.Errorf("revoke = %d, %v", total, ok)
+	}
+	total, _ := bulk.revoke()
+	before := budget.fast.outstanding.Load() - bulk.outstanding()
+	if !bulk.revoked(total) || budget.fast.outstanding.Load() != before {
+		t.Error("a reader that gave its credit back still counts as fast")
+	}
+}
+
 // TestInitialCredits opens many connections of which nobody reads: two fifths of the budget are
 // left to others, beyond what each may always have.
 func TestInitialCredits(t *testing.T) {

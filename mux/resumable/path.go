@@ -14,6 +14,8 @@ const (
 	// aloneTarget is for bulk data that is alone on the path: each program on the way then finds
 	// much at once, which costs it less.
 	aloneTarget = 40 * time.Millisecond
+	// triedAlone is the window above which such data needs no trial to let it shrink.
+	triedAlone = 1 << 20
 	// sharedFor is how long the path counts as shared after small data.
 	sharedFor = 100 * time.Millisecond
 
@@ -239,7 +241,7 @@ func (p *path) endRound(now time.Duration, sent uint64) {
 		p.startup = false
 	case p.startup:
 		p.round.goal = min(2*p.window, p.ceiling)
-	case base < hiccup && (queue > target || p.trial.isUnderWay()):
+	case base < hiccup && (queue > target || p.trial.isUnderWay()) && (p.isShared || p.window <= triedAlone):
 		p.steer(now)
 	default:
 		p.trial.kind = noTrial

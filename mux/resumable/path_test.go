@@ -179,3 +179,43 @@ func TestPath(t *testing.T) {
 		})
 	}
 }
+
+// TestQueueWhileNobodyWaits wants much under way while bulk data is alone, little as soon as small
+// data comes, and much again after it.
+func TestQueueWhileNobodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newPair(t, Options{Buffer: 16 << 20})
+		connA, connB := (&simulatedLink{rate: 1000 * megabit, delay: 100 * time.Microsecond, buffer: 16 << 20}).dial()
+		connect(t, a, b, connA, connB)
+		go discard(a)
+		go discard(b)
+
+		bulk, small := make(chan struct{}), make(chan struct{})
+		var all sync.WaitGroup
+		for range 2 {
+			all.Go(func() { sendRecords(a, 32<<10, true, bulk, nil) })
+		}
+		wantWindow := func(when string, least, most int64) {
+			t.Helper()
+			if got := windowOf(a); got < least || got > most {
+				t.Errorf("%s: a window of %d KiB, want %d to %d", when, got>>10, least>>10, most>>10)
+			}
+		}
+
+		time.Sleep(2 * time.Second)
+		wantWindow("alone", 3<<20, 8<<20)
+		all.Go(func() { sendRecords(a, 100, false, small, func() { time.Sleep(20 * time.Millisecond) }) })
+		time.Sleep(100 * time.Millisecond)
+		wantWindow("beside small data", minWindow, minWindow)
+		time.Sleep(5 * time.Second)
+		wantWindow("still beside small data", minWindow, minWindow)
+		close(small)
+		time.Sleep(300 * time.Millisecond)
+		wantWindow("alone again", 3<<20, 8<<20)
+
+		close(bulk)
+		all.Wait()
+		_ = a.Close()
+		_ = b.Close()
+	})
+}
