@@ -120,4 +120,4 @@ func ExchangeText(conn *net.TCPConn, text string) error {
 
 // SetPatience gives a connection the time that a busy machine needs, and no more:
 // a test must not hang.
-func SetPatience(conn net.Conn) { _ = conn.SetDeadline(time.Now().Add(20 * time.Second)) }
+func SetPatience(conn net.Conn) { _ = conn.SetDeadline(time.Now().Add(45 * time.Second)) }
