@@ -72,7 +72,7 @@ func (r *lossyRedirect) waitForLoss(t *testing.T) {
 func (r *lossyRedirect) waitForReset(t *testing.T) {
 	t.Helper()
 	for _, conn := range r.conns {
-		_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
+		_ = conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
 		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("a connection that was open: %v, want a reset", err)
 		}

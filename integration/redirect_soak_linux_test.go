@@ -5,6 +5,7 @@ package integration
 import (
 	"math/rand/v2"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 // server goes away 20 times at random moments, for 0.1 to 20 s each. Every byte arrives, and no
 // connection is lost.
 func TestSoakCuts(t *testing.T) {
+	t.Parallel()
 	const echoes, cuts, size = 200, 20, 1 << 30
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -52,5 +54,21 @@ func TestSoakCuts(t *testing.T) {
 	<-whole
 	all.Wait()
 	t.Logf("1 GiB there and back in %s, of which the API server was away for %s", time.Since(began), away)
+	r.end(t)
+}
+
+// TestSoakStopped stops kdiag for ten minutes: its connections are reset after the grace, the ports are
+// the application's, and all works again afterwards.
+func TestSoakStopped(t *testing.T) {
+	t.Parallel()
+	r := startLossyRedirect(t, 3)
+	r.Signal(syscall.SIGSTOP)
+	stopped := time.After(10 * time.Minute)
+	r.waitForApp(t)
+	r.waitForReset(t)
+	<-stopped // as long as it lasts
+	r.waitForApp(t)
+	r.Signal(syscall.SIGCONT)
+	r.waitForReturn(t, 0, 3)
 	r.end(t)
 }
