@@ -5,6 +5,7 @@ import "time"
 const (
 	initialWindow = 256 << 10
 	minWindow     = 128 << 10
+	slowWindow    = 64 << 10 // on a path whose round trip is measured well
 	probeFloor    = 32 << 10
 
 	// A queue in the network is wanted. While small data shares the path, it is not more than it
@@ -49,6 +50,7 @@ type path struct {
 	base     recentMinimum
 	standing recentMinimum
 	smoothed time.Duration // average round trip
+	lastBase time.Duration // lowest round trip at the last round's end
 	rate     float64       // bytes a nanosecond that were acknowledged during the last round trip
 	times    sendTimes
 	smallAt  time.Duration // when small data last came
@@ -219,6 +221,7 @@ func (p *path) endRound(now time.Duration, sent uint64) {
 		standing = max(standing, p.smoothed) // a queue that comes and goes is one, too
 	}
 	ended := p.round
+	p.lastBase = base
 	p.beginRound(now, sent)
 	if !ended.wasLimited {
 		p.round.isIdle = true
@@ -292,7 +295,11 @@ func (p *path) approach(target, queue, standing time.Duration) {
 }
 
 func (p *path) setWindow(window int64) {
-	p.window = min(max(window, minWindow), p.ceiling)
+	least := int64(minWindow)
+	if p.lastBase >= hiccup {
+		least = slowWindow
+	}
+	p.window = min(max(window, least), p.ceiling)
 	p.round.goal = p.window
 }
 

@@ -157,6 +157,7 @@ func TestPath(t *testing.T) {
 		{"20 ms, 50 Mbit/s", simulatedLink{rate: 50 * megabit, delay: 10 * time.Millisecond}, 4, .9, 50 * time.Millisecond},
 		{"1 ms, 50 Mbit/s", simulatedLink{rate: 50 * megabit, delay: time.Millisecond / 2}, 4, .9, 50 * time.Millisecond},
 		{"100 ms, 50 Mbit/s", simulatedLink{rate: 50 * megabit, delay: 50 * time.Millisecond}, 4, .9, 75 * time.Millisecond},
+		{"30 ms, 5 Mbit/s", simulatedLink{rate: 5 * megabit, delay: 15 * time.Millisecond}, 2, .85, 140 * time.Millisecond},
 		{"300 ms, 20 Mbit/s", simulatedLink{rate: 20 * megabit, delay: 150 * time.Millisecond}, 2, .85, 250 * time.Millisecond},
 		{"50 ms, 1 Gbit/s", simulatedLink{rate: 1000 * megabit, delay: 25 * time.Millisecond}, 8, .85, 50 * time.Millisecond},
 		{"0.2 ms, 1 Gbit/s", simulatedLink{rate: 1000 * megabit, delay: 100 * time.Microsecond}, 2, .9, 10 * time.Millisecond},
