@@ -153,17 +153,16 @@ func (f *forwardedConn) streamHeaders(kind string) http.Header {
 func (f *forwardedConn) awaitStreams() error {
 	r := &f.received
 	for (!r.hasError || !r.hasData) && !r.frame.carriesData(dataStream) {
-		if _, err := f.readNext(nil); err != nil {
-			return nameLoss(err)
-		}
-
+		_, err := f.readNext(nil)
 		switch {
 		case r.dataEnd != nil && len(r.failure) > 0:
 			return nil
 		case r.failureEnded && !r.hasError:
 			return fmt.Errorf("open the error stream: %w", errStreamReset)
-		case r.dataEnd != nil && !r.hasData:
-			return fmt.Errorf("open the data stream: %w", errStreamReset)
+		case r.dataEnd != nil && !r.hasData && (err != nil || r.failureEnded):
+			return fmt.Errorf("open the data stream: %w", errStreamReset) // and nobody says why
+		case err != nil:
+			return nameLoss(err)
 		}
 	}
 	return nil

@@ -270,6 +270,7 @@ func TestForwardOpens(t *testing.T) {
 		"data stream refused":       {reply(1) + controlFrameOf(mobyspdy.TypeRstStream, 3, 3), "open the data stream: the stream was reset", ""},
 		"an end before the answers": {dataFrame(1, "", true) + dataFrame(3, "", true) + reply(3) + reply(1), "", ""},
 		"a reset before the second": {reply(1) + dataFrame(1, "nobody there", false) + controlFrameOf(mobyspdy.TypeRstStream, 3, 5) + reply(3) + reply(1), "", ""},
+		"a reset before its reason": {reply(1) + controlFrameOf(mobyspdy.TypeRstStream, 3, 5) + dataFrame(1, "nobody there", false), "", ""},
 		"lost":                      {reply(1), "was lost", ""},
 		"answered in another way":   {"HTTP/1.1 500 Sorry\r\n\r\n", "was lost", ""},
 	} {
