@@ -156,9 +156,7 @@ func (w *receiveWindow) grant(now time.Time, trip time.Duration) (total uint64, 
 		return 0, false
 	}
 
-	if w.size >= fastFrom && w.budget.fast.limit > 0 {
-		w.changePool(&w.budget.fast)
-	}
+	w.choosePool()
 
 	// Others take from the pool at the same time.
 	own := w.outstanding()
@@ -189,6 +187,26 @@ func (w *receiveWindow) grant(now time.Time, trip time.Duration) (total uint64, 
 			w.after = own + more
 			return uint64(w.granted), true
 		}
+	}
+}
+
+// choosePool has a fast reader take from the pool where it gets more. What it holds must fit there.
+func (w *receiveWindow) choosePool() {
+	b, own := w.budget, w.outstanding()
+	shareOf := func(pool *creditPool) int64 {
+		outstanding := pool.outstanding.Load()
+		if pool != w.pool {
+			outstanding += own
+		}
+		return b.share(pool, outstanding, own)
+	}
+
+	switch {
+	case w.size < fastFrom || b.fast.limit == 0:
+	case shareOf(&b.fast) >= shareOf(&b.all):
+		w.changePool(&b.fast)
+	case own <= shareOf(&b.all):
+		w.changePool(&b.all)
 	}
 }
 
@@ -236,7 +254,8 @@ func (w *receiveWindow) revoked(total uint64) bool {
 	w.granted = int64(total)
 	w.size = max(min(w.size, defaultInitial), minWindow)
 	w.after = w.outstanding()
-	if !w.released {
+	// What was not read cannot be given back: it stays where it is.
+	if !w.released && w.after <= defaultInitial {
 		w.changePool(&w.budget.all)
 	}
 	return true

@@ -40,44 +40,68 @@ func TestShares(t *testing.T) {
 	}
 }
 
-// TestFastReaders wants a reader that keeps up with much to get more than all others together, less
-// of it when readers are behind, and nothing of it for many that take little.
+// TestFastReaders wants a reader that keeps up with much to get more than all others together, and
+// less when readers are behind.
 func TestFastReaders(t *testing.T) {
-	const all, fast = 3 << 20, 16 << 20
 	now := time.Now()
-	window := func(b *Budget) *receiveWindow {
-		w := newReceiveWindow(b, int64(b.initial()), 8<<20)
-		return &w
-	}
-
-	budget := NewBudget(all, fast)
-	bulk := window(budget)
-	if got := readFast(bulk, now); got < 8<<20 {
-		t.Errorf("a fast reader has a window of %d bytes, want 8 MiB", got)
-	}
-	budget.held.Store(all)
-	if got := readFast(window(budget), now); got > fast/4 {
+	budget, bulk := newFastReader(t)
+	budget.held.Store(slowPool)
+	next := newWindow(budget)
+	if got := readFast(next, now); got > 4<<20 || got < 1<<20 {
 		t.Errorf("while readers are behind, the next has a window of %d bytes", got)
 	}
+	next.release()
 
-	budget.held.Store(0)
-	for range 1000 {
-		w := window(budget)
-		w.consume(int(w.outstanding() * 3 / 4))
-		w.grant(now.Add(time.Second), time.Millisecond)
+	// One stops with all it could get, and cannot give it back.
+	bulk.revoke() // notes that it was active
+	if _, ok := bulk.revoke(); !ok || !bulk.revoked(uint64(bulk.granted)) || budget.all.outstanding.Load() != 0 {
+		t.Error("what a reader that stopped holds was taken from all")
 	}
-	if got := budget.all.outstanding.Load(); got > all+1001*minWindow {
-		t.Errorf("1,000 that take little have %d bytes", got)
+	next = newWindow(budget)
+	if got := readFast(next, now); got < 1<<20 {
+		t.Errorf("beside it the next has a window of %d bytes", got)
 	}
+	next.release()
 
-	if total, ok := bulk.revoke(); ok || total != 0 { // it was active
-		t.Errorf("revoke = %d, %v", total, ok)
-	}
-	total, _ := bulk.revoke()
-	before := budget.fast.outstanding.Load() - bulk.outstanding()
-	if !bulk.revoked(total) || budget.fast.outstanding.Load() != before {
+	// It reads again, and gives back what it does not use.
+	bulk.consume(int(bulk.outstanding()) - 4<<10)
+	bulk.revoke()
+	if total, ok := bulk.revoke(); !ok || !bulk.revoked(total) || bulk.pool != &budget.all || budget.fast.outstanding.Load() != 0 {
 		t.Error("a reader that gave its credit back still counts as fast")
 	}
+}
+
+// TestManyThatTakeLittle has 1,000 readers take little each: they get nothing of what is there for
+// fast ones.
+func TestManyThatTakeLittle(t *testing.T) {
+	budget, _ := newFastReader(t)
+	for range 1000 {
+		w := newWindow(budget)
+		w.consume(int(w.outstanding() * 3 / 4))
+		w.grant(time.Now().Add(time.Second), time.Millisecond)
+	}
+	if got := budget.all.outstanding.Load(); got > slowPool+1001*minWindow {
+		t.Errorf("1,000 that take little have %d bytes", got)
+	}
+}
+
+// slowPool is what there is for all in the budget of newFastReader.
+const slowPool = 3 << 20
+
+// newFastReader makes a manager's budget, and a window of it that is as large as it can be.
+func newFastReader(t *testing.T) (*Budget, *receiveWindow) {
+	t.Helper()
+	budget := NewBudget(slowPool, 16<<20)
+	bulk := newWindow(budget)
+	if got := readFast(bulk, time.Now()); got < 8<<20 {
+		t.Errorf("a fast reader has a window of %d bytes, want 8 MiB", got)
+	}
+	return budget, bulk
+}
+
+func newWindow(b *Budget) *receiveWindow {
+	w := newReceiveWindow(b, int64(b.initial()), 8<<20)
+	return &w
 }
 
 // TestInitialCredits opens many connections of which nobody reads: two fifths of the budget are
