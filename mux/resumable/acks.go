@@ -9,7 +9,9 @@ import (
 const (
 	// minAckEvery and maxAckEvery bound how many bytes come without an acknowledgement: as many
 	// as the peer says. An acknowledgement is work for each program on the way.
-	minAckEvery, maxAckEvery = 64 << 10, 512 << 10
+	minAckEvery, maxAckEvery = 32 << 10, 512 << 10
+	// firstAckEvery is as many until the peer says so.
+	firstAckEvery = 64 << 10
 	// acksPerWindow is how many acknowledgements of a full window the path wants.
 	acksPerWindow = 8
 	// ackDelay is how long an acknowledgement waits for data that it can go with.
@@ -45,7 +47,8 @@ func (c *link) takePace(every uint32) {
 
 // wantedPace returns how many bytes the peer need not acknowledge at once, a power of two.
 func (p *path) wantedPace() uint32 {
-	every := min(max(p.limit()/acksPerWindow, minAckEvery), maxAckEvery)
+	window := p.limit()
+	every := min(max(window/acksPerWindow, min(firstAckEvery, window/2), minAckEvery), maxAckEvery)
 	return 1 << (bits.Len64(uint64(every)) - 1)
 }
 

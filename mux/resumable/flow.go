@@ -53,8 +53,8 @@ type flowCount struct {
 // flowSpan is how long flows are counted.
 const flowSpan = 50 * time.Millisecond
 
-// add counts n bytes of a flow.
-func (c *flowCount) add(f *Flow, n int64, now time.Duration) {
+// add counts n bytes of a flow, one of waiting.
+func (c *flowCount) add(f *Flow, n int64, waiting int, now time.Duration) {
 	if now-c.began > flowSpan {
 		c.span++
 		c.began, c.before, c.active = now, c.active, 0
@@ -63,5 +63,5 @@ func (c *flowCount) add(f *Flow, n int64, now time.Duration) {
 		f.span = c.span
 		c.active++
 	}
-	c.progress += n / int64(max(c.active, c.before, 1))
+	c.progress += n / int64(max(c.active, c.before, waiting))
 }

@@ -36,7 +36,7 @@ func TestFlows(t *testing.T) {
 					}
 					got := flows[i].isBulk(s.size, bulkFlows.progress, now)
 					if got {
-						bulkFlows.add(&flows[i], s.size, now)
+						bulkFlows.add(&flows[i], s.size, 1, now)
 					}
 					if got != s.bulk && now > 100*time.Millisecond {
 						wrong++
@@ -52,7 +52,7 @@ func TestFlows(t *testing.T) {
 
 // TestPace wants a few acknowledgements of each window, and bounds what a peer may ask for.
 func TestPace(t *testing.T) {
-	for window, want := range map[int64]uint32{minWindow: 64 << 10, 256 << 10: 64 << 10, 1 << 20: 128 << 10, 3 << 20: 256 << 10, 30 << 20: 512 << 10} {
+	for window, want := range map[int64]uint32{probeFloor: 32 << 10, slowWindow: 32 << 10, minWindow: 64 << 10, 256 << 10: 64 << 10, 1 << 20: 128 << 10, 3 << 20: 256 << 10, 30 << 20: 512 << 10} {
 		p := newPath(32<<20, 0)
 		p.window = window
 		if got := p.wantedPace(); got != want {

@@ -136,7 +136,7 @@ func (g *gate) dispatchQueue(s *Stream, queue *list.List, limit int64) {
 func (g *gate) noteSent(f *Flow, n int64, now time.Duration) {
 	f.last = now
 	if f.bulk {
-		g.bulkFlows.add(f, n, now)
+		g.bulkFlows.add(f, n, g.bulk.Len()+1, now)
 	}
 }
 

@@ -5,7 +5,7 @@ import "time"
 const (
 	initialWindow = 256 << 10
 	minWindow     = 128 << 10
-	slowWindow    = 64 << 10 // on a path whose round trip is measured well
+	slowWindow    = 80 << 10 // on a path whose round trip is measured well: two pieces of bulk data
 	probeFloor    = 32 << 10
 
 	// A queue in the network is wanted. While small data shares the path, it is not more than it
@@ -19,6 +19,8 @@ const (
 	triedAlone = 1 << 20
 	// sharedFor is how long the path counts as shared after small data.
 	sharedFor = 100 * time.Millisecond
+	// maxSharedFor bounds it on a path with long round trips, of which it is four.
+	maxSharedFor = 2 * time.Second
 
 	// baseSpan is how long the lowest round trip counts as the path's own.
 	baseSpan = 10 * time.Second
@@ -30,9 +32,9 @@ const (
 	// hiccup is what busy processors add to a round trip. Where the path's own is shorter, a longer
 	// one does not show a queue: a trial does.
 	hiccup = 10 * time.Millisecond
-	// near is how long the lowest round trip of a path is on which minWindow is always enough beside
-	// small data.
-	near = 2 * time.Millisecond
+	// near is how long the lowest round trip of a path is on which minWindow is enough beside small
+	// data: for 1 Gbit/s.
+	near = time.Millisecond
 	// startupSamples is how many samples a round must have until they can end the startup.
 	startupSamples = 4
 	// idleAfter is how long no bulk data may wait until what was learned of the path is too old.
@@ -112,18 +114,23 @@ func (p *path) isNear(now time.Duration) bool {
 // updateShared changes to the other window when small data has begun to share the path, or does so
 // no more.
 func (p *path) updateShared(now time.Duration) {
-	shared := now-p.smallAt < sharedFor
+	// It must last: a window that changes in each round finds out nothing.
+	shared := now-p.smallAt < max(sharedFor, min(4*p.smoothed, maxSharedFor))
 	if shared == p.isShared {
 		return
 	}
 
 	p.isShared = shared
-	before := p.window
+	isNear := p.isNear(now)
+	if p.startup && !(shared && isNear) {
+		return
+	}
+
 	p.abandon()
+	before := max(p.window, p.round.goal)
 	switch {
-	case p.isNear(now) && shared:
+	case shared && isNear:
 		p.setWindow(minWindow)
-	case p.startup:
 	case p.otherWindow > 0:
 		p.window = min(p.otherWindow, p.ceiling)
 	case shared:

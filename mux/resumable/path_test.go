@@ -29,9 +29,9 @@ func (r *trafficResult) percentile(p float64) time.Duration {
 // A record of the tests has its kind, its time of sending and its length before its bytes.
 const recordHeader = 1 + 8 + 4
 
-// runTraffic sends bulk data from a number of writers, and small messages, from a to b for a time.
-// It must run in a bubble of synctest.
-func runTraffic(t *testing.T, link *simulatedLink, o Options, writers int, during time.Duration) *trafficResult {
+// runTraffic sends bulk data from a number of writers, and small messages with a pause after each,
+// from a to b for a time. It must run in a bubble of synctest.
+func runTraffic(t *testing.T, link *simulatedLink, o Options, writers int, pause func(), during time.Duration) *trafficResult {
 	t.Helper()
 	var isOver atomic.Bool
 	o.OnLost = func(err error) {
@@ -48,9 +48,7 @@ func runTraffic(t *testing.T, link *simulatedLink, o Options, writers int, durin
 	for range writers {
 		sending.Go(func() { sendRecords(a, 32<<10, true, stop, nil) })
 	}
-	sending.Go(func() {
-		sendRecords(a, 100, false, stop, func() { time.Sleep(20*time.Millisecond + rand.N(20*time.Millisecond)) })
-	})
+	sending.Go(func() { sendRecords(a, 100, false, stop, pause) })
 	go discard(a)
 
 	result := &trafficResult{}
@@ -169,7 +167,8 @@ func TestPath(t *testing.T) {
 				if test.link.rate > 200*megabit {
 					during = 12 * time.Second // with one probe, too
 				}
-				result := runTraffic(t, &test.link, Options{Buffer: 16 << 20}, test.writers, during)
+				pause := func() { time.Sleep(20*time.Millisecond + rand.N(20*time.Millisecond)) }
+				result := runTraffic(t, &test.link, Options{Buffer: 16 << 20}, test.writers, pause, during)
 				if use := result.rate / test.link.rate; use < test.leastUse {
 					t.Errorf("%.0f %% of the link was used, want %.0f", use*100, test.leastUse*100)
 				}
@@ -219,4 +218,19 @@ func TestQueueWhileNobodyWaits(t *testing.T) {
 		_ = a.Close()
 		_ = b.Close()
 	})
+}
+
+// TestPathIsPolled sends a small message now and then beside bulk data: whether the path is shared may
+// not change so often that nothing is found out about it.
+func TestPathIsPolled(t *testing.T) {
+	for _, every := range []time.Duration{100, 200, 250, 700} {
+		synctest.Test(t, func(t *testing.T) {
+			link := simulatedLink{rate: 100 * megabit, delay: 75 * time.Millisecond, buffer: 16 << 20}
+			pause := func() { time.Sleep(every * time.Millisecond) }
+			result := runTraffic(t, &link, Options{Buffer: 16 << 20}, 2, pause, 20*time.Second)
+			if use := result.rate / link.rate; use < .85 {
+				t.Errorf("polled every %d ms: %.0f %% of the link was used", every, use*100)
+			}
+		})
+	}
 }

@@ -143,8 +143,8 @@ func (c *link) takeBatch(small []byte) (batch []byte, buffer *[maxBatch]byte, ok
 	return c.fillBatch(batch), buffer, true
 }
 
-// fillBatch appends an acknowledgement, how often this side wants one, one data frame and the end mark, as far as each is there,
-// and counts them as sent. The caller holds mu.
+// fillBatch appends an acknowledgement, how often this side wants one, one data frame and the end
+// mark, as far as each is there, and counts them as sent. The caller holds mu.
 func (c *link) fillBatch(b []byte) []byte {
 	s, start := c.stream, c.sent
 	if c.ackDue || s.received > c.ackSent {
