@@ -130,7 +130,7 @@ func (s *soakConnections) call(address string, name uint32, c *soakConnection) e
 func (s *soakConnections) wantData(conn *net.TCPConn, size int, want error) error {
 	got, err := io.ReadAll(conn)
 	if !errors.Is(err, want) || len(got) > max(size, -size) || size >= 0 && len(got) < size || string(got) != string(s.data[:len(got)]) {
-		return fmt.Errorf("%d bytes and %v, want %d and %v", len(got), err, size, want)
+		return fmt.Errorf("%d bytes and %s, want %d and %s", len(got), fmt.Sprint(err), size, fmt.Sprint(want))
 	}
 	return nil
 }

@@ -121,15 +121,15 @@ func (p *path) updateShared(now time.Duration) {
 	}
 
 	p.isShared = shared
-	isNear := p.isNear(now)
-	if p.startup && !(shared && isNear) {
+	pinned := shared && p.isNear(now)
+	if p.startup && !pinned {
 		return
 	}
 
 	p.abandon()
 	before := max(p.window, p.round.goal)
 	switch {
-	case shared && isNear:
+	case pinned:
 		p.setWindow(minWindow)
 	case p.otherWindow > 0:
 		p.window = min(p.otherWindow, p.ceiling)
