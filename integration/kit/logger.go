@@ -44,11 +44,15 @@ func StartLoggers(t *testing.T, label, manifest string) {
 	t.Helper()
 	namespace := LogsNamespace(t)
 	ApplyManifest(t, namespace, manifest)
-	WaitUntil(t, "the pods of "+label, func() bool {
+	haveStarted := WaitAtMost(patience, func() bool {
 		started := RunKubectl(t, "get", "pods", "-n", namespace, "-l", "app="+label, "-o",
 			`jsonpath={range .items[*]}[{.status.containerStatuses[0].started}]{end}`)
 		return started != "" && strings.Count(started, "[true]") == strings.Count(started, "[")
 	})
+	if !haveStarted {
+		t.Fatalf("still waiting for the pods of %s: %s", label, RunKubectl(t, "get", "pods", "-n", namespace, "-l", "app="+label, "-o",
+			`jsonpath={range .items[*]}{.metadata.name} {.status.phase} {.status.conditions[*].message} {.status.containerStatuses[*].state}{"\n"}{end}`))
+	}
 }
 
 // CountLogged counts the lines that a pod's container "app" has logged, by
