@@ -1,9 +1,11 @@
 package integration
 
 import (
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"kdiag/integration/kit"
 )
@@ -35,10 +37,16 @@ func TestTerminal(t *testing.T) {
 	x.TypeLine("clear; jobs")
 	x.WaitForText("cat")
 	// The shell names the job before it gives it the terminal: only the job's
-	// own answer, beside the terminal's echo, says that Ctrl-C goes to it.
+	// own answer, beside the terminal's echo, says that Ctrl-C goes to it. What is typed
+	// before may be lost.
 	x.TypeLine("clear; fg")
-	x.TypeLine("again")
-	x.WaitForText("again\nagain")
+	tries := 0
+	kit.WaitUntil(t, "the job to answer", func() bool {
+		tries++
+		word := fmt.Sprintf("again-%d", tries)
+		x.TypeLine(word)
+		return kit.WaitAtMost(5*time.Second, func() bool { return strings.Contains(x.ReadScreen(), word+"\n"+word) })
+	})
 	x.PressKeys("C-c")
 	x.TypeLine("echo back $((40+3))")
 	x.WaitForText("back 43")
