@@ -8,20 +8,6 @@ const (
 	slowWindow    = 80 << 10 // on a path whose round trip is measured well: two pieces of bulk data
 	probeFloor    = 32 << 10
 
-	// A queue in the network is wanted. While small data shares the path, it is not more than it
-	// takes to keep the path busy.
-	minTarget = 1500 * time.Microsecond
-	maxTarget = 25 * time.Millisecond
-	// aloneTarget is for bulk data that is alone on the path: each program on the way then finds
-	// much at once, which costs it less.
-	aloneTarget = 40 * time.Millisecond
-	// triedAlone is the window above which such data needs no trial to let it shrink.
-	triedAlone = 1 << 20
-	// sharedFor is how long the path counts as shared after small data.
-	sharedFor = 100 * time.Millisecond
-	// maxSharedFor bounds it on a path with long round trips, of which it is four.
-	maxSharedFor = 2 * time.Second
-
 	// baseSpan is how long the lowest round trip counts as the path's own.
 	baseSpan = 10 * time.Second
 	// probeAfter is how old it may become until the queue is drained to measure it anew.
@@ -32,9 +18,6 @@ const (
 	// hiccup is what busy processors add to a round trip. Where the path's own is shorter, a longer
 	// one does not show a queue: a trial does.
 	hiccup = 10 * time.Millisecond
-	// near is how long the lowest round trip of a path is on which minWindow is enough beside small
-	// data: for 1 Gbit/s.
-	near = time.Millisecond
 	// startupSamples is how many samples a round must have until they can end the startup.
 	startupSamples = 4
 	// idleAfter is how long no bulk data may wait until what was learned of the path is too old.
@@ -42,9 +25,10 @@ const (
 )
 
 // path measures the path below one link and decides how many bytes of bulk data it takes: the
-// congestion window. It works in rounds of one round trip. In each it compares the lowest round
-// trip of late with the lowest of the last seconds, its base; the difference is the time that bytes
-// stand in queues. While that is below the target, the window grows; above it, it shrinks.
+// congestion window. It works in rounds of one round trip. In each it compares the round trips of late
+// (their lowest; their average while bulk data is alone) with the lowest of the last seconds, its base;
+// the difference is the time that bytes stand in queues. While that is below the target, the window
+// grows; above it, it shrinks.
 type path struct {
 	ceiling  int64
 	window   int64
@@ -97,48 +81,6 @@ func (p *path) restart(now time.Duration) {
 	p.otherWindow, p.probe.window = 0, 0
 	p.beginRound(now, 0)
 	p.round.isIdle = true
-}
-
-// noteSmall notes that small data shares the path.
-func (p *path) noteSmall(now time.Duration) {
-	p.smallAt = now
-	p.updateShared(now)
-}
-
-// isNear reports whether the path's lowest round trip is known to be short.
-func (p *path) isNear(now time.Duration) bool {
-	base := p.roundTrip(now)
-	return base > 0 && base < near
-}
-
-// updateShared changes to the other window when small data has begun to share the path, or does so
-// no more.
-func (p *path) updateShared(now time.Duration) {
-	// It must last: a window that changes in each round finds out nothing.
-	shared := now-p.smallAt < max(sharedFor, min(4*p.smoothed, maxSharedFor))
-	if shared == p.isShared {
-		return
-	}
-
-	p.isShared = shared
-	pinned := shared && p.isNear(now)
-	if p.startup && !pinned {
-		return
-	}
-
-	p.abandon()
-	before := max(p.window, p.round.goal)
-	switch {
-	case pinned:
-		p.setWindow(minWindow)
-	case p.otherWindow > 0:
-		p.window = min(p.otherWindow, p.ceiling)
-	case shared:
-		base := p.roundTrip(now)
-		p.setWindow(min(int64(p.rate*float64(base+p.target(base))), p.window))
-	}
-	p.otherWindow = before
-	p.round.goal, p.round.skip = p.window, true
 }
 
 // limit returns how many bytes of bulk data may be kept.
@@ -246,7 +188,7 @@ func (p *path) endRound(now time.Duration, sent uint64) {
 		return
 	case ended.settling:
 		p.trial.begin(p.trial.kind, now, p.acked)
-	case p.isShared && p.isNear(now):
+	case p.isPinned(now):
 		p.setWindow(minWindow)
 		p.startup = false
 	case p.startup:
@@ -275,14 +217,6 @@ func (p *path) endStartup(now time.Duration) {
 
 	p.startup, p.round.skip, p.trial.kind = false, true, noTrial
 	p.setWindow(min(max(int64(p.rate*float64(base+target)), p.window/4), p.window))
-}
-
-// target returns how long bytes shall stand in queues on a path with this base.
-func (p *path) target(base time.Duration) time.Duration {
-	if !p.isShared {
-		return aloneTarget
-	}
-	return min(max(base/3, minTarget), maxTarget)
 }
 
 // approach moves the window half the way to where the queue would be as long as target; faster if
