@@ -95,11 +95,12 @@ func (c *Cluster) dialTLS(ctx context.Context, at *url.URL) net.Conn {
 	}
 
 	if config == nil {
-		config = &tls.Config{} //nolint:gosec // the versions are Go's, as everywhere
+		config = new(tls.Config)
 	}
 	if config.ServerName == "" {
 		config.ServerName = at.Hostname()
 	}
+
 	secured := tls.Client(&bufferedConn{conn, bufio.NewReaderSize(conn, recordsBuffer)}, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
