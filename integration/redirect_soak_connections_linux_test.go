@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -80,11 +81,11 @@ func (s *soakConnections) answer(conn *net.TCPConn, c *soakConnection) error {
 			}
 		}
 		_ = conn.CloseWrite()
-		return s.wantData(conn, 0, nil)
+		return s.wantData(conn, 0, byEnd)
 	case requestReset:
-		return s.wantData(conn, -c.size, syscall.ECONNRESET)
+		return s.wantData(conn, c.size, byReset)
 	default:
-		if err := s.wantData(conn, c.size, nil); err != nil {
+		if err := s.wantData(conn, c.size, byEnd); err != nil {
 			return err
 		}
 		return binary.Write(conn, binary.BigEndian, uint32(c.size))
@@ -105,9 +106,9 @@ func (s *soakConnections) call(address string, name uint32, c *soakConnection) e
 
 	switch c.ending {
 	case answerReset:
-		return s.wantData(conn, -c.size, syscall.ECONNRESET)
+		return s.wantData(conn, c.size, byReset)
 	case answerWhole, answerSlowly:
-		return s.wantData(conn, c.size, nil)
+		return s.wantData(conn, c.size, byEnd)
 	case requestReset:
 		_, err := conn.Write(s.data[:c.size])
 		_ = conn.SetLinger(0)
@@ -121,18 +122,39 @@ func (s *soakConnections) call(address string, name uint32, c *soakConnection) e
 		if err := binary.Read(conn, binary.BigEndian, &got); err != nil || got != uint32(c.size) {
 			return fmt.Errorf("the program got %d bytes, %w", got, err)
 		}
-		return s.wantData(conn, 0, nil)
+		return s.wantData(conn, 0, byEnd)
 	}
 }
 
-// wantData reads to the end, which is to be want, after so many bytes; after at most so many if size
-// is negative: TCP drops some when it resets.
-func (s *soakConnections) wantData(conn *net.TCPConn, size int, want error) error {
+// wantData reads to the end, and wants that many bytes of the data and this end. Of data that a reset
+// follows TCP may drop some.
+func (s *soakConnections) wantData(conn *net.TCPConn, size int, end string) error {
 	got, err := io.ReadAll(conn)
-	if !errors.Is(err, want) || len(got) > max(size, -size) || size >= 0 && len(got) < size || string(got) != string(s.data[:len(got)]) {
-		return fmt.Errorf("%d bytes and %s, want %d and %s", len(got), fmt.Sprint(err), size, fmt.Sprint(want))
+	least := size
+	if end == byReset {
+		least = 0
+	}
+	if nameEnd(err) != end || len(got) < least || len(got) > size || !bytes.Equal(got, s.data[:len(got)]) {
+		return fmt.Errorf("%d bytes and %s, want %d and %s", len(got), nameEnd(err), size, end)
 	}
 	return nil
+}
+
+// How a connection's data ends.
+const (
+	byEnd   = "an end"
+	byReset = "a reset"
+)
+
+// nameEnd names how a read to the end has ended.
+func nameEnd(err error) string {
+	switch {
+	case err == nil:
+		return byEnd
+	case errors.Is(err, syscall.ECONNRESET):
+		return byReset
+	}
+	return err.Error()
 }
 
 // TestSoakConnections makes 200,000 connections of random sizes that end in all ways, while the
