@@ -89,7 +89,9 @@ func TestStuckOutput(t *testing.T) {
 // TestMissedIsSaidLast says that events are missing although none follows.
 func TestMissedIsSaidLast(t *testing.T) {
 	queue, out := newStuckQueue("text")
-	for range maxWaitingConnections + 10 {
+	queue.ConnectionOpened(redirectclient.Connection{})
+	<-out.begun
+	for range maxWaitingConnections + 9 {
 		queue.ConnectionOpened(redirectclient.Connection{})
 	}
 
