@@ -55,7 +55,7 @@ var rightsOf = []rightsEntry{
 			needListEvents, needWatchEvents, needNamePods, {rightCreateExec, "find the ports of one container, with -c"},
 			{rightGetExec, "find them over a WebSocket, one round trip faster than SPDY"},
 		},
-		wider: []commandRight{needAskNode},
+		wider: []commandRight{{needAskNode.accessRight, "know the node's addresses, and report that it does not respond"}},
 	},
 	{
 		command:  "ps",

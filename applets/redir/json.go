@@ -40,12 +40,41 @@ type redirectJSON struct {
 	TakenOver   int          `json:"takenOver,omitempty"`
 	Addresses   []netip.Addr `json:"addresses,omitempty"`
 	Unproven    string       `json:"unproven,omitempty"`
+	Probes      []probeJSON  `json:"probes,omitempty"`
+	// ProbesTo is "app" or "local", where there are probes.
+	ProbesTo string `json:"probesTo,omitempty"`
+}
+
+type probeJSON struct {
+	Container string `json:"container"`
+	Kind      string `json:"kind"`
 }
 
 func (p jsonEvents) RedirectStarted(e redirectclient.RedirectStarted) {
-	p.printEvent(redirectJSON{
-		p.newEvent("redirect", e.Pod), e.Redirect.String(), e.Redirect.Local, e.Backend, e.Mesh, e.Established, e.TakenOver, e.Addresses, e.Unproven,
-	})
+	event := redirectJSON{
+		eventJSON: p.newEvent("redirect", e.Pod), Redirect: e.Redirect.String(), Local: e.Redirect.Local,
+		Backend: e.Backend, Mesh: e.Mesh, Established: e.Established, TakenOver: e.TakenOver,
+		Addresses: e.Addresses, Unproven: e.Unproven,
+	}
+	for _, probe := range e.Probes {
+		event.Probes = append(event.Probes, probeJSON{probe.Container, probe.Of})
+		event.ProbesTo = probesToApp
+		if e.ProbesLocal {
+			event.ProbesTo = probesToLocal
+		}
+	}
+	p.printEvent(event)
+}
+
+type probesJSON struct {
+	eventJSON
+	Redirect   string `json:"redirect"`
+	Recognized int64  `json:"recognized"`
+	Ambiguous  int64  `json:"ambiguous"`
+}
+
+func (p jsonEvents) ProbesCounted(e redirectclient.ProbesCounted) {
+	p.printEvent(probesJSON{p.newEvent("probes", e.Pod), e.Redirect.String(), e.Recognized, e.Ambiguous})
 }
 
 type movedJSON struct {
@@ -163,8 +192,13 @@ type summaryJSON struct {
 	Received    int64   `json:"received"`
 	Sent        int64   `json:"sent"`
 	Seconds     float64 `json:"seconds"`
+	// Probes and Ambiguous went to the application, and are not among the connections.
+	Probes    int64 `json:"probes,omitempty"`
+	Ambiguous int64 `json:"ambiguous,omitempty"`
 }
 
 func (p jsonEvents) Finished(e redirectclient.Summary) {
-	p.printEvent(summaryJSON{p.newEvent("summary", e.Pod), e.Total, e.Refused, e.Received, e.Sent, e.Duration.Seconds()})
+	p.printEvent(summaryJSON{
+		p.newEvent("summary", e.Pod), e.Total, e.Refused, e.Received, e.Sent, e.Duration.Seconds(), e.Probes, e.Ambiguous,
+	})
 }

@@ -167,6 +167,10 @@ func (q *eventQueue) RedirectMoved(e redirectclient.RedirectMoved) {
 	q.put(e.Pod, maxWaiting, func() { q.printer.RedirectMoved(e) })
 }
 
+func (q *eventQueue) ProbesCounted(e redirectclient.ProbesCounted) {
+	q.put(e.Pod, maxWaiting, func() { q.printer.ProbesCounted(e) })
+}
+
 func (q *eventQueue) ConnectionOpened(e redirectclient.Connection) {
 	q.put(e.Pod, maxWaitingConnections, func() { q.printer.ConnectionOpened(e) })
 }

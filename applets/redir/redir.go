@@ -43,6 +43,8 @@ func Applet() applets.Applet {
 			&cli.DurationFlag{Name: "grace", Usage: "How long open connections wait when the connection to the pod is lost", Value: time.Minute},
 			applets.OneOf(&cli.StringFlag{Name: "on-disconnect", Usage: "Meanwhile new connections reach the application (after 10s), wait, or are reset", Value: wire.OnDisconnectApp},
 				wire.OnDisconnectApp, wire.OnDisconnectHold, wire.OnDisconnectReset),
+			applets.OneOf(&cli.StringFlag{Name: "probes", Usage: "Where the pod's health probes go: to the application, or to your machine", Value: probesToApp},
+				probesToApp, probesToLocal),
 			applets.OneOf(&cli.StringFlag{Name: "proxy-protocol", Usage: "Start each local connection with a PROXY protocol header"}, "v2"),
 			applets.OneOf(&cli.StringFlag{Name: "netfilter", Usage: "Redirect with", Value: "auto"}, "auto", "nft", "iptables"),
 			applets.OneOf(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "Output format", Value: "text"}, "text", "json"),
@@ -60,6 +62,7 @@ type options struct {
 	drain         time.Duration
 	grace         time.Duration
 	onDisconnect  string
+	localProbes   bool
 	proxyProtocol bool
 	backend       string
 	output        string
@@ -119,6 +122,7 @@ func redirectPod(ctx context.Context, cluster containers.API, request containers
 		Redirects: o.redirects, TakeOver: o.takeOver, Backend: o.backend, ProxyProtocol: o.proxyProtocol,
 		Timeout: request.Timeout, Drain: o.drain, Grace: o.grace, OnDisconnect: o.onDisconnect,
 		Redial: handle.Redial, Reopen: handle.ReopenSession,
+		FindProbes: probeFinder{cluster, handle.Pod}.find, LocalProbes: o.localProbes,
 	}
 	if request.Container != "" {
 		config.FindPorts = func(ctx context.Context) ([]uint16, error) {
@@ -172,8 +176,8 @@ func parseOptions(inv *applets.Invocation, ports []string) (options, error) {
 	o := options{
 		takeOver: inv.Flags.Bool("take-over"), drain: inv.Flags.Duration("drain"),
 		backend: inv.Flags.String("netfilter"), output: inv.Flags.String("output"),
-		proxyProtocol: inv.Flags.IsSet("proxy-protocol"),
-		grace:         inv.Flags.Duration("grace"), onDisconnect: inv.Flags.String("on-disconnect"),
+		proxyProtocol: inv.Flags.IsSet("proxy-protocol"), localProbes: inv.Flags.String("probes") == probesToLocal,
+		grace: inv.Flags.Duration("grace"), onDisconnect: inv.Flags.String("on-disconnect"),
 	}
 	var err error
 	if o.redirects, err = parseSpecs(ports, inv.Flags.StringSlice("outgoing")); err != nil {

@@ -29,6 +29,9 @@ func (p textEvents) RedirectMoved(e redirectclient.RedirectMoved) {
 	p.printLine("%s now resolves to %s", e.Redirect, formatAddresses(e.Addresses))
 }
 
+// ProbesCounted prints nothing: the summary has the counts.
+func (p textEvents) ProbesCounted(redirectclient.ProbesCounted) {}
+
 func (p textEvents) ConnectionOpened(e redirectclient.Connection) {
 	p.printLine("%s → %s  opened", e.Source, e.Redirect)
 }
@@ -91,8 +94,23 @@ func (p textEvents) Finished(e redirectclient.Summary) {
 	if e.Refused > 0 {
 		refused = fmt.Sprintf(", %d of them refused on this machine", e.Refused)
 	}
-	p.printLine("connections: %d in %s%s; %s in, %s out", e.Total, units.Span(e.Duration.Seconds()), refused,
-		units.Size(e.Received), units.Size(e.Sent))
+	p.printLine("connections: %d in %s%s; %s in, %s out%s", e.Total, units.Span(e.Duration.Seconds()), refused,
+		units.Size(e.Received), units.Size(e.Sent), formatProbeCounts(e.Counters))
+}
+
+// formatProbeCounts says how many connections the application got as health probes.
+func formatProbeCounts(c redirectclient.Counters) string {
+	text := ""
+	if c.Probes > 0 {
+		text += "; " + applets.CountOf(int(c.Probes), "health probe", "health probes") + " went to the application"
+	}
+	if c.Ambiguous > 0 {
+		text += "; " + applets.CountOf(int(c.Ambiguous), "connection", "connections") + " that could not be told from probes did, too"
+	}
+	if c.Probes == 0 {
+		text = strings.Replace(text, "probes did, too", "health probes went to the application", 1)
+	}
+	return text
 }
 
 // formatRemarks says what there is to say of a redirect beside where it leads.
@@ -110,6 +128,11 @@ func formatRemarks(e redirectclient.RedirectStarted) string {
 	}
 	if e.Mesh != "" {
 		remarks = append(remarks, e.Mesh+": redirects only what the sidecar passes to the application")
+	}
+	for _, remark := range []string{formatProbes(e), formatAmbiguous(e)} {
+		if remark != "" {
+			remarks = append(remarks, remark)
+		}
 	}
 	if e.Unproven != "" {
 		remarks = append(remarks, "could not be tested: "+e.Unproven)

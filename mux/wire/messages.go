@@ -8,7 +8,7 @@ const (
 	RequestHello     = "hello"     // Hello, Welcome
 	RequestListeners = "listeners" // none, Listeners
 	RequestAttach    = "attach"    // Attach, Attached
-	RequestDetach    = "detach"    // Detach, none
+	RequestDetach    = "detach"    // Detach, Detached
 	RequestBye       = "bye"       // none, none; answered when every connection has ended
 )
 
@@ -18,6 +18,8 @@ const (
 	EventMoved = "moved"
 	// EventTroubled says that a redirect does not work as it should. Its body is a Troubled.
 	EventTroubled = "troubled"
+	// EventProbed counts what reached the application as a health probe. Its body is a Probed.
+	EventProbed = "probed"
 )
 
 // A manager answers with these codes when it cannot serve a request.
@@ -74,6 +76,10 @@ type Attach struct {
 	Backend string `json:"backend,omitempty"`
 	// TakeOver closes connections to the port that are established already.
 	TakeOver bool `json:"takeOver,omitempty"`
+	// Probes are what the kubelet sends to an incoming port, which goes to the application.
+	// NodeAddresses are those that the kubelet may send it from, as far as they are known.
+	Probes        []Probe      `json:"probes,omitempty"`
+	NodeAddresses []netip.Addr `json:"nodeAddresses,omitempty"`
 }
 
 // Attached answers Attach: the redirect works, as a connection of the manager's own has shown.
@@ -95,6 +101,11 @@ type Attached struct {
 // Detach ends a redirect for new connections. Others go on.
 type Detach struct {
 	ID uint32 `json:"id"`
+}
+
+// Detached answers Detach.
+type Detached struct {
+	Probed Probed `json:"probed"`
 }
 
 // Moved says which addresses a redirect by name now covers.

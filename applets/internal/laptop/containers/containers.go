@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ type API interface {
 	EnsureNet(ctx context.Context, r kube.NetRequest) (kube.Injected, error)
 	Exec(ctx context.Context, e kube.ExecRequest) error
 	ContainerEnded(ctx context.Context, namespace, pod, container string) bool
+	NodeAddresses(ctx context.Context, pod *corev1.Pod) []netip.Addr
 	CheckGone(ctx context.Context, pod *corev1.Pod, container string) error
 	WaitForReadyLine(ctx context.Context, namespace, pod, container string) ([]byte, error)
 	PortForward(ctx context.Context, namespace, pod string, port uint16, openTimeout time.Duration) (net.Conn, error)

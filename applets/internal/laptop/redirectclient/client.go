@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -38,6 +39,11 @@ type Config struct {
 	TakeOver bool
 	// Backend is "auto", "nft" or "iptables".
 	Backend string
+	// FindProbes returns the health probes that come to a port of the pod, and the addresses that
+	// the kubelet may have. They go to the application, unless LocalProbes sends them here. Nil
+	// finds none.
+	FindProbes  func(ctx context.Context, port uint16) ([]kube.HealthProbe, []netip.Addr)
+	LocalProbes bool
 	// ProxyProtocol begins each local connection with a PROXY header, version 2.
 	ProxyProtocol bool
 	// Timeout bounds the wait for the manager: for its greeting, for its list of
@@ -104,10 +110,18 @@ const copyMemory = 32 << 20
 
 // Counters returns what has come so far.
 func (c *Client) Counters() Counters {
-	return Counters{
+	counters := Counters{
 		Open: c.open.Load(), Total: c.total.Load(), Refused: c.refused.Load(),
 		Received: c.received.Load(), Sent: c.sent.Load(),
 	}
+	for _, id := range c.redirectIDs() {
+		if r := c.findRedirect(id); r != nil {
+			recognized, ambiguous := r.countProbes()
+			counters.Probes += recognized
+			counters.Ambiguous += ambiguous
+		}
+	}
+	return counters
 }
 
 // Run makes the redirects, calls started once they are all there, and serves
@@ -285,18 +299,21 @@ func (c *Client) startRedirect(ctx context.Context, id uint32, spec Spec) error 
 
 // attach asks for a redirect, and reports it once it is there.
 func (c *Client) attach(ctx context.Context, session *mux.Session, id uint32, r *redirect) error {
-	var done wire.Attached
-	err := c.callOn(ctx, session, wire.RequestAttach, wire.Attach{
+	request := wire.Attach{
 		ID: id, Outgoing: r.Outgoing, Port: r.Port, Host: r.Host,
 		Backend: c.config.Backend, TakeOver: c.config.TakeOver,
-	}, &done)
-	if err != nil {
+	}
+	probes := c.addProbes(ctx, &request)
+
+	var done wire.Attached
+	if err := c.callOn(ctx, session, wire.RequestAttach, request, &done); err != nil {
 		return c.explain("redirect "+r.String(), err)
 	}
 
 	r.reportStarted(c.observer, RedirectStarted{
 		Pod: c.pod, Redirect: r.Spec, Backend: done.Backend, Mesh: done.Mesh,
 		Established: done.Established, TakenOver: done.TakenOver, Addresses: done.Addresses, Unproven: done.Unproven,
+		Probes: probes, ProbesLocal: c.config.LocalProbes,
 	})
 	return nil
 }
@@ -320,6 +337,11 @@ func (c *Client) handleEvent(name string, body json.RawMessage) {
 		var troubled wire.Troubled
 		if json.Unmarshal(body, &troubled) == nil {
 			c.handleTroubled(troubled)
+		}
+	case wire.EventProbed:
+		var probed wire.Probed
+		if json.Unmarshal(body, &probed) == nil {
+			c.handleProbed(probed)
 		}
 	}
 }
@@ -378,7 +400,11 @@ func (c *Client) giveBack(ctx context.Context) {
 		if !r.isArmed() {
 			continue
 		}
-		err := session.Call(detaching, wire.RequestDetach, wire.Detach{ID: id}, nil)
+		var detached wire.Detached
+		err := session.Call(detaching, wire.RequestDetach, wire.Detach{ID: id}, &detached)
+		if err == nil {
+			r.noteProbed(detached.Probed)
+		}
 		if away := c.Away(); err != nil && away != nil {
 			c.reportUntold(away)
 			return

@@ -238,6 +238,7 @@ type events chan any
 func newEvents() events { return make(events, 64) }
 
 func (e events) RedirectStarted(x RedirectStarted)     { e <- x }
+func (e events) ProbesCounted(x ProbesCounted)         { e <- x }
 func (e events) RedirectMoved(x RedirectMoved)         { e <- x }
 func (e events) ConnectionOpened(x Connection)         { e <- x }
 func (e events) ConnectionRefused(x ConnectionRefused) { e <- x }

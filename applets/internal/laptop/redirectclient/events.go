@@ -3,6 +3,8 @@ package redirectclient
 import (
 	"net/netip"
 	"time"
+
+	"kdiag/kube"
 )
 
 // Observer is told what happens. A Client calls it from several goroutines at
@@ -10,6 +12,8 @@ import (
 type Observer interface {
 	RedirectStarted(RedirectStarted)
 	RedirectMoved(RedirectMoved)
+	// ProbesCounted is called when the count has changed, now and then.
+	ProbesCounted(ProbesCounted)
 	ConnectionOpened(Connection)
 	ConnectionRefused(ConnectionRefused)
 	ConnectionClosed(ConnectionClosed)
@@ -43,6 +47,19 @@ type RedirectStarted struct {
 	Addresses []netip.Addr
 	// Unproven says what of the redirect the manager could not test, and why.
 	Unproven string
+	// Probes are the health probes of the port, which go to the application, or to the program
+	// here if that is what was asked for.
+	Probes      []kube.HealthProbe
+	ProbesLocal bool
+}
+
+// ProbesCounted says how many connections of a redirect went to the application as health probes
+// so far.
+type ProbesCounted struct {
+	Pod      Pod
+	Redirect Spec
+	// Recognized were probes by what they said; Ambiguous could not be told from probes.
+	Recognized, Ambiguous int64
 }
 
 // RedirectMoved says that the redirect's host leads to other addresses now.
@@ -132,4 +149,7 @@ type Counters struct {
 	Open, Total, Refused int64
 	// Received and Sent are the bytes that came from the pod and went to it.
 	Received, Sent int64
+	// Probes reached the application, and Ambiguous connections, which could not be told from
+	// probes. Neither counts as a connection.
+	Probes, Ambiguous int64
 }

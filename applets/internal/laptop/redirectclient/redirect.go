@@ -23,6 +23,7 @@ type redirect struct {
 	silenced  bool           // nothing more is said
 	addresses []netip.Addr   // what the observer knows
 	moved     *RedirectMoved // came before the redirect was reported
+	probed    probeCount
 }
 
 // reportStarted reports the redirect, and then its move if that was quicker than
@@ -78,6 +79,7 @@ func (r *redirect) markUnarmed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.armed, r.reported = false, false
+	r.keepProbed()
 }
 
 // isArmed reports whether the manager has the redirect.

@@ -46,6 +46,9 @@ func sessionGrace(h wire.Hello) (time.Duration, error) {
 	return max(time.Duration(h.GraceSeconds*float64(time.Second)), 1), nil
 }
 
+// olderManagerHint is the hint where a laptop asks for what this manager does not know.
+const olderManagerHint = "the manager in the pod may be an older version of kdiag"
+
 // disconnectPolicy returns what new connections do while the laptop is away, as it has asked.
 func disconnectPolicy(h wire.Hello) (string, error) {
 	switch h.OnDisconnect {
@@ -55,7 +58,7 @@ func disconnectPolicy(h wire.Hello) (string, error) {
 		return h.OnDisconnect, nil
 	}
 
-	return "", refuseRequest(wire.CodeUnsupported, "the manager in the pod may be an older version of kdiag",
+	return "", refuseRequest(wire.CodeUnsupported, olderManagerHint,
 		"unknown choice of what happens on disconnect: %.32q", h.OnDisconnect)
 }
 
@@ -69,6 +72,7 @@ func (s *redirectSession) noteLost(error) {
 	}
 
 	s.laptopIs.away, s.laptopIs.since = true, time.Now()
+	s.noteAttendance()
 	if s.onDisconnect != wire.OnDisconnectHold {
 		s.startPatience()
 	}
@@ -91,6 +95,7 @@ func (s *redirectSession) noteOverdue(returns uint64) {
 	}
 
 	s.laptopIs.overdue = true
+	s.noteAttendance()
 	s.interruptSettling() // no proof must hold this up
 	s.mu.Unlock()
 
@@ -102,6 +107,7 @@ func (s *redirectSession) noteBack(time.Duration) {
 	s.mu.Lock()
 	s.laptopIs.away, s.laptopIs.overdue = false, false
 	s.laptopIs.returns++
+	s.noteAttendance()
 	s.stopPatience()
 	s.mu.Unlock()
 
@@ -189,9 +195,7 @@ func (s *redirectSession) settleRedirect(ctx context.Context, r *redirectListene
 	switch {
 	case !laptop.overdue:
 		s.restoreRedirect(ctx, r, laptop.returns)
-	case onDisconnect == wire.OnDisconnectReset:
-		r.refusing.Store(true)
-	default:
+	case onDisconnect == wire.OnDisconnectApp:
 		r.suspendRules()
 	}
 }
@@ -230,6 +234,15 @@ func (s *redirectSession) tellTrouble(id uint32, err error) {
 		s.telling = true
 		s.tellers.Go(s.sendTroubles)
 	}
+}
+
+// tellProbed tells the laptop how many probes there were. It does not wait for the link.
+func (s *redirectSession) tellProbed(p wire.Probed) {
+	s.tellers.Go(func() {
+		if err := s.laptop.Notify(wire.EventProbed, p); err != nil {
+			s.server.config.Log.Debug("tell of probes", "redirect", p.ID, "err", err)
+		}
+	})
 }
 
 // sendTroubles sends what tellTrouble has left, the latest of each redirect.

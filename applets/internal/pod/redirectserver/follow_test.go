@@ -27,6 +27,7 @@ func newFollower(t *testing.T, rules *ruleSet, host string, tell func(wire.Moved
 	t.Cleanup(func() { _ = listener.Close() })
 
 	return &redirectListener{
+		probed: newProbeCount(0, nil),
 		attach: wire.Attach{ID: 1, Outgoing: true, Port: 80, Host: host}, ruleSet: rules, listener: listener,
 		rules: outgoingRules(one), addresses: []netip.Addr{one}, tellMoved: tell,
 		stop: func() {}, log: slog.New(slog.NewTextHandler(io.Discard, nil)),

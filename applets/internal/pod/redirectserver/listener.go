@@ -9,10 +9,10 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
+	"kdiag/applets/internal/pod/healthprobe"
 	"kdiag/mux"
 	"kdiag/mux/wire"
 	"kdiag/netfilter"
@@ -32,18 +32,25 @@ type redirectListener struct {
 	originalDestination func(conn syscall.Conn) (netip.AddrPort, error)
 	// tellMoved tells the laptop that the name has other addresses.
 	tellMoved func(m wire.Moved) error
+	// awaitLaptop waits while the laptop is away, and says where a connection goes then.
+	awaitLaptop func(stopped <-chan struct{}) route
+	// probes recognizes what goes to the application; nil if nothing does.
+	probes      *healthprobe.Recognizer
+	nodes       *nodeSources
+	probed      *probeCount
+	application *applicationRoute
 
 	holder    string
 	stop      context.CancelFunc // of following a name
 	followNow chan struct{}      // has the name looked up without delay
-	refusing  atomic.Bool        // new connections are reset
 	accepted  sync.WaitGroup     // the accept loop and every connection
+	stopped   chan struct{}      // closed by stopAndReset
 	closed    chan struct{}      // closed after the accept loop: by then conns has all that it took
 
 	mu          sync.Mutex
 	rules       []netfilter.Redirect
 	addresses   []netip.Addr
-	conns       map[*mux.TCP]struct{}
+	conns       map[*mux.TCP]owner
 	trials      map[netip.AddrPort]chan<- trialArrival // those expected, by their sources
 	detached    bool
 	suspended   bool            // rules are not in the kernel now, but may be again
@@ -56,14 +63,19 @@ type redirectListener struct {
 func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach) (*redirectListener, wire.Attached, error) {
 	r := &redirectListener{
 		attach: a, laptop: s.laptop, ruleSet: s.server.ruleSet, proxier: &s.server.proxier, files: &s.server.files, holder: s.holder,
-		conns: map[*mux.TCP]struct{}{}, trials: map[netip.AddrPort]chan<- trialArrival{}, closed: make(chan struct{}),
+		conns: map[*mux.TCP]owner{}, trials: map[netip.AddrPort]chan<- trialArrival{}, closed: make(chan struct{}), stopped: make(chan struct{}),
 		followNow: make(chan struct{}, 1), provenAt: s.countReturns(),
 		originalDestination: s.server.config.OriginalDestination,
 		tellMoved:           func(m wire.Moved) error { return s.laptop.Notify(wire.EventMoved, m) },
+		awaitLaptop:         s.awaitLaptop,
 		log:                 s.server.config.Log.With("redirect", a.ID, "port", a.Port),
 	}
+	r.application, r.probed = s.server.application, newProbeCount(a.ID, s.tellProbed)
+	var err error
+	if r.probes, err = healthprobe.New(a.Probes); err != nil {
+		return nil, wire.Attached{}, refuseRequest(wire.CodeUnsupported, olderManagerHint, "%v", err)
+	}
 	if a.Host != "" {
-		var err error
 		if r.addresses, err = resolveHost(ctx, a.Host); err != nil {
 			return nil, wire.Attached{}, err
 		}
@@ -79,12 +91,12 @@ func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach)
 	}
 
 	done := wire.Attached{Addresses: r.addresses}
-	var err error
 	if done.Backend, done.Mesh, err = r.ruleSet.attachRules(a.Backend, r.rules); err != nil {
 		r.closeListener()
 		return nil, wire.Attached{}, err
 	}
 
+	r.nodes = newNodeSources(a.NodeAddresses, done.Mesh != "")
 	r.accepted.Go(r.acceptConnections)
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.stop = stop
@@ -184,27 +196,57 @@ func (r *redirectListener) takeConnection(conn *mux.TCP) {
 		return
 	}
 
-	if r.refusing.Load() || !r.keepConnection(conn) {
+	if !r.keepConnection(conn) {
 		conn.Reset()
 		return
 	}
 
 	r.accepted.Go(func() {
 		defer r.forgetConnection(conn)
-		r.serveConnection(conn, to)
+		r.routeConnection(conn, to)
 	})
+}
+
+// routeConnection passes a connection on to where it goes, or ends it.
+func (r *redirectListener) routeConnection(conn *mux.TCP, to netip.AddrPort) {
+	switch r.chooseRoute(conn) {
+	case toLaptop:
+		r.serveConnection(conn, to)
+	case toApplication:
+		r.serveByApplication(conn, to)
+	case toNobody:
+		_ = conn.Close()
+	case nowhere:
+		conn.Reset()
+	}
 }
 
 // serveConnection opens a stream to the laptop and passes bytes on until both directions end.
 func (r *redirectListener) serveConnection(conn *mux.TCP, to netip.AddrPort) {
+	if !r.giveTo(laptops, conn) {
+		r.serveByApplication(conn, to)
+		return
+	}
+
 	stream, err := r.laptop.Open(mux.Header{Redirect: r.attach.ID, Source: sourceAddress(conn), Destination: to})
 	if err != nil {
-		conn.Reset()
+		// The session has just ended: nothing of the connection has reached the laptop.
+		r.serveByApplication(conn, to)
 		return
 	}
 
 	result := r.proxier.Proxy(conn, stream, nil)
 	r.log.Debug("connection ended", "peer", conn.RemoteAddr().String(), "sent", result.Sent, "received", result.Received, "err", result.Err)
+}
+
+// serveByApplication passes a connection to where it was going, or resets it.
+func (r *redirectListener) serveByApplication(conn *mux.TCP, to netip.AddrPort) {
+	r.giveTo(applications, conn)
+	resumeReads(conn)
+	if !r.application.serve(conn, to) {
+		r.log.Warn("no room for one more connection to the application")
+		conn.Reset()
+	}
 }
 
 // sourceAddress returns the caller's address, without the zone, which means nothing on the laptop.
@@ -216,14 +258,35 @@ func sourceAddress(conn *mux.TCP) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// maxConns bounds the connections of one redirect at a time, since each costs memory of the pod's.
-const maxConns = 4096
+const (
+	// maxConns bounds the connections of one redirect at a time, since each costs memory of the
+	// pod's.
+	maxConns = 4096
+	// probeReserve is how many more may be there until it is known whether they are probes: those
+	// must reach the application, however many others there are.
+	probeReserve = 64
+)
+
+// isCrowded reports whether there are more connections than may go to the laptop.
+func (r *redirectListener) isCrowded() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.conns) > maxConns {
+		r.log.Warn("too many connections at once", "limit", maxConns)
+		return true
+	}
+	return false
+}
 
 // keepConnection adds a connection, unless there are too many connections or open files.
 func (r *redirectListener) keepConnection(conn *mux.TCP) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.conns) >= maxConns {
+	limit := maxConns
+	if r.probes != nil {
+		limit += probeReserve
+	}
+	if len(r.conns) >= limit {
 		r.log.Warn("too many connections at once", "limit", maxConns)
 		return false
 	}
@@ -233,8 +296,30 @@ func (r *redirectListener) keepConnection(conn *mux.TCP) bool {
 		return false
 	}
 
-	r.conns[conn] = struct{}{}
+	r.conns[conn] = nobodys
 	r.ruleSet.holdBackend()
+	return true
+}
+
+// An owner says who has something of a connection.
+type owner uint8
+
+const (
+	nobodys owner = iota
+	laptops
+	applications
+)
+
+// giveTo notes who has a connection from now on. It reports false if that is the laptop, and the
+// redirect has ended.
+func (r *redirectListener) giveTo(who owner, conn *mux.TCP) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if who == laptops && isClosed(r.stopped) {
+		return false
+	}
+
+	r.conns[conn] = who
 	return true
 }
 
@@ -289,19 +374,30 @@ func (r *redirectListener) stopRedirecting() error {
 	r.mu.Unlock()
 
 	r.stop()
+	r.probed.stop()
 	err := r.ruleSet.detachRules(rules)
 	_ = r.listener.SetDeadline(time.Now().Add(handshakeGrace))
 	return err
 }
 
-// stopAndReset stops redirecting, resets the connections that are left, and waits for their end.
+// stopAndReset stops redirecting, resets the connections that are the laptop's, and waits for their
+// end. Those of which it has nothing yet go to the application.
 func (r *redirectListener) stopAndReset() error {
 	err := r.stopRedirecting()
 	_ = r.listener.Close()
 
 	r.mu.Lock()
-	for conn := range r.conns {
-		conn.Reset()
+	if !isClosed(r.stopped) {
+		close(r.stopped)
+	}
+	for conn, has := range r.conns {
+		switch has {
+		case laptops:
+			conn.Reset()
+		case nobodys:
+			endClassification(conn)
+		case applications: // goes on
+		}
 	}
 	r.mu.Unlock()
 

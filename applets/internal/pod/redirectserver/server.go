@@ -52,6 +52,8 @@ type Server struct {
 	// proxier shares its buffers among all of the manager's connections.
 	proxier mux.Proxier
 	budget  *mux.Budget
+	// application takes what goes to the application.
+	application *applicationRoute
 
 	mu        sync.Mutex
 	sessions  map[*redirectSession]struct{}
@@ -81,12 +83,16 @@ func New(c Config) (*Server, error) {
 		config: c, gate: gate, ruleSet: newRuleSet(c), sessions: map[*redirectSession]struct{}{},
 		proxier: mux.Proxier{Memory: copyMemory}, budget: mux.NewBudget(slowCallers, fastCallers),
 	}
+	s.application = newApplicationRoute(s.ruleSet, &s.proxier, &s.files)
 	s.files.left.Store(int64(files - files/4)) // the gate and everything else share the remaining quarter
 	return s, nil
 }
 
-// Close removes every rule.
-func (s *Server) Close() error { return s.ruleSet.close() }
+// Close resets what still goes to the application, and removes every rule.
+func (s *Server) Close() error {
+	s.application.close()
+	return s.ruleSet.close()
+}
 
 // Busy reports whether there are sessions, those of absent laptops too, or redirected connections.
 func (s *Server) Busy() bool {

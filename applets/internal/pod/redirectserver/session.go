@@ -34,6 +34,7 @@ type redirectSession struct {
 	redirects    map[uint32]*redirectListener
 	ended        bool
 	laptopIs     attendance
+	attended     chan struct{} // closed and replaced when one of these changes
 	// settling is true while redirects are settled, and unsettled if that must be done again.
 	settling, unsettled bool
 	interruptSettling   context.CancelFunc
@@ -45,7 +46,7 @@ type redirectSession struct {
 func newRedirectSession(server *Server) *redirectSession {
 	return &redirectSession{
 		server: server, bound: make(chan struct{}), evicted: make(chan struct{}), redirects: map[uint32]*redirectListener{},
-		interruptSettling: func() {}, troubles: map[uint32]wire.Troubled{},
+		interruptSettling: func() {}, troubles: map[uint32]wire.Troubled{}, attended: make(chan struct{}),
 	}
 }
 
@@ -83,6 +84,7 @@ func (s *redirectSession) serveUntilEnd(ctx context.Context) {
 func (s *redirectSession) endRedirects() {
 	s.mu.Lock()
 	s.ended = true
+	s.noteAttendance()
 	s.stopPatience()
 	s.interruptSettling()
 	redirects := s.redirects
@@ -330,14 +332,15 @@ func (s *redirectSession) awaitConnections(ctx context.Context) error {
 }
 
 // detachRedirect stops a redirect. Its connections go on, so it stays among the session's.
-func (s *redirectSession) detachRedirect(d wire.Detach) (struct{}, error) {
+func (s *redirectSession) detachRedirect(d wire.Detach) (wire.Detached, error) {
 	s.mu.Lock()
 	r := s.redirects[d.ID]
 	s.mu.Unlock()
 
 	if r == nil {
-		return struct{}{}, fmt.Errorf("no redirect %d", d.ID)
+		return wire.Detached{}, fmt.Errorf("no redirect %d", d.ID)
 	}
 
-	return struct{}{}, r.stopRedirecting()
+	err := r.stopRedirecting()
+	return wire.Detached{Probed: r.probed.stop()}, err
 }

@@ -39,7 +39,6 @@ func (r *redirectListener) armRules() error {
 
 // proveRestored puts the redirect in force again, if it is not, and proves it.
 func (r *redirectListener) proveRestored(ctx context.Context) error {
-	r.refusing.Store(false)
 	if err := r.armRules(); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -133,6 +134,9 @@ func (c *Fake) EndedAsked() int {
 	defer c.mu.Unlock()
 	return c.endedAsked
 }
+
+// NodeAddresses knows none.
+func (c *Fake) NodeAddresses(context.Context, *corev1.Pod) []netip.Addr { return nil }
 
 // CheckGone calls Gone, and counts.
 func (c *Fake) CheckGone(context.Context, *corev1.Pod, string) error {
