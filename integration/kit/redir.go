@@ -16,6 +16,9 @@ type RedirEvent struct {
 	Seconds                                                     float64
 	Kept, Cut                                                   int
 	Renewed                                                     bool
+	Probes                                                      json.RawMessage
+	ProbesTo                                                    string
+	Recognized, Ambiguous                                       int64
 }
 
 // RedirProcess carries a "kdiag redir" that runs in the background, and its

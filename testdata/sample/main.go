@@ -1,6 +1,7 @@
 // Sample is the application that demo and tests run in pods: a small HTTP
 // server that, like many, reaps no children, ships no shell and writes a line
-// for each request: "app [ADDRESS [ECHO]]". At ECHO it sends back what it gets.
+// for each request: "app [ADDRESS [ECHO [TLS]]]". At ECHO it sends back what it
+// gets, at TLS it serves the same as at ADDRESS.
 package main
 
 import (
@@ -23,13 +24,14 @@ func main() {
 
 	log.SetFlags(0)
 	log.SetOutput(os.Stdout)
+	addHealth()
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		log.Printf("%s %s from %s", r.Method, r.URL.Path, r.RemoteAddr)
 		host, _ := os.Hostname()
 		fmt.Fprintf(w, "sample app on %s\n", host)
 	})
 
-	server := &http.Server{Addr: address, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Addr: address, ReadHeaderTimeout: 5 * time.Second, Protocols: allProtocols()}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	go func() {
@@ -39,6 +41,9 @@ func main() {
 
 	if len(os.Args) > 2 {
 		go serveEcho(os.Args[2])
+	}
+	if len(os.Args) > 3 {
+		go serveTLS(os.Args[3])
 	}
 
 	log.Printf("listening on %s", address)

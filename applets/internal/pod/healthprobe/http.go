@@ -15,8 +15,11 @@ import (
 // httpRequest is a probe that asks over HTTP/1.1 (pkg/probe/http of Kubernetes).
 type httpRequest struct{ wire.Probe }
 
-// method begins each request of the kubelet's.
-const method = "GET "
+// method begins the first line of each request of the kubelet's, and version ends it.
+const (
+	method  = "GET "
+	version = " HTTP/1.1\r\n"
+)
 
 // judge wants the whole header of a request, and that it is the probe's.
 func (p httpRequest) judge(a Arrival) Verdict {
@@ -35,8 +38,22 @@ func (p httpRequest) judge(a Arrival) Verdict {
 
 // judgeHeader judges a request with its whole header.
 func (p httpRequest) judgeHeader(header []byte) Verdict {
+	// The kubelet sends a target as it is in the pod's spec, blanks and all. Some applications take
+	// it, but no parser of ours does.
+	rest, isOurs := bytes.CutPrefix(header, []byte(method+p.Target+version))
+	if isOurs {
+		header = append([]byte(method+"/"+version), rest...)
+	}
+
 	request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(header)))
-	if err != nil || !p.matches(request.RequestURI, request.Host, request.Header) {
+	if err != nil {
+		return Other
+	}
+	target := request.RequestURI
+	if isOurs {
+		target = p.Target
+	}
+	if !p.matches(target, request.Host, request.Header) {
 		return Other
 	}
 	return Recognized
@@ -44,7 +61,7 @@ func (p httpRequest) judgeHeader(header []byte) Verdict {
 
 // beginsRequest reports whether bytes without the end of a header can become the probe.
 func (p httpRequest) beginsRequest(header []byte) bool {
-	line := method + p.Target + " HTTP/1.1\r\n"
+	line := method + p.Target + version
 	return len(header) > len(method) && isPrefix(header, line)
 }
 
