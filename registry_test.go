@@ -22,7 +22,7 @@ func walkApplets(list []applets.Applet, path string, f func(a applets.Applet, pa
 // TestHelpFits checks that every page of help fits on a screen, and that its examples
 // come first.
 func TestHelpFits(t *testing.T) {
-	const lines, columns = 36, 100
+	const lines, columns = 44, 100
 	fits := func(name, text string) {
 		if n := strings.Count(text, "\n"); n > lines {
 			t.Errorf("help %s: %d lines, want at most %d:\n%s", name, n, lines, text)
