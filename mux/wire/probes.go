@@ -20,7 +20,7 @@ type Probe struct {
 	Kind string `json:"kind"`
 	// Target is what an HTTP request asks for, as its first line has it.
 	Target string `json:"target,omitempty"`
-	// Agent begins the User-Agent, unless Headers has one.
+	// Agent begins the User-Agent, unless Headers has one. Empty is any.
 	Agent string `json:"agent,omitempty"`
 	// Headers are those that the pod's spec adds to an HTTP request, each with all of its values.
 	Headers map[string][]string `json:"headers,omitempty"`

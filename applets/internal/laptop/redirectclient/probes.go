@@ -2,6 +2,9 @@ package redirectclient
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strings"
 
 	"kdiag/kube"
 	"kdiag/mux/wire"
@@ -18,11 +21,37 @@ func (c *Client) addProbes(ctx context.Context, request *wire.Attach) []kube.Hea
 		return probes
 	}
 
+	room := maxHeaders
 	for _, probe := range probes {
-		request.Probes = append(request.Probes, probe.Sent...)
+		for _, sent := range probe.Sent {
+			request.Probes = append(request.Probes, withoutLongHeaders(sent, &room))
+		}
 	}
 	request.NodeAddresses = nodes
 	return probes
+}
+
+// maxHeaders bounds what the manager is told of the headers of a port's probes, in bytes: a request
+// is 64 KiB at most.
+const maxHeaders = 16 << 10
+
+// withoutLongHeaders leaves headers out that find no room. Then more looks like the probe, and the
+// application gets it.
+func withoutLongHeaders(probe wire.Probe, room *int) wire.Probe {
+	kept := map[string][]string{}
+	for _, name := range slices.Sorted(maps.Keys(probe.Headers)) {
+		size := len(name) + len(strings.Join(probe.Headers[name], ""))
+		switch {
+		case *room >= size:
+			*room -= size
+			kept[name] = probe.Headers[name]
+		case strings.EqualFold(name, "User-Agent"):
+			probe.Agent = "" // any
+		}
+	}
+
+	probe.Headers = kept
+	return probe
 }
 
 // handleProbed notes and reports how many probes there were.

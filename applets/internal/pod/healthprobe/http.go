@@ -75,7 +75,7 @@ func (p httpRequest) matches(target, host string, header http.Header) bool {
 	}
 
 	own := p.setsHeader("User-Agent")
-	if !own && (p.Agent == "" || !strings.HasPrefix(header.Get("User-Agent"), p.Agent)) {
+	if !own && !strings.HasPrefix(header.Get("User-Agent"), p.Agent) {
 		return false
 	}
 	return target == p.Target || p.wasRedirected(header, own)
