@@ -96,6 +96,14 @@ type Backend interface {
 	Close() error
 }
 
+// SourceKeeper is a Backend that can have connections to the namespace itself come from another
+// address. Only nft is.
+type SourceKeeper interface {
+	// KeepSource has the next connection with the mark from a local port, over lo, come from an
+	// address outside. Call forget once it is made: its packets go on to have that source.
+	KeepSource(port uint16, source netip.Addr) (forget func() error, err error)
+}
+
 // HeldError reports that the connections Attach wanted already have a redirect.
 type HeldError struct {
 	// Redirect is the one that Attach was asked for.

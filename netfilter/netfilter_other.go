@@ -27,6 +27,11 @@ func ControlMark(uint32) func(network, address string, c syscall.RawConn) error 
 	return func(string, string, syscall.RawConn) error { return notImplemented() }
 }
 
+// ControlBound returns a function that fails, because only Linux has SO_MARK.
+func ControlBound(uint32, func(port uint16) error) func(network, address string, c syscall.RawConn) error {
+	return func(string, string, syscall.RawConn) error { return notImplemented() }
+}
+
 // DetectMesh fails, because only Linux has netfilter.
 func DetectMesh() (string, error) { return "", notImplemented() }
 

@@ -27,7 +27,9 @@ type nftBackend struct {
 	conn  nftConn
 	table *nftables.Table
 	maps  nftMaps
-	close func() error
+	// sources belongs to KeepSource.
+	sources sourceMaps
+	close   func() error
 }
 
 // openNFT creates the table. Kernels before 5.12 do not know owners of tables:
@@ -56,6 +58,9 @@ func (b *nftBackend) createTable(c Config, flags uint32) error {
 	}
 
 	b.maps, err = addMapsAndRules(b.conn, b.table, c)
+	if err == nil {
+		b.sources, err = addSources(b.conn, b.table, c.Mark)
+	}
 	if err == nil {
 		err = b.conn.flush()
 	}

@@ -57,20 +57,50 @@ func (a *applicationRoute) serve(conn *mux.TCP, to netip.AddrPort) bool {
 
 // connect dials the application, past every redirect, and copies until both directions have ended.
 func (a *applicationRoute) connect(conn *mux.TCP, to netip.AddrPort) error {
-	dialer := net.Dialer{Control: netfilter.ControlMark(Mark), Timeout: applicationTimeout, KeepAlive: -1}
-	application, err := dialer.DialContext(context.Background(), "tcp", to.String())
+	tcp, err := a.dial(sourceAddress(conn).Addr(), to)
 	if err != nil {
 		return fmt.Errorf("connect to the application: %w", err)
+	}
+
+	a.proxier.Proxy(conn, mux.NewTCP(tcp), nil)
+	return nil
+}
+
+// dial connects to the application, where the kernel can do that from the caller's own address.
+func (a *applicationRoute) dial(source netip.Addr, to netip.AddrPort) (*net.TCPConn, error) {
+	network := "tcp6"
+	if to.Addr().Is4() {
+		network = "tcp4"
+	}
+	forget := func() error { return nil }
+	bound := func(port uint16) error {
+		if kept, err := a.ruleSet.keepSource(port, source); err == nil {
+			forget = kept
+		} else {
+			a.ruleSet.log.Warn("keep a caller's address", "err", err)
+		}
+		return nil // it is served from the pod's own address
+	}
+
+	dialer := net.Dialer{Control: netfilter.ControlMark(Mark), Timeout: applicationTimeout, KeepAlive: -1}
+	if !source.IsLoopback() && source.Is4() == to.Addr().Is4() && a.ruleSet.keepsSources() {
+		dialer.Control = netfilter.ControlBound(Mark, bound)
+	}
+
+	application, err := dialer.DialContext(context.Background(), network, to.String())
+	if forgetErr := forget(); forgetErr != nil {
+		a.ruleSet.log.Warn("forget a caller's address", "err", forgetErr)
+	}
+	if err != nil {
+		return nil, err
 	}
 
 	tcp, ok := application.(*net.TCPConn)
 	if !ok {
 		_ = application.Close()
-		return fmt.Errorf("connect to the application: unexpected connection %T", application)
+		return nil, fmt.Errorf("unexpected connection %T", application)
 	}
-
-	a.proxier.Proxy(conn, mux.NewTCP(tcp), nil)
-	return nil
+	return tcp, nil
 }
 
 // take keeps a connection, with a place and a descriptor for the application's side of it.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -209,6 +210,14 @@ func (b *hookBackend) OpenTrials(rules []netfilter.Redirect) (*netfilter.Trials,
 		return nil, errors.New("the back end proves nothing")
 	}
 	return prover.OpenTrials(rules)
+}
+
+func (b *hookBackend) KeepSource(port uint16, source netip.Addr) (func() error, error) {
+	keeper, ok := b.Backend.(netfilter.SourceKeeper)
+	if !ok {
+		return nil, errors.New("the back end keeps no sources")
+	}
+	return keeper.KeepSource(port, source)
 }
 
 // A manager is a Server at work beside an application that greets with "app" at appPort.

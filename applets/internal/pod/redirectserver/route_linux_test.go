@@ -367,3 +367,54 @@ func wantEcho(t *testing.T, conn net.Conn, want string) {
 		t.Fatalf("echo = %q, %v, want %q", got, err, want)
 	}
 }
+
+// TestApplicationSeesCaller shows the application the caller's address in a connection that the
+// manager passes to it.
+func TestApplicationSeesCaller(t *testing.T) {
+	if !inOwnNetwork(t) {
+		return
+	}
+	const caller = "10.1.0.77"
+	run(t, "ip", "address", "add", caller+"/32", "dev", "lo")
+	for backend, want := range map[string]string{"nft": caller, "iptables": podIPv4} {
+		t.Run(backend, func(t *testing.T) {
+			v := startManager(t, never).visit(t, wire.Hello{Holder: "me@here"})
+			listener := listenLocalAt(t, podIPv4+":8081")
+			request := wire.Attach{ID: 2, Port: 8081, Backend: backend, Probes: []wire.Probe{healthz}}
+			if err := v.Call(t.Context(), wire.RequestAttach, request, nil); err != nil {
+				t.Fatal(err)
+			}
+
+			dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(caller)}, Timeout: 20 * time.Second}
+			conn, err := dialer.Dial("tcp", podIPv4+":8081")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, kubeletRequest); err != nil {
+				t.Fatal(err)
+			}
+			seen, err := listener.AcceptTCP()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer seen.Close()
+			if got := seen.RemoteAddr().(*net.TCPAddr).IP.String(); got != want {
+				t.Errorf("the application sees %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+// listenLocalAt listens, for 20 s at most.
+func listenLocalAt(t *testing.T, address string) *net.TCPListener {
+	t.Helper()
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	tcp := listener.(*net.TCPListener)
+	_ = tcp.SetDeadline(time.Now().Add(20 * time.Second))
+	return tcp
+}

@@ -186,6 +186,28 @@ func (r *ruleSet) openTrials(rules []netfilter.Redirect) (*netfilter.Trials, err
 	return prover.OpenTrials(rules)
 }
 
+// keepsSources reports whether keepSource works with the back end.
+func (r *ruleSet) keepsSources() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.backend.(netfilter.SourceKeeper)
+	return ok
+}
+
+// keepSource has a connection of the manager's own come from another address
+// (netfilter.SourceKeeper).
+func (r *ruleSet) keepSource(port uint16, source netip.Addr) (forget func() error, err error) {
+	r.mu.Lock()
+	backend := r.backend
+	r.mu.Unlock()
+
+	keeper, ok := backend.(netfilter.SourceKeeper)
+	if !ok {
+		return nil, errors.New("the back end keeps no sources")
+	}
+	return keeper.KeepSource(port, source)
+}
+
 // detachRules removes a redirect's rules. Its connections go on.
 func (r *ruleSet) detachRules(rules []netfilter.Redirect) error {
 	_, err := r.changeRules(nil, rules)
