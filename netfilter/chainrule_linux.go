@@ -1,6 +1,7 @@
 package netfilter
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -97,7 +98,8 @@ func (r chainRule) optionValue(name string) string {
 func (r chainRule) parseRedirect() (Redirect, bool) {
 	_, direction, ours := parseChainName(r.chain)
 	port, portErr := strconv.ParseUint(r.optionValue("--dport"), 10, 16)
-	listener, listenerErr := strconv.ParseUint(r.optionValue("--to-ports"), 10, 16)
+	to := cmp.Or(r.optionValue("--to-ports"), strings.TrimPrefix(r.optionValue("--to-destination"), ":"))
+	listener, listenerErr := strconv.ParseUint(to, 10, 16)
 	if !ours || portErr != nil || listenerErr != nil {
 		return Redirect{}, false
 	}
@@ -109,8 +111,8 @@ func (r chainRule) parseRedirect() (Redirect, bool) {
 		Holder:    sanitizeComment(r.optionValue("--comment")),
 	}
 
-	if to := r.optionValue("-d"); to != "" {
-		prefix, err := netip.ParsePrefix(to)
+	if address := r.optionValue("-d"); address != "" {
+		prefix, err := netip.ParsePrefix(address)
 		if err != nil || !prefix.IsSingleIP() {
 			return Redirect{}, false
 		}

@@ -38,6 +38,9 @@ func TestParseRedirect(t *testing.T) {
 		"-A KDIAG-a1-OUT -d ::2/128 -p tcp -m tcp --dport 53 -m comment --comment \x1b[2J -j REDIRECT --to-ports 9": {
 			Direction: Outgoing, Port: 53, Listener: 9, Address: netip.MustParseAddr("::2"), Holder: "?[2J",
 		},
+		"-A KDIAG-a1-IN -p tcp -m tcp --dport 80 -j DNAT --to-destination :15001": {
+			Direction: Incoming, Port: 80, Listener: 15001,
+		},
 	} {
 		r, _ := parseRule(line)
 		if got, ok := r.parseRedirect(); !ok || got != want {
@@ -48,7 +51,7 @@ func TestParseRedirect(t *testing.T) {
 	for _, line := range []string{
 		"", "-A", "-N KDIAG-a1-IN", "-A KDIAG-a1-IN", "-A PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 9",
 		"-A KDIAG-a1-IN --dport 80", "-A KDIAG-a1-IN --to-ports 80 --dport", "-A KDIAG-a1-IN --dport 80:90 --to-ports 9",
-		"-A KDIAG-a1-IN --dport 65536 --to-ports 9", "-A KDIAG-a1-OUT -d 10.0.0.0/8 --dport 80 --to-ports 9",
+		"-A KDIAG-a1-IN --dport 65536 --to-ports 9", "-A KDIAG-a1-IN --dport 80 -j DNAT --to-destination 10.0.0.1:9", "-A KDIAG-a1-OUT -d 10.0.0.0/8 --dport 80 --to-ports 9",
 	} {
 		r, _ := parseRule(line)
 		if got, ok := r.parseRedirect(); ok {

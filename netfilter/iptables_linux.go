@@ -162,6 +162,10 @@ func (b *iptablesBackend) redirectSpec(r Redirect) (chain string, spec []string)
 		spec = append(spec, "-m", "comment", "--comment", r.Holder)
 	}
 
+	if r.Direction == Incoming && b.keepsAddress {
+		return chain, append(spec, "-j", "DNAT", "--to-destination", ":"+formatPort(r.Listener))
+	}
+
 	return chain, append(spec, "-j", "REDIRECT", "--to-ports", formatPort(r.Listener))
 }
 

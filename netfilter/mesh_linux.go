@@ -6,7 +6,7 @@ import (
 )
 
 // DetectMesh names the service mesh that redirects the connections of the calling
-// thread's network namespace to its sidecar: "istio", "linkerd", "kuma", or "" for
+// thread's network namespace to its proxy: "istio", "linkerd", "kuma", or "" for
 // none. It knows them by the names of their chains, which it finds without an
 // iptables program: in all tables of nf_tables, where iptables-nft puts its chains
 // too, and in the legacy nat tables. If it could not read everything and found no
@@ -28,10 +28,11 @@ func DetectMesh() (name string, err error) {
 	return "", err
 }
 
-// meshOfChain names the mesh that creates chains with such a name.
+// meshOfChain names the mesh that creates chains with such a name. Istio's are in lower
+// case where it uses nftables without iptables.
 func meshOfChain(chain string) string {
 	for _, mesh := range []struct{ prefix, name string }{
-		{"ISTIO_", "istio"}, {"PROXY_INIT_", "linkerd"}, {"KUMA_MESH_", "kuma"},
+		{"ISTIO_", "istio"}, {"istio-", "istio"}, {"PROXY_INIT_", "linkerd"}, {"KUMA_MESH_", "kuma"},
 	} {
 		if strings.HasPrefix(chain, mesh.prefix) {
 			return mesh.name

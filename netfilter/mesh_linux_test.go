@@ -5,76 +5,110 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"kdiag/netfilter/netnstest"
 )
 
-const sidecarPort = 15006
+// viaMesh stands before the greeting of a connection that a mesh's proxy has carried.
+const viaMesh = "via mesh, "
 
-// sidecarMark marks the sidecar's connections. A real mesh tells them by the
-// sidecar's user id.
-const sidecarMark = 1337
-
-// istioRules holds Istio's rules for inbound connections: PREROUTING sends them to
-// the sidecar, and the sidecar's own connections over lo are left alone.
-const istioRules = `*nat
--N ISTIO_INBOUND
--N ISTIO_IN_REDIRECT
--N ISTIO_OUTPUT
--A PREROUTING -p tcp -j ISTIO_INBOUND
--A OUTPUT -p tcp -j ISTIO_OUTPUT
--A ISTIO_INBOUND -p tcp --dport 15008 -j RETURN
--A ISTIO_INBOUND -p tcp -j ISTIO_IN_REDIRECT
--A ISTIO_IN_REDIRECT -p tcp -j REDIRECT --to-ports 15006
--A ISTIO_OUTPUT -o lo -m mark --mark 1337 -j RETURN
--A ISTIO_OUTPUT -d 127.0.0.1/32 -j RETURN
-COMMIT
-`
-
-// greetAsSidecar greets with what the app answers to the sidecar.
-func greetAsSidecar(pod namespace) func(net.Conn) string {
-	return func(net.Conn) string {
-		c, err := dialFrom(pod, sidecarMark, fmt.Sprintf("127.0.0.1:%d", appPort))
-		if err != nil {
-			return err.Error()
-		}
-		defer c.Close()
-
-		return "sidecar, " + c.greeting
+// eachMesh runs a test with each mesh's rules and each back end, in a pod where the
+// mesh's proxy runs.
+func eachMesh(t *testing.T, test func(t *testing.T, m netnstest.Mesh, b testBackend, pod, outside namespace)) {
+	for _, m := range netnstest.Meshes() {
+		t.Run(m.String(), func(t *testing.T) {
+			eachBackend(t, func(t *testing.T, b testBackend, pod, outside namespace) {
+				needTools(t, [][]string{{"nft"}, {"iptables-nft-restore"}, {"ip6tables-legacy-restore"}})
+				newRoutedPod(t, pod)
+				wantMesh(t, "")
+				m.Load(t, pod)
+				m.ServeProxy(t, pod, OriginalDestination, viaMesh)
+				test(t, m, b, pod, outside)
+			})
+		})
 	}
 }
 
-// TestBesideMesh redirects in a pod with a sidecar. Connections reach the listener
-// through the sidecar, and the mesh's rules stay as they were.
+// greetWithSource greets a peer with its own address and what it dialed.
+func greetWithSource(c net.Conn) string {
+	return fmt.Sprintf("%s from %s", greetWithDestination(c), c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap())
+}
+
+// TestBesideMesh redirects in a pod of a mesh. Connections reach the listener through the
+// mesh's proxy, and the mesh's rules stay as they were.
 func TestBesideMesh(t *testing.T) {
-	for _, variant := range []string{"nft", "legacy"} {
-		eachBackend(t, func(t *testing.T, b testBackend, pod, outside namespace) {
-			restore := "iptables-" + variant + "-restore"
-			needTools(t, [][]string{{restore}})
+	eachMesh(t, func(t *testing.T, m netnstest.Mesh, b testBackend, pod, outside namespace) {
+		wantMesh(t, m.Kind)
+		startServer(t, pod, appPort, greetWith("app"))
+		startServer(t, pod, listener, greetWithSource)
 
-			wantMesh(t, "")
-			pod.Run(t, "sh", "-c", restore+" <<'END'\n"+istioRules+"END")
-			wantMesh(t, "istio")
+		first := b.listRules(t, pod)
+		before := dialMany(t, outside, viaMesh+"app")
+		c := testConfig("abc1")
+		c.LoopbackOnly = true
+		backend := b.open(t, c)
+		attachAll(t, backend, incoming(appPort))
 
-			startServer(t, pod, appPort, greetWith("app"))
-			startServer(t, pod, listener, greetWithDestination)
-			startServer(t, pod, sidecarPort, greetAsSidecar(pod))
-			wantGreeting(t, outside, 0, "10.1.0.2:8080", "sidecar, app")
+		for _, to := range []string{pod4, pod6} {
+			wantRedirectedBehind(t, m, outside, net.JoinHostPort(to, fmt.Sprint(appPort)))
+		}
+		wantHeld(t, b.open(t, testConfig("two")), incoming(appPort))
+		wantAlive(t, "before Attach", before)
+		redirected := dialMany(t, outside, viaMesh+"redirected from")
 
-			first := b.listRules(t, pod)
-			c := testConfig("abc1")
-			c.LoopbackOnly = true
-			backend := b.open(t, c)
-			attachAll(t, backend, incoming(appPort))
-			wantGreeting(t, outside, 0, "10.1.0.2:8080", "sidecar, redirected from 127.0.0.1:8080")
-			if err := backend.Close(); err != nil {
-				t.Errorf("Close = %v", err)
-			}
+		if err := backend.Detach(incoming(appPort)); err != nil {
+			t.Errorf("Detach = %v", err)
+		}
+		wantAlive(t, "after Detach", redirected)
+		wantGreeting(t, outside, 0, "10.1.0.2:8080", viaMesh+"app")
 
-			wantGreeting(t, outside, 0, "10.1.0.2:8080", "sidecar, app")
-			if got := b.listRules(t, pod); got != first {
-				t.Errorf("listing after Close =\n%s\nwant\n%s", got, first)
-			}
-		})
+		if err := backend.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+		if got := b.listRules(t, pod); got != first {
+			t.Errorf("listing after Close =\n%s\nwant\n%s", got, first)
+		}
+	})
+}
+
+// wantRedirectedBehind wants that a connection from outside is redirected where the
+// mesh's proxy passes it on, with the client's address if the mesh keeps that.
+func wantRedirectedBehind(t *testing.T, m netnstest.Mesh, outside namespace, to string) {
+	t.Helper()
+	conn, err := dialFrom(outside, 0, to)
+	if err != nil {
+		t.Errorf("dial %s: %v", to, err)
+		return
 	}
+	defer conn.Close()
+
+	destination, source, _ := strings.Cut(strings.TrimPrefix(conn.greeting, viaMesh+"redirected from "), " from ")
+	if conn.greeting == destination || !strings.HasSuffix(destination, ":8080") {
+		t.Errorf("dial %s: greeted with %q, want it redirected behind the mesh", to, conn.greeting)
+	}
+	if client := conn.LocalAddr().(*net.TCPAddr).IP.String(); m.KeepsSource() && (source != client || destination != to) {
+		t.Errorf("dial %s: greeted with %q, want it from %s", to, conn.greeting, client)
+	}
+	if err := conn.echo(); err != nil {
+		t.Errorf("echo from %s: %v", to, err)
+	}
+}
+
+// TestTrialsBesideMesh tries a redirect behind a mesh.
+func TestTrialsBesideMesh(t *testing.T) {
+	eachMesh(t, func(t *testing.T, _ netnstest.Mesh, b testBackend, pod, outside namespace) {
+		w := watchPod(t, pod, outside)
+		c := testConfig("abc1")
+		c.LoopbackOnly = true
+		backend := b.open(t, c)
+		w.wantRefused(t, backend, incoming(appPort))
+
+		attachAll(t, backend, testedRedirects()...)
+		for i, want := range []int{2, 1, 1, 2} {
+			w.wantProven(t, backend, testedRedirects()[i], want)
+		}
+		w.wantNobody(t)
+	})
 }
 
 func wantMesh(t *testing.T, want string) {
@@ -87,7 +121,8 @@ func wantMesh(t *testing.T, want string) {
 func TestMeshOf(t *testing.T) {
 	for chain, want := range map[string]string{
 		"ISTIO_OUTPUT": "istio", "PROXY_INIT_REDIRECT": "linkerd", "KUMA_MESH_INBOUND": "kuma",
-		"PREROUTING": "", "MY_ISTIO_": "", strings.ToLower("ISTIO_X"): "",
+		"istio-output": "istio", "istio-prerouting": "istio", "istio-in-redirect": "istio",
+		"PREROUTING": "", "MY_ISTIO_": "", "istio": "", "my-istio-output": "",
 	} {
 		if got := meshOfChain(chain); got != want {
 			t.Errorf("meshOfChain(%q) = %q, want %q", chain, got, want)

@@ -49,7 +49,8 @@ type Redirect struct {
 	Address netip.Addr
 	// Listener is the local port that the connections go to. It must listen on
 	// the wildcard address: connections from the namespace itself arrive at
-	// 127.0.0.1 or ::1, those from outside at an address of the interface.
+	// 127.0.0.1 or ::1, those from outside at an address of the interface, and
+	// with Config.LoopbackOnly where they were going.
 	Listener uint16
 	// Holder names who asked for the redirect, in at most 64 bytes of printable
 	// ASCII. It is stored with the rule and shown to others who want the same.
@@ -68,8 +69,10 @@ type Config struct {
 	// leave alone.
 	Exclude []netip.AddrPort
 	// LoopbackOnly limits Incoming redirects to connections over lo. In the pod
-	// of a service mesh those come from the sidecar, which keeps what comes from
-	// outside.
+	// of a service mesh those come from the mesh's proxy, which keeps what comes
+	// from outside. They keep their destination's address and change its port
+	// alone, because a proxy may keep its client's address: an answer from
+	// 127.0.0.1 to an address outside has no route.
 	LoopbackOnly bool
 }
 

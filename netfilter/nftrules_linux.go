@@ -49,7 +49,7 @@ func addMapsAndRules(c nftConn, t *nftables.Table, config Config) (nftMaps, erro
 		addChain(c, t, nftables.ChainHookPrerouting, "prerouting", preroutingRules(maps))
 	}
 
-	addChain(c, t, nftables.ChainHookOutput, "output", outputRules(config.Mark, maps, excluded4, excluded6))
+	addChain(c, t, nftables.ChainHookOutput, "output", outputRules(config, maps, excluded4, excluded6))
 	return maps, nil
 }
 
@@ -74,19 +74,34 @@ func preroutingRules(m nftMaps) []exprs {
 // outputRules redirects connections from the namespace itself. The first rule that
 // decides ends the evaluation: a redirect with an address overrides the excluded
 // destinations, and those override a redirect without an address.
-func outputRules(mark uint32, m nftMaps, excluded4, excluded6 *nftables.Set) []exprs {
-	loopback := joinExprs(matchSYN(), matchLoopback(expr.MetaKeyOIFNAME, expr.CmpOpEq))
+func outputRules(c Config, m nftMaps, excluded4, excluded6 *nftables.Set) []exprs {
 	leaving := joinExprs(matchSYN(), matchLoopback(expr.MetaKeyOIFNAME, expr.CmpOpNeq))
 
-	return []exprs{
-		joinExprs(matchMark(mark), leaveChain()),
-		joinExprs(loopback, loadPort(firstRegister), redirectByMap(m.incoming)),
+	rules := []exprs{joinExprs(matchMark(c.Mark), leaveChain())}
+	rules = append(rules, loopbackRules(c, m)...)
+	return append(rules,
 		joinExprs(leaving, loadDestination4(), redirectByMap(m.outgoing4)),
 		joinExprs(leaving, loadDestination6(), redirectByMap(m.outgoing6)),
 		joinExprs(leaving, loadDestination4(), matchMember(excluded4), leaveChain()),
 		joinExprs(leaving, loadDestination6(), matchMember(excluded6), leaveChain()),
 		joinExprs(leaving, loadPort(firstRegister), redirectByMap(m.outgoing)),
+	)
+}
+
+// loopbackRules redirects connections over lo: to the loopback address, or, where the
+// configuration wants that, to another port of the same address.
+func loopbackRules(c Config, m nftMaps) []exprs {
+	overLoopback := joinExprs(matchSYN(), matchLoopback(expr.MetaKeyOIFNAME, expr.CmpOpEq))
+	if !c.LoopbackOnly {
+		return []exprs{joinExprs(overLoopback, loadPort(firstRegister), redirectByMap(m.incoming))}
 	}
+
+	// Kernels before 5.14 change a port alone only in rules of one family.
+	var rules []exprs
+	for _, family := range []byte{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6} {
+		rules = append(rules, joinExprs(overLoopback, matchFamily(family), loadPort(firstRegister), changePortByMap(m.incoming, family)))
+	}
+	return rules
 }
 
 func addExcludedSets(c nftConn, t *nftables.Table, exclude []netip.AddrPort) (v4, v6 *nftables.Set, err error) {
@@ -186,21 +201,32 @@ func loadDestination6() exprs {
 // loadDestination loads an address and a port, laid out as by destinationBytes. It
 // skips the rule for packets of the other family.
 func loadDestination(family byte, offset, length, portRegister uint32) exprs {
-	protocol := &expr.Meta{Key: expr.MetaKeyNFPROTO, Register: firstRegister}
-	return joinExprs(matchEqual(protocol, []byte{family}), exprs{
-		loadNetwork(offset, length),
-	}, loadPort(portRegister))
+	return joinExprs(matchFamily(family), exprs{loadNetwork(offset, length)}, loadPort(portRegister))
+}
+
+func matchFamily(family byte) exprs {
+	return matchEqual(&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: firstRegister}, []byte{family})
 }
 
 // redirectByMap redirects to the port that the map has for what was loaded. If the
 // map has none, the packet goes on to the next rule.
 func redirectByMap(m *nftables.Set) exprs {
-	return exprs{
-		&expr.Lookup{
-			SourceRegister: firstRegister, DestRegister: firstRegister, IsDestRegSet: true,
-			SetName: m.Name, SetID: m.ID,
-		},
-		&expr.Redir{RegisterProtoMin: firstRegister},
+	return exprs{lookUp(m), &expr.Redir{RegisterProtoMin: firstRegister}}
+}
+
+// changePortByMap is redirectByMap for packets of one family, and leaves their address as
+// it is.
+func changePortByMap(m *nftables.Set, family byte) exprs {
+	change := &expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(family), RegProtoMin: firstRegister}
+	return exprs{lookUp(m), change}
+}
+
+// lookUp replaces what was loaded by what the map has for it. Without that, the packet
+// goes on to the next rule.
+func lookUp(m *nftables.Set) expr.Any {
+	return &expr.Lookup{
+		SourceRegister: firstRegister, DestRegister: firstRegister, IsDestRegSet: true,
+		SetName: m.Name, SetID: m.ID,
 	}
 }
 

@@ -45,7 +45,7 @@ func openVariant(name string, c Config, v backendVariant) (Backend, error) {
 		return nil, err
 	}
 
-	l, err := openLedger(c.ID)
+	l, err := openLedger(c)
 	if err != nil {
 		return nil, err
 	}
@@ -60,8 +60,8 @@ func openVariant(name string, c Config, v backendVariant) (Backend, error) {
 
 // openLedger locks the id and sweeps what dead managers left, among them an
 // earlier manager of the same id.
-func openLedger(id string) (*redirectLedger, error) {
-	lock, err := lockID(id)
+func openLedger(c Config) (*redirectLedger, error) {
+	lock, err := lockID(c.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -72,8 +72,10 @@ func openLedger(id string) (*redirectLedger, error) {
 		return nil, err
 	}
 
-	l := &redirectLedger{id: id, lock: lock, kernel: kernel, attached: map[redirectKey]Redirect{}}
-	if err := kernel.sweepDeadManagers(id); err != nil {
+	l := &redirectLedger{
+		id: c.ID, keepsAddress: c.LoopbackOnly, lock: lock, kernel: kernel, attached: map[redirectKey]Redirect{},
+	}
+	if err := kernel.sweepDeadManagers(c.ID); err != nil {
 		return nil, l.closeWith(func() error { return fmt.Errorf("sweep: %w", err) })
 	}
 

@@ -9,12 +9,14 @@ import (
 // redirectLedger records the redirects of this manager and knows those of others. Both
 // back ends embed it.
 type redirectLedger struct {
-	id       string
-	lock     idLock
-	kernel   *kernelState
-	mu       sync.Mutex
-	closed   bool
-	attached map[redirectKey]Redirect
+	id string
+	// keepsAddress says that Incoming redirects change the port alone.
+	keepsAddress bool
+	lock         idLock
+	kernel       *kernelState
+	mu           sync.Mutex
+	closed       bool
+	attached     map[redirectKey]Redirect
 }
 
 // addRedirect records a redirect that add puts into the kernel.

@@ -26,6 +26,8 @@ type Trials struct {
 	// Untried says what cannot be tried here, and why, such as a family without a
 	// route.
 	Untried []string
+	// keepsAddress says that Incoming redirects change the port alone.
+	keepsAddress bool
 	// endGuard lets packets pass again; nil if there are no trials.
 	endGuard func() error
 }
@@ -35,7 +37,9 @@ type Trial struct {
 	Source, Destination netip.AddrPort
 	// Listener is the port that the connection must reach.
 	Listener uint16
-	socket   *os.File
+	// arrival is the address at which it must reach the listener.
+	arrival netip.Addr
+	socket  *os.File
 }
 
 // Close ends the trials, and then what guards them. A second call does nothing.

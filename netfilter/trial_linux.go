@@ -87,7 +87,7 @@ func (b *iptablesBackend) OpenTrials(redirects []Redirect) (*Trials, error) {
 // openTrials prepares trials of the manager's redirects in the families that its
 // back end covers.
 func (l *redirectLedger) openTrials(redirects []Redirect, covers func(family netip.Addr) bool) (*Trials, error) {
-	t := &Trials{}
+	t := &Trials{keepsAddress: l.keepsAddress}
 	for _, r := range redirects {
 		if err := t.addRedirect(r, covers); err != nil {
 			return nil, errors.Join(err, t.Close())
@@ -207,8 +207,13 @@ func (t *Trials) open(r Redirect, to netip.AddrPort, covers func(family netip.Ad
 		return err
 	}
 
+	arrival := loopbackOf(source)
+	if r.Direction == Incoming && t.keepsAddress {
+		arrival = to.Addr()
+	}
+
 	socket := os.NewFile(uintptr(fd), "trial")
-	t.List = append(t.List, &Trial{Source: bound, Destination: to, Listener: r.Listener, socket: socket})
+	t.List = append(t.List, &Trial{Source: bound, Destination: to, Listener: r.Listener, arrival: arrival, socket: socket})
 	return nil
 }
 

@@ -121,7 +121,7 @@ func matchOtherAddress(t *Trial) exprs {
 	if t.Source.Addr().Is6() {
 		offset, length = offsetAddress6, lenAddress6
 	}
-	return matchOther(loadNetwork(offset, length), loopbackOf(t.Source.Addr()).AsSlice())
+	return matchOther(loadNetwork(offset, length), t.arrival.AsSlice())
 }
 
 // matchOtherPort matches packets to another port than the listener's.

@@ -127,7 +127,7 @@ func formatRemarks(e redirectclient.RedirectStarted) string {
 			" with the application (--take-over closes them)")
 	}
 	if e.Mesh != "" {
-		remarks = append(remarks, e.Mesh+": redirects only what the sidecar passes to the application")
+		remarks = append(remarks, e.Mesh+": redirects only what the mesh's proxy passes to the application")
 	}
 	for _, remark := range []string{formatProbes(e), formatAmbiguous(e)} {
 		if remark != "" {

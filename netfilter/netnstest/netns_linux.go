@@ -65,10 +65,16 @@ func (ns Namespace) Do(f func() error) error {
 // goroutine of its own, until the test ends.
 func (ns Namespace) Serve(t testing.TB, address string, handle func(net.Conn)) {
 	t.Helper()
+	ns.serveWith(t, net.ListenConfig{}, address, handle)
+}
+
+// serveWith is Serve with a socket of the configuration.
+func (ns Namespace) serveWith(t testing.TB, config net.ListenConfig, address string, handle func(net.Conn)) {
+	t.Helper()
 
 	var listener net.Listener
 	err := ns.Do(func() (err error) {
-		listener, err = net.Listen("tcp", address)
+		listener, err = config.Listen(t.Context(), "tcp", address)
 		return err
 	})
 	if err != nil {

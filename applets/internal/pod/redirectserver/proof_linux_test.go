@@ -156,13 +156,47 @@ func TestProof(t *testing.T) {
 	}
 }
 
-// TestProofBesideMesh proves what is redirected behind a sidecar.
+// TestProofBesideMesh proves what is redirected behind a mesh's proxy.
 func TestProofBesideMesh(t *testing.T) {
-	p := newProofPod(t, nil)
-	p.pod.Run(t, "nft", "add table ip nat; add chain ip nat ISTIO_OUTPUT; add chain ip nat OUTPUT { type nat hook output priority -100; }; "+
-		"add rule ip nat OUTPUT jump ISTIO_OUTPUT; add rule ip nat ISTIO_OUTPUT meta l4proto tcp redirect to :15001")
-	if _, done := p.mustAttach(t, wire.Attach{Port: 8080}); done.Mesh != "istio" || done.Unproven != "" {
-		t.Errorf("attached %+v, want it proven with istio", done)
+	for _, mesh := range netnstest.Meshes() {
+		for _, backend := range []string{"nft", "iptables"} {
+			t.Run(mesh.String()+"/"+backend, func(t *testing.T) {
+				p := newProofPod(t, nil)
+				p.pod.Run(t, "ip", "route", "add", "default", "via", hostIPv4)
+				mesh.Load(t, p.pod)
+				p.serveNobody(t)
+
+				for _, a := range []wire.Attach{{Port: 8080}, {Port: 8080, Outgoing: true, Host: hostIPv4}} {
+					a.Backend = backend
+					if _, done := p.mustAttach(t, a); done.Mesh != mesh.Kind || done.Unproven != "" {
+						t.Errorf("attached %+v, want it proven with %s", done, mesh.Kind)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestConnectionsBesideMesh serves connections that a mesh's proxy passes on.
+func TestConnectionsBesideMesh(t *testing.T) {
+	for _, mesh := range netnstest.Meshes() {
+		t.Run(mesh.String(), func(t *testing.T) {
+			p := newProofPod(t, nil)
+			p.pod.Run(t, "ip", "route", "add", "default", "via", hostIPv4)
+			mesh.Load(t, p.pod)
+			mesh.ServeProxy(t, p.pod, netfilter.OriginalDestination, "")
+
+			streams := p.connectLaptop(t)
+			p.mustAttach(t, wire.Attach{Port: 8080})
+			for i, from := range []netnstest.Namespace{p.outside, p.pod} {
+				if err := callOnce(t.Context(), from); err != nil {
+					t.Error(err)
+				}
+				if got := streams(); got != i+1 {
+					t.Errorf("%d streams after %d connections", got, i+1)
+				}
+			}
+		})
 	}
 }
 
