@@ -1,6 +1,7 @@
 package netfilter
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 	"strings"
@@ -52,7 +53,7 @@ func TestBesideMesh(t *testing.T) {
 		for _, to := range []string{pod4, pod6} {
 			wantRedirectedBehind(t, m, outside, net.JoinHostPort(to, fmt.Sprint(appPort)))
 		}
-		wantHeld(t, b.open(t, testConfig("two")), incoming(appPort))
+		wantHeldElsewhere(t, b, incoming(appPort))
 		wantAlive(t, "before Attach", before)
 		redirected := dialMany(t, outside, viaMesh+"redirected from")
 
@@ -69,6 +70,16 @@ func TestBesideMesh(t *testing.T) {
 			t.Errorf("listing after Close =\n%s\nwant\n%s", got, first)
 		}
 	})
+}
+
+// wantHeldElsewhere wants that another manager with the same back end sees a redirect.
+func wantHeldElsewhere(t *testing.T, b testBackend, r Redirect) {
+	t.Helper()
+	other := b.open(t, testConfig("two"))
+	wantHeld(t, other, r)
+	if err := other.Close(); err != nil {
+		t.Errorf("Close of another manager = %v", err)
+	}
 }
 
 // wantRedirectedBehind wants that a connection from outside is redirected where the
@@ -92,6 +103,34 @@ func wantRedirectedBehind(t *testing.T, m netnstest.Mesh, outside namespace, to 
 	if err := conn.echo(); err != nil {
 		t.Errorf("echo from %s: %v", to, err)
 	}
+}
+
+// TestSelfCallBesideMesh lets an application's call to itself pass the mesh's proxy twice, as
+// ever: what goes from one side of the proxy to the other is encrypted.
+func TestSelfCallBesideMesh(t *testing.T) {
+	eachMesh(t, func(t *testing.T, m netnstest.Mesh, b testBackend, pod, _ namespace) {
+		if !m.TakesSelfCalls() || b.backend == "iptables" {
+			return
+		}
+
+		startServer(t, pod, appPort, greetWith("app"))
+		startServer(t, pod, listener, greetWithSource)
+		c := testConfig("abc1")
+		c.LoopbackOnly = true
+		attachAll(t, b.open(t, c), incoming(appPort))
+
+		conn, err := m.DialSelf(pod, "10.1.0.2:8080")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+
+		greeting, err := bufio.NewReader(conn).ReadString('\n')
+		if err != nil || !strings.HasPrefix(greeting, viaMesh+"redirected from ") {
+			t.Errorf("the mesh's own call to the pod: greeted with %q, %v, want it redirected behind the mesh", greeting, err)
+		}
+		wantGreeting(t, pod, testMark, "10.1.0.2:8080", "app")
+	})
 }
 
 // TestTrialsBesideMesh tries a redirect behind a mesh.

@@ -11,7 +11,11 @@ import (
 
 // chainPriority puts our chains before those of others for destination NAT, which
 // are at -100 like those of iptables. The first chain to decide has the connection.
-const chainPriority nftables.ChainPriority = -101
+// behindPriority leaves that to the others.
+const (
+	chainPriority  nftables.ChainPriority = -101
+	behindPriority nftables.ChainPriority = -99
+)
 
 // Offsets and lengths of the header fields to match, in bytes (RFC 9293, RFC 791,
 // RFC 8200), the TCP flags, and the registers.
@@ -45,19 +49,25 @@ func addMapsAndRules(c nftConn, t *nftables.Table, config Config) (nftMaps, erro
 		return maps, err
 	}
 
-	if !config.LoopbackOnly {
-		addChain(c, t, nftables.ChainHookPrerouting, "prerouting", preroutingRules(maps))
+	output, priority := nftables.ChainHookOutput, chainPriority
+	if config.LoopbackOnly {
+		// A mesh's rules send some connections from its proxy back to the proxy.
+		priority = behindPriority
+	} else {
+		addChain(c, t, nftables.ChainHookPrerouting, priority, "prerouting", preroutingRules(maps))
 	}
 
-	addChain(c, t, nftables.ChainHookOutput, "output", outputRules(config, maps, excluded4, excluded6))
+	unmarked := joinExprs(matchMark(config.Mark), leaveChain())
+	addChain(c, t, output, priority, "loopback", append([]exprs{unmarked}, loopbackRules(config, maps)...))
+	addChain(c, t, output, chainPriority, "output", append([]exprs{unmarked}, leavingRules(maps, excluded4, excluded6)...))
 	return maps, nil
 }
 
-func addChain(c nftConn, t *nftables.Table, hook *nftables.ChainHook, name string, rules []exprs) {
+func addChain(c nftConn, t *nftables.Table, hook *nftables.ChainHook, priority nftables.ChainPriority, name string, rules []exprs) {
 	accept := nftables.ChainPolicyAccept
 	chain := c.AddChain(&nftables.Chain{
 		Name: name, Table: t, Type: nftables.ChainTypeNAT, Hooknum: hook,
-		Priority: nftables.ChainPriorityRef(chainPriority), Policy: &accept,
+		Priority: nftables.ChainPriorityRef(priority), Policy: &accept,
 	})
 
 	for _, r := range rules {
@@ -71,21 +81,19 @@ func preroutingRules(m nftMaps) []exprs {
 	return []exprs{joinExprs(matchSYN(), fromOutside, loadPort(firstRegister), redirectByMap(m.incoming))}
 }
 
-// outputRules redirects connections from the namespace itself. The first rule that
+// leavingRules redirects connections that leave the namespace. The first rule that
 // decides ends the evaluation: a redirect with an address overrides the excluded
 // destinations, and those override a redirect without an address.
-func outputRules(c Config, m nftMaps, excluded4, excluded6 *nftables.Set) []exprs {
+func leavingRules(m nftMaps, excluded4, excluded6 *nftables.Set) []exprs {
 	leaving := joinExprs(matchSYN(), matchLoopback(expr.MetaKeyOIFNAME, expr.CmpOpNeq))
 
-	rules := []exprs{joinExprs(matchMark(c.Mark), leaveChain())}
-	rules = append(rules, loopbackRules(c, m)...)
-	return append(rules,
+	return []exprs{
 		joinExprs(leaving, loadDestination4(), redirectByMap(m.outgoing4)),
 		joinExprs(leaving, loadDestination6(), redirectByMap(m.outgoing6)),
 		joinExprs(leaving, loadDestination4(), matchMember(excluded4), leaveChain()),
 		joinExprs(leaving, loadDestination6(), matchMember(excluded6), leaveChain()),
 		joinExprs(leaving, loadPort(firstRegister), redirectByMap(m.outgoing)),
-	)
+	}
 }
 
 // loopbackRules redirects connections over lo: to the loopback address, or, where the

@@ -78,6 +78,12 @@ func (m Mesh) String() string { return strings.TrimSuffix(m.rules+"-"+m.restore,
 // KeepsSource reports whether the application sees the client's address.
 func (m Mesh) KeepsSource() bool { return m.proxy.keepsSource }
 
+// TakesSelfCalls reports whether its rules send the proxy's own connections to the pod's
+// address back to the proxy.
+func (m Mesh) TakesSelfCalls() bool {
+	return strings.HasPrefix(m.rules, "istio-sidecar") || m.Kind == "kuma"
+}
+
 // addressesOf6 turns the addresses of IPv4 rules into those of IPv6 rules.
 var addressesOf6 = strings.NewReplacer("127.0.0.1/32", "::1/128", "127.0.0.6/32", "::6/128",
 	"169.254.7.127/32", "fd16:9254:7127:1337:ffff:ffff:ffff:ffff/128")
@@ -188,6 +194,17 @@ func (m Mesh) dialApp(ns Namespace, client, to netip.AddrPort) (app *net.TCPConn
 		return err
 	})
 	return app, err
+}
+
+// DialSelf connects to a port of the pod as the mesh's proxy does for an application that
+// calls itself: from the pod's own address.
+func (m Mesh) DialSelf(ns Namespace, to string) (c net.Conn, err error) {
+	dialer := net.Dialer{Timeout: 5 * time.Second, Control: markTransparent(m.proxy.mark)}
+	err = ns.doAs(m.proxy.user, func() error {
+		c, err = dialer.Dial("tcp", to)
+		return err
+	})
+	return c, err
 }
 
 // doAs runs f in the namespace while sockets that it makes belong to a user
