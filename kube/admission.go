@@ -36,7 +36,7 @@ func (c *Cluster) AdmitsShell(ctx context.Context, r ShellRequest) (Admission, e
 // AdmitsNet finds out by dry run whether the cluster would admit a net container.
 func (c *Cluster) AdmitsNet(ctx context.Context, r NetRequest) (Admission, error) {
 	request := r.containerRequest()
-	if err := request.checkOwnNetwork(); err != nil {
+	if err := c.checkRedirectable(ctx, request); err != nil {
 		return Admission{}, &RefusedError{err}
 	}
 	return c.findAdmitted(ctx, request)

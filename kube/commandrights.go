@@ -35,6 +35,7 @@ var (
 	needListEvents   = commandRight{accessRight{verb: "list", resource: "events"}, "start watching events from now on"}
 	needWatchEvents  = commandRight{accessRight{verb: "watch", resource: "events"}, "report at once what the kubelet does and why it fails"}
 	needNamePods     = commandRight{rightListPods, "list the namespace's pods when the named one is not found"}
+	needReadClass    = commandRight{rightGetRuntimeClass, "tell sandboxes by their handlers, not only by their names"}
 	needAskNode      = commandRight{accessRight{verb: "get", resource: "nodes"}, "report that the pod's node does not respond"}
 )
 
@@ -55,7 +56,7 @@ var rightsOf = []rightsEntry{
 			needListEvents, needWatchEvents, needNamePods, {rightCreateExec, "find the ports of one container, with -c"},
 			{rightGetExec, "find them over a WebSocket, one round trip faster than SPDY"},
 		},
-		wider: []commandRight{{needAskNode.accessRight, "know the node's addresses, and report that it does not respond"}},
+		wider: []commandRight{{needAskNode.accessRight, "know the node's addresses, and report that it does not respond"}, needReadClass},
 	},
 	{
 		command:  "ps",
@@ -94,7 +95,7 @@ var rightsOf = []rightsEntry{
 			{accessRight{verb: "get", resource: "namespaces"}, "read the namespace's Pod Security level when no target is named"},
 			needNamePods,
 		},
-		wider: []commandRight{{accessRight{verb: "get", resource: "nodes"}, "check the node's kernel and images"}},
+		wider: []commandRight{{accessRight{verb: "get", resource: "nodes"}, "check the node's kernel and images"}, needReadClass},
 	},
 }
 

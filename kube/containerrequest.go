@@ -79,10 +79,18 @@ func (r ShellRequest) containerRequest() containerRequest {
 // and die with its PID 1, and redirects must outlive that.
 func (c *Cluster) EnsureNet(ctx context.Context, r NetRequest) (Injected, error) {
 	request := r.containerRequest()
-	if err := request.checkOwnNetwork(); err != nil {
+	if err := c.checkRedirectable(ctx, request); err != nil {
 		return Injected{}, err
 	}
 	return c.ensureContainer(ctx, request)
+}
+
+// checkRedirectable returns an error for a pod in which nothing can be redirected.
+func (c *Cluster) checkRedirectable(ctx context.Context, request containerRequest) error {
+	if err := request.checkOwnNetwork(); err != nil {
+		return err
+	}
+	return request.checkKernel(ctx, c)
 }
 
 // checkOwnNetwork returns an error for a pod without a network of its own to redirect in.
