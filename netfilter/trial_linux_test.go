@@ -39,11 +39,13 @@ type watchedPod struct {
 	pod, outside namespace
 	accepted     chan netip.AddrPort
 	strangers    atomic.Int32
+	// tried holds the sources of earlier trials.
+	tried map[netip.AddrPort]bool
 }
 
 func watchPod(t *testing.T, pod, outside namespace) *watchedPod {
 	t.Helper()
-	w := &watchedPod{pod: pod, outside: outside, accepted: make(chan netip.AddrPort, 1000)}
+	w := &watchedPod{pod: pod, outside: outside, accepted: make(chan netip.AddrPort, 1000), tried: map[netip.AddrPort]bool{}}
 	for _, ns := range []namespace{pod, outside} {
 		ns.Run(t, "nft", watchedTable)
 	}
@@ -97,10 +99,33 @@ func openTestTrials(t *testing.T, b Backend, r Redirect) *Trials {
 	return trials
 }
 
+// openFreshTrials opens trials of a redirect from sources that no earlier trial had: for
+// some seconds conntrack gives another connection from there another port.
+func (w *watchedPod) openFreshTrials(t *testing.T, b Backend, r Redirect) *Trials {
+	t.Helper()
+	for range 10 {
+		trials := openTestTrials(t, b, r)
+		fresh := true
+		for _, trial := range trials.List {
+			fresh = fresh && !w.tried[trial.Source]
+			w.tried[trial.Source] = true
+		}
+		if fresh {
+			return trials
+		}
+		if err := trials.Close(); err != nil {
+			t.Errorf("close the trials of %s: %v", r.describe(), err)
+		}
+	}
+
+	t.Fatalf("%s: every source was tried before", r.describe())
+	return nil
+}
+
 // wantProven wants that each trial of a redirect is accepted by the listener.
 func (w *watchedPod) wantProven(t *testing.T, b Backend, r Redirect, want int) {
 	t.Helper()
-	trials := openTestTrials(t, b, r)
+	trials := w.openFreshTrials(t, b, r)
 	if len(trials.List) != want {
 		t.Errorf("%s: %d trials, untried %q, want %d trials", r.describe(), len(trials.List), trials.Untried, want)
 	}
