@@ -42,8 +42,14 @@ func (x *Proxier) returnBuffer(b copyBuffer) {
 	x.held.Add(-int64(copySizes[b.class]))
 }
 
+// Resize changes Memory while the Proxier is in use.
+func (x *Proxier) Resize(memory int64) { x.resized.Store(memory) }
+
 // memory returns the limit of all buffers together.
 func (x *Proxier) memory() int64 {
+	if resized := x.resized.Load(); resized > 0 {
+		return resized
+	}
 	if x.Memory > 0 {
 		return x.Memory
 	}

@@ -18,7 +18,7 @@ type Budget struct {
 
 // creditPool is a part of a Budget.
 type creditPool struct {
-	limit       int64
+	limit       atomic.Int64
 	outstanding atomic.Int64 // credits that were given out and not used up
 }
 
@@ -26,20 +26,28 @@ type creditPool struct {
 // with much: they hold next to nothing of what comes, unless many stop at once. As soon as readers
 // hold up more than a little, credits are given out as if there were less.
 func NewBudget(all, fast int64) *Budget {
-	return &Budget{all: creditPool{limit: all}, fast: creditPool{limit: fast}}
+	b := &Budget{}
+	b.Resize(all, fast)
+	return b
+}
+
+// Resize changes what NewBudget was given. What was given out already stays out until it is used.
+func (b *Budget) Resize(all, fast int64) {
+	b.all.limit.Store(all)
+	b.fast.limit.Store(fast)
 }
 
 // given returns how many bytes were given out.
 func (b *Budget) given() int64 { return b.all.outstanding.Load() + b.fast.outstanding.Load() }
 
 // most returns how many bytes may be given out, beside minWindow for each connection.
-func (b *Budget) most() int64 { return b.all.limit + b.fast.limit }
+func (b *Budget) most() int64 { return b.all.limit.Load() + b.fast.limit.Load() }
 
 // share returns how much one connection may hold of its pool, that holds own bytes already. It falls
 // with the third power of what is left, so that however many have stopped reading with all they
 // could get, there is something left for the others. What each may always hold does not count.
 func (b *Budget) share(pool *creditPool, outstanding, own int64) int64 {
-	limit, others := float64(pool.limit), outstanding-own
+	limit, others := float64(pool.limit.Load()), outstanding-own
 	if pool == &b.fast {
 		limit *= 1 - b.heldUp()*3/4
 	} else {
@@ -52,13 +60,14 @@ func (b *Budget) share(pool *creditPool, outstanding, own int64) int64 {
 
 // heldUp returns from 0 to 1 how far readers are behind.
 func (b *Budget) heldUp() float64 {
-	little := b.all.limit / 4
-	return float64(min(max(b.held.Load(), little), b.all.limit)-little) / float64(b.all.limit-little)
+	most := b.all.limit.Load()
+	little := most / 4
+	return float64(min(max(b.held.Load(), little), most)-little) / float64(most-little)
 }
 
 // scarce reports whether idle connections should give back what they do not use.
 func (b *Budget) scarce() bool {
-	return b.all.outstanding.Load() > b.all.limit/4 || b.fast.outstanding.Load() > b.fast.limit/4
+	return b.all.outstanding.Load() > b.all.limit.Load()/4 || b.fast.outstanding.Load() > b.fast.limit.Load()/4
 }
 
 const (
@@ -74,8 +83,9 @@ const (
 // initial returns the credit that a new connection begins with, a power of two: less the more there
 // are, because most never need it. 1,000 of them are given less than what is there for all.
 func (b *Budget) initial() uint32 {
-	most := max(min(b.all.limit/128, maxInitial), defaultInitial)
-	wanted := min(b.all.limit/8/(b.conns.Load()+1), most)
+	limit := b.all.limit.Load()
+	most := max(min(limit/128, maxInitial), defaultInitial)
+	wanted := min(limit/8/(b.conns.Load()+1), most)
 	if wanted < minWindow {
 		return minWindow
 	}
@@ -202,7 +212,7 @@ func (w *receiveWindow) choosePool() {
 	}
 
 	switch {
-	case w.size < fastFrom || b.fast.limit == 0:
+	case w.size < fastFrom || b.fast.limit.Load() == 0:
 	case shareOf(&b.fast) >= shareOf(&b.all):
 		w.changePool(&b.fast)
 	case own <= shareOf(&b.all):

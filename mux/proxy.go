@@ -63,6 +63,7 @@ type Proxier struct {
 	// it each copy that is under way still gets the smallest buffer.
 	Memory int64
 
+	resized  atomic.Int64 // Memory, as Resize has changed it
 	held     atomic.Int64 // bytes of buffers that copies hold
 	pools    [len(copySizes)]sync.Pool
 	quiet    quietList

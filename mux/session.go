@@ -239,6 +239,9 @@ func (s *Session) SilentFor() time.Duration { return s.link.SilentFor() }
 // Connected reports whether the session has a connection now.
 func (s *Session) Connected() bool { return s.link.Connected() }
 
+// SetBuffer changes SessionOptions.Buffer of a session that has begun.
+func (s *Session) SetBuffer(size int64) { s.link.SetBuffer(size) }
+
 // closeTimeout limits how long Close waits until the last bytes have reached the peer.
 const closeTimeout = 2 * time.Second
 

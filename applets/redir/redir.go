@@ -14,6 +14,7 @@ import (
 	"kdiag/applets/internal/laptop/redirectclient"
 	"kdiag/applets/internal/laptop/statusline"
 	"kdiag/applets/kubeflags"
+	"kdiag/kube"
 	"kdiag/mux/wire"
 
 	"github.com/urfave/cli/v2"
@@ -123,6 +124,7 @@ func redirectPod(ctx context.Context, cluster containers.API, request containers
 		Timeout: request.Timeout, Drain: o.drain, Grace: o.grace, OnDisconnect: o.onDisconnect,
 		Redial: handle.Redial, Reopen: handle.ReopenSession,
 		FindProbes: probeFinder{cluster, handle.Pod}.find, LocalProbes: o.localProbes,
+		MemoryLimit: func() int64 { return kube.MemoryLimit(handle.Pod()) },
 	}
 	if request.Container != "" {
 		config.FindPorts = func(ctx context.Context) ([]uint16, error) {

@@ -49,7 +49,7 @@ func (s *Stream) Resume(conn net.Conn, peerReceived uint64) error {
 
 	c := &link{stream: s, conn: conn, sent: peerReceived, ackSent: s.received, ackedAt: s.now()}
 	c.ackEvery, c.paceSent = firstAckEvery, firstAckEvery
-	c.path = newPath(s.options.Buffer-s.options.Buffer/16, s.now()) // small data can always go
+	c.path = newPath(s.pathCeiling(), s.now())
 	c.work.L = &s.mu
 	c.heard.Store(int64(s.now()))
 	c.input.link = c

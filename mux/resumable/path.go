@@ -73,6 +73,12 @@ func newPath(ceiling int64, now time.Duration) *path {
 	return p
 }
 
+// setCeiling changes what the window may grow to.
+func (p *path) setCeiling(ceiling int64) {
+	p.ceiling = max(ceiling, minWindow)
+	p.window, p.round.goal = min(p.window, p.ceiling), min(p.round.goal, p.ceiling)
+}
+
 // restart forgets the window, but not the round trips.
 func (p *path) restart(now time.Duration) {
 	p.window = min(initialWindow, p.ceiling)

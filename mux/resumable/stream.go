@@ -86,6 +86,23 @@ func New(o Options) *Stream {
 	return s
 }
 
+// SetBuffer changes Options.Buffer. What is kept already stays until the peer has it.
+func (s *Stream) SetBuffer(size int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	s.options.Buffer = max(size, minBuffer)
+	if s.link != nil {
+		s.link.path.setCeiling(s.pathCeiling())
+	}
+	s.gate.dispatch(s)
+	s.changed.Broadcast()
+}
+
+// pathCeiling returns the most that bulk data may keep: small data can always go. The caller holds
+// mu.
+func (s *Stream) pathCeiling() int64 { return s.options.Buffer - s.options.Buffer/16 }
+
 // now returns the monotonic time since the stream was made.
 func (s *Stream) now() time.Duration { return time.Since(s.epoch) }
 

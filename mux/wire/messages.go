@@ -41,6 +41,8 @@ type Hello struct {
 	// OnDisconnect says what new connections do while the laptop is away: one of OnDisconnect….
 	// Empty is OnDisconnectApp.
 	OnDisconnect string `json:"onDisconnect,omitempty"`
+	// MemoryLimit is what the pod's spec limits its memory to, in bytes; 0 if it does not.
+	MemoryLimit int64 `json:"memoryLimit,omitempty"`
 }
 
 // These are the values of Hello.OnDisconnect.

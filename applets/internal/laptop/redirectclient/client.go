@@ -56,6 +56,9 @@ type Config struct {
 	// laptop is back. 0 and "" leave both to the manager.
 	Grace        time.Duration
 	OnDisconnect string
+	// MemoryLimit returns what the pod's memory is limited to, in bytes; 0 if it is not. It may be
+	// nil.
+	MemoryLimit func() int64
 	// Redial makes another connection for the session, as mux.SessionOptions.Redial.
 	// Nil ends the session with its connection.
 	Redial func(ctx context.Context) (net.Conn, error)
@@ -188,10 +191,14 @@ func (c *Client) abortAfter(ctx context.Context, done <-chan struct{}) {
 
 // hello returns what each session begins with.
 func (c *Client) hello() wire.Hello {
-	return wire.Hello{
+	h := wire.Hello{
 		Version: c.config.Version, Holder: c.config.Holder,
 		GraceSeconds: c.config.Grace.Seconds(), OnDisconnect: c.config.OnDisconnect,
 	}
+	if c.config.MemoryLimit != nil {
+		h.MemoryLimit = c.config.MemoryLimit()
+	}
+	return h
 }
 
 // prepare greets the manager and returns the redirects to make.

@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	// maxToApplication bounds the connections that go to the application at a time.
-	maxToApplication = 4096
-	// applicationTimeout bounds the wait for the application to accept one.
+	// applicationTimeout bounds the wait for the application to accept a connection.
 	applicationTimeout = 30 * time.Second
+	// applicationPlaces is what one takes of the pool: it has two sockets.
+	applicationPlaces = 2
 )
 
 // An applicationRoute passes redirected connections to where they were going. They outlive their
@@ -24,8 +24,7 @@ const (
 type applicationRoute struct {
 	ruleSet *ruleSet
 	proxier *mux.Proxier
-	files   *quota
-	slots   quota
+	pool    *connectionPool
 
 	mu      sync.Mutex
 	closing bool
@@ -33,10 +32,8 @@ type applicationRoute struct {
 	serving sync.WaitGroup
 }
 
-func newApplicationRoute(rules *ruleSet, proxier *mux.Proxier, files *quota) *applicationRoute {
-	a := &applicationRoute{ruleSet: rules, proxier: proxier, files: files, conns: map[*mux.TCP]struct{}{}}
-	a.slots.left.Store(maxToApplication)
-	return a
+func newApplicationRoute(rules *ruleSet, proxier *mux.Proxier, pool *connectionPool) *applicationRoute {
+	return &applicationRoute{ruleSet: rules, proxier: proxier, pool: pool, conns: map[*mux.TCP]struct{}{}}
 }
 
 // serve passes a connection to the application in a goroutine of its own. It owns the connection,
@@ -103,20 +100,11 @@ func (a *applicationRoute) dial(source netip.Addr, to netip.AddrPort) (*net.TCPC
 	return tcp, nil
 }
 
-// take keeps a connection, with a place and a descriptor for the application's side of it.
+// take keeps a connection, with places for both of its sides.
 func (a *applicationRoute) take(conn *mux.TCP) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closing || !a.slots.takeOne() {
-		return false
-	}
-	if !a.files.takeOne() {
-		a.slots.giveBack()
-		return false
-	}
-	if !a.files.takeOne() {
-		a.files.giveBack()
-		a.slots.giveBack()
+	if a.closing || !a.pool.takeReserved(applicationPlaces) {
 		return false
 	}
 
@@ -131,9 +119,7 @@ func (a *applicationRoute) giveBack(conn *mux.TCP) {
 	delete(a.conns, conn)
 	a.mu.Unlock()
 
-	a.files.giveBack()
-	a.files.giveBack()
-	a.slots.giveBack()
+	a.pool.giveBack(applicationPlaces)
 	a.ruleSet.releaseBackend()
 }
 

@@ -227,9 +227,17 @@ func (s *redirectSession) tellTrouble(id uint32, err error) {
 		trouble.Message, trouble.Hint = refused.Message, refused.Hint
 	}
 
+	s.noteTrouble(trouble)
+}
+
+// noteTrouble has the laptop told of trouble with a redirect. It does not wait for the link.
+func (s *redirectSession) noteTrouble(trouble wire.Troubled) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.troubles[id] = trouble
+	if s.ended {
+		return
+	}
+	s.troubles[trouble.ID] = trouble
 	if !s.telling {
 		s.telling = true
 		s.tellers.Go(s.sendTroubles)

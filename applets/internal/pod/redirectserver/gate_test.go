@@ -76,24 +76,3 @@ func TestRate(t *testing.T) {
 		}
 	})
 }
-
-// TestQuota gives out no more than there is.
-func TestQuota(t *testing.T) {
-	var q quota
-	q.left.Store(2)
-	had := func() (n int) {
-		for q.takeOne() {
-			n++
-		}
-		return n
-	}
-
-	if got := had(); got != 2 {
-		t.Errorf("of 2 there were %d", got)
-	}
-
-	q.giveBack()
-	if got := had(); got != 1 {
-		t.Errorf("of 1 that was given back there were %d", got)
-	}
-}

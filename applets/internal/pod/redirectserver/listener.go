@@ -25,7 +25,7 @@ type redirectListener struct {
 	laptop   *mux.Session
 	ruleSet  *ruleSet
 	proxier  *mux.Proxier
-	files    *quota
+	pool     *connectionPool
 	log      *slog.Logger
 	listener *net.TCPListener
 	// originalDestination tells where a redirected connection was going.
@@ -39,13 +39,18 @@ type redirectListener struct {
 	nodes       *nodeSources
 	probed      *probeCount
 	application *applicationRoute
+	// tellTrouble tells the laptop what is wrong with the redirect. It does not wait for the link.
+	tellTrouble func(trouble wire.Troubled)
 
 	holder    string
-	stop      context.CancelFunc // of following a name
+	stop      context.CancelFunc // of following a name, and of waiting for a place
+	detaching <-chan struct{}    // closed by stop
 	followNow chan struct{}      // has the name looked up without delay
-	accepted  sync.WaitGroup     // the accept loop and every connection
-	stopped   chan struct{}      // closed by stopAndReset
-	closed    chan struct{}      // closed after the accept loop: by then conns has all that it took
+	// crowdedSince is when the accept loop found no place for a connection, until it found one.
+	crowdedSince time.Time
+	accepted     sync.WaitGroup // the accept loop and every connection
+	stopped      chan struct{}  // closed by stopAndReset
+	closed       chan struct{}  // closed after the accept loop: by then conns has all that it took
 
 	mu          sync.Mutex
 	rules       []netfilter.Redirect
@@ -54,6 +59,7 @@ type redirectListener struct {
 	trials      map[netip.AddrPort]chan<- trialArrival // those expected, by their sources
 	detached    bool
 	suspended   bool            // rules are not in the kernel now, but may be again
+	crowded     bool            // they are out for want of room, not because the laptop is away
 	provenAt    uint64          // how often the laptop had come back at the last proof
 	idleWaiters []chan struct{} // to be closed when conns is empty
 }
@@ -62,12 +68,13 @@ type redirectListener struct {
 // that the rules lead them there.
 func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach) (*redirectListener, wire.Attached, error) {
 	r := &redirectListener{
-		attach: a, laptop: s.laptop, ruleSet: s.server.ruleSet, proxier: &s.server.proxier, files: &s.server.files, holder: s.holder,
+		attach: a, laptop: s.laptop, ruleSet: s.server.ruleSet, proxier: &s.server.proxier, pool: s.server.pool, holder: s.holder,
 		conns: map[*mux.TCP]owner{}, trials: map[netip.AddrPort]chan<- trialArrival{}, closed: make(chan struct{}), stopped: make(chan struct{}),
 		followNow: make(chan struct{}, 1), provenAt: s.countReturns(),
 		originalDestination: s.server.config.OriginalDestination,
 		tellMoved:           func(m wire.Moved) error { return s.laptop.Notify(wire.EventMoved, m) },
 		awaitLaptop:         s.awaitLaptop,
+		tellTrouble:         s.noteTrouble,
 		log:                 s.server.config.Log.With("redirect", a.ID, "port", a.Port),
 	}
 	r.application, r.probed = s.server.application, newProbeCount(a.ID, s.tellProbed)
@@ -97,9 +104,9 @@ func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach)
 	}
 
 	r.nodes = newNodeSources(a.NodeAddresses, done.Mesh != "")
-	r.accepted.Go(r.acceptConnections)
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
-	r.stop = stop
+	r.stop, r.detaching = stop, following.Done()
+	r.accepted.Go(r.acceptConnections)
 	if len(r.addresses) > 0 {
 		r.accepted.Go(func() { r.followName(following) })
 	}
@@ -258,44 +265,16 @@ func sourceAddress(conn *mux.TCP) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-const (
-	// maxConns bounds the connections of one redirect at a time, since each costs memory of the
-	// pod's.
-	maxConns = 4096
-	// probeReserve is how many more may be there until it is known whether they are probes: those
-	// must reach the application, however many others there are.
-	probeReserve = 64
-)
-
-// isCrowded reports whether there are more connections than may go to the laptop.
-func (r *redirectListener) isCrowded() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.conns) > maxConns {
-		r.log.Warn("too many connections at once", "limit", maxConns)
-		return true
-	}
-	return false
-}
-
-// keepConnection adds a connection, unless there are too many connections or open files.
+// keepConnection adds a connection, if the pool has a place for it.
 func (r *redirectListener) keepConnection(conn *mux.TCP) bool {
+	if !r.takePlace() {
+		r.log.Warn("no place for one more connection")
+		return false
+	}
+
+	limitSocketBuffers(conn, r.pool.count(), r.pool.size())
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	limit := maxConns
-	if r.probes != nil {
-		limit += probeReserve
-	}
-	if len(r.conns) >= limit {
-		r.log.Warn("too many connections at once", "limit", maxConns)
-		return false
-	}
-
-	if !r.files.takeOne() {
-		r.log.Warn("too many open files for one more connection")
-		return false
-	}
-
 	r.conns[conn] = nobodys
 	r.ruleSet.holdBackend()
 	return true
@@ -328,7 +307,7 @@ func (r *redirectListener) forgetConnection(conn *mux.TCP) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.conns, conn)
-	r.files.giveBack()
+	r.pool.giveBack(1)
 	r.ruleSet.releaseBackend()
 
 	if len(r.conns) == 0 {

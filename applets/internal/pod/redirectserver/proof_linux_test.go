@@ -134,7 +134,7 @@ func TestProof(t *testing.T) {
 				p := newProofPod(t, nil)
 				p.pod.Run(t, "ip", "route", "add", "default", "via", hostIPv4)
 				p.serveNobody(t)
-				files := p.server.files.left.Load()
+				places := p.server.pool.count()
 
 				a.Backend = backend
 				r, done := p.mustAttach(t, a)
@@ -145,8 +145,8 @@ func TestProof(t *testing.T) {
 					}
 				}
 
-				if left := p.server.files.left.Load(); left != files || len(r.conns) != 0 || len(r.trials) != 0 {
-					t.Errorf("files left %d of %d, connections %d, trials %d, want nothing held", left, files, len(r.conns), len(r.trials))
+				if taken := p.server.pool.count(); taken != places || len(r.conns) != 0 || len(r.trials) != 0 {
+					t.Errorf("places taken %d, before %d, connections %d, trials %d, want nothing held", taken, places, len(r.conns), len(r.trials))
 				}
 				if holds := p.server.ruleSet.holds; holds != 1 {
 					t.Errorf("holds = %d, want the redirect's alone", holds)

@@ -25,7 +25,7 @@ const (
 // does. It may wait for the connection's first bytes, which it leaves where they are.
 func (r *redirectListener) chooseRoute(conn *mux.TCP) route {
 	if r.probes == nil {
-		return r.chooseLaptop()
+		return r.awaitLaptop(r.stopped)
 	}
 
 	source := sourceAddress(conn).Addr()
@@ -34,7 +34,7 @@ func (r *redirectListener) chooseRoute(conn *mux.TCP) route {
 		return nowhere
 	}
 	if found.verdict == healthprobe.Other {
-		return r.chooseLaptop()
+		return r.awaitLaptop(r.stopped)
 	}
 
 	r.noteProbe(source, found.verdict)
@@ -42,15 +42,6 @@ func (r *redirectListener) chooseRoute(conn *mux.TCP) route {
 		return toNobody
 	}
 	return toApplication
-}
-
-// chooseLaptop decides about a connection that is meant for the laptop. It waits while the laptop is
-// away.
-func (r *redirectListener) chooseLaptop() route {
-	if r.isCrowded() {
-		return nowhere
-	}
-	return r.awaitLaptop(r.stopped)
 }
 
 // isClosed reports whether a channel that carries nothing is closed.

@@ -244,8 +244,9 @@ func TestProbesAmongMany(t *testing.T) {
 	v.attachProbes(t, nil, healthz)
 	r := v.served(t).redirects[1]
 	v.goAway(t)
-	v.manager.server.files.left.Store(4 * maxConns)
-	for range maxConns + 10 {
+	const limit = 200
+	v.manager.server.pool.setLimit(limit)
+	for range limit + 10 {
 		conn := dialApp(t)
 		defer conn.Close()
 		if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\n\r\n"); err != nil {
@@ -253,9 +254,9 @@ func TestProbesAmongMany(t *testing.T) {
 		}
 	}
 
-	eventually(t, "the limit", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return len(r.conns) >= maxConns })
+	eventually(t, "the crowd", r.isSuspended)
 	if got := greetingFor(t, kubeletRequest, false); got != "app" {
-		t.Errorf("a probe among %d connections: %q answers, want the application", maxConns, got)
+		t.Errorf("a probe among %d connections: %q answers, want the application", limit, got)
 	}
 }
 

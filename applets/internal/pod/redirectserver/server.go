@@ -47,8 +47,8 @@ type Server struct {
 	config  Config
 	ruleSet *ruleSet
 	gate    *gate
-	// files are the descriptors that redirected connections may have.
-	files quota
+	// pool has the places of all redirected connections.
+	pool *connectionPool
 	// proxier shares its buffers among all of the manager's connections.
 	proxier mux.Proxier
 	budget  *mux.Budget
@@ -57,6 +57,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	sessions  map[*redirectSession]struct{}
+	links     int64    // bytes that may be under way to all laptops together
 	doorPorts []uint16 // where laptops connect, which are never redirected
 }
 
@@ -82,9 +83,10 @@ func New(c Config) (*Server, error) {
 	s := &Server{
 		config: c, gate: gate, ruleSet: newRuleSet(c), sessions: map[*redirectSession]struct{}{},
 		proxier: mux.Proxier{Memory: copyMemory}, budget: mux.NewBudget(slowCallers, fastCallers),
+		pool: newConnectionPool(files),
 	}
-	s.application = newApplicationRoute(s.ruleSet, &s.proxier, &s.files)
-	s.files.left.Store(int64(files - files/4)) // the gate and everything else share the remaining quarter
+	s.application = newApplicationRoute(s.ruleSet, &s.proxier, s.pool)
+	s.useMemoryOf(0)
 	return s, nil
 }
 
@@ -147,7 +149,7 @@ func (s *Server) acceptConnections(ctx context.Context, listener net.Listener, t
 	}
 }
 
-// These bound memory of the pod's, in bytes.
+// These bound memory of the pod's, in bytes, where its limit is large (see memoryPlan).
 const (
 	// slowCallers is what all sessions hold of what laptops send to callers that are slow to take
 	// it, and fastCallers what more may be under way to those that are not.
@@ -156,7 +158,7 @@ const (
 	maxWindow = 8 << 20
 	// copyMemory is what connections hold while bytes move.
 	copyMemory = 2 << 20
-	// linkBuffer is what is under way to a laptop.
+	// linkBuffer is what is under way to all laptops.
 	linkBuffer = 8 << 20
 )
 
@@ -211,9 +213,11 @@ func (s *Server) serveLaptop(ctx context.Context, conn net.Conn) {
 	}
 
 	s.addSession(served)
+	defer s.shareLinks()
 	defer s.removeSession(served)
 
 	served.bindLaptop(laptop)
+	s.shareLinks()
 	served.serveUntilEnd(ctx)
 }
 

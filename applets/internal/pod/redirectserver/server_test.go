@@ -157,7 +157,10 @@ func TestMoved(t *testing.T) {
 // TestRequests refuses what makes no sense before it touches the kernel.
 func TestRequests(t *testing.T) {
 	rules, _ := newTestRuleSet(t, netip.Addr{})
-	server := &Server{ruleSet: rules, doorPorts: []uint16{4000}, config: Config{Log: slog.New(slog.DiscardHandler), Version: "v1"}}
+	server := &Server{
+		ruleSet: rules, doorPorts: []uint16{4000}, config: Config{Log: slog.New(slog.DiscardHandler), Version: "v1"},
+		pool: newConnectionPool(16), budget: mux.NewBudget(slowCallers, fastCallers),
+	}
 	s := newRedirectSession(server)
 	s.redirects[7] = &redirectListener{}
 	s.bindLaptop(&mux.Session{})

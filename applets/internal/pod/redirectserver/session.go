@@ -174,6 +174,7 @@ func (s *redirectSession) answerHello(h wire.Hello) (wire.Welcome, error) {
 	s.holder, s.grace, s.onDisconnect = sanitizeHolder(h.Holder), grace, policy
 	s.mu.Unlock()
 	s.laptop.KeepFor(grace) // calls noteLost, so without the lock
+	s.server.useMemoryOf(h.MemoryLimit)
 
 	return wire.Welcome{Version: s.server.config.Version}, nil
 }

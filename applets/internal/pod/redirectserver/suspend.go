@@ -8,6 +8,7 @@ import "context"
 func (r *redirectListener) suspendRules() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.crowded = false
 	if r.detached || r.suspended {
 		return !r.detached
 	}
@@ -33,7 +34,7 @@ func (r *redirectListener) armRules() error {
 		return err
 	}
 
-	r.suspended = false
+	r.suspended, r.crowded = false, false
 	return nil
 }
 

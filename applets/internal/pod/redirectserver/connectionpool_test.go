@@ -1,0 +1,72 @@
+package redirectserver
+
+import "testing"
+
+// TestConnectionPool gives out no more places than there are, says when few are left, and tells of
+// room once half of them are free.
+func TestConnectionPool(t *testing.T) {
+	p := newConnectionPool(16) // 12 of them for connections
+	p.setLimit(100)
+	if got := p.size(); got != 12 {
+		t.Errorf("the pool has %d places, want the 12 that the descriptors allow", got)
+	}
+
+	p.setLimit(8)
+	for i := 1; i <= 10; i++ {
+		ok, crowded := p.takeOne()
+		if ok != (i <= 8) || crowded != (i > 6) {
+			t.Errorf("connection %d: taken %t, crowded %t, want %t, %t", i, ok, crowded, i <= 8, i > 6)
+		}
+	}
+
+	room, place := p.whenRoom(), p.whenPlace()
+	for left := 7; left >= 0; left-- {
+		p.giveBack(1)
+		if got := isClosed(room); got != (left <= 4) {
+			t.Errorf("with %d of 8 places taken: room %t, want %t", left, got, left <= 4)
+		}
+		if !isClosed(place) {
+			t.Errorf("with %d of 8 places taken: no place", left)
+		}
+	}
+	if !isClosed(p.whenRoom()) {
+		t.Error("an empty pool has no room")
+	}
+}
+
+// TestPoolGrows tells those who wait of room that a larger limit makes.
+func TestPoolGrows(t *testing.T) {
+	p := newConnectionPool(100)
+	p.setLimit(2)
+	p.takeOne()
+	p.takeOne()
+
+	room := p.whenRoom()
+	if isClosed(room) {
+		t.Fatal("a full pool has room")
+	}
+	p.setLimit(4)
+	if !isClosed(room) {
+		t.Error("with 2 of 4 places taken: no room")
+	}
+}
+
+// TestMemoryPlan takes no more than a third of what the pod may have, and its fixed part.
+func TestMemoryPlan(t *testing.T) {
+	for _, c := range []struct {
+		limit int64
+		conns int
+	}{
+		{0, 4096}, {1 << 40, 4096}, {384 << 20, 4096}, {96 << 20, 1024}, {16 << 20, 170}, {1 << 20, minConnections},
+	} {
+		plan := planMemory(c.limit)
+		if plan.conns != c.conns {
+			t.Errorf("a pod of %d bytes: %d connections, want %d", c.limit, plan.conns, c.conns)
+		}
+
+		all := int64(plan.conns)*connectionMemory + plan.slow + plan.copies + plan.links
+		if part := min(c.limit/3, mostMemory); c.limit >= 16<<20 && all > part {
+			t.Errorf("a pod of %d bytes: %d bytes for kdiag, want at most %d", c.limit, all, part)
+		}
+	}
+}
