@@ -9,7 +9,6 @@ import (
 
 	"kdiag/applets"
 	"kdiag/applets/help"
-	"kdiag/mux/wire"
 )
 
 // runWithoutApplet answers a command line that names no applet.
@@ -39,9 +38,8 @@ func hintAtHelp(err error, program string) error {
 	return applets.WithHint(err, "run '%s --help' for a list of commands", program)
 }
 
-// reportResult prints why a run failed, with its hints, and returns the exit code. It
-// makes all of that printable, because errors and hints quote the cluster, the pod and
-// registries. An exit code without a message is that of the user's own command, and
+// reportResult prints why a run failed, with its hints, and returns the exit code. An
+// exit code without a message is that of the user's own command, and
 // remains even if a signal ended the run, because that command got the signal, too.
 func reportResult(ctx context.Context, err error, stderr io.Writer) int {
 	var caught *signalError
@@ -52,10 +50,6 @@ func reportResult(ctx context.Context, err error, stderr io.Writer) int {
 		return applets.ExitCode(err)
 	}
 
-	fmt.Fprintf(stderr, "%s%s\n", wire.ErrorPrefix, wire.Printable(err.Error()))
-	for _, hint := range applets.Hints(err) {
-		fmt.Fprintf(stderr, "%s%s\n", wire.HintPrefix, wire.Printable(hint))
-	}
-
+	applets.PrintError(stderr, err)
 	return applets.ExitCode(err)
 }

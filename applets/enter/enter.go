@@ -34,22 +34,27 @@ func Applet() applets.Applet {
 				return applets.WithHint(applets.Usage("%w", err), "put arguments of the shell after --")
 			}
 
-			if arguments.Lifeline {
-				if !isSessionID(arguments.Session) {
-					return applets.Usage("--lifeline needs --session=ID in hexadecimal digits")
-				}
-
-				return runLifeline(ctx, inv.In, arguments.Session)
-			}
-
-			opts := newOptions(arguments)
-			if err := opts.checkFlags(); err != nil {
-				return &applets.UsageError{Err: err}
-			}
-
-			return run(inv.Streams, opts)
+			return runArguments(ctx, inv.Streams, arguments)
 		},
 	}
+}
+
+// runArguments does what a command line asks for.
+func runArguments(ctx context.Context, streams applets.Streams, arguments wire.EnterArguments) error {
+	if arguments.Lifeline {
+		if !isSessionID(arguments.Session) {
+			return applets.Usage("--lifeline needs --session=ID in hexadecimal digits")
+		}
+
+		return runLifeline(ctx, streams.In, arguments.Session)
+	}
+
+	opts := newOptions(arguments)
+	if err := opts.checkFlags(); err != nil {
+		return &applets.UsageError{Err: err}
+	}
+
+	return run(streams, opts)
 }
 
 // options says which container to enter and how to run its shell.

@@ -60,7 +60,7 @@ func WaitForPods(t *testing.T, namespace string) {
 // meant to run.
 func countContainers(pod string) int {
 	switch pod {
-	case "several", "sharedpids", "sidecar":
+	case "several", "sharedpids", "sidecar", "memory":
 		return 2
 	}
 	// The pod "initializing" stays in its init container.

@@ -52,6 +52,11 @@ func writeImages(out string) error {
 		return err
 	}
 
+	holder, err := buildProgram("./testdata/holder")
+	if err != nil {
+		return err
+	}
+
 	busybox, err := scratchshell.Binary()
 	if err != nil {
 		return err
@@ -95,6 +100,9 @@ func writeImages(out string) error {
 		// A program that writes numbered lines.
 		{"localhost/kdiag-sample:logger", append([]file{{path: "logger", mode: 0o755, data: logger}}, shell...),
 			v1.Config{Entrypoint: []string{"/logger"}, Env: []string{"PATH=/bin"}}},
+		// An application that holds memory.
+		{"localhost/kdiag-sample:holder", append([]file{{path: "holder", mode: 0o755, data: holder}}, shell...),
+			v1.Config{Entrypoint: []string{"/holder"}, Env: []string{"PATH=/bin"}}},
 		// As large as kdiag's, to compare with kubectl debug.
 		{"localhost/kdiag-sample:debug", append([]file{{path: "filler", mode: 0o644, data: kdiag}}, shell...), v1.Config{Env: []string{"PATH=/bin"}}},
 		// Kdiag's own image with iptables, for kernels without nftables.
