@@ -76,6 +76,7 @@ func parseRequest(inv *applets.Invocation, names []string) (containers.Request, 
 	request := containers.Request{
 		Image: inv.ImageName(), PullPolicy: pullPolicy(inv), Version: inv.Build.Version,
 		Timeout: inv.Flags.Duration("timeout"), IdleTimeout: inv.Flags.Duration("idle-timeout"),
+		Force: inv.Flags.Bool("force"),
 	}
 
 	var err error
@@ -99,6 +100,7 @@ func addedContainer(idle string) []cli.Flag {
 		imageFlag(), pullPolicyFlag(),
 		&cli.DurationFlag{Name: "timeout", Usage: "Maximum time to wait for the container and connection", Value: kube.DefaultTimeout},
 		&cli.DurationFlag{Name: "idle-timeout", Usage: "How long the container outlives its last session", DefaultText: idle},
+		&cli.BoolFlag{Name: "force", Usage: "Go on even if the pod's memory limit may be too small for kdiag"},
 		applets.Takes(applets.KindText, &cli.StringFlag{Name: "reason", Usage: "Record `TEXT` in the audit log and the container's arguments"}),
 	}
 }

@@ -31,6 +31,10 @@ type lifeline struct {
 const (
 	lifelineDelay    = time.Second
 	firstOutputDelay = 100 * time.Millisecond
+	// slowLifelineDelay is for a pod whose CPU limit is below smallCPU, in thousandths of a
+	// processor: a shell takes some 30 ms of one to start.
+	slowLifelineDelay = 10 * time.Second
+	smallCPU          = 100
 )
 
 // hangUpTimeout bounds the wait for a hang-up to be carried out.

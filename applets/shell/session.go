@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"kdiag/applets"
 	"kdiag/applets/internal/laptop/containers"
@@ -55,7 +56,7 @@ func (s *shellSession) run(ctx context.Context, streams applets.Streams) error {
 	}
 
 	shell.Command = append([]string{wire.Binary}, s.enter.Args()...)
-	shell.Opened = func() { life.start(ctx, lifelineDelay) }
+	shell.Opened = func() { life.start(ctx, s.lifelineDelay()) }
 	err := terminal.run(&shell, func() error { return s.handle.Exec(ctx, shell) })
 
 	var exit *kube.CommandExitError
@@ -73,6 +74,15 @@ func (s *shellSession) run(ctx context.Context, streams applets.Streams) error {
 	}
 
 	return err
+}
+
+// lifelineDelay returns how long a session runs before its lifeline is opened, where the shell has
+// said nothing: in a pod with little processor time it would take that from the shell's start.
+func (s *shellSession) lifelineDelay() time.Duration {
+	if limit := kube.CPULimit(s.handle.Target().Pod); limit > 0 && limit < smallCPU {
+		return slowLifelineDelay
+	}
+	return lifelineDelay
 }
 
 // firstWrite tells of the first bytes that are written.

@@ -51,6 +51,8 @@ type Request struct {
 	IdleTimeout time.Duration
 	// Timeout bounds the wait for the container and for each connection to it.
 	Timeout time.Duration
+	// Force uses pods whose memory limit may be too small for kdiag.
+	Force bool
 }
 
 // NotesTo returns messages that print a line each, and show no progress.

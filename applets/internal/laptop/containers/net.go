@@ -112,9 +112,11 @@ func (n *Net) findPod(ctx context.Context) (err error) {
 		return err
 	}
 	if n.request.Container != "" {
-		return kube.CheckHasContainer(n.pod, n.request.Container)
+		if err := kube.CheckHasContainer(n.pod, n.request.Container); err != nil {
+			return err
+		}
 	}
-	return nil
+	return n.request.checkMemory(ctx, n.api, n.pod)
 }
 
 // startManager has the net container run and reads what its manager printed:

@@ -61,6 +61,10 @@ func (s *Shell) Ensure(ctx context.Context) (kube.Injected, error) {
 			s.target.Container, strings.Join(s.target.Others, ", ")))
 	}
 
+	if err := s.request.checkMemory(ctx, s.api, pod); err != nil {
+		return kube.Injected{}, err
+	}
+
 	request := s.request.shellRequest(mux.PublicText(key), s.target)
 	progress, silence := s.messages.progressUntil()
 	defer silence()

@@ -50,3 +50,17 @@ func TestMemoryLimit(t *testing.T) {
 		}
 	}
 }
+
+func TestParseMemoryUsage(t *testing.T) {
+	for text, want := range map[string]int64{
+		`{"containers":[{"name":"a","usage":{"cpu":"1m","memory":"10Mi"}},{"name":"b","usage":{"memory":"1024Ki"}}]}`: 11 << 20,
+		`{"containers":[{"usage":{"cpu":"1m"}}]}`: -1,
+		`{"containers":[]}`:                       -1,
+		`{`:                                       -1,
+	} {
+		got, ok := parseMemoryUsage([]byte(text))
+		if ok != (want >= 0) || ok && got != want {
+			t.Errorf("parseMemoryUsage(%s) = %d, %t, want %d", text, got, ok, want)
+		}
+	}
+}
