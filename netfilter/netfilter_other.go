@@ -37,3 +37,6 @@ func DetectMesh() (string, error) { return "", notImplemented() }
 
 // Connect fails, because only Linux has netfilter.
 func (*Trial) Connect(context.Context) error { return notImplemented() }
+
+// ReadTrackRoom fails, because only Linux has conntrack.
+func ReadTrackRoom() (TrackRoom, error) { return TrackRoom{}, notImplemented() }

@@ -16,7 +16,7 @@ const (
 )
 
 // newPod creates two namespaces joined by a veth pair, and enters the pod's.
-func newPod(t *testing.T) (pod, outside namespace) {
+func newPod(t testing.TB) (pod, outside namespace) {
 	t.Helper()
 	pod, outside = netnstest.New(t), netnstest.New(t)
 	pod.Run(t, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", string(outside))
@@ -27,7 +27,7 @@ func newPod(t *testing.T) (pod, outside namespace) {
 	return pod, outside
 }
 
-func addAddresses(t *testing.T, ns namespace, v4, v6 string) {
+func addAddresses(t testing.TB, ns namespace, v4, v6 string) {
 	t.Helper()
 	ns.Run(t, "ip", "address", "add", v4+"/24", "dev", "eth0")
 	ns.Run(t, "ip", "address", "add", v6+"/64", "dev", "eth0", "nodad")

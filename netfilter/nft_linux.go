@@ -65,6 +65,9 @@ func (b *nftBackend) createTable(c Config, flags uint32) error {
 		err = b.conn.flush()
 	}
 	if err == nil {
+		if !c.LoopbackOnly {
+			b.keepUDPUntracked()
+		}
 		return nil
 	}
 

@@ -242,6 +242,7 @@ func (s *redirectSession) attachRedirect(ctx context.Context, a wire.Attach) (wi
 		return wire.Attached{}, errors.Join(errors.New("the session is closing"), r.stopAndReset())
 	}
 	s.settleRedirects() // the laptop may be away by now
+	s.warnOfTracking(a.ID)
 
 	if !a.Outgoing {
 		done.Established, done.TakenOver, err = s.countEstablished(ctx, a)
