@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// greetWithSource says where a connection seems to come from.
-func greetWithSource(c net.Conn) string {
+// greetWithAddress says where a connection seems to come from.
+func greetWithAddress(c net.Conn) string {
 	address, _ := c.RemoteAddr().(*net.TCPAddr)
 	return address.AddrPort().Addr().Unmap().String()
 }
@@ -45,7 +45,7 @@ func callAs(keeper SourceKeeper, source netip.Addr, to string) (string, error) {
 func TestKeepSource(t *testing.T) {
 	pod, _ := newPod(t)
 	pod.Run(t, "ip", "route", "add", "default", "via", "10.1.0.1")
-	startServer(t, pod, appPort, greetWithSource)
+	startServer(t, pod, appPort, greetWithAddress)
 	pod.Enter(t)
 	backend, err := Open("nft", testConfig("abc1"))
 	if err != nil {
