@@ -34,6 +34,7 @@ var completions = []completion{
 	{"kdiag shell -n NS --selector=tier=b", "kdiag shell -n NS --selector=tier=back "},
 	{"kdiag redir -n NS deploy/shop 80", "kdiag redir -n NS deploy/shop 8080 "},
 	{"kdiag redir -n NS deploy/shop 8080 9", "kdiag redir -n NS deploy/shop 8080 9090 "},
+	{"kdiag redir -n NS svc/shop 80", "kdiag redir -n NS svc/shop 80 "},
 	{"kdiag redir -n NS -l app=shop 80", "kdiag redir -n NS -l app=shop 8080 "},
 	{"kdiag shell --namespace PART", "kdiag shell --namespace NS "},
 	{"kdiag shell --context adm", "kdiag shell --context admin@west "},

@@ -104,31 +104,49 @@ func (s Selection) String() string {
 // FindPod returns the best pod of a selection: a ready one before a running one before any other,
 // and the newest of those. It never returns a pod that is being deleted.
 func (c *Cluster) FindPod(ctx context.Context, s Selection) (*corev1.Pod, error) {
+	pod, _, err := c.ChoosePod(ctx, s)
+	return pod, err
+}
+
+// ChoosePod returns the pod that FindPod does, and of how many that serve or may soon. The number
+// is 0 if the selection names the pod.
+func (c *Cluster) ChoosePod(ctx context.Context, s Selection) (pod *corev1.Pod, of int, err error) {
 	if s.Kind == "pods" && s.Name != "" {
-		return c.getNamedPod(ctx, s.Name)
+		pod, err = c.getNamedPod(ctx, s.Name)
+		return pod, 0, err
 	}
 
 	selector := s.Labels
 	if s.Name != "" {
-		var err error
 		if selector, err = c.findSelector(ctx, s); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
 
 	doing := "find a pod of " + s.String()
 	list, err := listObjects[corev1.PodList](ctx, c.pods(c.Namespace), metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
-		return nil, c.explainError(ctx, doing, rightListPods.scopedTo(c.Namespace, ""), err)
+		return nil, 0, c.explainError(ctx, doing, rightListPods.scopedTo(c.Namespace, ""), err)
 	}
 
 	best := bestPod(list.Items)
 	if best == nil {
-		return nil, &Error{Doing: doing, Err: fmt.Errorf("%s in namespace %q", describeNone(list.Items), c.Namespace),
+		return nil, 0, &Error{Doing: doing, Err: fmt.Errorf("%s in namespace %q", describeNone(list.Items), c.Namespace),
 			Next: fmt.Sprintf("kubectl get pods -n %s -l %q", c.Namespace, selector)}
 	}
 
-	return best, nil
+	return best, countCandidates(list.Items), nil
+}
+
+// countCandidates counts the pods that are not ending and have not ended.
+func countCandidates(pods []corev1.Pod) (count int) {
+	for i := range pods {
+		phase := pods[i].Status.Phase
+		if pods[i].DeletionTimestamp == nil && phase != corev1.PodSucceeded && phase != corev1.PodFailed {
+			count++
+		}
+	}
+	return count
 }
 
 // describeNone says why none of the pods was chosen.

@@ -81,3 +81,15 @@ func TestBestPod(t *testing.T) {
 		}
 	}
 }
+
+// TestCountCandidates counts what a user would count as replicas.
+func TestCountCandidates(t *testing.T) {
+	pods := []corev1.Pod{
+		newCandidate("going", corev1.PodRunning, true, 0, true), newCandidate("ready", corev1.PodRunning, true, 0, false),
+		newCandidate("unready", corev1.PodRunning, false, 0, false), newCandidate("pending", corev1.PodPending, false, 0, false),
+		newCandidate("done", corev1.PodSucceeded, false, 0, false), newCandidate("evicted", corev1.PodFailed, false, 0, false),
+	}
+	if got := countCandidates(pods); got != 3 {
+		t.Errorf("countCandidates = %d, want 3", got)
+	}
+}

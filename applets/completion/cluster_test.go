@@ -14,6 +14,9 @@ func registry() []applets.Applet {
 	return []applets.Applet{{
 		Name: "shell", Args: []applets.Kind{applets.KindTarget}, Flags: kubeflags.Connection(),
 		Run: Applet().Run,
+	}, {
+		Name: "redir", Args: []applets.Kind{applets.KindTarget, applets.KindPort}, Flags: kubeflags.Connection(),
+		Run: Applet().Run,
 	}}
 }
 
@@ -38,6 +41,23 @@ func TestPodsThatGo(t *testing.T) {
 	defer server.Close()
 	t.Setenv("KUBECONFIG", t.TempDir()+"/none")
 	if got, want := answered(t, "shell", "--server", server.URL, "go"), "good\n:4\n"; got != want {
+		t.Errorf("answer = %q, want %q", got, want)
+	}
+}
+
+// TestServicePorts proposes the ports of a Service, not those of its pods.
+func TestServicePorts(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path != "/api/v1/namespaces/default/services/web" {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = w.Write([]byte(`{"spec": {"ports": [{"port": 80, "name": "http", "targetPort": 8080}, {"port": 81}, {"port": 82, "protocol": "UDP"}]}}`))
+	}))
+	defer server.Close()
+	t.Setenv("KUBECONFIG", t.TempDir()+"/none")
+	if got, want := answered(t, "redir", "--server", server.URL, "svc/web", "8"), "80\tport http\n81\tport\n:4\n"; got != want {
 		t.Errorf("answer = %q, want %q", got, want)
 	}
 }

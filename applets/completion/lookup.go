@@ -87,8 +87,8 @@ func (l *clusterLookup) proposeSelectors() answer {
 	return found
 }
 
-// findPod finds the pod that the line names so far.
-func (l *clusterLookup) findPod() (*corev1.Pod, error) {
+// readSelection reads which pods the line names so far.
+func (l *clusterLookup) readSelection() (kube.Selection, error) {
 	target, selector := "", ""
 	if pods := l.line.ValuesOf(applets.KindPod); len(pods) > 0 {
 		target = pods[0]
@@ -100,11 +100,15 @@ func (l *clusterLookup) findPod() (*corev1.Pod, error) {
 		target = l.line.Args[0]
 	}
 
-	selection, err := kube.ParseSelection(target, selector)
+	return kube.ParseSelection(target, selector)
+}
+
+// findPod finds the pod that the line names so far.
+func (l *clusterLookup) findPod() (*corev1.Pod, error) {
+	selection, err := l.readSelection()
 	if err != nil {
 		return nil, err
 	}
-
 	return l.cluster.FindPod(l.ctx, selection)
 }
 
@@ -126,8 +130,13 @@ func (l *clusterLookup) proposeContainers() answer {
 	return found
 }
 
-// proposePorts proposes the ports that the pod's containers declare.
+// proposePorts proposes the ports that the pod's containers declare, or those of a Service that
+// the line names.
 func (l *clusterLookup) proposePorts() answer {
+	if selection, err := l.readSelection(); err == nil && selection.Kind == "services" {
+		return l.proposeServicePorts(selection.Name)
+	}
+
 	found := answer{directive: noFiles}
 	pod, err := l.findPod()
 	if err != nil {
@@ -143,5 +152,21 @@ func (l *clusterLookup) proposePorts() answer {
 		}
 	}
 
+	return found
+}
+
+// proposeServicePorts proposes the TCP ports of a Service.
+func (l *clusterLookup) proposeServicePorts(name string) answer {
+	found := answer{directive: noFiles}
+	service, err := l.cluster.GetService(l.ctx, name)
+	if err != nil {
+		return found
+	}
+
+	for _, port := range service.Spec.Ports {
+		if port.Protocol == corev1.ProtocolTCP || port.Protocol == "" {
+			found.candidates = append(found.candidates, candidate{strconv.Itoa(int(port.Port)), strings.TrimSpace("port " + port.Name)})
+		}
+	}
 	return found
 }

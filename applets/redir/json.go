@@ -29,6 +29,16 @@ func (p jsonEvents) printEvent(event any) {
 	p.writeLine(func(out io.Writer) { _ = applets.WriteJSON(out, event, "") })
 }
 
+type podJSON struct {
+	eventJSON
+	// Of is how many pods the target selects, unless it names the pod.
+	Of int `json:"of,omitempty"`
+}
+
+func (p jsonEvents) PodChosen(e redirectclient.PodChosen) {
+	p.printEvent(podJSON{p.newEvent("pod", e.Pod), e.Of})
+}
+
 type redirectJSON struct {
 	eventJSON
 	// Redirect is the port, or what --outgoing named.
@@ -43,6 +53,14 @@ type redirectJSON struct {
 	Probes      []probeJSON  `json:"probes,omitempty"`
 	// ProbesTo is "app" or "local", where there are probes.
 	ProbesTo string `json:"probesTo,omitempty"`
+	// PortName is the port's name if it was given, Service and ServicePort what it was given of.
+	PortName    string `json:"portName,omitempty"`
+	Service     string `json:"service,omitempty"`
+	ServicePort uint16 `json:"servicePort,omitempty"`
+	// Listening, DeclaredProtocol and IdleContainer say why it may take nothing.
+	Listening        string `json:"listening,omitempty"`
+	DeclaredProtocol string `json:"declaredProtocol,omitempty"`
+	IdleContainer    string `json:"idleContainer,omitempty"`
 }
 
 type probeJSON struct {
@@ -55,6 +73,8 @@ func (p jsonEvents) RedirectStarted(e redirectclient.RedirectStarted) {
 		eventJSON: p.newEvent("redirect", e.Pod), Redirect: e.Redirect.String(), Local: e.Redirect.Local,
 		Backend: e.Backend, Mesh: e.Mesh, Established: e.Established, TakenOver: e.TakenOver,
 		Addresses: e.Addresses, Unproven: e.Unproven,
+		PortName: e.Redirect.PortName, Service: e.Redirect.Service, ServicePort: e.Redirect.ServicePort,
+		Listening: e.Listening, DeclaredProtocol: e.Declared.Protocol, IdleContainer: e.Declared.Container,
 	}
 	for _, probe := range e.Probes {
 		event.Probes = append(event.Probes, probeJSON{probe.Container, probe.Of})

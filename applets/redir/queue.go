@@ -159,6 +159,10 @@ func (q *eventQueue) progress() (idle <-chan struct{}, printed int) {
 	return q.idle, q.printed
 }
 
+func (q *eventQueue) PodChosen(e redirectclient.PodChosen) {
+	q.put(e.Pod, unlimited, func() { q.printer.PodChosen(e) })
+}
+
 func (q *eventQueue) RedirectStarted(e redirectclient.RedirectStarted) {
 	q.put(e.Pod, unlimited, func() { q.printer.RedirectStarted(e) })
 }

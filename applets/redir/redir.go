@@ -18,6 +18,7 @@ import (
 	"kdiag/mux/wire"
 
 	"github.com/urfave/cli/v2"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // Applet declares "kdiag redir".
@@ -100,7 +101,7 @@ func runRedir(ctx context.Context, inv *applets.Invocation) error {
 
 // redirectPod opens a session with the manager in the pod and redirects the
 // pod's connections until ctx or the session ends.
-func redirectPod(ctx context.Context, cluster containers.API, request containers.Request, o options, streams applets.Streams) error {
+func redirectPod(ctx context.Context, cluster clusterAPI, request containers.Request, o options, streams applets.Streams) error {
 	line := statusline.New(streams.Err)
 	counters := counterLine{line: line}
 	queue := o.newQueue(streams.Out, line, counters.stop)
@@ -108,9 +109,15 @@ func redirectPod(ctx context.Context, cluster containers.API, request containers
 
 	messages := containers.NotesTo(line.WriterAbove())
 	messages.Progress = line.Show
-	handle := containers.NewNet(cluster, request, messages)
 
 	var client *redirectclient.Client
+	request.CheckPod = func(ctx context.Context, pod *corev1.Pod) error {
+		resolved, err := resolvePorts(ctx, cluster, request.Pod, pod, o.redirects)
+		client.SetRedirects(resolved)
+		return err
+	}
+	handle := containers.NewNet(cluster, request, messages)
+
 	observer := filter{queue, o.detail}
 	if o.output == "text" {
 		// On a terminal the status line says what a calm one would repeat.
@@ -120,7 +127,8 @@ func redirectPod(ctx context.Context, cluster containers.API, request containers
 	}
 	config := redirectclient.Config{
 		Version: request.Version, Holder: holderName(),
-		Redirects: o.redirects, TakeOver: o.takeOver, Backend: o.backend, ProxyProtocol: o.proxyProtocol,
+		Describe: func(s redirectclient.Spec) redirectclient.Declaration { return describePort(handle.Pod(), s) },
+		TakeOver: o.takeOver, Backend: o.backend, ProxyProtocol: o.proxyProtocol,
 		Timeout: request.Timeout, Drain: o.drain, Grace: o.grace, OnDisconnect: o.onDisconnect,
 		Redial: handle.Redial, Reopen: handle.ReopenSession,
 		FindProbes: probeFinder{cluster, handle.Pod}.find, LocalProbes: o.localProbes,
@@ -139,6 +147,7 @@ func redirectPod(ctx context.Context, cluster containers.API, request containers
 	}
 
 	pod := redirectclient.Pod{Namespace: handle.Pod().Namespace, Name: handle.Pod().Name}
+	observer.PodChosen(redirectclient.PodChosen{Pod: pod, Of: handle.ChosenOf()})
 	return client.Run(ctx, pod, session, func() { counters.start(func() string { return formatStatus(client.Counters(), client.Away()) }) })
 }
 
@@ -164,7 +173,7 @@ func splitArguments(inv *applets.Invocation) (names, ports []string, err error) 
 	if inv.Flags.String("selector") != "" || inv.Flags.String("pod") != "" || len(inv.Args) == 0 {
 		return nil, inv.Args, nil
 	}
-	if _, err := parseIncoming(inv.Args[0]); err == nil {
+	if s, err := parseIncoming(inv.Args[0]); err == nil && (s.Port != 0 || s.Local != "") {
 		return nil, nil, applets.WithHint(applets.Usage("%s is a port; name the pod before it", inv.Args[0]),
 			"if it is the name of a pod, write pod/%s", inv.Args[0])
 	}

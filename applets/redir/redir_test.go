@@ -61,6 +61,13 @@ func allEvents(text string) []func(redirectclient.Observer) {
 		func(o redirectclient.Observer) {
 			o.Reconnected(redirectclient.Reconnected{Pod: pod, After: 4200 * time.Millisecond, Kept: 12, Cut: 1, Renewed: true})
 		},
+		func(o redirectclient.Observer) { o.PodChosen(redirectclient.PodChosen{Pod: pod, Of: 3}) },
+		func(o redirectclient.Observer) {
+			o.RedirectStarted(redirectclient.RedirectStarted{
+				Pod: pod, Redirect: redirectclient.Spec{Port: 8080, Local: text, PortName: text, Service: text, ServicePort: 80}, Backend: text,
+				Listening: wire.ListeningLoopback, Declared: redirectclient.Declaration{Protocol: text, Container: text, Reason: text},
+			})
+		},
 	}
 }
 
@@ -104,6 +111,8 @@ func TestJSONFields(t *testing.T) {
 		`{"time":"2026-01-02T03:04:05Z","event":"summary","namespace":"x","pod":"x","connections":3,"refused":1,"received":4,"sent":5,"seconds":1}`,
 		`{"time":"2026-01-02T03:04:05Z","event":"disconnected","namespace":"x","pod":"x","error":"x"}`,
 		`{"time":"2026-01-02T03:04:05Z","event":"reconnected","namespace":"x","pod":"x","seconds":4.2,"kept":12,"cut":1,"renewed":true}`,
+		`{"time":"2026-01-02T03:04:05Z","event":"pod","namespace":"x","pod":"x","of":3}`,
+		`{"time":"2026-01-02T03:04:05Z","event":"redirect","namespace":"x","pod":"x","redirect":"8080","local":"x","backend":"x","portName":"x","service":"x","servicePort":80,"listening":"loopback","declaredProtocol":"x","idleContainer":"x"}`,
 	}
 	for i, send := range allEvents("x") {
 		var got bytes.Buffer
@@ -130,6 +139,8 @@ new connections go where they went before; open connections: 1, which may go on 
 connections: 3 in 1s, 1 of them refused on this machine; 4 B in, 5 B out
 lost the connection to pod x/x: x; connecting again (open connections wait, up to 1m)
 connected again after 4.2s, and redirected anew; connections kept: 12, cut: 1
+redirecting pod x/x (1 of 3)
+8080 (port x of service x) → x (x); the pod listens on it on loopback only, where callers from outside do not reach it; the pod declares it for x, but only TCP is redirected; container x, which declares it, is not running: x
 `
 	if got.String() != want {
 		t.Errorf("text:\n%s\nwant:\n%s", got.String(), want)
@@ -183,7 +194,13 @@ func TestNothingBelowSummary(t *testing.T) {
 }
 
 // redirect runs the command on a cluster.
-func redirect(t *testing.T, cluster containers.API, container string) error {
+func redirect(t *testing.T, cluster clusterAPI, container string) error {
+	t.Helper()
+	return redirectWith(t, cluster, container, options{output: "text"})
+}
+
+// redirectWith runs the command on a cluster, with options.
+func redirectWith(t *testing.T, cluster clusterAPI, container string, o options) error {
 	t.Helper()
 	home := t.TempDir()
 	t.Setenv("HOME", home)
@@ -192,7 +209,7 @@ func redirect(t *testing.T, cluster containers.API, container string) error {
 		Pod: kube.Selection{Kind: "pods", Name: "web"}, Container: container, Image: "i", Version: "v1", Timeout: time.Minute,
 	}
 	streams := applets.Streams{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard}
-	return redirectPod(t.Context(), cluster, request, options{output: "text"}, streams)
+	return redirectPod(t.Context(), cluster, request, o, streams)
 }
 
 // TestManagerOfAnotherKdiag says what is wrong before it connects to anything.
@@ -233,7 +250,7 @@ func TestHolderName(t *testing.T) {
 	}
 }
 
-var _ containers.API = (*fakecluster.Fake)(nil)
+var _ clusterAPI = (*fakecluster.Fake)(nil)
 
 // TestContainerPorts looks from a shell container beside the one that is named.
 func TestContainerPorts(t *testing.T) {

@@ -11,8 +11,36 @@ import (
 
 const localhost = "localhost"
 
-// parseIncoming reads PORT[:[HOST:]LOCALPORT].
+// parseIncoming reads PORT[:[HOST:]LOCALPORT], where PORT may be a name. The spec of a name has no
+// Port yet, and without LOCALPORT no Local either.
 func parseIncoming(text string) (redirectclient.Spec, error) {
+	first, rest, more := strings.Cut(text, ":")
+	if !isPortName(first) {
+		return parseNumbered(text)
+	}
+
+	s := redirectclient.Spec{PortName: first}
+	if !more {
+		return s, nil
+	}
+
+	var err error
+	if s.Local, err = parseLocal(rest); err != nil {
+		return redirectclient.Spec{}, fmt.Errorf("%q: %w; a redirect is PORT[:[HOST:]LOCALPORT]", text, err)
+	}
+	return s, nil
+}
+
+// isPortName reports whether a text can be the name of a port of a container or a Service: a DNS
+// label with a letter.
+func isPortName(text string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyz"
+	return len(text) <= 63 && strings.ContainsAny(text, letters) && strings.Trim(text, letters+"0123456789-") == "" &&
+		!strings.HasPrefix(text, "-") && !strings.HasSuffix(text, "-")
+}
+
+// parseNumbered reads PORT[:[HOST:]LOCALPORT], where PORT is a number.
+func parseNumbered(text string) (redirectclient.Spec, error) {
 	first, rest, more := strings.Cut(text, ":")
 	s := redirectclient.Spec{}
 	var err error
@@ -34,7 +62,7 @@ func parseOutgoing(text string) (redirectclient.Spec, error) {
 	const form = "an outgoing redirect is PORT[:[HOST:]LOCALPORT] or HOST:PORT[=[HOST:]LOCALPORT]"
 	remote, local, named := strings.Cut(text, "=")
 	if !named {
-		if s, err := parseIncoming(text); err == nil {
+		if s, err := parseNumbered(text); err == nil {
 			s.Outgoing = true
 			return s, nil
 		}

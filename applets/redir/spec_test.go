@@ -14,13 +14,17 @@ func TestParseIncoming(t *testing.T) {
 		"8080:[::1]:3000":     {Port: 8080, Local: "[::1]:3000"},
 		"8080:Host:3000":      {Port: 8080, Local: "Host:3000"},
 		"8080::3000":          {Port: 8080, Local: "localhost:3000"},
+		"http":                {PortName: "http"},
+		"8080-tcp":            {PortName: "8080-tcp"},
+		"web:3000":            {PortName: "web", Local: "localhost:3000"},
+		"web:box:3000":        {PortName: "web", Local: "box:3000"},
 	} {
 		if got, err := parseIncoming(text); err != nil || got != want {
 			t.Errorf("parseIncoming(%q) = %+v, %v, want %+v", text, got, err, want)
 		}
 	}
 
-	for _, text := range []string{"", "0", "65536", "http", "80:", "80:x", "80:Host:0", "80:a:b:1", "-1", "80=90"} {
+	for _, text := range []string{"", "0", "65536", "Http", "-http", "a_b", "web:", "web:x", "80:", "80:x", "80:Host:0", "80:a:b:1", "-1", "80=90"} {
 		if got, err := parseIncoming(text); err == nil {
 			t.Errorf("parseIncoming(%q) = %+v, want an error", text, got)
 		}

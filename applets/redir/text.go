@@ -21,8 +21,20 @@ func (p textEvents) printLine(format string, args ...any) {
 	p.writeLine(func(out io.Writer) { fmt.Fprintln(out, wire.Printable(fmt.Sprintf(format, args...))) })
 }
 
+func (p textEvents) PodChosen(e redirectclient.PodChosen) {
+	if e.Of > 0 {
+		p.printLine("redirecting pod %s (1 of %d)", e.Pod, e.Of)
+		return
+	}
+	p.printLine("redirecting pod %s", e.Pod)
+}
+
 func (p textEvents) RedirectStarted(e redirectclient.RedirectStarted) {
-	p.printLine("%s → %s (%s)%s", e.Redirect, e.Redirect.Local, e.Backend, formatRemarks(e))
+	origin := ""
+	if text := e.Redirect.Origin(); text != "" {
+		origin = " (" + text + ")"
+	}
+	p.printLine("%s%s → %s (%s)%s", e.Redirect, origin, e.Redirect.Local, e.Backend, formatRemarks(e))
 }
 
 func (p textEvents) RedirectMoved(e redirectclient.RedirectMoved) {
@@ -126,6 +138,7 @@ func formatRemarks(e redirectclient.RedirectStarted) string {
 		remarks = append(remarks, applets.CountOf(e.Established, "established connection stays", "established connections stay")+
 			" with the application (--take-over closes them)")
 	}
+	remarks = append(remarks, portRemarks(e)...)
 	if e.Mesh != "" {
 		remarks = append(remarks, e.Mesh+": redirects only what the mesh's proxy passes to the application")
 	}
@@ -142,6 +155,25 @@ func formatRemarks(e redirectclient.RedirectStarted) string {
 	}
 
 	return "; " + strings.Join(remarks, "; ")
+}
+
+// portRemarks says why an incoming redirect may take nothing.
+func portRemarks(e redirectclient.RedirectStarted) []string {
+	var remarks []string
+	switch e.Listening {
+	case wire.ListeningNone:
+		remarks = append(remarks, "nothing in the pod listens on this port")
+	case wire.ListeningLoopback:
+		remarks = append(remarks, "the pod listens on it on loopback only, where callers from outside do not reach it")
+	}
+	if e.Declared.Protocol != "" {
+		remarks = append(remarks, fmt.Sprintf("the pod declares it for %s, but only TCP is redirected", e.Declared.Protocol))
+	}
+	if e.Declared.Container != "" {
+		remarks = append(remarks, fmt.Sprintf("container %s, which declares it, is not running: %s", e.Declared.Container, e.Declared.Reason))
+	}
+
+	return remarks
 }
 
 func formatAddresses(addresses []netip.Addr) string {

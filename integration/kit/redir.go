@@ -19,6 +19,9 @@ type RedirEvent struct {
 	Probes                                                      json.RawMessage
 	ProbesTo                                                    string
 	Recognized, Ambiguous                                       int64
+	Namespace, Pod, PortName, Service                           string
+	ServicePort, Of                                             int
+	Listening, IdleContainer, DeclaredProtocol                  string
 }
 
 // RedirProcess carries a "kdiag redir" that runs in the background, and its

@@ -95,10 +95,21 @@ type Attached struct {
 	Mesh string `json:"mesh,omitempty"`
 	// Addresses lists the addresses of Host.
 	Addresses []netip.Addr `json:"addresses,omitempty"`
+	// Listening is one of Listening…, if an incoming redirect's port is not served as usual.
+	Listening string `json:"listening,omitempty"`
 	// Unproven says which of the redirect's rules the manager could not test, and why. It is
 	// empty if it has seen all of them work.
 	Unproven string `json:"unproven,omitempty"`
 }
+
+// These are the values of Attached.Listening.
+const (
+	// ListeningNone means that nothing in the pod listens on the port.
+	ListeningNone = "none"
+	// ListeningLoopback means that it is served on loopback only, where no caller from outside
+	// reaches it.
+	ListeningLoopback = "loopback"
+)
 
 // Detach ends a redirect for new connections. Others go on.
 type Detach struct {

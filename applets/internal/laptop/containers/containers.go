@@ -22,6 +22,7 @@ import (
 // API is what the handles ask of the API. *kube.Cluster is the real one.
 type API interface {
 	FindPod(ctx context.Context, s kube.Selection) (*corev1.Pod, error)
+	ChoosePod(ctx context.Context, s kube.Selection) (pod *corev1.Pod, of int, err error)
 	EnsureShell(ctx context.Context, r kube.ShellRequest) (kube.Injected, error)
 	EnsureNet(ctx context.Context, r kube.NetRequest) (kube.Injected, error)
 	Exec(ctx context.Context, e kube.ExecRequest) error
@@ -37,6 +38,9 @@ type Request struct {
 	Pod kube.Selection
 	// Container is the one that the user named; empty for the pod's default.
 	Container string
+	// CheckPod is called with the pod that a Net handle has found, before anything is added to it.
+	// Its error ends the attempt. It may be nil.
+	CheckPod func(ctx context.Context, pod *corev1.Pod) error
 	// Image and PullPolicy are of kdiag's own container.
 	Image      string
 	PullPolicy corev1.PullPolicy

@@ -25,6 +25,7 @@ type Net struct {
 
 	// These are what OpenSession found. ReopenSession may find another manager.
 	pod     *corev1.Pod
+	of      int // how many pods it was chosen from
 	key     ed25519.PrivateKey
 	manager manager
 
@@ -46,6 +47,9 @@ func NewNet(api API, r Request, m Messages) *Net {
 
 // Pod returns the pod that OpenSession found; nil before.
 func (n *Net) Pod() *corev1.Pod { return n.pod }
+
+// ChosenOf returns how many pods OpenSession chose the pod from; 0 if the request names it.
+func (n *Net) ChosenOf() int { return n.of }
 
 // OpenSession finds the pod, has its net container run, and opens a session
 // with the manager in it, through one port-forward. A container that the
@@ -107,13 +111,21 @@ func (n *Net) awaitManagerEnd(ctx context.Context) *kube.GoneError {
 }
 
 // findPod finds the pod, and the container in it that the request names.
-func (n *Net) findPod(ctx context.Context) (err error) {
-	if n.pod, n.key, err = n.owner.findPod(ctx, n.api, n.request.Pod); err != nil {
+func (n *Net) findPod(ctx context.Context) error {
+	found, key, err := n.owner.findPod(ctx, n.api, n.request.Pod)
+	if err != nil {
 		return err
 	}
+	n.pod, n.of, n.key = found.pod, found.of, key
+
 	if n.request.Container != "" {
 		if err := kube.CheckHasContainer(n.pod, n.request.Container); err != nil {
 			return err
+		}
+	}
+	if n.request.CheckPod != nil {
+		if err := n.request.CheckPod(ctx, n.pod); err != nil {
+			return AddTimeoutHint(ctx, err)
 		}
 	}
 	return n.request.checkMemory(ctx, n.api, n.pod)

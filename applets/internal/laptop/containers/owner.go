@@ -55,8 +55,8 @@ func (o *owner) waitForKey() (ed25519.PrivateKey, error) {
 // findPod finds a pod that takes containers, with the key of the user whose
 // container it is to have. It waits for both in any case: the file may be half
 // made.
-func (o *owner) findPod(ctx context.Context, api API, selection kube.Selection) (*corev1.Pod, ed25519.PrivateKey, error) {
-	pod, err := api.FindPod(ctx, selection)
+func (o *owner) findPod(ctx context.Context, api API, selection kube.Selection) (foundPod, ed25519.PrivateKey, error) {
+	pod, of, err := api.ChoosePod(ctx, selection)
 	key, keyErr := o.waitForKey()
 	if err == nil {
 		err = kube.CheckTakesContainers(pod)
@@ -65,7 +65,13 @@ func (o *owner) findPod(ctx context.Context, api API, selection kube.Selection) 
 		err = keyErr
 	}
 
-	return pod, key, AddTimeoutHint(ctx, err)
+	return foundPod{pod, of}, key, AddTimeoutHint(ctx, err)
+}
+
+// foundPod is a pod, and of how many it was chosen; 0 if it was named.
+type foundPod struct {
+	pod *corev1.Pod
+	of  int
 }
 
 // ledgerDirectory returns the directory in which kdiag records the containers that

@@ -48,11 +48,11 @@ func (s *Shell) Ensure(ctx context.Context) (kube.Injected, error) {
 	defer cancel()
 	s.container = kube.Injected{}
 
-	pod, key, err := s.owner.findPod(ctx, s.api, s.request.Pod)
+	found, key, err := s.owner.findPod(ctx, s.api, s.request.Pod)
 	if err != nil {
 		return kube.Injected{}, err
 	}
-	if s.target, err = kube.PickContainer(pod, s.request.Container); err != nil {
+	if s.target, err = kube.PickContainer(found.pod, s.request.Container); err != nil {
 		return kube.Injected{}, err
 	}
 
@@ -61,7 +61,7 @@ func (s *Shell) Ensure(ctx context.Context) (kube.Injected, error) {
 			s.target.Container, strings.Join(s.target.Others, ", ")))
 	}
 
-	if err := s.request.checkMemory(ctx, s.api, pod); err != nil {
+	if err := s.request.checkMemory(ctx, s.api, found.pod); err != nil {
 		return kube.Injected{}, err
 	}
 

@@ -32,6 +32,8 @@ type Config struct {
 	// Redirects are those that were asked for. Without any, every port that
 	// FindPorts returns is redirected to the same port here.
 	Redirects []Spec
+	// Describe says what the pod declares of a redirect's port; may be nil.
+	Describe func(Spec) Declaration
 	// FindPorts may be nil: then the manager lists the ports that something in
 	// the pod listens on outside loopback.
 	FindPorts func(ctx context.Context) ([]uint16, error)
@@ -110,6 +112,9 @@ func New(c Config, o Observer) *Client {
 // copyMemory limits the buffers of all connections that bytes are moving on. The
 // laptop has more memory than the pod.
 const copyMemory = 32 << 20
+
+// SetRedirects replaces Config.Redirects, before Run.
+func (c *Client) SetRedirects(specs []Spec) { c.config.Redirects = specs }
 
 // Counters returns what has come so far.
 func (c *Client) Counters() Counters {
@@ -317,7 +322,12 @@ func (c *Client) attach(ctx context.Context, session *mux.Session, id uint32, r 
 		return c.explain("redirect "+r.String(), err)
 	}
 
+	var declared Declaration
+	if c.config.Describe != nil {
+		declared = c.config.Describe(r.Spec)
+	}
 	r.reportStarted(c.observer, RedirectStarted{
+		Listening: done.Listening, Declared: declared,
 		Pod: c.pod, Redirect: r.Spec, Backend: done.Backend, Mesh: done.Mesh,
 		Established: done.Established, TakenOver: done.TakenOver, Addresses: done.Addresses, Unproven: done.Unproven,
 		Probes: probes, ProbesLocal: c.config.LocalProbes,

@@ -237,6 +237,7 @@ type events chan any
 
 func newEvents() events { return make(events, 64) }
 
+func (e events) PodChosen(x PodChosen)                 { e <- x }
 func (e events) RedirectStarted(x RedirectStarted)     { e <- x }
 func (e events) ProbesCounted(x ProbesCounted)         { e <- x }
 func (e events) RedirectMoved(x RedirectMoved)         { e <- x }

@@ -10,6 +10,7 @@ import (
 // Observer is told what happens. A Client calls it from several goroutines at
 // once, and waits for it: so it must not block, or it stops the session.
 type Observer interface {
+	PodChosen(PodChosen)
 	RedirectStarted(RedirectStarted)
 	RedirectMoved(RedirectMoved)
 	// ProbesCounted is called when the count has changed, now and then.
@@ -30,6 +31,21 @@ type Pod struct{ Namespace, Name string }
 
 func (p Pod) String() string { return p.Namespace + "/" + p.Name }
 
+// PodChosen is the first event: connections of this pod are to be redirected.
+type PodChosen struct {
+	Pod Pod
+	// Of is how many pods it was chosen from; 0 if the user named it.
+	Of int
+}
+
+// Declaration says what is remarkable in how a pod declares a port.
+type Declaration struct {
+	// Protocol is set if the port is declared, but not as TCP.
+	Protocol string
+	// Container is the one that declares it if that does not run, and Reason says why.
+	Container, Reason string
+}
+
 // RedirectStarted is the first event of a redirect: new connections come here
 // from now on.
 type RedirectStarted struct {
@@ -45,6 +61,10 @@ type RedirectStarted struct {
 	Established, TakenOver int
 	// Addresses are what the redirect's host leads to; none for any destination.
 	Addresses []netip.Addr
+	// Listening is one of wire.Listening…, and Declared what the pod's spec says, of an incoming
+	// redirect's port.
+	Listening string
+	Declared  Declaration
 	// Unproven says what of the redirect the manager could not test, and why.
 	Unproven string
 	// Probes are the health probes of the port, which go to the application, or to the program

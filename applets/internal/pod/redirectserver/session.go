@@ -245,6 +245,9 @@ func (s *redirectSession) attachRedirect(ctx context.Context, a wire.Attach) (wi
 	s.warnOfTracking(a.ID)
 
 	if !a.Outgoing {
+		if done.Listening, err = describeListening(a.Port, done.Mesh); err != nil {
+			r.log.Warn("look who listens on the port", "err", err)
+		}
 		done.Established, done.TakenOver, err = s.countEstablished(ctx, a)
 		if err != nil {
 			r.log.Warn("count or close established connections", "err", err)

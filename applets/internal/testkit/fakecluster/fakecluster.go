@@ -35,6 +35,9 @@ type Fake struct {
 	Dial func() (net.Conn, error)
 	// Gone is what CheckGone returns, if it is not nil.
 	Gone func() error
+	// Replicas is how many pods ChoosePod says that there are, and Service what GetService returns.
+	Replicas int
+	Service  *corev1.Service
 	// PeersKnown are what Peers returns.
 	PeersKnown kube.Peers
 
@@ -80,6 +83,20 @@ func (c *Fake) FindPod(context.Context, kube.Selection) (*corev1.Pod, error) {
 			},
 		},
 	}, nil
+}
+
+// ChoosePod returns the pod, which is one of Replicas.
+func (c *Fake) ChoosePod(ctx context.Context, s kube.Selection) (*corev1.Pod, int, error) {
+	pod, err := c.FindPod(ctx, s)
+	return pod, c.Replicas, err
+}
+
+// GetService returns Service.
+func (c *Fake) GetService(context.Context, string) (*corev1.Service, error) {
+	if c.Service == nil {
+		return nil, errors.New("no such service")
+	}
+	return c.Service, nil
 }
 
 // EnsureShell notes the request and returns a new container.

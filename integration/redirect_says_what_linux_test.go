@@ -1,0 +1,93 @@
+package integration
+
+import (
+	"strings"
+	"testing"
+
+	"kdiag/integration/kit"
+)
+
+// TestRedirNamedPorts redirects a port by the name that its container gave it.
+func TestRedirNamedPorts(t *testing.T) {
+	namespace := kit.CreatePods(t, "takes.yaml")
+	here := kit.StartLocalServer(t, kit.AnswerRequest)
+
+	redir := kit.StartRedir(t, nil, "-n", namespace, "deploy/web", "web:"+here.Port)
+	e := redir.WaitForEvent("redirect")
+	if e.Redirect != "8080" || e.PortName != "web" || e.Local != "localhost:"+here.Port || e.Listening != "" {
+		t.Errorf("event = %+v, want port 8080 by its name", e)
+	}
+
+	address := kit.ReadPodField(t, namespace, e.Pod, "{.status.podIP}") + ":8080"
+	kit.VerifyAnswer(t, kit.NodeNetwork, address, kit.FromLaptop)
+	redir.Interrupt()
+
+	redir = kit.StartRedir(t, nil, "-n", namespace, "deploy/web", "http")
+	kit.ExpectFailure(1, "no container declares it; named ports of the pod: web (8080), nobody (9000), admin (9090)", "").
+		Verify(t, "an unknown name", redir.WaitForEnd())
+}
+
+// TestRedirServicePorts redirects what the ports of a Service lead to, and names the pod.
+func TestRedirServicePorts(t *testing.T) {
+	namespace := kit.CreatePods(t, "takes.yaml")
+	here := kit.StartLocalServer(t, kit.AnswerRequest)
+
+	for _, port := range []string{"80", "http"} {
+		redir := kit.StartRedir(t, nil, "-n", namespace, "svc/front", port+":"+here.Port)
+		chosen := redir.WaitForEvent("pod")
+		if chosen.Of != 3 || !strings.HasPrefix(chosen.Pod, "web-") {
+			t.Errorf("event = %+v, want 1 of 3 pods", chosen)
+		}
+
+		e := redir.WaitForEvent("redirect")
+		if e.Redirect != "8080" || e.Service != "front" || e.ServicePort != 80 {
+			t.Errorf("event = %+v, want port 8080 by port 80 of the service", e)
+		}
+		kit.VerifyAnswer(t, kit.NodeNetwork, kit.ReadPodField(t, namespace, e.Pod, "{.status.podIP}")+":8080", kit.FromLaptop)
+		redir.Interrupt()
+	}
+
+	for port, want := range map[string]string{
+		"8080": "find port 8080 of service front: the service has no such port; it has 80 (http), 81 (echo), 53/UDP (dns), 82 (lost)",
+		"53":   "find port 53 of service front: it is a port of UDP, and only TCP is redirected",
+		"82":   `port 82 of service front: find port "nowhere" of pod`,
+	} {
+		redir := kit.StartRedir(t, nil, "-n", namespace, "svc/front", port)
+		kit.ExpectFailure(1, want, "").Verify(t, "port "+port, redir.WaitForEnd())
+	}
+}
+
+// TestRedirSaysWhatItTakes says at the start why a redirect may take nothing, and makes it.
+func TestRedirSaysWhatItTakes(t *testing.T) {
+	namespace := kit.CreatePods(t, "takes.yaml")
+	here := kit.StartLocalServer(t, kit.AnswerRequest)
+
+	for port, want := range map[string]kit.RedirEvent{
+		"8080": {},
+		"7000": {Listening: "loopback"},
+		"9000": {Listening: "none"},
+		"9090": {Listening: "none", IdleContainer: "broken"},
+		"5353": {Listening: "none", DeclaredProtocol: "UDP"},
+		"6000": {Listening: "none"},
+	} {
+		redir := kit.StartRedir(t, nil, "-n", namespace, "deploy/web", port+":"+here.Port)
+		e := redir.WaitForEvent("redirect")
+		if e.Listening != want.Listening || e.IdleContainer != want.IdleContainer || e.DeclaredProtocol != want.DeclaredProtocol {
+			t.Errorf("port %s: event %+v, want %+v", port, e, want)
+		}
+		kit.VerifyAnswer(t, kit.NodeNetwork, kit.ReadPodField(t, namespace, e.Pod, "{.status.podIP}")+":"+port, kit.FromLaptop)
+		redir.Interrupt()
+	}
+
+	text := kit.StartKdiag(t, "redir", "-n", namespace, "svc/front", "81:"+here.Port)
+	text.WaitForOutput("→")
+	text.Interrupt()
+	for _, want := range []string{
+		"redirecting pod " + namespace + "/web-", " (1 of 3)\n",
+		"7000 (port 81 of service front) → localhost:" + here.Port + " (nft); the pod listens on it on loopback only, ",
+	} {
+		if !strings.Contains(text.Stdout.String(), want) {
+			t.Errorf("printed %q, want %q", text.Stdout.String(), want)
+		}
+	}
+}
