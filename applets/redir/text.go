@@ -94,6 +94,10 @@ func (p textEvents) Blinked(e blinked) {
 }
 
 func (p textEvents) DrainStarted(e redirectclient.DrainStarted) {
+	if e.TakenOver {
+		p.printLine("open connections: %d, which may go on for up to %s", e.Open, units.Span(e.Limit.Seconds()))
+		return
+	}
 	p.printLine("new connections go where they went before; open connections: %d, which may go on for up to %s (Ctrl-C resets them)",
 		e.Open, units.Span(e.Limit.Seconds()))
 }

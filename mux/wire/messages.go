@@ -12,6 +12,10 @@ const (
 	RequestBye       = "bye"       // none, none; answered when every connection has ended
 )
 
+// RequestAlive is what a manager asks a laptop, to learn whether it lives. Any answer will do, so
+// that laptops need not know it.
+const RequestAlive = "alive"
+
 // A manager sends these events to its laptop.
 const (
 	// EventMoved says that a name now has other addresses. Its body is a Moved.
@@ -26,6 +30,9 @@ const (
 const (
 	// CodeHeld means that somebody else redirects the port. The message says who.
 	CodeHeld = "held"
+	// CodeOwn means that another session of the same user redirects the port. The message says
+	// since when.
+	CodeOwn = "own"
 	// CodeUnsupported means that the node's kernel or the image cannot do it.
 	CodeUnsupported = "unsupported"
 )
@@ -43,6 +50,8 @@ type Hello struct {
 	OnDisconnect string `json:"onDisconnect,omitempty"`
 	// MemoryLimit is what the pod's spec limits its memory to, in bytes; 0 if it does not.
 	MemoryLimit int64 `json:"memoryLimit,omitempty"`
+	// Run tells this run of kdiag from others of the same user; its sessions share it.
+	Run string `json:"run,omitempty"`
 }
 
 // These are the values of Hello.OnDisconnect.
@@ -82,6 +91,9 @@ type Attach struct {
 	// NodeAddresses are those that the kubelet may send it from, as far as they are known.
 	Probes        []Probe      `json:"probes,omitempty"`
 	NodeAddresses []netip.Addr `json:"nodeAddresses,omitempty"`
+	// Again says that this run had the redirect before. Then it is not taken from another session
+	// of the user's, which may have taken it over meanwhile.
+	Again bool `json:"again,omitempty"`
 }
 
 // Attached answers Attach: the redirect works, as a connection of the manager's own has shown.
@@ -129,7 +141,9 @@ type Moved struct {
 
 // Troubled says what is wrong with a redirect, such as after the laptop was away.
 type Troubled struct {
-	ID      uint32 `json:"id"`
+	ID uint32 `json:"id"`
+	// Code is CodeOwn if another session of the user's has taken the redirect over, for good.
+	Code    string `json:"code,omitempty"`
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
 }

@@ -7,6 +7,7 @@ package redirectclient
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -84,6 +85,9 @@ type Client struct {
 	pod    Pod
 	outage outage
 
+	run     string        // tells this run from others
+	yielded chan struct{} // has something when a redirect was taken over
+
 	refusals int // times in a row that a redirect was refused; Run's own
 
 	mu          sync.Mutex
@@ -102,6 +106,7 @@ type Client struct {
 func New(c Config, o Observer) *Client {
 	client := &Client{
 		config: c, observer: o, began: time.Now(), redirects: map[uint32]*redirect{},
+		run: rand.Text(), yielded: make(chan struct{}, 1),
 		locals: map[*mux.TCP]struct{}{}, proxier: mux.Proxier{Memory: copyMemory}, dial: dialProgram,
 	}
 	client.outage.observer, client.outage.grace = o, c.Grace
@@ -154,7 +159,7 @@ func (c *Client) Run(ctx context.Context, pod Pod, session *mux.Session, started
 
 	started()
 	lost := c.serveSessions(ctx)
-	if lost == nil {
+	if lost == nil || errors.Is(lost, errTakenOver) {
 		c.giveBack(ctx)
 	}
 	c.finish(ctx)
@@ -164,6 +169,9 @@ func (c *Client) Run(ctx context.Context, pod Pod, session *mux.Session, started
 	c.observer.Finished(Summary{pod, c.Counters(), time.Since(c.began)})
 	if lost == nil {
 		return nil
+	}
+	if errors.Is(lost, errTakenOver) {
+		return fmt.Errorf("redirect pod %s: %w", pod, lost)
 	}
 
 	return applets.WithHint(fmt.Errorf("the session with pod %s ended: %w", pod, lost),
@@ -198,7 +206,7 @@ func (c *Client) abortAfter(ctx context.Context, done <-chan struct{}) {
 func (c *Client) hello() wire.Hello {
 	h := wire.Hello{
 		Version: c.config.Version, Holder: c.config.Holder,
-		GraceSeconds: c.config.Grace.Seconds(), OnDisconnect: c.config.OnDisconnect,
+		GraceSeconds: c.config.Grace.Seconds(), OnDisconnect: c.config.OnDisconnect, Run: c.run,
 	}
 	if c.config.MemoryLimit != nil {
 		h.MemoryLimit = c.config.MemoryLimit()
@@ -300,7 +308,7 @@ func (c *Client) startRedirect(ctx context.Context, id uint32, spec Spec) error 
 	session := c.carrier.session
 	c.mu.Unlock()
 
-	err := c.attach(ctx, session, id, r)
+	err := c.attach(ctx, session, id, r, false)
 	if err != nil {
 		c.mu.Lock()
 		delete(c.redirects, id)
@@ -309,11 +317,11 @@ func (c *Client) startRedirect(ctx context.Context, id uint32, spec Spec) error 
 	return err
 }
 
-// attach asks for a redirect, and reports it once it is there.
-func (c *Client) attach(ctx context.Context, session *mux.Session, id uint32, r *redirect) error {
+// attach asks for a redirect, perhaps again, and reports it once it is there.
+func (c *Client) attach(ctx context.Context, session *mux.Session, id uint32, r *redirect, again bool) error {
 	request := wire.Attach{
 		ID: id, Outgoing: r.Outgoing, Port: r.Port, Host: r.Host,
-		Backend: c.config.Backend, TakeOver: c.config.TakeOver,
+		Backend: c.config.Backend, TakeOver: c.config.TakeOver, Again: again,
 	}
 	probes := c.addProbes(ctx, &request)
 
@@ -371,8 +379,11 @@ func (c *Client) handleMoved(moved wire.Moved) {
 
 func (c *Client) handleTroubled(troubled wire.Troubled) {
 	if r := c.findRedirect(troubled.ID); r != nil {
-		err := &mux.RemoteError{Message: troubled.Message, Hint: troubled.Hint}
-		c.observer.Problem(Problem{c.pod, c.explain("redirect "+r.String(), err)})
+		err := c.explain("redirect "+r.String(), &mux.RemoteError{Code: troubled.Code, Message: troubled.Message, Hint: troubled.Hint})
+		c.observer.Problem(Problem{c.pod, err})
+		if isTakenOver(err) {
+			c.yieldRedirect(r)
+		}
 	}
 }
 
@@ -435,7 +446,7 @@ func (c *Client) giveBack(ctx context.Context) {
 	}
 
 	if open := c.open.Load(); open > 0 {
-		c.observer.DrainStarted(DrainStarted{c.pod, open, c.config.Drain})
+		c.observer.DrainStarted(DrainStarted{c.pod, open, c.config.Drain, c.allYielded()})
 	}
 
 	draining, cancel := context.WithTimeout(ctx, max(c.config.Drain, minDrain))

@@ -439,7 +439,7 @@ func TestDrain(t *testing.T) {
 	echo(t, conn, "before")
 
 	r.cancel()
-	if e := next[DrainStarted](t, r.events); e != (DrainStarted{webPod, 1, time.Minute}) {
+	if e := next[DrainStarted](t, r.events); e != (DrainStarted{webPod, 1, time.Minute, false}) {
 		t.Errorf("event %+v, want one connection and a minute", e)
 	}
 	p.waitUntilFree(t, 8080)

@@ -125,6 +125,8 @@ type DrainStarted struct {
 	Pod   Pod
 	Open  int64
 	Limit time.Duration
+	// TakenOver says that new connections go to other sessions of the user's.
+	TakenOver bool
 }
 
 // Disconnected says that the connection to the pod was lost, and is tried to make

@@ -21,6 +21,7 @@ type redirect struct {
 	refusal   string // why the manager refused it last, as it was told
 	reported  bool
 	silenced  bool           // nothing more is said
+	yielded   bool           // another session of the user's has taken it over
 	addresses []netip.Addr   // what the observer knows
 	moved     *RedirectMoved // came before the redirect was reported
 	probed    probeCount

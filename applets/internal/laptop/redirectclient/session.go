@@ -142,8 +142,14 @@ const (
 // returns why there cannot be one, and nil once ctx has ended.
 func (c *Client) serveSessions(ctx context.Context) error {
 	for {
+		if c.allYielded() {
+			return errTakenOver
+		}
+
 		rearm, stop := c.whenToRearm()
 		select {
+		case <-c.yielded:
+			stop()
 		case <-ctx.Done():
 			stop()
 			return nil
@@ -213,7 +219,9 @@ func (c *Client) reopen(ctx context.Context) error {
 		return fmt.Errorf("redirect again: %w", err)
 	}
 
-	c.outage.renewed()
+	if !c.allYielded() {
+		c.outage.renewed()
+	}
 	return nil
 }
 
@@ -231,12 +239,17 @@ func (c *Client) armAgain(ctx context.Context, session *mux.Session) {
 	refused := false
 	for _, id := range c.redirectIDs() {
 		r := c.findRedirect(id)
-		if r.isArmed() {
+		if !r.isWanted() {
 			continue
 		}
 
-		err := c.attach(ctx, session, id, r)
+		err := c.attach(ctx, session, id, r, true)
 		if err == nil {
+			continue
+		}
+		if isTakenOver(err) {
+			c.observer.Problem(Problem{c.pod, err})
+			c.yieldRedirect(r)
 			continue
 		}
 		refused = true

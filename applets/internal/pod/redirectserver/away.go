@@ -226,7 +226,6 @@ func (s *redirectSession) tellTrouble(id uint32, err error) {
 	if errors.As(err, &refused) {
 		trouble.Message, trouble.Hint = refused.Message, refused.Hint
 	}
-
 	s.noteTrouble(trouble)
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kdiag/mux/wire"
+	"kdiag/netfilter"
 )
 
 // never is a patience that no test sees the end of, and soon one whose end it can wait for.
@@ -200,8 +201,15 @@ func TestPortHeldAtReturn(t *testing.T) {
 	v.attach(t)
 	kept := startEcho(t, 8<<20)
 	s := v.stayAway(t)
-	other := m.visit(t, wire.Hello{Holder: "you@there"})
-	other.attach(t)
+	other, err := netfilter.Open("nft", netfilter.Config{ID: "other", Mark: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	held := netfilter.Redirect{Direction: netfilter.Incoming, Port: appPort, Listener: 1, Holder: "you@there"}
+	if err := other.Attach(held); err != nil {
+		t.Fatal(err)
+	}
 
 	v.comeBack(t, s)
 	told := v.awaitTrouble(t)
@@ -209,10 +217,9 @@ func TestPortHeldAtReturn(t *testing.T) {
 		t.Errorf("told %+v, want %q and a hint", told, want)
 	}
 	v.wantArmed(t, false, "held")
-	other.wantArmed(t, true, "held")
 	kept.wantExact(t)
 
-	if err := other.Call(t.Context(), wire.RequestDetach, wire.Detach{ID: 1}, nil); err != nil {
+	if err := other.Detach(held); err != nil {
 		t.Fatal(err)
 	}
 	wantGreeting(t, "app", "until the next return")

@@ -43,6 +43,7 @@ type redirectListener struct {
 	tellTrouble func(trouble wire.Troubled)
 
 	holder    string
+	began     time.Time
 	stop      context.CancelFunc // of following a name, and of waiting for a place
 	detaching <-chan struct{}    // closed by stop
 	followNow chan struct{}      // has the name looked up without delay
@@ -68,7 +69,7 @@ type redirectListener struct {
 // that the rules lead them there.
 func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach) (*redirectListener, wire.Attached, error) {
 	r := &redirectListener{
-		attach: a, laptop: s.laptop, ruleSet: s.server.ruleSet, proxier: &s.server.proxier, pool: s.server.pool, holder: s.holder,
+		attach: a, laptop: s.laptop, ruleSet: s.server.ruleSet, proxier: &s.server.proxier, pool: s.server.pool, holder: s.holder, began: time.Now(),
 		conns: map[*mux.TCP]owner{}, trials: map[netip.AddrPort]chan<- trialArrival{}, closed: make(chan struct{}), stopped: make(chan struct{}),
 		followNow: make(chan struct{}, 1), provenAt: s.countReturns(),
 		originalDestination: s.server.config.OriginalDestination,
@@ -98,6 +99,10 @@ func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach)
 	}
 
 	done := wire.Attached{Addresses: r.addresses}
+	if err := s.claimRules(ctx, a, r.rules); err != nil {
+		r.closeListener()
+		return nil, wire.Attached{}, err
+	}
 	if done.Backend, done.Mesh, err = r.ruleSet.attachRules(a.Backend, r.rules); err != nil {
 		r.closeListener()
 		return nil, wire.Attached{}, err

@@ -29,6 +29,7 @@ type redirectSession struct {
 
 	mu           sync.Mutex
 	holder       string
+	run          string        // which run of kdiag it is of
 	grace        time.Duration // how long the session outlives its connection
 	onDisconnect string        // one of wire.OnDisconnect…
 	redirects    map[uint32]*redirectListener
@@ -172,12 +173,16 @@ func (s *redirectSession) answerHello(h wire.Hello) (wire.Welcome, error) {
 
 	s.mu.Lock()
 	s.holder, s.grace, s.onDisconnect = sanitizeHolder(h.Holder), grace, policy
+	s.run = h.Run[:min(len(h.Run), maxRun)]
 	s.mu.Unlock()
 	s.laptop.KeepFor(grace) // calls noteLost, so without the lock
 	s.server.useMemoryOf(h.MemoryLimit)
 
 	return wire.Welcome{Version: s.server.config.Version}, nil
 }
+
+// maxRun bounds what is kept of a run's name, in bytes.
+const maxRun = 64
 
 // sanitizeHolder makes a name fit for the kernel's rules: printable ASCII without blanks, at most
 // netfilter.MaxHolder bytes.
