@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -90,4 +92,33 @@ func TestRedirSaysWhatItTakes(t *testing.T) {
 			t.Errorf("printed %q, want %q", text.Stdout.String(), want)
 		}
 	}
+}
+
+// TestRedirTakeOverOutgoing counts the connections that the pod has to a port, and closes them.
+func TestRedirTakeOverOutgoing(t *testing.T) {
+	namespace, _, other := kit.CreateRedirPods(t)
+	here := kit.StartLocalServer(t, kit.EchoBytes)
+	netns := kit.FindPodNetwork(t, namespace, "app")
+	old := kit.OpenConnection(t, netns, other+":7000")
+	if err := kit.ExchangeText(old, "hello"); err != nil {
+		t.Fatal(err)
+	}
+
+	for _, spec := range []string{"7000:" + here.Port, other + ":7000=" + here.Port} {
+		redir := kit.StartRedir(t, nil, "-n", namespace, "app", "--outgoing", spec)
+		if e := redir.WaitForEvent("redirect"); e.Established != 1 || e.TakenOver != 0 {
+			t.Errorf("--outgoing %s: event = %+v, want one established connection", spec, e)
+		}
+		redir.Interrupt()
+	}
+
+	redir := kit.StartRedir(t, nil, "-n", namespace, "app", "--outgoing", "7000:"+here.Port, "--take-over")
+	if e := redir.WaitForEvent("redirect"); e.Established != 0 || e.TakenOver != 1 {
+		t.Errorf("event = %+v, want one connection taken over", e)
+	}
+	kit.SetPatience(old)
+	if _, err := old.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read of a connection that was taken over: %v, want that it was aborted", err)
+	}
+	redir.Interrupt()
 }

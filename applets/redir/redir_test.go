@@ -129,7 +129,7 @@ func TestText(t *testing.T) {
 		send(textEvents{newLines(&got)})
 	}
 
-	const want = `outgoing x:80 → x (x); to 10.0.0.2; closed 1 established connection; 2 established connections stay with the application (--take-over closes them); x: redirects only what the mesh's proxy passes to the application; could not be tested: x
+	const want = `outgoing x:80 → x (x); to 10.0.0.2; closed 1 established connection; 2 established connections stay as they are (--take-over closes them); x: redirects only what the mesh's proxy passes to the application; could not be tested: x
 outgoing x:80 now resolves to 10.0.0.2
 10.0.0.1:1 → outgoing x:80  opened
 10.0.0.1:1 → outgoing x:80  reset: x

@@ -140,7 +140,7 @@ func formatRemarks(e redirectclient.RedirectStarted) string {
 	}
 	if e.Established > 0 {
 		remarks = append(remarks, applets.CountOf(e.Established, "established connection stays", "established connections stay")+
-			" with the application (--take-over closes them)")
+			stayWhere(e.Redirect)+" (--take-over closes them)")
 	}
 	remarks = append(remarks, portRemarks(e)...)
 	if e.Mesh != "" {
@@ -159,6 +159,14 @@ func formatRemarks(e redirectclient.RedirectStarted) string {
 	}
 
 	return "; " + strings.Join(remarks, "; ")
+}
+
+// stayWhere says with whom established connections stay.
+func stayWhere(s redirectclient.Spec) string {
+	if s.Outgoing {
+		return " as they are"
+	}
+	return " with the application"
 }
 
 // portRemarks says why an incoming redirect may take nothing.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"kdiag/applets/internal/pod/procfs"
-	"kdiag/applets/internal/pod/sockdiag"
 	"kdiag/mux"
 	"kdiag/mux/wire"
 	"kdiag/netfilter"
@@ -253,10 +252,9 @@ func (s *redirectSession) attachRedirect(ctx context.Context, a wire.Attach) (wi
 		if done.Listening, err = describeListening(a.Port, done.Mesh); err != nil {
 			r.log.Warn("look who listens on the port", "err", err)
 		}
-		done.Established, done.TakenOver, err = s.countEstablished(ctx, a)
-		if err != nil {
-			r.log.Warn("count or close established connections", "err", err)
-		}
+	}
+	if done.Established, done.TakenOver, err = r.countEstablished(ctx); err != nil {
+		r.log.Warn("count or close established connections", "err", err)
 	}
 
 	return done, nil
@@ -295,24 +293,6 @@ func (s *redirectSession) keepRedirect(r *redirectListener) bool {
 
 	s.redirects[r.attach.ID] = r
 	return true
-}
-
-// countEstablished counts the connections that were established at the port before the redirect,
-// after it has closed them if the request says so.
-func (s *redirectSession) countEstablished(ctx context.Context, a wire.Attach) (stay, closed int, err error) {
-	if a.TakeOver {
-		// A kernel that cannot close them leaves them to be counted.
-		closed, err = sockdiag.DestroyConnections(ctx, a.Port, nil)
-	}
-
-	sockets, countErr := procfs.ListEstablished()
-	for _, socket := range sockets {
-		if socket.Local.Port() == a.Port {
-			stay++
-		}
-	}
-
-	return stay, closed, errors.Join(err, countErr)
 }
 
 // awaitConnections waits until every connection of the session has ended on this side too, with

@@ -18,7 +18,7 @@ import (
 // The network namespace is that of the calling thread, which needs CAP_NET_ADMIN in it: without,
 // the error is EPERM. Where the kernel cannot reset connections, it is ErrUnsupported.
 func DestroyConnections(ctx context.Context, port uint16, match func(TCPConnection) bool) (int, error) {
-	count, err := destroyFamilies(ctx, port, match)
+	count, err := destroyFamilies(ctx, portPair{local: port}, match)
 	if err != nil {
 		return count, fmt.Errorf("reset connections at port %d: %w", port, err)
 	}
@@ -26,8 +26,26 @@ func DestroyConnections(ctx context.Context, port uint16, match func(TCPConnecti
 	return count, nil
 }
 
+// DestroyConnectionsTo does what DestroyConnections does, with the connections to a remote port.
+func DestroyConnectionsTo(ctx context.Context, port uint16, match func(TCPConnection) bool) (int, error) {
+	count, err := destroyFamilies(ctx, portPair{remote: port}, match)
+	if err != nil {
+		return count, fmt.Errorf("reset connections to port %d: %w", port, err)
+	}
+
+	return count, nil
+}
+
+// A portPair selects connections by their ports. 0 is any.
+type portPair struct{ local, remote uint16 }
+
+// selects reports whether a connection has the ports.
+func (p portPair) selects(c TCPConnection) bool {
+	return (p.local == 0 || c.Local.Port() == p.local) && (p.remote == 0 || c.Remote.Port() == p.remote)
+}
+
 // destroyFamilies resets the connections of IPv4 and of IPv6.
-func destroyFamilies(ctx context.Context, port uint16, match func(TCPConnection) bool) (count int, err error) {
+func destroyFamilies(ctx context.Context, ports portPair, match func(TCPConnection) bool) (count int, err error) {
 	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
 	if err != nil {
 		return 0, markUnsupported(err)
@@ -41,7 +59,7 @@ func destroyFamilies(ctx context.Context, port uint16, match func(TCPConnection)
 	}
 
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		n, err := destroyFamily(ctx, conn, family, port, match)
+		n, err := destroyFamily(ctx, conn, family, ports, match)
 		count += n
 		if err != nil {
 			return count, err
@@ -52,8 +70,8 @@ func destroyFamilies(ctx context.Context, port uint16, match func(TCPConnection)
 }
 
 // destroyFamily resets the connections of one address family.
-func destroyFamily(ctx context.Context, conn *netlink.Conn, family uint8, port uint16, match func(TCPConnection) bool) (int, error) {
-	messages, err := conn.Execute(newDumpRequest(family, port))
+func destroyFamily(ctx context.Context, conn *netlink.Conn, family uint8, ports portPair, match func(TCPConnection) bool) (int, error) {
+	messages, err := conn.Execute(newDumpRequest(family, ports))
 	if err != nil {
 		return 0, markUnsupported(err)
 	}
@@ -61,7 +79,7 @@ func destroyFamily(ctx context.Context, conn *netlink.Conn, family uint8, port u
 	count := 0
 	for _, m := range messages {
 		id, c, ok := parseConnection(m.Data)
-		if !ok || c.Local.Port() != port || match != nil && !match(c) {
+		if !ok || !ports.selects(c) || match != nil && !match(c) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
@@ -110,11 +128,12 @@ const (
 	messageSize  = inodeOffset + 4
 )
 
-// newDumpRequest asks for the established sockets of a local port. The kernel itself filters by
-// it.
-func newDumpRequest(family uint8, port uint16) netlink.Message {
-	id := binary.BigEndian.AppendUint16(nil, port)
-	return newRequest(sockDiagByFamily, netlink.Dump, family, append(id, make([]byte, sockidSize-2)...))
+// newDumpRequest asks for the established sockets with some ports. The kernel itself filters by
+// them (inet_diag_dump_icsk in net/ipv4).
+func newDumpRequest(family uint8, ports portPair) netlink.Message {
+	id := binary.BigEndian.AppendUint16(nil, ports.local)
+	id = binary.BigEndian.AppendUint16(id, ports.remote)
+	return newRequest(sockDiagByFamily, netlink.Dump, family, append(id, make([]byte, sockidSize-4)...))
 }
 
 // newRequest makes a message with a struct inet_diag_req_v2.

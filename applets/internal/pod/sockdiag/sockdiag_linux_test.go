@@ -86,6 +86,25 @@ func TestDestroyConnections(t *testing.T) {
 	dialEcho(t, "127.0.0.1:8080") // the listener lives
 }
 
+// TestDestroyConnectionsTo resets the connections to a port, seen from the callers.
+func TestDestroyConnectionsTo(t *testing.T) {
+	ns := netnstest.New(t)
+	ns.Enter(t)
+	ns.Serve(t, ":8080", echo)
+	ns.Serve(t, ":8081", echo)
+	gone, other := dialEcho(t, "127.0.0.1:8080"), dialEcho(t, "127.0.0.1:8081")
+
+	if n, err := DestroyConnectionsTo(t.Context(), 8080, nil); err != nil || n != 1 {
+		t.Fatalf("DestroyConnectionsTo = %d, %v, want 1", n, err)
+	}
+	if err := sendByte(gone); !errors.Is(err, syscall.ECONNABORTED) {
+		t.Errorf("connection after DestroyConnectionsTo = %v, want that it was aborted", err)
+	}
+	if err := sendByte(other); err != nil {
+		t.Errorf("connection to another port = %v, want that it lives", err)
+	}
+}
+
 func TestUnsupported(t *testing.T) {
 	for err, want := range map[error]bool{
 		unix.EOPNOTSUPP: true, unix.EPROTONOSUPPORT: true, unix.ENOENT: true, unix.EINVAL: true,
