@@ -53,7 +53,7 @@ func TestRedirOutgoing(t *testing.T) {
 		if err := os.WriteFile(hosts, bytes.ReplaceAll(text, []byte("192.0.2.7"), []byte("192.0.2.8")), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if e := redir.WaitForEvent("moved"); len(e.Addresses) != 1 || e.Addresses[0] != "192.0.2.8" {
+		if e := redir.WaitForEvent("moved"); len(e.Added) != 1 || e.Added[0] != "192.0.2.8:8080" {
 			t.Errorf("event = %+v, want the new address", e)
 		}
 

@@ -122,3 +122,45 @@ func TestRedirTakeOverOutgoing(t *testing.T) {
 	}
 	redir.Interrupt()
 }
+
+// TestRedirOutgoingService takes connections to a Service by its address and by those of its
+// endpoints, which may have other ports, and keeps up with them.
+func TestRedirOutgoingService(t *testing.T) {
+	namespace, app, other := kit.CreateRedirPods(t)
+	here := kit.StartLocalServer(t, kit.AnswerRequest)
+	netns := kit.FindPodNetwork(t, namespace, "app")
+	kit.RunKubectl(t, "label", "pod", "-n", namespace, "other", "serves=back")
+	kit.RunKubectl(t, "create", "service", "clusterip", "-n", namespace, "back", "--tcp=80:8080")
+	kit.RunKubectl(t, "set", "selector", "-n", namespace, "service/back", "serves=back")
+	waitForEndpoint(t, namespace, other)
+
+	redir := kit.StartRedir(t, nil, "-n", namespace, "app", "--outgoing", "back."+namespace+".svc:80="+here.Port)
+	e := redir.WaitForEvent("redirect")
+	if len(e.Endpoints) != 1 || e.Endpoints[0] != other+":8080" {
+		t.Errorf("event = %+v, want the endpoint %s:8080", e, other)
+	}
+	service := kit.RunKubectl(t, "get", "service", "-n", namespace, "back", "-o", "jsonpath={.spec.clusterIP}")
+	kit.VerifyAnswer(t, netns, service+":80", kit.FromLaptop)
+	kit.VerifyAnswer(t, netns, other+":8080", kit.FromLaptop)
+	kit.VerifyAnswer(t, kit.NodeNetwork, app+":8080", kit.FromApp)
+
+	// Another endpoint comes later.
+	kit.RunKubectl(t, "run", "-n", namespace, "more", "--labels=serves=back", "--image=localhost/kdiag-sample:full", "--image-pull-policy=Never")
+	kit.WaitForPodField(t, namespace, "more", "{.status.podIP}", ".")
+	more := kit.ReadPodField(t, namespace, "more", "{.status.podIP}")
+	if e := redir.WaitForEvent("moved"); len(e.Added) != 1 || e.Added[0] != more+":8080" {
+		t.Errorf("event = %+v, want %s:8080 added", e, more)
+	}
+	kit.VerifyAnswer(t, netns, more+":8080", kit.FromLaptop)
+	kit.VerifyAnswer(t, netns, other+":8080", kit.FromLaptop)
+	redir.Interrupt()
+}
+
+// waitForEndpoint waits until a pod's address is an endpoint.
+func waitForEndpoint(t *testing.T, namespace, address string) {
+	t.Helper()
+	kit.WaitUntil(t, "endpoint "+address, func() bool {
+		slices := kit.RunKubectl(t, "get", "endpointslices", "-n", namespace, "-o", "jsonpath={.items[*].endpoints[*].addresses[*]}")
+		return strings.Contains(slices, address)
+	})
+}

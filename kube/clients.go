@@ -7,6 +7,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -14,11 +15,11 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// clients holds REST clients for the four API groups that kdiag uses. The full clientset
+// clients holds REST clients for the five API groups that kdiag uses. The full clientset
 // would register every group at start: 9 MB of binary and 1 MB of heap in every process,
 // the one in the pod included.
 type clients struct {
-	core, apps, batch, authorization rest.Interface
+	core, apps, batch, authorization, discovery rest.Interface
 	// dryRun sends trial requests to the core group. Their warnings are not printed.
 	dryRun rest.Interface
 	// longLived opens logs and watches in the core group. It limits neither how long one
@@ -66,6 +67,7 @@ func newClients(config *rest.Config) (clients, error) {
 		apps:          newClient(config, httpClient, appsv1.SchemeGroupVersion, "/apis"),
 		batch:         newClient(config, httpClient, batchv1.SchemeGroupVersion, "/apis"),
 		authorization: newClient(config, httpClient, authorizationv1.SchemeGroupVersion, "/apis"),
+		discovery:     newClient(config, httpClient, discoveryv1.SchemeGroupVersion, "/apis"),
 		codec:         runtime.NewParameterCodec(scheme),
 	}
 
@@ -76,7 +78,7 @@ func newClients(config *rest.Config) (clients, error) {
 func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme, authorizationv1.AddToScheme,
+		corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme, authorizationv1.AddToScheme, discoveryv1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			return nil, err
@@ -114,6 +116,10 @@ func (c clients) pods(namespace string) resource {
 
 func (c clients) services(namespace string) resource {
 	return resource{c.core, c.codec, "services", namespace}
+}
+
+func (c clients) endpointSlices(namespace string) resource {
+	return resource{c.discovery, c.codec, "endpointslices", namespace}
 }
 
 func (c clients) events(namespace string) resource {

@@ -55,6 +55,8 @@ var rightsOf = []rightsEntry{
 			{rightGetForward, "connect over a WebSocket, one round trip faster than SPDY"},
 			needListEvents, needWatchEvents, needNamePods, {rightCreateExec, "find the ports of one container, with -c"},
 			{rightGetExec, "find them over a WebSocket, one round trip faster than SPDY"},
+			{rightGetServices, "take the addresses of a service, with --outgoing"},
+			{rightListSlices, "take the addresses of its endpoints, with --outgoing"},
 		},
 		wider: []commandRight{{needAskNode.accessRight, "know the node's addresses, and report that it does not respond"}, needReadClass},
 	},

@@ -49,8 +49,10 @@ type redirectJSON struct {
 	Established int          `json:"established,omitempty"`
 	TakenOver   int          `json:"takenOver,omitempty"`
 	Addresses   []netip.Addr `json:"addresses,omitempty"`
-	Unproven    string       `json:"unproven,omitempty"`
-	Probes      []probeJSON  `json:"probes,omitempty"`
+	// Endpoints are destinations with other ports than the redirect's.
+	Endpoints []netip.AddrPort `json:"endpoints,omitempty"`
+	Unproven  string           `json:"unproven,omitempty"`
+	Probes    []probeJSON      `json:"probes,omitempty"`
 	// ProbesTo is "app" or "local", where there are probes.
 	ProbesTo string `json:"probesTo,omitempty"`
 	// PortName is the port's name if it was given, Service and ServicePort what it was given of.
@@ -72,7 +74,7 @@ func (p jsonEvents) RedirectStarted(e redirectclient.RedirectStarted) {
 	event := redirectJSON{
 		eventJSON: p.newEvent("redirect", e.Pod), Redirect: e.Redirect.String(), Local: e.Redirect.Local,
 		Backend: e.Backend, Mesh: e.Mesh, Established: e.Established, TakenOver: e.TakenOver,
-		Addresses: e.Addresses, Unproven: e.Unproven,
+		Addresses: e.Addresses, Endpoints: e.Endpoints, Unproven: e.Unproven,
 		PortName: e.Redirect.PortName, Service: e.Redirect.Service, ServicePort: e.Redirect.ServicePort,
 		Listening: e.Listening, DeclaredProtocol: e.Declared.Protocol, IdleContainer: e.Declared.Container,
 	}
@@ -99,12 +101,16 @@ func (p jsonEvents) ProbesCounted(e redirectclient.ProbesCounted) {
 
 type movedJSON struct {
 	eventJSON
-	Redirect  string       `json:"redirect"`
-	Addresses []netip.Addr `json:"addresses,omitempty"`
+	Redirect  string           `json:"redirect"`
+	Addresses []netip.Addr     `json:"addresses,omitempty"`
+	Endpoints []netip.AddrPort `json:"endpoints,omitempty"`
+	// Added are those that are new.
+	Added []netip.AddrPort `json:"added,omitempty"`
+	Full  bool             `json:"full,omitempty"`
 }
 
 func (p jsonEvents) RedirectMoved(e redirectclient.RedirectMoved) {
-	p.printEvent(movedJSON{p.newEvent("moved", e.Pod), e.Redirect.String(), e.Addresses})
+	p.printEvent(movedJSON{p.newEvent("moved", e.Pod), e.Redirect.String(), e.Addresses, e.Endpoints, e.Added, e.Full})
 }
 
 type connectionJSON struct {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
 	"strconv"
 
 	"kdiag/applets/internal/laptop/containers"
@@ -17,6 +19,17 @@ import (
 type clusterAPI interface {
 	containers.API
 	GetService(ctx context.Context, name string) (*corev1.Service, error)
+	ServiceDestinations(ctx context.Context, namespace, host string, port uint16) ([]netip.AddrPort, error)
+}
+
+// findDestinations returns where connections of a pod to a Service go, without those to the pod
+// itself, which never leave it.
+func findDestinations(ctx context.Context, cluster clusterAPI, pod *corev1.Pod, s redirectclient.Spec) ([]netip.AddrPort, error) {
+	found, err := cluster.ServiceDestinations(ctx, pod.Namespace, s.Host, s.Port)
+	found = slices.DeleteFunc(found, func(d netip.AddrPort) bool {
+		return slices.ContainsFunc(pod.Status.PodIPs, func(own corev1.PodIP) bool { return own.IP == d.Addr().String() })
+	})
+	return found, err
 }
 
 // resolvePorts returns redirects with the numbers that their ports have in a pod, which was chosen

@@ -5,6 +5,7 @@ package redir
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"os/user"
 	"time"
@@ -127,6 +128,9 @@ func redirectPod(ctx context.Context, cluster clusterAPI, request containers.Req
 	}
 	config := redirectclient.Config{
 		Version: request.Version, Holder: holderName(),
+		FindDestinations: func(ctx context.Context, s redirectclient.Spec) ([]netip.AddrPort, error) {
+			return findDestinations(ctx, cluster, handle.Pod(), s)
+		},
 		Describe: func(s redirectclient.Spec) redirectclient.Declaration { return describePort(handle.Pod(), s) },
 		TakeOver: o.takeOver, Backend: o.backend, ProxyProtocol: o.proxyProtocol,
 		Timeout: request.Timeout, Drain: o.drain, Grace: o.grace, OnDisconnect: o.onDisconnect,

@@ -38,7 +38,7 @@ func allEvents(text string) []func(redirectclient.Observer) {
 			o.RedirectStarted(redirectclient.RedirectStarted{Pod: pod, Redirect: spec, Backend: text, Mesh: text, Established: 2, TakenOver: 1, Addresses: addresses, Unproven: text})
 		},
 		func(o redirectclient.Observer) {
-			o.RedirectMoved(redirectclient.RedirectMoved{Pod: pod, Redirect: spec, Addresses: addresses})
+			o.RedirectMoved(redirectclient.RedirectMoved{Pod: pod, Redirect: spec, Addresses: addresses, Added: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.2:80"), netip.MustParseAddrPort("10.0.0.3:8080")}})
 		},
 		func(o redirectclient.Observer) { o.ConnectionOpened(connection) },
 		func(o redirectclient.Observer) {
@@ -101,7 +101,7 @@ func TestObserversArePrintable(t *testing.T) {
 func TestJSONFields(t *testing.T) {
 	want := []string{
 		`{"time":"2026-01-02T03:04:05Z","event":"redirect","namespace":"x","pod":"x","redirect":"outgoing x:80","local":"x","backend":"x","mesh":"x","established":2,"takenOver":1,"addresses":["10.0.0.2"],"unproven":"x"}`,
-		`{"time":"2026-01-02T03:04:05Z","event":"moved","namespace":"x","pod":"x","redirect":"outgoing x:80","addresses":["10.0.0.2"]}`,
+		`{"time":"2026-01-02T03:04:05Z","event":"moved","namespace":"x","pod":"x","redirect":"outgoing x:80","addresses":["10.0.0.2"],"added":["10.0.0.2:80","10.0.0.3:8080"]}`,
 		`{"time":"2026-01-02T03:04:05Z","event":"open","namespace":"x","pod":"x","redirect":"outgoing x:80","local":"x","source":"10.0.0.1:1","destination":"10.0.0.2:80"}`,
 		`{"time":"2026-01-02T03:04:05Z","event":"refused","namespace":"x","pod":"x","redirect":"outgoing x:80","local":"x","source":"10.0.0.1:1","destination":"10.0.0.2:80","error":"x"}`,
 		`{"time":"2026-01-02T03:04:05Z","event":"close","namespace":"x","pod":"x","redirect":"outgoing x:80","local":"x","source":"10.0.0.1:1","destination":"10.0.0.2:80","received":1,"sent":2,"seconds":1,"error":"x"}`,
@@ -130,7 +130,7 @@ func TestText(t *testing.T) {
 	}
 
 	const want = `outgoing x:80 → x (x); to 10.0.0.2; closed 1 established connection; 2 established connections stay as they are (--take-over closes them); x: redirects only what the mesh's proxy passes to the application; could not be tested: x
-outgoing x:80 now resolves to 10.0.0.2
+outgoing x:80 now also leads to 10.0.0.2, 10.0.0.3:8080
 10.0.0.1:1 → outgoing x:80  opened
 10.0.0.1:1 → outgoing x:80  reset: x
 10.0.0.1:1 → outgoing x:80  1 B in, 2 B out, 1s  reset: x

@@ -38,7 +38,12 @@ func (p textEvents) RedirectStarted(e redirectclient.RedirectStarted) {
 }
 
 func (p textEvents) RedirectMoved(e redirectclient.RedirectMoved) {
-	p.printLine("%s now resolves to %s", e.Redirect, formatAddresses(e.Addresses))
+	if len(e.Added) > 0 {
+		p.printLine("%s now also leads to %s", e.Redirect, formatDestinations(e.Redirect, e.Added))
+	}
+	if e.Full {
+		p.printLine("%s leads to more addresses than the %d that are redirected", e.Redirect, len(e.Addresses)+len(e.Endpoints))
+	}
 }
 
 // ProbesCounted prints nothing: the summary has the counts.
@@ -132,8 +137,12 @@ func formatProbeCounts(c redirectclient.Counters) string {
 // formatRemarks says what there is to say of a redirect beside where it leads.
 func formatRemarks(e redirectclient.RedirectStarted) string {
 	var remarks []string
-	if len(e.Addresses) > 0 {
-		remarks = append(remarks, "to "+formatAddresses(e.Addresses))
+	if len(e.Addresses)+len(e.Endpoints) > 0 {
+		var all []netip.AddrPort
+		for _, address := range e.Addresses {
+			all = append(all, netip.AddrPortFrom(address, e.Redirect.Port))
+		}
+		remarks = append(remarks, "to "+formatDestinations(e.Redirect, append(all, e.Endpoints...)))
 	}
 	if e.TakenOver > 0 {
 		remarks = append(remarks, "closed "+applets.CountOf(e.TakenOver, "established connection", "established connections"))
@@ -188,10 +197,22 @@ func portRemarks(e redirectclient.RedirectStarted) []string {
 	return remarks
 }
 
-func formatAddresses(addresses []netip.Addr) string {
-	texts := make([]string, len(addresses))
-	for i, address := range addresses {
-		texts[i] = address.String()
+// maxShown is how many destinations a line names.
+const maxShown = 8
+
+// formatDestinations lists destinations, with their ports where those are not the redirect's.
+func formatDestinations(s redirectclient.Spec, all []netip.AddrPort) string {
+	var texts []string
+	for i, destination := range all {
+		if i == maxShown {
+			texts = append(texts, fmt.Sprintf("and %d more", len(all)-maxShown))
+			break
+		}
+		text := destination.String()
+		if destination.Port() == s.Port {
+			text = destination.Addr().String()
+		}
+		texts = append(texts, text)
 	}
 	return strings.Join(texts, ", ")
 }

@@ -21,6 +21,7 @@ type RedirEvent struct {
 	Recognized, Ambiguous                                       int64
 	Namespace, Pod, PortName, Service                           string
 	ServicePort, Of                                             int
+	Endpoints, Added                                            []string
 	Listening, IdleContainer, DeclaredProtocol                  string
 }
 

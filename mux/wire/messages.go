@@ -8,6 +8,7 @@ const (
 	RequestHello     = "hello"     // Hello, Welcome
 	RequestListeners = "listeners" // none, Listeners
 	RequestAttach    = "attach"    // Attach, Attached
+	RequestCover     = "cover"     // Cover, none
 	RequestDetach    = "detach"    // Detach, Detached
 	RequestBye       = "bye"       // none, none; answered when every connection has ended
 )
@@ -83,6 +84,9 @@ type Attach struct {
 	// Host limits the redirect to outgoing connections to an address, or to a name as the pod
 	// resolves it. If it is empty all are redirected.
 	Host string `json:"host,omitempty"`
+	// Also lists more destinations of Host: those that the laptop knows of, such as the endpoints
+	// of a Service.
+	Also []netip.AddrPort `json:"also,omitempty"`
 	// Backend is "auto", "nft" or "iptables".
 	Backend string `json:"backend,omitempty"`
 	// TakeOver closes connections to the port that are established already.
@@ -105,8 +109,9 @@ type Attached struct {
 	TakenOver   int `json:"takenOver,omitempty"`
 	// Mesh names the service mesh if connections are redirected behind its sidecar.
 	Mesh string `json:"mesh,omitempty"`
-	// Addresses lists the addresses of Host.
-	Addresses []netip.Addr `json:"addresses,omitempty"`
+	// Addresses lists the addresses of Host, and Endpoints destinations of it with other ports.
+	Addresses []netip.Addr     `json:"addresses,omitempty"`
+	Endpoints []netip.AddrPort `json:"endpoints,omitempty"`
 	// Listening is one of Listening…, if an incoming redirect's port is not served as usual.
 	Listening string `json:"listening,omitempty"`
 	// Unproven says which of the redirect's rules the manager could not test, and why. It is
@@ -133,10 +138,19 @@ type Detached struct {
 	Probed Probed `json:"probed"`
 }
 
-// Moved says which addresses a redirect by name now covers.
+// Cover adds destinations to a redirect by name.
+type Cover struct {
+	ID   uint32           `json:"id"`
+	Also []netip.AddrPort `json:"also"`
+}
+
+// Moved says which destinations a redirect by name now covers: those that it covered before, and
+// more. Full says that there is room for no others.
 type Moved struct {
-	ID        uint32       `json:"id"`
-	Addresses []netip.Addr `json:"addresses"`
+	ID        uint32           `json:"id"`
+	Addresses []netip.Addr     `json:"addresses"`
+	Endpoints []netip.AddrPort `json:"endpoints,omitempty"`
+	Full      bool             `json:"full,omitempty"`
 }
 
 // Troubled says what is wrong with a redirect, such as after the laptop was away.

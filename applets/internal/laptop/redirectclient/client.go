@@ -35,6 +35,10 @@ type Config struct {
 	Redirects []Spec
 	// Describe says what the pod declares of a redirect's port; may be nil.
 	Describe func(Spec) Declaration
+	// FindDestinations says where connections to the host of a redirect go beside the addresses that
+	// the pod's resolver knows, such as to a Service's endpoints. What it returns beside an error
+	// counts. It may be nil.
+	FindDestinations func(ctx context.Context, s Spec) ([]netip.AddrPort, error)
 	// FindPorts may be nil: then the manager lists the ports that something in
 	// the pod listens on outside loopback.
 	FindPorts func(ctx context.Context) ([]uint16, error)
@@ -158,7 +162,9 @@ func (c *Client) Run(ctx context.Context, pod Pod, session *mux.Session, started
 	}
 
 	started()
+	stopFollowing := c.followDestinations(ctx)
 	lost := c.serveSessions(ctx)
+	stopFollowing()
 	if lost == nil || errors.Is(lost, errTakenOver) {
 		c.giveBack(ctx)
 	}
@@ -320,7 +326,7 @@ func (c *Client) startRedirect(ctx context.Context, id uint32, spec Spec) error 
 // attach asks for a redirect, perhaps again, and reports it once it is there.
 func (c *Client) attach(ctx context.Context, session *mux.Session, id uint32, r *redirect, again bool) error {
 	request := wire.Attach{
-		ID: id, Outgoing: r.Outgoing, Port: r.Port, Host: r.Host,
+		ID: id, Outgoing: r.Outgoing, Port: r.Port, Host: r.Host, Also: c.findDestinations(ctx, r),
 		Backend: c.config.Backend, TakeOver: c.config.TakeOver, Again: again,
 	}
 	probes := c.addProbes(ctx, &request)
@@ -337,7 +343,7 @@ func (c *Client) attach(ctx context.Context, session *mux.Session, id uint32, r 
 	r.reportStarted(c.observer, RedirectStarted{
 		Listening: done.Listening, Declared: declared,
 		Pod: c.pod, Redirect: r.Spec, Backend: done.Backend, Mesh: done.Mesh,
-		Established: done.Established, TakenOver: done.TakenOver, Addresses: done.Addresses, Unproven: done.Unproven,
+		Established: done.Established, TakenOver: done.TakenOver, Addresses: done.Addresses, Endpoints: done.Endpoints, Unproven: done.Unproven,
 		Probes: probes, ProbesLocal: c.config.LocalProbes,
 	})
 	return nil
@@ -373,7 +379,7 @@ func (c *Client) handleEvent(name string, body json.RawMessage) {
 
 func (c *Client) handleMoved(moved wire.Moved) {
 	if r := c.findRedirect(moved.ID); r != nil {
-		r.reportMoved(c.observer, RedirectMoved{c.pod, r.Spec, moved.Addresses})
+		r.reportMoved(c.observer, RedirectMoved{Pod: c.pod, Redirect: r.Spec, Addresses: moved.Addresses, Endpoints: moved.Endpoints, Full: moved.Full})
 	}
 }
 

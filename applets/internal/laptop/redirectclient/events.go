@@ -59,8 +59,10 @@ type RedirectStarted struct {
 	// Established connections stay with the application; those TakenOver were
 	// closed.
 	Established, TakenOver int
-	// Addresses are what the redirect's host leads to; none for any destination.
+	// Addresses are what the redirect's host leads to; none for any destination. Endpoints are
+	// destinations of the host with other ports.
 	Addresses []netip.Addr
+	Endpoints []netip.AddrPort
 	// Listening is one of wire.Listening…, and Declared what the pod's spec says, of an incoming
 	// redirect's port.
 	Listening string
@@ -82,11 +84,16 @@ type ProbesCounted struct {
 	Recognized, Ambiguous int64
 }
 
-// RedirectMoved says that the redirect's host leads to other addresses now.
+// RedirectMoved says that the redirect's host leads to more addresses now.
 type RedirectMoved struct {
-	Pod       Pod
-	Redirect  Spec
+	Pod      Pod
+	Redirect Spec
+	// Addresses and Endpoints are all that it has led to, and Added those that are new.
 	Addresses []netip.Addr
+	Endpoints []netip.AddrPort
+	Added     []netip.AddrPort
+	// Full says that there is room for no others.
+	Full bool
 }
 
 // Connection is one that came by a redirect.

@@ -16,15 +16,17 @@ type redirect struct {
 
 	// The observer is told of the redirect while mu is held, so that it hears
 	// things in their order.
-	mu        sync.Mutex
-	armed     bool   // the manager has it
-	refusal   string // why the manager refused it last, as it was told
-	reported  bool
-	silenced  bool           // nothing more is said
-	yielded   bool           // another session of the user's has taken it over
-	addresses []netip.Addr   // what the observer knows
-	moved     *RedirectMoved // came before the redirect was reported
-	probed    probeCount
+	mu       sync.Mutex
+	armed    bool   // the manager has it
+	refusal  string // why the manager refused it last, as it was told
+	reported bool
+	silenced bool             // nothing more is said
+	yielded  bool             // another session of the user's has taken it over
+	known    []netip.AddrPort // destinations that the observer knows
+	full     bool             // and that there is no room for more
+	noted    string           // what was told of why destinations cannot be found
+	moved    *RedirectMoved   // came before the redirect was reported
+	probed   probeCount
 }
 
 // reportStarted reports the redirect, and then its move if that was quicker than
@@ -34,7 +36,8 @@ func (r *redirect) reportStarted(o Observer, e RedirectStarted) {
 	defer r.mu.Unlock()
 
 	r.armed, r.refusal = true, ""
-	r.reported, r.addresses = true, e.Addresses
+	r.reported = true
+	r.learn(e.Addresses, e.Endpoints)
 	o.RedirectStarted(e)
 	if r.moved != nil {
 		r.reportAddresses(o, *r.moved)
@@ -60,12 +63,29 @@ func (r *redirect) reportMoved(o Observer, e RedirectMoved) {
 // reportAddresses reports addresses that the observer does not know yet. The
 // caller holds mu.
 func (r *redirect) reportAddresses(o Observer, e RedirectMoved) {
-	if slices.Equal(r.addresses, e.Addresses) {
+	e.Added = r.learn(e.Addresses, e.Endpoints)
+	if len(e.Added) == 0 && (!e.Full || r.full) {
 		return
 	}
 
-	r.addresses = e.Addresses
+	r.full = e.Full
 	o.RedirectMoved(e)
+}
+
+// learn notes destinations, and returns those that are new. The caller holds mu.
+func (r *redirect) learn(addresses []netip.Addr, endpoints []netip.AddrPort) (added []netip.AddrPort) {
+	all := slices.Clone(endpoints)
+	for _, address := range addresses {
+		all = append(all, netip.AddrPortFrom(address, r.Port))
+	}
+
+	for _, destination := range all {
+		if !slices.Contains(r.known, destination) {
+			added = append(added, destination)
+		}
+	}
+	r.known = append(r.known, added...)
+	return added
 }
 
 // silence ends the reports: the connections go back to where they went before.

@@ -238,17 +238,19 @@ func TestMoved(t *testing.T) {
 
 	r.reportStarted(e, RedirectStarted{Addresses: first})
 	next[RedirectStarted](t, e)
-	if got := next[RedirectMoved](t, e); !reflect.DeepEqual(got.Addresses, second) {
-		t.Errorf("moved to %v, want %v", got.Addresses, second)
+	if got := next[RedirectMoved](t, e); !reflect.DeepEqual(got.Addresses, second) || len(got.Added) != 1 || got.Added[0].Addr() != second[0] {
+		t.Errorf("moved to %+v, want %v", got, second)
 	}
+	r.reportMoved(e, RedirectMoved{Addresses: first}) // no news
 
+	third := append(second, netip.MustParseAddr("10.0.0.3"))
 	var all sync.WaitGroup
 	for range 8 {
-		all.Go(func() { r.reportMoved(e, RedirectMoved{Addresses: first}) })
+		all.Go(func() { r.reportMoved(e, RedirectMoved{Addresses: third}) })
 	}
 	all.Wait()
 	r.silence()
-	r.reportMoved(e, RedirectMoved{Addresses: second})
+	r.reportMoved(e, RedirectMoved{Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4")}})
 	if next[RedirectMoved](t, e); len(e) != 0 {
 		t.Errorf("%d more moves were reported, want none", len(e))
 	}

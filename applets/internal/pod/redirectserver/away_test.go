@@ -21,7 +21,7 @@ func TestSuspendedRedirect(t *testing.T) {
 		if ok := r.suspendRules(); !ok || len(made.attached) != 0 || !rules.inUse() {
 			t.Errorf("suspended: %t, left %v, in use: %t", ok, made.attached, rules.inUse())
 		}
-		if err := r.refreshAddresses(t.Context()); err != nil || len(made.attached) != 0 || len(r.currentRules()) != 0 {
+		if _, err := r.refreshAddresses(t.Context()); err != nil || len(made.attached) != 0 || len(r.currentRules()) != 0 {
 			t.Errorf("a suspended name moved: %v, rules %v", err, made.attached)
 		}
 	}

@@ -237,9 +237,15 @@ const (
 // startManager starts a manager, at whose end nothing of it may be left in the kernel.
 func startManager(t *testing.T, patience time.Duration) *manager {
 	t.Helper()
+	return startManagerWith(t, func(c *Config) { c.AwayPatience = patience })
+}
+
+// startManagerWith starts a manager with a change in its configuration.
+func startManagerWith(t *testing.T, change func(*Config)) *manager {
+	t.Helper()
 	m := &manager{key: muxtest.NewKey(t), user: muxtest.NewKey(t)}
-	server, err := New(Config{
-		Key: m.key, User: mux.PublicText(m.user), Version: "v1", ID: "away", Log: slog.New(slog.DiscardHandler), AwayPatience: patience,
+	config := Config{
+		Key: m.key, User: mux.PublicText(m.user), Version: "v1", ID: "away", Log: slog.New(slog.DiscardHandler),
 		OpenBackend: func(name string, c netfilter.Config) (netfilter.Backend, error) {
 			opened, err := netfilter.Open(name, c)
 			if err != nil {
@@ -249,7 +255,9 @@ func startManager(t *testing.T, patience time.Duration) *manager {
 			m.backend.Store(hooked)
 			return hooked, nil
 		},
-	})
+	}
+	change(&config)
+	server, err := New(config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"reflect"
 	"testing"
+	"time"
 
 	"kdiag/mux/wire"
 )
@@ -29,8 +30,9 @@ func newFollower(t *testing.T, rules *ruleSet, host string, tell func(wire.Moved
 	return &redirectListener{
 		probed: newProbeCount(0, nil),
 		attach: wire.Attach{ID: 1, Outgoing: true, Port: 80, Host: host}, ruleSet: rules, listener: listener,
-		rules: outgoingRules(one), addresses: []netip.Addr{one}, tellMoved: tell,
-		stop: func() {}, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		rules: outgoingRules(one), destinations: []netip.AddrPort{netip.AddrPortFrom(one, 80)}, tellMoved: tell,
+		resolve: newResolver(dialMarked),
+		stop:    func() {}, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 }
 
@@ -45,7 +47,10 @@ func TestStopWhileTelling(t *testing.T) {
 	})
 
 	followed := make(chan error, 1)
-	go func() { followed <- r.refreshAddresses(context.Background()) }()
+	go func() {
+		_, err := r.refreshAddresses(context.Background())
+		followed <- err
+	}()
 	<-telling
 	if err := r.stopRedirecting(); err != nil || len(made.attached) != 0 {
 		t.Errorf("stopRedirecting = %v, left %v", err, made.attached)
@@ -68,12 +73,57 @@ func TestMovedIsToldOnce(t *testing.T) {
 		})
 
 		for range 3 {
-			if err := r.refreshAddresses(t.Context()); (err != nil) != (refuse == two) {
+			if _, err := r.refreshAddresses(t.Context()); (err != nil) != (refuse == two) {
 				t.Errorf("refreshAddresses = %v", err)
 			}
 		}
-		if want := []wire.Moved{{ID: 1, Addresses: []netip.Addr{two}}}; !reflect.DeepEqual(told, want) {
+		if want := []wire.Moved{{ID: 1, Addresses: []netip.Addr{one, two}}}; !reflect.DeepEqual(told, want) {
 			t.Errorf("told %v, want %v", told, want)
+		}
+	}
+}
+
+// TestNothingIsForgotten keeps every address of a name that leads to one in turn, tells of each
+// once, and says when there is no room for more.
+func TestNothingIsForgotten(t *testing.T) {
+	rules, made := newTestRuleSet(t, netip.Addr{})
+	var told []wire.Moved
+	r := newFollower(t, rules, "db", func(m wire.Moved) error {
+		told = append(told, m)
+		return nil
+	})
+	next := 0
+	r.resolve = func(context.Context, string) ([]netip.Addr, time.Duration, error) {
+		address := netip.AddrFrom4([4]byte{10, 0, byte(next / 256), byte(next % 256)})
+		next++
+		return []netip.Addr{address}, time.Second, nil
+	}
+
+	for range 2 {
+		next = 1 // the first is known
+		for range maxDestinations + 10 {
+			if _, err := r.refreshAddresses(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+
+	last := told[len(told)-1]
+	if len(told) != maxDestinations || !last.Full || told[len(told)-2].Full || len(last.Addresses) != maxDestinations {
+		t.Errorf("told %d times, at last %d addresses, full: %t, want %d, %d and true", len(told), len(last.Addresses), last.Full, maxDestinations, maxDestinations)
+	}
+	if len(made.attached) != maxDestinations || len(r.rules) != maxDestinations {
+		t.Errorf("%d rules, of which the kernel has %d, want %d", len(r.rules), len(made.attached), maxDestinations)
+	}
+}
+
+// TestFollowAfter looks a name up as often as its answers expire, within bounds.
+func TestFollowAfter(t *testing.T) {
+	for ttl, want := range map[time.Duration]time.Duration{
+		unknownTTL: 10 * time.Second, 0: time.Second, time.Second: time.Second, 5 * time.Second: 5 * time.Second, time.Hour: 10 * time.Second,
+	} {
+		if got := followAfter(ttl); got != want {
+			t.Errorf("followAfter(%v) = %v, want %v", ttl, got, want)
 		}
 	}
 }

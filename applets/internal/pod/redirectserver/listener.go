@@ -41,6 +41,7 @@ type redirectListener struct {
 	application *applicationRoute
 	// tellTrouble tells the laptop what is wrong with the redirect. It does not wait for the link.
 	tellTrouble func(trouble wire.Troubled)
+	resolve     resolveFunc
 
 	holder    string
 	began     time.Time
@@ -53,16 +54,18 @@ type redirectListener struct {
 	stopped      chan struct{}  // closed by stopAndReset
 	closed       chan struct{}  // closed after the accept loop: by then conns has all that it took
 
-	mu          sync.Mutex
-	rules       []netfilter.Redirect
-	addresses   []netip.Addr
-	conns       map[*mux.TCP]owner
-	trials      map[netip.AddrPort]chan<- trialArrival // those expected, by their sources
-	detached    bool
-	suspended   bool            // rules are not in the kernel now, but may be again
-	crowded     bool            // they are out for want of room, not because the laptop is away
-	provenAt    uint64          // how often the laptop had come back at the last proof
-	idleWaiters []chan struct{} // to be closed when conns is empty
+	mu    sync.Mutex
+	rules []netfilter.Redirect
+	// destinations are those that a name has led to; none for any destination.
+	destinations []netip.AddrPort
+	full         bool // there were more destinations
+	conns        map[*mux.TCP]owner
+	trials       map[netip.AddrPort]chan<- trialArrival // those expected, by their sources
+	detached     bool
+	suspended    bool            // rules are not in the kernel now, but may be again
+	crowded      bool            // they are out for want of room, not because the laptop is away
+	provenAt     uint64          // how often the laptop had come back at the last proof
+	idleWaiters  []chan struct{} // to be closed when conns is empty
 }
 
 // newRedirectListener opens the listener, adds the rules, begins to take connections, and proves
@@ -73,6 +76,7 @@ func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach)
 		conns: map[*mux.TCP]owner{}, trials: map[netip.AddrPort]chan<- trialArrival{}, closed: make(chan struct{}), stopped: make(chan struct{}),
 		followNow: make(chan struct{}, 1), provenAt: s.countReturns(),
 		originalDestination: s.server.config.OriginalDestination,
+		resolve:             newResolver(s.server.config.DialNameServer),
 		tellMoved:           func(m wire.Moved) error { return s.laptop.Notify(wire.EventMoved, m) },
 		awaitLaptop:         s.awaitLaptop,
 		tellTrouble:         s.noteTrouble,
@@ -83,10 +87,12 @@ func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach)
 	if r.probes, err = healthprobe.New(a.Probes); err != nil {
 		return nil, wire.Attached{}, refuseRequest(wire.CodeUnsupported, olderManagerHint, "%v", err)
 	}
+	ttl := unknownTTL
 	if a.Host != "" {
-		if r.addresses, err = resolveHost(ctx, a.Host); err != nil {
+		if ttl, err = r.findDestinations(ctx); err != nil {
 			return nil, wire.Attached{}, err
 		}
+		r.noteDestinations(a.Also)
 	}
 
 	// The listener comes first: a rule that leads to a closed port refuses the pod's callers.
@@ -94,11 +100,13 @@ func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach)
 		return nil, wire.Attached{}, err
 	}
 
-	for _, address := range r.matchedAddresses() {
-		r.rules = append(r.rules, r.newRule(address))
+	r.rules = r.missingRules()
+	if len(r.destinations) == 0 {
+		r.rules = []netfilter.Redirect{r.newRule(netip.AddrPortFrom(netip.Addr{}, a.Port))}
 	}
 
-	done := wire.Attached{Addresses: r.addresses}
+	done := wire.Attached{}
+	done.Addresses, done.Endpoints = r.splitDestinations()
 	if err := s.claimRules(ctx, a, r.rules); err != nil {
 		r.closeListener()
 		return nil, wire.Attached{}, err
@@ -112,8 +120,8 @@ func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach)
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.stop, r.detaching = stop, following.Done()
 	r.accepted.Go(r.acceptConnections)
-	if len(r.addresses) > 0 {
-		r.accepted.Go(func() { r.followName(following) })
+	if len(r.destinations) > 0 {
+		r.accepted.Go(func() { r.followName(following, ttl) })
 	}
 
 	if done.Unproven, err = r.proveRules(ctx); err != nil {
@@ -156,18 +164,11 @@ func (r *redirectListener) closeListener() {
 	r.ruleSet.setListenerPort(r.port(), false)
 }
 
-// matchedAddresses returns the destinations to match; the zero address stands for any.
-func (r *redirectListener) matchedAddresses() []netip.Addr {
-	if len(r.addresses) > 0 {
-		return r.addresses
-	}
-	return []netip.Addr{{}}
-}
-
-// newRule makes the rule that leads connections to an address here.
-func (r *redirectListener) newRule(address netip.Addr) netfilter.Redirect {
+// newRule makes the rule that leads connections to a destination here; the zero address stands for
+// any.
+func (r *redirectListener) newRule(to netip.AddrPort) netfilter.Redirect {
 	return netfilter.Redirect{
-		Direction: redirectDirection(r.attach), Port: r.attach.Port, Address: address,
+		Direction: redirectDirection(r.attach), Port: to.Port(), Address: to.Addr(),
 		Listener: r.port(), Holder: r.holder,
 	}
 }
@@ -202,7 +203,7 @@ func (r *redirectListener) takeConnection(conn *mux.TCP) {
 		return
 	}
 
-	if err != nil || to.Port() != r.attach.Port {
+	if err != nil || !r.isDestination(to) {
 		r.log.Debug("dropped", "peer", conn.RemoteAddr().String(), "err", err)
 		conn.Reset()
 		return

@@ -65,7 +65,18 @@ func (r *redirectListener) proveOnce(ctx context.Context) (unproven string, err 
 		return "the redirect was changed meanwhile", nil
 	}
 
-	return strings.Join(trials.Untried, "; "), err
+	return joinUntried(trials.Untried), err
+}
+
+// maxUntried is how many trials that could not be made are told one by one.
+const maxUntried = 3
+
+// joinUntried says what could not be tried. A name may have hundreds of addresses.
+func joinUntried(untried []string) string {
+	if more := len(untried) - maxUntried; more > 0 {
+		untried = append(slices.Clone(untried[:maxUntried]), fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(untried, "; ")
 }
 
 // currentRules returns the rules that are to be in force.

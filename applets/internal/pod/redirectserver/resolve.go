@@ -9,8 +9,12 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"kdiag/netfilter"
+
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // readNameServers reads the nameserver lines of a resolv.conf(5). Without such a file there are
@@ -37,28 +41,102 @@ func readNameServers(file string) []netip.Addr {
 	return servers
 }
 
-// newResolver makes a resolver that asks as the pod does, by its resolv.conf, over connections
-// that no redirect takes.
-func newResolver() *net.Resolver {
-	dialer := &net.Dialer{Control: netfilter.ControlMark(Mark)}
-	return &net.Resolver{PreferGo: true, Dial: dialer.DialContext}
+// unknownTTL stands for an answer that does not say how long it is valid, such as one from
+// /etc/hosts.
+const unknownTTL time.Duration = -1
+
+// resolveFunc returns the addresses that a host has in the pod's view, sorted, and how long that is
+// valid.
+type resolveFunc func(ctx context.Context, host string) (found []netip.Addr, ttl time.Duration, err error)
+
+// dialFunc dials a name server.
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// dialMarked dials over connections that no redirect takes.
+func dialMarked(ctx context.Context, network, address string) (net.Conn, error) {
+	return (&net.Dialer{Control: netfilter.ControlMark(Mark)}).DialContext(ctx, network, address)
 }
 
-// resolveHost returns the addresses that a host has in the pod's view, sorted.
-func resolveHost(ctx context.Context, host string) ([]netip.Addr, error) {
-	if address, err := netip.ParseAddr(host); err == nil {
-		return []netip.Addr{address.Unmap()}, nil
+// newResolver makes what asks as the pod does, by its resolv.conf.
+func newResolver(dial dialFunc) resolveFunc {
+	return func(ctx context.Context, host string) ([]netip.Addr, time.Duration, error) {
+		if address, err := netip.ParseAddr(host); err == nil {
+			return []netip.Addr{address.Unmap()}, unknownTTL, nil
+		}
+
+		validity := &validity{ttl: unknownTTL}
+		resolver := &net.Resolver{PreferGo: true, Dial: validity.watch(dial)}
+		found, err := resolver.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			return nil, unknownTTL, fmt.Errorf("resolve %s in the pod: %w", host, err)
+		}
+
+		for i := range found {
+			found[i] = found[i].Unmap()
+		}
+		slices.SortFunc(found, netip.Addr.Compare)
+		return slices.Compact(found), validity.read(), nil
+	}
+}
+
+// validity is how long the answers of name servers are valid, which package net does not tell.
+type validity struct {
+	mu  sync.Mutex
+	ttl time.Duration
+}
+
+func (v *validity) read() time.Duration {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.ttl
+}
+
+// watch has the datagrams read that come over what dial connects. Answers over TCP are those that
+// are too long for a datagram, and their beginning came in one.
+func (v *validity) watch(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if udp, ok := conn.(*net.UDPConn); ok && err == nil {
+			return &watchedConn{udp, v}, nil
+		}
+		return conn, err
+	}
+}
+
+// watchedConn is a UDPConn, so that package net knows it for datagrams.
+type watchedConn struct {
+	*net.UDPConn
+	validity *validity
+}
+
+func (c *watchedConn) Read(p []byte) (int, error) {
+	n, err := c.UDPConn.Read(p)
+	if err == nil {
+		c.validity.note(p[:n])
+	}
+	return n, err
+}
+
+// note reads the shortest validity of a message's answers.
+func (v *validity) note(message []byte) {
+	var parser dnsmessage.Parser
+	if _, err := parser.Start(message); err != nil || parser.SkipAllQuestions() != nil {
+		return
 	}
 
-	found, err := newResolver().LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return nil, fmt.Errorf("resolve %s in the pod: %w", host, err)
+	for {
+		header, err := parser.AnswerHeader()
+		if err != nil || parser.SkipAnswer() != nil {
+			return
+		}
+		v.noteTTL(time.Duration(header.TTL) * time.Second)
 	}
+}
 
-	for i := range found {
-		found[i] = found[i].Unmap()
+func (v *validity) noteTTL(ttl time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.ttl == unknownTTL || ttl < v.ttl {
+		v.ttl = ttl
 	}
-
-	slices.SortFunc(found, netip.Addr.Compare)
-	return slices.Compact(found), nil
 }

@@ -34,6 +34,8 @@ type Config struct {
 	// network namespace of its own has others.
 	OpenBackend         func(name string, c netfilter.Config) (netfilter.Backend, error)
 	OriginalDestination func(conn syscall.Conn) (netip.AddrPort, error)
+	// DialNameServer connects to the pod's name servers. Nil dials them.
+	DialNameServer func(ctx context.Context, network, address string) (net.Conn, error)
 	// AwayPatience is how long new connections wait for a laptop that is silent. Then they do what
 	// wire.Hello.OnDisconnect says. 0 means 10 s.
 	AwayPatience time.Duration
@@ -69,6 +71,9 @@ func New(c Config) (*Server, error) {
 	}
 	if c.OriginalDestination == nil {
 		c.OriginalDestination = netfilter.OriginalDestination
+	}
+	if c.DialNameServer == nil {
+		c.DialNameServer = dialMarked
 	}
 	if c.AwayPatience == 0 {
 		c.AwayPatience = defaultAwayPatience

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -121,36 +120,6 @@ func TestAllOrNone(t *testing.T) {
 	}
 	if err := rules.detachRules(outgoingRules(one)); err != nil || rules.inUse() || made.closed {
 		t.Errorf("detach = %v, in use: %t, closed at once: %t", err, rules.inUse(), made.closed)
-	}
-}
-
-// TestMoved keeps the rules of a redirect by name where the name leads, and
-// remembers only those that hold.
-func TestMoved(t *testing.T) {
-	rules, made := newTestRuleSet(t, three)
-	r := &redirectListener{attach: wire.Attach{Outgoing: true, Port: 80, Host: "db"}, ruleSet: rules, rules: outgoingRules(one, two)}
-	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-
-	r.listener = listener
-	if _, _, err := rules.attachRules("auto", r.rules); err != nil {
-		t.Fatal(err)
-	}
-
-	kept, added, removed := r.compareRules([]netip.Addr{two, three})
-	if len(kept) != 1 || kept[0].Address != two || len(added) != 1 || added[0].Address != three || len(removed) != 1 || removed[0].Address != one {
-		t.Errorf("difference = %v, %v, %v", kept, added, removed)
-	}
-
-	added, err = rules.changeRules(added, removed)
-	if err == nil || len(added) != 0 {
-		t.Errorf("change = %v, %v, want the refusal and no rule", added, err)
-	}
-	if !reflect.DeepEqual(made.attached, map[netip.Addr]bool{two: true}) {
-		t.Errorf("rules = %v, want %v alone", made.attached, two)
 	}
 }
 

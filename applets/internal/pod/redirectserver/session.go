@@ -119,6 +119,8 @@ func (s *redirectSession) handleRequest(ctx context.Context, name string, body j
 		return s.listListeners()
 	case wire.RequestAttach:
 		return answerRequest(body, func(a wire.Attach) (wire.Attached, error) { return s.attachRedirect(ctx, a) })
+	case wire.RequestCover:
+		return answerRequest(body, s.coverMore)
 	case wire.RequestDetach:
 		return answerRequest(body, s.detachRedirect)
 	case wire.RequestBye:
@@ -273,7 +275,7 @@ func (s *redirectSession) checkAttach(a wire.Attach) error {
 		return errors.New("port must not be 0")
 	case isDoorPort && !a.Outgoing:
 		return fmt.Errorf("port %d belongs to the manager", a.Port)
-	case a.Host != "" && !a.Outgoing:
+	case (a.Host != "" || len(a.Also) > 0) && !a.Outgoing:
 		return errors.New("a host needs an outgoing redirect")
 	case s.redirects[a.ID] != nil:
 		return fmt.Errorf("redirect %d already exists", a.ID)

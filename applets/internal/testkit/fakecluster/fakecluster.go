@@ -99,6 +99,11 @@ func (c *Fake) GetService(context.Context, string) (*corev1.Service, error) {
 	return c.Service, nil
 }
 
+// ServiceDestinations returns none.
+func (c *Fake) ServiceDestinations(context.Context, string, string, uint16) ([]netip.AddrPort, error) {
+	return nil, nil
+}
+
 // EnsureShell notes the request and returns a new container.
 func (c *Fake) EnsureShell(_ context.Context, r kube.ShellRequest) (kube.Injected, error) {
 	c.mu.Lock()
