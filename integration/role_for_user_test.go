@@ -42,12 +42,12 @@ func removeRight(rules []kit.RoleRule, right string) []kit.RoleRule {
 }
 
 // runUntilLine runs a command that does not end by itself, unless it fails, and
-// interrupts it after its first line of output.
+// interrupts it once it redirects.
 func runUntilLine(t *testing.T, env []string, args ...string) kit.Result {
 	t.Helper()
 	command := kit.StartKdiagWith(t, env, args...)
-	kit.WaitUntil(t, "a line, or the end", func() bool {
-		return strings.Contains(command.Stdout.String(), "\n") || command.HasEnded()
+	kit.WaitUntil(t, "a redirect, or the end", func() bool {
+		return strings.Contains(command.Stdout.String(), "→") || command.HasEnded()
 	})
 	return command.Interrupt()
 }
@@ -90,7 +90,7 @@ func succeeds(got kit.Result) bool {
 }
 
 // redirects tells whether redir redirects port 8080.
-func redirects(got kit.Result) bool { return strings.HasPrefix(got.Stdout, "8080 → ") }
+func redirects(got kit.Result) bool { return strings.Contains(got.Stdout, "\n8080 → ") }
 
 // doctorWorks tells whether the checks of the pod passed. Those of rights are about
 // the other commands.
@@ -114,7 +114,7 @@ func doctorWorks(got kit.Result) bool {
 var roleCases = []roleCase{
 	{"shell", nil, "shell POD -- -c echo", succeeds, []string{"shell nothere"}},
 	{"shell", []string{"--kinds=deploy"}, "shell deploy/POD -- -c echo", succeeds, []string{"shell POD -- -c echo", "shell nothere"}},
-	{"redir", nil, "+redir POD 8080", redirects, []string{"redir nothere", "+redir POD -c app"}},
+	{"redir", nil, "+redir POD 8080", redirects, []string{"redir nothere", "+redir POD -c app", "+redir POD --outgoing POD:80"}},
 	{"ps", nil, "ps POD", succeeds, []string{"ps POD --sockets"}},
 	{"logs", nil, "logs POD --tail=1 --for=3s", succeeds, nil},
 	{"logs", []string{"--kinds=svc"}, "logs svc/POD --tail=1 --for=3s", succeeds, []string{"logs POD --tail=1 --for=1s"}},

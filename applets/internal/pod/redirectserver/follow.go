@@ -173,9 +173,15 @@ const (
 	quietRotation = 16
 )
 
-// findDestinations looks the host up until the answers bring nothing new.
+// findDestinations looks the host up until the answers bring nothing new. If the pod does not know
+// the host now, what the laptop knows will do.
 func (r *redirectListener) findDestinations(ctx context.Context) (ttl time.Duration, err error) {
+	r.noteDestinations(r.attach.Also)
 	found, ttl, err := r.resolve(ctx, r.attach.Host)
+	if err != nil && len(r.destinations) > 0 {
+		r.log.Warn("follow the name", "host", r.attach.Host, "err", err)
+		return unknownTTL, nil
+	}
 	if err != nil {
 		return unknownTTL, err
 	}

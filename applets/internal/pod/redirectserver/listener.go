@@ -92,7 +92,6 @@ func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach)
 		if ttl, err = r.findDestinations(ctx); err != nil {
 			return nil, wire.Attached{}, err
 		}
-		r.noteDestinations(a.Also)
 	}
 
 	// The listener comes first: a rule that leads to a closed port refuses the pod's callers.
