@@ -26,6 +26,7 @@ var mayImport = []struct {
 	{"kdiag/applets/internal/pod/redirectserver", []string{"kdiag/applets/internal/pod/", "kdiag/mux", "kdiag/netfilter"}},
 	{"kdiag/applets/internal/pod/podproc", []string{"kdiag/applets", "kdiag/applets/internal/pod/procfs"}},
 	{"kdiag/applets/internal/pod/lockdown", []string{"kdiag/applets/internal/pod/procfs", "kdiag/applets/internal/pod/credentials"}},
+	{"kdiag/applets/internal/pod/podsockets", []string{"kdiag/applets/internal/pod/procfs", "kdiag/applets/internal/pod/sockdiag"}},
 	{"kdiag/applets/internal/pod/", []string{"kdiag/applets/internal/pod/procfs"}},
 	{"kdiag/applets/enter", []string{"kdiag/applets", "kdiag/applets/internal/pod/", "kdiag/scratch-shell"}},
 	{"kdiag/applets/inspect", []string{"kdiag/applets", "kdiag/applets/internal/pod/"}},

@@ -18,6 +18,8 @@ type PodWatch struct {
 	Changed func(*corev1.Pod)
 	// Gone is called when a pod is gone, or no longer selected.
 	Gone func(types.UID)
+	// Last is called before Gone with the last state of a pod, if that is known; it may be nil.
+	Last func(*corev1.Pod)
 	// Listed is called once, when Changed has been called for every pod of the first list.
 	Listed func()
 	// Broken is called with an error when the watch has ended and cannot be restarted, and
@@ -134,6 +136,9 @@ func (c *Cluster) followPods(ctx context.Context, options metav1.ListOptions, ve
 
 		if event.Type == watch.Deleted {
 			delete(known, pod.UID)
+			if w.Last != nil {
+				w.Last(pod)
+			}
 			w.Gone(pod.UID)
 			continue
 		}
@@ -143,4 +148,39 @@ func (c *Cluster) followPods(ctx context.Context, options metav1.ListOptions, ve
 	}
 
 	return nil
+}
+
+// WatchNamedPod tells w what becomes of a pod until it is gone or ctx ends. It needs no right to list
+// pods. Listed is not called.
+func (c *Cluster) WatchNamedPod(ctx context.Context, pod *corev1.Pod, w PodWatch) {
+	options := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", pod.Name).String()}
+	uid, version, broken := pod.UID, pod.ResourceVersion, false
+	for ctx.Err() == nil {
+		known := map[types.UID]bool{uid: true}
+		err := c.followPods(ctx, options, version, known, w)
+		if !known[uid] {
+			return
+		}
+
+		if err != nil && ctx.Err() == nil && !broken && !apierrors.IsGone(err) && !apierrors.IsResourceExpired(err) {
+			broken = true
+			w.Broken(c.explainError(ctx, "watch pod "+pod.Name, rightWatchPods.scopedTo(c.Namespace, pod.Name), err))
+		}
+
+		select {
+		case <-time.After(rewatch):
+		case <-ctx.Done():
+			return
+		}
+
+		now, err := getObject[corev1.Pod](ctx, c.pods(c.Namespace), pod.Name)
+		switch {
+		case isNotFound(err), err == nil && now.UID != uid:
+			w.Gone(uid)
+			return
+		case err == nil:
+			version = now.ResourceVersion
+			w.Changed(now)
+		}
+	}
 }

@@ -26,7 +26,7 @@ func lockID(id string) (idLock, error) {
 		return idLock{}, fmt.Errorf("socket: %w", err)
 	}
 
-	err = unix.Bind(fd, &unix.SockaddrUnix{Name: "@kdiag-netfilter-" + id})
+	err = unix.Bind(fd, &unix.SockaddrUnix{Name: LockName + id})
 	if err == nil {
 		return idLock{fd}, nil
 	}

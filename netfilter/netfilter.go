@@ -17,6 +17,10 @@ import (
 	"strconv"
 )
 
+// LockName is what the names of the abstract UNIX sockets begin with that show which Backends of a
+// network namespace are alive.
+const LockName = "@kdiag-netfilter-"
+
 // Direction tells which connections a Redirect takes.
 type Direction uint8
 

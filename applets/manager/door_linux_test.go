@@ -28,6 +28,7 @@ type podWithManager struct {
 	netnstest.Namespace
 	started wire.Ready
 	pid     int
+	stderr  *lockedBuffer
 	user    ed25519.PrivateKey
 
 	// heard is closed, and made anew, when a knock of the user's has arrived. It is then in knock,
@@ -41,13 +42,21 @@ type podWithManager struct {
 // any, are a program that becomes the manager.
 func newPodWithManager(t *testing.T, before ...string) *podWithManager {
 	t.Helper()
-	b := &podWithManager{Namespace: netnstest.New(t), user: muxtest.NewKey(t), heard: make(chan struct{})}
+	return newManagerIn(t, netnstest.New(t), before...)
+}
+
+// newManagerIn starts another user's manager in a network namespace, as newPodWithManager does.
+func newManagerIn(t *testing.T, pod netnstest.Namespace, before ...string) *podWithManager {
+	t.Helper()
+	b := &podWithManager{Namespace: pod, user: muxtest.NewKey(t), heard: make(chan struct{})}
 	err := b.Do(func() error {
 		cmd, stderr := managerCommand(t, "--role=net", "--user="+mux.PublicText(b.user))
 		if len(before) > 0 {
 			cmd.Args = append(before, cmd.Args...)
 			cmd.Path = before[0]
 		}
+		b.stderr = &lockedBuffer{to: stderr}
+		cmd.Stderr = b.stderr
 		b.started = beginManager(t, cmd, stderr)
 		b.pid = cmd.Process.Pid
 		return nil
@@ -57,6 +66,24 @@ func newPodWithManager(t *testing.T, before ...string) *podWithManager {
 	}
 
 	return b
+}
+
+// A lockedBuffer may be read while a process writes to it.
+type lockedBuffer struct {
+	mu sync.Mutex
+	to *bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.to.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.to.String()
 }
 
 // dial connects to a port from inside the pod.

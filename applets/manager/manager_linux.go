@@ -19,7 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// run does a manager's work until there has been none for the idle timeout, or ctx ends.
+// run does a manager's work until there has been none for the idle timeout. When ctx ends it goes on
+// until nothing is in use or the pod's application has ended.
 func run(ctx context.Context, streams applets.Streams, opts options) error {
 	if opts.role == wire.RoleNet {
 		return runNet(ctx, streams, opts)
@@ -37,9 +38,16 @@ func run(ctx context.Context, streams applets.Streams, opts options) error {
 		return err
 	}
 
-	return waitUntilIdle(ctx, streams, opts, work{
+	shells := work{
 		memoryLimit: footprint.WaitingLimit, inUse: othersAlive, lastUse: lastuse.ReadLastUse, ended: ended,
-	})
+		applicationLeft: podproc.IsApplicationLeft,
+	}
+	if err := waitUntilIdle(ctx, streams, opts, shells); err != nil || ctx.Err() == nil {
+		return err
+	}
+
+	shells.outliveApplication(streams)
+	return nil
 }
 
 // work tells whether a manager has something to do.
@@ -50,6 +58,8 @@ type work struct {
 	// lastUse returns when something was last in use that may have ended since; nil if inUse tells
 	// enough.
 	lastUse func() time.Time
+	// applicationLeft reports whether something of the pod's other containers is left.
+	applicationLeft func() (bool, error)
 	// ended signals dead children to be reaped; nil for a manager that waits for its own.
 	ended <-chan os.Signal
 }

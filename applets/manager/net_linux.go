@@ -7,10 +7,13 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
+	"syscall"
+	"time"
 
 	"kdiag/applets"
 	"kdiag/applets/internal/pod/footprint"
 	"kdiag/applets/internal/pod/lockdown"
+	"kdiag/applets/internal/pod/podsockets"
 	"kdiag/applets/internal/pod/procfs"
 	"kdiag/applets/internal/pod/redirectserver"
 	"kdiag/applets/internal/pod/sparselog"
@@ -21,7 +24,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runNet serves its user's redirects until there have been none for the idle timeout, or ctx ends.
+// runNet serves its user's redirects until there have been none for the idle timeout. When ctx ends
+// it goes on until there is no session or the pod's application has ended.
 func runNet(ctx context.Context, streams applets.Streams, opts options) error {
 	// Its children have the right, too: the iptables programs, if the kernel has no nftables.
 	const netAdmin = procfs.CapSet(1 << unix.CAP_NET_ADMIN)
@@ -62,14 +66,21 @@ func runNet(ctx context.Context, streams applets.Streams, opts options) error {
 		return err
 	}
 
-	serving, stop := context.WithCancel(ctx)
+	// A pod's end does not end its redirects: see outliveApplication.
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(serving, listener, older) }()
 
-	err = waitUntilIdle(ctx, streams, opts, work{
-		memoryLimit: footprint.ServingLimit,
-		inUse:       func() (bool, error) { return server.Busy(), nil },
-	})
+	redirects := work{
+		memoryLimit:     footprint.ServingLimit,
+		inUse:           func() (bool, error) { return server.Busy(), nil },
+		applicationLeft: func() (bool, error) { return podsockets.AnyOfOthers(redirectserver.Mark, netfilter.LockName) },
+	}
+	err = waitUntilIdle(ctx, streams, opts, redirects)
+	if err == nil && ctx.Err() != nil {
+		redirects.outliveApplication(streams)
+		server.Drain(drainTime)
+	}
 	stop()
 
 	if serveErr := <-served; err == nil {
@@ -94,7 +105,7 @@ func portOf(listener net.Listener) uint16 {
 // nothing from outside the pod gets there.
 func listenLoopback(ctx context.Context) (net.Listener, error) {
 	// The session's heartbeats find out that a peer is dead.
-	config := net.ListenConfig{KeepAlive: -1}
+	config := net.ListenConfig{KeepAlive: -1, Control: markDoor}
 	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		listener, err = config.Listen(ctx, "tcp", "[::1]:0")
@@ -105,6 +116,16 @@ func listenLoopback(ctx context.Context) (net.Listener, error) {
 
 	return listener, nil
 }
+
+// markDoor marks a listener, as far as the manager may, so that other managers in the pod know it.
+func markDoor(network, address string, c syscall.RawConn) error {
+	_ = netfilter.ControlMark(redirectserver.Mark)(network, address, c)
+	return nil
+}
+
+// drainTime is how long connections may go on once the application has ended. The pod's end waits
+// for it.
+const drainTime = 500 * time.Millisecond
 
 // newID makes up an ID that tells this manager's rules in the kernel from others'.
 func newID() (string, error) {

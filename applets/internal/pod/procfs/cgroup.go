@@ -3,6 +3,7 @@ package procfs
 import (
 	"bytes"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 )
@@ -66,6 +67,44 @@ func (c Cgroups) Same(other Cgroups) bool { return slices.Equal(c, other) }
 // in none. Then the cgroups do not tell it from others.
 func (c Cgroups) AllAtRoot() bool {
 	return !slices.ContainsFunc(c, func(g Cgroup) bool { return g.Path != "/" })
+}
+
+// InPodOf reports whether a process stands in the same pod as a container with other cgroups, own:
+// a runtime puts the cgroups of a pod's containers side by side. Hierarchies in which both are in
+// one place tell nothing.
+func (c Cgroups) InPodOf(own Cgroups) bool {
+	if len(c) != len(own) {
+		return false
+	}
+
+	told := false
+	for i, g := range c {
+		switch {
+		case g.Path == own[i].Path:
+		case !isSibling(g.Path, own[i].Path):
+			return false
+		default:
+			told = true
+		}
+	}
+
+	return told
+}
+
+// isSibling reports whether a cgroup is beside another one, or lies in one that is.
+func isSibling(cgroup, own string) bool {
+	if own == "/" {
+		// A cgroup namespace: what is beside its root begins with "/..".
+		name, ok := strings.CutPrefix(cgroup, "/../")
+		return ok && name != ".." && !strings.HasPrefix(name, "../")
+	}
+
+	parent := path.Dir(own)
+	if parent == "/" {
+		return cgroup != "/" && path.Dir(cgroup) == parent
+	}
+
+	return strings.HasPrefix(cgroup, parent+"/") && !strings.HasPrefix(cgroup, own+"/")
 }
 
 // ParseCgroups parses the content of /proc/PID/cgroup.

@@ -1,0 +1,57 @@
+package manager
+
+import (
+	"time"
+
+	"kdiag/applets"
+)
+
+const (
+	// endLook is the time between two looks whether the application has ended. A look that costs
+	// much, as one does with few CPU and many sockets, is taken less often.
+	endLook    = 100 * time.Millisecond
+	maxEndLook = time.Second
+	costlyLook = 10
+	// endLooks is how often in a row nothing of the application must be seen: one that is at work
+	// may have no socket for a moment.
+	endLooks = 2
+)
+
+// outliveApplication returns when nothing is in use, or the pod's application has ended. The kubelet
+// sends SIGTERM to all containers at once when a pod is deleted, and the application may take its
+// grace period to end: meanwhile its redirects and shells go on. Then the pod's end waits for this
+// process.
+func (w work) outliveApplication(streams applets.Streams) {
+	for unseen := 0; unseen < endLooks; {
+		began := time.Now()
+		used, err := w.inUse()
+		if err == nil && !used {
+			return
+		}
+
+		left, err := w.applicationLeft()
+		if err != nil {
+			applets.Note(streams.Err, "check whether the application has ended: %v", err)
+			return
+		}
+		unseen++
+		if left {
+			unseen = 0
+		}
+
+		w.pause(min(max(endLook, costlyLook*time.Since(began)), maxEndLook))
+	}
+}
+
+// pause waits for some time, and for children that have ended.
+func (w work) pause(wait time.Duration) {
+	over := time.After(wait)
+	for {
+		select {
+		case <-w.ended:
+			reapChildren()
+		case <-over:
+			return
+		}
+	}
+}
