@@ -23,11 +23,12 @@ type counterLine struct {
 // refreshEvery is the time between two looks at the counters.
 const refreshEvery = 500 * time.Millisecond
 
-// start shows what read returns, from now on. It does not wait for the terminal.
+// start shows what read returns, from now on. It does not wait for the terminal, and does nothing
+// if it was called before.
 func (l *counterLine) start(read func() string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stopped {
+	if l.stopped || l.ended != nil {
 		return
 	}
 
@@ -45,6 +46,13 @@ func (l *counterLine) start(read func() string) {
 			}
 		}
 	})
+}
+
+// isShown reports whether the counters are shown.
+func (l *counterLine) isShown() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ended != nil && !l.stopped
 }
 
 // stop takes the line away. It may be called more than once.

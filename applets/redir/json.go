@@ -221,10 +221,12 @@ type summaryJSON struct {
 	// Probes and Ambiguous went to the application, and are not among the connections.
 	Probes    int64 `json:"probes,omitempty"`
 	Ambiguous int64 `json:"ambiguous,omitempty"`
+	// Pods lists the pods that were redirected, if it was not one.
+	Pods []string `json:"pods,omitempty"`
 }
 
 func (p jsonEvents) Finished(e redirectclient.Summary) {
 	p.printEvent(summaryJSON{
-		p.newEvent("summary", e.Pod), e.Total, e.Refused, e.Received, e.Sent, e.Duration.Seconds(), e.Probes, e.Ambiguous,
+		p.newEvent("summary", e.Pod), e.Total, e.Refused, e.Received, e.Sent, e.Duration.Seconds(), e.Probes, e.Ambiguous, e.Pods,
 	})
 }

@@ -26,6 +26,9 @@ const (
 func (o options) newQueue(out io.Writer, line *statusline.Line, endLine func()) *eventQueue {
 	queue := &eventQueue{now: time.Now}
 	lines := &lineWriter{out: out, above: line.Above, now: queue.printedTime}
+	if o.all {
+		lines.pod = queue.printedPod
+	}
 	var p printer = textEvents{lines}
 	if o.output == "json" {
 		p = jsonEvents{lines}
@@ -69,7 +72,18 @@ type lineWriter struct {
 	out   io.Writer
 	above func(write func())
 	now   func() time.Time
-	mu    sync.Mutex
+	// pod returns whose event a line tells, for the line to begin with; nil where it is always the
+	// same.
+	pod func() redirectclient.Pod
+	mu  sync.Mutex
+}
+
+// podPrefix returns what a line begins with.
+func (w *lineWriter) podPrefix() string {
+	if w.pod == nil || w.pod().Name == "" {
+		return ""
+	}
+	return w.pod().Name + ": "
 }
 
 func (w *lineWriter) writeLine(write func(out io.Writer)) {

@@ -14,6 +14,9 @@ type printer interface {
 	Missed(pod redirectclient.Pod, count int)
 	StillAway(stillAway)
 	Blinked(blinked)
+	PodGone(podGone)
+	PodTaken(podTaken)
+	PodFailed(podFailed)
 }
 
 // eventQueue is an Observer that never blocks: a goroutine of its own hands the events to a
@@ -30,12 +33,13 @@ type eventQueue struct {
 	printed int
 	idle    chan struct{} // closed when all is printed; nil if nothing waits
 
-	eventTime time.Time // of the event that is being printed; the printing goroutine's own
+	current queuedEvent // the event that is being printed; the printing goroutine's own
 }
 
 // queuedEvent is an event that waits for its turn.
 type queuedEvent struct {
 	time time.Time
+	pod  redirectclient.Pod
 	show func()
 }
 
@@ -62,7 +66,7 @@ func (q *eventQueue) put(pod redirectclient.Pod, limit int, show func()) {
 	}
 
 	q.putMissed()
-	q.waiting = append(q.waiting, queuedEvent{q.now(), show})
+	q.waiting = append(q.waiting, queuedEvent{q.now(), pod, show})
 	if q.idle == nil {
 		q.idle = make(chan struct{})
 		go q.printAll(q.idle)
@@ -74,7 +78,7 @@ func (q *eventQueue) putMissed() {
 	if q.missed > 0 {
 		pod, missed := q.pod, q.missed
 		q.missed = 0
-		q.waiting = append(q.waiting, queuedEvent{q.now(), func() { q.printer.Missed(pod, missed) }})
+		q.waiting = append(q.waiting, queuedEvent{q.now(), pod, func() { q.printer.Missed(pod, missed) }})
 	}
 }
 
@@ -87,7 +91,7 @@ func (q *eventQueue) printAll(idle chan struct{}) {
 			return
 		}
 
-		q.eventTime = event.time
+		q.current = event
 		event.show()
 	}
 }
@@ -113,7 +117,10 @@ func (q *eventQueue) next() (event queuedEvent, ok bool) {
 }
 
 // printedTime returns when the event happened that is being printed.
-func (q *eventQueue) printedTime() time.Time { return q.eventTime }
+func (q *eventQueue) printedTime() time.Time { return q.current.time }
+
+// printedPod returns whose event is being printed.
+func (q *eventQueue) printedPod() redirectclient.Pod { return q.current.pod }
 
 // stuckTime is how long the output may take nothing, after Ctrl-C, until it counts as stuck.
 const stuckTime = 2 * time.Second

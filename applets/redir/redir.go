@@ -5,7 +5,6 @@ package redir
 
 import (
 	"context"
-	"net/netip"
 	"os"
 	"os/user"
 	"time"
@@ -13,13 +12,11 @@ import (
 	"kdiag/applets"
 	"kdiag/applets/internal/laptop/containers"
 	"kdiag/applets/internal/laptop/redirectclient"
-	"kdiag/applets/internal/laptop/statusline"
 	"kdiag/applets/kubeflags"
 	"kdiag/kube"
 	"kdiag/mux/wire"
 
 	"github.com/urfave/cli/v2"
-	corev1 "k8s.io/api/core/v1"
 )
 
 // Applet declares "kdiag redir".
@@ -42,6 +39,8 @@ func Applet() applets.Applet {
 		Flags: append([]cli.Flag{
 			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "outgoing", Usage: "Redirect outgoing connections that match `SPEC`; may be repeated"}),
 			&cli.BoolFlag{Name: "take-over", Usage: "Close established connections so that clients reconnect"},
+			&cli.BoolFlag{Name: "all", Usage: "Redirect every pod of TYPE/NAME or the selector"},
+			&cli.BoolFlag{Name: "follow", Usage: "When the pod goes, redirect the next one", Value: true},
 			&cli.DurationFlag{Name: "drain", Usage: "How long open connections may continue after Ctrl-C", Value: 10 * time.Second},
 			&cli.DurationFlag{Name: "grace", Usage: "How long open connections wait when the connection to the pod is lost", Value: time.Minute},
 			applets.OneOf(&cli.StringFlag{Name: "on-disconnect", Usage: "Meanwhile new connections reach the application (after 10s), wait, or are reset", Value: wire.OnDisconnectApp},
@@ -70,6 +69,22 @@ type options struct {
 	backend       string
 	output        string
 	detail        detail
+	// all redirects every pod of the target, and follow the next one when one goes.
+	all, follow bool
+}
+
+// checkFollow refuses --all and --follow where they make no sense.
+func (o options) checkFollow(inv *applets.Invocation, target kube.Selection) error {
+	named := target.Kind == "pods" && target.Name != ""
+	switch {
+	case o.all && named:
+		return applets.Usage("--all needs TYPE/NAME or -l SELECTOR, not a pod's name")
+	case o.all && !o.follow:
+		return applets.Usage("--all and --follow=false can't be combined")
+	case named && o.follow && inv.Flags.IsSet("follow"):
+		return applets.Usage("--follow needs TYPE/NAME or -l SELECTOR, not a pod's name")
+	}
+	return nil
 }
 
 func runRedir(ctx context.Context, inv *applets.Invocation) error {
@@ -87,6 +102,9 @@ func runRedir(ctx context.Context, inv *applets.Invocation) error {
 	if err != nil {
 		return err
 	}
+	if err := o.checkFollow(inv, request.Pod); err != nil {
+		return err
+	}
 	if request.Container != "" && len(o.redirects) > 0 {
 		return applets.Usage("-c %s redirects every port of that container: leave it out to name ports", request.Container)
 	}
@@ -97,62 +115,25 @@ func runRedir(ctx context.Context, inv *applets.Invocation) error {
 	}
 	cluster.DialAhead()
 
-	return redirectPod(ctx, cluster, request, o, inv.Streams)
+	return redirectTarget(ctx, cluster, request, o, inv.Streams)
 }
 
-// redirectPod opens a session with the manager in the pod and redirects the
-// pod's connections until ctx or the session ends.
-func redirectPod(ctx context.Context, cluster clusterAPI, request containers.Request, o options, streams applets.Streams) error {
-	line := statusline.New(streams.Err)
-	counters := counterLine{line: line}
-	queue := o.newQueue(streams.Out, line, counters.stop)
-	defer queue.finish(ctx, stuckTime, counters.stop)
+// redirectTarget redirects the connections of a target's pod or pods until ctx ends, or there is
+// nothing to redirect any more.
+func redirectTarget(ctx context.Context, c cluster, request containers.Request, o options, streams applets.Streams) error {
+	show := o.newDisplay(streams)
+	defer show.queue.finish(ctx, stuckTime, show.counters.stop)
+	return newFollower(c, request, o, show).run(ctx)
+}
 
-	messages := containers.NotesTo(line.WriterAbove())
-	messages.Progress = line.Show
-
-	var client *redirectclient.Client
-	request.CheckPod = func(ctx context.Context, pod *corev1.Pod) error {
-		resolved, err := resolvePorts(ctx, cluster, request.Pod, pod, o.redirects)
-		client.SetRedirects(resolved)
-		return err
-	}
-	handle := containers.NewNet(cluster, request, messages)
-
-	observer := filter{queue, o.detail}
-	if o.output == "text" {
-		// On a terminal the status line says what a calm one would repeat.
-		quieter := newCalm(queue, func() *redirectclient.Away { return client.Away() }, !applets.IsTerminal(streams.Err))
-		defer quieter.stop()
-		observer.Observer = quieter
-	}
-	config := redirectclient.Config{
+// clientConfig returns what all pods' clients have in common.
+func (o options) clientConfig(request containers.Request) redirectclient.Config {
+	return redirectclient.Config{
 		Version: request.Version, Holder: holderName(),
-		FindDestinations: func(ctx context.Context, s redirectclient.Spec) ([]netip.AddrPort, error) {
-			return findDestinations(ctx, cluster, handle.Pod(), s)
-		},
-		Describe: func(s redirectclient.Spec) redirectclient.Declaration { return describePort(handle.Pod(), s) },
 		TakeOver: o.takeOver, Backend: o.backend, ProxyProtocol: o.proxyProtocol,
 		Timeout: request.Timeout, Drain: o.drain, Grace: o.grace, OnDisconnect: o.onDisconnect,
-		Redial: handle.Redial, Reopen: handle.ReopenSession,
-		FindProbes: probeFinder{cluster, handle.Pod}.find, LocalProbes: o.localProbes,
-		MemoryLimit: func() int64 { return kube.MemoryLimit(handle.Pod()) },
+		LocalProbes: o.localProbes,
 	}
-	if request.Container != "" {
-		config.FindPorts = func(ctx context.Context) ([]uint16, error) {
-			return findContainerPorts(ctx, handle, request.Container, observer)
-		}
-	}
-
-	client = redirectclient.New(config, observer)
-	session, err := handle.OpenSession(ctx, client.SessionOptions())
-	if err != nil {
-		return err
-	}
-
-	pod := redirectclient.Pod{Namespace: handle.Pod().Namespace, Name: handle.Pod().Name}
-	observer.PodChosen(redirectclient.PodChosen{Pod: pod, Of: handle.ChosenOf()})
-	return client.Run(ctx, pod, session, func() { counters.start(func() string { return formatStatus(client.Counters(), client.Away()) }) })
 }
 
 // holderName says who redirects, for others in the same pod to be told:
@@ -192,6 +173,7 @@ func parseOptions(inv *applets.Invocation, ports []string) (options, error) {
 		takeOver: inv.Flags.Bool("take-over"), drain: inv.Flags.Duration("drain"),
 		backend: inv.Flags.String("netfilter"), output: inv.Flags.String("output"),
 		proxyProtocol: inv.Flags.IsSet("proxy-protocol"), localProbes: inv.Flags.String("probes") == probesToLocal,
+		all: inv.Flags.Bool("all"), follow: inv.Flags.Bool("follow"),
 		grace: inv.Flags.Duration("grace"), onDisconnect: inv.Flags.String("on-disconnect"),
 	}
 	var err error

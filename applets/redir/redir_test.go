@@ -194,13 +194,13 @@ func TestNothingBelowSummary(t *testing.T) {
 }
 
 // redirect runs the command on a cluster.
-func redirect(t *testing.T, cluster clusterAPI, container string) error {
+func redirect(t *testing.T, c cluster, container string) error {
 	t.Helper()
-	return redirectWith(t, cluster, container, options{output: "text"})
+	return redirectWith(t, c, container, options{output: "text"})
 }
 
 // redirectWith runs the command on a cluster, with options.
-func redirectWith(t *testing.T, cluster clusterAPI, container string, o options) error {
+func redirectWith(t *testing.T, c cluster, container string, o options) error {
 	t.Helper()
 	home := t.TempDir()
 	t.Setenv("HOME", home)
@@ -209,7 +209,7 @@ func redirectWith(t *testing.T, cluster clusterAPI, container string, o options)
 		Pod: kube.Selection{Kind: "pods", Name: "web"}, Container: container, Image: "i", Version: "v1", Timeout: time.Minute,
 	}
 	streams := applets.Streams{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard}
-	return redirectPod(t.Context(), cluster, request, o, streams)
+	return redirectTarget(t.Context(), c, request, o, streams)
 }
 
 // TestManagerOfAnotherKdiag says what is wrong before it connects to anything.
@@ -239,7 +239,7 @@ func TestContainerMustBeThere(t *testing.T) {
 	cluster := &fakecluster.Fake{}
 	err := redirect(t, cluster, "nothere")
 	if err == nil || !strings.Contains(err.Error(), "nothere") || len(cluster.Nets()) != 0 {
-		t.Errorf("redirectPod = %v with %d containers, want an error and none", err, len(cluster.Nets()))
+		t.Errorf("redirectTarget = %v with %d containers, want an error and none", err, len(cluster.Nets()))
 	}
 }
 

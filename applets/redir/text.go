@@ -18,7 +18,7 @@ type textEvents struct{ *lineWriter }
 // printLine makes the line printable: names and errors in it may be the pod's
 // own words.
 func (p textEvents) printLine(format string, args ...any) {
-	p.writeLine(func(out io.Writer) { fmt.Fprintln(out, wire.Printable(fmt.Sprintf(format, args...))) })
+	p.writeLine(func(out io.Writer) { fmt.Fprintln(out, wire.Printable(p.podPrefix()+fmt.Sprintf(format, args...))) })
 }
 
 func (p textEvents) PodChosen(e redirectclient.PodChosen) {
@@ -115,7 +115,7 @@ func (p textEvents) Finished(e redirectclient.Summary) {
 	if e.Refused > 0 {
 		refused = fmt.Sprintf(", %d of them refused on this machine", e.Refused)
 	}
-	p.printLine("connections: %d in %s%s; %s in, %s out%s", e.Total, units.Span(e.Duration.Seconds()), refused,
+	p.printLine("connections: %d in %s%s%s; %s in, %s out%s", e.Total, units.Span(e.Duration.Seconds()), formatPods(e.Pods), refused,
 		units.Size(e.Received), units.Size(e.Sent), formatProbeCounts(e.Counters))
 }
 

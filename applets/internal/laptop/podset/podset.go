@@ -39,8 +39,9 @@ func (m Member) IsRunning() bool { return m.End == "" && m.Pod.Status.Phase == c
 
 // A Set is the pods of a target.
 type Set struct {
-	changed chan struct{}
-	broken  func(error)
+	changed    chan struct{}
+	broken     func(error)
+	unknownEnd string // of a pod that is gone without more being known
 
 	mu      sync.Mutex
 	members map[types.UID]*Member
@@ -58,6 +59,7 @@ func (s *Set) Changed() <-chan struct{} { return s.changed }
 
 // FollowPod follows what becomes of one pod, until it is gone or ctx ends.
 func (s *Set) FollowPod(ctx context.Context, api API, pod *corev1.Pod) {
+	s.unknownEnd = "was deleted"
 	s.noteState(pod)
 	s.noteListed()
 	api.WatchNamedPod(ctx, pod, s.watch())
@@ -65,6 +67,7 @@ func (s *Set) FollowPod(ctx context.Context, api API, pod *corev1.Pod) {
 
 // FollowAll follows all pods of a selection until ctx ends. It fails if it cannot list them.
 func (s *Set) FollowAll(ctx context.Context, api API, selection kube.Selection) error {
+	s.unknownEnd = "is gone, or not selected any more"
 	return api.WatchPods(ctx, selection, s.watch())
 }
 
@@ -83,6 +86,9 @@ func (s *Set) noteState(pod *corev1.Pod) {
 		s.members[pod.UID] = m
 	}
 
+	if m.Gone { // it is selected again
+		m.End = ""
+	}
 	// What is known of an end stays: a later state may not tell it any more.
 	m.Pod, m.End, m.Gone = pod, cmp.Or(m.End, kube.DescribePodEnd(pod)), false
 	s.tell()
@@ -98,7 +104,7 @@ func (s *Set) noteGone(uid types.UID) {
 	}
 
 	m.Gone = true
-	m.End = cmp.Or(m.End, "is no longer selected")
+	m.End = cmp.Or(m.End, s.unknownEnd)
 	s.tell()
 }
 

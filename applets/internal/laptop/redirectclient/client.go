@@ -165,18 +165,18 @@ func (c *Client) Run(ctx context.Context, pod Pod, session *mux.Session, started
 	stopFollowing := c.followDestinations(ctx)
 	lost := c.serveSessions(ctx)
 	stopFollowing()
-	if lost == nil || errors.Is(lost, errTakenOver) {
+	if lost == nil || errors.Is(lost, ErrTakenOver) {
 		c.giveBack(ctx)
 	}
 	c.finish(ctx)
 	if lost != nil {
 		c.observer.SessionLost(SessionLost{pod, lost})
 	}
-	c.observer.Finished(Summary{pod, c.Counters(), time.Since(c.began)})
+	c.observer.Finished(Summary{Pod: pod, Counters: c.Counters(), Duration: time.Since(c.began)})
 	if lost == nil {
 		return nil
 	}
-	if errors.Is(lost, errTakenOver) {
+	if errors.Is(lost, ErrTakenOver) {
 		return fmt.Errorf("redirect pod %s: %w", pod, lost)
 	}
 

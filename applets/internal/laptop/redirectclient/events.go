@@ -170,6 +170,9 @@ type Summary struct {
 	Pod Pod
 	Counters
 	Duration time.Duration
+	// Pods names the pods whose connections it counts, if they are not Pod's alone. A Client leaves
+	// it empty.
+	Pods []string
 }
 
 // Counters count connections and bytes of all redirects of a session.

@@ -143,7 +143,7 @@ const (
 func (c *Client) serveSessions(ctx context.Context) error {
 	for {
 		if c.allYielded() {
-			return errTakenOver
+			return ErrTakenOver
 		}
 
 		rearm, stop := c.whenToRearm()

@@ -7,8 +7,8 @@ import (
 	"kdiag/mux/wire"
 )
 
-// errTakenOver ends a client that has no redirect left.
-var errTakenOver = errors.New("another session of yours has taken over every redirect")
+// ErrTakenOver ends a client that has no redirect left.
+var ErrTakenOver = errors.New("another session of yours has taken over every redirect")
 
 // isTakenOver reports whether a manager's error says that another session of the user's has the
 // redirect.

@@ -26,8 +26,8 @@ func TestTakenOver(t *testing.T) {
 	echo(t, conn, "it goes on")
 	echo(t, p.pod.call(t, 8080), "with the other")
 	_ = conn.Close()
-	if err := <-r.done; !errors.Is(err, errTakenOver) {
-		t.Errorf("Run = %v, want %v", err, errTakenOver)
+	if err := <-r.done; !errors.Is(err, ErrTakenOver) {
+		t.Errorf("Run = %v, want %v", err, ErrTakenOver)
 	}
 	other.cancel()
 	<-other.done
@@ -47,8 +47,8 @@ func TestTakenOverAfterGrace(t *testing.T) {
 	if want := "another session of yours (me@here, for "; !strings.Contains(problem.Err.Error(), want) {
 		t.Errorf("problem %v, want %q", problem.Err, want)
 	}
-	if err := <-r.done; !errors.Is(err, errTakenOver) {
-		t.Errorf("Run = %v, want %v", err, errTakenOver)
+	if err := <-r.done; !errors.Is(err, ErrTakenOver) {
+		t.Errorf("Run = %v, want %v", err, ErrTakenOver)
 	}
 	other.cancel()
 	<-other.done

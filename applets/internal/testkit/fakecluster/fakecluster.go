@@ -38,6 +38,8 @@ type Fake struct {
 	// Replicas is how many pods ChoosePod says that there are, and Service what GetService returns.
 	Replicas int
 	Service  *corev1.Service
+	// Watch is what WatchPods and WatchNamedPod do; nil for nothing until ctx ends.
+	Watch func(ctx context.Context, w kube.PodWatch) error
 	// PeersKnown are what Peers returns.
 	PeersKnown kube.Peers
 
@@ -102,6 +104,31 @@ func (c *Fake) GetService(context.Context, string) (*corev1.Service, error) {
 // ServiceDestinations returns none.
 func (c *Fake) ServiceDestinations(context.Context, string, string, uint16) ([]netip.AddrPort, error) {
 	return nil, nil
+}
+
+// WatchPods calls Watch, or lists the pod and waits until ctx ends.
+func (c *Fake) WatchPods(ctx context.Context, s kube.Selection, w kube.PodWatch) error {
+	if c.Watch != nil {
+		return c.Watch(ctx, w)
+	}
+
+	pod, err := c.FindPod(ctx, s)
+	if err != nil {
+		return err
+	}
+	w.Changed(pod)
+	w.Listed()
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+// WatchNamedPod calls Watch, or waits until ctx ends.
+func (c *Fake) WatchNamedPod(ctx context.Context, _ *corev1.Pod, w kube.PodWatch) {
+	if c.Watch != nil {
+		_ = c.Watch(ctx, w)
+		return
+	}
+	<-ctx.Done()
 }
 
 // EnsureShell notes the request and returns a new container.
