@@ -55,6 +55,16 @@ func StartKubectl(t *testing.T, args ...string) *Process {
 	return p
 }
 
+// StartKdiagWithStdin starts the tested binary in the background, with a stdin that stays open until
+// CloseStdin.
+func StartKdiagWithStdin(t *testing.T, args ...string) *Process {
+	t.Helper()
+	p := newProcess(t, nil, BinaryPath(), args)
+	p.openStdin()
+	p.start()
+	return p
+}
+
 // newProcess prepares a process whose output is collected.
 func newProcess(t *testing.T, env []string, name string, args []string) *Process {
 	p := &Process{Stdout: &Output{}, Stderr: &Output{}, t: t, ended: make(chan struct{})}

@@ -23,6 +23,9 @@ type RedirEvent struct {
 	ServicePort, Of                                             int
 	Endpoints, Added                                            []string
 	Listening, IdleContainer, DeclaredProtocol                  string
+	// Pod is the event's, Next and Reason those of "gone", Pods the summary's.
+	Next, Reason, Instead string
+	Pods                  []string
 }
 
 // RedirProcess carries a "kdiag redir" that runs in the background, and its
