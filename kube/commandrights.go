@@ -50,7 +50,8 @@ var rightsOf = []rightsEntry{
 	},
 	{
 		command: "redir", reviewed: true,
-		required: []commandRight{needFindPod, needAwaitStart, needAddContainer, {rightGetLog, "read which port the manager listens on"}, {rightCreateForward, "connect to the manager"}},
+		required: []commandRight{needFindPod, needAwaitStart, needAddContainer, {rightWatchPods, "learn why a pod is gone, and follow rollouts and replicas"},
+			{rightGetLog, "read which port the manager listens on"}, {rightCreateForward, "connect to the manager"}},
 		optional: []commandRight{
 			{rightGetForward, "connect over a WebSocket, one round trip faster than SPDY"},
 			needListEvents, needWatchEvents, needNamePods, {rightCreateExec, "find the ports of one container, with -c"},
