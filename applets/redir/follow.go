@@ -320,7 +320,7 @@ func (f *follower) noteEnded(ctx context.Context, t *track) error {
 	if t.armed.Swap(false) {
 		t.failures = 0
 	}
-	if ctx.Err() != nil || t.err == nil && !t.isGoing() {
+	if isOver(ctx) || t.err == nil && !t.isGoing() {
 		f.keepFirst(t.err)
 		return nil
 	}
@@ -348,6 +348,9 @@ func (f *follower) noteEnded(ctx context.Context, t *track) error {
 	f.show.queue.PodFailed(podFailed{t.name, t.err, wait})
 	return nil
 }
+
+// isOver reports whether a context has ended.
+func isOver(ctx context.Context) bool { return ctx.Err() != nil }
 
 // yield leaves a pod to another session of the user's. It returns an error if there is no other pod
 // left.

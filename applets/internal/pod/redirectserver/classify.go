@@ -47,7 +47,7 @@ func classifyConnection(conn *mux.TCP, probes *healthprobe.Recognizer, fromNode 
 			return c, c.err
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			resumeReads(conn)
-			return c, c.lookLast(conn, raw)
+			return c, c.lookLast(raw)
 		case err != nil:
 			return c, err
 		case c.verdict != healthprobe.Undecided:
@@ -78,7 +78,7 @@ func endClassification(conn *mux.TCP) { _ = conn.SetReadDeadline(time.Unix(1, 0)
 func resumeReads(conn *mux.TCP) { _ = conn.SetReadDeadline(time.Time{}) }
 
 // lookLast decides by what has come when the time is up.
-func (c *classification) lookLast(conn *mux.TCP, raw syscall.RawConn) error {
+func (c *classification) lookLast(raw syscall.RawConn) error {
 	err := raw.Control(func(fd uintptr) { c.look(fd, true) })
 	return errors.Join(err, c.err)
 }
