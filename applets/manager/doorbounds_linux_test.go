@@ -119,7 +119,7 @@ func TestUserGetsInWhenFilesRunOut(t *testing.T) {
 	}
 
 	// At three quarters of the connections' share, new ones go past the manager.
-	full := runctest.WaitUntil(func() bool { return countDescriptors(t, b.pid) > 320 })
+	full := runctest.WaitUntil(func() bool { return countDescriptors(t, b.pid) > 280 })
 	t.Logf("%d files are open of 512, %d of 700 connections were refused", countDescriptors(t, b.pid), refused)
 	if !full {
 		t.Errorf("%d files are open, want the manager near its limit", countDescriptors(t, b.pid))
