@@ -91,7 +91,8 @@ func (f *follower) redirectPod(ctx context.Context, t *track) error {
 		return err
 	}
 
-	if t.isFirst {
+	// With --all each line of text names its pod.
+	if t.isFirst && (f.scope != scopeAll || f.options.output == "json") {
 		observer.PodChosen(redirectclient.PodChosen{Pod: t.name, Of: handle.ChosenOf()})
 	}
 	f.tally.add(client, t)
