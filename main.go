@@ -14,6 +14,7 @@ import (
 	"kdiag/applets/completion"
 	"kdiag/applets/doctor"
 	"kdiag/applets/enter"
+	"kdiag/applets/guard"
 	"kdiag/applets/help"
 	"kdiag/applets/image"
 	"kdiag/applets/inspect"
@@ -44,6 +45,7 @@ func registry() []applets.Applet {
 		manager.Applet(),
 		enter.Applet(),
 		inspect.Applet(),
+		guard.Applet(),
 		image.Applet(),
 		doctor.Applet(),
 		role.Applet(),

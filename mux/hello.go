@@ -26,6 +26,7 @@ func newSessionID() (id sessionID, err error) {
 const (
 	helloNew    = 0
 	helloResume = 1
+	helloEnd    = 2
 
 	answerAccepted = 0
 	answerUnknown  = 1 // there is no such session any more
@@ -58,7 +59,7 @@ func readHello(r io.Reader) (hello, error) {
 
 	h := hello{kind: b[prefaceSize], received: binary.BigEndian.Uint64(b[helloSize-8:])}
 	copy(h.id[:], b[prefaceSize+8:])
-	if h.kind != helloNew && h.kind != helloResume {
+	if h.kind > helloEnd {
 		return hello{}, fmt.Errorf("hello of an unknown kind: %d", h.kind)
 	}
 	return h, nil

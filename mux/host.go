@@ -32,7 +32,7 @@ func NewHost(own ed25519.PrivateKey, user string) (*Host, error) {
 }
 
 // Receive takes a connection on which a Door has verified the knock. It returns the new session
-// that the connection begins, or nil if a session that is there goes on with it. It owns conn from
+// that the connection begins, or nil if a session that is there goes on with it, or was ended by it. It owns conn from
 // then on, and closes it if it fails. ctx limits only how long Receive may take.
 func (h *Host) Receive(ctx context.Context, conn net.Conn, o SessionOptions) (*Session, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
@@ -58,8 +58,11 @@ func (h *Host) receive(ctx context.Context, conn *tlsConn, o SessionOptions) (*S
 		return nil, explainCut("read the laptop's hello", err)
 	}
 
-	if said.kind == helloResume {
+	switch said.kind {
+	case helloResume:
 		return nil, h.resume(conn, said)
+	case helloEnd:
+		return nil, h.end(conn, said)
 	}
 	return h.begin(ctx, conn, said.id, o)
 }

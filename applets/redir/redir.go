@@ -11,6 +11,7 @@ import (
 
 	"kdiag/applets"
 	"kdiag/applets/internal/laptop/containers"
+	"kdiag/applets/internal/laptop/guard"
 	"kdiag/applets/internal/laptop/redirectclient"
 	"kdiag/applets/kubeflags"
 	"kdiag/kube"
@@ -66,6 +67,7 @@ type options struct {
 	onDisconnect  string
 	localProbes   bool
 	proxyProtocol bool
+	guard         *guard.Guard // ends sessions if this process is killed
 	backend       string
 	output        string
 	detail        detail
@@ -115,6 +117,8 @@ func runRedir(ctx context.Context, inv *applets.Invocation) error {
 	}
 	cluster.DialAhead()
 
+	o.guard = guard.New(kubeflags.Options(inv))
+	defer o.guard.Close()
 	return redirectTarget(ctx, cluster, request, o, inv.Streams)
 }
 

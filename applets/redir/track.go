@@ -10,6 +10,7 @@ import (
 	"kdiag/applets/internal/laptop/containers"
 	"kdiag/applets/internal/laptop/redirectclient"
 	"kdiag/kube"
+	"kdiag/mux"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -95,6 +96,9 @@ func (f *follower) redirectPod(ctx context.Context, t *track) error {
 	if t.isFirst && (f.scope != scopeAll || f.options.output == "json") {
 		observer.PodChosen(redirectclient.PodChosen{Pod: t.name, Of: handle.ChosenOf()})
 	}
+	name := string(t.pod.UID)
+	f.options.guard.Add(name, handle.Ending(session))
+	defer f.options.guard.Remove(name)
 	f.tally.add(client, t)
 	defer f.tally.remove(client)
 	return client.Run(ctx, t.name, session, func() {
@@ -108,7 +112,14 @@ func (f *follower) redirectPod(ctx context.Context, t *track) error {
 
 // completeConfig adds what a client asks about the pod that a handle has found.
 func (f *follower) completeConfig(config *redirectclient.Config, handle *containers.Net) {
-	config.Redial, config.Reopen = handle.Redial, handle.ReopenSession
+	config.Redial = handle.Redial
+	config.Reopen = func(ctx context.Context, o mux.SessionOptions) (*mux.Session, error) {
+		session, err := handle.ReopenSession(ctx, o)
+		if err == nil {
+			f.options.guard.Add(string(handle.Pod().UID), handle.Ending(session))
+		}
+		return session, err
+	}
 	config.FindProbes = probeFinder{f.cluster, handle.Pod}.find
 	config.FindDestinations = func(ctx context.Context, s redirectclient.Spec) ([]netip.AddrPort, error) {
 		return findDestinations(ctx, f.cluster, handle.Pod(), s)

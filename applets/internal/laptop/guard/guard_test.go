@@ -1,0 +1,98 @@
+package guard
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"kdiag/applets/internal/laptop/containers"
+	"kdiag/kube"
+)
+
+// fakeForwarder notes what it is to connect to, and refuses it.
+type fakeForwarder struct {
+	mu    sync.Mutex
+	asked []string
+}
+
+var errRefused = errors.New("refused")
+
+func (f *fakeForwarder) PortForward(_ context.Context, namespace, pod string, _ uint16, _ time.Duration) (net.Conn, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, namespace+"/"+pod)
+	return nil, errRefused
+}
+
+// watch runs Watch with messages before the end of its input.
+func watch(t *testing.T, messages ...message) (asked []string, options kube.ConnectOptions, err error) {
+	t.Helper()
+	var text strings.Builder
+	for _, m := range messages {
+		if err := json.NewEncoder(&text).Encode(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	api := &fakeForwarder{}
+	err = Watch(ctx, strings.NewReader(text.String()), func(o kube.ConnectOptions) (containers.Forwarder, error) {
+		options = o
+		cancel() // one attempt each will do
+		return api, nil
+	})
+	slices.Sort(api.asked)
+	return api.asked, options, err
+}
+
+func endingIn(pod string) *containers.Ending { return &containers.Ending{Namespace: "n", Pod: pod} }
+
+// TestWatch ends what was not said to have ended, unless the last word came.
+func TestWatch(t *testing.T) {
+	connect := message{Connect: &kube.ConnectOptions{Context: "c"}}
+	add := func(name, pod string) message { return message{Name: name, Ending: endingIn(pod)} }
+	asked, options, err := watch(t, connect, add("a", "old"), add("b", "gone"), add("a", "new"), message{Name: "b"}, add("c", "other"))
+	if want := []string{"n/new", "n/other"}; !slices.Equal(asked, want) || options.Context != "c" || !errors.Is(err, errRefused) {
+		t.Errorf("a killed kdiag: sessions of %v are ended by %+v, %v, want %v", asked, options, err, want)
+	}
+
+	for name, messages := range map[string][]message{
+		"with a last word": {connect, add("a", "x"), {Done: true}}, "without a session": {connect, add("a", "x"), {Name: "a"}}, "at once": nil,
+	} {
+		if asked, _, err := watch(t, messages...); len(asked) != 0 || err != nil {
+			t.Errorf("ended %s: sessions of %v are ended, %v, want none", name, asked, err)
+		}
+	}
+}
+
+// TestGuard writes to its process what that needs, and ends it.
+func TestGuard(t *testing.T) {
+	var none *Guard
+	none.Add("a", *endingIn("p"))
+	none.Remove("a")
+	none.Close()
+
+	g := New(kube.ConnectOptions{Context: "c"})
+	reader, writer := io.Pipe()
+	got := make(chan string, 1)
+	go func() { text, _ := io.ReadAll(reader); got <- string(text) }()
+	g.begin(writer)
+	g.Add("a", *endingIn("p"))
+	g.Remove("a")
+	g.Close()
+	g.Add("b", *endingIn("q"))
+	_ = writer.Close()
+
+	lines := strings.Split(strings.TrimSpace(<-got), "\n")
+	if len(lines) != 4 || !strings.Contains(lines[0], `"Context":"c"`) || !strings.Contains(lines[1], `"Pod":"p"`) || lines[3] != `{"Done":true}` {
+		t.Errorf("written %q, want how to connect, a session, its end, and the last word", lines)
+	}
+}
