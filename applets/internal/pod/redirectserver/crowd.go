@@ -51,7 +51,7 @@ func (r *redirectListener) enterCrowd() bool {
 }
 
 // leaveCrowd puts the rules back that enterCrowd took out, unless the laptop's absence keeps them
-// out by now, or its return has put them back.
+// out by now, or its return after that has put them back.
 func (r *redirectListener) leaveCrowd() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -52,6 +52,32 @@ func TestCrowdComesAtOnce(t *testing.T) {
 	}
 }
 
+// TestBlinkInCrowd redirects the port again once there is room, although the laptop was away for a
+// moment while there was none, and no proof could be accepted.
+func TestBlinkInCrowd(t *testing.T) {
+	if !inOwnNetwork(t) {
+		return
+	}
+	v := startManager(t, never).visit(t, wire.Hello{Holder: "me@here"})
+	v.attach(t)
+	const many = 30
+	pool := v.manager.server.pool
+	conns := dialMany(t, many)
+	eventually(t, "the connections", func() bool { return pool.count() == many })
+	pool.setLimit(many)
+	conns = append(conns, dialMany(t, 1)...) // it waits for a place
+	eventually(t, "the rule to go", func() bool { return !v.armed(t) })
+	v.awaitTrouble(t)
+
+	v.comeBack(t, v.goAway(t))
+	v.wantNoTrouble(t)
+	v.wantArmed(t, false, "back in a crowd")
+	if got := greetMany(conns); got["lap"] != len(conns) {
+		t.Errorf("of %d connections: %v, want all with the laptop", len(conns), got)
+	}
+	eventually(t, "the rule to return", func() bool { return v.armed(t) })
+}
+
 // TestCrowdWhileAway does not redirect again, however much room there is, while the laptop is away
 // for too long. Its return does.
 func TestCrowdWhileAway(t *testing.T) {

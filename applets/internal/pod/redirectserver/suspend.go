@@ -22,11 +22,12 @@ func (r *redirectListener) suspendRules() bool {
 	return true
 }
 
-// armRules puts the rules of a suspended redirect back into the kernel, all or none.
+// armRules puts the rules of a suspended redirect back into the kernel, all or none. Those that are
+// out for want of room are left to leaveCrowd: until then no proof would be accepted either.
 func (r *redirectListener) armRules() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.detached || !r.suspended {
+	if r.detached || !r.suspended || r.crowded {
 		return nil
 	}
 
@@ -34,7 +35,7 @@ func (r *redirectListener) armRules() error {
 		return err
 	}
 
-	r.suspended, r.crowded = false, false
+	r.suspended = false
 	return nil
 }
 
