@@ -28,24 +28,27 @@ type applicationRoute struct {
 
 	mu      sync.Mutex
 	closing bool
-	conns   map[*mux.TCP]struct{}
+	conns   map[*mux.TCP]context.CancelFunc // which end the wait for the application
 	serving sync.WaitGroup
 }
 
 func newApplicationRoute(rules *ruleSet, proxier *mux.Proxier, pool *connectionPool) *applicationRoute {
-	return &applicationRoute{ruleSet: rules, proxier: proxier, pool: pool, conns: map[*mux.TCP]struct{}{}}
+	return &applicationRoute{ruleSet: rules, proxier: proxier, pool: pool, conns: map[*mux.TCP]context.CancelFunc{}}
 }
 
 // serve passes a connection to the application in a goroutine of its own. It owns the connection,
 // and reports false without it if there is no room for one more.
 func (a *applicationRoute) serve(conn *mux.TCP, to netip.AddrPort) bool {
-	if !a.take(conn) {
+	ctx, cancel := context.WithCancel(context.Background())
+	if !a.take(conn, cancel) {
+		cancel()
 		return false
 	}
 
 	a.serving.Go(func() {
+		defer cancel()
 		defer a.giveBack(conn)
-		if err := a.connect(conn, to); err != nil {
+		if err := a.connect(ctx, conn, to); err != nil {
 			conn.Reset()
 		}
 	})
@@ -53,8 +56,8 @@ func (a *applicationRoute) serve(conn *mux.TCP, to netip.AddrPort) bool {
 }
 
 // connect dials the application, past every redirect, and copies until both directions have ended.
-func (a *applicationRoute) connect(conn *mux.TCP, to netip.AddrPort) error {
-	tcp, err := a.dial(sourceAddress(conn).Addr(), to)
+func (a *applicationRoute) connect(ctx context.Context, conn *mux.TCP, to netip.AddrPort) error {
+	tcp, err := a.dial(ctx, sourceAddress(conn).Addr(), to)
 	if err != nil {
 		return fmt.Errorf("connect to the application: %w", err)
 	}
@@ -64,7 +67,7 @@ func (a *applicationRoute) connect(conn *mux.TCP, to netip.AddrPort) error {
 }
 
 // dial connects to the application, where the kernel can do that from the caller's own address.
-func (a *applicationRoute) dial(source netip.Addr, to netip.AddrPort) (*net.TCPConn, error) {
+func (a *applicationRoute) dial(ctx context.Context, source netip.Addr, to netip.AddrPort) (*net.TCPConn, error) {
 	network := "tcp6"
 	if to.Addr().Is4() {
 		network = "tcp4"
@@ -84,7 +87,7 @@ func (a *applicationRoute) dial(source netip.Addr, to netip.AddrPort) (*net.TCPC
 		dialer.Control = netfilter.ControlBound(Mark, bound)
 	}
 
-	application, err := dialer.DialContext(context.Background(), network, to.String())
+	application, err := dialer.DialContext(ctx, network, to.String())
 	if forgetErr := forget(); forgetErr != nil {
 		a.ruleSet.log.Warn("forget a caller's address", "err", forgetErr)
 	}
@@ -101,14 +104,14 @@ func (a *applicationRoute) dial(source netip.Addr, to netip.AddrPort) (*net.TCPC
 }
 
 // take keeps a connection, with places for both of its sides.
-func (a *applicationRoute) take(conn *mux.TCP) bool {
+func (a *applicationRoute) take(conn *mux.TCP, cancel context.CancelFunc) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closing || !a.pool.takeReserved(applicationPlaces) {
 		return false
 	}
 
-	a.conns[conn] = struct{}{}
+	a.conns[conn] = cancel
 	a.ruleSet.holdBackend()
 	return true
 }
@@ -127,7 +130,8 @@ func (a *applicationRoute) giveBack(conn *mux.TCP) {
 func (a *applicationRoute) close() {
 	a.mu.Lock()
 	a.closing = true
-	for conn := range a.conns {
+	for conn, cancel := range a.conns {
+		cancel()
 		conn.Reset()
 	}
 	a.mu.Unlock()

@@ -338,6 +338,33 @@ func TestApplicationOutlivesSession(t *testing.T) {
 	_ = echo.Close()
 }
 
+// TestCloseWhileDialing ends the manager at once although the application accepts nothing, as one that
+// is stopped does.
+func TestCloseWhileDialing(t *testing.T) {
+	if !inOwnNetwork(t) {
+		return
+	}
+	m := startManager(t, never)
+	v := m.visit(t, wire.Hello{Holder: "me@here"})
+	v.attachProbes(t, nil, healthz)
+	run(t, "nft", "add table inet stuck; add chain inet stuck output { type filter hook output priority 0; }; "+
+		"add rule inet stuck output meta mark 0x6b64 tcp dport 8080 drop")
+	if _, err := io.WriteString(dialApp(t), kubeletRequest); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the dial", func() bool {
+		m.server.application.mu.Lock()
+		defer m.server.application.mu.Unlock()
+		return len(m.server.application.conns) == 1
+	})
+
+	began := time.Now()
+	_ = m.stop()
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the manager's end took %v", took)
+	}
+}
+
 // listenAt echoes what comes.
 func listenAt(t *testing.T, address string) net.Listener {
 	t.Helper()
