@@ -2,6 +2,7 @@ package redirectserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -15,8 +16,8 @@ import (
 const (
 	// applicationTimeout bounds the wait for the application to accept a connection.
 	applicationTimeout = 30 * time.Second
-	// applicationPlaces is what one takes of the pool: it has two sockets.
-	applicationPlaces = 2
+	// roomPatience is how long a connection waits for a place for its second socket.
+	roomPatience = 30 * time.Second
 )
 
 // An applicationRoute passes redirected connections to where they were going. They outlive their
@@ -36,8 +37,8 @@ func newApplicationRoute(rules *ruleSet, proxier *mux.Proxier, pool *connectionP
 	return &applicationRoute{ruleSet: rules, proxier: proxier, pool: pool, conns: map[*mux.TCP]context.CancelFunc{}}
 }
 
-// serve passes a connection to the application in a goroutine of its own. It owns the connection,
-// and reports false without it if there is no room for one more.
+// serve passes a connection to the application in a goroutine of its own. It owns the connection and
+// its place in the pool, which the caller gives back, and reports false without them if it is closed.
 func (a *applicationRoute) serve(conn *mux.TCP, to netip.AddrPort) bool {
 	ctx, cancel := context.WithCancel(context.Background())
 	if !a.take(conn, cancel) {
@@ -57,6 +58,11 @@ func (a *applicationRoute) serve(conn *mux.TCP, to netip.AddrPort) bool {
 
 // connect dials the application, past every redirect, and copies until both directions have ended.
 func (a *applicationRoute) connect(ctx context.Context, conn *mux.TCP, to netip.AddrPort) error {
+	if !a.awaitRoom(ctx) {
+		return errors.New("no room")
+	}
+	defer a.pool.giveBack()
+
 	tcp, err := a.dial(ctx, sourceAddress(conn).Addr(), to)
 	if err != nil {
 		return fmt.Errorf("connect to the application: %w", err)
@@ -64,6 +70,18 @@ func (a *applicationRoute) connect(ctx context.Context, conn *mux.TCP, to netip.
 
 	a.proxier.Proxy(conn, mux.NewTCP(tcp), nil)
 	return nil
+}
+
+// awaitRoom takes a place for the connection's second socket. It may have to wait: many connections
+// that have waited for the laptop in vain come at once.
+func (a *applicationRoute) awaitRoom(ctx context.Context) bool {
+	patient, cancel := context.WithTimeout(ctx, roomPatience)
+	defer cancel()
+	ok := a.pool.takeReserved(patient)
+	if !ok && ctx.Err() == nil {
+		a.ruleSet.log.Warn("no room for one more connection to the application")
+	}
+	return ok
 }
 
 // dial connects to the application, where the kernel can do that from the caller's own address.
@@ -103,14 +121,15 @@ func (a *applicationRoute) dial(ctx context.Context, source netip.Addr, to netip
 	return tcp, nil
 }
 
-// take keeps a connection, with places for both of its sides.
+// take keeps a connection, and its place.
 func (a *applicationRoute) take(conn *mux.TCP, cancel context.CancelFunc) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closing || !a.pool.takeReserved(applicationPlaces) {
+	if a.closing {
 		return false
 	}
 
+	a.pool.takeOver()
 	a.conns[conn] = cancel
 	a.ruleSet.holdBackend()
 	return true
@@ -122,7 +141,7 @@ func (a *applicationRoute) giveBack(conn *mux.TCP) {
 	delete(a.conns, conn)
 	a.mu.Unlock()
 
-	a.pool.giveBack(applicationPlaces)
+	a.pool.giveBack()
 	a.ruleSet.releaseBackend()
 }
 

@@ -1,6 +1,10 @@
 package redirectserver
 
-import "sync"
+import (
+	"context"
+	"slices"
+	"sync"
+)
 
 // A connectionPool bounds the connections of all redirects and sessions together, since each costs
 // memory of the pod's and a descriptor. When few places are left, redirects leave their ports to the
@@ -12,6 +16,8 @@ type connectionPool struct {
 	used  int
 	room  []chan struct{} // to be closed when there is room
 	place chan struct{}   // closed when a place becomes free; nil while nobody waits
+	// reserved are to be closed, one for each place beyond the limit that is taken.
+	reserved []chan struct{}
 }
 
 // newConnectionPool makes a pool for a process that may open a number of files.
@@ -57,29 +63,58 @@ func (p *connectionPool) takeOne() (ok, crowded bool) {
 	return true, p.used > p.limit-p.limit/4
 }
 
+// takeOver takes the place of a connection from whoever gives it back in a moment.
+func (p *connectionPool) takeOver() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.used++
+}
+
 // placeReserve is how many places more there are for what goes to the application: health probes must
 // reach it, however many connections there are.
 const placeReserve = 128
 
-// takeReserved takes places for a connection to the application, and reports whether there were any.
-func (p *connectionPool) takeReserved(places int) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-
-	if p.used+places > p.limit+placeReserve {
-		return false
+// takeReserved takes a place for a connection to the application, and waits for it until ctx ends. It
+// reports whether there was one.
+func (p *connectionPool) takeReserved(ctx context.Context) bool {
+	waiter := p.queueForReserved()
+	select {
+	case <-waiter:
+		return true
+	case <-ctx.Done():
+		return !p.leaveQueue(waiter)
 	}
-
-	p.used += places
-	return true
 }
 
-// giveBack gives places back.
-func (p *connectionPool) giveBack(places int) {
+// queueForReserved returns a channel that is closed once a place was taken for the caller.
+func (p *connectionPool) queueForReserved() chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 
-	p.used -= places
+	waiter := make(chan struct{})
+	p.reserved = append(p.reserved, waiter)
+	p.tellFree()
+	return waiter
+}
+
+// leaveQueue ends the wait for a place. It reports false if the place has just been taken.
+func (p *connectionPool) leaveQueue(waiter chan struct{}) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	i := slices.Index(p.reserved, waiter)
+	if i >= 0 {
+		p.reserved = slices.Delete(p.reserved, i, i+1)
+	}
+	return i >= 0
+}
+
+// giveBack gives a place back.
+func (p *connectionPool) giveBack() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	p.used--
 	p.tellFree()
 }
 
@@ -109,6 +144,11 @@ func (p *connectionPool) whenPlace() <-chan struct{} {
 
 // tellFree tells those who wait for a place or for room, if there is some. mu is held.
 func (p *connectionPool) tellFree() {
+	for len(p.reserved) > 0 && p.used < p.limit+placeReserve {
+		p.used++
+		close(p.reserved[0])
+		p.reserved = p.reserved[1:]
+	}
 	if p.used < p.limit && p.place != nil {
 		close(p.place)
 		p.place = nil

@@ -1,6 +1,9 @@
 package redirectserver
 
-import "testing"
+import (
+	"context"
+	"testing"
+)
 
 // TestConnectionPool gives out no more places than there are, says when few are left, and tells of
 // room once half of them are free.
@@ -21,7 +24,7 @@ func TestConnectionPool(t *testing.T) {
 
 	room, place := p.whenRoom(), p.whenPlace()
 	for left := 7; left >= 0; left-- {
-		p.giveBack(1)
+		p.giveBack()
 		if got := isClosed(room); got != (left <= 4) {
 			t.Errorf("with %d of 8 places taken: room %t, want %t", left, got, left <= 4)
 		}
@@ -48,6 +51,46 @@ func TestPoolGrows(t *testing.T) {
 	p.setLimit(4)
 	if !isClosed(room) {
 		t.Error("with 2 of 4 places taken: no room")
+	}
+}
+
+// TestReservedPlaces gives places beyond the limit to those who wait for one, in their order, and none
+// to those who wait no more.
+func TestReservedPlaces(t *testing.T) {
+	p := newConnectionPool(1000)
+	p.setLimit(2)
+	for range 2 {
+		p.takeOne()
+	}
+	for range placeReserve {
+		if !p.takeReserved(t.Context()) {
+			t.Fatal("no reserved place")
+		}
+	}
+
+	first, left, second := p.queueForReserved(), p.queueForReserved(), p.queueForReserved()
+	if ok, _ := p.takeOne(); ok || isClosed(first) {
+		t.Fatal("a full pool has a place")
+	}
+	if !p.leaveQueue(left) {
+		t.Error("who waits has a place already")
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if p.takeReserved(over) {
+		t.Error("a place was taken for somebody who does not wait")
+	}
+
+	p.giveBack()
+	if !isClosed(first) || isClosed(second) {
+		t.Errorf("one place: first has it %t, second %t", isClosed(first), isClosed(second))
+	}
+	p.giveBack()
+	if !isClosed(second) || isClosed(left) || p.leaveQueue(second) {
+		t.Errorf("another place: second has it %t, who has left %t", isClosed(second), isClosed(left))
+	}
+	if got := p.count(); got != 2+placeReserve {
+		t.Errorf("%d places are taken, want %d", got, 2+placeReserve)
 	}
 }
 

@@ -256,7 +256,6 @@ func (r *redirectListener) serveByApplication(conn *mux.TCP, to netip.AddrPort) 
 	r.giveTo(applications, conn)
 	resumeReads(conn)
 	if !r.application.serve(conn, to) {
-		r.log.Warn("no room for one more connection to the application")
 		conn.Reset()
 	}
 }
@@ -312,7 +311,7 @@ func (r *redirectListener) forgetConnection(conn *mux.TCP) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.conns, conn)
-	r.pool.giveBack(1)
+	r.pool.giveBack()
 	r.ruleSet.releaseBackend()
 
 	if len(r.conns) == 0 {

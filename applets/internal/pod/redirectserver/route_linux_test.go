@@ -295,6 +295,34 @@ func TestHeldReachApplication(t *testing.T) {
 	}
 }
 
+// TestManyHeldReachApplication resets none of very many connections that have waited in vain: those
+// for which there is no room at once go on waiting.
+func TestManyHeldReachApplication(t *testing.T) {
+	if !inOwnNetwork(t) {
+		return
+	}
+	v := startManager(t, never).visit(t, wire.Hello{Holder: "me@here"})
+	v.attach(t)
+	const limit, many = 800, 600
+	pool := v.manager.server.pool
+	pool.setLimit(limit)
+	s := v.goAway(t)
+	conns := dialMany(t, many)
+	eventually(t, "the connections", func() bool { return pool.count() == many })
+
+	s.noteOverdue(0)
+	greetings := make(chan map[string]int)
+	for _, conn := range conns {
+		go func() { greetings <- greetMany([]net.Conn{conn}) }()
+	}
+	for range conns {
+		if got := <-greetings; got["app"] != 1 {
+			t.Errorf("one of %d connections: %v, want all with the application", many, got)
+		}
+	}
+	eventually(t, "every place to be free", func() bool { return pool.count() == 0 })
+}
+
 // TestApplicationOutlivesSession does not break what goes to the application when the session ends.
 func TestApplicationOutlivesSession(t *testing.T) {
 	if !inOwnNetwork(t) {
