@@ -20,23 +20,25 @@ type heldRedirect struct {
 }
 
 // claimRules takes what a new redirect needs from other sessions of the same user, of which this
-// manager has all: from those that hang or whose laptop is away. It refuses the redirect if one of
-// them lives.
+// manager has all: from those that hang or whose laptop is away. It refuses the redirect, and takes
+// nothing, if one of them lives.
 func (s *redirectSession) claimRules(ctx context.Context, a wire.Attach, rules []netfilter.Redirect) error {
-	for _, held := range s.server.findHolders(s, rules) {
-		mine := s.isSameRun(held.session)
-		if !mine && (a.Again || held.session.showsLife(ctx)) {
+	holders := s.server.findHolders(s, rules)
+	for _, held := range holders {
+		if !s.isSameRun(held.session) && (a.Again || held.session.showsLife(ctx)) {
 			return held.refuse(a.Port)
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+	}
 
+	for _, held := range holders {
 		if err := held.redirect.stopRedirecting(); err != nil {
 			return fmt.Errorf("take the redirect over: %w", err)
 		}
 		held.redirect.log.Info("taken over by another session", "holder", s.holderName())
-		if !mine {
+		if !s.isSameRun(held.session) {
 			held.session.tellTakenOver(held.redirect.attach.ID, s.holderName())
 		}
 	}

@@ -2,6 +2,7 @@ package redirectserver
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +122,35 @@ func TestOwnSessionLives(t *testing.T) {
 	if err := other.ask(t, false); err != nil {
 		t.Errorf("attach of a port that is free again: %v", err)
 	}
+}
+
+// TestOwnSessionsRefuse takes nothing from a laptop that is away for a redirect that needs what another
+// one has, too, which lives.
+func TestOwnSessionsRefuse(t *testing.T) {
+	if !inOwnNetwork(t) {
+		return
+	}
+	m := startManager(t, never)
+	request := func(port uint16, also ...netip.AddrPort) wire.Attach {
+		return wire.Attach{ID: 1, Outgoing: true, Host: podIPv4, Port: port, Also: also}
+	}
+	away, lives := m.visit(t, wire.Hello{Holder: "away@here"}), m.visit(t, wire.Hello{Holder: "lives@here"})
+	for v, port := range map[*visitor]uint16{away: 5001, lives: 5002} {
+		if err := v.Call(t.Context(), wire.RequestAttach, request(port), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	away.goAway(t)
+
+	other := m.visit(t, wire.Hello{Holder: "new@here"})
+	for range 10 { // the sessions are looked at in any order
+		err := other.Call(t.Context(), wire.RequestAttach, request(5001, netip.MustParseAddrPort(podIPv4+":5002")), nil)
+		var refused *mux.RemoteError
+		if !errors.As(err, &refused) || refused.Code != wire.CodeOwn {
+			t.Fatalf("attach = %v, want that one of them lives", err)
+		}
+	}
+	away.wantArmed(t, true, "of a refused take-over")
 }
 
 // TestOwnSessionOfSameRun lets a run of kdiag that has opened another session have what its last one
