@@ -317,7 +317,8 @@ func (f *follower) start(ctx context.Context, t *track) {
 func (f *follower) noteEnded(ctx context.Context, t *track) error {
 	t.cancel()
 	t.running = false
-	if t.armed.Swap(false) {
+	wasArmed := t.armed.Swap(false)
+	if wasArmed {
 		t.failures = 0
 	}
 	if isOver(ctx) || t.err == nil && !t.isGoing() {
@@ -338,6 +339,8 @@ func (f *follower) noteEnded(ctx context.Context, t *track) error {
 		return nil
 	case errors.Is(t.err, redirectclient.ErrTakenOver):
 		return f.yield(t)
+	case f.mustEnd() && wasArmed:
+		return applets.WithHint(t.err, "connections are no longer redirected; run the command again to redirect them")
 	case f.mustEnd():
 		return t.err
 	}

@@ -180,8 +180,7 @@ func (c *Client) Run(ctx context.Context, pod Pod, session *mux.Session, started
 		return fmt.Errorf("redirect pod %s: %w", pod, lost)
 	}
 
-	return applets.WithHint(fmt.Errorf("the session with pod %s ended: %w", pod, lost),
-		"connections are no longer redirected; run the command again to redirect them")
+	return fmt.Errorf("the session with pod %s ended: %w", pod, lost)
 }
 
 // finish closes the session and waits for what is left of connections. After

@@ -1,0 +1,57 @@
+package redir
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"kdiag/applets"
+	"kdiag/applets/internal/laptop/containers"
+	"kdiag/applets/internal/testkit/fakecluster"
+	"kdiag/kube"
+)
+
+// newTestFollower makes a follower of a Deployment's pods, and returns what it has printed.
+func newTestFollower(t *testing.T, c cluster, o options) (f *follower, printed func() string) {
+	t.Helper()
+	var out, notes bytes.Buffer
+	o.output = "text"
+	show := o.newDisplay(applets.Streams{In: strings.NewReader(""), Out: &out, Err: &notes})
+	f = newFollower(c, containers.Request{Pod: kube.Selection{Kind: "deployments", Name: "web"}}, o, show)
+	return f, func() string {
+		show.queue.finish(t.Context(), stuckTime, show.counters.stop)
+		return out.String() + notes.String()
+	}
+}
+
+// addTrack adds the fake's pod, whose redirects were there.
+func addTrack(t *testing.T, f *follower) *track {
+	t.Helper()
+	pod, err := (&fakecluster.Fake{}).FindPod(t.Context(), kube.Selection{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	added := &track{pod: pod, name: podName(pod), cancel: func() {}, running: true}
+	added.armed.Store(true)
+	f.tally.noteArmed(added)
+	f.tracks[pod.UID] = added
+	return added
+}
+
+// TestLostSession says that the command must be run again only where it ends.
+func TestLostSession(t *testing.T) {
+	const hint = "run the command again"
+	for _, follow := range []bool{true, false} {
+		f, printed := newTestFollower(t, &fakecluster.Fake{}, options{follow: follow})
+		lost := addTrack(t, f)
+		lost.err = errors.New("the session ended")
+		err := f.noteEnded(t.Context(), lost)
+		if text := printed(); strings.Contains(text, hint) || strings.Contains(text, "trying again in 1s") != follow {
+			t.Errorf("follow %t: printed %q", follow, text)
+		}
+		if hints := strings.Join(applets.Hints(err), "; "); (err == nil) != follow || strings.Contains(hints, hint) == follow {
+			t.Errorf("follow %t: %v, hints %q", follow, err, hints)
+		}
+	}
+}
