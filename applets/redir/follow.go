@@ -155,7 +155,11 @@ func (f *follower) loop(ctx context.Context) error {
 			return nil
 		case <-f.set.Changed():
 		case err := <-f.failed:
-			if !f.tally.begun() {
+			switch {
+			case isOver(ctx):
+				stop()
+				return nil
+			case !f.tally.begun():
 				stop()
 				return err
 			}

@@ -2,6 +2,7 @@ package redir
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -52,6 +53,20 @@ func TestLostSession(t *testing.T) {
 		}
 		if hints := strings.Join(applets.Hints(err), "; "); (err == nil) != follow || strings.Contains(hints, hint) == follow {
 			t.Errorf("follow %t: %v, hints %q", follow, err, hints)
+		}
+	}
+}
+
+// TestInterruptIsNoFailure says nothing of the watch that ends with the command.
+func TestInterruptIsNoFailure(t *testing.T) {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 50 { // what is ready is chosen at random
+		f, printed := newTestFollower(t, &fakecluster.Fake{}, options{follow: true, all: true})
+		addTrack(t, f)
+		f.failed <- over.Err()
+		if err, text := f.loop(over), printed(); err != nil || text != "" {
+			t.Fatalf("loop = %v, printed %q", err, text)
 		}
 	}
 }
