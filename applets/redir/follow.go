@@ -427,8 +427,8 @@ func (f *follower) nextRetry() (at <-chan time.Time, stop func()) {
 // drop forgets a pod that is not redirected any more.
 func (f *follower) drop(t *track) {
 	t.cancel()
-	if m, known := f.set.Find(t.pod.UID); known && !m.Gone {
-		return // it must not be begun anew
+	if m, known := f.set.Find(t.pod.UID); known && !m.Gone && (m.End != "" || t.gone != nil) {
+		return // it must not be begun anew; one that is selected again must
 	}
 	delete(f.tracks, t.pod.UID)
 	f.set.Forget(t.pod.UID)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"kdiag/applets"
 	"kdiag/applets/internal/laptop/containers"
@@ -69,4 +70,51 @@ func TestInterruptIsNoFailure(t *testing.T) {
 			t.Fatalf("loop = %v, printed %q", err, text)
 		}
 	}
+}
+
+// TestSelectedAgain redirects a pod again that was not selected for a moment.
+func TestSelectedAgain(t *testing.T) {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	watched := make(chan kube.PodWatch, 1)
+	cluster := &fakecluster.Fake{Watch: func(_ context.Context, w kube.PodWatch) error { watched <- w; return nil }}
+	f, printed := newTestFollower(t, cluster, options{follow: true, all: true})
+	if err := f.set.FollowAll(t.Context(), cluster, f.request.Pod); err != nil {
+		t.Fatal(err)
+	}
+
+	w := <-watched
+	first := addTrack(t, f)
+	w.Changed(first.pod)
+	w.Listed()
+	w.Gone(first.pod.UID)
+	if err := f.update(over); err != nil {
+		t.Fatal(err)
+	}
+	w.Changed(first.pod)
+	if err := f.update(over); err != nil {
+		t.Fatal(err)
+	}
+	if f.tracks[first.pod.UID] != first {
+		t.Fatal("it is redirected twice")
+	}
+
+	first.err = nil // its connections have ended
+	if err := f.noteEnded(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.update(over); err != nil {
+		t.Fatal(err)
+	}
+	again := f.tracks[first.pod.UID]
+	if again == nil || again == first {
+		t.Fatal("it is not redirected again")
+	}
+	select {
+	case ended := <-f.ended:
+		ended.running = false
+	case <-time.After(20 * time.Second):
+		t.Error("its attempt does not end")
+	}
+	_ = printed()
 }
