@@ -131,6 +131,8 @@ func TestCutOff(t *testing.T) {
 		{"nothing", plain, "", false, true, Other},
 		{"half a request", plain, request[:30], false, false, Ambiguous},
 		{"half of another", plain, "GET /other HTTP/1.1\r\n", false, true, Other},
+		{"half a request of another agent", plain, strings.TrimSuffix(get("/healthz?a=b", "curl/8"), "\r\n"), false, true, Other},
+		{"half a request of another's half name", plain, request[:strings.Index(request, "kube-probe")] + "cu", false, true, Ambiguous},
 		{"a method", plain, "GET ", false, true, Other},
 		{"half a request, ended", plain, request[:30], true, true, Other},
 		{"half a hello", overTLS, string(recordHello(t, "")[:40]), false, true, Ambiguous},

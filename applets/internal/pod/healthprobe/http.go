@@ -30,7 +30,7 @@ func (p httpRequest) judge(a Arrival) Verdict {
 		return p.judgeHeader(a.Bytes)
 	case !a.Final && !a.Ended && len(a.Bytes) < MaxBytes:
 		return Undecided
-	case p.beginsRequest(a.Bytes) && !a.Ended:
+	case p.beginsRequest(a.Bytes) && !a.Ended && !p.namesOther(a.Bytes):
 		return Ambiguous
 	}
 	return Other
@@ -63,6 +63,16 @@ func (p httpRequest) judgeHeader(header []byte) Verdict {
 func (p httpRequest) beginsRequest(header []byte) bool {
 	line := method + p.Target + version
 	return len(header) > len(method) && isPrefix(header, line)
+}
+
+// namesOther reports whether the lines of a header that are whole have an agent who is not the
+// probe's.
+func (p httpRequest) namesOther(header []byte) bool {
+	_, lines, _ := bytes.Cut(header, []byte("\r\n"))
+	whole := append(slices.Clone(lines[:bytes.LastIndexByte(lines, '\n')+1]), "\r\n"...)
+	read, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(whole))).ReadMIMEHeader()
+	agents := read["User-Agent"]
+	return err == nil && len(agents) > 0 && !p.setsHeader("User-Agent") && !strings.HasPrefix(agents[0], p.Agent)
 }
 
 // matches reports whether a request is the probe's by its target and by all that the pod's spec
