@@ -332,6 +332,8 @@ func (f *follower) noteEnded(ctx context.Context, t *track) error {
 
 	var gone *kube.GoneError
 	switch {
+	case t.isGoing() && f.scope == scopePod && t.err != nil && !wasArmed:
+		return t.err // it says why the pod was no good from the start
 	case t.isGoing() && f.scope == scopePod:
 		return f.endError(t)
 	case t.isGoing():
