@@ -30,7 +30,9 @@ func TestRedirManagerKilled(t *testing.T) {
 		waiting[i] = conn
 	}
 
-	if err := syscall.Kill(kit.FindNetManager(t, namespace), syscall.SIGKILL); err != nil {
+	calls := kit.StartCalls(t, app+":8080")
+	manager, killed := kit.FindNetManager(t, namespace), time.Now()
+	if err := syscall.Kill(manager, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 
@@ -45,13 +47,17 @@ func TestRedirManagerKilled(t *testing.T) {
 	if back := redir.WaitForEvent("reconnected"); !back.Renewed || back.Cut < len(waiting) {
 		t.Errorf("event %+v, want another session, and %d connections cut", back, len(waiting))
 	}
+	// An empty text is in any answer: that of the application, unless kdiag is faster.
+	served, laptop := calls.WaitForAnswer(t, killed, ""), calls.WaitForAnswer(t, killed, kit.FromLaptop)
+	t.Logf("after kill -9 of the manager the pod answered again after %s, and the laptop after %s", served, laptop)
+	t.Log(calls.CountAnswers())
 	kit.VerifyAnswer(t, kit.NodeNetwork, app+":8080", kit.FromLaptop)
 	redir.Interrupt()
 	kit.WaitForAnswer(t, kit.NodeNetwork, app+":8080", kit.FromApp)
 }
 
 // TestRedirKilled kills kdiag itself, and stops it for good, as a laptop that was
-// closed: the manager ends the redirects.
+// closed: the manager ends the redirects. It takes both for a lost network.
 func TestRedirKilled(t *testing.T) {
 	namespace, app, _ := kit.CreateRedirPods(t)
 	here := kit.StartLocalServer(t, kit.AnswerRequest)
@@ -60,10 +66,11 @@ func TestRedirKilled(t *testing.T) {
 			redir := kit.StartRedirects(t, 1, "-n", namespace, "app", "8080:"+here.Port)
 			kit.VerifyAnswer(t, kit.NodeNetwork, app+":8080", kit.FromLaptop)
 
+			calls, began := kit.StartCalls(t, app+":8080"), time.Now()
 			redir.Signal(signal)
-			began := time.Now()
-			kit.WaitForAnswer(t, kit.NodeNetwork, app+":8080", kit.FromApp)
-			t.Logf("the application served again %s after kdiag was %s", time.Since(began).Round(time.Millisecond), what)
+			served := calls.WaitForAnswer(t, began, kit.FromApp)
+			t.Logf("the application served again %s after kdiag was %s", served, what)
+			t.Log(calls.CountAnswers())
 		})
 	}
 }
@@ -96,7 +103,9 @@ func TestRedirIptables(t *testing.T) {
 		t.Errorf("rules after kill -9: %s\nwant them there, for the next manager to remove", rules)
 	}
 
+	began := time.Now()
 	redir = kit.StartRedirects(t, 2, args...)
+	t.Logf("kdiag's next manager took over from rules of a killed one, and redirected anew, %s after kdiag's start", time.Since(began).Round(time.Millisecond))
 	kit.VerifyAnswer(t, kit.NodeNetwork, app+":8080", kit.FromLaptop)
 	redir.Interrupt()
 	kit.VerifyAnswer(t, kit.NodeNetwork, app+":8080", kit.FromApp)
@@ -114,11 +123,13 @@ func TestRedirApplicationRestarts(t *testing.T) {
 	namespace, app, _ := kit.CreateRedirPods(t)
 	here := kit.StartLocalServer(t, kit.AnswerRequest)
 	redir := kit.StartRedirects(t, 1, "-n", namespace, "app", "8080:"+here.Port)
+	calls := kit.StartCalls(t, app+":8080")
 	if err := syscall.Kill(kit.FindContainerProcess(t, namespace, "app", "{.status.containerStatuses[0].containerID}"), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 
 	kit.WaitForPodField(t, namespace, "app", "{.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}", "1 true")
+	calls.VerifyLaptopAnswered(t, "while the application restarted")
 	kit.VerifyAnswer(t, kit.NodeNetwork, app+":8080", kit.FromLaptop)
 	redir.Interrupt()
 	kit.VerifyAnswer(t, kit.NodeNetwork, app+":8080", kit.FromApp)

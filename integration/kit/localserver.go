@@ -118,6 +118,9 @@ func ExchangeText(conn *net.TCPConn, text string) error {
 	return nil
 }
 
+// callerPatience is the time that a busy machine needs to answer.
+const callerPatience = 45 * time.Second
+
 // SetPatience gives a connection the time that a busy machine needs, and no more:
 // a test must not hang.
-func SetPatience(conn net.Conn) { _ = conn.SetDeadline(time.Now().Add(45 * time.Second)) }
+func SetPatience(conn net.Conn) { _ = conn.SetDeadline(time.Now().Add(callerPatience)) }

@@ -18,10 +18,18 @@ import (
 // can be called.
 const NodeNetwork = netnstest.Namespace("/run/netns/kdiag-node")
 
+// dialPatience is how long DialFrom waits for a connection.
+const dialPatience = 10 * time.Second
+
 // DialFrom connects to an address from another network namespace.
 func DialFrom(from netnstest.Namespace, address string) (conn *net.TCPConn, err error) {
+	return dialFromWithin(from, address, dialPatience)
+}
+
+// dialFromWithin does the same, and gives up after a limit.
+func dialFromWithin(from netnstest.Namespace, address string, limit time.Duration) (conn *net.TCPConn, err error) {
 	err = from.Do(func() error {
-		dialled, dialErr := net.DialTimeout("tcp", address, 10*time.Second)
+		dialled, dialErr := net.DialTimeout("tcp", address, limit)
 		if dialErr == nil {
 			conn, _ = dialled.(*net.TCPConn)
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"kdiag/mux/wire"
 	"kdiag/netfilter/netnstest"
@@ -25,13 +26,19 @@ func CreateRedirPods(t *testing.T) (namespace, app, other string) {
 // FetchAnswer asks an address for / from a network namespace, through a
 // connection of its own.
 func FetchAnswer(from netnstest.Namespace, address string) (string, error) {
-	conn, err := DialFrom(from, address)
+	return fetchAnswerWithin(from, address, callerPatience)
+}
+
+// fetchAnswerWithin does the same, and gives up after a limit.
+func fetchAnswerWithin(from netnstest.Namespace, address string, limit time.Duration) (string, error) {
+	deadline := time.Now().Add(limit)
+	conn, err := dialFromWithin(from, address, min(limit, dialPatience))
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
 
-	SetPatience(conn)
+	_ = conn.SetDeadline(deadline)
 	if _, err := io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n"); err != nil {
 		return "", err
 	}
