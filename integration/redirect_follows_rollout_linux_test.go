@@ -194,6 +194,7 @@ func TestRedirFollowsPods(t *testing.T) {
 			kit.RunKubectl(t, "scale", "-n", namespace, "deploy/web", "--replicas=1")
 		}},
 	} {
+		began := time.Now()
 		step.end(pod)
 		if gone := redir.WaitForEvent("gone"); gone.Pod != pod || !strings.HasPrefix(gone.Reason, step.reason) {
 			t.Errorf("event %+v, want that %s %s", gone, pod, step.reason)
@@ -204,6 +205,7 @@ func TestRedirFollowsPods(t *testing.T) {
 		}
 		pod = started.Pod
 		kit.WaitForAnswer(t, kit.NodeNetwork, kit.ReadPodField(t, namespace, pod, "{.status.podIP}")+":8080", kit.FromLaptop)
+		t.Logf("the pod %s: the laptop answered for the next one %s after it began", step.reason, time.Since(began).Round(time.Millisecond))
 	}
 
 	if got := redir.Interrupt(); got.Code != 0 {

@@ -82,7 +82,9 @@ func (r *lossyRedirect) waitForReset(t *testing.T) {
 // waitForApp waits until new connections reach the application.
 func (r *lossyRedirect) waitForApp(t *testing.T) {
 	t.Helper()
+	began := time.Now()
 	kit.WaitForAnswer(t, kit.NodeNetwork, r.app+":8080", kit.FromApp)
+	t.Logf("a new connection reached the application after %s", time.Since(began).Round(time.Millisecond))
 }
 
 func (r *lossyRedirect) end(t *testing.T) {
@@ -271,13 +273,17 @@ func giveUpWithPod(t *testing.T) {
 	}
 }
 
-// TestRedirComponentsRestart keeps connections while the kubelet, and then the API server, restarts.
+// TestRedirComponentsRestart keeps connections while the kubelet, containerd and the API server
+// restart, one after another.
 func TestRedirComponentsRestart(t *testing.T) {
 	kit.RequireOwnCluster(t, "components that may be stopped")
 	r := startLossyRedirect(t, 10)
-	for _, name := range []string{"kubelet", "kube-apiserver"} {
+	for _, name := range []string{"kubelet", "containerd", "kube-apiserver"} {
+		began := time.Now()
 		restartComponent(t, name)
+		t.Logf("%s was back after %s", name, time.Since(began).Round(time.Millisecond))
 		r.waitForReturn(t, 10, 0)
+		t.Logf("%s: all worked again %s after it was killed", name, time.Since(began).Round(time.Millisecond))
 	}
 	r.end(t)
 }

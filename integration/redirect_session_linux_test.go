@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"kdiag/integration/kit"
 )
@@ -66,10 +67,13 @@ func TestRedirHeld(t *testing.T) {
 	first := kit.StartRedirects(t, 1, "-n", namespace, "app", "8080:"+here.Port)
 	host, _ := os.Hostname()
 	for name, env := range map[string][]string{"same user": nil, "another user": {"XDG_CONFIG_HOME=" + t.TempDir()}} {
+		calls, began := kit.StartCalls(t, app+":8080"), time.Now()
 		got := kit.StartRedir(t, env, "-n", namespace, "app", "8080:1").WaitForEnd()
+		t.Logf("%s: refused after %s", name, time.Since(began).Round(time.Millisecond))
 		if got.Code != 1 || !strings.Contains(got.Stderr, "port 8080 is already redirected by ") || !strings.Contains(got.Stderr, "@"+host) {
 			t.Errorf("%s: %v, want it refused", name, got)
 		}
+		calls.VerifyLaptopAnswered(t, "while "+name+" wanted the port")
 	}
 
 	kit.VerifyAnswer(t, kit.NodeNetwork, app+":8080", kit.FromLaptop)
