@@ -72,3 +72,9 @@ func TestSoakStopped(t *testing.T) {
 	r.waitForReturn(t, 0, 3)
 	r.end(t)
 }
+
+// TestSoakFullQueues keeps a link of 1 MB/s full in both directions for two minutes.
+func TestSoakFullQueues(t *testing.T) {
+	t.Parallel()
+	fillQueues(t, 120_000_000)
+}
