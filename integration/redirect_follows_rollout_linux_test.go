@@ -171,6 +171,17 @@ func evict(t *testing.T, namespace, pod string) {
 	}
 }
 
+// readReadyTime reads since when a pod is ready, rounded down to a second.
+func readReadyTime(t *testing.T, namespace, pod string) time.Time {
+	t.Helper()
+	text := kit.ReadPodField(t, namespace, pod, `{.status.conditions[?(@.type=="Ready")].lastTransitionTime}`)
+	since, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return since
+}
+
 // TestRedirFollowsPods evicts and deletes the pod that is redirected, and takes away all pods for a
 // while: each time the next pod is redirected as soon as it is ready.
 func TestRedirFollowsPods(t *testing.T) {
@@ -200,12 +211,14 @@ func TestRedirFollowsPods(t *testing.T) {
 			t.Errorf("event %+v, want that %s %s", gone, pod, step.reason)
 		}
 		started := redir.WaitForEvent("redirect")
+		redirected := time.Now()
 		if started.Pod == pod {
 			t.Errorf("event %+v, want another pod than %s", started, pod)
 		}
 		pod = started.Pod
 		kit.WaitForAnswer(t, kit.NodeNetwork, kit.ReadPodField(t, namespace, pod, "{.status.podIP}")+":8080", kit.FromLaptop)
-		t.Logf("the pod %s: the laptop answered for the next one %s after it began", step.reason, time.Since(began).Round(time.Millisecond))
+		t.Logf("the pod %s: the next one was redirected after %s, at most %s after it was ready",
+			step.reason, redirected.Sub(began).Round(time.Millisecond), redirected.Sub(readReadyTime(t, namespace, pod)).Round(100*time.Millisecond))
 	}
 
 	if got := redir.Interrupt(); got.Code != 0 {
