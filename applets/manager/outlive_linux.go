@@ -15,6 +15,8 @@ const (
 	// endLooks is how often in a row nothing of the application must be seen: one that is at work
 	// may have no socket for a moment.
 	endLooks = 2
+	// failedLooks is how often in a row a look may fail: a lack of memory or of descriptors passes.
+	failedLooks = 20
 )
 
 // outliveApplication returns when nothing is in use, or the pod's application has ended. The kubelet
@@ -22,7 +24,7 @@ const (
 // grace period to end: meanwhile its redirects and shells go on. Then the pod's end waits for this
 // process.
 func (w work) outliveApplication(streams applets.Streams) {
-	for unseen := 0; unseen < endLooks; {
+	for unseen, failed := 0, 0; unseen < endLooks; {
 		began := time.Now()
 		used, err := w.inUse()
 		if err == nil && !used {
@@ -30,13 +32,16 @@ func (w work) outliveApplication(streams applets.Streams) {
 		}
 
 		left, err := w.applicationLeft()
-		if err != nil {
+		switch {
+		case err != nil && failed == failedLooks:
 			applets.Note(streams.Err, "check whether the application has ended: %v", err)
 			return
-		}
-		unseen++
-		if left {
-			unseen = 0
+		case err != nil:
+			failed++
+		case left:
+			unseen, failed = 0, 0
+		default:
+			unseen, failed = unseen+1, 0
 		}
 
 		w.pause(min(max(endLook, costlyLook*time.Since(began)), maxEndLook))
