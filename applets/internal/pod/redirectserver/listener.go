@@ -51,7 +51,7 @@ type redirectListener struct {
 	// crowdedSince is when the accept loop found no place for a connection, until it found one.
 	crowdedSince time.Time
 	accepted     sync.WaitGroup // the accept loop and every connection
-	stopped      chan struct{}  // closed by stopAndReset
+	stopped      chan struct{}  // closed by releaseWaiting
 	closed       chan struct{}  // closed after the accept loop: by then conns has all that it took
 
 	mu    sync.Mutex
@@ -294,7 +294,7 @@ const (
 )
 
 // giveTo notes who has a connection from now on. It reports false if that is the laptop, and the
-// redirect has ended.
+// redirect has ended, or another session has it.
 func (r *redirectListener) giveTo(who owner, conn *mux.TCP) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -368,22 +368,40 @@ func (r *redirectListener) stopRedirecting() error {
 func (r *redirectListener) stopAndReset() error {
 	err := r.stopRedirecting()
 	_ = r.listener.Close()
+	r.releaseWaiting()
 
 	r.mu.Lock()
-	if !isClosed(r.stopped) {
-		close(r.stopped)
-	}
 	for conn, has := range r.conns {
-		switch has {
-		case laptops:
+		if has == laptops {
 			conn.Reset()
-		case nobodys:
-			endClassification(conn)
-		case applications: // goes on
 		}
 	}
 	r.mu.Unlock()
 
 	r.accepted.Wait()
 	return err
+}
+
+// stopForOther stops redirecting for another session that takes the redirect over. What the laptop has
+// goes on, and nobody waits for it any more.
+func (r *redirectListener) stopForOther() error {
+	err := r.stopRedirecting()
+	r.releaseWaiting()
+	return err
+}
+
+// releaseWaiting sends connections to the application of which the laptop has nothing yet, those to
+// come too.
+func (r *redirectListener) releaseWaiting() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !isClosed(r.stopped) {
+		close(r.stopped)
+	}
+
+	for conn, has := range r.conns {
+		if has == nobodys {
+			endClassification(conn)
+		}
+	}
 }

@@ -34,7 +34,7 @@ func (s *redirectSession) claimRules(ctx context.Context, a wire.Attach, rules [
 	}
 
 	for _, held := range holders {
-		if err := held.redirect.stopRedirecting(); err != nil {
+		if err := held.redirect.stopForOther(); err != nil {
 			return fmt.Errorf("take the redirect over: %w", err)
 		}
 		held.redirect.log.Info("taken over by another session", "holder", s.holderName())

@@ -2,6 +2,8 @@ package redirectserver
 
 import (
 	"errors"
+	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -70,6 +72,36 @@ func TestOwnSessionAway(t *testing.T) {
 			kept.wantExact(t)
 		})
 	}
+}
+
+// TestOwnSessionAwayWithCallers sends those to the application who wait for a laptop from which the
+// port is taken over, however long its session goes on.
+func TestOwnSessionAwayWithCallers(t *testing.T) {
+	if !inOwnNetwork(t) {
+		return
+	}
+	m := startManager(t, never)
+	v := m.visit(t, wire.Hello{Holder: "old@here", OnDisconnect: wire.OnDisconnectHold, GraceSeconds: 3600})
+	v.attachProbes(t, nil, healthz)
+	kept := startEcho(t, 8<<20)
+	s := v.goAway(t)
+	silent, waiting := dialApp(t), dialApp(t)
+	if _, err := io.WriteString(waiting, "POST / HTTP/1.1\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the callers", func() bool { return m.server.pool.count() == 3 })
+
+	other := m.visit(t, wire.Hello{Holder: "new@here"})
+	if err := other.ask(t, false); err != nil {
+		t.Fatal(err)
+	}
+	for what, conn := range map[string]net.Conn{"that is silent": silent, "that waits": waiting} {
+		if got := greeting(conn); got != "app" {
+			t.Errorf("a caller %s: %q answers, want the application", what, got)
+		}
+	}
+	v.comeBack(t, s)
+	kept.wantExact(t)
 }
 
 // TestOwnSessionHangs takes a port over from a laptop that has a connection and says nothing, as
