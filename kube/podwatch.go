@@ -155,13 +155,25 @@ func (c *Cluster) followPods(ctx context.Context, options metav1.ListOptions, ve
 func (c *Cluster) WatchNamedPod(ctx context.Context, pod *corev1.Pod, w PodWatch) {
 	options := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", pod.Name).String()}
 	uid, version, broken := pod.UID, pod.ResourceVersion, false
+	works := func() {
+		if broken {
+			broken = false
+			w.Broken(nil)
+		}
+	}
+	watched := w
+	watched.Changed = func(pod *corev1.Pod) { works(); w.Changed(pod) }
+
 	for ctx.Err() == nil {
 		known := map[types.UID]bool{uid: true}
-		err := c.followPods(ctx, options, version, known, w)
+		err := c.followPods(ctx, options, version, known, watched)
 		if !known[uid] {
 			return
 		}
 
+		if err == nil && ctx.Err() == nil {
+			works()
+		}
 		if err != nil && ctx.Err() == nil && !broken && !apierrors.IsGone(err) && !apierrors.IsResourceExpired(err) {
 			broken = true
 			w.Broken(c.explainError(ctx, "watch pod "+pod.Name, rightWatchPods.scopedTo(c.Namespace, pod.Name), err))
