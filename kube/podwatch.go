@@ -40,6 +40,7 @@ func (c *Cluster) WatchPods(ctx context.Context, s Selection, w PodWatch) error 
 
 	doing := "list the pods of " + s.String()
 	known, listed, broken := map[types.UID]bool{}, false, false
+	forbidden := false // to watch, but not to list
 	for {
 		version, err := c.listPods(ctx, options, known, w)
 		switch {
@@ -48,13 +49,14 @@ func (c *Cluster) WatchPods(ctx context.Context, s Selection, w PodWatch) error 
 		case err == nil && !listed:
 			listed = true
 			w.Listed()
-		case err == nil && broken:
+		case err == nil && broken && !forbidden:
 			broken = false
 			w.Broken(nil)
 		}
 
 		if err == nil {
 			err = c.followPods(ctx, options, version, known, w)
+			forbidden = apierrors.IsForbidden(err)
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

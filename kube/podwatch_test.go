@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"testing"
@@ -36,5 +37,35 @@ func TestWatchNamedPodRecovers(t *testing.T) {
 	})
 	if want := []bool{true, false, true}; !slices.Equal(told, want) {
 		t.Errorf("told that it is broken: %t, want %t", told, want)
+	}
+}
+
+// TestWatchPodsForbidden tells once that pods cannot be watched, although they can be listed, and goes
+// on by lists.
+func TestWatchPodsForbidden(t *testing.T) {
+	routes := http.NewServeMux()
+	routes.HandleFunc("GET /api/v1/namespaces/{namespace}/pods", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("watch") {
+			http.Error(w, "forbidden", http.StatusForbidden)
+			return
+		}
+		answerJSON(w, `{"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": [{"metadata": {"name": "web", "uid": "1"}}]}`)
+	})
+	cluster := connectTo(t, routes)
+
+	lists := 0
+	var told []error
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_ = cluster.WatchPods(ctx, Selection{Labels: "app=web"}, PodWatch{
+		Changed: func(*corev1.Pod) {
+			if lists++; lists == 3 {
+				cancel()
+			}
+		},
+		Gone: func(types.UID) {}, Listed: func() {}, Broken: func(err error) { told = append(told, err) },
+	})
+	if len(told) != 1 || told[0] == nil {
+		t.Errorf("told %q, want once that it is forbidden", told)
 	}
 }
