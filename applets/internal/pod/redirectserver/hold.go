@@ -30,13 +30,11 @@ func (s *redirectSession) awaitLaptop(stopped <-chan struct{}) route {
 		select {
 		case <-changed:
 		case <-stopped:
-		case <-doubtTimer(changed):
 		}
 	}
 }
 
-// routeNow says where a new connection goes, unless it has to wait: until changed is closed, or for a
-// moment if that is nil.
+// routeNow says where a new connection goes, unless it has to wait until changed is closed.
 func (s *redirectSession) routeNow() (goal route, known bool, changed <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,18 +45,38 @@ func (s *redirectSession) routeNow() (goal route, known bool, changed <-chan str
 		return toApplication, true, nil
 	case s.laptopIs.overdue && s.onDisconnect == wire.OnDisconnectReset:
 		return nowhere, true, nil
-	case s.laptopIs.away:
-		return toLaptop, false, s.attended
+	case !s.laptopIs.away && s.laptop.SilentFor() < doubtAfter:
+		return toLaptop, true, nil
+	case !s.laptopIs.away && !s.doubted:
+		s.doubted = true
+		s.helpers.Go(s.watchDoubt)
 	}
-	return toLaptop, s.laptop.SilentFor() < doubtAfter, nil
+	return toLaptop, false, s.attended
 }
 
-// doubtTimer returns a timer's channel if there is nothing else to wait for.
-func doubtTimer(changed <-chan struct{}) <-chan time.Time {
-	if changed != nil {
-		return nil
+// watchDoubt looks for a sign of life of the laptop, for all connections that wait for it, until there
+// is one, or it is known to be away.
+func (s *redirectSession) watchDoubt() {
+	tick := time.NewTicker(doubtPause)
+	defer tick.Stop()
+	for range tick.C {
+		if s.resolveDoubt() {
+			return
+		}
 	}
-	return time.After(doubtPause)
+}
+
+// resolveDoubt reports whether there is no doubt any more, and wakes who waits for that.
+func (s *redirectSession) resolveDoubt() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended && !s.laptopIs.away && s.laptop.SilentFor() >= doubtAfter {
+		return false
+	}
+
+	s.doubted = false
+	s.noteAttendance()
+	return true
 }
 
 // noteAttendance wakes connections that wait for the laptop. mu is held.

@@ -474,3 +474,29 @@ func listenLocalAt(t *testing.T, address string) *net.TCPListener {
 	_ = tcp.SetDeadline(time.Now().Add(20 * time.Second))
 	return tcp
 }
+
+// TestSilentLaptop keeps connections back from a laptop that has been silent for longer than it ever
+// is, before it counts as lost.
+func TestSilentLaptop(t *testing.T) {
+	if !inOwnNetwork(t) {
+		return
+	}
+	v := startManager(t, soon).visit(t, wire.Hello{Holder: "me@here"})
+	v.attach(t)
+	s := v.served(t)
+	conn := v.road.conn()
+	conn.loseWrites.Store(true)
+	eventually(t, "the laptop to be silent", func() bool { return s.laptop.SilentFor() >= doubtAfter })
+
+	var conns []net.Conn
+	for range 20 {
+		conn := dialApp(t)
+		defer conn.Close()
+		conns = append(conns, conn)
+	}
+	for i, conn := range conns {
+		if got := greeting(conn); got != "app" {
+			t.Errorf("connection %d: %q answers, want the application", i, got)
+		}
+	}
+}

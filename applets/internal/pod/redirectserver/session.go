@@ -35,6 +35,7 @@ type redirectSession struct {
 	ended        bool
 	laptopIs     attendance
 	attended     chan struct{} // closed and replaced when one of these changes
+	doubted      bool          // watchDoubt looks for a sign of life
 	// settling is true while redirects are settled, and unsettled if that must be done again.
 	settling, unsettled bool
 	interruptSettling   context.CancelFunc
