@@ -82,9 +82,9 @@ func (r *lossyRedirect) waitForReset(t *testing.T) {
 // waitForApp waits until new connections reach the application.
 func (r *lossyRedirect) waitForApp(t *testing.T) {
 	t.Helper()
-	began := time.Now()
-	kit.WaitForAnswer(t, kit.NodeNetwork, r.app+":8080", kit.FromApp)
-	t.Logf("a new connection reached the application after %s", time.Since(began).Round(time.Millisecond))
+	calls := kit.StartCalls(t, r.app+":8080")
+	took := calls.WaitForAnswer(t, time.Now(), kit.FromApp)
+	t.Logf("the application answered after %s: %s", took, calls.CountAnswers())
 }
 
 func (r *lossyRedirect) end(t *testing.T) {
