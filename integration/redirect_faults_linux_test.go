@@ -174,7 +174,7 @@ func (b *bulkReaders) waitForStandstill(t *testing.T) {
 // TestRedirFullQueues fills a link of 1 MB/s in both directions for longer than kdiag waits for a sign
 // of life, which is what full queues delay: no byte is lost, the connection is never taken for lost, and
 // other connections go on.
-func TestRedirFullQueues(t *testing.T) { fillQueues(t, 6<<20) }
+func TestRedirFullQueues(t *testing.T) { fillQueues(t, 11<<20) }
 
 // fillQueues sends so many bytes to an echo and back over a link of 1 MB/s.
 func fillQueues(t *testing.T, size int64) {
