@@ -57,7 +57,7 @@ func TestRedirManagerKilled(t *testing.T) {
 }
 
 // TestRedirKilled kills kdiag itself, and stops it for good, as a laptop that was
-// closed: the manager ends the redirects. It takes both for a lost network.
+// closed: the manager ends the redirects. A process that was killed has another one tell it.
 func TestRedirKilled(t *testing.T) {
 	namespace, app, _ := kit.CreateRedirPods(t)
 	here := kit.StartLocalServer(t, kit.AnswerRequest)
