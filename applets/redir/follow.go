@@ -163,7 +163,7 @@ func (f *follower) loop(ctx context.Context) error {
 				stop()
 				return err
 			}
-			f.reportBroken(err)
+			f.show.note(fmt.Sprintf("%v; pods that start from now on are not redirected", err))
 		case t := <-f.ended:
 			if err := f.noteEnded(ctx, t); err != nil {
 				stop()

@@ -124,7 +124,7 @@ func (f *follower) formatStatus() string {
 	case f.scope == scopeAll && pods > 0 && lost == 0:
 		return fmt.Sprintf("pods: %d; %s", pods, formatCounters(sum))
 	case f.scope == scopeAll && pods > 0:
-		return fmt.Sprintf("pods: %d, of which %d are away; %s", pods, lost, formatCounters(sum))
+		return fmt.Sprintf("pods: %d, away: %d; %s", pods, lost, formatCounters(sum))
 	case pods == 0 && f.scope != scopePod:
 		return fmt.Sprintf("%s; press Ctrl-C to stop", f.show.waiting(f.request.Pod))
 	}
