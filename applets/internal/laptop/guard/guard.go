@@ -118,11 +118,18 @@ func (g *Guard) begin(pipe io.WriteCloser) {
 	g.send(message{Connect: &g.connect})
 }
 
+// sendTimeout bounds the wait for a process that was stopped, and whose pipe is full.
+const sendTimeout = time.Second
+
 // send writes a message. mu is held.
 func (g *Guard) send(m message) {
-	if g.pipe != nil && !g.failed {
-		g.failed = g.out.Encode(m) != nil
+	if g.pipe == nil || g.failed {
+		return
 	}
+	if pipe, ok := g.pipe.(interface{ SetWriteDeadline(t time.Time) error }); ok {
+		_ = pipe.SetWriteDeadline(time.Now().Add(sendTimeout))
+	}
+	g.failed = g.out.Encode(m) != nil
 }
 
 const (

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -71,6 +72,25 @@ func TestWatch(t *testing.T) {
 			t.Errorf("ended %s: sessions of %v are ended, %v, want none", name, asked, err)
 		}
 	}
+}
+
+// TestStoppedGuard does not wait for a process that reads nothing.
+func TestStoppedGuard(t *testing.T) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+
+	g := New(kube.ConnectOptions{})
+	g.begin(writer)
+	for range 2000 { // more than a pipe holds (pipe(7))
+		g.Add("a", *endingIn("p"))
+	}
+	if !g.failed {
+		t.Error("all was written to a pipe that nobody reads")
+	}
+	g.Close()
 }
 
 // TestGuard writes to its process what that needs, and ends it.
