@@ -133,6 +133,13 @@ func (r *road) block() {
 	r.conns = nil
 }
 
+// close lets no other connection through until unblock, and leaves the one that there is.
+func (r *road) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open = make(chan struct{})
+}
+
 func (r *road) unblock() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

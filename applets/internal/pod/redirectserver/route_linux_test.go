@@ -484,8 +484,8 @@ func TestSilentLaptop(t *testing.T) {
 	v := startManager(t, soon).visit(t, wire.Hello{Holder: "me@here"})
 	v.attach(t)
 	s := v.served(t)
-	conn := v.road.conn()
-	conn.loseWrites.Store(true)
+	v.road.close()
+	v.road.conn().loseWrites.Store(true)
 	eventually(t, "the laptop to be silent", func() bool { return s.laptop.SilentFor() >= doubtAfter })
 
 	var conns []net.Conn
