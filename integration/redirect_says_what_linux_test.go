@@ -72,6 +72,9 @@ func TestRedirSaysWhatItTakes(t *testing.T) {
 		"5353": {Listening: "none", DeclaredProtocol: "UDP"},
 		"6000": {Listening: "none"},
 	} {
+		if want.IdleContainer != "" {
+			waitForCrashes(t, namespace, want.IdleContainer)
+		}
 		redir := kit.StartRedir(t, nil, "-n", namespace, "deploy/web", port+":"+here.Port)
 		e := redir.WaitForEvent("redirect")
 		if e.Listening != want.Listening || e.IdleContainer != want.IdleContainer || e.DeclaredProtocol != want.DeclaredProtocol {
@@ -162,5 +165,15 @@ func waitForEndpoint(t *testing.T, namespace, address string) {
 	kit.WaitUntil(t, "endpoint "+address, func() bool {
 		slices := kit.RunKubectl(t, "get", "endpointslices", "-n", namespace, "-o", "jsonpath={.items[*].endpoints[*].addresses[*]}")
 		return strings.Contains(slices, address)
+	})
+}
+
+// waitForCrashes waits until a container of every pod of "web" runs no more for a while.
+func waitForCrashes(t *testing.T, namespace, container string) {
+	t.Helper()
+	reasons := `jsonpath={.items[*].status.containerStatuses[?(@.name=="` + container + `")].state.waiting.reason}`
+	kit.WaitUntil(t, "container "+container+" to crash everywhere", func() bool {
+		waiting := kit.RunKubectl(t, "get", "pods", "-n", namespace, "-l", "app=web", "-o", reasons)
+		return strings.Count(waiting, "CrashLoopBackOff") == 3
 	})
 }
