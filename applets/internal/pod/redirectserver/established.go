@@ -50,12 +50,18 @@ type established struct {
 	listening map[uint16]bool
 	// own has the manager's sockets.
 	own map[uint64]bool
+	// kubelets reports whether a connection may be a health probe from an address; nil if there are
+	// none.
+	kubelets func(source netip.Addr) bool
 }
 
 // newEstablished looks what there is.
 func (r *redirectListener) newEstablished() (*established, error) {
 	e := &established{rules: r.currentRules(), listening: map[uint16]bool{}, own: map[uint64]bool{}}
 	if !r.attach.Outgoing {
+		if r.probes != nil {
+			e.kubelets = r.nodes.contains
+		}
 		return e, nil
 	}
 
@@ -111,9 +117,13 @@ func (e *established) isTaken(rule netfilter.Redirect, to netip.AddrPort) bool {
 	return !slices.Contains(e.excluded, to)
 }
 
-// destroy resets the connections, and returns their number.
+// destroy resets the connections, and returns their number. It leaves those that may be health
+// probes: one that fails may restart the application.
 func (e *established) destroy(ctx context.Context) (closed int, err error) {
-	has := func(c sockdiag.TCPConnection) bool { return e.has(c.Local, c.Remote, uint64(c.Inode)) }
+	has := func(c sockdiag.TCPConnection) bool {
+		isProbe := e.kubelets != nil && e.kubelets(c.Remote.Addr())
+		return !isProbe && e.has(c.Local, c.Remote, uint64(c.Inode))
+	}
 	done := map[uint16]bool{}
 	for _, rule := range e.rules {
 		if done[rule.Port] {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os/exec"
 	"sync"
 	"syscall"
@@ -117,5 +118,51 @@ func TestOutgoingEstablished(t *testing.T) {
 	}
 	if _, err := own.Write([]byte("x")); err != nil {
 		t.Errorf("the manager's own connection: %v", err)
+	}
+}
+
+// TestTakeOverSparesProbes closes established connections to a port, but for those that may be health
+// probes.
+func TestTakeOverSparesProbes(t *testing.T) {
+	if !inOwnNetwork(t) {
+		return
+	}
+	const caller, node = "10.1.0.77", "10.1.0.78"
+	for _, address := range []string{caller, node} {
+		run(t, "ip", "address", "add", address+"/32", "dev", "lo")
+	}
+	v := startManager(t, never).visit(t, wire.Hello{Holder: "me@here"})
+	listenAt(t, podIPv4+":8081")
+	conns := map[string]net.Conn{}
+	for _, from := range []string{caller, node} {
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		conn, err := dialer.Dial("tcp", podIPv4+":8081")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := conn.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		wantEcho(t, conn, "x")
+		conns[from] = conn
+	}
+
+	var done wire.Attached
+	request := wire.Attach{
+		ID: 2, Port: 8081, TakeOver: true, Probes: []wire.Probe{healthz}, NodeAddresses: []netip.Addr{netip.MustParseAddr(node)},
+	}
+	if err := v.Call(t.Context(), wire.RequestAttach, request, &done); err != nil {
+		t.Fatal(err)
+	}
+	if done.TakenOver == 0 || done.Established == 0 {
+		t.Errorf("closed %d connections, %d stay, want some of each", done.TakenOver, done.Established)
+	}
+	if _, err := conns[node].Write([]byte("y")); err != nil {
+		t.Fatal(err)
+	}
+	wantEcho(t, conns[node], "y")
+	if got := greeting(conns[caller]); got != "reset" {
+		t.Errorf("the other caller got %q, want a reset", got)
 	}
 }
