@@ -83,27 +83,17 @@ func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach)
 		log:                 s.server.config.Log.With("redirect", a.ID, "port", a.Port),
 	}
 	r.application, r.probed = s.server.application, newProbeCount(a.ID, s.tellProbed)
-	var err error
-	if r.probes, err = healthprobe.New(a.Probes); err != nil {
-		return nil, wire.Attached{}, refuseRequest(wire.CodeUnsupported, olderManagerHint, "%v", err)
-	}
-	ttl := unknownTTL
-	if a.Host != "" {
-		if ttl, err = r.findDestinations(ctx); err != nil {
-			return nil, wire.Attached{}, err
-		}
-	}
 
-	// The listener comes first: a rule that leads to a closed port refuses the pod's callers.
-	if err := r.openListener(ctx); err != nil {
+	// The listener comes before the rules: one that leads to a closed port refuses the pod's callers.
+	ttl, err := r.findWhatToTake(ctx)
+	if err == nil {
+		err = r.openListener(ctx)
+	}
+	if err != nil {
 		return nil, wire.Attached{}, err
 	}
 
-	r.rules = r.missingRules()
-	if len(r.destinations) == 0 {
-		r.rules = []netfilter.Redirect{r.newRule(netip.AddrPortFrom(netip.Addr{}, a.Port))}
-	}
-
+	r.makeRules()
 	done := wire.Attached{}
 	done.Addresses, done.Endpoints = r.splitDestinations()
 	if err := s.claimRules(ctx, a, r.rules); err != nil {
@@ -128,6 +118,26 @@ func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach)
 	}
 
 	return r, done, nil
+}
+
+// findWhatToTake finds where the redirect's connections were going, with the time until it has to look
+// again, and what of them are health probes.
+func (r *redirectListener) findWhatToTake(ctx context.Context) (ttl time.Duration, err error) {
+	if r.probes, err = healthprobe.New(r.attach.Probes); err != nil {
+		return 0, refuseRequest(wire.CodeUnsupported, olderManagerHint, "%v", err)
+	}
+	if r.attach.Host == "" {
+		return unknownTTL, nil
+	}
+	return r.findDestinations(ctx)
+}
+
+// makeRules makes the rules that lead there to the listener.
+func (r *redirectListener) makeRules() {
+	r.rules = r.missingRules()
+	if len(r.destinations) == 0 {
+		r.rules = []netfilter.Redirect{r.newRule(netip.AddrPortFrom(netip.Addr{}, r.attach.Port))}
+	}
 }
 
 // openListener takes a port of the kernel's choice on every address: connections from outside are
