@@ -139,6 +139,11 @@ func TestTerminalClosed(t *testing.T) {
 
 			end(x)
 			var left string
+			defer func() {
+				if t.Failed() {
+					t.Logf("left: %q", left)
+				}
+			}()
 			kit.WaitUntil(t, "the processes to go", func() bool {
 				left = dropKnownProcesses(kit.RunKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "ps -o pid,stat,args").Stdout)
 				return strings.Count(left, "\n") <= 1

@@ -13,7 +13,8 @@ import (
 // with the code of the script.
 func TestShellExitCodeAndStreams(t *testing.T) {
 	namespace := kit.SharedPods(t)
-	got := kit.RunKdiag(t, "shell", "-n", namespace, "deploy/web", "--", "-c", "echo o; echo e >&2; exit 7")
+	// Other tests may have left a container of a lesser profile, which would be said.
+	got := kit.RunKdiag(t, "shell", "-n", namespace, "--profile=chroot", "deploy/web", "--", "-c", "echo o; echo e >&2; exit 7")
 	if got != kit.NewResult("o\n", "e\n", 7) {
 		t.Errorf("shell: %v\nwant o and e apart, code 7", got)
 	}

@@ -22,6 +22,7 @@ type lifeline struct {
 	cancel context.CancelFunc
 	stdin  *io.PipeWriter
 	ended  chan struct{}
+	hungUp chan struct{} // is closed when the session is to be hung up
 }
 
 // These say how long a session runs before its lifeline is opened. Most commands
@@ -38,7 +39,18 @@ const (
 )
 
 // hangUpTimeout bounds the wait for a hang-up to be carried out.
-const hangUpTimeout = 5 * time.Second
+const hangUpTimeout = 10 * time.Second
+
+// These say how long a lifeline that failed waits before it is opened again: the
+// first time, and at most.
+const (
+	firstRetryDelay = 100 * time.Millisecond
+	maxRetryDelay   = 10 * time.Second
+)
+
+// hangUpTries is how often a hang-up is tried: where the container has ended, or the
+// API server is away, there is no point in more.
+const hangUpTries = 3
 
 // start begins the lifeline after a while, if it has not begun by then. It
 // outlives ctx, whose end is what it is for.
@@ -49,7 +61,8 @@ func (l *lifeline) start(ctx context.Context, after time.Duration) {
 	l.timers = append(l.timers, time.AfterFunc(after, func() { l.openLifeline(ctx) }))
 }
 
-// openLifeline begins the second exec, if it has not begun.
+// openLifeline begins the second exec, if it has not begun. One that fails is
+// begun again: the shell works without it, but nobody would hang it up.
 func (l *lifeline) openLifeline(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -60,14 +73,33 @@ func (l *lifeline) openLifeline(ctx context.Context) {
 	ctx, l.cancel = context.WithCancel(ctx)
 	var stdin *io.PipeReader
 	stdin, l.stdin = io.Pipe()
-	l.ended = make(chan struct{})
+	l.ended, l.hungUp = make(chan struct{}), make(chan struct{})
 	exec := kube.ExecRequest{Stdin: stdin, Stdout: io.Discard, Stderr: io.Discard}
 	exec.Command = append([]string{wire.Binary}, wire.EnterArguments{Session: l.enter.Session, Lifeline: true}.Args()...)
 	go func() {
 		defer close(l.ended)
-		// Without it the shell works all the same; nobody need be told.
-		_ = l.handle.Exec(ctx, exec)
+		l.execUntilDone(ctx, exec)
 	}()
+}
+
+// execUntilDone runs a command in the shell container, again and again until it
+// succeeds or ctx ends. Nobody need be told of a failure. Once the session is to be
+// hung up, it tries at once, and hangUpTries times.
+func (l *lifeline) execUntilDone(ctx context.Context, exec kube.ExecRequest) {
+	hungUp, tries := l.hungUp, 0
+	for delay := firstRetryDelay; l.handle.Exec(ctx, exec) != nil && tries < hangUpTries; delay = min(2*delay, maxRetryDelay) {
+		if hungUp == nil {
+			tries++
+		}
+
+		select {
+		case <-ctx.Done():
+			return
+		case <-hungUp:
+			hungUp, delay = nil, firstRetryDelay/2
+		case <-time.After(delay):
+		}
+	}
 }
 
 // release lets go after the shell's own end: there is nothing to hang up.
@@ -88,6 +120,7 @@ func (l *lifeline) hangUp(ctx context.Context) {
 	l.openLifeline(context.WithoutCancel(ctx))
 	l.mu.Lock()
 	ended, stdin, cancel := l.ended, l.stdin, l.cancel
+	close(l.hungUp)
 	l.mu.Unlock()
 	_ = stdin.Close()
 	defer cancel()

@@ -200,6 +200,53 @@ func TestCutShellIsHungUp(t *testing.T) {
 	})
 }
 
+// TestHangUpIsTriedAgain hangs a session up whose lifeline was lost while it ran, or
+// fails to open.
+func TestHangUpIsTriedAgain(t *testing.T) {
+	fakecluster.KeepHome(t)
+	for name, failures := range map[string]int{"once": 1, "while the session runs": 10} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cut := context.WithCancel(t.Context())
+				tries, hungUp := 0, false
+				cluster := &fakecluster.Fake{}
+				cluster.RunExec = func(ctx context.Context, _ int, e kube.ExecRequest) error {
+					if !enterArguments(t, e).Lifeline {
+						e.Opened()
+						time.Sleep(time.Minute)
+						cut()
+						return ctx.Err()
+					}
+					if tries++; tries <= failures {
+						return errors.New("too many requests")
+					}
+					_, err := io.Copy(io.Discard, e.Stdin)
+					hungUp = true
+					return err
+				}
+
+				if _, err := runUntil(ctx, cluster, options{}); !errors.Is(err, context.Canceled) || !hungUp {
+					t.Errorf("runShell = %v, hung up: %t after %d tries, want it hung up", err, hungUp, tries)
+				}
+			})
+		})
+	}
+}
+
+// TestHangUpEnds gives up soon where no lifeline can be had any more.
+func TestHangUpEnds(t *testing.T) {
+	fakecluster.KeepHome(t)
+	synctest.Test(t, func(t *testing.T) {
+		cluster := &fakecluster.Fake{}
+		cluster.RunExec = func(context.Context, int, kube.ExecRequest) error { return errors.New("broke off") }
+		began := time.Now()
+		_, err := runUntil(t.Context(), cluster, options{})
+		if took := time.Since(began); err == nil || took > time.Second {
+			t.Errorf("runShell = %v after %s, want an error within a second", err, took)
+		}
+	})
+}
+
 // TestHangUpIsBounded does not wait for ever for a pod that does not answer.
 func TestHangUpIsBounded(t *testing.T) {
 	fakecluster.KeepHome(t)
