@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -134,4 +136,39 @@ func fetchHello(address string) error {
 	}
 
 	return nil
+}
+
+// TestRedirWarnsOfConntrack says so where the pod has more sockets than half of what the kernel has
+// room for in its table of connections.
+func TestRedirWarnsOfConntrack(t *testing.T) {
+	kit.RequireOwnCluster(t, "the kernel's own settings")
+	namespace, _, _ := kit.CreateRedirPods(t)
+	// Both ends are in the pod, so that no other namespace tracks them.
+	const connections = 1500
+	inPod := kit.FindPodNetwork(t, namespace, "app")
+	for range connections {
+		kit.OpenConnection(t, inPod, "127.0.0.1:7000")
+	}
+
+	lowerSetting(t, "/proc/sys/net/netfilter/nf_conntrack_max", 3*connections)
+	here := kit.StartLocalServer(t, kit.EchoBytes)
+	redir := kit.StartRedir(t, nil, "-n", namespace, "app", "7000:"+here.Port)
+	e := redir.WaitForEvent("error")
+	if !strings.Contains(e.Error, "has room for ") || !strings.Contains(e.Error, "it drops new ones") {
+		t.Errorf("event %+v, want how little room there is", e)
+	}
+	redir.Interrupt()
+}
+
+// lowerSetting lowers a setting of the kernel for the length of a test.
+func lowerSetting(t *testing.T, path string, value int) {
+	t.Helper()
+	before, err := os.ReadFile(path)
+	if err == nil {
+		t.Cleanup(func() { _ = os.WriteFile(path, before, 0) })
+		err = os.WriteFile(path, []byte(strconv.Itoa(value)), 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }

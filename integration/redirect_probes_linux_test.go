@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -33,7 +34,7 @@ func TestRedirProbes(t *testing.T) {
 	kit.RequireOwnCluster(t, "pods that can be called from this machine")
 	namespace := kit.CreatePods(t, "probes.yaml")
 	t.Run("kinds", func(t *testing.T) {
-		for name, port := range map[string]int{"http": 8080, "agent": 8080, "https": 8443, "tcp": 8080, "grpc": 8080} {
+		for name, port := range map[string]int{"http": 8080, "agent": 8080, "https": 8443, "tcp": 8080, "grpc": 8080, "h2c": 8080, "grpctls": 8443} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				p := &probedPod{namespace: namespace, name: name, port: port, arrived: make(chan struct{}, 100)}
@@ -130,7 +131,7 @@ func (p *probedPod) callOnce(t *testing.T) {
 	switch p.name {
 	case "grpc":
 		return // HTTP/2 from there goes to the application
-	case "https":
+	case "https", "grpctls":
 		client := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, ServerName: "shop.example"})
 		go func() { _ = client.HandshakeContext(t.Context()) }()
 	default:
@@ -153,7 +154,7 @@ func (p *probedPod) endRedirect(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	ambiguous := p.name == "https" || p.name == "grpc"
+	ambiguous := slices.Contains([]string{"https", "grpctls", "grpc"}, p.name)
 	if ambiguous && e.Ambiguous < 15 || !ambiguous && got.Probes < 15 {
 		t.Errorf("summary: probes %d, ambiguous %d, want the probes in one of them", got.Probes, e.Ambiguous)
 	}

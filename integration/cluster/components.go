@@ -77,6 +77,7 @@ func (c *cluster) apiserverCommand() []string {
 		"--client-ca-file="+c.Path("pki/ca.crt"),
 		"--authorization-mode=Node,RBAC",
 		"--enable-admission-plugins=NodeRestriction",
+		"--feature-gates=H2CContainerProbe=true,GRPCContainerProbeTLS=true", // the kubelet has them, too
 		"--allow-privileged=true",
 		"--service-cluster-ip-range="+serviceNets,
 		"--service-account-issuer=https://kubernetes.default.svc",
