@@ -1,6 +1,7 @@
 package kit
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"strings"
@@ -9,17 +10,39 @@ import (
 )
 
 // CreateNamespace creates a namespace with labels as "key=value", and returns its
-// name. It is deleted at the end of the run.
+// name. It is deleted at the end of the test.
 func CreateNamespace(t *testing.T, labels ...string) string {
+	t.Helper()
+	name := makeNamespace(t, labels...)
+	// The node gets slow with the pods of all tests.
+	t.Cleanup(func() { deleteNamespace(name) })
+	return name
+}
+
+// deleteNamespace asks for a namespace's end, and does not wait for it.
+func deleteNamespace(name string) {
+	_, _ = TryKubectl(context.Background(), "", "delete", "namespace", name, "--wait=false", "--ignore-not-found")
+}
+
+// createSharedNamespace creates a namespace that stays until the end of the run.
+func createSharedNamespace(t *testing.T) string {
+	t.Helper()
+	name := makeNamespace(t)
+	current.mu.Lock()
+	defer current.mu.Unlock()
+	current.namespaces = append(current.namespaces, name)
+	return name
+}
+
+// makeNamespace creates a namespace with labels as "key=value", and returns its
+// name.
+func makeNamespace(t *testing.T, labels ...string) string {
 	t.Helper()
 	var random [4]byte
 	_, _ = rand.Read(random[:])
 	name := "kdiag-test-" + hex.EncodeToString(random[:])
 
 	RunKubectl(t, "create", "namespace", name)
-	current.mu.Lock()
-	current.namespaces = append(current.namespaces, name)
-	current.mu.Unlock()
 	if len(labels) > 0 {
 		RunKubectl(t, append([]string{"label", "namespace", name}, labels...)...)
 	}
@@ -93,12 +116,16 @@ func SharedPods(t *testing.T) string {
 	if wantsUserNamespaces(t) {
 		which = &sharedPodsWithUserNamespaces
 	}
-	return which.get(t, func() string { return CreatePods(t, "pods.yaml") })
+	return which.get(t, func() string {
+		name := createSharedNamespace(t)
+		AddPods(t, name, ReadManifest(t, "pods.yaml"))
+		return name
+	})
 }
 
 // LogsNamespace returns the namespace in which all tests of logs have their pods,
 // each under a label of its own.
 func LogsNamespace(t *testing.T) string {
 	t.Helper()
-	return sharedLogs.get(t, func() string { return CreateNamespace(t) })
+	return sharedLogs.get(t, func() string { return createSharedNamespace(t) })
 }

@@ -1,7 +1,6 @@
 package kit
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -21,7 +20,7 @@ type suite struct {
 	home       string // of the user whose containers are used again
 
 	mu         sync.Mutex
-	namespaces []string
+	namespaces []string // shared by tests
 }
 
 // current carries the run under way. RunSuite fills it in before the first test.
@@ -59,7 +58,7 @@ func RunSuite(m *testing.M) (int, error) {
 	code := m.Run()
 
 	for _, namespace := range s.namespaces {
-		_, _ = TryKubectl(context.Background(), "", "delete", "namespace", namespace, "--wait=false")
+		deleteNamespace(namespace)
 	}
 
 	return code, nil
