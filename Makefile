@@ -83,13 +83,13 @@ endif
 # Only the other runtime supports user namespaces.
 integration: ## Run the tests that need a cluster
 	@$(MAKE) cluster-images RUNTIME=debian
-	@$(CLUSTER_ENV) KDIAG_TEST_ALL=1 $(GO) test -count=1 -timeout 45m -skip '^TestUserNamespace' ./integration
+	@$(CLUSTER_ENV) KDIAG_TEST_ALL=1 $(GO) test -count=1 -parallel 7 -timeout 45m -skip '^TestUserNamespace' ./integration
 
 # What only the laptop and the API server decide is left to the first runtime.
 integration-containerd2: ## Run the cluster tests that depend on the runtime, on containerd 2
 ifeq ($(OWN),)
 	@$(MAKE) cluster-images RUNTIME=containerd2
-	@$(CLUSTER_ENV) KDIAG_TEST_ALL=1 $(GO) test -count=1 -timeout 20m -run '^Test(Shell|Ps|Redir|UserNamespace|Rights|AsTarget|ExecInto)' \
+	@$(CLUSTER_ENV) KDIAG_TEST_ALL=1 $(GO) test -count=1 -parallel 7 -timeout 20m -run '^Test(Shell|Ps|Redir|UserNamespace|Rights|AsTarget|ExecInto)' \
 		-skip '^TestRedir(All|Ends|Follows|Full|Home|Named|Own|Program|Reader|Sandbox|Says|Service|Waits)' ./integration
 else
 	@echo "skipped: a cluster of your own has only one runtime"

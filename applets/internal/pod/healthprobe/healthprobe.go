@@ -66,7 +66,8 @@ func New(probes []wire.Probe) (*Recognizer, error) {
 		return nil, fmt.Errorf("%d probes of one port, %d at most", len(probes), maxProbes)
 	}
 
-	r := &Recognizer{patience: time.Second, onlyTCP: true}
+	longest := time.Second
+	r := &Recognizer{onlyTCP: true}
 	for _, p := range probes {
 		known, err := newJudge(p)
 		if err != nil {
@@ -74,8 +75,10 @@ func New(probes []wire.Probe) (*Recognizer, error) {
 		}
 		r.judges = append(r.judges, known)
 		r.onlyTCP = r.onlyTCP && p.Kind == wire.ProbeTCP
-		r.patience = max(r.patience, min(time.Duration(p.TimeoutSeconds)*time.Second, maxTimeout))
+		longest = max(longest, min(time.Duration(p.TimeoutSeconds)*time.Second, maxTimeout))
 	}
+
+	r.patience = longest + givingUp
 	return r, nil
 }
 
@@ -102,6 +105,10 @@ func (r *Recognizer) Judge(a Arrival) Verdict {
 	for _, known := range r.judges {
 		verdict = max(verdict, known.judge(a))
 	}
+
+	if verdict == Other && a.FromNode && a.Ended && len(a.Bytes) == 0 {
+		return Ambiguous // the kubelet may have given a probe up before it said anything
+	}
 	return verdict
 }
 
@@ -112,6 +119,8 @@ const (
 	// settingsPatience is how long a request may follow the settings of HTTP/2. What sends it
 	// without waiting for the server's settings sends it at once.
 	settingsPatience = 50 * time.Millisecond
+	// givingUp is how long after a probe's timeout its connection may still end.
+	givingUp = 500 * time.Millisecond
 )
 
 // Patience returns how long to wait for more of a connection that has sent some bytes.

@@ -129,6 +129,8 @@ func TestCutOff(t *testing.T) {
 		want     Verdict
 	}{
 		{"nothing", plain, "", false, true, Other},
+		{"nothing, and its end", overTLS, "", true, true, Ambiguous},
+		{"nothing, and its end, from elsewhere", overTLS, "", true, false, Other},
 		{"half a request", plain, request[:30], false, false, Ambiguous},
 		{"half of another", plain, "GET /other HTTP/1.1\r\n", false, true, Other},
 		{"half a request of another agent", plain, strings.TrimSuffix(get("/healthz?a=b", "curl/8"), "\r\n"), false, true, Other},
