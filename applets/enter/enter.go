@@ -5,6 +5,7 @@ package enter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -79,6 +80,9 @@ func (o options) checkFlags() error {
 	if o.Session != "" && !isSessionID(o.Session) {
 		return fmt.Errorf("--session %q: must be 8 to 64 hexadecimal digits", o.Session)
 	}
+	if o.Relay && o.Session == "" {
+		return errors.New("--relay needs --session=ID")
+	}
 	if err := podproc.CheckTarget(o.Target); err != nil {
 		return err
 	}
@@ -98,4 +102,17 @@ func shellName(session string) string {
 		return "busybox-kdiag"
 	}
 	return "busybox-kdiag-" + session
+}
+
+// relayWord is the argument by which the program becomes the parent of its shell. Keep it the same
+// as WORD in scratch-shell/busybox/relay.c.
+const relayWord = "kdiag-relay"
+
+// shellLine returns the command line of the shell.
+func (o options) shellLine() []string {
+	line := []string{shellName(o.Session)}
+	if o.Relay {
+		line = append(line, relayWord)
+	}
+	return append(append(line, "ash"), o.Shell...)
 }

@@ -79,7 +79,7 @@ func run(streams applets.Streams, opts options) error {
 		return err
 	}
 
-	return executeShell(programFD, append([]string{shellName(opts.Session), "ash"}, opts.Shell...), env.list)
+	return executeShell(programFD, opts.shellLine(), env.list)
 }
 
 // prepareShell goes to the directory in which the shell starts, and returns its environment.

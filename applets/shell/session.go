@@ -13,6 +13,7 @@ import (
 
 	"kdiag/applets"
 	"kdiag/applets/internal/laptop/containers"
+	"kdiag/applets/internal/laptop/streamrelay"
 	"kdiag/kube"
 	"kdiag/mux/wire"
 )
@@ -36,6 +37,7 @@ func newShellSession(handle *containers.Shell, o options) (*shellSession, error)
 		Target:           wire.TargetArguments{ID: target.ID, SharedPIDs: target.SharesPIDs()},
 		Prompt:           target.Pod.Name + "/" + target.Container,
 		AsTarget:         o.asTarget,
+		Relay:            true,
 		Quiet:            o.quiet,
 		KeepCapabilities: o.keepCapabilities,
 		TargetEnv:        o.targetEnv,
@@ -49,15 +51,14 @@ func newShellSession(handle *containers.Shell, o options) (*shellSession, error)
 func (s *shellSession) run(ctx context.Context, streams applets.Streams) error {
 	terminal := newTerminal(streams, len(s.enter.Shell) > 0)
 	life := &lifeline{shellSession: s}
-	shell := kube.ExecRequest{Stdin: streams.In, Stdout: streams.Out, Stderr: streams.Err}
+	shell := kube.ExecRequest{Opened: func() { life.start(ctx, s.lifelineDelay()) }}
 	if terminal.interactive() {
 		s.enter.Env = []string{"TERM=" + terminalType()}
 		shell.Stdout = &firstWrite{Writer: streams.Out, tell: func() { life.start(ctx, firstOutputDelay) }}
 	}
 
 	shell.Command = append([]string{wire.Binary}, s.enter.Args()...)
-	shell.Opened = func() { life.start(ctx, s.lifelineDelay()) }
-	err := terminal.run(&shell, func() error { return s.handle.Exec(ctx, shell) })
+	err := terminal.run(&shell, func() error { return s.execWhole(ctx, shell, streams) })
 
 	var exit *kube.CommandExitError
 	var notStarted *kube.NotStartedError
@@ -74,6 +75,27 @@ func (s *shellSession) run(ctx context.Context, streams applets.Streams) error {
 	}
 
 	return err
+}
+
+// endTimeout bounds the wait for the end of an exec that has nothing more to say.
+const endTimeout = 2 * time.Second
+
+// execWhole runs the shell until all of its output is written. shell needs no streams but, on a
+// terminal, Stdout.
+func (s *shellSession) execWhole(ctx context.Context, shell kube.ExecRequest, streams applets.Streams) error {
+	running, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ending := func() { time.AfterFunc(endTimeout, func() { cancel(nil) }) }
+
+	if shell.Sizes != nil {
+		relay := streamrelay.NewTerminal(s.enter.Session, streams.In, shell.Stdout, ending)
+		shell.Stdin, shell.Stdout, shell.Stderr = relay, relay, streams.Err
+		return relay.Finish(s.handle.Exec(running, shell))
+	}
+
+	relay := streamrelay.New(streams.In, streams.Out, streams.Err, ending, cancel)
+	shell.Stdin, shell.Stdout, shell.Stderr = relay.Stdin(), relay.Stdout(), relay.Stderr()
+	return relay.Finish(ctx.Done(), s.handle.Exec(running, shell))
 }
 
 // lifelineDelay returns how long a session runs before its lifeline is opened, where the shell has

@@ -109,7 +109,9 @@ type EnterArguments struct {
 	Session string
 	// Lifeline starts no shell: it waits until stdin ends, and then hangs up the session.
 	Lifeline bool
-	Target   TargetArguments
+	// Relay has the shell's parent stay until the laptop has all of the output (relay.go).
+	Relay  bool
+	Target TargetArguments
 	// Prompt is the beginning of the prompt. The working directory follows.
 	Prompt string
 	// AsTarget runs the shell with the target's user, groups and capabilities.
@@ -133,6 +135,7 @@ func (a *EnterArguments) arguments() []argument {
 		// These are first, because the lifeline reads only the beginning of a command line.
 		textArgument(&a.Session, "session", "ID of the session, in hexadecimal"),
 		switchArgument(&a.Lifeline, "lifeline", "start no shell; wait until stdin ends, then hang up the session"),
+		switchArgument(&a.Relay, "relay", "stay beside the shell until the laptop has all of its output"),
 	}
 	list = append(list, a.Target.arguments()...)
 
