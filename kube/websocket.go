@@ -36,6 +36,7 @@ func (w *preparedWebSocket) RoundTrip(request *http.Request) (*http.Response, er
 		Subprotocols: request.Header[wsstream.WebSocketProtocolHeader],
 		// Each message has one more byte, which names its channel.
 		ReadBufferSize: w.DataBufferSize() + 1<<10, WriteBufferSize: w.DataBufferSize() + 1<<10,
+		NetDialContext: dialPatiently,
 	}
 
 	headers := request.Header.Clone()
@@ -50,7 +51,7 @@ func (w *preparedWebSocket) RoundTrip(request *http.Request) (*http.Response, er
 	}
 
 	if conn := w.prepared.takeConnection(request.Context()); conn != nil {
-		dialer.NetDialTLSContext = func(context.Context, string, string) (net.Conn, error) { return conn, nil }
+		dialer.NetDialTLSContext = func(context.Context, string, string) (net.Conn, error) { return &patientConn{Conn: conn}, nil }
 	}
 
 	conn, response, err := dialer.DialContext(request.Context(), at.String(), headers)
@@ -71,4 +72,13 @@ func (w *preparedWebSocket) RoundTrip(request *http.Request) (*http.Response, er
 
 	w.Conn = conn
 	return response, nil
+}
+
+// dialPatiently dials as gorilla/websocket would.
+func dialPatiently(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &patientConn{Conn: conn}, nil
 }
