@@ -156,6 +156,31 @@ func TestInspectIsSilent(t *testing.T) {
 	})
 }
 
+// TestWatchWaitsForItsReader is not late while nobody reads the output.
+func TestWatchWaitsForItsReader(t *testing.T) {
+	fakecluster.KeepHome(t)
+	synctest.Test(t, func(t *testing.T) {
+		cluster := &fakecluster.Fake{RunExec: func(_ context.Context, _ int, e kube.ExecRequest) error {
+			return errors.Join(json.NewEncoder(e.Stdout).Encode(snapshot), json.NewEncoder(e.Stdout).Encode(snapshot))
+		}}
+		request := containers.Request{Pod: kube.Selection{Kind: "pods", Name: "web"}, Container: "app", Timeout: time.Minute}
+		out := &slowWriter{}
+		streams := applets.Streams{In: strings.NewReader(""), Out: out, Err: io.Discard}
+		o := options{output: "json", watch: true, interval: time.Second}
+		if err := o.showContainer(t.Context(), cluster, request, streams); err != nil || strings.Count(out.String(), `"pod"`) != 2 {
+			t.Errorf("showContainer = %v, output %q, want two documents", err, out)
+		}
+	})
+}
+
+// slowWriter takes an hour for what is written.
+type slowWriter struct{ strings.Builder }
+
+func (w *slowWriter) Write(p []byte) (int, error) {
+	time.Sleep(time.Hour)
+	return w.Builder.Write(p)
+}
+
 // TestWatchEndsWithCtrlC shows one picture after the other until ctx ends, which
 // is no failure.
 func TestWatchEndsWithCtrlC(t *testing.T) {

@@ -52,7 +52,10 @@ func (q Query) exec(ctx context.Context, shell *containers.Shell, each func(wire
 	defer late.Stop()
 
 	out := &lineSplitter{most: wire.MaxSnapshot, stop: cancel, each: func(line []byte) error {
-		late.Reset(q.Interval + timeout)
+		// The pod has answered. It is not late while the user does not read.
+		late.Stop()
+		defer late.Reset(q.Interval + timeout)
+
 		taken, err := wire.ParseSnapshot(line)
 		if err != nil {
 			return applets.WithHint(fmt.Errorf("read the snapshot of %s: %w", shell.Target(), err), "check that %s is an image of this kdiag", shell.Image())
