@@ -14,6 +14,8 @@ import (
 	"time"
 	"unicode"
 
+	"kdiag/mux/wire"
+
 	gorilla "github.com/gorilla/websocket"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -261,7 +263,7 @@ func (a *fakeAPI) serveExec(w http.ResponseWriter, r *http.Request) {
 	}
 
 	result, _ := json.Marshal(status)
-	for channel, text := range map[byte]string{1: a.stdout, 2: a.stderr} {
+	for channel, text := range map[byte]string{1: a.formatStdout(r.URL.Query()["command"]), 2: a.stderr} {
 		if text != "" {
 			_ = conn.WriteMessage(gorilla.BinaryMessage, append([]byte{channel}, text...))
 		}
@@ -276,6 +278,16 @@ func (a *fakeAPI) serveExec(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// formatStdout returns what a command prints: in frames if a relay carries it.
+func (a *fakeAPI) formatStdout(command []string) string {
+	if !slices.Contains(command, "--relay") || a.failure != nil {
+		return a.stdout
+	}
+
+	frames := wire.AppendRelayHead([]byte(wire.RelayGreeting), wire.RelayOutput, len(a.stdout))
+	return string(wire.AppendRelayHead(append(frames, a.stdout...), wire.RelayExit, 0))
 }
 
 // becomeNewUser gives commands in this process an empty home directory.

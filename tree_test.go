@@ -34,7 +34,7 @@ var mayImport = []struct {
 	// What runs on the laptop. It knows nothing of the kernel's tables.
 	{"kdiag/applets/internal/laptop/", []string{"kdiag/applets", "kdiag/applets/internal/laptop/", "kdiag/kube", "kdiag/mux"}},
 	{"kdiag/applets/internal/testkit/runctest", []string{"kdiag/integration/testenv"}},
-	{"kdiag/applets/internal/testkit/fakecluster", []string{"kdiag/kube"}},
+	{"kdiag/applets/internal/testkit/fakecluster", []string{"kdiag/kube", "kdiag/mux/wire"}},
 	{"kdiag/applets/reference", []string{"kdiag/applets"}},
 	{"kdiag/applets/kubeflags", []string{"kdiag/applets", "kdiag/applets/internal/laptop/", "kdiag/kube", "kdiag/mux"}},
 	{"kdiag/applets/image", []string{"kdiag/applets", "kdiag/applets/internal/laptop/"}},

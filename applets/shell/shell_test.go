@@ -64,7 +64,7 @@ func TestShellTellsLauncher(t *testing.T) {
 	}
 	want := wire.EnterArguments{
 		Session: got.Session, Target: wire.TargetArguments{ID: "aaaaaaaaaaaaaaaa"}, Prompt: "web/app",
-		AsTarget: true, Quiet: true, TargetEnv: []string{"PATH"}, Shell: []string{"-c", "ls --quiet"},
+		AsTarget: true, Relay: true, Quiet: true, TargetEnv: []string{"PATH"}, Shell: []string{"-c", "ls --quiet"},
 	}
 	if !slices.Equal(got.Args(), want.Args()) {
 		t.Errorf("the launcher is told %q, want %q", got.Args(), want.Args())

@@ -424,11 +424,24 @@ static void run_relay(const char *session)
 	_exit(r->code < 0 ? 1 : r->code);
 }
 
+/* Takes the word out of the command line, which others see, too. Its words lie one after another. */
+static void drop_word(int argc, char **argv)
+{
+	char *end = argv[argc - 1] + strlen(argv[argc - 1]) + 1;
+	int i, length = argv[2] - argv[1];
+
+	memmove(argv[1], argv[2], end - argv[2]);
+	memset(end - length, 0, length);
+	for (i = 1; i < argc - 1; i++)
+		argv[i] = argv[i + 1] - length;
+	argv[argc - 1] = NULL;
+}
+
 int __wrap_main(int argc, char **argv)
 {
 	if (argc > 2 && strcmp(argv[1], WORD) == 0 && strncmp(argv[0], NAME, strlen(NAME)) == 0 && kdiag_runs_from_memory()) {
 		run_relay(argv[0] + strlen(NAME));
-		memmove(argv + 1, argv + 2, sizeof(*argv) * (argc - 1));
+		drop_word(argc, argv);
 		argc--;
 	}
 	return __real_main(argc, argv);

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"kdiag/kube"
+	"kdiag/mux/wire"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -163,10 +165,26 @@ func (c *Fake) Exec(ctx context.Context, e kube.ExecRequest) error {
 	call := len(c.execs)
 	c.mu.Unlock()
 
-	if c.RunExec == nil {
-		return nil
+	var err error
+	if c.RunExec != nil {
+		err = c.RunExec(ctx, call, e)
 	}
-	return c.RunExec(ctx, call, e)
+	return endRelay(e, err)
+}
+
+// endRelay says how a shell ended, where its relay would.
+func endRelay(e kube.ExecRequest, err error) error {
+	var exit *kube.CommandExitError
+	if err != nil && !errors.As(err, &exit) || !slices.Contains(e.Command, "--relay") || e.Sizes != nil {
+		return err
+	}
+
+	code := 0
+	if exit != nil {
+		code = exit.Code
+	}
+	_, writeErr := e.Stdout.Write(wire.AppendRelayHead([]byte(wire.RelayGreeting), wire.RelayExit, code))
+	return errors.Join(err, writeErr)
 }
 
 // ContainerEnded returns HasEnded, and counts.
