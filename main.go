@@ -5,6 +5,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"os"
 	"path"
@@ -62,10 +63,25 @@ func main() {
 
 // run does everything but exit. It returns the exit code.
 func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	streams := applets.Streams{In: stdin, Out: stdout, Err: stderr}
+	quietPipes := surviveBrokenPipes()
+	stderr = applets.NewOutput("stderr", stderr, nil)
 	ctx, stop := withSignals(stderr)
 	defer stop()
 
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	out := applets.NewOutput("stdout", stdout, cancel)
+	err := runCommandLine(ctx, argv, applets.Streams{In: stdin, Out: out, Err: stderr})
+	err = withWriteFailure(err, out.Failure())
+	if quietPipes && isReaderGone(err) {
+		return applets.ExitBrokenPipe
+	}
+
+	return reportResult(ctx, err, stderr)
+}
+
+// runCommandLine runs the applet that a command line names.
+func runCommandLine(ctx context.Context, argv []string, streams applets.Streams) error {
 	program, args := splitCommandLine(argv)
 	list := registry()
 	name, rest := appletName(argv), args
@@ -73,19 +89,17 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		name, rest = applets.SplitApplet(list, args)
 	}
 	if name == "" {
-		return runWithoutApplet(argv, list, streams)
+		return runWithoutApplet(ctx, argv, list, streams)
 	}
 
 	for _, a := range list {
 		if a.HasName(name) {
 			build := applets.Build{Version: buildVersion, Image: buildImage}
-			err := applets.Execute(ctx, a, program, rest, build, streams)
-			return reportResult(ctx, err, stderr)
+			return applets.Execute(ctx, a, program, rest, build, streams)
 		}
 	}
 
-	err := applets.UnknownCommand(list, args, name)
-	return reportResult(ctx, hintAtHelp(err, program), stderr)
+	return hintAtHelp(applets.UnknownCommand(list, args, name), program)
 }
 
 // splitCommandLine returns how the user spells this program, and its arguments.

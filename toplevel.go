@@ -12,26 +12,25 @@ import (
 )
 
 // runWithoutApplet answers a command line that names no applet.
-func runWithoutApplet(argv []string, list []applets.Applet, streams applets.Streams) int {
+func runWithoutApplet(ctx context.Context, argv []string, list []applets.Applet, streams applets.Streams) error {
 	program, args := splitCommandLine(argv)
 	switch {
 	case len(args) == 0:
 		fmt.Fprint(streams.Err, help.FormatOverview(program, list))
-		return applets.ExitUsage
+		return &applets.ExitError{Code: applets.ExitUsage}
 	case slices.Contains(args, "--help"), slices.Contains(args, "-h"):
 		fmt.Fprint(streams.Out, help.FormatOverview(program, list))
-		return 0
+		return nil
 	case slices.Contains(args, "--version"):
-		return run([]string{argv[0], "version"}, streams.In, streams.Out, streams.Err)
+		return runCommandLine(ctx, []string{argv[0], "version"}, streams)
 	case slices.Contains(args, "--list"):
 		for _, a := range list {
 			fmt.Fprintln(streams.Out, a.Name)
 		}
-		return 0
+		return nil
 	}
 
-	err := hintAtHelp(applets.Usage("no command in %q", args), program)
-	return reportResult(context.Background(), err, streams.Err)
+	return hintAtHelp(applets.Usage("no command in %q", args), program)
 }
 
 func hintAtHelp(err error, program string) error {
@@ -52,4 +51,26 @@ func reportResult(ctx context.Context, err error, stderr io.Writer) int {
 
 	applets.PrintError(stderr, err)
 	return applets.ExitCode(err)
+}
+
+// withWriteFailure returns the result of a run whose stdout could not be written: that it could
+// not, unless the run failed for another reason. An exit code of the user's own command remains.
+func withWriteFailure(err, failure error) error {
+	var exit *applets.ExitError
+	switch {
+	case failure == nil:
+		return err
+	case errors.As(err, &exit) && exit.Err == nil && !isReaderGone(failure):
+		return &applets.ExitError{Code: exit.Code, Err: failure}
+	case err == nil, errors.Is(err, context.Canceled):
+		return failure
+	}
+	return err
+}
+
+// isReaderGone reports whether err is that a standard stream has no reader any more. Other programs
+// die of SIGPIPE then, and say nothing.
+func isReaderGone(err error) bool {
+	var failure *applets.WriteError
+	return errors.As(err, &failure) && isBrokenPipe(failure)
 }

@@ -12,6 +12,8 @@ const (
 	// ExitUnknown reports an unknown command, as a shell does for "command not
 	// found" (POSIX.1-2017, Shell Command Language, 2.8.2).
 	ExitUnknown = 127
+	// ExitBrokenPipe reports an output whose reader has gone, as the death by SIGPIPE does.
+	ExitBrokenPipe = 141
 	// ExitKilled plus a signal's number reports a process that the signal killed, as a
 	// shell does (ibid.).
 	ExitKilled = 128

@@ -9,6 +9,9 @@ import (
 
 // IsTerminal reports whether a stream, a reader or a writer, is a terminal.
 func IsTerminal(stream any) bool {
+	if writer, ok := stream.(io.Writer); ok {
+		stream = Underlying(writer)
+	}
 	file, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }
@@ -22,7 +25,7 @@ func WantsColour(w io.Writer) bool {
 // TerminalSize returns the size of the terminal that w writes to. ok is false if w
 // is no terminal.
 func TerminalSize(w io.Writer) (columns, lines int, ok bool) {
-	file, ok := w.(*os.File)
+	file, ok := Underlying(w).(*os.File)
 	if !ok {
 		return 0, 0, false
 	}

@@ -32,7 +32,7 @@ func findProgram(line []string, streams applets.Streams) (*childProcess, error) 
 	}
 
 	cmd := exec.Command(line[0], line[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = streams.In, streams.Out, streams.Err
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = streams.In, applets.Underlying(streams.Out), applets.Underlying(streams.Err)
 	return &childProcess{Cmd: cmd, ended: make(chan struct{})}, nil
 }
 

@@ -40,7 +40,7 @@ func (v *view) showDocument(d document, notes []string) error {
 	columns, lines, terminal := v.size()
 	if v.watch && terminal && v.output != "json" {
 		_, err := io.WriteString(v.out, v.redrawSequence(v.formatFrame(d, notes), columns, lines))
-		return wrapWriteError(err)
+		return err
 	}
 
 	if !slices.Equal(notes, v.notes) {
@@ -51,7 +51,7 @@ func (v *view) showDocument(d document, notes []string) error {
 	}
 
 	if v.output == "json" {
-		return wrapWriteError(v.writeJSON(d))
+		return v.writeJSON(d)
 	}
 
 	var text strings.Builder
@@ -68,14 +68,7 @@ func (v *view) showDocument(d document, notes []string) error {
 	writeTables(&text, d, v.output == "wide", columns)
 
 	_, err := io.WriteString(v.out, text.String())
-	return wrapWriteError(err)
-}
-
-func wrapWriteError(err error) error {
-	if err != nil {
-		return fmt.Errorf("write the result: %w", err)
-	}
-	return nil
+	return err
 }
 
 // writeJSON writes one document: on one line with --watch, else indented.

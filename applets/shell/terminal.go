@@ -22,7 +22,7 @@ type terminal struct {
 // terminal in the pod, because a terminal would merge stderr into stdout.
 func newTerminal(streams applets.Streams, script bool) terminal {
 	return terminal{separateStderr: script && !applets.IsTerminal(streams.Err), tty: term.TTY{
-		In: streams.In, Out: streams.Out, Raw: true,
+		In: streams.In, Out: applets.Underlying(streams.Out), Raw: true,
 		// The signal itself is the caller's business; here it only has the
 		// terminal restored.
 		Parent: interrupt.New(func(os.Signal) {}),

@@ -87,7 +87,7 @@ func (o *output) writeParts(p []byte) {
 		o.mu.Unlock()
 
 		if err != nil {
-			o.failed(fmt.Errorf("write %s: %w", o.name, err))
+			o.failed(err)
 			return
 		}
 		if tell {
@@ -122,8 +122,5 @@ func (o *output) finish(stop <-chan struct{}) error {
 
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.err != nil {
-		return fmt.Errorf("write %s: %w", o.name, o.err)
-	}
-	return nil
+	return o.err
 }
