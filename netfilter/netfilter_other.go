@@ -40,3 +40,6 @@ func (*Trial) Connect(context.Context) error { return notImplemented() }
 
 // ReadTrackRoom fails, because only Linux has conntrack.
 func ReadTrackRoom() (TrackRoom, error) { return TrackRoom{}, notImplemented() }
+
+// ForgetListeners fails, because only Linux has conntrack.
+func ForgetListeners([]uint16) error { return notImplemented() }

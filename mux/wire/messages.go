@@ -10,7 +10,7 @@ const (
 	RequestAttach    = "attach"    // Attach, Attached
 	RequestCover     = "cover"     // Cover, none
 	RequestDetach    = "detach"    // Detach, Detached
-	RequestBye       = "bye"       // none, none; answered when every connection has ended
+	RequestBye       = "bye"       // none, Farewell; answered when every connection has ended
 )
 
 // RequestAlive is what a manager asks a laptop, to learn whether it lives. Any answer will do, so
@@ -25,6 +25,8 @@ const (
 	EventTroubled = "troubled"
 	// EventProbed counts what reached the application as a health probe. Its body is a Probed.
 	EventProbed = "probed"
+	// EventRefused counts connections that the manager has reset. Its body is a Refused.
+	EventRefused = "refused"
 )
 
 // A manager answers with these codes when it cannot serve a request.
@@ -135,8 +137,37 @@ type Detach struct {
 
 // Detached answers Detach.
 type Detached struct {
-	Probed Probed `json:"probed"`
+	Probed  Probed  `json:"probed"`
+	Refused Refused `json:"refused"`
 }
+
+// Farewell answers bye.
+type Farewell struct {
+	// Refused has the last counts of the redirects that refused connections.
+	Refused []Refused `json:"refused,omitempty"`
+}
+
+// Refused counts the connections of a redirect that the manager has reset so far, and that were
+// never the laptop's.
+type Refused struct {
+	ID uint32 `json:"id"`
+	// Counts are by the reason, one of Refused….
+	Counts map[string]int64 `json:"counts,omitempty"`
+}
+
+// These are the reasons in Refused.Counts.
+const (
+	// RefusedNoRoom means that there were too many connections at once.
+	RefusedNoRoom = "room"
+	// RefusedByApplication means that it was to reach the application, which did not take it.
+	RefusedByApplication = "application"
+	// RefusedAway means that the laptop was away, and its user wants connections reset then.
+	RefusedAway = "away"
+	// RefusedEnding means that the manager was about to end.
+	RefusedEnding = "ending"
+	// RefusedStranger means that it was not redirected: something in the pod dialed kdiag itself.
+	RefusedStranger = "stranger"
+)
 
 // Cover adds destinations to a redirect by name.
 type Cover struct {

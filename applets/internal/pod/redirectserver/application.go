@@ -2,7 +2,6 @@ package redirectserver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"kdiag/mux"
+	"kdiag/mux/wire"
 	"kdiag/netfilter"
 )
 
@@ -26,50 +26,66 @@ type applicationRoute struct {
 	ruleSet *ruleSet
 	proxier *mux.Proxier
 	pool    *connectionPool
+	ctx     context.Context // ends when close begins
+	stop    context.CancelFunc
 
 	mu      sync.Mutex
-	closing bool
-	conns   map[*mux.TCP]context.CancelFunc // which end the wait for the application
+	conns   map[*mux.TCP]struct{}
 	serving sync.WaitGroup
 }
 
 func newApplicationRoute(rules *ruleSet, proxier *mux.Proxier, pool *connectionPool) *applicationRoute {
-	return &applicationRoute{ruleSet: rules, proxier: proxier, pool: pool, conns: map[*mux.TCP]context.CancelFunc{}}
+	ctx, stop := context.WithCancel(context.Background())
+	return &applicationRoute{
+		ruleSet: rules, proxier: proxier, pool: pool, ctx: ctx, stop: stop, conns: map[*mux.TCP]struct{}{},
+	}
 }
 
 // serve passes a connection to the application in a goroutine of its own. It owns the connection and
 // its place in the pool, which the caller gives back, and reports false without them if it is closed.
-func (a *applicationRoute) serve(conn *mux.TCP, to netip.AddrPort) bool {
-	ctx, cancel := context.WithCancel(context.Background())
-	if !a.take(conn, cancel) {
+// It calls failed with why the application did not get the connection, one of wire.Refused….
+func (a *applicationRoute) serve(conn *mux.TCP, to netip.AddrPort, failed func(why string)) bool {
+	ctx, cancel := context.WithCancel(a.ctx)
+	if !a.take(conn) {
 		cancel()
 		return false
 	}
 
-	a.serving.Go(func() {
+	go func() {
+		defer a.serving.Done()
 		defer cancel()
 		defer a.giveBack(conn)
-		if err := a.connect(ctx, conn, to); err != nil {
-			conn.Reset()
+		if why := a.connect(ctx, conn, to); why != "" {
+			failed(why)
 		}
-	})
+	}()
 	return true
 }
 
-// connect dials the application, past every redirect, and copies until both directions have ended.
-func (a *applicationRoute) connect(ctx context.Context, conn *mux.TCP, to netip.AddrPort) error {
+// connect dials the application, past every redirect, and copies until both directions have ended. It
+// returns why it could not, one of wire.Refused….
+func (a *applicationRoute) connect(ctx context.Context, conn *mux.TCP, to netip.AddrPort) (failed string) {
 	if !a.awaitRoom(ctx) {
-		return errors.New("no room")
+		return a.whyNot(wire.RefusedNoRoom)
 	}
 	defer a.pool.giveBack()
 
 	tcp, err := a.dial(ctx, sourceAddress(conn).Addr(), to)
 	if err != nil {
-		return fmt.Errorf("connect to the application: %w", err)
+		a.ruleSet.log.Debug("connect to the application", "err", err)
+		return a.whyNot(wire.RefusedByApplication)
 	}
 
 	a.proxier.Proxy(conn, mux.NewTCP(tcp), nil)
-	return nil
+	return ""
+}
+
+// whyNot returns a reason, unless all ends.
+func (a *applicationRoute) whyNot(why string) string {
+	if a.ctx.Err() != nil {
+		return wire.RefusedEnding
+	}
+	return why
 }
 
 // awaitRoom takes a place for the connection's second socket. It may have to wait: many connections
@@ -77,11 +93,7 @@ func (a *applicationRoute) connect(ctx context.Context, conn *mux.TCP, to netip.
 func (a *applicationRoute) awaitRoom(ctx context.Context) bool {
 	patient, cancel := context.WithTimeout(ctx, roomPatience)
 	defer cancel()
-	ok := a.pool.takeReserved(patient)
-	if !ok && ctx.Err() == nil {
-		a.ruleSet.log.Warn("no room for one more connection to the application")
-	}
-	return ok
+	return a.pool.takeReserved(patient)
 }
 
 // dial connects to the application, where the kernel can do that from the caller's own address.
@@ -121,16 +133,17 @@ func (a *applicationRoute) dial(ctx context.Context, source netip.Addr, to netip
 	return tcp, nil
 }
 
-// take keeps a connection, and its place.
-func (a *applicationRoute) take(conn *mux.TCP, cancel context.CancelFunc) bool {
+// take keeps a connection, and its place, until serving is done.
+func (a *applicationRoute) take(conn *mux.TCP) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closing {
+	if a.ctx.Err() != nil {
 		return false
 	}
 
+	a.serving.Add(1)
 	a.pool.takeOver()
-	a.conns[conn] = cancel
+	a.conns[conn] = struct{}{}
 	a.ruleSet.holdBackend()
 	return true
 }
@@ -148,9 +161,8 @@ func (a *applicationRoute) giveBack(conn *mux.TCP) {
 // close resets what is left, and waits for its end.
 func (a *applicationRoute) close() {
 	a.mu.Lock()
-	a.closing = true
-	for conn, cancel := range a.conns {
-		cancel()
+	a.stop()
+	for conn := range a.conns {
 		conn.Reset()
 	}
 	a.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 
 	"kdiag/applets/internal/pod/healthprobe"
 	"kdiag/mux"
+	"kdiag/mux/wire"
 )
 
 // maxLooks is how often one connection is looked at: one that comes byte by byte costs no more.
@@ -59,7 +60,7 @@ func classifyConnection(conn *mux.TCP, probes *healthprobe.Recognizer, fromNode 
 // wait looks at what comes, until it is decided, the time is up, or another time counts.
 func (c *classification) wait(conn *mux.TCP, raw syscall.RawConn, patience time.Duration, stopped <-chan struct{}) error {
 	_ = conn.SetReadDeadline(time.Now().Add(patience))
-	if isClosed(stopped) {
+	if wire.IsClosed(stopped) {
 		return os.ErrDeadlineExceeded
 	}
 

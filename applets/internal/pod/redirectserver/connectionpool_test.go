@@ -3,6 +3,8 @@ package redirectserver
 import (
 	"context"
 	"testing"
+
+	"kdiag/mux/wire"
 )
 
 // TestConnectionPool gives out no more places than there are, says when few are left, and tells of
@@ -25,14 +27,14 @@ func TestConnectionPool(t *testing.T) {
 	room, place := p.whenRoom(), p.whenPlace()
 	for left := 7; left >= 0; left-- {
 		p.giveBack()
-		if got := isClosed(room); got != (left <= 4) {
+		if got := wire.IsClosed(room); got != (left <= 4) {
 			t.Errorf("with %d of 8 places taken: room %t, want %t", left, got, left <= 4)
 		}
-		if !isClosed(place) {
+		if !wire.IsClosed(place) {
 			t.Errorf("with %d of 8 places taken: no place", left)
 		}
 	}
-	if !isClosed(p.whenRoom()) {
+	if !wire.IsClosed(p.whenRoom()) {
 		t.Error("an empty pool has no room")
 	}
 }
@@ -45,11 +47,11 @@ func TestPoolGrows(t *testing.T) {
 	p.takeOne()
 
 	room := p.whenRoom()
-	if isClosed(room) {
+	if wire.IsClosed(room) {
 		t.Fatal("a full pool has room")
 	}
 	p.setLimit(4)
-	if !isClosed(room) {
+	if !wire.IsClosed(room) {
 		t.Error("with 2 of 4 places taken: no room")
 	}
 }
@@ -69,7 +71,7 @@ func TestReservedPlaces(t *testing.T) {
 	}
 
 	first, left, second := p.queueForReserved(), p.queueForReserved(), p.queueForReserved()
-	if ok, _ := p.takeOne(); ok || isClosed(first) {
+	if ok, _ := p.takeOne(); ok || wire.IsClosed(first) {
 		t.Fatal("a full pool has a place")
 	}
 	if !p.leaveQueue(left) {
@@ -82,12 +84,12 @@ func TestReservedPlaces(t *testing.T) {
 	}
 
 	p.giveBack()
-	if !isClosed(first) || isClosed(second) {
-		t.Errorf("one place: first has it %t, second %t", isClosed(first), isClosed(second))
+	if !wire.IsClosed(first) || wire.IsClosed(second) {
+		t.Errorf("one place: first has it %t, second %t", wire.IsClosed(first), wire.IsClosed(second))
 	}
 	p.giveBack()
-	if !isClosed(second) || isClosed(left) || p.leaveQueue(second) {
-		t.Errorf("another place: second has it %t, who has left %t", isClosed(second), isClosed(left))
+	if !wire.IsClosed(second) || wire.IsClosed(left) || p.leaveQueue(second) {
+		t.Errorf("another place: second has it %t, who has left %t", wire.IsClosed(second), wire.IsClosed(left))
 	}
 	if got := p.count(); got != 2+placeReserve {
 		t.Errorf("%d places are taken, want %d", got, 2+placeReserve)

@@ -23,7 +23,7 @@ func (s *redirectSession) awaitLaptop(stopped <-chan struct{}) route {
 		switch {
 		case known:
 			return goal
-		case isClosed(stopped):
+		case wire.IsClosed(stopped):
 			return toApplication
 		}
 

@@ -38,6 +38,7 @@ type redirectListener struct {
 	probes      *healthprobe.Recognizer
 	nodes       *nodeSources
 	probed      *probeCount
+	refused     *refusedCount
 	application *applicationRoute
 	// tellTrouble tells the laptop what is wrong with the redirect. It does not wait for the link.
 	tellTrouble func(trouble wire.Troubled)
@@ -83,6 +84,7 @@ func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach)
 		log:                 s.server.config.Log.With("redirect", a.ID, "port", a.Port),
 	}
 	r.application, r.probed = s.server.application, newProbeCount(a.ID, s.tellProbed)
+	r.refused = newRefusedCount(a.ID, s.tellRefused)
 
 	// The listener comes before the rules: one that leads to a closed port refuses the pod's callers.
 	ttl, err := r.findWhatToTake(ctx)
@@ -101,7 +103,7 @@ func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach)
 		return nil, wire.Attached{}, err
 	}
 	if done.Backend, done.Mesh, err = r.ruleSet.attachRules(a.Backend, r.rules); err != nil {
-		r.closeListener()
+		r.retire(nil) // some of the rules may have been there for a moment
 		return nil, wire.Attached{}, err
 	}
 
@@ -160,8 +162,11 @@ func (r *redirectListener) openListener(ctx context.Context) error {
 }
 
 // port returns the listener's port.
-func (r *redirectListener) port() uint16 {
-	if address, ok := r.listener.Addr().(*net.TCPAddr); ok {
+func (r *redirectListener) port() uint16 { return portOf(r.listener) }
+
+// portOf returns a listener's port.
+func portOf(listener *net.TCPListener) uint16 {
+	if address, ok := listener.Addr().(*net.TCPAddr); ok {
 		return uint16(address.Port)
 	}
 	return 0
@@ -182,18 +187,23 @@ func (r *redirectListener) newRule(to netip.AddrPort) netfilter.Redirect {
 	}
 }
 
-// acceptConnections takes redirected connections until stopRedirecting or stopAndReset closes the
-// listener.
+// acceptConnections takes redirected connections until stopRedirecting ends that. What comes later
+// goes to the application.
 func (r *redirectListener) acceptConnections() {
 	defer close(r.closed)
-	defer r.closeListener()
 
 	for {
-		conn, err := r.listener.AcceptTCP()
+		accepted, err := r.listener.AcceptTCP()
 		switch {
 		case err == nil:
-			r.takeConnection(mux.NewTCP(conn))
-		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
+			if conn := mux.NewTCP(accepted); !r.takeConnection(conn) {
+				r.retire(conn)
+				return
+			}
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			r.retire(nil)
+			return
+		case errors.Is(err, net.ErrClosed):
 			return
 		default:
 			// Too many open files, most likely: it passes.
@@ -204,29 +214,33 @@ func (r *redirectListener) acceptConnections() {
 }
 
 // takeConnection passes a connection on in a goroutine of its own. Anybody in the pod can dial the
-// listener itself; a connection that was not redirected is reset.
-func (r *redirectListener) takeConnection(conn *mux.TCP) {
+// listener itself; a connection that was not redirected is reset. It reports false, and leaves the
+// connection as it is, if the redirect ended before there was a place for it.
+func (r *redirectListener) takeConnection(conn *mux.TCP) bool {
 	to, err := r.originalDestination(conn)
 	if r.recognizeTrial(conn, trialArrival{to, err}) {
 		conn.Reset()
-		return
+		return true
 	}
 
 	if err != nil || !r.isDestination(to) {
-		r.log.Debug("dropped", "peer", conn.RemoteAddr().String(), "err", err)
-		conn.Reset()
-		return
+		r.refuseStranger(conn, err)
+		return true
 	}
 
 	if !r.keepConnection(conn) {
-		conn.Reset()
-		return
+		if wire.IsClosed(r.detaching) {
+			return false
+		}
+		r.refuseConnection(conn, wire.RefusedNoRoom)
+		return true
 	}
 
 	r.accepted.Go(func() {
 		defer r.forgetConnection(conn)
 		r.routeConnection(conn, to)
 	})
+	return true
 }
 
 // routeConnection passes a connection on to where it goes, or ends it.
@@ -239,6 +253,8 @@ func (r *redirectListener) routeConnection(conn *mux.TCP, to netip.AddrPort) {
 	case toNobody:
 		_ = conn.Close()
 	case nowhere:
+		r.refuseConnection(conn, wire.RefusedAway)
+	case broken:
 		conn.Reset()
 	}
 }
@@ -265,9 +281,7 @@ func (r *redirectListener) serveConnection(conn *mux.TCP, to netip.AddrPort) {
 func (r *redirectListener) serveByApplication(conn *mux.TCP, to netip.AddrPort) {
 	r.giveTo(applications, conn)
 	resumeReads(conn)
-	if !r.application.serve(conn, to) {
-		conn.Reset()
-	}
+	r.passToApplication(conn, to)
 }
 
 // sourceAddress returns the caller's address, without the zone, which means nothing on the laptop.
@@ -282,7 +296,6 @@ func sourceAddress(conn *mux.TCP) netip.AddrPort {
 // keepConnection adds a connection, if the pool has a place for it.
 func (r *redirectListener) keepConnection(conn *mux.TCP) bool {
 	if !r.takePlace() {
-		r.log.Warn("no place for one more connection")
 		return false
 	}
 
@@ -308,7 +321,7 @@ const (
 func (r *redirectListener) giveTo(who owner, conn *mux.TCP) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if who == laptops && isClosed(r.stopped) {
+	if who == laptops && wire.IsClosed(r.stopped) {
 		return false
 	}
 
@@ -347,11 +360,8 @@ func (r *redirectListener) whenIdle() <-chan struct{} {
 	return waiter
 }
 
-// handshakeGrace is how long a listener outlives its rules: handshakes that they have redirected
-// may still be under way.
-const handshakeGrace = 250 * time.Millisecond
-
-// stopRedirecting sends new connections where they went before. Those that are there go on.
+// stopRedirecting sends new connections where they went before, those too that the kernel has
+// redirected already. Those that are there go on.
 func (r *redirectListener) stopRedirecting() error {
 	r.mu.Lock()
 	if r.detached {
@@ -369,7 +379,7 @@ func (r *redirectListener) stopRedirecting() error {
 	r.stop()
 	r.probed.stop()
 	err := r.ruleSet.detachRules(rules)
-	_ = r.listener.SetDeadline(time.Now().Add(handshakeGrace))
+	_ = r.listener.SetDeadline(time.Unix(1, 0)) // ends acceptConnections
 	return err
 }
 
@@ -377,7 +387,6 @@ func (r *redirectListener) stopRedirecting() error {
 // end. Those of which it has nothing yet go to the application.
 func (r *redirectListener) stopAndReset() error {
 	err := r.stopRedirecting()
-	_ = r.listener.Close()
 	r.releaseWaiting()
 
 	r.mu.Lock()
@@ -405,7 +414,7 @@ func (r *redirectListener) stopForOther() error {
 func (r *redirectListener) releaseWaiting() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !isClosed(r.stopped) {
+	if !wire.IsClosed(r.stopped) {
 		close(r.stopped)
 	}
 

@@ -17,8 +17,10 @@ const (
 	toApplication
 	// toNobody ends it: it wants nothing but to be accepted.
 	toNobody
-	// nowhere resets it: it is broken already.
+	// nowhere resets it, as the user wants while the laptop is away.
 	nowhere
+	// broken ends what its caller has reset.
+	broken
 )
 
 // chooseRoute decides where a connection goes, by what is known of it. It is the only place that
@@ -31,7 +33,7 @@ func (r *redirectListener) chooseRoute(conn *mux.TCP) route {
 	source := sourceAddress(conn).Addr()
 	found, err := classifyConnection(conn, r.probes, r.nodes.contains(source), r.stopped)
 	if err != nil {
-		return nowhere
+		return broken
 	}
 	if found.verdict == healthprobe.Other {
 		return r.awaitLaptop(r.stopped)
@@ -42,16 +44,6 @@ func (r *redirectListener) chooseRoute(conn *mux.TCP) route {
 		return toNobody
 	}
 	return toApplication
-}
-
-// isClosed reports whether a channel that carries nothing is closed.
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
 
 // noteProbe counts a probe, and learns from one that is certain where the kubelet is.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"strconv"
@@ -30,6 +31,9 @@ type ruleSet struct {
 	closed  bool
 	ports   map[uint16]bool // of the redirects' listeners
 	reserve descriptorReserve
+	// retired are the listeners of redirects that are over, the oldest first.
+	retired  []*net.TCPListener
+	retiring sync.WaitGroup // serve the retired listeners
 }
 
 // linger is how long the rules outlive the last connection, whose last segments may still be on
@@ -261,7 +265,9 @@ func (r *ruleSet) closeBackend() error {
 	backend := r.backend
 	r.backend = nil
 	defer r.reserve.fill()
-	return backend.Close()
+	err := backend.Close()
+	r.closeRetired()
+	return err
 }
 
 // inUse reports whether there are redirects or redirected connections.
@@ -273,6 +279,7 @@ func (r *ruleSet) inUse() bool {
 
 // close removes every rule, now and for good.
 func (r *ruleSet) close() error {
+	defer r.retiring.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true

@@ -41,13 +41,16 @@ type redirectSession struct {
 	interruptSettling   context.CancelFunc
 	troubles            map[uint32]wire.Troubled // yet to be told, by redirect
 	telling             bool
+	refusals            map[uint32]wire.Refused // yet to be told, by redirect
+	tellingRefusals     bool
 }
 
 // newRedirectSession makes a session that is not bound to a laptop yet.
 func newRedirectSession(server *Server) *redirectSession {
 	return &redirectSession{
 		server: server, bound: make(chan struct{}), evicted: make(chan struct{}), redirects: map[uint32]*redirectListener{},
-		interruptSettling: func() {}, troubles: map[uint32]wire.Troubled{}, attended: make(chan struct{}),
+		interruptSettling: func() {}, troubles: map[uint32]wire.Troubled{}, refusals: map[uint32]wire.Refused{},
+		attended: make(chan struct{}),
 	}
 }
 
@@ -126,7 +129,7 @@ func (s *redirectSession) handleRequest(ctx context.Context, name string, body j
 		return answerRequest(body, s.detachRedirect)
 	case wire.RequestBye:
 		s.shortenGrace()
-		return struct{}{}, s.awaitConnections(ctx)
+		return s.sayFarewell(ctx)
 	}
 
 	return nil, refuseRequest(wire.CodeUnsupported, "the manager in the pod is a different version of kdiag", "unknown request %q", name)
@@ -335,5 +338,5 @@ func (s *redirectSession) detachRedirect(d wire.Detach) (wire.Detached, error) {
 	}
 
 	err := r.stopRedirecting()
-	return wire.Detached{Probed: r.probed.stop()}, err
+	return wire.Detached{Probed: r.probed.stop(), Refused: r.refused.readCounts()}, err
 }

@@ -1,0 +1,138 @@
+package redirectserver
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"kdiag/mux"
+	"kdiag/mux/wire"
+)
+
+const (
+	// firstRefused is how long after the first refusal the laptop is told: others may follow at once.
+	firstRefused = 200 * time.Millisecond
+	// refusedEvery is the least time from one report of refusals to the next.
+	refusedEvery = 5 * time.Second
+)
+
+// A refusedCount counts the connections of a redirect that the manager resets, by the reason, and
+// reports them to the laptop now and then.
+type refusedCount struct {
+	report func(wire.Refused) // does not wait for the link
+	id     uint32
+
+	mu     sync.Mutex
+	counts map[string]int64
+	timer  *time.Timer // until the next report; nil if there is nothing to report
+	told   time.Time
+}
+
+func newRefusedCount(redirect uint32, report func(wire.Refused)) *refusedCount {
+	return &refusedCount{id: redirect, report: report, counts: map[string]int64{}}
+}
+
+// noteOne counts one, and reports it soon.
+func (c *refusedCount) noteOne(why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	c.counts[why]++
+	if c.timer == nil {
+		wait := max(firstRefused, refusedEvery-time.Since(c.told))
+		c.timer = time.AfterFunc(wait, c.reportCounts)
+	}
+}
+
+// reportCounts reports what was counted.
+func (c *refusedCount) reportCounts() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer == nil {
+		return
+	}
+
+	c.timer, c.told = nil, time.Now()
+	c.report(wire.Refused{ID: c.id, Counts: maps.Clone(c.counts)})
+}
+
+// readCounts returns what was counted, which need not be reported any more.
+func (c *refusedCount) readCounts() wire.Refused {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+
+	return wire.Refused{ID: c.id, Counts: maps.Clone(c.counts)}
+}
+
+// refuseConnection resets a connection of the redirect's, and counts that by one of wire.Refused….
+// Nothing else may reset one that the laptop does not know of.
+func (r *redirectListener) refuseConnection(conn *mux.TCP, why string) {
+	conn.Reset()
+	r.refused.noteOne(why)
+	r.log.Warn("connection reset", "why", why)
+}
+
+// refuseStranger resets a connection that the redirect did not bring.
+func (r *redirectListener) refuseStranger(conn *mux.TCP, err error) {
+	r.log.Debug("dropped", "peer", conn.RemoteAddr().String(), "err", err)
+	conn.Reset()
+	r.refused.noteOne(wire.RefusedStranger)
+}
+
+// tellRefused has the laptop told of refusals. It does not wait for the link.
+func (s *redirectSession) tellRefused(counted wire.Refused) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
+
+	s.refusals[counted.ID] = counted
+	if !s.tellingRefusals {
+		s.tellingRefusals = true
+		s.tellers.Go(s.sendRefusals)
+	}
+}
+
+// sendRefusals sends what tellRefused has left, the latest of each redirect.
+func (s *redirectSession) sendRefusals() {
+	for {
+		counted, ok := s.nextRefusals()
+		if !ok {
+			return
+		}
+		if err := s.laptop.Notify(wire.EventRefused, counted); err != nil {
+			s.server.config.Log.Debug("tell of refusals", "redirect", counted.ID, "err", err)
+		}
+	}
+}
+
+// nextRefusals takes the counts of one redirect. If there are none, sendRefusals has to end.
+func (s *redirectSession) nextRefusals() (wire.Refused, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, counted := range s.refusals {
+		delete(s.refusals, id)
+		return counted, true
+	}
+
+	s.tellingRefusals = false
+	return wire.Refused{}, false
+}
+
+// sayFarewell waits for the session's connections, and returns the last counts.
+func (s *redirectSession) sayFarewell(ctx context.Context) (wire.Farewell, error) {
+	err := s.awaitConnections(ctx)
+	var last wire.Farewell
+	for _, r := range s.listRedirects() {
+		if counted := r.refused.readCounts(); len(counted.Counts) > 0 {
+			last.Refused = append(last.Refused, counted)
+		}
+	}
+	return last, err
+}

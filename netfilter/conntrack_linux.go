@@ -1,0 +1,213 @@
+package netfilter
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Attributes of ctnetlink (linux/netfilter/nfnetlink_conntrack.h).
+const (
+	ctaTupleOrig, ctaTupleReply = 1, 2
+	ctaTupleProto               = 2
+	ctaProtoNum                 = 1
+	ctaProtoSource              = 2
+	ctaProtoDestination         = 3
+	attributeTypeMask           = 0x3fff
+)
+
+// conntrackBuffer holds a piece of the kernel's list, which may be very long.
+const conntrackBuffer = 32 << 10
+
+// ForgetListeners has conntrack forget the connections of the thread's network namespace that were
+// redirected to some local ports. The next packet of such a connection goes where it was sent. Call it
+// when nothing may go on there: a caller that uses the same source port once more would be led there
+// again, also when nobody listens any more.
+func ForgetListeners(ports []uint16) error {
+	list, err := openConntrack()
+	if err != nil {
+		return err
+	}
+	defer list.close()
+
+	change, err := openConntrack()
+	if err != nil {
+		return err
+	}
+	defer change.close()
+
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		err = errors.Join(err, list.eachRedirected(family, func(t redirectedTuple) error {
+			if !slices.Contains(ports, t.listener) {
+				return nil
+			}
+			return change.forget(family, t)
+		}))
+	}
+	return err
+}
+
+// conntrackSocket is a netlink socket to conntrack.
+type conntrackSocket struct{ fd int }
+
+func openConntrack() (conntrackSocket, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return conntrackSocket{}, fmt.Errorf("conntrack: %w", err)
+	}
+
+	s := conntrackSocket{fd}
+	limit := unix.NsecToTimeval(nftTimeout.Nanoseconds())
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
+		s.close()
+		return conntrackSocket{}, fmt.Errorf("conntrack: %w", err)
+	}
+	return s, nil
+}
+
+func (s conntrackSocket) close() { _ = unix.Close(s.fd) }
+
+// send sends a request about connections of one family.
+func (s conntrackSocket) send(operation uint16, flags uint16, family byte, attributes []byte) error {
+	body := append(nfnetlinkHeaderOf(family), attributes...)
+	message := binary.NativeEndian.AppendUint32(nil, uint32(unix.SizeofNlMsghdr+len(body)))
+	message = binary.NativeEndian.AppendUint16(message, unix.NFNL_SUBSYS_CTNETLINK<<8|operation)
+	message = binary.NativeEndian.AppendUint16(message, unix.NLM_F_REQUEST|flags)
+	message = append(message, make([]byte, 8)...) // sequence and port
+	return unix.Sendto(s.fd, append(message, body...), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+}
+
+// nfnetlinkHeaderOf returns the struct nfgenmsg for one family.
+func nfnetlinkHeaderOf(family byte) []byte { return []byte{family, unix.NFNETLINK_V0, 0, 0} }
+
+// forget removes one connection. The kernel answers only what it refuses, such as for one that has gone
+// meanwhile.
+func (s conntrackSocket) forget(family byte, t redirectedTuple) error {
+	const ctDelete = 2 // IPCTNL_MSG_CT_DELETE
+	return s.send(ctDelete, 0, family, appendAttribute(nil, unix.NLA_F_NESTED|ctaTupleOrig, t.original))
+}
+
+// eachRedirected calls found for each TCP connection of a family that was redirected to a local port.
+func (s conntrackSocket) eachRedirected(family byte, found func(redirectedTuple) error) error {
+	const ctGet = 1 // IPCTNL_MSG_CT_GET
+	if err := s.send(ctGet, unix.NLM_F_DUMP, family, nil); err != nil {
+		return fmt.Errorf("list connections: %w", err)
+	}
+
+	buffer := make([]byte, conntrackBuffer)
+	for {
+		n, _, err := unix.Recvfrom(s.fd, buffer, 0)
+		if err != nil {
+			return fmt.Errorf("list connections: %w", err)
+		}
+		messages, err := syscall.ParseNetlinkMessage(buffer[:n])
+		if err != nil {
+			return fmt.Errorf("list connections: %w", err)
+		}
+		if done, err := readConnections(messages, found); done || err != nil {
+			return err
+		}
+	}
+}
+
+// readConnections reads a piece of the kernel's list, and reports whether it was the last.
+func readConnections(messages []syscall.NetlinkMessage, found func(redirectedTuple) error) (done bool, err error) {
+	for _, m := range messages {
+		switch m.Header.Type {
+		case unix.NLMSG_DONE:
+			return true, nil
+		case unix.NLMSG_ERROR:
+			if len(m.Data) < 4 {
+				return true, errors.New("list connections: answer cut short")
+			}
+			code := int32(binary.NativeEndian.Uint32(m.Data))
+			return true, fmt.Errorf("list connections: %w", syscall.Errno(-code))
+		}
+
+		if t, ok := parseRedirected(m.Data); ok {
+			if err := found(t); err != nil {
+				return true, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// A redirectedTuple is a connection that was redirected to a local port.
+type redirectedTuple struct {
+	original []byte // the attributes of the tuple by which conntrack knows it
+	listener uint16
+}
+
+// parseRedirected reads an entry of conntrack. It reports false for what was not redirected, or is not
+// TCP.
+func parseRedirected(message []byte) (t redirectedTuple, ok bool) {
+	if len(message) < 4 {
+		return t, false
+	}
+
+	var original, answer flow
+	eachAttribute(message[4:], func(kind uint16, value []byte) {
+		switch kind {
+		case ctaTupleOrig:
+			t.original = value
+			original = parseFlow(value)
+		case ctaTupleReply:
+			answer = parseFlow(value)
+		}
+	})
+
+	t.listener = answer.source
+	isTCP := original.protocol == unix.IPPROTO_TCP && answer.protocol == unix.IPPROTO_TCP
+	return t, isTCP && answer.source != 0 && original.destination != answer.source
+}
+
+// A flow is one direction of a connection.
+type flow struct {
+	protocol            byte
+	source, destination uint16
+}
+
+// parseFlow reads a tuple's protocol and ports.
+func parseFlow(tuple []byte) (f flow) {
+	eachAttribute(tuple, func(kind uint16, value []byte) {
+		if kind != ctaTupleProto {
+			return
+		}
+		eachAttribute(value, func(kind uint16, value []byte) {
+			switch {
+			case kind == ctaProtoNum && len(value) >= 1:
+				f.protocol = value[0]
+			case kind == ctaProtoSource && len(value) >= 2:
+				f.source = binary.BigEndian.Uint16(value)
+			case kind == ctaProtoDestination && len(value) >= 2:
+				f.destination = binary.BigEndian.Uint16(value)
+			}
+		})
+	})
+	return f
+}
+
+// eachAttribute calls read for each netlink attribute, as far as they are whole.
+func eachAttribute(text []byte, read func(kind uint16, value []byte)) {
+	for len(text) >= unix.SizeofNlAttr {
+		length := int(binary.NativeEndian.Uint16(text))
+		if length < unix.SizeofNlAttr || length > len(text) {
+			return
+		}
+		read(binary.NativeEndian.Uint16(text[2:])&attributeTypeMask, text[unix.SizeofNlAttr:length])
+		text = text[min((length+3)&^3, len(text)):]
+	}
+}
+
+// appendAttribute appends a netlink attribute, padded to whole words.
+func appendAttribute(to []byte, kind uint16, value []byte) []byte {
+	to = binary.NativeEndian.AppendUint16(to, uint16(unix.SizeofNlAttr+len(value)))
+	to = binary.NativeEndian.AppendUint16(to, kind)
+	to = append(to, value...)
+	return append(to, make([]byte, (4-len(value)%4)%4)...)
+}
