@@ -96,7 +96,9 @@ func (f *follower) run(ctx context.Context) error {
 		f.current = f.begin(ctx, &track{pod: pod, isFirst: true, of: of})
 	}
 
+	stopPausing := f.pauseOnStop(ctx)
 	err = f.loop(ctx)
+	stopPausing()
 	stop()
 	f.endAll()
 	return f.conclude(ctx, err)

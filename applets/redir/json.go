@@ -156,6 +156,27 @@ func (p jsonEvents) ConnectionClosed(e redirectclient.ConnectionClosed) {
 	p.printEvent(event)
 }
 
+type resetJSON struct {
+	eventJSON
+	Redirect string `json:"redirect"`
+	Count    int64  `json:"count"`
+	Error    string `json:"error"`
+}
+
+func (p jsonEvents) ConnectionsReset(e redirectclient.ConnectionsReset) {
+	p.printEvent(resetJSON{p.newEvent("reset", e.Pod), e.Redirect.String(), e.Count, e.Reason})
+}
+
+type pausedJSON struct {
+	eventJSON
+	Open    int64   `json:"open"`
+	Seconds float64 `json:"seconds"`
+}
+
+func (p jsonEvents) Paused(e redirectclient.Paused) {
+	p.printEvent(pausedJSON{p.newEvent("paused", e.Pod), e.Open, e.Grace.Seconds()})
+}
+
 type errorJSON struct {
 	eventJSON
 	Error string `json:"error"`
@@ -213,11 +234,14 @@ func (p jsonEvents) SessionLost(e redirectclient.SessionLost) {
 
 type summaryJSON struct {
 	eventJSON
-	Connections int64   `json:"connections"`
-	Refused     int64   `json:"refused"`
-	Received    int64   `json:"received"`
-	Sent        int64   `json:"sent"`
-	Seconds     float64 `json:"seconds"`
+	Connections int64 `json:"connections"`
+	Refused     int64 `json:"refused"`
+	// Cut, of the connections, were reset at the session's end; Reset are not among them.
+	Cut      int64   `json:"cut,omitempty"`
+	Reset    int64   `json:"reset,omitempty"`
+	Received int64   `json:"received"`
+	Sent     int64   `json:"sent"`
+	Seconds  float64 `json:"seconds"`
 	// Probes and Ambiguous went to the application, and are not among the connections.
 	Probes    int64 `json:"probes,omitempty"`
 	Ambiguous int64 `json:"ambiguous,omitempty"`
@@ -227,6 +251,6 @@ type summaryJSON struct {
 
 func (p jsonEvents) Finished(e redirectclient.Summary) {
 	p.printEvent(summaryJSON{
-		p.newEvent("summary", e.Pod), e.Total, e.Refused, e.Received, e.Sent, e.Duration.Seconds(), e.Probes, e.Ambiguous, e.Pods,
+		p.newEvent("summary", e.Pod), e.Total, e.Refused, e.Cut, e.Reset, e.Received, e.Sent, e.Duration.Seconds(), e.Probes, e.Ambiguous, e.Pods,
 	})
 }

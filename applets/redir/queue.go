@@ -194,6 +194,14 @@ func (q *eventQueue) ConnectionClosed(e redirectclient.ConnectionClosed) {
 	q.put(e.Pod, maxWaitingConnections, func() { q.printer.ConnectionClosed(e) })
 }
 
+func (q *eventQueue) ConnectionsReset(e redirectclient.ConnectionsReset) {
+	q.put(e.Pod, maxWaiting, func() { q.printer.ConnectionsReset(e) })
+}
+
+func (q *eventQueue) Paused(e redirectclient.Paused) {
+	q.put(e.Pod, maxWaiting, func() { q.printer.Paused(e) })
+}
+
 func (q *eventQueue) Problem(e redirectclient.Problem) {
 	q.put(e.Pod, maxWaiting, func() { q.printer.Problem(e) })
 }

@@ -2,6 +2,7 @@ package redir
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -48,6 +49,13 @@ func (y *tally) noteArmed(t *track) {
 	if !slices.Contains(y.pods, t.name) {
 		y.pods = append(y.pods, t.name)
 	}
+}
+
+// listClients returns the clients at work.
+func (y *tally) listClients() []*redirectclient.Client {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return slices.Collect(maps.Keys(y.clients))
 }
 
 // begun reports whether anything was redirected.
@@ -113,6 +121,7 @@ func (y *tally) look() (sum redirectclient.Counters, pods, lost int, away *redir
 func addCounters(a, b redirectclient.Counters) redirectclient.Counters {
 	return redirectclient.Counters{
 		Open: a.Open + b.Open, Total: a.Total + b.Total, Refused: a.Refused + b.Refused,
+		Cut: a.Cut + b.Cut, Reset: a.Reset + b.Reset,
 		Received: a.Received + b.Received, Sent: a.Sent + b.Sent, Probes: a.Probes + b.Probes, Ambiguous: a.Ambiguous + b.Ambiguous,
 	}
 }

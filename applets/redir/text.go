@@ -66,6 +66,18 @@ func (p textEvents) ConnectionClosed(e redirectclient.ConnectionClosed) {
 		units.Size(e.Received), units.Size(e.Sent), units.Span(e.Duration.Seconds()), ended)
 }
 
+func (p textEvents) ConnectionsReset(e redirectclient.ConnectionsReset) {
+	p.printLine("%s: %s reset in the pod: %s", e.Redirect, applets.CountOf(int(e.Count), "connection was", "connections were"), e.Reason)
+}
+
+func (p textEvents) Paused(e redirectclient.Paused) {
+	waiting := ""
+	if e.Open > 0 {
+		waiting = fmt.Sprintf("; open connections: %d, which wait for up to %s", e.Open, units.Span(e.Grace.Seconds()))
+	}
+	p.printLine("stopped by Ctrl-Z: new connections go where they went before%s (fg redirects them again)", waiting)
+}
+
 func (p textEvents) Missed(_ redirectclient.Pod, count int) {
 	p.printLine("the output was blocked: %s not shown", applets.CountOf(count, "event", "events"))
 }
@@ -114,6 +126,12 @@ func (p textEvents) Finished(e redirectclient.Summary) {
 	refused := ""
 	if e.Refused > 0 {
 		refused = fmt.Sprintf(", %d of them refused on this machine", e.Refused)
+	}
+	if e.Cut > 0 {
+		refused += fmt.Sprintf(", %d reset at the end of the session", e.Cut)
+	}
+	if e.Reset > 0 {
+		refused += fmt.Sprintf(", %d more reset before they reached this machine", e.Reset)
 	}
 	p.printLine("connections: %d in %s%s%s; %s in, %s out%s", e.Total, units.Span(e.Duration.Seconds()), formatPods(e.Pods), refused,
 		units.Size(e.Received), units.Size(e.Sent), formatProbeCounts(e.Counters))

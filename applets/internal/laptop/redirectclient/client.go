@@ -91,17 +91,23 @@ type Client struct {
 
 	run     string        // tells this run from others
 	yielded chan struct{} // has something when a redirect was taken over
+	pauses  chan pauseRequest
+	resumes chan struct{} // has something when a pause is over
 
 	refusals int // times in a row that a redirect was refused; Run's own
 
 	mu          sync.Mutex
-	carrier     *carrier              // what connections come by
-	lastCarrier *carrier              // the one before, if any
-	redirects   map[uint32]*redirect  // by the ID in a stream's header
+	carrier     *carrier             // what connections come by
+	lastCarrier *carrier             // the one before, if any
+	redirects   map[uint32]*redirect // by the ID in a stream's header
+	former      map[uint32]*redirect // by the IDs that they had before a pause
+	lastID      uint32
 	locals      map[*mux.TCP]struct{} // connections with programs on this machine
 
 	served               atomic.Int64 // streams that are served now, whatever has become of them
 	open, total, refused atomic.Int64
+	cut                  atomic.Int64 // connections that ended with their session
+	lost                 atomic.Int64 // streams that were reset here unserved
 	received, sent       atomic.Int64
 }
 
@@ -109,8 +115,8 @@ type Client struct {
 // SessionOptions.
 func New(c Config, o Observer) *Client {
 	client := &Client{
-		config: c, observer: o, began: time.Now(), redirects: map[uint32]*redirect{},
-		run: rand.Text(), yielded: make(chan struct{}, 1),
+		config: c, observer: o, began: time.Now(), redirects: map[uint32]*redirect{}, former: map[uint32]*redirect{},
+		run: rand.Text(), yielded: make(chan struct{}, 1), pauses: make(chan pauseRequest), resumes: make(chan struct{}, 1),
 		locals: map[*mux.TCP]struct{}{}, proxier: mux.Proxier{Memory: copyMemory}, dial: dialProgram,
 	}
 	client.outage.observer, client.outage.grace = o, c.Grace
@@ -129,6 +135,7 @@ func (c *Client) SetRedirects(specs []Spec) { c.config.Redirects = specs }
 func (c *Client) Counters() Counters {
 	counters := Counters{
 		Open: c.open.Load(), Total: c.total.Load(), Refused: c.refused.Load(),
+		Cut: c.cut.Load(), Reset: c.lost.Load(),
 		Received: c.received.Load(), Sent: c.sent.Load(),
 	}
 	for _, id := range c.redirectIDs() {
@@ -136,6 +143,7 @@ func (c *Client) Counters() Counters {
 			recognized, ambiguous := r.countProbes()
 			counters.Probes += recognized
 			counters.Ambiguous += ambiguous
+			counters.Reset += r.countRefused()
 		}
 	}
 	return counters
@@ -148,6 +156,7 @@ func (c *Client) Counters() Counters {
 // to be had any more.
 func (c *Client) Run(ctx context.Context, pod Pod, session *mux.Session, started func()) error {
 	c.pod = pod
+	defer c.outage.watchStalls(ctx)()
 	// Before the first redirect, whose connections may come at once.
 	c.carry(ctx, session)
 	c.outage.begin(pod)
@@ -157,6 +166,8 @@ func (c *Client) Run(ctx context.Context, pod Pod, session *mux.Session, started
 		err = c.startRedirects(ctx, specs)
 	}
 	if err != nil {
+		// What was redirected meanwhile ends as it would later.
+		c.giveBack(ctx)
 		c.finish(ctx)
 		return err
 	}
@@ -288,6 +299,8 @@ func (c *Client) startRedirects(ctx context.Context, specs []Spec) error {
 	for i, spec := range specs {
 		err := c.startRedirect(ctx, uint32(i+1), spec)
 		switch {
+		case err == nil && ctx.Err() != nil:
+			return context.Cause(ctx)
 		case err == nil:
 			started++
 		case !everyPort || ctx.Err() != nil:
@@ -310,11 +323,12 @@ func (c *Client) startRedirect(ctx context.Context, id uint32, spec Spec) error 
 	r := &redirect{Spec: spec}
 	c.mu.Lock()
 	c.redirects[id] = r
+	c.lastID = max(c.lastID, id)
 	session := c.carrier.session
 	c.mu.Unlock()
 
 	err := c.attach(ctx, session, id, r, false)
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		c.mu.Lock()
 		delete(c.redirects, id)
 		c.mu.Unlock()
@@ -330,9 +344,17 @@ func (c *Client) attach(ctx context.Context, session *mux.Session, id uint32, r 
 	}
 	probes := c.addProbes(ctx, &request)
 
+	// After Ctrl-C, too, it is better to know: what the manager has begun to redirect must be given
+	// back in good order.
+	waiting, cancel := outlast(ctx, attachPatience)
+	defer cancel()
 	var done wire.Attached
-	if err := c.callOn(ctx, session, wire.RequestAttach, request, &done); err != nil {
+	if err := c.callOn(waiting, session, wire.RequestAttach, request, &done); err != nil {
 		return c.explain("redirect "+r.String(), err)
+	}
+	if ctx.Err() != nil {
+		r.markArmed()
+		return context.Cause(ctx)
 	}
 
 	var declared Declaration
@@ -352,7 +374,10 @@ func (c *Client) attach(ctx context.Context, session *mux.Session, id uint32, r 
 func (c *Client) findRedirect(id uint32) *redirect {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.redirects[id]
+	if r := c.redirects[id]; r != nil {
+		return r
+	}
+	return c.former[id]
 }
 
 // handleEvent reads what the manager says of its own accord.
@@ -367,6 +392,11 @@ func (c *Client) handleEvent(name string, body json.RawMessage) {
 		var troubled wire.Troubled
 		if json.Unmarshal(body, &troubled) == nil {
 			c.handleTroubled(troubled)
+		}
+	case wire.EventRefused:
+		var refused wire.Refused
+		if json.Unmarshal(body, &refused) == nil {
+			c.handleRefused(refused)
 		}
 	case wire.EventProbed:
 		var probed wire.Probed
@@ -403,6 +433,9 @@ func (c *Client) explain(doing string, err error) error {
 }
 
 const (
+	// attachPatience is how long after Ctrl-C the manager may take to finish a redirect that it is
+	// making: it takes up to 2 s to prove one.
+	attachPatience = 2500 * time.Millisecond
 	// detachTimeout bounds the wait for the manager to give new connections back.
 	detachTimeout = 5 * time.Second
 	// minDrain is the least that a drain takes: the end of a connection that is
@@ -416,6 +449,9 @@ const (
 // giveBack has new connections go where they went before, and waits for those
 // in flight until they have ended on both sides, for the drain's time at most.
 func (c *Client) giveBack(ctx context.Context) {
+	if len(c.redirectIDs()) == 0 {
+		return
+	}
 	lost := c.outage.whenLost()
 	if away := c.Away(); away != nil {
 		c.reportUntold(away)
@@ -437,6 +473,7 @@ func (c *Client) giveBack(ctx context.Context) {
 		err := session.Call(detaching, wire.RequestDetach, wire.Detach{ID: id}, &detached)
 		if err == nil {
 			r.noteProbed(detached.Probed)
+			c.handleRefused(detached.Refused)
 		}
 		if away := c.Away(); err != nil && away != nil {
 			c.reportUntold(away)
@@ -457,7 +494,27 @@ func (c *Client) giveBack(ctx context.Context) {
 	draining, cancel := context.WithTimeout(ctx, max(c.config.Drain, minDrain))
 	defer cancel()
 	// Its only failure is that the time is up, or the session over.
-	_ = session.Call(draining, wire.RequestBye, nil, nil)
+	var last wire.Farewell
+	_ = session.Call(draining, wire.RequestBye, nil, &last)
+	for _, counted := range last.Refused {
+		c.handleRefused(counted)
+	}
+}
+
+// outlast returns a context that ends some time after another one was cancelled, and together with one
+// whose time is up.
+func outlast(ctx context.Context, by time.Duration) (longer context.Context, cancel func()) {
+	longer, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			select {
+			case <-time.After(by):
+			case <-longer.Done():
+			}
+		}
+		end(context.Cause(ctx))
+	})
+	return longer, func() { stop(); end(nil) }
 }
 
 // cancelWhen cancels a context when something happens.

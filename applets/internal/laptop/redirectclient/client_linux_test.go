@@ -240,6 +240,8 @@ func newEvents() events { return make(events, 64) }
 func (e events) PodChosen(x PodChosen)                 { e <- x }
 func (e events) RedirectStarted(x RedirectStarted)     { e <- x }
 func (e events) ProbesCounted(x ProbesCounted)         { e <- x }
+func (e events) ConnectionsReset(x ConnectionsReset)   { e <- x }
+func (e events) Paused(x Paused)                       { e <- x }
 func (e events) RedirectMoved(x RedirectMoved)         { e <- x }
 func (e events) ConnectionOpened(x Connection)         { e <- x }
 func (e events) ConnectionRefused(x ConnectionRefused) { e <- x }

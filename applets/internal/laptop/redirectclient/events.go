@@ -18,8 +18,10 @@ type Observer interface {
 	ConnectionOpened(Connection)
 	ConnectionRefused(ConnectionRefused)
 	ConnectionClosed(ConnectionClosed)
+	ConnectionsReset(ConnectionsReset)
 	Problem(Problem)
 	DrainStarted(DrainStarted)
+	Paused(Paused)
 	Disconnected(Disconnected)
 	Reconnected(Reconnected)
 	SessionLost(SessionLost)
@@ -120,6 +122,24 @@ type ConnectionClosed struct {
 	Err error
 }
 
+// ConnectionsReset says that connections of a redirect were reset on their way, and never reached the
+// program here: their callers got a reset.
+type ConnectionsReset struct {
+	Pod      Pod
+	Redirect Spec
+	// Count is how many more there are than were told of before.
+	Count  int64
+	Reason string
+}
+
+// Paused says that this process is about to be stopped: new connections go where they went before, and
+// those that are open wait for up to Grace.
+type Paused struct {
+	Pod   Pod
+	Open  int64
+	Grace time.Duration
+}
+
 // Problem is a failure that ends nothing else.
 type Problem struct {
 	Pod Pod
@@ -179,6 +199,9 @@ type Summary struct {
 type Counters struct {
 	// Open are open now; Total were opened; of those Refused were not taken here.
 	Open, Total, Refused int64
+	// Cut, of the total, were reset because their session ended. Reset were reset on their way, and
+	// are not among the total.
+	Cut, Reset int64
 	// Received and Sent are the bytes that came from the pod and went to it.
 	Received, Sent int64
 	// Probes reached the application, and Ambiguous connections, which could not be told from

@@ -1,6 +1,7 @@
 package redirectclient
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ type outage struct {
 
 	mu       sync.Mutex // held while the observer is told, so that it hears things in their order
 	pod      Pod
+	stall    stallWatch
 	begun    bool // there is something to tell
 	renewing bool // there is no session, or its redirects are not there yet
 	broken   bool // the session has no connection
@@ -77,12 +79,16 @@ func (o *outage) renewed() {
 }
 
 // tellLost tells of a loss, unless it was told of. The caller holds mu.
-func (o *outage) tellLost(cause error, silent time.Duration) {
+func (o *outage) tellLost(lost error, silent time.Duration) {
 	if !o.begun || o.away {
 		return
 	}
 
-	o.away, o.cause, o.since, o.open = true, explainLoss(cause), time.Now().Add(-silent), o.countOpen()
+	cause := o.stall.explain(time.Now())
+	if cause == nil {
+		cause = explainLoss(lost)
+	}
+	o.away, o.cause, o.since, o.open = true, cause, time.Now().Add(-silent), o.countOpen()
 	close(o.changed)
 	o.changed = make(chan struct{})
 	o.observer.Disconnected(Disconnected{o.pod, o.cause, o.grace})
@@ -130,6 +136,14 @@ func (o *outage) read() *Away {
 		return nil
 	}
 	return &Away{o.since, o.cause, o.renewing}
+}
+
+// watchStalls notices from now on when this process is stopped, until stop is called.
+func (o *outage) watchStalls(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var watching sync.WaitGroup
+	watching.Go(func() { o.stall.watch(ctx) })
+	return func() { cancel(); watching.Wait() }
 }
 
 // explainLoss says in one clause how a connection was lost.

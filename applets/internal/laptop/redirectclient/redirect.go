@@ -27,6 +27,7 @@ type redirect struct {
 	noted    string           // what was told of why destinations cannot be found
 	moved    *RedirectMoved   // came before the redirect was reported
 	probed   probeCount
+	refused  refusedCount
 }
 
 // reportStarted reports the redirect, and then its move if that was quicker than
@@ -101,6 +102,14 @@ func (r *redirect) markUnarmed() {
 	defer r.mu.Unlock()
 	r.armed, r.reported = false, false
 	r.keepProbed()
+	r.refused.told = nil
+}
+
+// markArmed notes that the manager has the redirect, of which nobody is told.
+func (r *redirect) markArmed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.armed = true
 }
 
 // isArmed reports whether the manager has the redirect.

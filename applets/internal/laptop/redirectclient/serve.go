@@ -41,6 +41,7 @@ func (c *Client) acceptConnection(ctx context.Context, on *carrier, stream incom
 	if c.served.Add(1) > maxServed {
 		c.served.Add(-1)
 		stream.Reset()
+		c.lost.Add(1)
 		c.reportRarely(&c.surplus, "reset connections beyond %d at once", maxServed)
 		return
 	}
@@ -58,6 +59,7 @@ func (c *Client) serveConnection(ctx context.Context, on *carrier, stream incomi
 	r := c.findRedirect(header.Redirect)
 	if r == nil {
 		stream.Reset()
+		c.lost.Add(1)
 		c.reportRarely(&c.strangers, "reset connections that belong to no redirect of this session, the last from %s", header.Source)
 		return
 	}

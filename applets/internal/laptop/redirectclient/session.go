@@ -128,6 +128,7 @@ func (c *Client) endCarried(one *carried, err error) {
 	case <-one.carrier.ended:
 		if err != nil {
 			one.carrier.cut++
+			c.cut.Add(1)
 		}
 	default:
 	}
@@ -159,6 +160,12 @@ func (c *Client) serveSessions(ctx context.Context) error {
 				return err
 			}
 		case <-rearm:
+			c.armAgain(ctx, c.currentCarrier().session)
+		case p := <-c.pauses:
+			stop()
+			c.pauseRedirects(p)
+		case <-c.resumes:
+			stop()
 			c.armAgain(ctx, c.currentCarrier().session)
 		}
 	}

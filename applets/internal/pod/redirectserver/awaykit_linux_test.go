@@ -330,6 +330,7 @@ type visitor struct {
 	holder  string
 	manager *manager
 	trouble chan wire.Troubled
+	refused chan wire.Refused
 }
 
 // visit connects a laptop.
@@ -344,7 +345,8 @@ func (m *manager) visit(t *testing.T, h wire.Hello) *visitor {
 
 func (m *manager) tryVisit(t *testing.T, h wire.Hello) (*visitor, error) {
 	t.Helper()
-	v := &visitor{road: newRoad(m.address), holder: h.Holder, manager: m, trouble: make(chan wire.Troubled, 100)}
+	v := &visitor{road: newRoad(m.address), holder: h.Holder, manager: m, trouble: make(chan wire.Troubled, 100),
+		refused: make(chan wire.Refused, 100)}
 	conn, err := v.road.dial(t.Context())
 	if err != nil {
 		return nil, err
@@ -357,6 +359,10 @@ func (m *manager) tryVisit(t *testing.T, h wire.Hello) (*visitor, error) {
 			var told wire.Troubled
 			if name == wire.EventTroubled && json.Unmarshal(body, &told) == nil {
 				v.trouble <- told
+			}
+			var counted wire.Refused
+			if name == wire.EventRefused && json.Unmarshal(body, &counted) == nil {
+				v.refused <- counted
 			}
 		},
 	})

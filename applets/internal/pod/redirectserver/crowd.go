@@ -69,13 +69,13 @@ func (r *redirectListener) leaveCrowd() {
 	r.suspended = false
 }
 
-// placePatience is how long connections wait for a place that the kernel redirected before the port
-// was left to the application.
-const placePatience = 10 * time.Second
+// defaultPlacePatience is how long connections wait for a place that the kernel redirected before the
+// port was left to the application.
+const defaultPlacePatience = 10 * time.Second
 
 // takePlace takes a place of the pool's for a connection. If there is none it waits, and so do those
 // behind it in the kernel's queue, where they cost the pod next to nothing; but not for longer than
-// placePatience after the places have run out.
+// the patience after the places have run out.
 func (r *redirectListener) takePlace() bool {
 	ok, crowded := r.pool.takeOne()
 	if crowded {
@@ -89,7 +89,7 @@ func (r *redirectListener) takePlace() bool {
 	if r.crowdedSince.IsZero() {
 		r.crowdedSince = time.Now()
 	}
-	patience := time.NewTimer(placePatience - time.Since(r.crowdedSince))
+	patience := time.NewTimer(r.placePatience - time.Since(r.crowdedSince))
 	defer patience.Stop()
 
 	for {

@@ -43,6 +43,8 @@ type redirectListener struct {
 	// tellTrouble tells the laptop what is wrong with the redirect. It does not wait for the link.
 	tellTrouble func(trouble wire.Troubled)
 	resolve     resolveFunc
+	// placePatience is how long connections wait for a place.
+	placePatience time.Duration
 
 	holder    string
 	began     time.Time
@@ -80,6 +82,7 @@ func newRedirectListener(ctx context.Context, s *redirectSession, a wire.Attach)
 		resolve:             newResolver(s.server.config.DialNameServer),
 		tellMoved:           func(m wire.Moved) error { return s.laptop.Notify(wire.EventMoved, m) },
 		awaitLaptop:         s.awaitLaptop,
+		placePatience:       s.server.config.PlacePatience,
 		tellTrouble:         s.noteTrouble,
 		log:                 s.server.config.Log.With("redirect", a.ID, "port", a.Port),
 	}

@@ -39,6 +39,8 @@ type Config struct {
 	// AwayPatience is how long new connections wait for a laptop that is silent. Then they do what
 	// wire.Hello.OnDisconnect says. 0 means 10 s.
 	AwayPatience time.Duration
+	// PlacePatience is how long connections wait for a place in the pool. 0 means 10 s.
+	PlacePatience time.Duration
 }
 
 // Mark is the SO_MARK of what the manager itself sends, which is never redirected: "kd".
@@ -77,6 +79,9 @@ func New(c Config) (*Server, error) {
 	}
 	if c.AwayPatience == 0 {
 		c.AwayPatience = defaultAwayPatience
+	}
+	if c.PlacePatience == 0 {
+		c.PlacePatience = defaultPlacePatience
 	}
 
 	files := descriptorLimit()
