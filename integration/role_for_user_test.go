@@ -131,7 +131,8 @@ metadata: {name: NAME, labels: {app: NAME}}
 spec:
   terminationGracePeriodSeconds: 1
   containers:
-  - {name: app, image: "localhost/kdiag-sample:scratch", imagePullPolicy: Never}
+  # kdiag asks what a pod with little memory uses of it.
+  - {name: app, image: "localhost/kdiag-sample:scratch", imagePullPolicy: Never, resources: {limits: {memory: 48Mi}}}
 ---
 apiVersion: v1
 kind: Service

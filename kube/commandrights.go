@@ -36,6 +36,7 @@ var (
 	needWatchEvents  = commandRight{accessRight{verb: "watch", resource: "events"}, "report at once what the kubelet does and why it fails"}
 	needNamePods     = commandRight{rightListPods, "list the namespace's pods when the named one is not found"}
 	needReadClass    = commandRight{rightGetRuntimeClass, "tell sandboxes by their handlers, not only by their names"}
+	needReadMemory   = commandRight{accessRight{verb: "get", group: "metrics.k8s.io", resource: "pods"}, "read what a pod with little memory uses of it"}
 	needAskNode      = commandRight{accessRight{verb: "get", resource: "nodes"}, "report that the pod's node does not respond"}
 )
 
@@ -45,7 +46,7 @@ var rightsOf = []rightsEntry{
 	{
 		command: "shell", reviewed: true,
 		required: []commandRight{needFindPod, needAwaitStart, needAddContainer, {rightCreateExec, "run the shell"}},
-		optional: []commandRight{needWebSocket, needListEvents, needWatchEvents, needNamePods},
+		optional: []commandRight{needWebSocket, needListEvents, needWatchEvents, needNamePods, needReadMemory},
 		wider:    []commandRight{needAskNode},
 	},
 	{
@@ -58,6 +59,7 @@ var rightsOf = []rightsEntry{
 			{rightGetExec, "find them over a WebSocket, one round trip faster than SPDY"},
 			{rightGetServices, "take the addresses of a service, with --outgoing"},
 			{rightListSlices, "take the addresses of its endpoints, with --outgoing"},
+			needReadMemory,
 		},
 		wider: []commandRight{{needAskNode.accessRight, "know the node's addresses, and report that it does not respond"}, needReadClass},
 	},
@@ -68,6 +70,7 @@ var rightsOf = []rightsEntry{
 			needWebSocket, needListEvents, needWatchEvents,
 			{rightListPods, "show which pods connections lead to, with --sockets"},
 			{accessRight{verb: "list", resource: "services"}, "show which services connections lead to, with --sockets"},
+			needReadMemory,
 		},
 		wider: []commandRight{
 			needAskNode,
@@ -84,7 +87,7 @@ var rightsOf = []rightsEntry{
 	{
 		command:  "manage",
 		required: []commandRight{needFindPod, needAwaitStart, needAddContainer},
-		optional: []commandRight{needListEvents, needWatchEvents, needNamePods},
+		optional: []commandRight{needListEvents, needWatchEvents, needNamePods, needReadMemory},
 		wider:    []commandRight{needAskNode},
 	},
 	{
@@ -94,6 +97,7 @@ var rightsOf = []rightsEntry{
 		},
 		optional: []commandRight{
 			{rightGetForward, "check whether a WebSocket works"},
+			{rightCreateExec, "check whether an exec gets through"},
 			{rightGetLog, "read what your manager in the pod found in the node's kernel"},
 			{accessRight{verb: "get", resource: "namespaces"}, "read the namespace's Pod Security level when no target is named"},
 			needNamePods,

@@ -62,6 +62,9 @@ func isFinished(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
+// IsFinished reports whether a pod's containers have ended for good, kdiag's too.
+func IsFinished(pod *corev1.Pod) bool { return isFinished(pod) }
+
 // IsReady reports whether a pod is ready, as its Services see it.
 func IsReady(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodRunning && podutils.IsPodReady(pod)

@@ -139,6 +139,8 @@ func (c *Cluster) hintFor(err error) string {
 	switch {
 	case isForeign(err) && apierrors.IsBadRequest(err) && strings.HasPrefix(c.ServerAddress(), "http://"):
 		return "if the server uses TLS, its address must begin with https://"
+	case isFiltered(err):
+		return hintFilter
 	case isForeign(err):
 		return notKubernetes
 	case errors.As(err, &unknownCA):

@@ -218,6 +218,12 @@ func (e examination) checkTarget(ctx context.Context) targetChecks {
 
 func (e examination) checkStreams(ctx context.Context, pod *corev1.Pod) []Check {
 	protocol, err := e.cluster.ProbeStreams(ctx, pod.Namespace, pod.Name)
+	if err == nil {
+		// What lets a port-forward through may still refuse an exec. Rights have a check of their own.
+		if execErr := e.cluster.ProbeExec(ctx, pod.Namespace, pod.Name); !kube.IsDenied(execErr) {
+			err = execErr
+		}
+	}
 	switch {
 	case kube.IsDenied(err):
 		return []Check{unansweredCheck(nameStreams, err)}

@@ -213,7 +213,7 @@ func (f *follower) noteMember(ctx context.Context, m podset.Member) error {
 			return err
 		}
 	}
-	if m.Gone {
+	if m.Gone || kube.IsFinished(m.Pod) {
 		t.cancel() // the manager has ended, or the pod is not the target's any more
 		if !t.running {
 			f.drop(t)

@@ -66,7 +66,7 @@ func TestRoleGrants(t *testing.T) {
 		"shell --kinds selector":    {base[0], base[1], "list pods", base[2], base[3]},
 		"shell --kinds Deployment":  {base[0], "get deployments.apps", base[1], "list pods", base[2], base[3]},
 		"shell --kinds job,pod,svc": {base[0], "get jobs.batch", base[1], "get services", "list pods", base[2], base[3]},
-		"shell --optional":          {base[0], base[1], "get pods/exec", "list events", "list pods", base[2], "watch events", base[3]},
+		"shell --optional":          {base[0], base[1], "get pods.metrics.k8s.io", "get pods/exec", "list events", "list pods", base[2], "watch events", base[3]},
 	} {
 		objects, text := printed(t, strings.Fields(line)...)
 		if got := granted(objects[0]); len(objects) != 1 || !reflect.DeepEqual(got, want) {

@@ -75,12 +75,12 @@ func TestRefusalsAreTold(t *testing.T) {
 
 	t.Run(wire.RefusedByApplication, func(t *testing.T) {
 		v := startManagerWith(t, change).visit(t, wire.Hello{Holder: "me@here"})
-		const port = appPort + 5 // where nobody listens
+		const port = uint16(appPort + 5) // where nobody listens
 		if err := v.Call(t.Context(), wire.RequestAttach, wire.Attach{ID: 1, Port: port}, nil); err != nil {
 			t.Fatal(err)
 		}
 		s := v.goAway(t)
-		conn, err := net.Dial("tcp", fmt.Sprintf("%s:%d", podIPv4, port))
+		conn, err := net.Dial("tcp", net.JoinHostPort(podIPv4, fmt.Sprint(port)))
 		if err == nil {
 			if got := greeting(conn); got != "reset" {
 				t.Errorf("%q answers, want a reset", got)

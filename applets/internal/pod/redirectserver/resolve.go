@@ -94,10 +94,12 @@ func (v *validity) read() time.Duration {
 // watch has the datagrams read that come over what dial connects. Answers over TCP are those that
 // are too long for a datagram, and their beginning came in one.
 func (v *validity) watch(dial dialFunc) dialFunc {
+	servers := &nameServers{}
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
+		server := servers.find(address)
+		conn, err := server.ask(ctx, dial, network, address)
 		if udp, ok := conn.(*net.UDPConn); ok && err == nil {
-			return &watchedConn{udp, v}, nil
+			return &watchedConn{udp, v, server}, nil
 		}
 		return conn, err
 	}
@@ -107,6 +109,20 @@ func (v *validity) watch(dial dialFunc) dialFunc {
 type watchedConn struct {
 	*net.UDPConn
 	validity *validity
+	server   *nameServer
+}
+
+// SetDeadline sets the earlier of a time and answerPatience.
+func (c *watchedConn) SetDeadline(t time.Time) error {
+	if limit := time.Now().Add(answerPatience); t.IsZero() || t.After(limit) {
+		t = limit
+	}
+	return c.UDPConn.SetDeadline(t)
+}
+
+func (c *watchedConn) Close() error {
+	c.server.noteClosed(c.UDPConn)
+	return c.UDPConn.Close()
 }
 
 func (c *watchedConn) Read(p []byte) (int, error) {
@@ -114,7 +130,7 @@ func (c *watchedConn) Read(p []byte) (int, error) {
 	if err == nil {
 		c.validity.note(p[:n])
 	}
-	return n, err
+	return n, c.server.noteRead(err)
 }
 
 // note reads the shortest validity of a message's answers.
