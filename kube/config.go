@@ -51,6 +51,9 @@ type ConnectOptions struct {
 	// RequestTimeout limits a single API request, in kubectl's spelling ("5s", "0", or a
 	// number of seconds). It does not limit watches and streams.
 	RequestTimeout string
+
+	// podAccount is where a pod's service account is; podAccountDirectory if empty.
+	podAccount string
 }
 
 // Cluster talks to one API server, and works in one namespace.
@@ -76,6 +79,13 @@ func Connect(o ConnectOptions, warnings io.Writer) (*Cluster, error) {
 	raw, err := loader.RawConfig()
 	if err != nil {
 		return nil, configError(err)
+	}
+
+	if account := o.usePodAccount(raw); account != nil {
+		loader = account
+		if raw, err = loader.RawConfig(); err != nil {
+			return nil, configError(err)
+		}
 	}
 
 	// client-go has no error for an entry that is named but missing.
@@ -147,7 +157,12 @@ var silenceClientGo = sync.OnceFunc(func() { klog.SetLogger(logr.Discard()) })
 func (o ConnectOptions) configLoader() clientcmd.ClientConfig {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = o.Kubeconfig
-	overrides := &clientcmd.ConfigOverrides{
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, o.configOverrides())
+}
+
+// configOverrides puts the options over what a kubeconfig says.
+func (o ConnectOptions) configOverrides() *clientcmd.ConfigOverrides {
+	return &clientcmd.ConfigOverrides{
 		CurrentContext: o.Context,
 		Timeout:        o.RequestTimeout,
 		Context: clientcmdapi.Context{
@@ -170,8 +185,6 @@ func (o ConnectOptions) configLoader() clientcmd.ClientConfig {
 		// Like kubectl, try a local API proxy if there is no kubeconfig at all.
 		ClusterDefaults: clientcmd.ClusterDefaults,
 	}
-
-	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
 }
 
 // ServerAddress returns the API server's URL for messages, without a password.
