@@ -34,6 +34,15 @@ func TestScripts(t *testing.T) {
 		{"xargs", "echo 1 2 | xargs -n1 seq -s,", result{"1\n1,2\n", "", 0}},
 		{"find", "find /home -exec basename {} ';'", result{"home\n", "", 0}},
 		{"env", "env A=b sh -c 'echo $A'", result{"b\n", "", 0}},
+		// Programs get variables whose names are none to a shell, through any number of shells.
+		{"dotted names", "env discovery.type=single-node a-b=c 1x=y sh -c 'A=b; export A; sh -c \"env | sort | grep -v ^[HPOST]\"; echo $a'",
+			result{"1x=y\nA=b\na-b=c\ndiscovery.type=single-node\n\n", "", 0}},
+		{"dotted names listed", "env a.b=c A=d sh -c 'export -p | grep -c a.b; set | grep -c a.b; A=e env -u A | grep ^[aA]'", result{"0\n0\na.b=c\n", "", 0}},
+		// What the laptop makes of "-- cat 'a b' '$x'", for tools, builtins, programs and what is neither.
+		{"arguments as they are", `sh -c '"$@"' ash printf '%s|' 'a b' '$x' '' '*'`, result{"a b|$x||*|", "", 0}},
+		{"a builtin as it is", `sh -c '"$@"' ash cd /nothing`, result{"", "ash: cd: line 0: can't cd to /nothing: No such file or directory\n", 2}},
+		{"not a command", `sh -c '"$@"' ash nothing-like-it -x`, result{"", "ash: line 0: nothing-like-it: not found\n", 127}},
+		{"it becomes the command", `sh -c '"$@"' ash cat /proc/self/comm; sh -c 'echo $$; "$@"' ash sh -c 'echo $$' | uniq | wc -l`, result{"cat\n1\n", "", 0}},
 		{"timeout", "timeout 0.1 sleep 9; echo $?", result{"143\n", "Terminated\n", 0}},
 		{"setsid nohup", "setsid nohup seq 1 2>/tmp/err", result{"1\n", "", 0}},
 		{"nsenter", "nsenter -t 1 -p seq 1", result{"1\n", "", 0}},

@@ -24,9 +24,18 @@ func openTerminal(t *testing.T) (master, slave *os.File) {
 	if err != nil {
 		testenv.Missing(t, "no pseudo-terminals: %v", err)
 	}
-	t.Cleanup(func() { master.Close(); slave.Close() })
+	t.Cleanup(func() { slave.Close() })
 
-	if err := pty.Setsize(master, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
+	// Package pty has made it blocking, which lets no read time out.
+	fd, err := unix.Dup(int(master.Fd()))
+	master.Close()
+	if err = errors.Join(err, unix.SetNonblock(fd, true)); err != nil {
+		t.Fatal(err)
+	}
+	master = os.NewFile(uintptr(fd), "terminal")
+	t.Cleanup(func() { master.Close() })
+
+	if err := pty.Setsize(slave, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
 		t.Fatalf("size of the terminal: %v", err)
 	}
 
@@ -133,7 +142,7 @@ func (s *session) expect(t *testing.T, text string) {
 
 		n, err := s.master.Read(buf)
 		if err != nil {
-			t.Fatalf("the terminal shows %q, want %q (%v)", s.unread, text, err)
+			t.Fatalf("the terminal shows %q, want %q (%v)", s.unread[max(0, len(s.unread)-500):], text, err)
 		}
 		s.unread += string(buf[:n])
 	}

@@ -63,7 +63,8 @@ const allVariables = "all"
 
 // takesVariable reports whether the user asked for a variable of the target's.
 func (o options) takesVariable(name string) bool {
-	return slices.Contains(o.TargetEnv, name) || slices.Contains(o.TargetEnv, allVariables)
+	all := slices.Contains(o.TargetEnv, allVariables) && !slices.Contains(ofTerminal, name)
+	return all || slices.Contains(o.TargetEnv, name)
 }
 
 // explainSkipped returns the notes on variables of the target's that the shell does not get.

@@ -71,7 +71,13 @@ var actedOnPrefixes = map[string]string{
 	"LC_":    "a locale, whose files musl looks for",
 	"MUSL_":  "where musl looks for locales",
 	"KDIAG_": "what kdiag tells its shell",
+	// A bash of the target's would run them in place of its commands.
+	"BASH_FUNC_": "a function",
 }
+
+// ofTerminal lists the variables that say how large the user's terminal is, which the target cannot
+// know: --target-env=all does not take them.
+var ofTerminal = []string{"COLUMNS", "LINES"}
 
 // isActedOn reports whether the shell or its tools act on a variable.
 func isActedOn(name string) bool {
@@ -88,12 +94,12 @@ func isActedOn(name string) bool {
 	return false
 }
 
-// isVariableName reports whether a text is a variable's name to a shell (POSIX.1-2017, Base
-// Definitions, 3.235). The shell passes on nothing else.
+// isVariableName reports whether programs may get a variable of that name: one of printable ASCII,
+// as in a pod's spec (RelaxedEnvironmentVariableValidation). A name that is none to a shell, such as
+// "a.b", is passed on by ours to what it runs (scratch-shell/busybox/other-names.patch).
 func isVariableName(text string) bool {
-	for i, r := range []byte(text) {
-		letter := r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
-		if !letter && (i == 0 || r < '0' || r > '9') {
+	for _, b := range []byte(text) {
+		if b < ' ' || b > '~' || b == '=' {
 			return false
 		}
 	}
