@@ -11,7 +11,7 @@ import (
 func Target(container string) []cli.Flag {
 	return []cli.Flag{
 		applets.Takes(applets.KindSelector, &cli.StringFlag{Name: "selector", Aliases: []string{"l", "labels"}, Usage: "Select the pod by label instead of by name"}),
-		applets.Takes(applets.KindContainer, &cli.StringFlag{Name: "container", Aliases: []string{"c", "t", "target"}, Usage: container}),
+		applets.Takes(applets.KindContainer, &cli.StringFlag{Name: "container", Aliases: []string{"c", "target"}, Usage: container}),
 		applets.Takes(applets.KindPod, &cli.StringFlag{Name: "pod", Usage: "Pod name, instead of the argument", Hidden: true}),
 	}
 }

@@ -23,6 +23,8 @@ type shellSession struct {
 	handle *containers.Shell
 	// enter is what the launcher is told.
 	enter wire.EnterArguments
+	// wish is what the user wants of a terminal.
+	wish terminalWish
 }
 
 func newShellSession(handle *containers.Shell, o options) (*shellSession, error) {
@@ -32,7 +34,7 @@ func newShellSession(handle *containers.Shell, o options) (*shellSession, error)
 	}
 
 	target := handle.Target()
-	return &shellSession{handle: handle, enter: wire.EnterArguments{
+	return &shellSession{handle: handle, wish: o.terminal, enter: wire.EnterArguments{
 		Session:          hex.EncodeToString(random[:]),
 		Target:           wire.TargetArguments{ID: target.ID, SharedPIDs: target.SharesPIDs()},
 		Prompt:           target.Pod.Name + "/" + target.Container,
@@ -49,7 +51,11 @@ func newShellSession(handle *containers.Shell, o options) (*shellSession, error)
 // However it ends, run restores the terminal. If the shell did not end by itself,
 // run also hangs up its processes in the pod.
 func (s *shellSession) run(ctx context.Context, streams applets.Streams) error {
-	terminal := newTerminal(streams, len(s.enter.Shell) > 0)
+	terminal := newTerminal(streams, s.wish, len(s.enter.Shell) > 0)
+	if s.wish == wantTerminal && !terminal.interactive() {
+		s.handle.Note("the shell gets no terminal (-t): stdin is not a terminal")
+	}
+
 	life := &lifeline{shellSession: s}
 	shell := kube.ExecRequest{Opened: func() { life.start(ctx, s.lifelineDelay()) }}
 	if terminal.interactive() {

@@ -5,6 +5,7 @@ package shell
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"kdiag/applets"
@@ -21,12 +22,13 @@ func Applet() applets.Applet {
 	return applets.Applet{
 		Name:      "shell",
 		Summary:   "Get a shell in any container, even a scratch or distroless one",
-		ArgsUsage: "[POD | TYPE/NAME] [-l selector] [-c container] [flags] [-- ash arguments]",
+		ArgsUsage: "[POD | TYPE/NAME] [-l selector] [-c container] [flags] [-- command args | -- ash options]",
 		Args:      []applets.Kind{applets.KindTarget, applets.KindNone},
 		RestKind:  applets.KindText,
 		Examples: `
 			kubectl kdiag shell deploy/web                        # an interactive shell
-			kubectl kdiag shell -n prod -l app=db -- -c 'ps; ls'  # one command, with its exit code
+			kubectl kdiag shell web -- ls /app                    # one command, with its exit code
+			kubectl kdiag shell -n prod -l app=db -- -c 'ps; ls'  # a line of shell
 		`,
 		Description: `
 			The shell is busybox ash and comes with its own tools, so the container needs none.
@@ -34,12 +36,12 @@ func Applet() applets.Applet {
 			is written to the target. That container exits when it has been idle for a while. If
 			several pods match, kdiag picks a ready one. The exit code is the shell's.
 		`,
-		Flags: append([]cli.Flag{
+		Flags: slices.Concat(inputFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "as-target", Usage: "Run the shell with the application's uid, gids and capabilities"},
 			&cli.BoolFlag{Name: "keep-capabilities", Usage: "Keep capabilities that are needed only to join the container"},
 			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "target-env", Usage: "Use the container's value of variable `NAME` (or all), such as PATH, although it affects the shell"}),
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "Don't print notes"},
-		}, kubeflags.ShellFlags()...),
+		}, kubeflags.ShellFlags()),
 		Run: runApplet,
 	}
 }
@@ -53,7 +55,9 @@ type options struct {
 	targetEnv []string
 	// quiet silences the launcher's notes, too.
 	quiet bool
-	args  []string
+	// terminal says whether the shell gets one.
+	terminal terminalWish
+	args     []string
 }
 
 // checkFlags finds flags that make no sense together, and names that are none.
@@ -72,7 +76,7 @@ func checkFlags(inv *applets.Invocation) error {
 func runApplet(ctx context.Context, inv *applets.Invocation) error {
 	request, err := kubeflags.ParseShell(inv)
 	if err != nil && len(inv.Args) > 1 {
-		return applets.WithHint(err, "put arguments for the shell itself after --")
+		return applets.WithHint(err, "put a command, or arguments for the shell itself, after --")
 	}
 	if err != nil {
 		return err
@@ -87,11 +91,16 @@ func runApplet(ctx context.Context, inv *applets.Invocation) error {
 	}
 	cluster.DialAhead()
 
+	streams := inv.Streams
+	if withoutStdin(inv) {
+		streams = emptyInput(streams)
+	}
+
 	return runShell(ctx, cluster, request, options{
-		asTarget: inv.Flags.Bool("as-target"), args: inv.Rest,
+		asTarget: inv.Flags.Bool("as-target"), args: ashArguments(inv.Rest),
 		keepCapabilities: inv.Flags.Bool("keep-capabilities"), targetEnv: inv.Flags.StringSlice("target-env"),
-		quiet: inv.Flags.Bool("quiet"),
-	}, inv.Streams)
+		quiet: inv.Flags.Bool("quiet"), terminal: parseTerminalWish(inv),
+	}, streams)
 }
 
 // runShell has a shell container run and runs one shell in it.

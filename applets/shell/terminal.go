@@ -13,15 +13,16 @@ import (
 
 // terminal is the user's terminal, if both stdin and stdout are one.
 type terminal struct {
-	tty term.TTY
+	tty  term.TTY
+	wish terminalWish
 	// separateStderr says that stderr must not be merged into stdout.
 	separateStderr bool
 }
 
 // newTerminal looks at the streams. A script whose stderr is no terminal gets no
 // terminal in the pod, because a terminal would merge stderr into stdout.
-func newTerminal(streams applets.Streams, script bool) terminal {
-	return terminal{separateStderr: script && !applets.IsTerminal(streams.Err), tty: term.TTY{
+func newTerminal(streams applets.Streams, wish terminalWish, script bool) terminal {
+	return terminal{wish: wish, separateStderr: script && !applets.IsTerminal(streams.Err), tty: term.TTY{
 		In: streams.In, Out: applets.Underlying(streams.Out), Raw: true,
 		// The signal itself is the caller's business; here it only has the
 		// terminal restored.
@@ -29,7 +30,15 @@ func newTerminal(streams applets.Streams, script bool) terminal {
 	}}
 }
 
+// interactive reports whether the shell gets a terminal. To a user who asks for one, it
+// matters as little as to kubectl exec where the output goes.
 func (t terminal) interactive() bool {
+	switch t.wish {
+	case wantTerminal:
+		return t.tty.IsTerminalIn()
+	case noTerminal:
+		return false
+	}
 	return t.tty.IsTerminalIn() && t.tty.IsTerminalOut() && !t.separateStderr
 }
 
@@ -39,7 +48,7 @@ func (t terminal) run(exec *kube.ExecRequest, do func() error) error {
 	if !t.interactive() {
 		return do()
 	}
-	exec.Sizes = sizes{t.tty.MonitorSize(t.tty.GetSize())}
+	exec.Sizes = sizes{t.tty.MonitorSize(t.tty.GetSize())} // the queue is nil if stdout is no terminal
 	return t.tty.Safe(do)
 }
 
@@ -47,6 +56,9 @@ func (t terminal) run(exec *kube.ExecRequest, do func() error) error {
 type sizes struct{ queue term.TerminalSizeQueue }
 
 func (s sizes) Next() *remotecommand.TerminalSize {
+	if s.queue == nil {
+		return nil
+	}
 	size := s.queue.Next()
 	if size == nil {
 		return nil
