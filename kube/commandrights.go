@@ -135,7 +135,7 @@ func rightsToFind(kind string) ([]commandRight, error) {
 
 	group := ""
 	switch resource {
-	case "jobs":
+	case "jobs", "cronjobs":
 		group = "batch"
 	case "deployments", "statefulsets", "daemonsets", "replicasets":
 		group = "apps"
@@ -145,6 +145,17 @@ func rightsToFind(kind string) ([]commandRight, error) {
 		{rightListPods, "find the pods of " + resource},
 		{accessRight{verb: "get", group: group, resource: resource}, "read which pods belong to a target"},
 	}, nil
+}
+
+// rightsToTellOwn returns the rights with which a target's pods are told from others' by what owns
+// them, where otherwise names tell.
+func rightsToTellOwn(kind string) []commandRight {
+	resource, _ := ParseResource(kind)
+	owner := ownerKinds[resource]
+	if owner.between == "" {
+		return nil
+	}
+	return []commandRight{{accessRight{verb: "list", group: owner.group, resource: owner.betweenIn}, "tell pods of " + resource + " from others with the same labels"}}
 }
 
 // RoleRight says what a right, in RBAC's terms, is used for.
@@ -172,13 +183,14 @@ type RoleRights struct {
 // pods' names or by one of the kinds.
 func RoleRightsFor(commands, kinds []string) (RoleRights, error) {
 	var found RoleRights
-	var byKind []commandRight
+	var byKind, optional []commandRight
 	for _, kind := range kinds {
 		uses, err := rightsToFind(kind)
 		if err != nil {
 			return RoleRights{}, err
 		}
 		byKind = append(byKind, uses...)
+		optional = append(optional, rightsToTellOwn(kind)...)
 	}
 
 	for _, command := range commands {
@@ -188,7 +200,7 @@ func RoleRightsFor(commands, kinds []string) (RoleRights, error) {
 		}
 		rights := rightsOf[at]
 		found.Required = mergeUses(found.Required, command, slices.Concat(rights.required, byKind))
-		found.Optional = mergeUses(found.Optional, command, rights.optional)
+		found.Optional = mergeUses(found.Optional, command, slices.Concat(rights.optional, optional))
 		found.Wider = mergeUses(found.Wider, command, rights.wider)
 	}
 

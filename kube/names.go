@@ -91,7 +91,7 @@ func (c *Cluster) findResource(name string) (resource, error) {
 		return resource{c.core, c.codec, name, ""}, nil
 	case "pods", "services":
 		return resource{c.core, c.codec, name, c.Namespace}, nil
-	case "jobs":
+	case "jobs", "cronjobs":
 		return resource{c.batch, c.codec, name, c.Namespace}, nil
 	case "deployments", "statefulsets", "daemonsets", "replicasets":
 		return resource{c.apps, c.codec, name, c.Namespace}, nil

@@ -33,10 +33,11 @@ const rewatch = time.Second
 // WatchPods tells w of the pods that s selects until ctx ends, and returns the cause of that.
 // It fails if it cannot list the pods at first; later it tries again for ever.
 func (c *Cluster) WatchPods(ctx context.Context, s Selection, w PodWatch) error {
-	options, err := c.podListOptions(ctx, s)
+	selected, err := c.podsToWatch(ctx, s)
 	if err != nil {
 		return err
 	}
+	options, w := selected.options, selected.filterWatch(ctx, w)
 
 	doing := "list the pods of " + s.String()
 	known, listed, broken := map[types.UID]bool{}, false, false
@@ -74,19 +75,15 @@ func (c *Cluster) WatchPods(ctx context.Context, s Selection, w PodWatch) error 
 	}
 }
 
-// podListOptions selects the pods of a selection in the API's terms. It fails if a pod that is
-// given by name does not exist.
-func (c *Cluster) podListOptions(ctx context.Context, s Selection) (metav1.ListOptions, error) {
-	switch {
-	case s.Name == "":
-		return metav1.ListOptions{LabelSelector: s.Labels}, nil
-	case s.Kind == "pods":
-		_, err := c.getNamedPod(ctx, s.Name)
-		return metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", s.Name).String()}, err
+// podsToWatch finds out which pods a selection has. It fails if a pod that is given by name does
+// not exist.
+func (c *Cluster) podsToWatch(ctx context.Context, s Selection) (targetPods, error) {
+	if s.Kind != "pods" || s.Name == "" {
+		return c.findTargetPods(ctx, s)
 	}
 
-	selector, err := c.findSelector(ctx, s)
-	return metav1.ListOptions{LabelSelector: selector}, err
+	_, err := c.getNamedPod(ctx, s.Name)
+	return targetPods{options: metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", s.Name).String()}}, err
 }
 
 // listPods tells w of every pod that exists, and of those that are gone since the last list.

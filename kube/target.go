@@ -20,7 +20,7 @@ import (
 // namespace.
 type Selection struct {
 	// Kind is "pods" or the resource that owns the pods: "deployments",
-	// "statefulsets", "daemonsets", "replicasets", "jobs", "services".
+	// "statefulsets", "daemonsets", "replicasets", "jobs", "cronjobs", "services".
 	Kind string
 	Name string
 	// Labels is a label selector, for example "app=web,tier!=db".
@@ -35,6 +35,7 @@ var targetTypes = map[string]string{
 	"ds": "daemonsets", "daemonset": "daemonsets", "daemonsets": "daemonsets",
 	"rs": "replicasets", "replicaset": "replicasets", "replicasets": "replicasets",
 	"job": "jobs", "jobs": "jobs",
+	"cj": "cronjobs", "cronjob": "cronjobs", "cronjobs": "cronjobs",
 	"svc": "services", "service": "services", "services": "services",
 }
 
@@ -47,7 +48,7 @@ type TargetType struct {
 // TargetTypes lists the types of target, each once.
 func TargetTypes() []TargetType {
 	var types []TargetType
-	for _, short := range []string{"deploy", "sts", "ds", "rs", "job", "svc", "pod"} {
+	for _, short := range []string{"deploy", "sts", "ds", "rs", "job", "cj", "svc", "pod"} {
 		types = append(types, TargetType{short, targetTypes[short]})
 	}
 	return types
@@ -83,7 +84,7 @@ func ParseSelection(target, labelSelector string) (Selection, error) {
 
 	resource, ok := ParseResource(kind)
 	if !ok || name == "" || strings.Contains(name, "/") {
-		return Selection{}, fmt.Errorf("invalid target %q: use POD or TYPE/NAME, where TYPE is pod, deploy, sts, ds, rs, job or svc", target)
+		return Selection{}, fmt.Errorf("invalid target %q: use POD or TYPE/NAME, where TYPE is pod, deploy, sts, ds, rs, job, cj or svc", target)
 	}
 
 	return Selection{Kind: resource, Name: name}, nil
@@ -102,7 +103,7 @@ func (s Selection) String() string {
 }
 
 // FindPod returns the best pod of a selection: a ready one before a running one before any other,
-// and the newest of those. It never returns a pod that is being deleted.
+// and the newest of those. A pod that is terminating comes after those, a finished one last.
 func (c *Cluster) FindPod(ctx context.Context, s Selection) (*corev1.Pod, error) {
 	pod, _, err := c.ChoosePod(ctx, s)
 	return pod, err
@@ -116,26 +117,24 @@ func (c *Cluster) ChoosePod(ctx context.Context, s Selection) (pod *corev1.Pod, 
 		return pod, 0, err
 	}
 
-	selector := s.Labels
-	if s.Name != "" {
-		if selector, err = c.findSelector(ctx, s); err != nil {
-			return nil, 0, err
-		}
+	found, err := c.findTargetPods(ctx, s)
+	if err != nil {
+		return nil, 0, err
 	}
 
 	doing := "find a pod of " + s.String()
-	list, err := listObjects[corev1.PodList](ctx, c.pods(c.Namespace), metav1.ListOptions{LabelSelector: selector})
+	pods, others, err := c.listTargetPods(ctx, found)
 	if err != nil {
 		return nil, 0, c.explainError(ctx, doing, rightListPods.scopedTo(c.Namespace, ""), err)
 	}
 
-	best := bestPod(list.Items)
+	best := bestPod(pods)
 	if best == nil {
-		return nil, 0, &Error{Doing: doing, Err: fmt.Errorf("%s in namespace %q", describeNone(list.Items), c.Namespace),
-			Next: fmt.Sprintf("kubectl get pods -n %s -l %q", c.Namespace, selector)}
+		return nil, 0, &Error{Doing: doing, Err: fmt.Errorf("%s in namespace %q", describeNone(others), c.Namespace),
+			Next: fmt.Sprintf("kubectl get pods -n %s -l %q", c.Namespace, found.options.LabelSelector)}
 	}
 
-	return best, countCandidates(list.Items), nil
+	return best, countCandidates(pods), nil
 }
 
 // countCandidates counts the pods that are not ending and have not ended.
@@ -149,22 +148,21 @@ func countCandidates(pods []corev1.Pod) (count int) {
 	return count
 }
 
-// describeNone says why none of the pods was chosen.
-func describeNone(pods []corev1.Pod) string {
-	if len(pods) == 0 {
+// describeNone says that a target has no pods. Others have some with the labels that it selects.
+func describeNone(others int) string {
+	if others == 0 {
 		return "no pods"
 	}
-	return fmt.Sprintf("all %d pods are being deleted", len(pods))
+	return fmt.Sprintf("no pods of its own (other objects own %d with the same labels)", others)
 }
 
-// bestPod returns the best of several pods that are not being deleted, or nil.
+// bestPod returns the best of several pods, or nil if there are none.
 func bestPod(pods []corev1.Pod) *corev1.Pod {
-	live := slices.DeleteFunc(slices.Clone(pods), func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
-	if len(live) == 0 {
+	if len(pods) == 0 {
 		return nil
 	}
 
-	slices.SortFunc(live, func(a, b corev1.Pod) int {
+	return new(slices.MinFunc(pods, func(a, b corev1.Pod) int {
 		if d := podRank(&a) - podRank(&b); d != 0 {
 			return d
 		}
@@ -172,25 +170,26 @@ func bestPod(pods []corev1.Pod) *corev1.Pod {
 			return d
 		}
 		return strings.Compare(a.Name, b.Name)
-	})
-
-	return &live[0]
+	}))
 }
 
-// podRank rates a pod by its state; the lowest is the best.
+// podRank rates a pod by its state; the lowest is the best. A pod that may still serve is better
+// than one that is terminating, and that is better than one whose containers have ended.
 func podRank(p *corev1.Pod) int {
 	switch {
+	case isFinished(p):
+		return 4
+	case p.DeletionTimestamp != nil:
+		return 3
 	case p.Status.Phase == corev1.PodRunning && podutils.IsPodReady(p):
 		return 0
 	case p.Status.Phase == corev1.PodRunning:
 		return 1
-	case p.Status.Phase == corev1.PodPending:
-		return 2
 	}
-	return 3
+	return 2
 }
 
-// getNamedPod reads a pod by its name. It fails if the pod is being deleted.
+// getNamedPod reads a pod by its name.
 func (c *Cluster) getNamedPod(ctx context.Context, name string) (*corev1.Pod, error) {
 	doing := "find pod " + name
 	pod, err := getObject[corev1.Pod](ctx, c.pods(c.Namespace), name)
@@ -199,8 +198,6 @@ func (c *Cluster) getNamedPod(ctx context.Context, name string) (*corev1.Pod, er
 		return nil, &Error{Doing: doing, Err: err, Next: c.listPodsHint(ctx)}
 	case err != nil:
 		return nil, c.explainError(ctx, doing, rightGetPods.scopedTo(c.Namespace, name), err)
-	case pod.DeletionTimestamp != nil:
-		return nil, &Error{Doing: doing, Err: fmt.Errorf("the pod is being deleted"), Next: c.listPodsHint(ctx)}
 	}
 
 	return pod, nil
@@ -235,6 +232,18 @@ func (c *Cluster) listPodsHint(ctx context.Context) string {
 	return fmt.Sprintf("pods in namespace %q: %s%s", c.Namespace, strings.Join(names, ", "), more)
 }
 
+// findTargetPods finds out which pods are a target's. It fails for an object that does not exist.
+func (c *Cluster) findTargetPods(ctx context.Context, s Selection) (targetPods, error) {
+	selector := s.Labels
+	if s.Name != "" {
+		var err error
+		if selector, err = c.findSelector(ctx, s); err != nil {
+			return targetPods{}, err
+		}
+	}
+	return targetPods{metav1.ListOptions{LabelSelector: selector}, c.newPodOwner(s, selector)}, nil
+}
+
 // findSelector reads the label selector of the object that owns the pods.
 func (c *Cluster) findSelector(ctx context.Context, s Selection) (string, error) {
 	switch s.Kind {
@@ -253,6 +262,8 @@ func (c *Cluster) findSelector(ctx context.Context, s Selection) (string, error)
 	case "jobs":
 		return readOwnerSelector(ctx, c, c.batch, s,
 			func(d *batchv1.Job) *metav1.LabelSelector { return d.Spec.Selector })
+	case "cronjobs":
+		return readOwnerSelector(ctx, c, c.batch, s, func(*batchv1.CronJob) *metav1.LabelSelector { return jobPods })
 	case "services":
 		return readOwnerSelector(ctx, c, c.core, s,
 			func(d *corev1.Service) *metav1.LabelSelector {
@@ -262,6 +273,11 @@ func (c *Cluster) findSelector(ctx context.Context, s Selection) (string, error)
 
 	return "", fmt.Errorf("%s has no pods", s)
 }
+
+// jobPods selects the pods of all Jobs. A CronJob has no selector.
+var jobPods = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+	{Key: "job-name", Operator: metav1.LabelSelectorOpExists},
+}}
 
 // readOwnerSelector reads an object of one type, and its label selector.
 func readOwnerSelector[T any, P apiObject[T]](ctx context.Context, c *Cluster, client rest.Interface, s Selection, selector func(P) *metav1.LabelSelector) (string, error) {

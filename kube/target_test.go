@@ -19,6 +19,7 @@ func TestParseSelection(t *testing.T) {
 		{"ds/x", ""}:                   {Kind: "daemonsets", Name: "x"},
 		{"rs/x", ""}:                   {Kind: "replicasets", Name: "x"},
 		{"job/x", ""}:                  {Kind: "jobs", Name: "x"},
+		{"cj/x", ""}:                   {Kind: "cronjobs", Name: "x"},
 		{"svc/x", ""}:                  {Kind: "services", Name: "x"},
 		{"", "app=web,tier!=db"}:       {Kind: "pods", Labels: "app=web,tier!=db"},
 	}
@@ -65,12 +66,13 @@ func TestBestPod(t *testing.T) {
 		want string
 	}{
 		{nil, ""},
-		{[]corev1.Pod{going}, ""},
+		{[]corev1.Pod{going}, "going"},
+		{[]corev1.Pod{going, pending}, "pending"},
 		{[]corev1.Pod{done, pending, unready, ready, newer, going}, "newer"},
 		{[]corev1.Pod{newer, twin}, "a-twin"},
 		{[]corev1.Pod{done, pending, unready}, "unready"},
 		{[]corev1.Pod{done, pending}, "pending"},
-		{[]corev1.Pod{going, done}, "done"},
+		{[]corev1.Pod{done, going}, "going"},
 	} {
 		got := ""
 		if best := bestPod(c.of); best != nil {

@@ -22,13 +22,14 @@ const targets = `
 A target is a pod, or an object that owns pods:
 
   web-6c45cb669c-4cg2l   a pod
-  deploy/web             TYPE/NAME; the type is pod, deploy, sts, ds, rs, job or svc
+  deploy/web             TYPE/NAME; the type is pod, deploy, sts, ds, rs, job, cj or svc
   -l app=web,tier!=db    a label selector, instead of a name
 
-If several pods match, kdiag prefers a ready pod, then a running one, then the newest. It never
-picks a pod that is being deleted. -c selects the container, which may be an init container or a
-sidecar. The default is the one that the annotation kubectl.kubernetes.io/default-container names,
-else the first.
+An object has the pods that it owns, not those of others with the same labels. If several pods
+match, kdiag prefers a ready pod, then a running one, then the newest; one that is terminating comes
+last. -c selects the container, which may be an init container, a sidecar or an ephemeral container.
+The default is the one that the annotation kubectl.kubernetes.io/default-container names, else the
+first.
 
 Flags may stand anywhere on the command line, as in kubectl. Everything after -- is passed to the
 shell or the command.

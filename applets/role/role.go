@@ -32,7 +32,7 @@ func Applet() applets.Applet {
 			comments that say what they are for. Contacts no cluster and changes nothing.
 		`,
 		Flags: []cli.Flag{
-			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "kinds", Usage: "Allow targets of these `KINDS`, comma-separated: deploy, sts, ds, rs, job, svc, selector"}),
+			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "kinds", Usage: "Allow targets of these `KINDS`, comma-separated: deploy, sts, ds, rs, job, cj, svc, selector"}),
 			&cli.BoolFlag{Name: "optional", Usage: "Also grant the optional rights"},
 			applets.Takes(applets.KindText, &cli.StringFlag{Name: "name", Usage: "Name of the Role and the RoleBinding", Value: "kdiag"}),
 			applets.Takes(applets.KindNamespace, &cli.StringFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "Namespace in the manifest", DefaultText: "none, so kubectl apply decides"}),
@@ -119,7 +119,7 @@ func readKinds(lists []string) ([]string, error) {
 			continue
 		}
 		if _, known := kube.ParseResource(kind); !known && kind != kube.AnyPods {
-			return nil, applets.Usage("--kinds %s: must be deploy, sts, ds, rs, job, svc or %s", kind, kube.AnyPods)
+			return nil, applets.Usage("--kinds %s: must be deploy, sts, ds, rs, job, cj, svc or %s", kind, kube.AnyPods)
 		}
 		kinds = append(kinds, kind)
 	}
