@@ -20,6 +20,9 @@ type TargetContainer struct {
 	ID string
 	// Others lists the containers that the user may have meant when none was named.
 	Others []string
+	// beside names the container in whose PID namespace an ephemeral container has its processes;
+	// empty for any other container.
+	beside string
 }
 
 func (t TargetContainer) String() string {
@@ -28,13 +31,26 @@ func (t TargetContainer) String() string {
 
 // SharesPIDs reports whether the target's PID namespace has processes of other containers or
 // of the node.
-func (t TargetContainer) SharesPIDs() bool {
-	shared := t.Pod.Spec.ShareProcessNamespace
-	return t.Pod.Spec.HostPID || shared != nil && *shared
+func (t TargetContainer) SharesPIDs() bool { return t.beside != "" || sharesPIDs(t.Pod) }
+
+// Neighbour returns the container beside which kdiag's own is to run to see the target's processes:
+// the target itself, but for an ephemeral container.
+func (t TargetContainer) Neighbour() TargetContainer {
+	if t.beside == "" {
+		return t
+	}
+	return TargetContainer{Pod: t.Pod, Container: t.beside}
 }
 
-// PickContainer finds the container of a pod to work on: the named one, which may be an init
-// or sidecar container, or else the pod's default. It fails if that does not run.
+// sharesPIDs reports whether a pod's containers share one PID namespace, or the node's.
+func sharesPIDs(pod *corev1.Pod) bool {
+	shared := pod.Spec.ShareProcessNamespace
+	return pod.Spec.HostPID || shared != nil && *shared
+}
+
+// PickContainer finds the container of a pod to work on: the named one, which may be an init,
+// sidecar or ephemeral container, or else the pod's default. If that does not run, the error wraps
+// a *NotRunningError.
 func PickContainer(pod *corev1.Pod, name string) (TargetContainer, error) {
 	target := TargetContainer{Pod: pod, Container: name}
 	if name == "" {
@@ -46,29 +62,36 @@ func PickContainer(pod *corev1.Pod, name string) (TargetContainer, error) {
 		return TargetContainer{}, err
 	}
 
+	var err error
+	if ephemeral := findEphemeral(pod, target.Container); ephemeral != nil {
+		if target.beside, err = findNeighbour(doing, pod, ephemeral); err != nil {
+			return TargetContainer{}, err
+		}
+	}
+
 	status := findStatus(pod, target.Container)
 	if status == nil || status.State.Running == nil {
-		return TargetContainer{}, &Error{Doing: doing, Err: fmt.Errorf("the container is not running: %s", describeNotRunning(pod, status)),
-			Next: runningHint(pod, target.Container)}
+		return TargetContainer{}, &Error{Doing: doing, Err: newNotRunningError(pod, target.Container), Next: runningHint(pod, target.Container)}
 	}
 
 	_, target.ID, _ = strings.Cut(status.ContainerID, "://")
 	return target, nil
 }
 
-// CheckHasContainer returns an error if a pod has no container of that name. Init and
-// sidecar containers count, running or not.
+// CheckHasContainer returns an error if a pod has no container of that name. Init, sidecar and
+// ephemeral containers count, running or not.
 func CheckHasContainer(pod *corev1.Pod, name string) error {
 	return requireContainer("find "+TargetContainer{Pod: pod, Container: name}.String(), pod, name)
 }
 
 // requireContainer does what CheckHasContainer does, for an operation that the error names.
 func requireContainer(doing string, pod *corev1.Pod, name string) error {
-	if slices.Contains(containerNames(pod), name) {
+	names := slices.Concat(containerNames(pod), foreignEphemeral(pod))
+	if slices.Contains(names, name) || findEphemeral(pod, name) != nil {
 		return nil
 	}
 	return &Error{Doing: doing, Err: fmt.Errorf("the pod has no such container"),
-		Next: "containers in this pod: " + strings.Join(containerNames(pod), ", ")}
+		Next: "containers in this pod: " + strings.Join(names, ", ")}
 }
 
 // pickDefaultContainer returns the container that the pod's annotation names, or else the

@@ -150,7 +150,7 @@ func (request containerRequest) operation() string {
 // it runs. It holds the ledger's lock while it adds one, so that two kdiags of one user,
 // started together, do not each add their own.
 func (c *Cluster) ensureContainer(ctx context.Context, request containerRequest) (Injected, error) {
-	if own, ok := c.findOwn(ctx, request); ok {
+	if own, ok := c.findOwn(ctx, request); ok && (own.running || request.pod.DeletionTimestamp == nil) {
 		return c.reuseContainer(ctx, request, own)
 	}
 	if err := checkUp(request.pod); err != nil {

@@ -44,7 +44,7 @@ func checkUp(pod *corev1.Pod) error {
 	doing := "add a container to pod " + pod.Namespace + "/" + pod.Name
 	switch {
 	case pod.DeletionTimestamp != nil:
-		return &Error{Doing: doing, Err: errors.New("the pod is being deleted")}
+		return &Error{Doing: doing, Err: errors.New("no container can be added to a pod that is terminating")}
 	case pod.Status.Phase == corev1.PodSucceeded, pod.Status.Phase == corev1.PodFailed:
 		return &Error{Doing: doing, Err: fmt.Errorf("the pod has finished: %s", describeEnd(pod)), Next: describePodHint(pod)}
 	case pod.Status.Phase != corev1.PodPending:

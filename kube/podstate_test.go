@@ -46,7 +46,7 @@ func TestCheckUp(t *testing.T) {
 		{"running", corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{running}}, false, ""},
 		{"crashing", corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{waiting}}, false, ""},
 		{"initializing", corev1.PodStatus{Phase: corev1.PodPending, InitContainerStatuses: []corev1.ContainerStatus{setup}}, false, ""},
-		{"going", corev1.PodStatus{Phase: corev1.PodRunning}, true, "being deleted"},
+		{"going", corev1.PodStatus{Phase: corev1.PodRunning}, true, "no container can be added to a pod that is terminating"},
 		{"not scheduled", corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{
 			{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable"}}}, false, "not scheduled: Unschedulable"},
 		{"waiting", corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{waiting}}, false, "container app: it is waiting: ErrImagePull"},

@@ -208,5 +208,8 @@ func securityContextOf(pod *corev1.Pod, container string) *corev1.SecurityContex
 			}
 		}
 	}
+	if ephemeral := findEphemeral(pod, container); ephemeral != nil {
+		return ephemeral.SecurityContext
+	}
 	return nil
 }

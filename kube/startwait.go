@@ -139,6 +139,12 @@ type startError struct{ reason, message string }
 
 func (e *startError) Error() string { return joinReason(e.reason, e.message) }
 
+// IsNotStarted reports whether a container did not start, by the kubelet's account.
+func IsNotStarted(err error) bool {
+	var failed *startError
+	return errors.As(err, &failed)
+}
+
 // errPodDeleted reports that the pod is gone, or another one has its name.
 var errPodDeleted = errors.New("the pod was deleted")
 

@@ -20,7 +20,7 @@ import (
 )
 
 // run does a manager's work until there has been none for the idle timeout. When ctx ends it goes on
-// until nothing is in use or the pod's application has ended.
+// until the pod's application has ended, or, as the manager of a net container, nothing is in use.
 func run(ctx context.Context, streams applets.Streams, opts options) error {
 	if opts.role == wire.RoleNet {
 		return runNet(ctx, streams, opts)
@@ -40,7 +40,7 @@ func run(ctx context.Context, streams applets.Streams, opts options) error {
 
 	shells := work{
 		memoryLimit: footprint.WaitingLimit, inUse: othersAlive, lastUse: lastuse.ReadLastUse, ended: ended,
-		applicationLeft: podproc.IsApplicationLeft,
+		applicationLeft: podproc.IsApplicationLeft, outlivesIdle: true,
 	}
 	if err := waitUntilIdle(ctx, streams, opts, shells); err != nil || ctx.Err() == nil {
 		return err
@@ -60,6 +60,9 @@ type work struct {
 	lastUse func() time.Time
 	// applicationLeft reports whether something of the pod's other containers is left.
 	applicationLeft func() (bool, error)
+	// outlivesIdle has a manager go on until the application has ended although nothing is in use:
+	// no container can be added to a pod that is terminating, so only this one lets a shell in.
+	outlivesIdle bool
 	// ended signals dead children to be reaped; nil for a manager that waits for its own.
 	ended <-chan os.Signal
 }

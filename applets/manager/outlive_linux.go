@@ -19,15 +19,15 @@ const (
 	failedLooks = 20
 )
 
-// outliveApplication returns when nothing is in use, or the pod's application has ended. The kubelet
-// sends SIGTERM to all containers at once when a pod is deleted, and the application may take its
-// grace period to end: meanwhile its redirects and shells go on. Then the pod's end waits for this
-// process.
+// outliveApplication returns when the pod's application has ended, or nothing is in use and w does
+// not outlive that. The kubelet sends SIGTERM to all containers at once when a pod is deleted, and
+// the application may take its grace period to end: meanwhile its redirects and shells go on. Then
+// the pod's end waits for this process.
 func (w work) outliveApplication(streams applets.Streams) {
 	for unseen, failed := 0, 0; unseen < endLooks; {
 		began := time.Now()
 		used, err := w.inUse()
-		if err == nil && !used {
+		if err == nil && !used && !w.outlivesIdle {
 			return
 		}
 

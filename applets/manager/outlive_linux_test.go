@@ -163,6 +163,32 @@ func TestShellOutlivesPodDeletion(t *testing.T) {
 	waitForManager(t, beside.PID)
 }
 
+// TestIdleShellOutlivesPodDeletion deletes a pod while nobody is in a shell: whoever comes before the
+// application has ended still gets one.
+func TestIdleShellOutlivesPodDeletion(t *testing.T) {
+	target := startContainer(t, runctest.ContainerSpec{Args: []string{"/busybox", "sleep", "100000"}})
+	log := createLog(t)
+	c := startContainer(t, runctest.ContainerSpec{PIDsOf: target, Stdout: log, Args: []string{"/kdiag", "manager", "--role=shell"}})
+	waitForLine(t, log)
+	log = createLog(t)
+	beside := startContainer(t, runctest.ContainerSpec{PIDsOf: target, Stdout: log, Args: []string{"/kdiag", "manager", "--role=shell"}})
+	waitForLine(t, log)
+
+	terminateManager(t, c.PID)
+	terminateManager(t, beside.PID)
+	clock := target.StartTerminal(t, "/busybox", "cat")
+	waitForAge(t, clock.PID, 2*time.Second)
+	if hasEnded(c.PID) || hasEnded(beside.PID) {
+		t.Error("a manager has ended before the application")
+	}
+
+	if err := syscall.Kill(target.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	waitForManager(t, c.PID)
+	waitForManager(t, beside.PID)
+}
+
 // TestShellEndsWithApplication has a pod whose containers share their PID namespace, so that no
 // kernel ends the manager with the application. Two users are in shells.
 func TestShellEndsWithApplication(t *testing.T) {

@@ -23,6 +23,8 @@ import (
 type API interface {
 	FindPod(ctx context.Context, s kube.Selection) (*corev1.Pod, error)
 	ChoosePod(ctx context.Context, s kube.Selection) (pod *corev1.Pod, of int, err error)
+	AwaitContainer(ctx context.Context, pod *corev1.Pod, name string, waiting func(string)) (kube.TargetContainer, error)
+	TargetChanged(ctx context.Context, target kube.TargetContainer, wait time.Duration) bool
 	EnsureShell(ctx context.Context, r kube.ShellRequest) (kube.Injected, error)
 	EnsureNet(ctx context.Context, r kube.NetRequest) (kube.Injected, error)
 	Exec(ctx context.Context, e kube.ExecRequest) error
@@ -108,6 +110,7 @@ func (r Request) managerContainer(publicKey string) kube.ManagerContainer {
 
 // shellRequest asks for a shell container beside a target.
 func (r Request) shellRequest(publicKey string, target kube.TargetContainer) kube.ShellRequest {
+	target = target.Neighbour()
 	request := kube.ShellRequest{Target: target, ManagerContainer: r.managerContainer(publicKey)}
 	request.Manager.Role, request.Manager.Target, request.Manager.Profile = wire.RoleShell, target.Container, r.Profile
 	return request

@@ -46,14 +46,49 @@ func (s *Shell) Timeout() time.Duration { return s.request.Timeout }
 func (s *Shell) Ensure(ctx context.Context) (kube.Injected, error) {
 	ctx, cancel := kube.WithTimeout(ctx, s.request.Timeout)
 	defer cancel()
+
+	return s.ensureBesideLiving(ctx)
+}
+
+const (
+	// maxStarts limits how often a container is added, or looked for, beside a target that ends again
+	// and again: a pod keeps the entry of each.
+	maxStarts = 3
+	// targetNewsTime limits the wait for the news that a target has ended.
+	targetNewsTime = 3 * time.Second
+)
+
+// ensureBesideLiving does what Ensure does within the time that ctx leaves. kdiag's container ends
+// with the first process of its target, or does not start: beside a target that was started anew
+// meanwhile it tries again.
+func (s *Shell) ensureBesideLiving(ctx context.Context) (kube.Injected, error) {
+	for try := 1; ; try++ {
+		made, err := s.ensureOnce(ctx)
+		if try == maxStarts || !kube.IsNotStarted(err) || !s.api.TargetChanged(ctx, s.target, targetNewsTime) {
+			return made, explainEnsure(ctx, err)
+		}
+		s.noteRestart()
+	}
+}
+
+// noteRestart says that the target has ended, and that kdiag begins anew.
+func (s *Shell) noteRestart() {
+	s.messages.Note(fmt.Sprintf("container %s has restarted meanwhile; trying again", s.target.Container))
+}
+
+// ensureOnce finds the target, which it waits for, and has a shell container run beside it.
+func (s *Shell) ensureOnce(ctx context.Context) (kube.Injected, error) {
 	s.container = kube.Injected{}
 
 	found, key, err := s.owner.findPod(ctx, s.api, s.request.Pod)
 	if err != nil {
 		return kube.Injected{}, err
 	}
-	if s.target, err = kube.PickContainer(found.pod, s.request.Container); err != nil {
+	if s.target, err = s.api.AwaitContainer(ctx, found.pod, s.request.Container, s.messages.Note); err != nil {
 		return kube.Injected{}, err
+	}
+	if s.target.Pod.DeletionTimestamp != nil {
+		s.messages.Note(fmt.Sprintf("pod %s is terminating; this works until its application has ended", s.target.Pod.Name))
 	}
 
 	if len(s.target.Others) > 0 {
@@ -70,7 +105,7 @@ func (s *Shell) Ensure(ctx context.Context) (kube.Injected, error) {
 	defer silence()
 	request.Ledger, request.Progress, request.Notice = s.owner.ledger, progress, s.messages.Note
 	s.container, err = s.api.EnsureShell(ctx, request)
-	return s.container, explainEnsure(ctx, err)
+	return s.container, err
 }
 
 // Exec runs a command in the container that Ensure returned, as kube.Cluster's
@@ -82,25 +117,26 @@ func (s *Shell) Exec(ctx context.Context, e kube.ExecRequest) error {
 }
 
 // Use has a shell container run and calls use with it. A container that ended
-// between the two, as an idle one does, is replaced, and use is called once
-// more, if mayRepeat says of its error that a second time does no harm. What
+// between the two, as an idle one does, or with its target, is replaced, and use is
+// called again, if mayRepeat says of its error that this does no harm. What
 // ended with an exit code of its own is never repeated.
 func (s *Shell) Use(ctx context.Context, use func(context.Context, kube.Injected) error, mayRepeat func(error) bool) error {
-	err := s.useOnce(ctx, use)
-	var exit *kube.CommandExitError
-	if err == nil || ctx.Err() != nil || errors.As(err, &exit) || !mayRepeat(err) || !s.HasEnded(ctx) {
-		return err
-	}
+	// All tries together have the time that one has.
+	ensuring, cancel := kube.WithTimeout(ctx, s.request.Timeout)
+	defer cancel()
 
-	return s.useOnce(ctx, use)
-}
+	for try := 1; ; try++ {
+		container, err := s.ensureBesideLiving(ensuring)
+		if err != nil {
+			return err
+		}
 
-func (s *Shell) useOnce(ctx context.Context, use func(context.Context, kube.Injected) error) error {
-	container, err := s.Ensure(ctx)
-	if err != nil {
-		return err
+		err = use(ctx, container)
+		var exit *kube.CommandExitError
+		if err == nil || ctx.Err() != nil || try == maxStarts || errors.As(err, &exit) || !mayRepeat(err) || !s.HasEnded(ctx) {
+			return err
+		}
 	}
-	return use(ctx, container)
 }
 
 // HasEnded reports whether the container that Ensure returned, if any, has

@@ -30,6 +30,8 @@ type Fake struct {
 	RunExec func(ctx context.Context, call int, e kube.ExecRequest) error
 	// HasEnded says that the last container has ended.
 	HasEnded bool
+	// Restarts is how often the target turns out to have restarted.
+	Restarts int
 	// NetFound says that a net container was there before it was asked for.
 	NetFound bool
 	// Line is what the net manager prints, and Dial connects to it.
@@ -131,6 +133,19 @@ func (c *Fake) WatchNamedPod(ctx context.Context, _ *corev1.Pod, w kube.PodWatch
 		return
 	}
 	<-ctx.Done()
+}
+
+// AwaitContainer finds a container without waiting for it.
+func (c *Fake) AwaitContainer(_ context.Context, pod *corev1.Pod, name string, _ func(string)) (kube.TargetContainer, error) {
+	return kube.PickContainer(pod, name)
+}
+
+// TargetChanged returns Restarts, one less each time.
+func (c *Fake) TargetChanged(context.Context, kube.TargetContainer, time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Restarts--
+	return c.Restarts >= 0
 }
 
 // EnsureShell notes the request and returns a new container.
