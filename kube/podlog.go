@@ -28,6 +28,8 @@ type LogRequest struct {
 	Bare bool
 	// Tail is how many lines before the end to begin with; nil for all.
 	Tail *int64
+	// Limit ends the log after so many bytes, unless it is 0.
+	Limit int64
 }
 
 // operation names the operation and its object, for messages.
@@ -54,6 +56,9 @@ func (c *Cluster) OpenLog(ctx context.Context, r LogRequest) (io.ReadCloser, err
 	}
 	if r.SinceSeconds > 0 {
 		options.SinceSeconds = &r.SinceSeconds
+	}
+	if r.Limit > 0 {
+		options.LimitBytes = &r.Limit
 	}
 
 	log, err := c.pods(r.Namespace).addressRequest(c.longLived.Get()).Name(r.Pod).SubResource("log").

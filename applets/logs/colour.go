@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"bytes"
 	"hash/fnv"
 	"io"
 	"regexp"
@@ -11,7 +12,10 @@ import (
 
 // painter colours parts of a line. The zero painter leaves them plain.
 type painter struct {
-	on        bool
+	on bool
+	// terminal is set if the output is a terminal: what a line does to its colours and
+	// its cursor must not reach the next line's beginning.
+	terminal  bool
 	highlight *regexp.Regexp
 }
 
@@ -48,8 +52,33 @@ func (p painter) appendContainer(to []byte, container, pod string) []byte {
 	return appendSGR(append(appendSGR(to, colourOf(pod)), name...), "0")
 }
 
-// appendText appends the line itself, with highlighted parts in reverse video.
-func (p painter) appendText(to, text []byte) []byte {
+// appendText appends the line itself, with highlighted parts in reverse video. prefix is
+// what stands before it.
+func (p painter) appendText(to, prefix, text []byte) []byte {
+	if !p.terminal && !p.on || bytes.IndexByte(text, '\r') < 0 && bytes.IndexByte(text, '\x1b') < 0 {
+		return p.appendHighlighted(to, text)
+	}
+
+	text = bytes.TrimRight(text, "\r")
+	prefix = bytes.Clone(prefix)
+	for i, part := range bytes.Split(text, []byte("\r")) {
+		if i > 0 {
+			to = append(append(to, '\r'), prefix...)
+		}
+		to = p.appendHighlighted(to, part)
+	}
+	if bytes.IndexByte(text, '\x1b') >= 0 {
+		to = append(to, endSequences...)
+	}
+
+	return to
+}
+
+// endSequences ends a control string or sequence that is open (ECMA-48, ST), and all
+// colours (SGR 0).
+const endSequences = "\x1b\\\x1b[0m"
+
+func (p painter) appendHighlighted(to, text []byte) []byte {
 	if !p.on || p.highlight == nil {
 		return append(to, text...)
 	}

@@ -35,7 +35,7 @@ func TestNamesArePrintable(t *testing.T) {
 	for want, format := range map[string]formatter{
 		"pod�[2J app� \x1b[31mred\x1b[0m\n":           newTextFormat(false, painter{}),
 		"ns� pod�[2J app� node  \x1b[31mred\x1b[0m\n": byTemplate,
-		`{"time":"0001-01-01T00:00:00Z","namespace":"ns\u0007","pod":"pod\u001b[2J","container":"app\u009b","node":"node\n","stream":"all","line":"\u001b[31mred\u001b[0m"}` + "\n": formatJSON,
+		`{"time":"0001-01-01T00:00:00.000000000Z","namespace":"ns\u0007","pod":"pod\u001b[2J","container":"app\u009b","node":"node\n","stream":"all","line":"\u001b[31mred\u001b[0m"}` + "\n": formatJSON,
 	} {
 		if got, err := format(nil, l); err != nil || string(got) != want {
 			t.Errorf("format = %q, %v, want %q", got, err, want)

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"regexp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,15 +15,26 @@ type podLine struct {
 	Text                            []byte
 	// Old is set if the line was logged before the command started.
 	Old bool
+	// long, if set, knows what a line matches of which Text is only the beginning.
+	long *longLine
 }
 
-// delivery filters, formats and writes lines. It is safe for concurrent use.
+// matches reports whether the whole line matches a pattern.
+func (l *podLine) matches(pattern *regexp.Regexp) bool {
+	if l.long != nil {
+		return l.long.matches(pattern)
+	}
+	return pattern.Match(l.Text)
+}
+
+// delivery filters and formats lines, and hands them to a queue. It never waits for what
+// writes them. It is safe for concurrent use.
 type delivery struct {
 	include, exclude []*regexp.Regexp
 	failOn, until    *regexp.Regexp
 	format           func(to []byte, l *podLine) ([]byte, error)
-	sink             *sink
-	// broken is called if a line cannot be written.
+	queue            *outputQueue
+	// broken is called if a line cannot be formatted.
 	broken func(error)
 
 	last atomic.Int64 // when the last line came, in nanoseconds
@@ -40,7 +52,7 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 func (d *delivery) deliverLine(l *podLine) {
 	d.last.Store(time.Now().UnixNano())
 	d.checkPatterns(l)
-	if !d.isShown(l.Text) {
+	if !d.isShown(l) {
 		return
 	}
 
@@ -48,31 +60,32 @@ func (d *delivery) deliverLine(l *podLine) {
 	defer buffers.Put(buffer)
 	text, err := d.format((*buffer)[:0], l)
 	*buffer = text
-	if err == nil {
-		err = d.sink.writeLines(text)
-	}
 	if err != nil {
 		d.broken(err)
+		return
 	}
+	d.queue.addLine(text)
 }
 
-func (d *delivery) isShown(text []byte) bool {
-	return (len(d.include) == 0 || anyMatches(d.include, text)) && !anyMatches(d.exclude, text)
-}
-
-func anyMatches(list []*regexp.Regexp, text []byte) bool {
-	for _, pattern := range list {
-		if pattern.Match(text) {
-			return true
+// beginLongLine begins to look at a line that is cut.
+func (d *delivery) beginLongLine(text []byte) *longLine {
+	patterns := slices.Concat(d.include, d.exclude)
+	for _, pattern := range []*regexp.Regexp{d.failOn, d.until} {
+		if pattern != nil {
+			patterns = append(patterns, pattern)
 		}
 	}
-	return false
+	return newLongLine(text, patterns)
+}
+
+func (d *delivery) isShown(l *podLine) bool {
+	return (len(d.include) == 0 || slices.ContainsFunc(d.include, l.matches)) && !slices.ContainsFunc(d.exclude, l.matches)
 }
 
 // checkPatterns looks for lines that end the run or make it fail.
 func (d *delivery) checkPatterns(l *podLine) {
-	fails := d.failOn != nil && !l.Old && d.failOn.Match(l.Text)
-	ends := d.until != nil && d.until.Match(l.Text)
+	fails := d.failOn != nil && !l.Old && l.matches(d.failOn)
+	ends := d.until != nil && l.matches(d.until)
 	if !fails && !ends {
 		return
 	}

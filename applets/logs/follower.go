@@ -34,6 +34,10 @@ type follower struct {
 	startPoint
 	slots   *streamSlots
 	deliver func(*podLine)
+	// beginLong, if set, is called with the beginning of a line that is cut.
+	beginLong func(text []byte) *longLine
+	// noteHere, if set, prints a note between the line before and the next one.
+	noteHere func(format string, args ...any)
 	// note prints a note for the user; fail ends the run.
 	note func(format string, args ...any)
 	fail func(error)
@@ -240,6 +244,23 @@ func (f *follower) isBehind(when time.Time) bool {
 		}
 	}
 	return false
+}
+
+// tellHere tells the user about what is missing between the line before and the next one.
+func (f *follower) tellHere(format string, args ...any) {
+	if f.noteHere == nil {
+		f.note(format, args...)
+		return
+	}
+	f.noteHere(format, args...)
+}
+
+// beginLongLine begins to look at a line that is cut.
+func (f *follower) beginLongLine(text []byte) *longLine {
+	if f.beginLong == nil {
+		return nil
+	}
+	return f.beginLong(text)
 }
 
 // sinceSeconds returns --since in whole seconds, counted from now instead of from

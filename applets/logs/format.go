@@ -13,12 +13,14 @@ import (
 // formatter appends a line's text for the user, including the newline, to a buffer.
 type formatter func(to []byte, l *podLine) ([]byte, error)
 
-// stampLayout keeps all nine digits of RFC 3339 times, so that columns line up.
+// stampLayout keeps all nine digits of RFC 3339 times, so that columns line up and texts
+// sort as times do. Times are in UTC.
 const stampLayout = "2006-01-02T15:04:05.000000000Z07:00"
 
 // newTextFormat formats "pod container line", coloured by paint.
 func newTextFormat(timestamps bool, paint painter) formatter {
 	return func(to []byte, l *podLine) ([]byte, error) {
+		begin := len(to)
 		to = paint.appendPod(to, l.Pod)
 		to = append(to, ' ')
 		to = paint.appendContainer(to, l.Container, l.Pod)
@@ -26,7 +28,7 @@ func newTextFormat(timestamps bool, paint painter) formatter {
 		if timestamps {
 			to = append(l.Time.AppendFormat(to, stampLayout), ' ')
 		}
-		to = paint.appendText(to, l.Text)
+		to = paint.appendText(to, to[begin:], l.Text)
 		return append(to, '\n'), nil
 	}
 }
@@ -34,20 +36,29 @@ func newTextFormat(timestamps bool, paint painter) formatter {
 // newRawFormat formats the line alone.
 func newRawFormat(timestamps bool, paint painter) formatter {
 	return func(to []byte, l *podLine) ([]byte, error) {
+		begin := len(to)
 		if timestamps {
 			to = append(l.Time.AppendFormat(to, stampLayout), ' ')
 		}
-		return append(paint.appendText(to, l.Text), '\n'), nil
+		return append(paint.appendText(to, to[begin:], l.Text), '\n'), nil
 	}
+}
+
+// stamp is a time that has one width in JSON.
+type stamp struct{ time.Time }
+
+// MarshalJSON writes the time with all its digits.
+func (s stamp) MarshalJSON() ([]byte, error) {
+	return s.UTC().AppendFormat(nil, `"`+stampLayout+`"`), nil
 }
 
 // record holds a line for JSON output and for templates.
 type record struct {
-	Time      time.Time `json:"time"`
-	Namespace string    `json:"namespace"`
-	Pod       string    `json:"pod"`
-	Container string    `json:"container"`
-	Node      string    `json:"node,omitempty"`
+	Time      stamp  `json:"time"`
+	Namespace string `json:"namespace"`
+	Pod       string `json:"pod"`
+	Container string `json:"container"`
+	Node      string `json:"node,omitempty"`
 	// Stream is always "all": the API separates stdout and stderr only with an
 	// alpha feature (KEP-3288).
 	Stream string `json:"stream"`
@@ -55,7 +66,7 @@ type record struct {
 }
 
 func newRecord(l *podLine) record {
-	return record{l.Time, l.Namespace, l.Pod, l.Container, l.Node, "all", string(l.Text)}
+	return record{stamp{l.Time}, l.Namespace, l.Pod, l.Container, l.Node, "all", string(l.Text)}
 }
 
 // printable returns the record with its names made printable. The line stays as it

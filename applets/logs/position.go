@@ -1,97 +1,156 @@
 package logs
 
 import (
-	"slices"
+	"bytes"
+	"hash/maphash"
 	"time"
+
+	"kdiag/kube"
 )
 
-// position records how far a container's log has been read, across broken streams,
-// rotated files and restarted instances, which the API does not tell apart. It
-// relies on the runtime's timestamps. Two lines may have the same one, and a line
-// may stand after a younger one, because the runtime stamps stdout and stderr in
-// two goroutines. So position keeps each timestamp that the API would send again.
-type position struct {
-	// skipped is the time up to which all lines count as read, in nanoseconds.
-	skipped int64
-	// newest is the newest time of a line, in nanoseconds; 0 before the first.
-	newest int64
-	// second is where reading resumes: the whole second, since the API accepts
-	// no less, that lies disorder before the newest line.
-	second int64
-	// read holds the times of the lines since second that were read.
-	read []int64
+// mark identifies one line of a container's log, by the runtime's time and its text.
+type mark struct {
+	at     int64 // in nanoseconds; 0 for no line
+	length int
+	text   []byte // its last bytes
 }
 
-// disorder bounds how much older a line may be than one that stands before it.
+// comparedBytes bounds how many bytes at the end of two lines are compared.
+const comparedBytes = 1 << 10
+
+func lastBytes(text []byte) []byte { return text[max(0, len(text)-comparedBytes):] }
+
+// setLine makes m identify a line. It copies what it keeps.
+func (m *mark) setLine(l kube.LogLine) {
+	m.at, m.length = l.Time.UnixNano(), len(l.Text)
+	m.text = append(m.text[:0], lastBytes(l.Text)...)
+}
+
+// isLine reports whether m identifies a line.
+func (m *mark) isLine(l kube.LogLine) bool {
+	return m.at != 0 && m.at == l.Time.UnixNano() && m.length == len(l.Text) && bytes.Equal(m.text, lastBytes(l.Text))
+}
+
+func (m *mark) clone() mark { return mark{m.at, m.length, bytes.Clone(m.text)} }
+
+// position records how far a container's log has been read, across broken streams,
+// rotated files and restarted instances, which the API does not tell apart. It is the
+// last line in the order of the file. What stands before that line was read, or is not
+// wanted; what stands behind it is new, whatever its time is.
+type position struct {
+	last mark
+	// equal counts the lines that were read with the time and the text of last.
+	equal int
+	// newest is the newest time of a line that was read, in nanoseconds.
+	newest int64
+	// hashes are those of all texts with the time of last, if they are several.
+	hashes []uint64
+	seed   maphash.Seed
+}
+
+// disorder bounds how much older a line may be than one that stands before it: the
+// runtime stamps stdout and stderr in two goroutines.
 const disorder = 100 * time.Millisecond
 
-// skipTo counts all lines up to a time as read.
-func (p *position) skipTo(stamp time.Time) {
-	p.skipped = stamp.UnixNano()
-	p.advanceTo(stamp)
+// skipTo counts all lines up to one as read.
+func (p *position) skipTo(last mark) {
+	p.last, p.equal, p.hashes = last.clone(), 1, nil
+	p.newest = max(p.newest, last.at)
 }
 
 // markRead records that a line was read.
-func (p *position) markRead(stamp time.Time) {
-	p.advanceTo(stamp)
-	if at := stamp.UnixNano(); at >= p.second {
-		p.read = append(p.read, at)
+func (p *position) markRead(l kube.LogLine) {
+	at := l.Time.UnixNano()
+	p.newest = max(p.newest, at)
+	if at == p.last.at {
+		p.countEqual(l)
+	} else {
+		p.equal, p.hashes = 1, p.hashes[:0]
 	}
+	p.last.setLine(l)
 }
 
-// advanceTo moves the position to a line, if it is the newest one.
-func (p *position) advanceTo(stamp time.Time) {
-	at := stamp.UnixNano()
-	if at <= p.newest {
-		return
-	}
-	p.newest = at
-	if second := stamp.Add(-disorder).Truncate(time.Second).UnixNano(); second > p.second {
-		p.second = second
-		p.read = slices.DeleteFunc(p.read, func(at int64) bool { return at < second })
-	}
-}
+// mostEqual bounds how many lines of one time are told apart.
+const mostEqual = 1 << 12
 
-// isPast reports whether a line is so old that it counts as read in any case.
-func (p *position) isPast(stamp time.Time) bool {
-	return stamp.UnixNano() <= p.skipped || stamp.UnixNano() < p.second
+// countEqual counts the lines that equal one with the time of the line before it.
+func (p *position) countEqual(l kube.LogLine) {
+	if len(p.hashes) == 0 {
+		p.seed = maphash.MakeSeed()
+		p.hashes = append(p.hashes, maphash.Bytes(p.seed, p.last.text))
+	}
+	own := maphash.Bytes(p.seed, lastBytes(l.Text))
+	if len(p.hashes) < mostEqual {
+		p.hashes = append(p.hashes, own)
+	}
+
+	p.equal = 0
+	for _, hash := range p.hashes {
+		if hash == own {
+			p.equal++
+		}
+	}
 }
 
 // isEmpty reports whether nothing has been read or skipped yet.
-func (p *position) isEmpty() bool { return p.newest == 0 }
+func (p *position) isEmpty() bool { return p.last.at == 0 }
 
-// resumeTime returns the time to request the log from; zero for its beginning.
+// resumeTime returns the time to request the log from, so that the last line is in it:
+// a whole second, since the API accepts no less.
 func (p *position) resumeTime() time.Time {
+	return time.Unix(0, p.last.at).Add(-disorder).Truncate(time.Second)
+}
+
+// resumeSearch looks for the position in one stream: for the last line that was read.
+type resumeSearch struct {
+	want  mark
+	left  int   // how many lines equal want
+	known int64 // lines up to this time count as read before the search has ended
+	// byOrder is set if times do not count, because the clock was set back.
+	byOrder bool
+	// confirmed is set once it is known that the line will come.
+	confirmed bool
+	found     bool
+	skipped   int // lines
+}
+
+// newSearch starts to look for the position.
+func (p *position) newSearch() resumeSearch {
 	if p.isEmpty() {
-		return time.Time{}
+		return resumeSearch{found: true}
 	}
-	return time.Unix(0, p.second)
+	return resumeSearch{
+		want: p.last.clone(), left: p.equal,
+		known: min(p.newest, p.last.at+int64(disorder)),
+	}
 }
 
-// newReplayFilter returns a filter for a stream that starts at resumeTime.
-func (p *position) newReplayFilter() *replayFilter {
-	a := &replayFilter{skipped: p.skipped, second: p.second, left: map[int64]int{}}
-	for _, at := range p.read {
-		a.left[at]++
-	}
-	return a
-}
+// searchResult says what a line is to a search.
+type searchResult int
 
-// replayFilter recognizes the lines of one stream that were read before.
-type replayFilter struct {
-	skipped, second int64
-	left            map[int64]int
-}
+const (
+	lineIsOld searchResult = iota
+	lineIsNew
+	// lineIsNewer is newer than the line that is searched, which has not come yet: it
+	// may stand behind this one, or may have been rotated away.
+	lineIsNewer
+)
 
-// wasRead reports whether the next line of the stream was read before.
-func (a *replayFilter) wasRead(stamp time.Time) bool {
-	at := stamp.UnixNano()
-	if at <= a.skipped || at < a.second {
-		return true
+// checkLine says what the next line of the stream is.
+func (f *resumeSearch) checkLine(l kube.LogLine) searchResult {
+	if f.found {
+		return lineIsNew
 	}
-	if a.left[at] == 0 {
-		return false
+
+	f.skipped++
+	switch {
+	case f.want.isLine(l):
+		f.left--
+		f.found = f.left == 0
+		return lineIsOld
+	case f.confirmed, f.byOrder, l.Time.UnixNano() <= f.known:
+		return lineIsOld
 	}
-	a.left[at]--
-	return true
+
+	return lineIsNewer
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"kdiag/applets"
@@ -21,6 +23,7 @@ type logsRun struct {
 	*options
 	*follower
 	delivery *delivery
+	outlet   *outlet
 	notes    *notes
 	terminal bool // whether Ctrl-C reaches the command by itself
 	failed   chan error
@@ -32,45 +35,69 @@ func (o *options) followLogs(ctx context.Context, c *kube.Cluster, streams apple
 	if err != nil {
 		return err
 	}
-	defer closeOut()
 
+	line := statusline.New(streams.Err)
 	r := &logsRun{
-		options: o, failed: make(chan error, 1), notes: &notes{out: streams.Err, quiet: o.quiet},
+		options: o, failed: make(chan error, 1), notes: newNotes(streams.Err, o.quiet, line),
 		terminal: applets.IsTerminal(streams.In) || applets.IsTerminal(streams.Err),
 	}
-	if r.delivery, err = o.newDelivery(out, r.failRun); err != nil {
-		return err
+	if err := r.prepareDelivery(out); err != nil {
+		return errors.Join(err, closeOut())
 	}
-
-	r.follower = &follower{
-		cluster: c, selections: o.selections, startPoint: o.startPoint,
-		slots:   newStreamSlots(o.streams, r.noteCrowding),
-		deliver: r.delivery.deliverLine, note: r.notes.addNote, fail: r.failRun,
-	}
-	if o.once {
-		r.oneRead = o.oneReadRequest()
+	r.prepareFollower(c)
+	if o.child != nil {
+		// The command goes on when nobody reads the log lines any more.
+		catchBrokenPipes()
 	}
 
 	// After Ctrl-C, reading goes on until the command has ended.
 	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer r.stopReading(stop)
-
-	line := statusline.New(streams.Err)
-	r.notes.line = line
 	r.start(reading)
+	go r.outlet.writeQueue()
+
 	err = r.awaitReady(ctx, line)
 	line.End()
-
-	switch {
-	case err != nil:
-		return err
-	case o.once:
-		return r.resultOf(nil)
-	case o.child != nil:
-		return r.resultOf(r.withCommand(ctx))
+	if err == nil {
+		err = r.followToEnd(ctx)
 	}
 
-	return r.resultOf(r.followAlone(ctx))
+	r.stopReading(stop)
+	if writeErr := errors.Join(r.finishOutput(ctx), closeOut()); err == nil && o.child == nil {
+		err = writeErr
+	}
+	err = r.resultOf(err)
+	r.notes.await(noteWait)
+
+	return err
+}
+
+// catchBrokenPipes lets a write to a pipe that nobody reads fail, even to stdout and
+// stderr, instead of ending the process. Programs that it starts are not affected.
+func catchBrokenPipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
+
+// followToEnd follows until the end of the run. Its error is the run's, unless a line
+// has matched --fail-on.
+func (r *logsRun) followToEnd(ctx context.Context) error {
+	switch {
+	case r.once:
+		return nil
+	case r.child != nil:
+		return r.withCommand(ctx)
+	}
+	return r.followAlone(ctx)
+}
+
+func (r *logsRun) prepareFollower(c *kube.Cluster) {
+	r.follower = &follower{
+		cluster: c, selections: r.options.selections, startPoint: r.options.startPoint,
+		slots:   newStreamSlots(r.streams, r.noteCrowding),
+		deliver: r.delivery.deliverLine, beginLong: r.delivery.beginLongLine,
+		note: r.notes.addNote, fail: r.failRun,
+		noteHere: func(format string, args ...any) { r.outlet.queue.addNote(fmt.Sprintf(format, args...)) },
+	}
+	if r.once {
+		r.oneRead = r.oneReadRequest()
+	}
 }
 
 // oneReadRequest returns the request for each container if nothing is followed.
@@ -85,42 +112,85 @@ func (o *options) oneReadRequest() *kube.LogRequest {
 // openOutput returns where log lines go: to the file of --logs-to, else to stdout.
 // But if a command runs and stdout is no terminal, they go to stderr: some program
 // reads the command's output from stdout.
-func (o *options) openOutput(streams applets.Streams) (io.Writer, func(), error) {
+func (o *options) openOutput(streams applets.Streams) (io.Writer, func() error, error) {
+	keep := func() error { return nil }
 	switch {
 	case o.file != "":
 		file, err := os.Create(o.file)
 		if err != nil {
 			return nil, nil, fmt.Errorf("write the logs: %w", err)
 		}
-		return file, func() { _ = file.Close() }, nil
+		return file, file.Close, nil
 	case o.child == nil || applets.IsTerminal(streams.Out):
-		return streams.Out, func() {}, nil
+		return streams.Out, keep, nil
 	}
 
-	return streams.Err, func() {}, nil
+	return streams.Err, keep, nil
 }
 
-func (o *options) newDelivery(out io.Writer, broken func(error)) (*delivery, error) {
-	d := &delivery{
-		include: o.include, exclude: o.exclude, failOn: o.failOn, until: o.until,
-		sink: newSink(out), failed: make(chan struct{}), reached: make(chan struct{}),
-		broken: func(err error) { broken(fmt.Errorf("write the logs: %w", err)) },
+// prepareDelivery makes what filters, formats, keeps and writes lines.
+func (r *logsRun) prepareDelivery(out io.Writer) error {
+	queue := newOutputQueue(queueLimits{memory: queueMemory, file: queueOne, files: queueFiles})
+	r.outlet = &outlet{queue: queue, out: out, note: r.noteBetweenLines, broken: r.outputBroken, ended: make(chan struct{})}
+	r.delivery = &delivery{
+		include: r.include, exclude: r.exclude, failOn: r.failOn, until: r.until,
+		queue: queue, failed: make(chan struct{}), reached: make(chan struct{}),
+		broken: func(err error) { r.failRun(fmt.Errorf("write the logs: %w", err)) },
 	}
 
 	var err error
-	paint := painter{on: wantsColour(o.colour, out), highlight: o.highlight}
+	r.delivery.format, err = r.newFormat(out)
+	return err
+}
+
+func (o *options) newFormat(out io.Writer) (formatter, error) {
+	paint := painter{on: wantsColour(o.colour, out), terminal: applets.IsTerminal(out), highlight: o.highlight}
 	switch {
 	case o.template != "":
-		d.format, err = newTemplateFormat(o.template)
+		return newTemplateFormat(o.template)
 	case o.output == "json":
-		d.format = formatJSON
+		return formatJSON, nil
 	case o.output == "raw":
-		d.format = newRawFormat(o.timestamps, paint)
-	default:
-		d.format = newTextFormat(o.timestamps, paint)
+		return newRawFormat(o.timestamps, paint), nil
+	}
+	return newTextFormat(o.timestamps, paint), nil
+}
+
+// hereWait bounds how long lines wait for a note that belongs before them.
+const hereWait = 100 * time.Millisecond
+
+// noteBetweenLines prints a note before the next line is written.
+func (r *logsRun) noteBetweenLines(text string) {
+	r.notes.printNote(text)
+	r.notes.await(hereWait)
+}
+
+// outputBroken ends the run if lines cannot be written. But a command goes on.
+func (r *logsRun) outputBroken(err error) {
+	if r.child != nil {
+		r.notes.addNote("log lines are not written any more, and the command goes on: %v", err)
+		return
+	}
+	r.failRun(fmt.Errorf("write the logs: %w", err))
+}
+
+// finishOutput waits until all lines are written. While a command ran, they are not
+// waited for longer than --drain-max without anybody reading them.
+func (r *logsRun) finishOutput(ctx context.Context) error {
+	patience := time.Duration(0)
+	if r.child != nil {
+		patience = max(r.drainMax, endTimeout)
 	}
 
-	return d, err
+	left, err := r.outlet.finish(ctx, patience)
+	if left > 0 {
+		r.notes.addNote("nobody read the output: %d bytes of log lines were not written", left)
+	}
+	if err != nil {
+		return fmt.Errorf("write the logs: %w", err)
+	}
+
+	return nil
 }
 
 // failRun ends the run with the first error.
@@ -199,7 +269,7 @@ func (r *logsRun) lateError() error {
 	if r.until == nil {
 		return nil
 	}
-	return fmt.Errorf("no line matched --until %q within %s", r.until, r.lasting)
+	return fmt.Errorf("no line matched --until \"%s\" within %s", r.until, r.lasting)
 }
 
 // withCommand follows logs while the command runs, and drains them afterwards. The
@@ -209,25 +279,7 @@ func (r *logsRun) withCommand(ctx context.Context) error {
 		return err
 	}
 
-	var late, failed error
-	select {
-	case <-r.child.ended:
-	case <-r.delivery.reached:
-		r.child.stop()
-	case <-r.startTimer():
-		late = r.lateError()
-		r.child.stop()
-	case failed = <-r.failed:
-		r.child.stop()
-	case <-ctx.Done():
-		r.child.forwardSignal(ctx, r.terminal)
-		<-r.child.ended
-	}
-
-	if failed != nil {
-		return failed
-	}
-
+	late, failed := r.awaitCommand(ctx)
 	r.drainLogs(ctx)
 
 	code := r.child.exitCode()
@@ -241,7 +293,31 @@ func (r *logsRun) withCommand(ctx context.Context) error {
 		return &applets.ExitError{Code: code}
 	}
 
-	return nil
+	return failed
+}
+
+// awaitCommand waits until the command has ended. late is set if --until has not matched
+// in time, failed if logs could not be read: then the command goes on.
+func (r *logsRun) awaitCommand(ctx context.Context) (late, failed error) {
+	timer := r.startTimer()
+	for {
+		select {
+		case <-r.child.ended:
+		case <-r.delivery.reached:
+			r.child.stop()
+		case <-timer:
+			late = r.lateError()
+			r.child.stop()
+		case failed = <-r.failed:
+			r.notes.addNote("%v; the command goes on", failed)
+			continue
+		case <-ctx.Done():
+			r.child.forwardSignal(ctx, r.terminal)
+			<-r.child.ended
+		}
+
+		return late, failed
+	}
 }
 
 // drainLogs waits until no line has come for --drain-duration. A Ctrl-C from here
@@ -292,7 +368,7 @@ func (r *logsRun) resultOf(err error) error {
 		r.notes.addNote("%v", err)
 	}
 
-	r.notes.printLine("kdiag: %s matched --fail-on %q, first: %s", applets.CountOf(matches, "line", "lines"), r.failOn, first)
+	r.notes.printLine("kdiag: %s matched --fail-on \"%s\", first: %s", applets.CountOf(matches, "line", "lines"), r.failOn, first)
 	return &applets.ExitError{Code: exitMatched}
 }
 

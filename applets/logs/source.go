@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kdiag/kube"
@@ -30,8 +31,9 @@ type logSource struct {
 	asked bool // the beginning was looked for, or read, at the start
 	at    position
 	// oldUntil is the time of the last line that was there at the start, in
-	// nanoseconds.
-	oldUntil int64
+	// nanoseconds, until it is read. oldConfirmed is set once it is known to come.
+	oldUntil     int64
+	oldConfirmed bool
 	// beginning is set while lines are read that were there at the start.
 	beginning bool
 	// startKnown is set once findStart has succeeded.
@@ -41,10 +43,29 @@ type logSource struct {
 	restarts int
 	// suspect is set after a stream broke off: an instance may have ended
 	// meanwhile.
-	suspect  bool
+	suspect bool
+	// nextInstance is set while nothing has been read of an instance, but all of the
+	// one before.
+	nextInstance bool
+	// far is set if more lines than nearLines were logged since the position.
+	far      bool
+	farAgain int // streams in a row that ended for that
+	// hidden is set if lines behind the position have times so old that the log must
+	// be read from its beginning.
+	hidden   bool
 	failures int
-	lastSeen lastSeen // of the last stream
-	cut      bool     // a line too long was noted
+	pace     linePace
+	cut      bool // a line too long was noted
+
+	// lastSeen is the time of the last whole line in the present stream, in
+	// nanoseconds, whether it was new or not; arrived counts the bytes of all streams.
+	lastSeen, arrived atomic.Int64
+	// searching is set while lines came that are older than the position, but not yet
+	// the position.
+	searching atomic.Bool
+	// silent has the time of the log's last line if the stream was cancelled because
+	// it did not bring that line.
+	silent atomic.Int64
 
 	mu       sync.Mutex
 	now      kube.Instance
@@ -192,6 +213,9 @@ func (s *logSource) readOrFollow(ctx context.Context) time.Duration {
 	streaming, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.setLive(follow, cancel)
+	if follow {
+		s.f.running.Go(func() { s.watchSilence(streaming, cancel) })
+	}
 	lines, open, err := s.readStream(streaming, kube.LogRequest{Follow: follow}, yield)
 	s.setLive(false, nil)
 
@@ -199,7 +223,13 @@ func (s *logSource) readOrFollow(ctx context.Context) time.Duration {
 		s.failures = 0
 	}
 
+	silent := s.silent.Swap(0)
 	switch {
+	case errors.Is(err, errFar):
+		return s.pauseIfRepeated()
+	case err != nil && silent != 0:
+		s.reopenSilent(silent)
+		return 0
 	case err != nil && ctx.Err() == nil && (follow && isClosed(yield) || s.currentInstance().Restarts != now.Restarts):
 		return 0
 	case err != nil:
@@ -227,6 +257,15 @@ func (s *logSource) readOrFollow(ctx context.Context) time.Duration {
 	// Either the container has ended, as the API will report in a moment, or
 	// something on the way has closed the stream.
 	s.suspect = true
+	return s.nextRetry()
+}
+
+// pauseIfRepeated returns how long to wait before a log is opened in another way: not at
+// all, unless the other way was no better.
+func (s *logSource) pauseIfRepeated() time.Duration {
+	if s.farAgain++; s.farAgain <= 2 {
+		return 0
+	}
 	return s.nextRetry()
 }
 
@@ -319,7 +358,7 @@ func (s *logSource) readPrevious(ctx context.Context, now kube.Instance) error {
 		s.f.note("%s/%s restarted %d times in a row; some of its logs are lost", s.pod, s.container, now.Restarts-s.restarts)
 	}
 
-	s.restarts, s.suspect = now.Restarts, false
+	s.restarts, s.suspect, s.nextInstance = now.Restarts, false, restarted
 	return nil
 }
 

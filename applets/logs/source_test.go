@@ -34,7 +34,15 @@ type kubelet struct {
 	changed   chan struct{} // closed and made anew with each change
 	running   bool
 	streams   int
-	watch     kube.PodWatch
+	// whole lets no stream break.
+	whole bool
+	// first is the first line of the present file: those before it were rotated away.
+	// Streams before it jump to it if jumps is set.
+	first int
+	jumps bool
+	// stalled is the number of the last stream that brings nothing any more.
+	stalled int
+	watch   kube.PodWatch
 	// opening, if set, is called before a log is followed.
 	opening func()
 }
@@ -69,7 +77,7 @@ func (k *kubelet) log(lines ...stamped) {
 func (k *kubelet) restart(times int) {
 	k.status.Lock()
 	defer k.status.Unlock()
-	k.change(func() { k.instances = append(k.instances, make([][]stamped, times)...) })
+	k.change(func() { k.instances, k.first = append(k.instances, make([][]stamped, times)...), 0 })
 	k.watch.Changed(k.pod())
 }
 
@@ -121,10 +129,19 @@ func (k *kubelet) OpenLog(ctx context.Context, r kube.LogRequest) (io.ReadCloser
 		}
 	}
 
-	stream := &fakeStream{k: k, ctx: ctx, r: r, instance: which, breaks: -1}
+	stream := &fakeStream{k: k, ctx: ctx, r: r, instance: which, breaks: -1, number: k.streams}
+	if !r.Previous {
+		stream.next = k.first
+	}
 	if r.Tail != nil {
-		stream.next = max(0, len(k.instances[which])-int(*r.Tail))
-	} else if k.random.IntN(4) > 0 {
+		stream.next = max(stream.next, len(k.instances[which])-int(*r.Tail))
+	}
+	if k.whole && r.Limit == 0 {
+		return stream, nil
+	}
+	if r.Limit > 0 {
+		stream.breaks, stream.clean = int(r.Limit), true
+	} else if (r.Tail == nil || r.Follow) && k.random.IntN(4) > 0 {
 		stream.breaks = k.random.IntN(4000)
 		stream.clean = k.random.IntN(2) == 0
 	}
@@ -139,6 +156,7 @@ type fakeStream struct {
 	ctx      context.Context
 	r        kube.LogRequest
 	instance int
+	number   int
 	next     int
 	left     bytes.Buffer
 	breaks   int
@@ -153,8 +171,12 @@ func (s *fakeStream) Read(p []byte) (int, error) {
 		lines := s.k.instances[s.instance]
 		live := s.r.Follow && s.k.running && s.instance == len(s.k.instances)-1
 		changed := s.k.changed
+		stalled := s.r.Follow && s.number <= s.k.stalled
+		if s.k.jumps && !s.r.Previous {
+			s.next = max(s.next, s.k.first)
+		}
 		s.k.mu.Unlock()
-		if s.next < len(lines) {
+		if s.next < len(lines) && !stalled {
 			if line := lines[s.next]; !line.at.Before(s.r.Since) {
 				fmt.Fprintf(&s.left, "%s %s\n", line.at.Format(stampLayout), line.text)
 			}
@@ -193,6 +215,7 @@ func (s *fakeStream) Read(p []byte) (int, error) {
 type reading struct {
 	mu    sync.Mutex
 	lines []string
+	old   []string // those that were logged before the start
 	notes []string
 	came  chan struct{}
 	ready chan struct{}
@@ -209,6 +232,9 @@ func read(t *testing.T, k *kubelet, begin startPoint) *reading {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.lines = append(r.lines, string(l.Text))
+			if l.Old {
+				r.old = append(r.old, string(l.Text))
+			}
 			select {
 			case r.came <- struct{}{}:
 			default:

@@ -75,27 +75,22 @@ func (s *logSource) readBeginning(ctx context.Context) error {
 		}
 	}
 
-	last, err := s.readLastLine(ctx, false)
-	if err == nil && last.Time.IsZero() {
-		// The current instance has logged nothing; all of the previous one is old.
-		last, err = s.readLastLine(ctx, true)
-	}
-
-	if err != nil || last.Time.IsZero() {
-		return err
-	}
-
-	at := last.Time
-	if last.Open {
-		// The unfinished line counts as new once it is complete.
-		at = at.Add(-1)
-	}
-
 	if s.f.since > 0 || s.f.tail < 0 {
-		s.oldUntil = at.UnixNano()
-	} else {
-		s.at.skipTo(at)
+		end, err := s.readEnd(ctx, kube.LogRequest{SinceSeconds: s.f.sinceSeconds()})
+		if err != nil || end.last.at != 0 {
+			s.oldUntil = end.last.at
+			return err
+		}
 	}
 
-	return nil
+	end, err := s.readEnd(ctx, kube.LogRequest{})
+	if err == nil && end.last.at == 0 && !end.open {
+		// The current instance has logged nothing; all of the previous one is old.
+		end, err = s.readEnd(ctx, kube.LogRequest{Previous: true})
+	}
+	if err == nil && end.last.at != 0 {
+		s.at.skipTo(end.last)
+	}
+
+	return err
 }
