@@ -334,6 +334,7 @@ static void hold_terminal(struct relay *r, const char *session, const sigset_t *
 	for (end = monotonic_sec() + HOLD_TERMINAL; monotonic_sec() < end;) {
 		ssize_t n;
 
+		reap(r);
 		if (ppoll(&in, 1, &wait, mask) <= 0)
 			continue;
 		if (have + length >= sizeof(got)) {
@@ -395,6 +396,8 @@ static void run_relay(const char *session)
 	sigaddset(&blocked, SIGTTOU);
 	sigprocmask(SIG_BLOCK, &blocked, &before);
 
+	/* What the shell leaves behind is reaped here: the target's PID 1 seldom waits for orphans. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	r->code = -1;
 	r->shell = fork();
 	if (r->shell < 0)
@@ -421,6 +424,7 @@ static void run_relay(const char *session)
 		r->from[1] = pipes[2][0];
 		relay_streams(r, &waiting);
 	}
+	reap(r);
 	_exit(r->code < 0 ? 1 : r->code);
 }
 
