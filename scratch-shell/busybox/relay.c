@@ -14,6 +14,10 @@
 #include <poll.h>
 #include <sys/prctl.h>
 
+/* busybox's own is set up in main, which has not begun here. */
+#undef errno
+#define errno (*__errno_location())
+
 #define WORD "kdiag-relay"
 /* The names of the shells that enter starts; the session's ID follows. */
 #define NAME "busybox-kdiag-"
@@ -305,6 +309,18 @@ static void relay_streams(struct relay *r, const sigset_t *mask)
 		relay_once(r, mask);
 }
 
+static void tell_terminal(const char *text)
+{
+	while (*text) {
+		ssize_t n = write(1, text, strlen(text));
+
+		if (n > 0)
+			text += n;
+		else if (errno != EINTR)
+			break;
+	}
+}
+
 /* Tells the laptop, on the terminal, that the shell has ended, and waits until it says that it has
  * read that. */
 static void hold_terminal(struct relay *r, const char *session, const sigset_t *mask)
@@ -329,7 +345,7 @@ static void hold_terminal(struct relay *r, const char *session, const sigset_t *
 	tcflush(0, TCIFLUSH);
 	sprintf(text, "\033_kdiag;end;%.64s;%d\033\\", session, r->code);
 	length = sprintf(answer, "\033_kdiag;all;%.64s\033\\", session);
-	full_write(1, text, strlen(text));
+	tell_terminal(text);
 
 	for (end = monotonic_sec() + HOLD_TERMINAL; monotonic_sec() < end;) {
 		ssize_t n;
