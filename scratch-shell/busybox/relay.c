@@ -43,6 +43,7 @@ struct relay {
 	int gone; /* when the laptop went, in seconds, or 0 */
 	int done; /* the laptop has everything */
 	int told; /* the laptop was told the exit code */
+	int alone; /* no child is left */
 
 	int to;              /* the shell's stdin, or -1 */
 	int from[2];         /* its stdout and stderr, or -1 */
@@ -112,6 +113,7 @@ static void reap(struct relay *r)
 		else
 			r->code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 	}
+	r->alone = pid < 0 && errno == ECHILD;
 }
 
 /* Handles what is known once a frame's head has arrived. */
@@ -245,12 +247,12 @@ static int hang_up(struct relay *r)
 	if (!r->gone)
 		return -1;
 	passed = (int)monotonic_sec() - r->gone;
-	if (passed >= HANG_UP_AFTER) {
+	if (r->code < 0 && passed >= HANG_UP_AFTER) {
 		kill(-r->shell, SIGHUP);
 		kill(-r->shell, SIGCONT);
 	}
-	if (passed >= KILL_AFTER)
-		kill(-r->shell, SIGKILL);
+	if (r->code < 0 && passed >= KILL_AFTER)
+		kill(r->shell, SIGKILL);
 	return 1000;
 }
 
@@ -297,6 +299,13 @@ static void relay_once(struct relay *r, const sigset_t *mask)
 			read_shell(r, i);
 }
 
+/* Whether the laptop has gone, and nothing is left to do. The lifeline ends the rest of the session,
+ * and this process last: it waits for those that end. */
+static int is_left(struct relay *r)
+{
+	return r->gone && r->code >= 0 && (r->alone || (int)monotonic_sec() - r->gone >= KILL_AFTER);
+}
+
 static void relay_streams(struct relay *r, const sigset_t *mask)
 {
 	r->input = xmalloc(INPUT_ROOM);
@@ -305,7 +314,7 @@ static void relay_streams(struct relay *r, const sigset_t *mask)
 	ndelay_on(r->to);
 	r->size = sprintf((char *)r->out, "%s", "kdiagR1\n");
 
-	while (!r->done && !(r->gone && r->code >= 0))
+	while (!r->done && !is_left(r))
 		relay_once(r, mask);
 }
 
