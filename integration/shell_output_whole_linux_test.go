@@ -19,15 +19,9 @@ const lastLines = 200_000
 // slowFlags returns flags that reach the cluster over a slow link.
 func slowFlags(t *testing.T) []string {
 	t.Helper()
-	proxy, through := kit.StartProxy(t)
-	address := kit.StartLink(t, proxy.Port(), kit.LinkSpeed{RoundTrip: 50 * time.Millisecond, BitRate: 4e6})
-	for i, flag := range through {
-		if server, ok := strings.CutPrefix(flag, "--server="); ok {
-			scheme, _, _ := strings.Cut(server, "://")
-			through[i] = "--server=" + scheme + "://" + address
-		}
-	}
-	return through
+	api := kit.ReadServerURL(t)
+	link := kit.StartLink(t, api.Port(), kit.LinkSpeed{RoundTrip: 50 * time.Millisecond, BitRate: 4e6})
+	return []string{"--server=https://" + link, "--tls-server-name=" + api.Hostname()}
 }
 
 // TestShellOutputIsWholeOverSlowLink gets the last of a script's output, and its exit code, over a
@@ -86,9 +80,9 @@ func TestShellOnFullDisk(t *testing.T) {
 // TestShellReaderGone leaves nothing in the pod when the reader of the output ends.
 func TestShellReaderGone(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
-	line := `"$0" shell -n "$1" root -- -c 'exec -a endless yes' | head -1; echo "code ${PIPESTATUS[0]}"`
+	line := `"$0" shell -n "$1" root -- -c 'yes endless' | head -1; echo "code ${PIPESTATUS[0]}"`
 	got := kit.RunCommand(t, "", kit.Environment(), "bash", "-c", line, kit.BinaryPath(), namespace)
-	if got.Stdout != "y\ncode 141\n" || got.Stderr != "" {
+	if got.Stdout != "endless\ncode 141\n" || got.Stderr != "" {
 		t.Errorf("yes | head -1: %v, want one line and code 141", got)
 	}
 	kit.WaitUntil(t, "the end of the script in the pod", func() bool {
@@ -100,7 +94,7 @@ func TestShellReaderGone(t *testing.T) {
 func TestShellKilledLeavesNothing(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
 	kit.RunKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "true")
-	shell := kit.StartKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "echo ready; cat; exec -a endless sleep 1000")
+	shell := kit.StartKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "echo ready; cat; sleep 1000; echo endless")
 	shell.WaitForLines(1)
 	shell.Signal(syscall.SIGKILL)
 	kit.WaitUntil(t, "the end of the script in the pod", func() bool {

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// run prints one snapshot, or one at each interval until stdin ends, each on a line. Stdin ends
-// with the client, in whichever way that ends.
+// run prints one snapshot, or one at each interval, each on a line, and goes on until stdin ends.
+// Stdin ends with the client, in whichever way that ends.
 func run(ctx context.Context, streams applets.Streams, opts options) error {
 	lastuse.MarkUsed()
 	if err := giveUpRights(); err != nil {
@@ -28,17 +28,23 @@ func run(ctx context.Context, streams applets.Streams, opts options) error {
 	// The user that files are opened as is a thread's (package credentials).
 	runtime.LockOSThread()
 
-	out := json.NewEncoder(streams.Out)
-	if opts.interval == 0 {
-		return printSnapshot(out, opts)
-	}
-
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
 		defer cancel()
 		_, _ = io.Copy(io.Discard, streams.In)
 	}()
+
+	out := json.NewEncoder(streams.Out)
+	if opts.interval == 0 {
+		err := printSnapshot(out, opts)
+		if err == nil {
+			// The end of the process would cut off what is under way to the client, which
+			// ends stdin when it has everything.
+			<-ctx.Done()
+		}
+		return err
+	}
 
 	tick := time.NewTicker(opts.interval)
 	defer tick.Stop()

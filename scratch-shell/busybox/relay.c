@@ -32,7 +32,7 @@ enum {
 	INPUT_ROOM = 1024 * 1024, /* what the laptop may send of stdin before it hears of room */
 	OUTPUT_ROOM = 4 * 1024 * 1024, /* what it has room for, in each of the other two */
 	/* Seconds: the lifeline, a process of its own, hangs up sooner, if there is one. */
-	HANG_UP_AFTER = 15,
+	HANG_UP_AFTER = 5,
 	KILL_AFTER = 17,
 	HOLD_TERMINAL = 3600,
 };

@@ -51,6 +51,7 @@ func (q Query) exec(ctx context.Context, shell *containers.Shell, each func(wire
 	late := time.AfterFunc(timeout, func() { cancel(&kube.TimeoutError{After: timeout}) })
 	defer late.Stop()
 
+	complete := false
 	out := &lineSplitter{most: wire.MaxSnapshot, stop: cancel, each: func(line []byte) error {
 		// The pod has answered. It is not late while the user does not read.
 		late.Stop()
@@ -60,24 +61,29 @@ func (q Query) exec(ctx context.Context, shell *containers.Shell, each func(wire
 		if err != nil {
 			return applets.WithHint(fmt.Errorf("read the snapshot of %s: %w", shell.Target(), err), "check that %s is an image of this kdiag", shell.Image())
 		}
-		return each(taken)
+		if err = each(taken); err == nil && q.Interval == 0 {
+			complete = true
+			cancel(nil)
+		}
+		return err
 	}}
 
 	// In the pod, inspect stops when its stdin ends, so it never outlives this client.
 	stdin, open := io.Pipe()
 	defer open.Close()
-	if q.Interval == 0 {
-		_ = open.Close()
-	}
 
 	stderr := &beginning{most: 4096}
 	err := shell.Exec(ctx, kube.ExecRequest{Command: q.command(shell.Target()), Stdin: stdin, Stdout: out, Stderr: stderr})
 	var exit *kube.CommandExitError
 	switch {
+	case complete:
+		return nil
 	case out.err != nil:
 		return out.err
 	case errors.As(err, &exit):
 		return explainExit(shell, exit, string(stderr.text))
+	case err == nil && q.Interval == 0:
+		return fmt.Errorf("look at %s: connection lost before all of the output arrived", shell.Target())
 	}
 
 	return err
