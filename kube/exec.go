@@ -94,8 +94,8 @@ func (c *Cluster) explainExecError(ctx context.Context, e ExecRequest, opened *s
 		// client-go reduces the server's answer to text, so ask which right is missing.
 		if may, askErr := c.reviewAccess(ctx, right); askErr == nil && !may {
 			failure = deniedError(doing, right, err)
-		} else if probed := c.ProbeExec(ctx, e.Namespace, e.Pod); isFiltered(probed) {
-			failure = probed
+		} else if tried := c.tryExec(ctx, e.Namespace, e.Pod); isFiltered(tried) {
+			failure = c.explainError(ctx, doing, right, tried)
 		}
 		return &NotStartedError{failure}
 	}

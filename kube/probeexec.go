@@ -15,15 +15,19 @@ const noSuchContainer = "none-"
 // It asks for a container that there is not, so that nothing runs: the API server says so only after it
 // has let the request in.
 func (c *Cluster) ProbeExec(ctx context.Context, namespace, pod string) error {
+	doing := fmt.Sprintf("exec in pod %s/%s", namespace, pod)
+	return c.explainError(ctx, doing, rightCreateExec.scopedTo(namespace, pod), c.tryExec(ctx, namespace, pod))
+}
+
+// tryExec asks for an exec that cannot be, and returns why not even that much was possible.
+func (c *Cluster) tryExec(ctx context.Context, namespace, pod string) error {
 	err := c.core.Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("exec").
 		VersionedParams(&corev1.PodExecOptions{Container: noSuchContainer, Command: []string{"true"}, Stdout: true}, c.codec).
 		Do(ctx).Error()
 	if err == nil || !isForeign(err) && (apierrors.IsBadRequest(err) || apierrors.IsNotFound(err)) {
 		return nil
 	}
-
-	doing := fmt.Sprintf("exec in pod %s/%s", namespace, pod)
-	return c.explainError(ctx, doing, rightCreateExec.scopedTo(namespace, pod), err)
+	return err
 }
 
 // hintFilter is the hint where something on the way to the API server refuses a request.
