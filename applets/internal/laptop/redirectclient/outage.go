@@ -158,7 +158,7 @@ func explainLoss(err error) error {
 	case errors.Is(err, mux.ErrPeerEnded):
 		return errors.New("the manager ended the session")
 	case errors.As(err, &forward):
-		return fmt.Errorf("the port-forward ended: %s", oneClause(forward.Err))
+		return fmt.Errorf("the port-forward ended: %s", describeForward(forward.Err))
 	case isEnd(err):
 		return errors.New("the port-forward was closed at the pod's end")
 	}
@@ -175,7 +175,7 @@ func explainFailure(err error) error {
 	case errors.Is(err, mux.ErrWrongKey):
 		return errors.New("the key of what listens at the manager's port is wrong")
 	case errors.As(err, &forward):
-		return errors.New(oneClause(forward.Err))
+		return errors.New(describeForward(forward.Err))
 	case errors.As(err, &away), isEnd(err):
 		return errors.New("the manager closed the connection unanswered")
 	}

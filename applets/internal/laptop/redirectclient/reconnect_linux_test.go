@@ -489,7 +489,16 @@ func TestCauseIsOneClause(t *testing.T) {
 	}{
 		{forward(kube.ErrConnectionLost), "the connection to the API server was lost", "the connection to the API server was lost"},
 		{fmt.Errorf("connection lost: %w", &mux.SilentError{For: 10 * time.Second}), "nothing came from the pod for 10s", ""},
-		{forward(errors.New("exit status 1:\n broken pipe")), "the port-forward ended: exit status 1: broken pipe", "exit status 1: broken pipe"},
+		{forward(errors.New("exit status 1:\n no more")), "the port-forward ended: exit status 1: no more", "exit status 1: no more"},
+		{forward(errors.New(`error forwarding port 36297 to pod 5bd8c0, uid : failed to open network namespace "/var/run/netns/cni-a": no such file or directory`)),
+			"the port-forward ended: the pod's network is gone", "the pod's network is gone"},
+		{forward(errors.New(`error forwarding port 36297 to pod 5bd8c0, uid : failed to execute portforward in network namespace "/var/run/netns/cni-a": ` +
+			`failed to connect to localhost:36297 inside namespace "5bd8c0", IPv4: dial tcp4 127.0.0.1:36297: connect: connection refused`)),
+			"the port-forward ended: nothing listens on kdiag's port in the pod", "nothing listens on kdiag's port in the pod"},
+		{forward(errors.New("error forwarding port 36297 to pod 5bd8c0, uid : read tcp 127.0.0.1:5->127.0.0.1:6: read: connection reset by peer")),
+			"the port-forward ended: kdiag's container in the pod broke it off", ""},
+		{forward(errors.New(`error forwarding port 1 to pod 5bd8c0, uid : failed to find sandbox "5bd8c0" in store: not found`)),
+			"", "the pod's sandbox is gone"},
 		{fmt.Errorf("connection lost: read: %w", io.EOF), "the port-forward was closed at the pod's end", "the manager closed the connection unanswered"},
 		{mux.ErrPeerEnded, "the manager ended the session", ""},
 		{&mux.TurnedAwayError{Err: io.EOF}, "", "the manager closed the connection unanswered"},
