@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"kdiag/mux/wire"
+
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/watch"
@@ -181,7 +183,7 @@ func (o *streamOpening) markOpened() {
 }
 
 // isOpened reports whether the streams have opened.
-func (o *streamOpening) isOpened() bool { return isClosed(o.opened) }
+func (o *streamOpening) isOpened() bool { return wire.IsClosed(o.opened) }
 
 // watchUpgrade wraps a round tripper to note the answer 101, by which the server opens the
 // streams. The first read of stdin would come too late: it takes place in a goroutine of its

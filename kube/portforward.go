@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"kdiag/mux/wire"
+
 	mobyspdy "github.com/moby/spdystream/spdy"
 	corev1 "k8s.io/api/core/v1"
 )
@@ -173,7 +175,7 @@ func (f *forwardedConn) Read(p []byte) (int, error) {
 	defer f.readLock.Unlock()
 
 	for len(p) > 0 && f.received.end == nil {
-		if isClosed(f.closed) {
+		if wire.IsClosed(f.closed) {
 			return 0, net.ErrClosed
 		}
 
@@ -188,7 +190,7 @@ func (f *forwardedConn) Read(p []byte) (int, error) {
 		}
 	}
 
-	if isClosed(f.closed) {
+	if wire.IsClosed(f.closed) {
 		return 0, net.ErrClosed
 	}
 	return 0, f.received.end
@@ -315,7 +317,7 @@ func (f *forwardedConn) handleReadError(err error) error {
 
 	var broken protocolError
 	switch {
-	case isClosed(f.closed):
+	case wire.IsClosed(f.closed):
 		return net.ErrClosed
 	case errors.Is(err, os.ErrDeadlineExceeded) && !isSettled:
 		return os.ErrDeadlineExceeded
@@ -379,7 +381,7 @@ func (f *forwardedConn) beginWrite() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
-	case isClosed(f.closed):
+	case wire.IsClosed(f.closed):
 		return net.ErrClosed
 	case f.failed != nil:
 		return f.failed
@@ -400,7 +402,7 @@ func (f *forwardedConn) endWrite(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case isClosed(f.closed):
+	case wire.IsClosed(f.closed):
 		return net.ErrClosed
 	case f.isOverdue():
 		return os.ErrDeadlineExceeded
@@ -428,7 +430,7 @@ func (f *forwardedConn) SetWriteDeadline(t time.Time) error {
 	}
 
 	f.writeDeadline, f.writeTimer = time.Time{}, nil
-	if t.IsZero() || isClosed(f.closed) {
+	if t.IsZero() || wire.IsClosed(f.closed) {
 		return nil
 	}
 
@@ -463,7 +465,7 @@ func (f *forwardedConn) settle(until time.Time) {
 
 // applyReadDeadline sets the earliest of the connection's deadlines. The caller holds mu.
 func (f *forwardedConn) applyReadDeadline() error {
-	if isClosed(f.closed) {
+	if wire.IsClosed(f.closed) {
 		return nil // Close has set the last one
 	}
 
@@ -495,13 +497,3 @@ func (f *forwardedConn) Close() error {
 
 func (f *forwardedConn) LocalAddr() net.Addr  { return f.connection.LocalAddr() }
 func (f *forwardedConn) RemoteAddr() net.Addr { return f.connection.RemoteAddr() }
-
-// isClosed reports whether a channel is closed.
-func isClosed[T any](c <-chan T) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"kdiag/mux/wire"
 )
 
 // A lie is what a peer does that does not keep to the protocol. The session must end with an error
@@ -243,7 +245,7 @@ func newGateConn(c net.Conn) *gateConn {
 func (g *gateConn) stopWrites() { close(g.stopped) }
 
 func (g *gateConn) Write(p []byte) (int, error) {
-	if isClosed(g.stopped) {
+	if wire.IsClosed(g.stopped) {
 		<-g.closed
 		return 0, net.ErrClosed
 	}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kdiag/mux/wire"
 )
 
 // Endpoint is one side of a proxied connection.
@@ -261,7 +263,7 @@ func (d *direction) watchReset() error {
 	case resetNotifier:
 		select {
 		case <-from.PeerReset():
-			if !isClosed(d.other.copied) {
+			if !wire.IsClosed(d.other.copied) {
 				return ErrReset
 			}
 		case <-d.other.copied:
@@ -280,18 +282,8 @@ func (d *direction) beginWatch() bool {
 	d.ends.Lock()
 	defer d.ends.Unlock()
 
-	d.watching = !isClosed(d.other.copied)
+	d.watching = !wire.IsClosed(d.other.copied)
 	return d.watching
-}
-
-// isClosed reports whether a channel that carries nothing is closed.
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
 
 // awaitOther waits until the other direction has copied what is left, for as long as it makes

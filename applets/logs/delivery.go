@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kdiag/mux/wire"
 )
 
 // podLine carries one line of a container's log to the user.
@@ -99,7 +101,7 @@ func (d *delivery) checkPatterns(l *podLine) {
 		}
 	}
 
-	if ends && !isClosed(d.reached) {
+	if ends && !wire.IsClosed(d.reached) {
 		close(d.reached)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"kdiag/applets"
 	"kdiag/applets/internal/laptop/statusline"
 	"kdiag/kube"
+	"kdiag/mux/wire"
 )
 
 // exitMatched is the exit code if a line matched --fail-on.
@@ -286,7 +287,7 @@ func (r *logsRun) withCommand(ctx context.Context) error {
 	switch {
 	case late != nil:
 		return late
-	case r.child.wasTerminated() && isClosed(r.delivery.reached):
+	case r.child.wasTerminated() && wire.IsClosed(r.delivery.reached):
 		// The command was waiting for that line, so it has succeeded.
 		return nil
 	case code != 0:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kdiag/kube"
+	"kdiag/mux/wire"
 
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -203,7 +204,7 @@ func (s *logSource) readOrFollow(ctx context.Context) time.Duration {
 	}
 
 	yield := s.f.slots.yieldSignal()
-	follow := now.Running && !isClosed(yield)
+	follow := now.Running && !wire.IsClosed(yield)
 	if !follow {
 		yield = nil
 	}
@@ -230,7 +231,7 @@ func (s *logSource) readOrFollow(ctx context.Context) time.Duration {
 	case err != nil && silent != 0:
 		s.reopenSilent(silent)
 		return 0
-	case err != nil && ctx.Err() == nil && (follow && isClosed(yield) || s.currentInstance().Restarts != now.Restarts):
+	case err != nil && ctx.Err() == nil && (follow && wire.IsClosed(yield) || s.currentInstance().Restarts != now.Restarts):
 		return 0
 	case err != nil:
 		return s.noteFailure(ctx, now, err)
@@ -360,14 +361,4 @@ func (s *logSource) readPrevious(ctx context.Context, now kube.Instance) error {
 
 	s.restarts, s.suspect, s.nextInstance = now.Restarts, false, restarted
 	return nil
-}
-
-// isClosed reports whether a channel is closed.
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
