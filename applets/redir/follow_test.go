@@ -12,6 +12,8 @@ import (
 	"kdiag/applets/internal/laptop/containers"
 	"kdiag/applets/internal/testkit/fakecluster"
 	"kdiag/kube"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // newTestFollower makes a follower of a Deployment's pods, and returns what it has printed.
@@ -117,4 +119,30 @@ func TestSelectedAgain(t *testing.T) {
 		t.Error("its attempt does not end")
 	}
 	_ = printed()
+}
+
+// TestCompletedPodEnds ends the attempt with a pod that has completed, as a Job's does, at once, and
+// gives that as the reason: nothing is left that could be waited for.
+func TestCompletedPodEnds(t *testing.T) {
+	watched := make(chan kube.PodWatch, 1)
+	cluster := &fakecluster.Fake{Watch: func(_ context.Context, w kube.PodWatch) error { watched <- w; return nil }}
+	f, _ := newTestFollower(t, cluster, options{})
+	f.scope = scopePod
+	only := addTrack(t, f)
+	cancelled := false
+	only.cancel = func() { cancelled = true }
+	f.set.FollowPod(t.Context(), cluster, only.pod)
+
+	done := only.pod.DeepCopy()
+	done.Status.Phase = corev1.PodSucceeded
+	(<-watched).Changed(done)
+	if err := f.update(t.Context()); err != nil || !cancelled {
+		t.Errorf("update = %v, the attempt is over: %t, want that it is", err, cancelled)
+	}
+
+	only.err = errors.New("the manager ended the session")
+	err := f.noteEnded(t.Context(), only)
+	if err == nil || !strings.HasSuffix(err.Error(), "has completed") {
+		t.Errorf("ended with %v, want that the pod has completed", err)
+	}
 }

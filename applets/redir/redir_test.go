@@ -68,6 +68,15 @@ func allEvents(text string) []func(redirectclient.Observer) {
 				Listening: wire.ListeningLoopback, Declared: redirectclient.Declaration{Protocol: text, Container: text, Reason: text},
 			})
 		},
+		func(o redirectclient.Observer) {
+			o.ConnectionsReset(redirectclient.ConnectionsReset{Pod: pod, Redirect: spec, Count: 104, Reason: text})
+		},
+		func(o redirectclient.Observer) {
+			o.Paused(redirectclient.Paused{Pod: pod, Open: 2, Grace: time.Minute})
+		},
+		func(o redirectclient.Observer) {
+			o.Finished(redirectclient.Summary{Pod: pod, Counters: redirectclient.Counters{Total: 3, Cut: 2, Reset: 104}, Duration: time.Second})
+		},
 	}
 }
 
@@ -113,6 +122,9 @@ func TestJSONFields(t *testing.T) {
 		`{"time":"2026-01-02T03:04:05Z","event":"reconnected","namespace":"x","pod":"x","seconds":4.2,"kept":12,"cut":1,"renewed":true}`,
 		`{"time":"2026-01-02T03:04:05Z","event":"pod","namespace":"x","pod":"x","of":3}`,
 		`{"time":"2026-01-02T03:04:05Z","event":"redirect","namespace":"x","pod":"x","redirect":"8080","local":"x","backend":"x","portName":"x","service":"x","servicePort":80,"listening":"loopback","declaredProtocol":"x","idleContainer":"x"}`,
+		`{"time":"2026-01-02T03:04:05Z","event":"reset","namespace":"x","pod":"x","redirect":"outgoing x:80","count":104,"error":"x"}`,
+		`{"time":"2026-01-02T03:04:05Z","event":"paused","namespace":"x","pod":"x","open":2,"seconds":60}`,
+		`{"time":"2026-01-02T03:04:05Z","event":"summary","namespace":"x","pod":"x","connections":3,"refused":0,"cut":2,"reset":104,"received":0,"sent":0,"seconds":1}`,
 	}
 	for i, send := range allEvents("x") {
 		var got bytes.Buffer
@@ -141,6 +153,9 @@ lost the connection to pod x/x: x; connecting again (open connections wait, up t
 connected again after 4.2s, and redirected anew; connections kept: 12, cut: 1
 redirecting pod x/x (1 of 3)
 8080 (port x of service x) → x (x); the pod listens on it on loopback only, where callers from outside do not reach it; the pod declares it for x, but only TCP is redirected; container x, which declares it, is not running: x
+outgoing x:80: 104 connections were reset in the pod: x
+stopped by Ctrl-Z: new connections go where they went before; open connections: 2, which wait for up to 1m (fg redirects them again)
+connections: 3 in 1s, 2 reset at the end of the session, 104 more reset before they reached this machine; 0 B in, 0 B out
 `
 	if got.String() != want {
 		t.Errorf("text:\n%s\nwant:\n%s", got.String(), want)

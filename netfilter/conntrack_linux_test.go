@@ -1,0 +1,55 @@
+package netfilter
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+)
+
+// TestForgetListeners has conntrack forget what led to some listeners, in both families, and nothing
+// else.
+func TestForgetListeners(t *testing.T) {
+	pod, outside := newPod(t)
+	b, err := Open("nft", Config{ID: "forget", Mark: testMark})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+
+	const keptPort, keptListener = appPort + 1, listener + 1
+	attachAll(t, b, incoming(appPort), Redirect{Direction: Incoming, Port: keptPort, Listener: keptListener, Holder: "me@here"})
+	for _, port := range []int{listener, keptListener} {
+		startServer(t, pod, port, greetWithDestination)
+	}
+	for _, address := range []string{pod4, pod6} {
+		for _, port := range []int{appPort, keptPort} {
+			to := net.JoinHostPort(address, fmt.Sprint(port))
+			wantGreeting(t, outside, 0, to, "redirected from "+to)
+		}
+	}
+
+	if err := ForgetListeners([]uint16{listener}); err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range []string{"ipv4", "ipv6"} {
+		entries := pod.Run(t, "conntrack", "-L", "-f", family)
+		if strings.Contains(entries, fmt.Sprintf("sport=%d ", listener)) {
+			t.Errorf("%s: conntrack has not forgotten port %d:\n%s", family, listener, entries)
+		}
+		if !strings.Contains(entries, fmt.Sprintf("sport=%d ", keptListener)) {
+			t.Errorf("%s: conntrack has forgotten port %d:\n%s", family, keptListener, entries)
+		}
+	}
+}
+
+// FuzzConntrack wants a message that is broken to be read without a panic.
+func FuzzConntrack(f *testing.F) {
+	f.Add([]byte{2, 0, 0, 0, 8, 0, 1, 0x80, 4, 0, 2, 0})
+	f.Add([]byte{2, 0, 0, 0, 0xff, 0xff, 1, 0})
+	f.Fuzz(func(t *testing.T, message []byte) {
+		if found, ok := parseRedirected(message); ok && found.listener == 0 {
+			t.Errorf("%x is read as %+v", message, found)
+		}
+	})
+}
