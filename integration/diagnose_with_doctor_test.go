@@ -140,9 +140,9 @@ func TestDoctorTarget(t *testing.T) {
 func TestDoctorRights(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
 	report := kit.RunDoctor(t, "-n", namespace, "root", "--as="+namespace+"-nobody")
-	report.Verify(t, "rights: shell", "failed", "not allowed to get pods, watch pods, patch pods/ephemeralcontainers, create pods/exec in namespace", `verb "create" on pods/exec`)
+	report.Verify(t, "rights: shell", "failed", "not allowed to get pods, patch pods/ephemeralcontainers, create pods/exec in namespace", `verb "create" on pods/exec`)
 	report.Verify(t, "rights: redir", "failed", "create pods/portforward", `verb "get" on pods/log`)
-	report.Verify(t, "rights: logs", "failed", "not allowed to get pods, list pods, watch pods, get pods/log", `verb "watch" on pods`)
+	report.Verify(t, "rights: logs", "failed", "not allowed to get pods, get pods/log", `verb "get" on pods`)
 	report.Verify(t, "target", "failed", "not allowed to get pods", `verb "get" on pods`)
 	report.Verify(t, "streams", "unknown", "skipped", "")
 

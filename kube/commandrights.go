@@ -18,6 +18,8 @@ type rightsEntry struct {
 	// required lists the rights without which it does not work on a pod that it is given
 	// by name.
 	required []commandRight
+	// following lists what it needs as well to follow pods that it is not given by name.
+	following []commandRight
 	// optional lists the rights with which it works better.
 	optional []commandRight
 	// wider lists rights that only a ClusterRole can give.
@@ -29,7 +31,7 @@ type rightsEntry struct {
 // What several commands do with a right.
 var (
 	needFindPod      = commandRight{rightGetPods, "find a pod by its name"}
-	needAwaitStart   = commandRight{rightWatchPods, "wait until kdiag's container runs"}
+	needAwaitStart   = commandRight{rightWatchPods, "learn at once that kdiag's container runs"}
 	needAddContainer = commandRight{rightPatchEphemeral, "add kdiag's container to the pod"}
 	needWebSocket    = commandRight{rightGetExec, "run it over a WebSocket, one round trip faster than SPDY"}
 	needListEvents   = commandRight{accessRight{verb: "list", resource: "events"}, "start watching events from now on"}
@@ -45,15 +47,17 @@ var (
 var rightsOf = []rightsEntry{
 	{
 		command: "shell", reviewed: true,
-		required: []commandRight{needFindPod, needAwaitStart, needAddContainer, {rightCreateExec, "run the shell"}},
-		optional: []commandRight{needWebSocket, needListEvents, needWatchEvents, needNamePods, needReadMemory},
+		required: []commandRight{needFindPod, needAddContainer, {rightCreateExec, "run the shell"}},
+		optional: []commandRight{needAwaitStart, needWebSocket, needListEvents, needWatchEvents, needNamePods, needReadMemory},
 		wider:    []commandRight{needAskNode},
 	},
 	{
 		command: "redir", reviewed: true,
-		required: []commandRight{needFindPod, needAwaitStart, needAddContainer, {rightWatchPods, "learn why a pod is gone, and follow rollouts and replicas"},
+		required: []commandRight{needFindPod, needAddContainer,
 			{rightGetLog, "read which port the manager listens on"}, {rightCreateForward, "connect to the manager"}},
+		following: []commandRight{{rightWatchPods, "follow rollouts and replicas"}},
 		optional: []commandRight{
+			needAwaitStart, {rightWatchPods, "learn at once why a pod is gone"},
 			{rightGetForward, "connect over a WebSocket, one round trip faster than SPDY"},
 			needListEvents, needWatchEvents, needNamePods, {rightCreateExec, "find the ports of one container, with -c"},
 			{rightGetExec, "find them over a WebSocket, one round trip faster than SPDY"},
@@ -65,9 +69,9 @@ var rightsOf = []rightsEntry{
 	},
 	{
 		command:  "ps",
-		required: []commandRight{needFindPod, needAwaitStart, needAddContainer, {rightCreateExec, "read the container's processes and sockets"}},
+		required: []commandRight{needFindPod, needAddContainer, {rightCreateExec, "read the container's processes and sockets"}},
 		optional: []commandRight{
-			needWebSocket, needListEvents, needWatchEvents,
+			needAwaitStart, needWebSocket, needListEvents, needWatchEvents,
 			{rightListPods, "show which pods connections lead to, with --sockets"},
 			{accessRight{verb: "list", resource: "services"}, "show which services connections lead to, with --sockets"},
 			needReadMemory,
@@ -81,13 +85,17 @@ var rightsOf = []rightsEntry{
 	{
 		command: "logs", reviewed: true,
 		required: []commandRight{
-			needFindPod, {rightListPods, "find the pods"}, {rightWatchPods, "follow pods as they start, restart and end"}, {rightGetLog, "read their logs"},
+			needFindPod, {rightGetLog, "read their logs"},
+		},
+		following: []commandRight{{rightWatchPods, "follow pods as they start, restart and end"}},
+		optional: []commandRight{
+			{rightListPods, "find pods by label, or all of them"}, {rightWatchPods, "learn at once that pods start, restart and end"},
 		},
 	},
 	{
 		command:  "manage",
-		required: []commandRight{needFindPod, needAwaitStart, needAddContainer},
-		optional: []commandRight{needListEvents, needWatchEvents, needNamePods, needReadMemory},
+		required: []commandRight{needFindPod, needAddContainer},
+		optional: []commandRight{needAwaitStart, needListEvents, needWatchEvents, needNamePods, needReadMemory},
 		wider:    []commandRight{needAskNode},
 	},
 	{
@@ -199,7 +207,11 @@ func RoleRightsFor(commands, kinds []string) (RoleRights, error) {
 			return RoleRights{}, fmt.Errorf("no command %q needs rights", command)
 		}
 		rights := rightsOf[at]
-		found.Required = mergeUses(found.Required, command, slices.Concat(rights.required, byKind))
+		needed := slices.Concat(rights.required, byKind)
+		if len(byKind) > 0 {
+			needed = append(needed, rights.following...)
+		}
+		found.Required = mergeUses(found.Required, command, needed)
 		found.Optional = mergeUses(found.Optional, command, slices.Concat(rights.optional, optional))
 		found.Wider = mergeUses(found.Wider, command, rights.wider)
 	}

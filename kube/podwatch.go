@@ -88,7 +88,7 @@ func (c *Cluster) podsToWatch(ctx context.Context, s Selection) (targetPods, err
 
 // listPods tells w of every pod that exists, and of those that are gone since the last list.
 func (c *Cluster) listPods(ctx context.Context, options metav1.ListOptions, known map[types.UID]bool, w PodWatch) (version string, err error) {
-	got, err := listObjects[corev1.PodList](ctx, c.pods(c.Namespace), options)
+	got, err := c.listSelectedPods(ctx, options)
 	if err != nil {
 		return "", err
 	}
@@ -117,7 +117,7 @@ func (c *Cluster) listPods(ctx context.Context, options metav1.ListOptions, know
 // the watch as planned, which it does every few minutes.
 func (c *Cluster) followPods(ctx context.Context, options metav1.ListOptions, version string, known map[types.UID]bool, w PodWatch) error {
 	options.ResourceVersion = version
-	changes, err := resource{c.longLived, c.codec, "pods", c.Namespace}.watchObjects(ctx, options)
+	changes, err := watchSelectedPods(ctx, resource{c.longLived, c.codec, "pods", c.Namespace}, options)
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (c *Cluster) followPods(ctx context.Context, options metav1.ListOptions, ve
 }
 
 // WatchNamedPod tells w what becomes of a pod until it is gone or ctx ends. It needs no right to list
-// pods. Listed is not called.
+// pods, nor to watch them. Listed is not called.
 func (c *Cluster) WatchNamedPod(ctx context.Context, pod *corev1.Pod, w PodWatch) {
 	options := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", pod.Name).String()}
 	uid, version, broken := pod.UID, pod.ResourceVersion, false

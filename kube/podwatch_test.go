@@ -24,7 +24,7 @@ func TestWatchNamedPodRecovers(t *testing.T) {
 		case 4:
 			answerJSON(w, `{"type": "DELETED", "object": `+pod+`}`)
 		default:
-			http.Error(w, "not now", http.StatusForbidden)
+			http.Error(w, "not now", http.StatusServiceUnavailable)
 		}
 	})
 	routes.HandleFunc("GET /api/v1/namespaces/{namespace}/pods/web", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, pod) })

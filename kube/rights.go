@@ -85,6 +85,9 @@ func (r rightsEntry) listNeeded(pod string) []accessRight {
 		rights = append(rights, u.accessRight)
 		if u.accessRight == rightGetPods && pod == "" {
 			rights = append(rights, rightListPods)
+			for _, u := range r.following {
+				rights = append(rights, u.accessRight)
+			}
 		}
 	}
 

@@ -41,8 +41,8 @@ func TestProfileAtLevel(t *testing.T) {
 func TestListNeeded(t *testing.T) {
 	shell := rightsOf[0]
 	for pod, want := range map[string][]string{
-		"":    {"get, list, watch pods", "patch pods/ephemeralcontainers", "create pods/exec"},
-		"web": {"get, watch pods", "patch pods/ephemeralcontainers", "create pods/exec"},
+		"":    {"get, list pods", "patch pods/ephemeralcontainers", "create pods/exec"},
+		"web": {"get pods", "patch pods/ephemeralcontainers", "create pods/exec"},
 	} {
 		if got := groupByResource(shell.listNeeded(pod)); !reflect.DeepEqual(got, want) {
 			t.Errorf("shell of pod %q needs %q, want %q", pod, got, want)

@@ -55,18 +55,18 @@ func granted(role object) []string {
 }
 
 func TestRoleGrants(t *testing.T) {
-	base := []string{"create pods/exec", "get pods", "patch pods/ephemeralcontainers", "watch pods"}
+	base := []string{"create pods/exec", "get pods", "patch pods/ephemeralcontainers"}
 	for line, want := range map[string][]string{
 		"shell":                     base,
 		"ps":                        base,
 		"manage":                    base[1:],
-		"logs":                      {"get pods", "get pods/log", "list pods", "watch pods"},
+		"logs":                      {"get pods", "get pods/log"},
 		"doctor":                    {"create pods/portforward", "get pods", "patch pods/ephemeralcontainers"},
 		"shell ps manage":           base,
-		"shell --kinds selector":    {base[0], base[1], "list pods", base[2], base[3]},
-		"shell --kinds Deployment":  {base[0], "get deployments.apps", base[1], "list pods", base[2], base[3]},
-		"shell --kinds job,pod,svc": {base[0], "get jobs.batch", base[1], "get services", "list pods", base[2], base[3]},
-		"shell --optional":          {base[0], base[1], "get pods.metrics.k8s.io", "get pods/exec", "list events", "list pods", base[2], "watch events", base[3]},
+		"shell --kinds selector":    {base[0], base[1], "list pods", base[2]},
+		"shell --kinds Deployment":  {base[0], "get deployments.apps", base[1], "list pods", base[2]},
+		"shell --kinds job,pod,svc": {base[0], "get jobs.batch", base[1], "get services", "list pods", base[2]},
+		"shell --optional":          {base[0], base[1], "get pods.metrics.k8s.io", "get pods/exec", "list events", "list pods", base[2], "watch events", "watch pods"},
 	} {
 		objects, text := printed(t, strings.Fields(line)...)
 		if got := granted(objects[0]); len(objects) != 1 || !reflect.DeepEqual(got, want) {
