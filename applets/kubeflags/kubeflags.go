@@ -4,6 +4,8 @@
 package kubeflags
 
 import (
+	"slices"
+
 	"kdiag/applets"
 	"kdiag/kube"
 
@@ -42,6 +44,28 @@ func Connection() []cli.Flag {
 	}
 }
 
+// ManyNamespaces lists the flags of Connection for a command that works in several namespaces:
+// --namespace may be repeated. Connect takes the first one.
+func ManyNamespaces() []cli.Flag {
+	flags := slices.DeleteFunc(Connection(), func(f cli.Flag) bool { return f.Names()[0] == "namespace" })
+	return append([]cli.Flag{
+		applets.Takes(applets.KindNamespace, &cli.StringSliceFlag{
+			Name: "namespace", Aliases: []string{"n"}, Usage: "Namespace of the pods; may be repeated", Category: applets.ConnectionCategory,
+		}),
+	}, flags...)
+}
+
+// readNamespace returns the value of --namespace, or the first one.
+func readNamespace(f *cli.Context) string {
+	if list := f.StringSlice("namespace"); len(list) > 0 {
+		return list[0]
+	}
+	if value, ok := f.Value("namespace").(string); ok {
+		return value
+	}
+	return ""
+}
+
 // Connect makes a connection from the flags' values.
 func Connect(inv *applets.Invocation) (*kube.Cluster, error) {
 	return kube.Connect(Options(inv), inv.Err)
@@ -52,7 +76,7 @@ func Options(inv *applets.Invocation) kube.ConnectOptions {
 	f := inv.Flags
 	return kube.ConnectOptions{
 		Kubeconfig: f.String("kubeconfig"), Context: f.String("context"),
-		Cluster: f.String("cluster"), User: f.String("user"), Namespace: f.String("namespace"),
+		Cluster: f.String("cluster"), User: f.String("user"), Namespace: readNamespace(f),
 		Server: f.String("server"), Token: f.String("token"),
 		As: f.String("as"), AsUID: f.String("as-uid"), AsGroups: f.StringSlice("as-group"),
 		CertificateAuthority: f.String("certificate-authority"),

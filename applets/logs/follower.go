@@ -31,6 +31,8 @@ type startPoint struct {
 type follower struct {
 	cluster    logCluster
 	selections []logSelection
+	// watchers has who watches the pods of each selection; nil if cluster does.
+	watchers []podWatcher
 	startPoint
 	slots   *streamSlots
 	deliver func(*podLine)
@@ -81,7 +83,7 @@ func (f *follower) start(ctx context.Context) {
 func (f *follower) watchSelection(ctx context.Context, i int) {
 	chosen := f.selections[i]
 	listed := false
-	err := f.cluster.WatchPods(ctx, chosen.pods, kube.PodWatch{
+	err := f.watcher(i).WatchPods(ctx, chosen.pods, kube.PodWatch{
 		Changed: func(pod *corev1.Pod) {
 			if listed && f.oneRead != nil {
 				return

@@ -56,13 +56,15 @@ func allFlags() []cli.Flag {
 		applets.Takes(applets.KindText, &cli.StringFlag{Name: "fail-on", Usage: "Exit with code 3 if any line matches `REGEX`"}),
 		applets.Takes(applets.KindText, &cli.StringFlag{Name: "until", Usage: "Stop when a line matches `REGEX`"}),
 		&cli.DurationFlag{Name: "for", Usage: "Stop after `DURATION`; fails if --until hasn't matched by then"},
+		applets.Takes(applets.KindTarget, &cli.StringFlag{Name: "exit-code-from", Usage: "Stop when `JOB` has ended; exit with 0 only if it succeeded"}),
 		&cli.DurationFlag{Name: "drain-duration", Aliases: []string{"d"}, Usage: "After the command, wait for `DURATION` without lines", Value: defaultDrain},
-	}, sourceFlags(), lineFlags(), kubeflags.Connection())
+	}, sourceFlags(), lineFlags(), kubeflags.ManyNamespaces())
 }
 
 func sourceFlags() []cli.Flag {
 	return []cli.Flag{
 		applets.Takes(applets.KindPod, &cli.StringSliceFlag{Name: "pod", Category: sourcesCategory, Usage: "Select `POD`, TYPE/NAME or POD:CONTAINER; may be repeated"}),
+		&cli.BoolFlag{Name: "all-namespaces", Aliases: []string{"A"}, Category: sourcesCategory, Usage: "Select pods in all namespaces, all pods unless -l selects some"},
 		&cli.BoolFlag{Name: "all-containers", Category: sourcesCategory, Usage: "Follow all containers; =false follows the first", DefaultText: ""},
 		&cli.BoolFlag{Name: "init-containers", Category: sourcesCategory, Usage: "Include init containers when following all; =false excludes them", Value: true},
 		&cli.BoolFlag{Name: "ephemeral-containers", Category: sourcesCategory, Usage: "Include ephemeral containers, except kdiag's; =false excludes them", Value: true},

@@ -20,8 +20,11 @@ const (
 // options holds the parsed command line.
 type options struct {
 	selections []logSelection
+	namespaces []string // none for the kubeconfig's; "" for all
 	startPoint
+	tailGiven      bool
 	once, previous bool
+	exitCodeFrom   string // the name of a Job
 	streams        int
 	timeout        time.Duration
 
@@ -51,11 +54,11 @@ func parseOptions(inv *applets.Invocation) (*options, error) {
 		colour: f.String("color"), file: f.String("logs-to"), quiet: f.Bool("quiet"),
 		lasting: f.Duration("for"), drain: f.Duration("drain-duration"), drainMax: f.Duration("drain-max"),
 	}
-	if o.once && !f.IsSet("tail") {
+	if o.tailGiven = f.IsSet("tail"); o.once && !o.tailGiven {
 		o.tail = -1
 	}
 
-	for _, read := range []func(*applets.Invocation) error{o.parseSelections, o.parsePatterns, o.checkOptions, o.parseCommand} {
+	for _, read := range []func(*applets.Invocation) error{o.parseNamespaces, o.parseSelections, o.parsePatterns, o.checkOptions, o.parseExitCodeFrom, o.parseCommand} {
 		if err := read(inv); err != nil {
 			return nil, err
 		}
@@ -68,6 +71,7 @@ func (o *options) parseSelections(inv *applets.Invocation) error {
 	f := inv.Flags
 	r := selectionArgs{
 		args: inv.Args, pods: f.StringSlice("pod"), selectors: f.StringSlice("selector"), all: f.Bool("all"),
+		everywhere: f.Bool("all-namespaces"),
 		containers: kube.LogContainers{
 			Names: f.StringSlice("container"),
 			Init:  f.Bool("init-containers"), Ephemeral: f.Bool("ephemeral-containers"),

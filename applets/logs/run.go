@@ -28,10 +28,20 @@ type logsRun struct {
 	notes    *notes
 	terminal bool // whether Ctrl-C reaches the command by itself
 	failed   chan error
+	jobs     []*awaitedJob // whose end ends the run
 }
 
 // followLogs follows logs as the options say, with or without a command.
 func (o *options) followLogs(ctx context.Context, c *kube.Cluster, streams applets.Streams) error {
+	jobs := o.listAwaitedJobs(c)
+	over, err := o.readJobEnds(ctx, jobs)
+	if err != nil {
+		return err
+	}
+	if over {
+		o = o.readEndedLogs()
+	}
+
 	out, closeOut, err := o.openOutput(streams)
 	if err != nil {
 		return err
@@ -39,7 +49,7 @@ func (o *options) followLogs(ctx context.Context, c *kube.Cluster, streams apple
 
 	line := statusline.New(streams.Err)
 	r := &logsRun{
-		options: o, failed: make(chan error, 1), notes: newNotes(streams.Err, o.quiet, line),
+		options: o, failed: make(chan error, 1), jobs: jobs, notes: newNotes(streams.Err, o.quiet, line),
 		terminal: applets.IsTerminal(streams.In) || applets.IsTerminal(streams.Err),
 	}
 	if err := r.prepareDelivery(out); err != nil {
@@ -53,13 +63,16 @@ func (o *options) followLogs(ctx context.Context, c *kube.Cluster, streams apple
 
 	// After Ctrl-C, reading goes on until the command has ended.
 	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
+	if over {
+		r.noteJobEnds()
+	}
 	r.start(reading)
 	go r.outlet.writeQueue()
 
 	err = r.awaitReady(ctx, line)
 	line.End()
 	if err == nil {
-		err = r.followToEnd(ctx)
+		err = r.followToEnd(ctx, reading, over)
 	}
 
 	r.stopReading(stop)
@@ -77,20 +90,24 @@ func (o *options) followLogs(ctx context.Context, c *kube.Cluster, streams apple
 func catchBrokenPipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // followToEnd follows until the end of the run. Its error is the run's, unless a line
-// has matched --fail-on.
-func (r *logsRun) followToEnd(ctx context.Context) error {
+// has matched --fail-on. over means that the jobs are over already, and reading ends
+// with the reading of logs.
+func (r *logsRun) followToEnd(ctx, reading context.Context, over bool) error {
 	switch {
+	case over:
+		return r.jobResult()
 	case r.once:
 		return nil
 	case r.child != nil:
 		return r.withCommand(ctx)
 	}
-	return r.followAlone(ctx)
+	return r.followAlone(ctx, r.startJobs(reading))
 }
 
 func (r *logsRun) prepareFollower(c *kube.Cluster) {
+	selections, watchers := r.options.repeatSelections(c)
 	r.follower = &follower{
-		cluster: c, selections: r.options.selections, startPoint: r.options.startPoint,
+		cluster: c, selections: selections, watchers: watchers, startPoint: r.options.startPoint,
 		slots:   newStreamSlots(r.streams, r.noteCrowding),
 		deliver: r.delivery.deliverLine, beginLong: r.delivery.beginLongLine,
 		note: r.notes.addNote, fail: r.failRun,
@@ -154,7 +171,12 @@ func (o *options) newFormat(out io.Writer) (formatter, error) {
 	case o.output == "raw":
 		return newRawFormat(o.timestamps, paint), nil
 	}
-	return newTextFormat(o.timestamps, paint), nil
+
+	format := newTextFormat(o.timestamps, paint)
+	if o.hasManyNamespaces() {
+		format = showNamespaces(format)
+	}
+	return format, nil
 }
 
 // hereWait bounds how long lines wait for a note that belongs before them.
@@ -242,8 +264,12 @@ func (r *logsRun) awaitReady(ctx context.Context, line *statusline.Line) error {
 }
 
 // followAlone follows logs until something ends the run.
-func (r *logsRun) followAlone(ctx context.Context) error {
+func (r *logsRun) followAlone(ctx context.Context, jobsOver <-chan struct{}) error {
 	select {
+	case <-jobsOver:
+		r.drainLogs(ctx)
+		r.noteJobEnds()
+		return r.jobResult()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case err := <-r.failed:

@@ -22,6 +22,8 @@ type selectionArgs struct {
 	pods      []string // POD[:CONTAINER]
 	selectors []string // SELECTOR[:CONTAINER]
 	all       bool
+	// everywhere is --all-namespaces, which selects all pods where nothing else selects any.
+	everywhere bool
 	// containers applies to selections without a container of their own.
 	containers kube.LogContainers
 }
@@ -61,7 +63,7 @@ func (r selectionArgs) parseSelections() ([]logSelection, error) {
 	switch {
 	case r.all && len(chosen) > 0:
 		return nil, fmt.Errorf("--all can't be combined with pod names or selectors")
-	case r.all:
+	case r.all, r.everywhere && len(chosen) == 0:
 		chosen = []logSelection{{kube.Selection{Kind: "pods"}, r.containers}}
 	case len(chosen) == 0:
 		return nil, fmt.Errorf("no pods selected: give POD, TYPE/NAME, -l selector or --all")
