@@ -10,11 +10,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // LogRequest asks for a container's log.
 type LogRequest struct {
 	Namespace, Pod, Container string
+	// UID, unless it is empty, has another pod of that name not be read.
+	UID types.UID
 	// Follow goes on until the container ends.
 	Follow bool
 	// Previous reads the log of the instance before the present one.
@@ -64,7 +67,7 @@ func (c *Cluster) OpenLog(ctx context.Context, r LogRequest) (io.ReadCloser, err
 	log, err := c.pods(r.Namespace).addressRequest(c.longLived.Get()).Name(r.Pod).SubResource("log").
 		VersionedParams(options, c.codec).Stream(ctx)
 	if err == nil {
-		return log, nil
+		return c.confirmPod(ctx, r, log), nil
 	}
 
 	doing := r.operation()

@@ -5,6 +5,7 @@ package kubeflags
 
 import (
 	"slices"
+	"strings"
 
 	"kdiag/applets"
 	"kdiag/kube"
@@ -58,7 +59,8 @@ func ManyNamespaces() []cli.Flag {
 // readNamespace returns the value of --namespace, or the first one.
 func readNamespace(f *cli.Context) string {
 	if list := f.StringSlice("namespace"); len(list) > 0 {
-		return list[0]
+		first, _, _ := strings.Cut(list[0], ",")
+		return first
 	}
 	if value, ok := f.Value("namespace").(string); ok {
 		return value

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"context"
+	"strings"
 
 	"kdiag/applets"
 	"kdiag/kube"
@@ -14,7 +15,9 @@ type podWatcher interface {
 
 // parseNamespaces reads -n, which may be repeated, and -A.
 func (o *options) parseNamespaces(inv *applets.Invocation) error {
-	o.namespaces = inv.Flags.StringSlice("namespace")
+	for _, text := range inv.Flags.StringSlice("namespace") {
+		o.namespaces = append(o.namespaces, strings.Split(text, ",")...)
+	}
 	if !inv.Flags.Bool("all-namespaces") {
 		return nil
 	}

@@ -41,6 +41,10 @@ const nearLines = 64
 // at the end.
 func (s *logSource) readStream(ctx context.Context, r kube.LogRequest, yield <-chan struct{}) (lines int, open *kube.LogLine, err error) {
 	r.Namespace, r.Pod, r.Container = s.namespace, s.pod, s.container
+	if !s.at.isEmpty() {
+		r.UID = s.uid // the pod may have been deleted since, and made again under the same name
+	}
+
 	st := &logStream{logSource: s, request: r, search: s.at.newSearch()}
 	if err := st.chooseBeginning(ctx); err != nil {
 		return 0, nil, err
