@@ -60,6 +60,7 @@ func run(streams applets.Streams, opts options) error {
 		return fmt.Errorf("enter process %d: %w", process.PID, err)
 	}
 
+	t.noteJail(note)
 	reached, err := joinTarget(t, own, note)
 	if err != nil {
 		return err

@@ -100,7 +100,7 @@ func changeDirectory(t *targetProcess) error {
 // prepareLookOnly prepares a shell that stays in its own root. It starts in the directory through
 // which it sees the target's files.
 func prepareLookOnly(t *targetProcess, own procfs.Status, env *environment, note noteFunc) {
-	root := procfs.FilePath(t.PID, "root")
+	root := t.rootPath()
 	env.set("KDIAG_ROOT=" + root)
 
 	directory := "/"

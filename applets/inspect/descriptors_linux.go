@@ -22,9 +22,9 @@ func (b *snapshotBuilder) addDescriptors(stat procfs.Stat, status procfs.Status)
 
 	look := func() error {
 		if b.userNames == nil {
-			b.userNames = readUserNames(stat.PID)
+			b.userNames = readUserNames(stat.Thread)
 		}
-		return b.readDescriptors(stat.PID)
+		return b.readDescriptors(stat)
 	}
 
 	err := look()
@@ -37,14 +37,14 @@ func (b *snapshotBuilder) addDescriptors(stat procfs.Stat, status procfs.Status)
 	}
 
 	if errors.Is(err, fs.ErrPermission) {
-		why, _ := credentials.ExplainClosed(status, b.own, credentials.ReadSecurityLabels(stat.PID))
+		why, _ := credentials.ExplainClosed(status, b.own, credentials.ReadSecurityLabels(stat.Thread))
 		b.hidden[why]++
 	}
 }
 
 // readDescriptors notes a process as an owner of the sockets that it has open.
-func (b *snapshotBuilder) readDescriptors(pid int) error {
-	inodes, cut, err := procfs.ListSocketInodes(pid, b.limits.descriptors-b.descriptors)
+func (b *snapshotBuilder) readDescriptors(stat procfs.Stat) error {
+	inodes, cut, err := procfs.ListSocketInodes(stat.Thread, b.limits.descriptors-b.descriptors)
 	if err != nil {
 		return err
 	}
@@ -54,8 +54,8 @@ func (b *snapshotBuilder) readDescriptors(pid int) error {
 
 	b.descriptors += len(inodes)
 	for _, inode := range inodes {
-		if !slices.Contains(b.owners[inode], pid) {
-			b.owners[inode] = append(b.owners[inode], pid)
+		if !slices.Contains(b.owners[inode], stat.PID) {
+			b.owners[inode] = append(b.owners[inode], stat.PID)
 		}
 	}
 
@@ -82,6 +82,12 @@ func readUserNames(pid int) map[int]string {
 		return nil
 	}
 	defer unix.Close(root)
+
+	// The container's names, whatever root the process has made its own.
+	if top, _, err := procfs.OpenTop(root); err == nil {
+		defer unix.Close(top)
+		root = top
+	}
 
 	// Nonblocking: it may be a pipe.
 	fd, err := unix.Openat2(root, "etc/passwd", &unix.OpenHow{

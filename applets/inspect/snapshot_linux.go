@@ -94,12 +94,12 @@ func (b *snapshotBuilder) noteCut(format string, args ...any) {
 
 // addProcess adds a process and its sockets' owners, unless it has ended meanwhile.
 func (b *snapshotBuilder) addProcess(stat procfs.Stat) {
-	status, err := procfs.ReadStatus(stat.PID)
+	status, err := procfs.ReadStatus(stat.Thread)
 	if err != nil {
 		return
 	}
 
-	words, commandCut := b.readCommand(stat.PID)
+	words, commandCut := b.readCommand(stat.Thread)
 	b.addDescriptors(stat, status)
 	b.Processes = append(b.Processes, wire.Process{
 		PID: stat.PID, PPID: stat.Parent, UID: status.UIDs.Effective,

@@ -42,7 +42,7 @@ func IsApplicationLeft() (bool, error) {
 // findManagers returns the cgroups of those processes that are kdiag managers.
 func findManagers(processes []procfs.Stat) (managers []procfs.Cgroups) {
 	for _, p := range processes {
-		words, _, err := procfs.ReadCommandStart(p.PID, managerStart)
+		words, _, err := procfs.ReadCommandStart(p.Thread, managerStart)
 		if err != nil || !isManager(words) {
 			continue
 		}

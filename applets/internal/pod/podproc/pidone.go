@@ -64,8 +64,12 @@ func (e pidOneEvidence) explainDoubt(target wire.TargetArguments) string {
 		return "in an unknown cgroup: " + e.cgroupError.Error()
 	case e.cgroups.AllAtRoot() && e.own.AllAtRoot():
 		return ""
+	case e.cgroups.InPodOf(e.own):
+		// The kubelet has this container join its target, which may have been started anew since its ID
+		// was read.
+		return ""
 	default:
-		return "in the cgroup of another container or of the node"
+		return "in the cgroup of another pod or of the node"
 	}
 }
 

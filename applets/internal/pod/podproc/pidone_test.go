@@ -39,7 +39,9 @@ func TestExplainDoubt(t *testing.T) {
 		{"cgroup files that are closed", pidOneEvidence{words: app, cgroupError: errors.New("permission denied")}, wire.TargetArguments{ID: id}, true},
 		{"node's init, v1", pidOneEvidence{words: app, own: groups("/kubepods/x"), cgroups: groups("/")}, wire.TargetArguments{ID: id}, true},
 		{"node's init, v2", pidOneEvidence{words: app, own: groups("/"), cgroups: groups("/../../../init.scope")}, wire.TargetArguments{ID: id}, true},
-		{"another container", pidOneEvidence{words: app, own: groups("/"), cgroups: groups("/../cri-containerd-ffff.scope")}, wire.TargetArguments{ID: id}, true},
+		{"the target, started anew", pidOneEvidence{words: app, own: groups("/"), cgroups: groups("/../cri-containerd-ffff.scope")}, wire.TargetArguments{ID: id}, false},
+		{"the target, started anew, v1", pidOneEvidence{words: app, own: groups("/kubepods/pod1/a"), cgroups: groups("/kubepods/pod1/b")}, wire.TargetArguments{ID: id}, false},
+		{"another pod", pidOneEvidence{words: app, own: groups("/"), cgroups: groups("/../../pod2/cri-containerd-ffff.scope")}, wire.TargetArguments{ID: id}, true},
 	} {
 		if got := c.evidence.explainDoubt(c.target); (got != "") != c.want {
 			t.Errorf("%s: explainDoubt = %q, want one: %v", c.name, got, c.want)

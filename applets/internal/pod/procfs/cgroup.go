@@ -69,6 +69,11 @@ func (c Cgroups) AllAtRoot() bool {
 	return !slices.ContainsFunc(c, func(g Cgroup) bool { return g.Path != "/" })
 }
 
+// anyV1AtRoot reports whether the process is at the root of a hierarchy of version 1.
+func (c Cgroups) anyV1AtRoot() bool {
+	return slices.ContainsFunc(c, func(g Cgroup) bool { return g.Hierarchy != "0" && g.Path == "/" })
+}
+
 // InPodOf reports whether a process stands in the same pod as a container with other cgroups, own:
 // a runtime puts the cgroups of a pod's containers side by side. Hierarchies in which both are in
 // one place tell nothing.

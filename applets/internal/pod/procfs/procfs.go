@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -18,8 +19,11 @@ func FilePath(pid int, name string) string {
 }
 
 // ListPIDs returns the PIDs of all processes, in no order.
-func ListPIDs() ([]int, error) {
-	dir, err := os.Open("/proc")
+func ListPIDs() ([]int, error) { return listNumbers("/proc") }
+
+// listNumbers returns the names in a directory that are numbers, in no order.
+func listNumbers(path string) ([]int, error) {
+	dir, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -40,14 +44,50 @@ func ListPIDs() ([]int, error) {
 	return pids, nil
 }
 
-// ReadStat reads /proc/PID/stat.
-func ReadStat(pid int) (Stat, error) { return readProcessFile(pid, "stat", ParseStat) }
+// ReadStat reads /proc/PID/stat. Of a process whose first thread has ended, but not all of them, it
+// tells the state and the size that another thread has.
+func ReadStat(pid int) (Stat, error) {
+	stat, err := readProcessFile(pid, "stat", ParseStat)
+	stat.Thread = stat.PID
+	if err == nil && stat.Dead() && stat.Threads > 1 {
+		stat.readLivingThread()
+	}
+	return stat, err
+}
+
+// readLivingThread finds a thread that has not ended, and takes from it what the first one has lost.
+func (s *Stat) readLivingThread() {
+	threads, err := listNumbers(FilePath(s.PID, "task"))
+	if err != nil {
+		return
+	}
+
+	slices.Sort(threads)
+	for _, thread := range threads {
+		one, err := readProcessFile(s.PID, "task/"+strconv.Itoa(thread)+"/stat", ParseStat)
+		if err == nil && !one.Dead() {
+			s.State, s.RSS, s.Thread = one.State, one.RSS, thread
+			return
+		}
+	}
+}
 
 // ReadStatus reads /proc/PID/status.
 func ReadStatus(pid int) (Status, error) { return readProcessFile(pid, "status", ParseStatus) }
 
-// ReadCgroups reads /proc/PID/cgroup.
-func ReadCgroups(pid int) (Cgroups, error) { return readProcessFile(pid, "cgroup", ParseCgroups) }
+// ReadCgroups reads /proc/PID/cgroup. Cgroup v1 shows the root for a thread that has ended
+// (kernel/cgroup/cgroup-v1.c), so another thread tells of a process whose first one has.
+func ReadCgroups(pid int) (Cgroups, error) {
+	cgroups, err := readProcessFile(pid, "cgroup", ParseCgroups)
+	if err != nil || !cgroups.anyV1AtRoot() {
+		return cgroups, err
+	}
+
+	if stat, statErr := ReadStat(pid); statErr == nil && stat.Thread != pid {
+		return readProcessFile(stat.Thread, "cgroup", ParseCgroups)
+	}
+	return cgroups, nil
+}
 
 // ReadRealtimeTimeout reads the soft RLIMIT_RTTIME from /proc/PID/limits.
 func ReadRealtimeTimeout(pid int) (uint64, error) {

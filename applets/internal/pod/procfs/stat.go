@@ -23,6 +23,9 @@ type Stat struct {
 	// CPU is the time in user and in kernel mode, in clock ticks.
 	CPU     uint64
 	Threads int
+	// Thread is the one whose files in /proc tell of the process: its first one, whose number is PID,
+	// or a living one where that has ended. The kernel shows nothing of a thread that has ended.
+	Thread int
 	// RSS is the resident set in pages, by the kernel's cheap and inexact count.
 	RSS uint64
 }
