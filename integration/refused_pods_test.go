@@ -100,13 +100,13 @@ func TestNotRunning(t *testing.T) {
 		verifyRefusedAtOnce(t, namespace, pod, kit.ExpectFailure(1, words, "kubectl describe pod"))
 	}
 
-	// A finalizer keeps a pod that is being deleted.
+	// A finalizer keeps a pod that is terminating.
 	kit.RunKubectl(t, "patch", "pod", "-n", namespace, "pending", "--type=merge", "-p", `{"metadata": {"finalizers": ["kdiag.test/stay"]}}`)
 	t.Cleanup(func() {
 		_, _ = kit.TryKubectl(context.WithoutCancel(t.Context()), "", "patch", "pod", "-n", namespace, "pending", "--type=merge", "-p", `{"metadata": {"finalizers": null}}`)
 	})
 	kit.RunKubectl(t, "delete", "pod", "-n", namespace, "pending", "--wait=false")
-	verifyRefusedAtOnce(t, namespace, "pending", kit.ExpectFailure(1, "the pod is being deleted", "pods in namespace "))
+	verifyRefusedAtOnce(t, namespace, "pending", kit.ExpectFailure(1, "terminating", "kubectl describe pod"))
 }
 
 // TestQuota enters a pod in a namespace where every pod must have limits, within a

@@ -92,6 +92,9 @@ func (c *Cluster) explainExecError(ctx context.Context, e ExecRequest, opened *s
 	right := rightCreateExec.scopedTo(e.Namespace, e.Pod)
 	failure := c.explainError(ctx, doing, right, err)
 
+	if opened.isOpened() && context.Cause(ctx) == nil && isRefusedByRuntime(err) {
+		return &NotStartedError{&Error{Doing: doing, Err: err}}
+	}
 	if !opened.isOpened() {
 		// client-go reduces the server's answer to text, so ask which right is missing.
 		if may, askErr := c.reviewAccess(ctx, right); askErr == nil && !may {

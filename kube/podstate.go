@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"kdiag/mux/wire"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -44,7 +46,7 @@ func checkUp(pod *corev1.Pod) error {
 	doing := "add a container to pod " + pod.Namespace + "/" + pod.Name
 	switch {
 	case pod.DeletionTimestamp != nil:
-		return &Error{Doing: doing, Err: errors.New("no container can be added to a pod that is terminating")}
+		return &Error{Doing: doing, Err: errors.New("no container can be added to a pod that is terminating"), Next: describePodHint(pod)}
 	case pod.Status.Phase == corev1.PodSucceeded, pod.Status.Phase == corev1.PodFailed:
 		return &Error{Doing: doing, Err: fmt.Errorf("the pod has finished: %s", describeEnd(pod)), Next: describePodHint(pod)}
 	case pod.Status.Phase != corev1.PodPending:
@@ -58,6 +60,21 @@ func checkUp(pod *corev1.Pod) error {
 	}
 
 	return &Error{Doing: doing, Err: fmt.Errorf("the pod is not running: %s", describeWaiting(pod)), Next: describePodHint(pod)}
+}
+
+// CheckAcceptsContainers returns an error for a pod that is terminating and has no shell container of
+// the user's that could be used in place of a new one.
+func CheckAcceptsContainers(pod *corev1.Pod, user string) error {
+	if pod.DeletionTimestamp == nil {
+		return nil
+	}
+
+	for _, m := range FindManagers(pod, user) {
+		if status := findStatus(pod, m.Container); m.Role == wire.RoleShell && status != nil && status.State.Running != nil {
+			return nil
+		}
+	}
+	return checkUp(pod)
 }
 
 // describeEnd says why a pod has ended, as far as its status tells.

@@ -204,6 +204,9 @@ func (e examination) checkTarget(ctx context.Context) targetChecks {
 	if err == nil {
 		target, err = kube.PickContainer(pod, e.request.Container)
 	}
+	if err == nil {
+		err = kube.CheckAcceptsContainers(pod, e.user)
+	}
 	if err != nil {
 		return targetChecks{checks: [][]Check{{failedCheck(nameTarget, err)}}}
 	}

@@ -21,20 +21,21 @@ import (
 // shellSession is one shell in a shell container.
 type shellSession struct {
 	handle *containers.Shell
+	input  *replayedInput
 	// enter is what the launcher is told.
 	enter wire.EnterArguments
 	// wish is what the user wants of a terminal.
 	wish terminalWish
 }
 
-func newShellSession(handle *containers.Shell, o options) (*shellSession, error) {
+func newShellSession(handle *containers.Shell, input *replayedInput, o options) (*shellSession, error) {
 	var random [8]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return nil, err
 	}
 
 	target := handle.Target()
-	return &shellSession{handle: handle, wish: o.terminal, enter: wire.EnterArguments{
+	return &shellSession{handle: handle, input: input, wish: o.terminal, enter: wire.EnterArguments{
 		Session:          hex.EncodeToString(random[:]),
 		Target:           wire.TargetArguments{ID: target.ID, SharedPIDs: target.SharesPIDs()},
 		Prompt:           target.Pod.Name + "/" + target.Container,
@@ -57,14 +58,18 @@ func (s *shellSession) run(ctx context.Context, streams applets.Streams) error {
 	}
 
 	life := &lifeline{shellSession: s}
-	shell := kube.ExecRequest{Opened: func() { life.start(ctx, s.lifelineDelay()) }}
+	shell := kube.ExecRequest{
+		Stdin: s.input.begin(), Stdout: &firstWrite{Writer: streams.Out, tell: s.input.keepNoMore}, Stderr: streams.Err,
+		Opened: func() { life.start(ctx, s.lifelineDelay()) },
+	}
 	if terminal.interactive() {
 		s.enter.Env = []string{"TERM=" + terminalType()}
 		shell.Stdout = &firstWrite{Writer: streams.Out, tell: func() { life.start(ctx, firstOutputDelay) }}
 	}
+	launcher := s.watchLauncher(&shell, terminal.interactive())
 
 	shell.Command = append([]string{wire.Binary}, s.enter.Args()...)
-	err := terminal.run(&shell, func() error { return s.execWhole(ctx, shell, streams) })
+	err := launcher.explain(terminal.run(&shell, func() error { return s.execWhole(ctx, shell) }))
 
 	var exit *kube.CommandExitError
 	var notStarted *kube.NotStartedError
@@ -86,22 +91,33 @@ func (s *shellSession) run(ctx context.Context, streams applets.Streams) error {
 // endTimeout bounds the wait for the end of an exec that has nothing more to say.
 const endTimeout = 2 * time.Second
 
-// execWhole runs the shell until all of its output is written. shell needs no streams but, on a
-// terminal, Stdout.
-func (s *shellSession) execWhole(ctx context.Context, shell kube.ExecRequest, streams applets.Streams) error {
+// execWhole runs the shell, whose streams are the user's, until all of its output is written.
+func (s *shellSession) execWhole(ctx context.Context, shell kube.ExecRequest) error {
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ending := func() { time.AfterFunc(endTimeout, func() { cancel(nil) }) }
 
 	if shell.Sizes != nil {
-		relay := streamrelay.NewTerminal(s.enter.Session, streams.In, shell.Stdout, ending)
-		shell.Stdin, shell.Stdout, shell.Stderr = relay, relay, streams.Err
+		relay := streamrelay.NewTerminal(s.enter.Session, shell.Stdin, shell.Stdout, ending)
+		shell.Stdin, shell.Stdout = relay, relay
 		return relay.Finish(s.handle.Exec(running, shell))
 	}
 
-	relay := streamrelay.New(streams.In, streams.Out, streams.Err, ending, cancel)
+	relay := streamrelay.New(shell.Stdin, shell.Stdout, shell.Stderr, ending, cancel)
 	shell.Stdin, shell.Stdout, shell.Stderr = relay.Stdin(), relay.Stdout(), relay.Stderr()
 	return relay.Finish(ctx.Done(), s.handle.Exec(running, shell))
+}
+
+// watchLauncher has a command's errors pass what notices that the target is not there. On a terminal
+// they come with the output.
+func (s *shellSession) watchLauncher(shell *kube.ExecRequest, interactive bool) *launcherErrors {
+	errorsGo := &shell.Stderr
+	if interactive {
+		errorsGo = &shell.Stdout
+	}
+	launcher := newLauncherErrors(*errorsGo, s.handle.Target().ID, s.input.keepNoMore)
+	*errorsGo = launcher
+	return launcher
 }
 
 // lifelineDelay returns how long a session runs before its lifeline is opened, where the shell has

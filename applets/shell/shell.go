@@ -5,6 +5,7 @@ package shell
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 
@@ -114,13 +115,14 @@ func runShell(ctx context.Context, cluster containers.API, request containers.Re
 	}
 
 	handle := containers.NewShell(cluster, request, messages)
+	input := newReplayedInput(streams.In)
 	use := func(ctx context.Context, container kube.Injected) error {
 		line.Clear()
 		if note := containers.ProfileNote(handle.Target(), container); note != "" {
 			handle.Note(note)
 		}
 
-		session, err := newShellSession(handle, o)
+		session, err := newShellSession(handle, input, o)
 		if err != nil {
 			return err
 		}
@@ -130,7 +132,13 @@ func runShell(ctx context.Context, cluster containers.API, request containers.Re
 
 	// A command that may have run must not run twice.
 	var notStarted *kube.NotStartedError
-	err := handle.Use(ctx, use, func(err error) bool { return errors.As(err, &notStarted) })
+	var noProcess *containers.NoProcessError
+	err := handle.Use(ctx, use, func(err error) bool {
+		return input.mayBegin() && (errors.As(err, &notStarted) || errors.As(err, &noProcess))
+	})
+	if errors.As(err, &noProcess) {
+		_, _ = io.WriteString(streams.Err, noProcess.Said)
+	}
 
 	var exit *kube.CommandExitError
 	switch {

@@ -19,6 +19,10 @@ const (
 	HintPrefix  = "hint: "
 )
 
+// NoProcess begins the error of an applet in the pod that finds no process of its target, a container
+// with an ID.
+func NoProcess(id string) string { return "container " + id + ": no process found" }
+
 // Profile names a way in which a shell container joins its target. The laptop chooses it.
 type Profile string
 

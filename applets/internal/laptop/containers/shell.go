@@ -132,11 +132,29 @@ func (s *Shell) Use(ctx context.Context, use func(context.Context, kube.Injected
 		}
 
 		err = use(ctx, container)
-		var exit *kube.CommandExitError
-		if err == nil || ctx.Err() != nil || try == maxStarts || errors.As(err, &exit) || !mayRepeat(err) || !s.HasEnded(ctx) {
+		if err == nil || ctx.Err() != nil || try == maxStarts || !s.mayUseAnother(ctx, err, mayRepeat) {
 			return err
 		}
 	}
+}
+
+// mayUseAnother reports whether a use that failed may be repeated, and would fare better.
+func (s *Shell) mayUseAnother(ctx context.Context, err error, mayRepeat func(error) bool) bool {
+	var exit *kube.CommandExitError
+	var noProcess *NoProcessError
+	switch {
+	case !mayRepeat(err):
+		return false
+	case errors.As(err, &noProcess):
+		if s.api.TargetChanged(ctx, s.target, targetNewsTime) {
+			s.noteRestart()
+			return true
+		}
+		return false
+	case errors.As(err, &exit):
+		return false
+	}
+	return s.HasEnded(ctx)
 }
 
 // HasEnded reports whether the container that Ensure returned, if any, has

@@ -128,5 +128,8 @@ func explainExit(shell *containers.Shell, exit *kube.CommandExitError, stderr st
 		said.hint = fmt.Sprintf("check that %s is an image of this kdiag", shell.Image())
 	}
 
+	if strings.HasPrefix(said.text, wire.NoProcess(shell.Target().ID)) {
+		return &containers.NoProcessError{Said: said.text, Err: said}
+	}
 	return said
 }

@@ -23,7 +23,7 @@ func checkPIDOne(target wire.TargetArguments) error {
 
 	err := fmt.Errorf("PID 1 does not belong to the target: it is %s", doubt)
 	if target.ID != "" {
-		err = fmt.Errorf("container %s: no process found; has it exited? (PID 1 is %s)", target.ID, doubt)
+		err = fmt.Errorf("%s; has it exited? (PID 1 is %s)", wire.NoProcess(target.ID), doubt)
 	}
 
 	return applets.WithHint(err, "this command works in the ephemeral container that kdiag adds beside a running container")

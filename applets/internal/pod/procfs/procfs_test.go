@@ -202,7 +202,7 @@ func TestParseRealtimeTimeout(t *testing.T) {
 
 // FuzzParseStat checks that what was parsed is what is parsed again.
 func FuzzParseStat(f *testing.F) {
-	f.Add([]byte(statLine(Stat{8745, "a) (b", 'R', 8667, 8667, 19125, 191508, 5, 3, 99})))
+	f.Add([]byte(statLine(Stat{8745, "a) (b", 'R', 8667, 8667, 19125, 191508, 5, 3, 0, 99})))
 	f.Add([]byte(")("))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		got, err := ParseStat(content)
