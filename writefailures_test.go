@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -61,7 +62,7 @@ func verifyWriteFailures(t *testing.T, line []string) {
 		var stderr bytes.Buffer
 		code := run(append([]string{"kdiag"}, line...), strings.NewReader(""), failingFile{err}, &stderr)
 		said := "write to stdout: " + err.Error()
-		if err == syscall.EPIPE {
+		if errors.Is(err, syscall.EPIPE) {
 			said = ""
 		}
 		if code != want || !strings.Contains(stderr.String(), said) || said == "" && strings.Contains(stderr.String(), "kdiag: ") {
