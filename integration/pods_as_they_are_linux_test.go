@@ -22,7 +22,9 @@ func TestTerminatingPod(t *testing.T) {
 		manifest := strings.Replace(scriptPod(name, ending), "terminationGracePeriodSeconds: 5", "terminationGracePeriodSeconds: 120", 1)
 		kit.AddPods(t, namespace, manifest)
 	}
-	shell := func(pod, script string) kit.Result { return kit.RunKdiag(t, "shell", "-n", namespace, pod, "--", "-c", script) }
+	shell := func(pod, script string) kit.Result {
+		return kit.RunKdiag(t, "shell", "-n", namespace, pod, "--", "-c", script)
+	}
 	if got := shell("used", "echo before"); got.Stdout != "before\n" {
 		t.Fatalf("shell before: %v", got)
 	}
@@ -52,7 +54,7 @@ func TestTerminatingPod(t *testing.T) {
 	kit.ExpectFailure(1, "no container can be added to a pod that is terminating", "kubectl describe pod").Verify(t, "shell", shell("unused", "true"))
 	kit.ExpectFailure(1, "no container can be added to a pod that is terminating", "kubectl describe pod").Verify(t, "redir", kit.RunKdiag(t, "redir", "-n", namespace, "unused", "8080:1"))
 	kit.RunDoctor(t, "-n", namespace, "unused").Verify(t, "target", "failed", "no container can be added", "kubectl describe pod")
-	kit.RunDoctor(t, "-n", namespace, "used").Verify(t, "target", "passed", "container app", "")
+	kit.RunDoctor(t, "-n", namespace, "used").Verify(t, "target", "ok", "container app", "")
 
 	if got := shell("used", "touch /mark/end"); got.Code != 0 {
 		t.Errorf("shell that ends the application: %v", got)
