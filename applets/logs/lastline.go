@@ -24,7 +24,7 @@ type logEnd struct {
 // checkComplete returns nil if an ended instance was read to its last line. open is
 // an unfinished line at the end of the log: if it is the last line, nothing more of
 // it will come.
-func (s *logSource) checkComplete(ctx context.Context, previous bool, open *kube.LogLine) error {
+func (s *logSource) checkComplete(ctx context.Context, previous bool, open *openLine) error {
 	end, err := s.readEnd(ctx, kube.LogRequest{Previous: previous})
 	if err != nil {
 		return err
@@ -50,9 +50,9 @@ func (s *logSource) checkComplete(ctx context.Context, previous bool, open *kube
 }
 
 // passOpen passes on a line that will never be finished.
-func (s *logSource) passOpen(open *kube.LogLine) {
-	if !s.at.last.isLine(*open) {
-		s.passLine(*open, s.oldUntil != 0, nil)
+func (s *logSource) passOpen(open *openLine) {
+	if !s.at.last.isLine(open.LogLine) {
+		s.passLine(open.LogLine, s.oldUntil != 0, open.long)
 	}
 }
 

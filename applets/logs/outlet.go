@@ -15,9 +15,9 @@ type outlet struct {
 	// broken is called if lines cannot be written. They are forgotten from then on.
 	broken func(error)
 
-	written atomic.Int64 // bytes
-	ended   chan struct{}
-	err     error // of the first write that failed; readable once ended is closed
+	progress atomic.Int64 // when the last write ended, in nanoseconds
+	ended    chan struct{}
+	err      error // of the first write that failed; readable once ended is closed
 }
 
 // writeQueue writes until the queue is closed and empty.
@@ -42,8 +42,8 @@ func (o *outlet) writeLines(lines []byte) {
 	if o.err != nil {
 		return
 	}
-	n, err := o.out.Write(lines)
-	o.written.Add(int64(n))
+	_, err := o.out.Write(lines)
+	o.progress.Store(time.Now().UnixNano())
 	if err != nil {
 		o.err = err
 		o.queue.discard()
@@ -55,11 +55,11 @@ func (o *outlet) writeLines(lines []byte) {
 const progressEvery = 100 * time.Millisecond
 
 // finish closes the queue and waits until all of it is written, until ctx ends, or, if
-// patience is not 0, until nothing was read for that long. It returns how many bytes are
-// left.
+// patience is not 0, until nobody has read anything for that long. What is read at once
+// still goes out. It returns how many bytes are left.
 func (o *outlet) finish(ctx context.Context, patience time.Duration) (left int64, err error) {
 	o.queue.close()
-	before, quiet := o.written.Load(), time.Duration(0)
+	began := time.Now()
 	ticker := time.NewTicker(progressEvery)
 	defer ticker.Stop()
 
@@ -69,15 +69,11 @@ func (o *outlet) finish(ctx context.Context, patience time.Duration) (left int64
 			return 0, o.err
 		case <-ticker.C:
 		case <-ctx.Done():
-			// What is read at once still goes out.
-			ctx, patience = context.WithoutCancel(ctx), endTimeout
+			ctx, patience, began = context.WithoutCancel(ctx), endTimeout, time.Now()
 		}
 
-		if now := o.written.Load(); now != before {
-			before, quiet = now, 0
-			continue
-		}
-		if quiet += progressEvery; patience > 0 && quiet >= patience {
+		quiet := time.Since(time.Unix(0, o.progress.Load()))
+		if patience > 0 && quiet >= patience && time.Since(began) >= endTimeout {
 			return o.queue.countWaiting(), nil
 		}
 	}

@@ -111,23 +111,24 @@ func (q *outputQueue) storeBytes(text []byte) bool {
 		return false
 	}
 
-	if q.lost > 0 {
-		q.noteLost()
-	}
+	lastErr := q.fileErr
 	if inMemory {
 		q.appendBlock(text)
 	} else if !q.appendFile(text) {
 		return false
+	}
+	if q.lost > 0 {
+		q.noteLost(lastErr)
 	}
 	q.added += size
 
 	return true
 }
 
-func (q *outputQueue) noteLost() {
+func (q *outputQueue) noteLost(fileErr error) {
 	why := "the output was not read"
-	if q.fileErr != nil {
-		why += fmt.Sprintf(", and no file could be written: %v", q.fileErr)
+	if fileErr != nil {
+		why += fmt.Sprintf(", and no file could be written: %v", fileErr)
 	}
 	q.notes = append(q.notes, queuedNote{q.added, fmt.Sprintf("%d lines are missing here: %s", q.lost, why)})
 	q.lost = 0
@@ -170,7 +171,7 @@ func (q *outputQueue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.lost > 0 {
-		q.noteLost()
+		q.noteLost(q.fileErr)
 	}
 	q.closed = true
 	q.signalFilled()

@@ -18,8 +18,14 @@ type logStream struct {
 	search  resumeSearch
 	reader  *kube.LogReader
 
-	lines int           // new ones
-	open  *kube.LogLine // an unfinished line at the end
+	lines int       // new ones
+	open  *openLine // an unfinished line at the end
+}
+
+// openLine is a line that its log's end cuts off.
+type openLine struct {
+	kube.LogLine
+	long *longLine // of one that is cut
 }
 
 // Streams that end for these reasons are opened again at once, in another way.
@@ -39,7 +45,7 @@ const nearLines = 64
 // readStream reads one stream from the position to its end, or until yield is
 // closed. It is no error if the sender ends the stream. open is an unfinished line
 // at the end.
-func (s *logSource) readStream(ctx context.Context, r kube.LogRequest, yield <-chan struct{}) (lines int, open *kube.LogLine, err error) {
+func (s *logSource) readStream(ctx context.Context, r kube.LogRequest, yield <-chan struct{}) (lines int, open *openLine, err error) {
 	r.Namespace, r.Pod, r.Container = s.namespace, s.pod, s.container
 	if !s.at.isEmpty() {
 		r.UID = s.uid // the pod may have been deleted since, and made again under the same name
@@ -148,7 +154,8 @@ func (st *logStream) readLines(ctx context.Context) error {
 			}
 			continue
 		case next.Open:
-			st.keepOpen(next)
+			long, _, _ := st.readLong(next)
+			st.keepOpen(next, long)
 			continue
 		}
 
@@ -158,9 +165,9 @@ func (st *logStream) readLines(ctx context.Context) error {
 	}
 }
 
-func (st *logStream) keepOpen(l kube.LogLine) {
+func (st *logStream) keepOpen(l kube.LogLine, long *longLine) {
 	l.Text = bytes.Clone(l.Text)
-	st.open = &l
+	st.open = &openLine{l, long}
 }
 
 // readLine passes on a whole line, unless it was read before.
@@ -178,15 +185,10 @@ func (st *logStream) readLine(ctx context.Context, next kube.LogLine) error {
 		return errRestarted
 	}
 
-	var long *longLine
-	if next.Cut {
-		long = st.f.beginLongLine(next.Text)
-		whole, err := st.reader.ReadRest(long.addPiece)
-		long.endLine()
-		if !whole {
-			st.keepOpen(next)
-			return ignoreEnd(err)
-		}
+	long, whole, err := st.readLong(next)
+	if !whole {
+		st.keepOpen(next, long)
+		return ignoreEnd(err)
 	}
 
 	if !st.request.Previous && !st.beginning {
@@ -198,6 +200,18 @@ func (st *logStream) readLine(ctx context.Context, next kube.LogLine) error {
 	st.lines++
 
 	return nil
+}
+
+// readLong reads the rest of a line that is cut, and looks for patterns in it. A line that
+// the log's end cuts off is not whole.
+func (st *logStream) readLong(l kube.LogLine) (long *longLine, whole bool, err error) {
+	if !l.Cut {
+		return nil, true, nil
+	}
+	long = st.f.beginLongLine(l.Text)
+	defer long.endLine()
+	whole, err = st.reader.ReadRest(long.addPiece)
+	return long, whole, err
 }
 
 // ignoreEnd returns nil for the end of a log.
