@@ -34,6 +34,9 @@ type LogReader struct {
 	// unread if unread is set.
 	extra  []byte
 	unread bool
+	// second is the second that the last timestamp began with, and secondText its text.
+	second     int64
+	secondText []byte
 }
 
 // NewLogReader makes a reader of a log, which the caller closes.
@@ -106,7 +109,7 @@ func (r *LogReader) parseLine(line []byte, open bool) LogLine {
 
 	// "2006-01-02T15:04:05Z" is the shortest, "….999999999+00:00" the longest.
 	if at := bytes.IndexByte(text[:min(len(text), 40)], ' '); at >= 20 {
-		if stamp, ok := parseStamp(text[:at]); ok {
+		if stamp, ok := r.parseStamp(text[:at]); ok {
 			parsed.Time, parsed.Text = stamp, text[at+1:]
 		}
 	}
@@ -119,8 +122,41 @@ func (r *LogReader) parseLine(line []byte, open bool) LogLine {
 	return parsed
 }
 
-// parseStamp parses a time in UTC of RFC 3339.
-func parseStamp(text []byte) (time.Time, bool) {
+// wholeSecond is the part of a timestamp that names the second, with the point behind it.
+const wholeSecond = len("2006-01-02T15:04:05.")
+
+// parseStamp parses a time of RFC 3339. Most have the second of the one before, and are in
+// UTC: then only the digits behind the point are parsed.
+func (r *LogReader) parseStamp(text []byte) (time.Time, bool) {
+	last := len(text) - 1
+	if text[last] == 'Z' && len(text) > wholeSecond+1 && bytes.Equal(text[:wholeSecond], r.secondText) {
+		if nanos, ok := parseFraction(text[wholeSecond:last]); ok {
+			return time.Unix(r.second, nanos).UTC(), true
+		}
+	}
+
 	stamp, err := time.Parse(time.RFC3339Nano, string(text))
+	if err == nil && text[last] == 'Z' && len(text) > wholeSecond {
+		r.second, r.secondText = stamp.Unix(), append(r.secondText[:0], text[:wholeSecond]...)
+	}
+
 	return stamp.UTC(), err == nil
+}
+
+// parseFraction parses the digits behind the point of a second, as nanoseconds.
+func parseFraction(digits []byte) (nanos int64, ok bool) {
+	if len(digits) > 9 {
+		return 0, false
+	}
+	for i := range 9 {
+		nanos *= 10
+		if i >= len(digits) {
+			continue
+		}
+		if digits[i] < '0' || digits[i] > '9' {
+			return 0, false
+		}
+		nanos += int64(digits[i] - '0')
+	}
+	return nanos, true
 }

@@ -41,6 +41,26 @@ func TestLogReader(t *testing.T) {
 	}
 }
 
+// FuzzTimestamps: a timestamp is read as the time package reads it, whatever came before it.
+func FuzzTimestamps(f *testing.F) {
+	for _, stamp := range []string{"2026-11-26T11:49:44.285112699Z", "2026-11-26T11:49:44.2Z", "2026-11-26T11:49:44Z",
+		"2026-11-26T11:49:44.5+02:00", "2026-11-26T11:49:44.Z", "2026-11-26T11:49:44.12345678901Z", "2026-11-26T11:49:44.1x3Z"} {
+		f.Add("2026-11-26T11:49:44.000000001Z", stamp)
+	}
+	f.Fuzz(func(t *testing.T, before, stamp string) {
+		reader := NewLogReader(strings.NewReader(""))
+		for _, text := range []string{before, stamp} {
+			if len(text) < 20 {
+				continue
+			}
+			want, err := time.Parse(time.RFC3339Nano, text)
+			if got, ok := reader.parseStamp([]byte(text)); ok != (err == nil) || ok && !got.Equal(want) {
+				t.Errorf("parseStamp(%q) = %s, %v, want %s, %v", text, got, ok, want, err)
+			}
+		}
+	})
+}
+
 func FuzzLogReader(f *testing.F) {
 	f.Add("2026-11-26T11:49:44.285112699Z a line\nno time\n2026-11-26T11:49:44Z b")
 	f.Add("\n\n 2026-11-26T11:49:44Z")

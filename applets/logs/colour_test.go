@@ -4,6 +4,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestColourOf holds the colours of two names, which are the same in every run
@@ -45,5 +46,42 @@ func TestNamesArePrintable(t *testing.T) {
 	coloured, _ := newTextFormat(false, painter{on: true})(nil, l)
 	if want := "\x1b[1;" + colourOf(l.Pod) + "mpod�[2J\x1b[0m \x1b[" + colourOf(l.Pod) + "mapp�\x1b[0m "; !strings.HasPrefix(string(coloured), want) {
 		t.Errorf("in colour: %q, want %q before the line", coloured, want)
+	}
+}
+
+// TestLineEndsItsSequences: on a terminal a carriage return, colours and sequences that are
+// left open never reach a prefix. Elsewhere the text stays as it is.
+func TestLineEndsItsSequences(t *testing.T) {
+	terminal := newTextFormat(false, painter{terminal: true})
+	plain := newTextFormat(false, painter{})
+	for text, want := range map[string]string{
+		"plain":            "pod app plain\n",
+		"dos\r":            "pod app dos\n",
+		"10%\r100%\r":      "pod app 10%\rpod app 100%\n",
+		"\x1b[31mred":      "pod app \x1b[31mred\x1b\\\x1b[0m\n",
+		"\x1b]0;title":     "pod app \x1b]0;title\x1b\\\x1b[0m\n",
+		"\x1b[1mx\ry\x1b[": "pod app \x1b[1mx\rpod app y\x1b[\x1b\\\x1b[0m\n",
+	} {
+		l := &podLine{Pod: "pod", Container: "app", Text: []byte(text)}
+		if got, err := terminal(nil, l); string(got) != want || err != nil {
+			t.Errorf("on a terminal %q is %q, %v, want %q", text, got, err, want)
+		}
+		if got, err := plain(nil, l); string(got) != "pod app "+text+"\n" || err != nil {
+			t.Errorf("in a file %q is %q, %v, want it as it is", text, got, err)
+		}
+	}
+}
+
+// TestTimesHaveOneWidth: times in JSON sort as text, whatever their digits and their zone.
+func TestTimesHaveOneWidth(t *testing.T) {
+	second := time.Unix(1_700_000_000, 0)
+	east := time.FixedZone("east", 2*60*60)
+	for at, want := range map[time.Time]string{
+		second: "22:13:20.000000000Z", second.Add(500 * time.Millisecond).In(east): "22:13:20.500000000Z", second.Add(1): "22:13:20.000000001Z",
+	} {
+		got, err := formatJSON(nil, &podLine{Time: at})
+		if want := `{"time":"2023-11-14T` + want + `",`; err != nil || !strings.HasPrefix(string(got), want) {
+			t.Errorf("formatJSON = %s, %v, want %s…", got, err, want)
+		}
 	}
 }

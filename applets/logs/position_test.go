@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"kdiag/kube"
 )
 
 // numbered makes lines "line FIRST" to "line LAST", so far apart.
@@ -235,5 +237,32 @@ func TestEqualLines(t *testing.T) {
 				t.Errorf("seed %d: %d lines, want 120", seed, got)
 			}
 		})
+	}
+}
+
+// TestReadOnceIsComplete: a log that is read once and ends in good order before its last
+// line is a failure.
+func TestReadOnceIsComplete(t *testing.T) {
+	failed := 0
+	for seed := range uint64(40) {
+		k := newKubelet(seed)
+		k.log(numbered(time.Unix(1_700_000_000, 0), 1, 40, time.Millisecond)...)
+		lines := 0
+		f := &follower{
+			cluster: k, slots: newStreamSlots(1, nil), oneRead: &kube.LogRequest{}, started: time.Now(),
+			deliver: func(*podLine) { lines++ }, note: func(string, ...any) {},
+		}
+		var failure error
+		f.fail = func(err error) { failure = err }
+		(&logSource{f: f, pod: "web", container: "app"}).readOnce(t.Context())
+		if (lines == 40) != (failure == nil) {
+			t.Errorf("seed %d: %d lines and error %v, want an error unless all 40 came", seed, lines, failure)
+		}
+		if failure != nil {
+			failed++
+		}
+	}
+	if failed == 0 {
+		t.Error("no stream broke")
 	}
 }

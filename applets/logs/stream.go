@@ -330,9 +330,15 @@ func (s *logSource) readOnce(ctx context.Context) {
 	}
 	defer s.f.slots.freeSlot()
 
-	_, open, err := s.readStream(ctx, *s.f.oneRead, nil)
-	if open != nil {
-		s.passOpen(open)
+	end, err := s.readEndOnce(ctx)
+	if err == nil {
+		var open *openLine
+		if _, open, err = s.readStream(ctx, *s.f.oneRead, nil); open != nil {
+			s.passOpen(open)
+		}
+	}
+	if err == nil && s.lastSeen.Load() < end.last.at {
+		err = &kube.Error{Doing: "read the log of " + s.pod + "/" + s.container, Err: errShort}
 	}
 
 	switch {
@@ -342,4 +348,12 @@ func (s *logSource) readOnce(ctx context.Context) {
 	default:
 		s.f.fail(err)
 	}
+}
+
+// readEndOnce reads the end of a log that is to be read once, unless none of it is.
+func (s *logSource) readEndOnce(ctx context.Context) (logEnd, error) {
+	if tail := s.f.oneRead.Tail; tail != nil && *tail == 0 {
+		return logEnd{}, nil
+	}
+	return s.readEnd(ctx, kube.LogRequest{Previous: s.f.oneRead.Previous, SinceSeconds: s.f.sinceSeconds()})
 }
