@@ -63,6 +63,21 @@ func CountLogged(t *testing.T, pod string) int {
 	return len(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' }))
 }
 
+// LastLogged returns the number of the last line that a pod's logger has logged, by
+// kubectl. Unlike the number of lines, it does not go back when the log file is rotated.
+func LastLogged(t *testing.T, pod string) int {
+	t.Helper()
+	last := 0
+	WaitUntil(t, "a line of "+pod, func() bool {
+		words := strings.Fields(RunKubectl(t, "logs", "-n", LogsNamespace(t), pod, "-c", "app", "--tail", "1"))
+		if len(words) == 2 {
+			last = ParseNumber(strings.TrimRight(words[1], "x"))
+		}
+		return last > 0
+	})
+	return last
+}
+
 // StartLogs starts "kdiag logs" in the namespace of the logs. Its stdin stays open
 // until CloseStdin.
 func StartLogs(t *testing.T, args ...string) *Process {
