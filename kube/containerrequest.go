@@ -176,7 +176,7 @@ func (c *Cluster) ensureContainer(ctx context.Context, request containerRequest)
 		return Injected{}, err
 	}
 
-	err = c.waitUntilRunning(ctx, pod, ownContainer{Injected: made}, since, request.progress)
+	err = c.waitUntilRunning(ctx, request, pod, ownContainer{Injected: made}, since)
 	request.recordFailure(ctx, pod, made.Name, err)
 	return made, err
 }

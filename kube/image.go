@@ -11,23 +11,26 @@ import (
 )
 
 // FindPulledImage finds an ephemeral container of the pod that runs or ran with an image, so
-// that the node can pull it. It returns "" if there is none, with an error if the kubelet
-// says that it could not pull the image.
+// that the node can pull it. It returns "" and an error if another waits for the image in vain: what
+// the kubelet says now counts for more than what worked once.
 func FindPulledImage(pod *corev1.Pod, image string) (container string, err error) {
 	for i := range pod.Spec.EphemeralContainers {
 		spec := &pod.Spec.EphemeralContainers[i]
 		status := findStatus(pod, spec.Name)
 		switch {
 		case spec.Image != image || status == nil:
-		case status.State.Running != nil, status.State.Terminated != nil:
-			return spec.Name, nil
+		case status.State.Running != nil, status.State.Terminated != nil && status.State.Terminated.Reason != "StartError":
+			container = spec.Name
 		case status.State.Waiting != nil && !slices.Contains(startingReasons, status.State.Waiting.Reason):
 			err = fmt.Errorf("container %s is waiting: %s", spec.Name,
 				wire.OneLine(joinReason(status.State.Waiting.Reason, status.State.Waiting.Message)))
 		}
 	}
 
-	return "", err
+	if err != nil {
+		return "", err
+	}
+	return container, nil
 }
 
 // HasImage reports whether a node lists an image among those that it has. Nodes list only the

@@ -63,12 +63,14 @@ type RunningManager struct {
 	Manager
 }
 
-// FindManagers lists a user's managers in a pod that have not ended, by the pod's status.
+// FindManagers lists a user's managers in a pod that run or are about to, by the pod's status. One
+// that the kubelet cannot start is not about to run.
 func FindManagers(pod *corev1.Pod, user string) []RunningManager {
 	var living []RunningManager
 	for i := range pod.Spec.EphemeralContainers {
 		container := &pod.Spec.EphemeralContainers[i]
-		if m, ok := parseManager(container); ok && m.User == user && !hasEnded(pod, container.Name) {
+		_, stuck := readProgress(pod, container.Name, "")
+		if m, ok := parseManager(container); ok && m.User == user && stuck == "" && !hasEnded(pod, container.Name) {
 			living = append(living, RunningManager{container.Name, m})
 		}
 	}

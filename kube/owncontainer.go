@@ -180,7 +180,7 @@ func (c *Cluster) reuseContainer(ctx context.Context, request containerRequest, 
 		request.notice(fmt.Sprintf("container %s has not started: %s; waiting for the kubelet to retry", own.Name, own.stuck))
 	}
 
-	err := c.waitUntilRunning(ctx, request.pod, own, c.findEventVersion(ctx, request.pod.Namespace), request.progress)
+	err := c.waitUntilRunning(ctx, request, request.pod, own, c.findEventVersion(ctx, request.pod.Namespace))
 	request.recordFailure(ctx, request.pod, own.Name, err)
 	return own.Injected, err
 }

@@ -59,10 +59,16 @@ func (c *Cluster) waitForLog(ctx context.Context, r LogRequest) (io.ReadCloser, 
 	}
 }
 
-// isStarting reports whether an ephemeral container exists and has not ended.
+// isStarting reports whether an ephemeral container exists, has not ended, and is not one that the
+// kubelet cannot start.
 func (c *Cluster) isStarting(ctx context.Context, namespace, pod, container string) bool {
 	got, err := getObject[corev1.Pod](ctx, c.pods(namespace), pod)
-	return err == nil && !hasEnded(got, container) && findEphemeral(got, container) != nil
+	if err != nil || hasEnded(got, container) || findEphemeral(got, container) == nil {
+		return false
+	}
+
+	_, stuck := readProgress(got, container, "")
+	return stuck == ""
 }
 
 // These limit what is read before a manager's line: a container may run anything at all.

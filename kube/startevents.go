@@ -77,7 +77,9 @@ func (w *startWait) handleEvent(said *corev1.Event, end context.CancelCauseFunc)
 	case said.Reason == "Started":
 		end(errStarted)
 	case slices.Contains(failedReasons, said.Reason):
-		end(&startError{"", said.Message})
+		if _, err := w.judge(&startError{"", said.Message}); err != nil {
+			end(err)
+		}
 	default:
 		w.dialAhead() // the container will run soon
 		w.progress(wire.OneLine(said.Message))

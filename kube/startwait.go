@@ -26,14 +26,15 @@ type startWait struct {
 	// nothing, because the kubelet tries again.
 	stale *corev1.ContainerState
 	doing string
+	pulls pullFailures
 }
 
 // waitUntilRunning watches a pod until its container runs. It fails as soon as the kubelet gives
 // a reason, the pod is deleted, or the node is found not to be ready. For a stuck container, it
-// waits for the kubelet's next attempt. since is the version of the namespace's events to begin
-// from.
-func (c *Cluster) waitUntilRunning(ctx context.Context, pod *corev1.Pod, own ownContainer, since <-chan string, progress func(string)) error {
-	container := own.Name
+// waits for the kubelet's next attempt, and for an image that was not pulled until ctx ends: the
+// kubelet goes on trying. since is the version of the namespace's events to begin from.
+func (c *Cluster) waitUntilRunning(ctx context.Context, request containerRequest, pod *corev1.Pod, own ownContainer, since <-chan string) error {
+	container, progress := own.Name, request.progress
 	if progress == nil {
 		progress = func(string) {}
 	}
@@ -41,6 +42,7 @@ func (c *Cluster) waitUntilRunning(ctx context.Context, pod *corev1.Pod, own own
 	w := startWait{
 		Cluster: c, container: container, progress: progress,
 		doing: fmt.Sprintf("start container %s in pod %s/%s", container, pod.Namespace, pod.Name),
+		pulls: pullFailures{container: container, notice: request.notice},
 	}
 	if status := findStatus(pod, container); status != nil {
 		w.stale = &status.State
@@ -49,8 +51,12 @@ func (c *Cluster) waitUntilRunning(ctx context.Context, pod *corev1.Pod, own own
 	// Whatever else decides the wait cancels ctx with the reason as its cause.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if own.stuck != "" {
-		defer time.AfterFunc(kubeletRetry, func() { cancel(&startError{"", own.stuck}) }).Stop()
+	stuck := &startError{"", own.stuck}
+	switch {
+	case stuck.isPullFailure():
+		w.pulls.noteKnown(stuck)
+	case own.stuck != "":
+		defer time.AfterFunc(kubeletRetry, func() { cancel(stuck) }).Stop()
 	}
 
 	progress("waiting for the kubelet on node " + pod.Spec.NodeName)
@@ -64,7 +70,7 @@ func (c *Cluster) waitUntilRunning(ctx context.Context, pod *corev1.Pod, own own
 	for {
 		done, err := w.hasStarted(pod)
 		if err != nil {
-			return &Error{Doing: w.doing, Err: err, Next: startHint(pod, container, err)}
+			return w.explainFailure(ctx, pod, err)
 		}
 		if done {
 			return nil
@@ -108,7 +114,9 @@ func (w *startWait) explainEndOfWatch(ctx context.Context, pod *corev1.Pod, err 
 	case errors.Is(cause, errStarted):
 		return errStarted
 	case errors.As(cause, &failed):
-		return &Error{Doing: w.doing, Err: failed, Next: startHint(pod, w.container, failed)}
+		return w.explainFailure(ctx, pod, failed)
+	case errors.As(cause, &late) && w.pulls.last() != nil:
+		return w.explainPullFailure(ctx, pod, late)
 	case errors.As(cause, &late):
 		return &Error{Doing: w.doing, Err: fmt.Errorf("%w: %s", late, w.lastReport(pod)),
 			Next: fmt.Sprintf("run 'kubectl describe pod -n %s %s' or 'kubectl describe node %s' for details", pod.Namespace, pod.Name, pod.Spec.NodeName)}
@@ -191,10 +199,20 @@ func (w *startWait) hasStarted(pod *corev1.Pod) (bool, error) {
 		ended := status.State.Terminated
 		return false, &startError{fmt.Sprintf("it exited with code %d", ended.ExitCode), joinReason(ended.Reason, ended.Message)}
 	case status.State.Waiting != nil && !slices.Contains(startingReasons, status.State.Waiting.Reason):
-		return false, &startError{status.State.Waiting.Reason, status.State.Waiting.Message}
+		return w.judge(&startError{status.State.Waiting.Reason, status.State.Waiting.Message})
 	}
 
 	return false, nil
+}
+
+// judge returns a failure as the error that ends the wait, unless it is an image that was not pulled
+// yet: the kubelet tries that again.
+func (w *startWait) judge(failed *startError) (done bool, err error) {
+	if failed.isPullFailure() {
+		w.pulls.note(failed)
+		return false, nil
+	}
+	return false, failed
 }
 
 // startingReasons lists the reasons that a kubelet gives while a container is starting. Any other
@@ -225,16 +243,4 @@ func (c *Cluster) checkNodeReady(ctx context.Context, name string) error {
 	}
 
 	return nil
-}
-
-// startHint suggests what to do about a container that does not start.
-func startHint(pod *corev1.Pod, container string, err error) string {
-	var failed *startError
-	added := findEphemeral(pod, container)
-	if added == nil || !errors.As(err, &failed) {
-		return ""
-	}
-
-	return fmt.Sprintf("check that %s is a kdiag image and node %s can pull it; use another with --image REF, or make one with 'kdiag image save' or 'kdiag image push'",
-		added.Image, pod.Spec.NodeName)
 }

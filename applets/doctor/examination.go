@@ -309,11 +309,11 @@ func (e examination) checkImage(pod *corev1.Pod, node *corev1.Node, nodeErr erro
 	switch {
 	case container != "":
 		return passedCheck(nameImage, "%s is on the node: container %s has used it", e.request.Image, container)
-	case nodeErr == nil && kube.HasImage(node, e.request.Image):
-		return passedCheck(nameImage, "%s is on node %s", e.request.Image, node.Name)
 	case failure != nil:
 		return Check{nameImage, Failed, e.request.Image + ": " + failure.Error(),
-			"check the image name and whether the node can pull it, or choose another with --image"}
+			"check the image name, and whether the node can pull it with the pod's imagePullSecrets; or choose another with --image"}
+	case nodeErr == nil && kube.HasImage(node, e.request.Image):
+		return passedCheck(nameImage, "%s is on node %s", e.request.Image, node.Name)
 	case nodeErr != nil:
 		return unansweredCheck(nameImage, fmt.Errorf("%s may or may not be on the node: %w", e.request.Image, nodeErr))
 	}
