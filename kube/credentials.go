@@ -41,7 +41,7 @@ func (c *Cluster) explainUnauthorized(doing string, err error) *Error {
 // server rejected them, or a credential plugin gave none.
 func IsCredentialsError(err error) bool {
 	var plugin *PluginError
-	return errors.As(err, &plugin) || apierrors.IsUnauthorized(err)
+	return errors.As(err, &plugin) || apierrors.IsUnauthorized(err) && !isDeniedByWebhook(err)
 }
 
 // describeUser names the user by the kubeconfig.

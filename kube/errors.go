@@ -42,6 +42,9 @@ func (c *Cluster) explainError(ctx context.Context, doing string, right accessRi
 	if cause := context.Cause(ctx); cause != nil {
 		return &Error{Doing: doing, Err: c.explainEnd(cause)}
 	}
+	if isDeniedByWebhook(err) {
+		return &Error{Doing: doing, Err: err, Next: rejection{byWebhook, err}.hintWhomToAsk(right.namespace)}
+	}
 	if apierrors.IsUnauthorized(err) {
 		return c.explainUnauthorized(doing, err)
 	}

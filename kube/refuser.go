@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -44,6 +45,10 @@ func readRefuser(err error) refuser {
 	}
 
 	status := answer.Status()
+	if isWebhookDenial(status.Message) {
+		return byWebhook
+	}
+
 	about := metav1.StatusDetails{}
 	if status.Details != nil {
 		about = *status.Details
@@ -66,6 +71,28 @@ func readRefuser(err error) refuser {
 	}
 
 	return readRefuserByCode(status.Code, about)
+}
+
+// isWebhookDenial reports whether an answer is a webhook's no. Its code, reason and details are what
+// the webhook likes, the API server's own included; but before the webhook's words the server always
+// puts its own (webhook/errors/statuserror.go of k8s.io/apiserver).
+func isWebhookDenial(message string) bool {
+	quoted, cut := strings.CutPrefix(message, "admission webhook ")
+	name, err := strconv.QuotedPrefix(quoted)
+	return cut && err == nil && strings.HasPrefix(quoted[len(name):], " denied the request")
+}
+
+// isDeniedByWebhook reports whether a webhook refused a request. Of the answer to an exec over SPDY
+// client-go keeps the text alone (k8s.io/streaming, spdy/roundtripper.go).
+func isDeniedByWebhook(err error) bool {
+	var answer apierrors.APIStatus
+	switch {
+	case err == nil || isForeign(err):
+		return false
+	case errors.As(err, &answer):
+		return isWebhookDenial(answer.Status().Message)
+	}
+	return isWebhookDenial(strings.TrimPrefix(err.Error(), "unable to upgrade connection: "))
 }
 
 // isFieldError reports whether a cause says what is wrong with a field. Only
@@ -114,6 +141,9 @@ func readRefuserByCode(code int32, about metav1.StatusDetails) refuser {
 // rights or credentials, so it asks the server about them.
 func (c *Cluster) findRefuser(ctx context.Context, pod *corev1.Pod, err error) refuser {
 	by := readRefuser(err)
+	if isDeniedByWebhook(err) {
+		return by
+	}
 	if by != byNobody && (apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err)) && !c.isAllowed(ctx, injectRight(pod)) {
 		return byNobody
 	}

@@ -50,12 +50,12 @@ func TestReadRefuser(t *testing.T) {
 		{"a webhook with 409", webhookStatus(http.StatusConflict, metav1.StatusReasonConflict), byWebhook},
 		{"a webhook with 418", webhookStatus(http.StatusTeapot, ""), byWebhook},
 		{"a webhook with 429", webhookStatus(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests), byWebhook},
-		{"a webhook with 500", webhookStatus(http.StatusInternalServerError, ""), byNoReason},
+		{"a webhook with 500", webhookStatus(http.StatusInternalServerError, ""), byWebhook},
 		{"a webhook with 503", webhookStatus(http.StatusServiceUnavailable, ""), byWebhook},
 
-		{"Pod Security, or a webhook that gives its reason", apierrors.NewForbidden(pods, "web", errors.New("violates PodSecurity")), byAdmission},
-		{"a webhook with 400 and the server's reason", webhookStatus(0, metav1.StatusReasonBadRequest), byAdmission},
-		{"a webhook with 422 and the server's reason", webhookStatus(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid), byAdmission},
+		{"Pod Security", apierrors.NewForbidden(pods, "web", errors.New("violates PodSecurity")), byAdmission},
+		{"a webhook with 400 and the server's reason", webhookStatus(0, metav1.StatusReasonBadRequest), byWebhook},
+		{"a webhook with 422 and the server's reason", webhookStatus(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid), byWebhook},
 
 		{"a policy", policyStatus(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid), byPolicy},
 		{"a policy with 403", policyStatus(http.StatusForbidden, metav1.StatusReasonForbidden), byPolicy},
