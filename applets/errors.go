@@ -17,6 +17,8 @@ const (
 	// ExitKilled plus a signal's number reports a process that the signal killed, as a
 	// shell does (ibid.).
 	ExitKilled = 128
+	// ExitSIGKILL reports a process that SIGKILL killed, as a runtime does when a container ends.
+	ExitSIGKILL = ExitKilled + 9
 )
 
 // ExitError makes the process exit with a code. If Err is nil, no message is

@@ -74,8 +74,14 @@ func PickContainer(pod *corev1.Pod, name string) (TargetContainer, error) {
 		return TargetContainer{}, &Error{Doing: doing, Err: newNotRunningError(pod, target.Container), Next: runningHint(pod, target.Container)}
 	}
 
-	_, target.ID, _ = strings.Cut(status.ContainerID, "://")
+	target.ID = trimScheme(status.ContainerID)
 	return target, nil
+}
+
+// trimScheme returns a container ID without the runtime's name before it.
+func trimScheme(containerID string) string {
+	_, id, _ := strings.Cut(containerID, "://")
+	return id
 }
 
 // CheckHasContainer returns an error if a pod has no container of that name. Init, sidecar and

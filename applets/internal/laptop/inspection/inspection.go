@@ -4,6 +4,7 @@
 package inspection
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,7 +82,7 @@ func (q Query) exec(ctx context.Context, shell *containers.Shell, each func(wire
 	case out.err != nil:
 		return out.err
 	case errors.As(err, &exit):
-		return explainExit(shell, exit, string(stderr.text))
+		return explainExit(ctx, shell, exit, string(stderr.text))
 	case err == nil && q.Interval == 0:
 		return fmt.Errorf("look at %s: connection lost before all of the output arrived", shell.Target())
 	}
@@ -111,8 +112,12 @@ func (e *saidError) Unwrap() error { return e.exit }
 
 // explainExit makes an error of an exit code and of the lines that kdiag printed
 // to stderr.
-func explainExit(shell *containers.Shell, exit *kube.CommandExitError, stderr string) error {
+func explainExit(ctx context.Context, shell *containers.Shell, exit *kube.CommandExitError, stderr string) error {
 	said := &saidError{target: shell.Target(), text: exit.Error(), exit: exit}
+	if exit.Code == applets.ExitSIGKILL {
+		said.text = cmp.Or(shell.DescribeKill(ctx), said.text)
+	}
+
 	for line := range strings.Lines(stderr) {
 		line = strings.TrimSpace(line)
 		if text, ok := strings.CutPrefix(line, wire.ErrorPrefix); ok {
