@@ -13,7 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func waitingFor(reason string) corev1.ContainerState {
+func waitingBecause(reason string) corev1.ContainerState {
 	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason}}
 }
 
@@ -34,11 +34,11 @@ func TestIsGoingToStart(t *testing.T) {
 		change func(*corev1.Pod)
 		want   bool
 	}{
-		"crash loop":             {state: waitingFor("CrashLoopBackOff"), want: true},
-		"being created":          {state: waitingFor("ContainerCreating"), want: true},
-		"no image":               {state: waitingFor("ImagePullBackOff")},
-		"no secret":              {state: waitingFor("CreateContainerConfigError")},
-		"behind an init":         {state: waitingFor("PodInitializing")},
+		"crash loop":             {state: waitingBecause("CrashLoopBackOff"), want: true},
+		"being created":          {state: waitingBecause("ContainerCreating"), want: true},
+		"no image":               {state: waitingBecause("ImagePullBackOff")},
+		"no secret":              {state: waitingBecause("CreateContainerConfigError")},
+		"behind an init":         {state: waitingBecause("PodInitializing")},
 		"ended, Always":          {state: endedWith(0), policy: "Always", want: true},
 		"failed, OnFailure":      {state: endedWith(1), policy: "OnFailure", want: true},
 		"succeeded, OnFailure":   {state: endedWith(0), policy: "OnFailure"},
@@ -46,7 +46,7 @@ func TestIsGoingToStart(t *testing.T) {
 		"its own Never":          {state: endedWith(1), policy: "Always", change: func(p *corev1.Pod) { p.Spec.Containers[0].RestartPolicy = &never }},
 		"a rule for the code":    {state: endedWith(3), policy: "Never", change: func(p *corev1.Pod) { p.Spec.Containers[0].RestartPolicyRules = onThree }, want: true},
 		"a rule for another":     {state: endedWith(4), policy: "Never", change: func(p *corev1.Pod) { p.Spec.Containers[0].RestartPolicyRules = onThree }},
-		"terminating":            {state: waitingFor("CrashLoopBackOff"), change: func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} }},
+		"terminating":            {state: waitingBecause("CrashLoopBackOff"), change: func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} }},
 		"finished":               {state: endedWith(1), policy: "Always", change: func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }},
 		"init, over":             {state: endedWith(0), policy: "Always", change: makeInit(nil)},
 		"init, failed":           {state: endedWith(1), policy: "Always", change: makeInit(nil), want: true},
@@ -112,10 +112,10 @@ func TestAwaitContainer(t *testing.T) {
 		want    string
 	}{
 		"runs":                {at: running},
-		"starts again":        {at: endedWith(7), then: []corev1.ContainerState{waitingFor("CrashLoopBackOff"), running}, notes: 1},
-		"does not start":      {at: waitingFor("CrashLoopBackOff"), timeout: 50 * time.Millisecond, notes: 1, want: "did not start within 50ms: the container is not running: it is waiting: CrashLoopBackOff"},
-		"has lost its secret": {at: endedWith(7), then: []corev1.ContainerState{waitingFor("CreateContainerConfigError")}, notes: 1, want: "it is waiting: CreateContainerConfigError"},
-		"cannot start":        {at: waitingFor("ErrImagePull"), want: "it is waiting: ErrImagePull"},
+		"starts again":        {at: endedWith(7), then: []corev1.ContainerState{waitingBecause("CrashLoopBackOff"), running}, notes: 1},
+		"does not start":      {at: waitingBecause("CrashLoopBackOff"), timeout: 50 * time.Millisecond, notes: 1, want: "did not start within 50ms: the container is not running: it is waiting: CrashLoopBackOff"},
+		"has lost its secret": {at: endedWith(7), then: []corev1.ContainerState{waitingBecause("CreateContainerConfigError")}, notes: 1, want: "it is waiting: CreateContainerConfigError"},
+		"cannot start":        {at: waitingBecause("ErrImagePull"), want: "it is waiting: ErrImagePull"},
 	} {
 		cluster := connectTo(t, watchOf(c.then...))
 		timeout := c.timeout
@@ -153,7 +153,7 @@ func TestTargetChanged(t *testing.T) {
 		want  bool
 	}{
 		"started anew":        {now: running, found: "old", want: true},
-		"about to be started": {now: waitingFor("CrashLoopBackOff"), found: "new", want: true},
+		"about to be started": {now: waitingBecause("CrashLoopBackOff"), found: "new", want: true},
 		"news that come late": {now: running, then: []corev1.ContainerState{running, endedWith(1)}, found: "new", want: true},
 		"the same":            {now: running, found: "new"},
 	} {

@@ -121,7 +121,7 @@ func proposeFromCluster(ctx context.Context, line *applets.Partial, kind applets
 		return none
 	}
 
-	cluster, err := kubeflags.Connect(line.Invocation)
+	cluster, err := kubeflags.Connect(ctx, line.Invocation)
 	if err != nil {
 		return none
 	}

@@ -49,13 +49,13 @@ func runDoctor(ctx context.Context, inv *applets.Invocation) error {
 		return err
 	}
 
-	// The first check reports a configuration that is wrong.
-	if e.user, err = userkey.PublicHalf(); err == nil {
-		e.cluster, err = kubeflags.Connect(inv)
-	}
-
 	bounded, cancel := kube.WithTimeout(ctx, e.request.Timeout)
 	defer cancel()
+
+	// The first check reports a configuration that is wrong.
+	if e.user, err = userkey.PublicHalf(bounded); err == nil {
+		e.cluster, err = kubeflags.Connect(bounded, inv)
+	}
 
 	allPassed := true
 	target := runChecks(bounded, e, err, func(check Check) {

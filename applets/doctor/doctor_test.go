@@ -21,7 +21,7 @@ func doctor(t *testing.T, server string, args ...string) (stdout string, err err
 	t.Setenv("KUBECONFIG", "/dev/null")
 	var out, notes strings.Builder
 	line := append([]string{"--server=" + server, "--token=x"}, args...)
-	err = applets.Execute(t.Context(), Applet(), "kdiag", line, applets.Build{}, applets.Streams{Out: &out, Err: &notes})
+	err = applets.Execute(t.Context(), Applet(), "kdiag", line, applets.Build{Image: "localhost/kdiag:dev"}, applets.Streams{Out: &out, Err: &notes})
 	if notes.Len() > 0 {
 		t.Errorf("doctor wrote on stderr: %s", notes.String())
 	}
@@ -95,7 +95,7 @@ func TestInterrupted(t *testing.T) {
 	}()
 
 	var out strings.Builder
-	err := applets.Execute(ctx, Applet(), "kdiag", []string{"--server=" + server.URL}, applets.Build{}, applets.Streams{Out: &out, Err: &out})
+	err := applets.Execute(ctx, Applet(), "kdiag", []string{"--server=" + server.URL}, applets.Build{Image: "localhost/kdiag:dev"}, applets.Streams{Out: &out, Err: &out})
 	if !errors.Is(err, context.Canceled) || strings.Contains(out.String(), "✗") {
 		t.Errorf("doctor = %s, %v, want the end of its context and no verdict", out.String(), err)
 	}

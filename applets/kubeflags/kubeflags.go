@@ -4,10 +4,13 @@
 package kubeflags
 
 import (
+	"cmp"
+	"context"
 	"slices"
 	"strings"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/laptop/slowfiles"
 	"kdiag/kube"
 
 	"github.com/urfave/cli/v2"
@@ -68,9 +71,14 @@ func readNamespace(f *cli.Context) string {
 	return ""
 }
 
-// Connect makes a connection from the flags' values.
-func Connect(inv *applets.Invocation) (*kube.Cluster, error) {
-	return kube.Connect(Options(inv), inv.Err)
+// Connect makes a connection from the flags' values. It gives up when ctx ends, or after --timeout:
+// the kubeconfig, or a certificate that it names, may be a pipe that nobody writes to.
+func Connect(ctx context.Context, inv *applets.Invocation) (*kube.Cluster, error) {
+	ctx, cancel := kube.WithTimeout(ctx, cmp.Or(inv.Flags.Duration("timeout"), kube.DefaultTimeout))
+	defer cancel()
+	return slowfiles.Read(ctx, "the kubeconfig and the files that it names", func() (*kube.Cluster, error) {
+		return kube.Connect(Options(inv), inv.Err)
+	})
 }
 
 // Options returns the values of the flags that Connection lists.

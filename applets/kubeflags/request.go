@@ -2,6 +2,7 @@ package kubeflags
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -69,7 +70,21 @@ func ParsePreview(inv *applets.Invocation) (request containers.Request, err erro
 	}
 
 	request.Image, request.PullPolicy, request.Version = inv.ImageName(), pullPolicy(inv), inv.Build.Version
-	return request, nil
+	return request, checkImage(inv, request.Image)
+}
+
+// checkImage refuses an image that cannot be one, and says where its name stands.
+func checkImage(inv *applets.Invocation, image string) error {
+	err := kube.CheckImageName(image)
+	switch {
+	case err == nil:
+		return nil
+	case inv.Flags.String("image") != "":
+		return applets.Usage("--image: %w", err)
+	case os.Getenv("KDIAG_IMAGE") != "":
+		return applets.Usage("environment variable KDIAG_IMAGE: %w", err)
+	}
+	return applets.Usage("image of this build: %w", err)
 }
 
 func parseRequest(inv *applets.Invocation, names []string) (containers.Request, error) {
@@ -81,6 +96,9 @@ func parseRequest(inv *applets.Invocation, names []string) (containers.Request, 
 
 	var err error
 	if request.Pod, request.Container, err = ParseTarget(inv, names); err != nil {
+		return request, err
+	}
+	if err = checkImage(inv, request.Image); err != nil {
 		return request, err
 	}
 	if request.Reason, err = readReason(inv); err != nil {

@@ -93,7 +93,7 @@ func runLogs(ctx context.Context, inv *applets.Invocation) error {
 	if err != nil {
 		return err
 	}
-	cluster, err := kubeflags.Connect(inv)
+	cluster, err := kubeflags.Connect(ctx, kubeflags.WithoutWarnings(inv))
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func startManager(ctx context.Context, inv *applets.Invocation) error {
 		return err
 	}
 
-	cluster, err := kubeflags.Connect(inv)
+	cluster, err := kubeflags.Connect(ctx, inv)
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func runPs(ctx context.Context, inv *applets.Invocation) error {
 		return err
 	}
 
-	cluster, err := kubeflags.Connect(inv)
+	cluster, err := kubeflags.Connect(ctx, inv)
 	if err != nil {
 		return err
 	}

@@ -111,7 +111,7 @@ func runRedir(ctx context.Context, inv *applets.Invocation) error {
 		return applets.Usage("-c %s redirects every port of that container: leave it out to name ports", request.Container)
 	}
 
-	cluster, err := kubeflags.Connect(inv)
+	cluster, err := kubeflags.Connect(ctx, inv)
 	if err != nil {
 		return err
 	}

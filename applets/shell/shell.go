@@ -86,7 +86,7 @@ func runApplet(ctx context.Context, inv *applets.Invocation) error {
 		return err
 	}
 
-	cluster, err := kubeflags.Connect(inv)
+	cluster, err := kubeflags.Connect(ctx, kubeflags.WithoutWarnings(inv))
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,8 @@ func runShell(ctx context.Context, cluster containers.API, request containers.Re
 	messages := containers.NotesTo(line.WriterAbove())
 	messages.Progress = line.Show
 	if o.quiet {
-		messages.Note = func(string) {}
+		silent := func(string) {}
+		messages = containers.Messages{Note: silent, Notice: silent}
 	}
 
 	handle := containers.NewShell(cluster, request, messages)
@@ -143,7 +144,7 @@ func runShell(ctx context.Context, cluster containers.API, request containers.Re
 	var exit *kube.CommandExitError
 	switch {
 	case errors.As(err, &exit):
-		return &applets.ExitError{Code: exit.Code}
+		return explainExit(ctx, handle, exit)
 	case err != nil && ctx.Err() == nil && !errors.As(err, &notStarted) && handle.HasEnded(ctx):
 		return applets.WithHint(err, "its container has exited; run the command again, and kdiag starts a new one")
 	}

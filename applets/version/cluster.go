@@ -44,20 +44,20 @@ const patience = 2 * time.Second
 // that was named.
 func (i *Info) askCluster(ctx context.Context, inv *applets.Invocation, target kube.Selection) error {
 	i.Cluster = &ClusterInfo{}
-	user, err := userkey.PublicHalf()
-	if err != nil {
-		i.Cluster.Error = err.Error()
-		return nil
-	}
-
-	cluster, err := kubeflags.Connect(inv)
-	if err != nil {
-		i.Cluster.Error = err.Error()
-		return nil
-	}
-
 	ctx, cancel := kube.WithTimeout(ctx, patience)
 	defer cancel()
+	user, err := userkey.PublicHalf(ctx)
+	if err != nil {
+		i.Cluster.Error = err.Error()
+		return nil
+	}
+
+	cluster, err := kubeflags.Connect(ctx, inv)
+	if err != nil {
+		i.Cluster.Error = err.Error()
+		return nil
+	}
+
 	i.Cluster.Server = cluster.ServerAddress()
 	if i.Cluster.Version, _, err = cluster.ReadServerVersion(ctx); i.Cluster.Version == "" {
 		i.Cluster.Error = err.Error()

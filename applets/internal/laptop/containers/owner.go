@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
+	"time"
 
 	"kdiag/applets/internal/laptop/userkey"
 	"kdiag/kube"
@@ -26,6 +28,7 @@ type owner struct {
 	// loadErr is why the key is for this run only.
 	loadErr error
 	notice  func(string)
+	sayOnce sync.Once
 }
 
 // loadOwner begins to read the user's key.
@@ -41,15 +44,35 @@ func loadOwner(notice func(string)) *owner {
 	return o
 }
 
-// waitForKey waits for the key. A user whose configuration directory cannot be
+// waitForKey waits for the key, until ctx ends. A user whose configuration directory cannot be
 // written gets one for this run only, and is told so, once.
-func (o *owner) waitForKey() (ed25519.PrivateKey, error) {
-	<-o.read
+func (o *owner) waitForKey(ctx context.Context) (ed25519.PrivateKey, error) {
+	select {
+	case <-o.read:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read your key file: %w", context.Cause(ctx))
+	}
+
 	if o.loadErr != nil {
-		o.notice(fmt.Sprintf("using a key for this run only, so this container cannot be found again: %v", o.loadErr))
-		o.loadErr = nil
+		o.sayOnce.Do(func() {
+			o.notice(fmt.Sprintf("using a key for this run only, so this container cannot be found again: %v", o.loadErr))
+		})
 	}
 	return o.key, o.err
+}
+
+// oneRunIdleTimeout is how long a container outlives its session if no later run can find it. It
+// leaves time for a slow link between the container's start and the session's.
+const oneRunIdleTimeout = 10 * time.Second
+
+// chooseIdleTimeout returns the idle timeout to ask for where the user wants one, or 0 for the
+// default. A container whose key is for this run only is of no use to anybody afterwards. waitForKey
+// must have returned.
+func (o *owner) chooseIdleTimeout(wanted time.Duration) time.Duration {
+	if wanted == 0 && o.loadErr != nil {
+		return oneRunIdleTimeout
+	}
+	return wanted
 }
 
 // findPod finds a pod that takes containers, with the key of the user whose
@@ -57,7 +80,7 @@ func (o *owner) waitForKey() (ed25519.PrivateKey, error) {
 // made.
 func (o *owner) findPod(ctx context.Context, api API, selection kube.Selection) (foundPod, ed25519.PrivateKey, error) {
 	pod, of, err := api.ChoosePod(ctx, selection)
-	key, keyErr := o.waitForKey()
+	key, keyErr := o.waitForKey(ctx)
 	if err == nil {
 		err = kube.CheckTakesContainers(pod)
 	}

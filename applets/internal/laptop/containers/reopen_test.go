@@ -40,7 +40,7 @@ func newFakeManager(t *testing.T) *fakeManager {
 	m := &fakeManager{cluster: &fakecluster.Fake{}}
 	m.cluster.Dial = m.dial
 	m.handle = NewNet(m.cluster, Request{Pod: kube.Selection{Kind: "pods", Name: "web"}, Timeout: time.Minute}, NotesTo(io.Discard))
-	user, err := m.handle.owner.waitForKey()
+	user, err := m.handle.owner.waitForKey(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

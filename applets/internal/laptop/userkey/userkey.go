@@ -3,15 +3,18 @@
 package userkey
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
+	"kdiag/applets/internal/laptop/slowfiles"
 	"kdiag/mux"
 )
 
@@ -28,14 +31,14 @@ func Load() (ed25519.PrivateKey, error) {
 }
 
 // PublicHalf returns the public half of the user's key, as mux.PublicText
-// writes it; empty where there is no key yet. It makes none.
-func PublicHalf() (string, error) {
+// writes it; empty where there is no key yet. It makes none. It gives up when ctx ends.
+func PublicHalf(ctx context.Context) (string, error) {
 	file, err := keyFile()
 	if err != nil {
 		return "", nil //nolint:nilerr // no place for a key, so no key
 	}
 
-	key, err := readFile(file)
+	key, err := slowfiles.Read(ctx, "key file "+file, func() (ed25519.PrivateKey, error) { return readFile(file) })
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", nil
@@ -65,8 +68,11 @@ func loadFile(file string) (ed25519.PrivateKey, error) {
 	return readFile(file)
 }
 
+// maxKeyFile limits the size of a key file that is read, in bytes.
+const maxKeyFile = 64 << 10
+
 func readFile(file string) (ed25519.PrivateKey, error) {
-	text, err := os.ReadFile(file)
+	text, err := readRegular(file)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +93,26 @@ func readFile(file string) (ed25519.PrivateKey, error) {
 	}
 
 	return key, nil
+}
+
+// readRegular reads the beginning of a file, unless that is a pipe or a device: to open one may take
+// for ever.
+func readRegular(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("key file %s: not a regular file", name)
+	}
+
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+
+	return io.ReadAll(io.LimitReader(file, maxKeyFile))
 }
 
 // writeNewKey makes the whole file under another name and links it, so that
