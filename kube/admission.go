@@ -18,6 +18,9 @@ type Admission struct {
 	Profile Profile
 	// Refused says why the cluster does not admit the first choice; empty if it does.
 	Refused string
+	// Changed is a container that the pod has and the cluster changed so that it cannot work,
+	// although it would admit such a one now; nil for none.
+	Changed *ChangedError
 }
 
 // RefusedError reports that admission refuses the container with every profile asked for.
@@ -58,9 +61,9 @@ func (c *Cluster) findAdmitted(ctx context.Context, request containerRequest) (A
 		case failed[n] != nil:
 			return Admission{}, c.injectError(ctx, request.pod, failed[n])
 		case refused[n].by == byNobody && n == 0:
-			return Admission{Profile: profile}, nil
+			return Admission{Profile: profile, Changed: request.findUnusable(profile)}, nil
 		case refused[n].by == byNobody:
-			return Admission{Profile: profile, Refused: wire.OneLine(refused[0].err.Error())}, nil
+			return Admission{profile, wire.OneLine(refused[0].err.Error()), request.findUnusable(profile)}, nil
 		}
 	}
 

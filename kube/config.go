@@ -49,7 +49,7 @@ type ConnectOptions struct {
 	UserAgent string
 
 	// RequestTimeout limits a single API request, in kubectl's spelling ("5s", "0", or a
-	// number of seconds). It does not limit watches and streams.
+	// number of seconds); DefaultTimeout if empty. It does not limit watches and streams.
 	RequestTimeout string
 
 	// podAccount is where a pod's service account is; podAccountDirectory if empty.
@@ -108,6 +108,9 @@ func Connect(o ConnectOptions, warnings io.Writer) (*Cluster, error) {
 	config.QPS, config.Burst = 50, 100
 	config.UserAgent = cmp.Or(o.UserAgent, "kdiag")
 	config.Wrap(withAuditID(newAuditID()))
+	if o.RequestTimeout == "" {
+		config.Wrap(boundRequests(DefaultTimeout))
+	}
 	config.WarningHandler = &warningWriter{out: warnings}
 	config.WarningHandlerWithContext = nil
 	watchPlugin(config)

@@ -238,7 +238,7 @@ func (l *Ledger) removeOldFiles() {
 // lockPatience limits the wait for another kdiag that adds a container to the same pod. The
 // lock is tried again after each lockPoll.
 const (
-	lockPatience = 10 * time.Second
+	lockPatience = 30 * time.Second
 	lockPoll     = 5 * time.Millisecond
 )
 

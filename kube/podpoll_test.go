@@ -151,7 +151,7 @@ func TestStartByGetAlone(t *testing.T) {
 			}
 
 			go func() { server.set(test.uid, test.state) }()
-			err = cluster.waitUntilRunning(ctx, pod, ownContainer{Injected: Injected{Name: "kdiag"}}, make(chan string), nil)
+			err = cluster.waitUntilRunning(ctx, containerRequest{}, pod, ownContainer{Injected: Injected{Name: "kdiag"}}, make(chan string))
 			if line, _ := splitError(err); (err == nil) != (test.want == "") || !strings.Contains(line, test.want) {
 				t.Errorf("waitUntilRunning = %v, want %q", err, test.want)
 			}

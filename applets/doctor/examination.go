@@ -247,14 +247,26 @@ func (e examination) checkShell(ctx context.Context, target kube.TargetContainer
 	if admission.Refused != "" {
 		check.Detail += fmt.Sprintf("; %s was refused: %s", kube.FirstChoice, admission.Refused)
 	}
+	return doubtChanged(check, admission.Changed)
+}
+
+// doubtChanged returns a check that passed as unknown, if the cluster did with a real container what
+// it says that it would not do.
+func doubtChanged(check Check, changed *kube.ChangedError) Check {
+	if changed != nil {
+		check.Status = Unknown
+		check.Detail += "; but " + changed.Error()
+		check.Hint = "a webhook or policy may not do in a dry run what it does then: try the command"
+	}
 	return check
 }
 
 func (e examination) checkRedir(ctx context.Context, pod *corev1.Pod) Check {
-	if _, err := e.cluster.AdmitsNet(ctx, containers.PreviewNet(e.request, e.user, pod)); err != nil {
+	admission, err := e.cluster.AdmitsNet(ctx, containers.PreviewNet(e.request, e.user, pod))
+	if err != nil {
 		return refusedCheck(nameRedir, err)
 	}
-	return passedCheck(nameRedir, "a container with NET_ADMIN is allowed")
+	return doubtChanged(passedCheck(nameRedir, "a container with NET_ADMIN is allowed"), admission.Changed)
 }
 
 // refusedCheck returns a failed check if the cluster refused a container, or an
@@ -282,7 +294,7 @@ func (e examination) checkPolicyLevel(ctx context.Context) []Check {
 	taken, net := kube.ProfileAtLevel(level)
 	checks := []Check{
 		passedCheck(nameShell, "profile %s is allowed, %s", taken, where),
-		passedCheck(nameRedir, "a container with NET_ADMIN is allowed, %s", where),
+		unknownCheck(nameRedir, "a container with NET_ADMIN is allowed, %s; whether a webhook or policy drops NET_ADMIN shows only with a target", where),
 	}
 	if !net {
 		checks[1] = Check{nameRedir, Failed, "no container with NET_ADMIN is allowed, " + where,

@@ -44,7 +44,7 @@ func Connection() []cli.Flag {
 			Name: "insecure-skip-tls-verify", Usage: "Don't verify the API server's certificate", Category: applets.ConnectionCategory,
 		},
 		text(applets.KindText, "Server name to expect in the API server's certificate", "tls-server-name"),
-		text(applets.KindText, "Maximum time for a single API request, such as 5s; 0 for no limit", "request-timeout"),
+		text(applets.KindText, "Maximum time for a single API request, such as 5s; 0 for no limit (default 1m)", "request-timeout"),
 	}
 }
 

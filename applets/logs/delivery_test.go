@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"kdiag/mux/wire"
 	"regexp"
 	"strings"
 	"testing"
@@ -44,9 +45,9 @@ func TestLongLineMatches(t *testing.T) {
 
 		const wantLines = 3
 		shown := takeAll(d.queue)
-		if _, matches := d.firstFailure(); matches != wantLines || strings.Count(shown, "\n") != wantLines || !isClosed(d.reached) {
+		if _, matches := d.firstFailure(); matches != wantLines || strings.Count(shown, "\n") != wantLines || !wire.IsClosed(d.reached) {
 			t.Errorf("lines of %d bytes: %d matches and %d lines, --until matched %v, want %d, %d and true",
-				size, matches, strings.Count(shown, "\n"), isClosed(d.reached), wantLines, wantLines)
+				size, matches, strings.Count(shown, "\n"), wire.IsClosed(d.reached), wantLines, wantLines)
 		}
 	}
 }

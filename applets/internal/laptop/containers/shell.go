@@ -105,8 +105,12 @@ func (s *Shell) ensureOnce(ctx context.Context) (kube.Injected, error) {
 	progress, silence := s.messages.progressUntil()
 	defer silence()
 	request.Ledger, request.Progress, request.Notice = s.owner.ledger, progress, s.messages.Note
-	s.container, err = s.api.EnsureShell(ctx, request)
-	return s.container, err
+	container, err := s.api.EnsureShell(ctx, request)
+	if err != nil {
+		return container, err
+	}
+	s.container = container
+	return container, nil
 }
 
 // Exec runs a command in the container that Ensure returned, as kube.Cluster's

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"kdiag/applets/internal/laptop/slowfiles"
 	"kdiag/mux"
@@ -27,7 +28,7 @@ func Load() (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return loadFile(file)
+	return loadFile(file, os.Link)
 }
 
 // PublicHalf returns the public half of the user's key, as mux.PublicText
@@ -57,13 +58,37 @@ func keyFile() (string, error) {
 // loadFile reads a key file, and makes it, readable by its owner alone, when
 // there is none. If two processes create it at once, both return
 // the same key.
-func loadFile(file string) (ed25519.PrivateKey, error) {
-	key, err := readFile(file)
+func loadFile(file string, link linker) (ed25519.PrivateKey, error) {
+	key, err := readWhole(file)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
-	if err = writeNewKey(file); err != nil {
+	if err = writeNewKey(file, link); err != nil {
 		return nil, fmt.Errorf("make key file: %w", err)
+	}
+	return readWhole(file)
+}
+
+// linker makes a hard link, as os.Link does. Some file systems have none.
+type linker func(from, to string) error
+
+// errEmpty reports a key file without a key, which another process may be about to write.
+var errEmpty = errors.New("the file is empty")
+
+// These limit the wait for another process that writes a key.
+const (
+	writeTime = time.Second
+	writeLook = 5 * time.Millisecond
+)
+
+// readWhole reads a key file. It waits a moment for one that is being written.
+func readWhole(file string) (ed25519.PrivateKey, error) {
+	for range writeTime / writeLook {
+		key, err := readFile(file)
+		if !errors.Is(err, errEmpty) {
+			return key, err
+		}
+		time.Sleep(writeLook)
 	}
 	return readFile(file)
 }
@@ -77,6 +102,9 @@ func readFile(file string) (ed25519.PrivateKey, error) {
 		return nil, err
 	}
 
+	if len(text) == 0 {
+		return nil, fmt.Errorf("key file %s: %w", file, errEmpty)
+	}
 	block, _ := pem.Decode(text)
 	if block == nil || block.Type != pemType {
 		return nil, fmt.Errorf("key file %s: no PEM block %q", file, pemType)
@@ -117,7 +145,7 @@ func readRegular(name string) ([]byte, error) {
 
 // writeNewKey makes the whole file under another name and links it, so that
 // nobody reads half a key and the first of several wins.
-func writeNewKey(file string) error {
+func writeNewKey(file string, link linker) error {
 	key, err := mux.NewKey()
 	if err != nil {
 		return err
@@ -137,7 +165,8 @@ func writeNewKey(file string) error {
 	}
 	defer os.Remove(temp.Name())
 
-	err = pem.Encode(temp, &pem.Block{Type: pemType, Bytes: der})
+	text := pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: der})
+	_, err = temp.Write(text)
 	if closeErr := temp.Close(); err == nil {
 		err = closeErr
 	}
@@ -145,10 +174,30 @@ func writeNewKey(file string) error {
 		return err
 	}
 
-	if err = os.Link(temp.Name(), file); err != nil && !errors.Is(err, fs.ErrExist) {
-		// No hard links here: a rename may replace another's key, once.
-		return os.Rename(temp.Name(), file)
+	if err = link(temp.Name(), file); err != nil && !errors.Is(err, fs.ErrExist) {
+		return createFile(file, text)
 	}
 
 	return nil
+}
+
+// createFile writes a file where there are no hard links, unless somebody else is first. The text
+// comes in one write, so others see an empty file or all of it.
+func createFile(name string, text []byte) error {
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+
+	_, err = file.Write(text)
+	if closeErr := file.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		_ = os.Remove(name)
+	}
+	return err
 }

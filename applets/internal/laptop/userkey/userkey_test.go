@@ -5,19 +5,26 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"kdiag/mux"
 )
 
+// TestLoad wants all that start at once to come to the same key, where there are hard links and
+// where there are none.
 func TestLoad(t *testing.T) {
+	t.Run("links", func(t *testing.T) { testLoad(t, os.Link) })
+	t.Run("no links", func(t *testing.T) { testLoad(t, func(string, string) error { return syscall.EPERM }) })
+}
+
+func testLoad(t *testing.T, link linker) {
 	file := filepath.Join(t.TempDir(), "new", "key.pem")
-	// All that start at once come to the same key.
 	var keys [8]string
 	var all sync.WaitGroup
 	for i := range keys {
 		all.Go(func() {
-			key, err := loadFile(file)
+			key, err := loadFile(file, link)
 			if err != nil {
 				t.Error(err)
 				return
@@ -54,7 +61,7 @@ func TestLoadRefuses(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := loadFile(file); err == nil || !strings.Contains(err.Error(), file) {
+		if _, err := loadFile(file, os.Link); err == nil || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: error %v, want one that names the file", what, err)
 		}
 		if got, _ := os.ReadFile(file); string(got) != text {
