@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"slices"
 	"syscall"
 
@@ -13,7 +15,8 @@ import (
 // Attributes of ctnetlink (linux/netfilter/nfnetlink_conntrack.h).
 const (
 	ctaTupleOrig, ctaTupleReply = 1, 2
-	ctaTupleProto               = 2
+	ctaTupleIP, ctaTupleProto   = 1, 2
+	ctaSource4, ctaSource6      = 1, 3
 	ctaProtoNum                 = 1
 	ctaProtoSource              = 2
 	ctaProtoDestination         = 3
@@ -28,6 +31,28 @@ const conntrackBuffer = 32 << 10
 // when nothing may go on there: a caller that uses the same source port once more would be led there
 // again, also when nobody listens any more.
 func ForgetListeners(ports []uint16) error {
+	return forgetRedirected(func(t redirectedTuple) bool { return slices.Contains(ports, t.listener) })
+}
+
+// ForgetDeadListeners does the same for redirects to local ports that nothing in the namespace has, such
+// as those of a manager that was killed.
+func ForgetDeadListeners(isUsed func(port uint16) bool) error {
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return fmt.Errorf("conntrack: %w", err)
+	}
+
+	isOwn := func(address netip.Addr) bool {
+		return address.IsLoopback() || slices.ContainsFunc(own, func(a net.Addr) bool {
+			prefix, err := netip.ParsePrefix(a.String())
+			return err == nil && prefix.Addr() == address
+		})
+	}
+	return forgetRedirected(func(t redirectedTuple) bool { return !isUsed(t.listener) && isOwn(t.address) })
+}
+
+// forgetRedirected has conntrack forget some of the connections that were redirected.
+func forgetRedirected(isMeant func(redirectedTuple) bool) error {
 	list, err := openConntrack()
 	if err != nil {
 		return err
@@ -42,7 +67,7 @@ func ForgetListeners(ports []uint16) error {
 
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
 		err = errors.Join(err, list.eachRedirected(family, func(t redirectedTuple) error {
-			if !slices.Contains(ports, t.listener) {
+			if !isMeant(t) {
 				return nil
 			}
 			return change.forget(family, t)
@@ -139,7 +164,8 @@ func readConnections(messages []syscall.NetlinkMessage, found func(redirectedTup
 
 // A redirectedTuple is a connection that was redirected to a local port.
 type redirectedTuple struct {
-	original []byte // the attributes of the tuple by which conntrack knows it
+	original []byte     // the attributes of the tuple by which conntrack knows it
+	address  netip.Addr // where it arrives
 	listener uint16
 }
 
@@ -161,7 +187,7 @@ func parseRedirected(message []byte) (t redirectedTuple, ok bool) {
 		}
 	})
 
-	t.listener = answer.source
+	t.address, t.listener = answer.from, answer.source
 	isTCP := original.protocol == unix.IPPROTO_TCP && answer.protocol == unix.IPPROTO_TCP
 	return t, isTCP && answer.source != 0 && original.destination != answer.source
 }
@@ -170,16 +196,17 @@ func parseRedirected(message []byte) (t redirectedTuple, ok bool) {
 type flow struct {
 	protocol            byte
 	source, destination uint16
+	from                netip.Addr
 }
 
-// parseFlow reads a tuple's protocol and ports.
+// parseFlow reads a tuple's protocol, ports and source address.
 func parseFlow(tuple []byte) (f flow) {
-	eachAttribute(tuple, func(kind uint16, value []byte) {
-		if kind != ctaTupleProto {
-			return
-		}
+	eachAttribute(tuple, func(part uint16, value []byte) {
 		eachAttribute(value, func(kind uint16, value []byte) {
 			switch {
+			case part == ctaTupleIP && (kind == ctaSource4 || kind == ctaSource6):
+				f.from, _ = netip.AddrFromSlice(value)
+			case part != ctaTupleProto:
 			case kind == ctaProtoNum && len(value) >= 1:
 				f.protocol = value[0]
 			case kind == ctaProtoSource && len(value) >= 2:

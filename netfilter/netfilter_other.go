@@ -43,3 +43,6 @@ func ReadTrackRoom() (TrackRoom, error) { return TrackRoom{}, notImplemented() }
 
 // ForgetListeners fails, because only Linux has conntrack.
 func ForgetListeners([]uint16) error { return notImplemented() }
+
+// ForgetDeadListeners fails, because only Linux has conntrack.
+func ForgetDeadListeners(func(port uint16) bool) error { return notImplemented() }

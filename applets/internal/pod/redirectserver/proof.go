@@ -120,14 +120,28 @@ func (r *redirectListener) awaitTrial(ctx context.Context, trial *netfilter.Tria
 	}
 }
 
-// expectTrial lets the listener recognize a trial by its source, until it is called with nil.
+// expectTrial lets the listener recognize a trial by its source, until it has come. With nil nobody waits
+// for it any more; but it may be under way still, and must reach nobody else.
 func (r *redirectListener) expectTrial(source netip.AddrPort, arrived chan<- trialArrival) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if arrived == nil {
-		delete(r.trials, source)
-	} else {
+	if arrived != nil {
 		r.trials[source] = arrived
+		return
+	}
+
+	if _, expected := r.trials[source]; expected {
+		r.trials[source] = nil
+		time.AfterFunc(proofTimeout, func() { r.forgetTrial(source) })
+	}
+}
+
+// forgetTrial forgets a trial that nobody waits for.
+func (r *redirectListener) forgetTrial(source netip.AddrPort) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if arrived, expected := r.trials[source]; expected && arrived == nil {
+		delete(r.trials, source)
 	}
 }
 
@@ -142,8 +156,10 @@ func (r *redirectListener) recognizeTrial(conn *mux.TCP, arrival trialArrival) b
 	source := sourceAddress(conn)
 	arrived, expected := r.trials[source]
 	if expected {
-		arrived <- arrival
 		delete(r.trials, source)
+	}
+	if arrived != nil {
+		arrived <- arrival
 	}
 
 	return expected

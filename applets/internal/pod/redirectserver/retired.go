@@ -5,9 +5,11 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"time"
 
+	"kdiag/applets/internal/pod/procfs"
 	"kdiag/mux"
 	"kdiag/mux/wire"
 	"kdiag/netfilter"
@@ -54,6 +56,27 @@ func (r *ruleSet) keepListener(listener *net.TCPListener, serve func()) bool {
 	return true
 }
 
+// forgetDead has conntrack forget what led to listeners of managers that were killed. It does what it
+// can: without it, callers from some ports are refused for a while.
+func (r *ruleSet) forgetDead() {
+	used := map[uint16]bool{}
+	for _, path := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		err := procfs.EachInetSocket(path, func(s procfs.InetSocket) bool {
+			used[s.Local.Port()] = true
+			return true
+		})
+		// A kernel without IPv6 has no such file.
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			r.log.Debug("list sockets", "err", err)
+			return
+		}
+	}
+
+	if err := netfilter.ForgetDeadListeners(func(port uint16) bool { return used[port] }); err != nil {
+		r.log.Debug("forget redirected connections", "err", err)
+	}
+}
+
 // closeRetired closes the listeners that were kept. Where others keep conntrack at work, it has the
 // kernel forget first which connections it led there. mu is held.
 func (r *ruleSet) closeRetired() {
@@ -98,6 +121,10 @@ func (r *redirectListener) serveRetired(first *mux.TCP) {
 // wait in the kernel's queue.
 func (r *redirectListener) passRetired(conn *mux.TCP) {
 	to, err := r.originalDestination(conn)
+	if r.recognizeTrial(conn, trialArrival{to, err}) {
+		conn.Reset()
+		return
+	}
 	if err != nil || !r.isDestination(to) {
 		r.refuseStranger(conn, err)
 		return

@@ -32,6 +32,9 @@ func greetingFrom(t *testing.T) (conn net.Conn, who string) {
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			return nil, "refused"
 		}
+		if errors.Is(err, syscall.ECONNRESET) {
+			return nil, "reset"
+		}
 		t.Fatal(err)
 	}
 
@@ -186,4 +189,52 @@ func TestManyRetired(t *testing.T) {
 		return len(rules.retired) == maxRetired && len(rules.ports) == maxRetired
 	})
 	wantGreeting(t, "app", "after the last")
+}
+
+// TestCallerOfKilledManager has a caller reach the application whom conntrack would lead to the
+// listener of a manager that was killed, once another manager redirects.
+func TestCallerOfKilledManager(t *testing.T) {
+	if !inOwnNetwork(t) {
+		return
+	}
+	m := startManager(t, never)
+	keepTracking(t)
+	killed, err := netfilter.Open("nft", netfilter.Config{ID: "killed", Mark: Mark})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := uint16(listener.Addr().(*net.TCPAddr).Port)
+	rule := netfilter.Redirect{Direction: netfilter.Incoming, Port: appPort, Listener: port, Holder: "killed"}
+	if err := killed.Attach(rule); err != nil {
+		t.Fatal(err)
+	}
+
+	greeted := make(chan struct{})
+	go func() {
+		defer close(greeted)
+		if conn, err := listener.Accept(); err == nil {
+			_, _ = conn.Write([]byte("old"))
+			resetConnection(conn)
+		}
+	}()
+	if conn, who := greetingFrom(t); who != "old" && who != "reset" {
+		t.Errorf("%q answers, want the manager that is killed", who)
+	} else if conn != nil {
+		_ = conn.Close()
+	}
+	<-greeted
+	_, _ = listener.Close(), killed.Close()
+
+	if _, who := greetingFrom(t); who != "refused" {
+		t.Errorf("%q answers, want that conntrack leads nowhere", who)
+	}
+	v := m.visit(t, wire.Hello{Holder: "me@here"})
+	if err := v.Call(t.Context(), wire.RequestAttach, wire.Attach{ID: 1, Port: appPort + 1}, nil); err != nil {
+		t.Fatal(err)
+	}
+	wantAgain(t, "with another manager")
 }

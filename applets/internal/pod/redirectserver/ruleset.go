@@ -138,6 +138,7 @@ func (r *ruleSet) ensureBackend(name string) error {
 	}
 
 	r.mesh = mesh
+	r.forgetDead()
 	return nil
 }
 
