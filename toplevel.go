@@ -62,7 +62,7 @@ func withWriteFailure(err, failure error) error {
 		return err
 	case errors.As(err, &exit) && exit.Err == nil && !isReaderGone(failure):
 		return &applets.ExitError{Code: exit.Code, Err: failure}
-	case err == nil, errors.Is(err, context.Canceled):
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, failure):
 		return failure
 	}
 	return err

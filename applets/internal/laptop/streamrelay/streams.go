@@ -157,26 +157,25 @@ func (s *Streams) gather() bool {
 	return len(s.toPod) > 0
 }
 
-// readInput reads the user's stdin as far as the pod has room for it. A frame that waits is sent
-// before the next one is read.
+// inputPart is how much of stdin one frame carries: with its head, and one for each output, it fits
+// into the 32 KiB that an exec sends at once.
+const inputPart = 32<<10 - 3*wire.RelayHeadSize
+
+// readInput reads the user's stdin as far as the pod has room for it: one part while the last one is
+// sent.
 func (s *Streams) readInput() {
-	buffer := make([]byte, 32<<10)
+	part, next := make([]byte, inputPart), make([]byte, inputPart)
 	for {
 		room := s.awaitRoom()
 		if room == 0 {
 			return
 		}
 
-		n, err := s.in.Read(buffer[:min(room, len(buffer))])
-		s.mu.Lock()
-		s.input = append([]byte(nil), buffer[:n]...)
-		s.room -= n
-		s.ended = err != nil
-		s.changed.Broadcast()
-		s.mu.Unlock()
-		if err != nil {
+		n, err := s.in.Read(part[:min(room, len(part))])
+		if !s.sendInput(part[:n], err != nil) {
 			return
 		}
+		part, next = next, part
 	}
 }
 
@@ -184,13 +183,29 @@ func (s *Streams) readInput() {
 func (s *Streams) awaitRoom() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.room == 0 || len(s.input) > 0 {
-		if s.closed || s.exited {
-			return 0
-		}
+	for s.room == 0 && !s.closed && !s.exited {
 		s.changed.Wait()
 	}
+	if s.closed || s.exited {
+		return 0
+	}
 	return s.room
+}
+
+// sendInput has a part of stdin sent once the last one has been. It reports whether another is
+// wanted.
+func (s *Streams) sendInput(part []byte, last bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.input) > 0 && !s.closed && !s.exited {
+		s.changed.Wait()
+	}
+
+	s.input = part
+	s.room -= len(part)
+	s.ended = last
+	s.changed.Broadcast()
+	return !last
 }
 
 // parser takes the frames apart that come from the pod.
