@@ -29,7 +29,7 @@ func TestFailNotRunning(t *testing.T) {
 	kit.ExpectFailure(1, "not running: it is waiting: PodInitializing", "running containers: setup; choose one with -c").Verify(t, "an initializing pod", kit.RunKdiag(t, "shell", "-n", kit.SharedPods(t), "initializing"))
 }
 
-// TestFailImage says why the kubelet cannot start an image, long before a time-out. TestImageArrivesLate
+// TestFailImage says why the kubelet cannot start an image, long before a time-out. TestContainersThatWait
 // is about one that it cannot pull.
 func TestFailImage(t *testing.T) {
 	namespace := kit.CreateRootPod(t)
