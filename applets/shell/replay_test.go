@@ -2,6 +2,7 @@ package shell
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"strings"
@@ -77,7 +78,7 @@ func TestTargetRestartedMeanwhile(t *testing.T) {
 		"ended for good":        {0, 1, 1, said},
 	} {
 		cluster := &fakecluster.Fake{Restarts: c.restarts, RunExec: func(_ context.Context, call int, e kube.ExecRequest) error {
-			text, _ := io.ReadAll(e.Stdin)
+			text := readInputFrame(t, e.Stdin)
 			if call <= c.missing {
 				for _, part := range []string{said[:10], said[10:]} {
 					_, _ = io.WriteString(e.Stderr, part)
@@ -100,4 +101,18 @@ func TestTargetRestartedMeanwhile(t *testing.T) {
 			t.Errorf("%s: %v, stderr %q, want code %d and %q", name, err, stderr.String(), c.wantCode, c.want)
 		}
 	}
+}
+
+// readInputFrame reads what the relay in a pod gets as the beginning of stdin.
+func readInputFrame(t *testing.T, stdin io.Reader) []byte {
+	t.Helper()
+	head := make([]byte, wire.RelayHeadSize)
+	if _, err := io.ReadFull(stdin, head); err != nil || head[0] != wire.RelayInput {
+		t.Fatalf("frame %q: %v, want one of stdin", head, err)
+	}
+	text := make([]byte, binary.BigEndian.Uint32(head[1:]))
+	if _, err := io.ReadFull(stdin, text); err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
