@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -37,3 +38,7 @@ const hintFilter = "something between this machine and the API server refuses it
 // isFiltered reports whether something on the way to the API server has refused a request, as kubectl
 // proxy does by its filter.
 func isFiltered(err error) bool { return isForeign(err) && apierrors.IsForbidden(err) }
+
+// quotesPage reports whether an answer is a page for people, such as one to log in. kubectl proxy
+// answers with a word (pkg/proxy/proxy_server.go of kubectl).
+func quotesPage(err error) bool { return strings.Contains(describeForeign(err).Error(), "<") }

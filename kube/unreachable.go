@@ -139,7 +139,7 @@ func (c *Cluster) hintFor(err error) string {
 	switch {
 	case isForeign(err) && apierrors.IsBadRequest(err) && strings.HasPrefix(c.ServerAddress(), "http://"):
 		return "if the server uses TLS, its address must begin with https://"
-	case isFiltered(err):
+	case isFiltered(err) && !quotesPage(err):
 		return hintFilter
 	case isForeign(err):
 		return notKubernetes
