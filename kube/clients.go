@@ -26,6 +26,7 @@ type clients struct {
 	// takes nor how many begin per second: a caller that opens hundreds limits itself.
 	longLived rest.Interface
 	codec     runtime.ParameterCodec
+	gate      *pluginGate
 }
 
 // newClients makes the clients of a configuration. It sends no request.
@@ -36,14 +37,15 @@ func newClients(config *rest.Config) (clients, error) {
 	}
 
 	// All clients but longLived share one transport.
-	httpClient, err := httpClientFor(config)
+	gate := newPluginGate()
+	httpClient, err := httpClientFor(config, gate)
 	if err != nil {
 		return clients{}, err
 	}
 
 	unlimited := rest.CopyConfig(config)
 	unlimited.Timeout, unlimited.QPS = 0, -1
-	unlimitedClient, err := httpClientFor(unlimited)
+	unlimitedClient, err := httpClientFor(unlimited, gate)
 	if err != nil {
 		return clients{}, err
 	}
@@ -69,6 +71,7 @@ func newClients(config *rest.Config) (clients, error) {
 		authorization: newClient(config, httpClient, authorizationv1.SchemeGroupVersion, "/apis"),
 		discovery:     newClient(config, httpClient, discoveryv1.SchemeGroupVersion, "/apis"),
 		codec:         runtime.NewParameterCodec(scheme),
+		gate:          gate,
 	}
 
 	return made, err
@@ -101,11 +104,11 @@ func newRESTClient(config *rest.Config, transport *http.Client, group schema.Gro
 }
 
 // httpClientFor makes an HTTP client that reports the errors of a credential plugin as a
-// *PluginError.
-func httpClientFor(config *rest.Config) (*http.Client, error) {
+// *PluginError, and does not run one that fails more often than its gate allows.
+func httpClientFor(config *rest.Config, gate *pluginGate) (*http.Client, error) {
 	made, err := rest.HTTPClientFor(config)
 	if err == nil && config.ExecProvider != nil {
-		made.Transport = pluginTransport{made.Transport, config.ExecProvider}
+		made.Transport = pluginTransport{gatedTransport{made.Transport, config.ExecProvider, gate}}
 	}
 	return made, err
 }

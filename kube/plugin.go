@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os/exec"
-	"sync/atomic"
 
 	"kdiag/mux/wire"
 
 	"k8s.io/client-go/rest"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
 // PluginError reports that a credential plugin, a command that the kubeconfig names, gave no
@@ -49,18 +46,17 @@ func (e *PluginError) Hint() string {
 	return "see its output above, or run it by hand with the arguments in the kubeconfig"
 }
 
-// pluginTransport wraps client-go's round tripper that runs a plugin. That one ignores the
-// request's context while the plugin runs, and returns only text as its errors.
+// pluginTransport ends a request with its context although client-go, which runs the plugin,
+// ignores that meanwhile. It reports what the plugin did wrong as a *PluginError.
 type pluginTransport struct {
-	base   http.RoundTripper
-	plugin *clientcmdapi.ExecConfig
+	gatedTransport
 }
 
-// passedKey is the key, in a request's context, of a flag that says whether the plugin has let
-// the request pass.
+// passedKey is the key, in a request's context, of the *pluginPass that says whether the plugin has
+// let the request pass.
 type passedKey struct{}
 
-// watchPlugin sets that flag for requests that the plugin has let pass.
+// watchPlugin marks requests that the plugin has let pass.
 func watchPlugin(config *rest.Config) {
 	if config.ExecProvider == nil {
 		return
@@ -68,8 +64,8 @@ func watchPlugin(config *rest.Config) {
 
 	config.Wrap(func(base http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(request *http.Request) (*http.Response, error) {
-			if passed, ok := request.Context().Value(passedKey{}).(*atomic.Bool); ok {
-				passed.Store(true)
+			if pass, ok := request.Context().Value(passedKey{}).(*pluginPass); ok {
+				pass.markPassed()
 			}
 			return base.RoundTrip(request)
 		})
@@ -83,23 +79,16 @@ func (r roundTripper) RoundTrip(request *http.Request) (*http.Response, error) {
 
 func (t pluginTransport) RoundTrip(request *http.Request) (*http.Response, error) {
 	ctx := request.Context()
-	var passed atomic.Bool
-	request = request.WithContext(context.WithValue(ctx, passedKey{}, &passed))
+	pass := &pluginPass{}
+	request = request.WithContext(context.WithValue(ctx, passedKey{}, pass))
 
 	response, err := callUnlessDone(ctx, func() (*http.Response, error) {
-		return t.base.RoundTrip(request)
+		return t.gatedTransport.RoundTrip(request)
 	}, func(late *http.Response) { _ = late.Body.Close() })
-	if err == nil || passed.Load() {
+
+	var known *PluginError
+	if err == nil || pass.passed.Load() || errors.As(err, &known) {
 		return response, err
 	}
-
 	return nil, t.pluginError(err)
-}
-
-// pluginError says that the plugin failed, and whether it is installed.
-func (t pluginTransport) pluginError(err error) error {
-	failure := &PluginError{Command: t.plugin.Command, Err: err, install: t.plugin.InstallHint}
-	_, lookErr := exec.LookPath(t.plugin.Command)
-	failure.Missing = lookErr != nil
-	return failure
 }

@@ -253,6 +253,10 @@ func (c *Cluster) upgrade(ctx context.Context, method string, at *url.URL, heade
 		return nil, nil, err
 	}
 
+	if c.streams.ExecProvider != nil {
+		transport = gatedTransport{transport, c.streams.ExecProvider, c.gate}
+	}
+
 	request, err := http.NewRequestWithContext(ctx, method, at.String(), nil)
 	if err != nil {
 		return nil, nil, err
