@@ -67,6 +67,22 @@ func sidecars(pod *corev1.Pod) []corev1.Container {
 // isTCP reports whether a protocol of the API is TCP, which is also the default.
 func isTCP(protocol corev1.Protocol) bool { return protocol == corev1.ProtocolTCP || protocol == "" }
 
+// LeavesPortToPod reports whether a port with this number or, if that is 0, name is the pod's own
+// although a Service is the target. Callers of a headless Service reach every port of its pods,
+// since nothing translates any; the Service need not have one.
+func LeavesPortToPod(service *corev1.Service, number uint16, name string) bool {
+	return service.Spec.ClusterIP == corev1.ClusterIPNone &&
+		!slices.ContainsFunc(service.Spec.Ports, func(p corev1.ServicePort) bool { return isAskedFor(p, number, name) })
+}
+
+// isAskedFor reports whether a Service's port has a number or, if that is 0, a name.
+func isAskedFor(port corev1.ServicePort, number uint16, name string) bool {
+	if number != 0 {
+		return port.Port == int32(number)
+	}
+	return port.Name == name
+}
+
 // FindServicePort returns the TCP port of a Service that has a number or, if that is 0, a name.
 // pod is where the Service leads, for the hint.
 func FindServicePort(service *corev1.Service, pod *corev1.Pod, number uint16, name string) (corev1.ServicePort, error) {
@@ -78,7 +94,7 @@ func FindServicePort(service *corev1.Service, pod *corev1.Pod, number uint16, na
 
 	var otherProtocol corev1.Protocol
 	for _, port := range service.Spec.Ports {
-		if number != 0 && port.Port != int32(number) || number == 0 && port.Name != name {
+		if !isAskedFor(port, number, name) {
 			continue
 		}
 		if isTCP(port.Protocol) {

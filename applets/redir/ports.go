@@ -90,6 +90,11 @@ func resolvePodPort(pod *corev1.Pod, s redirectclient.Spec) (redirectclient.Spec
 
 // resolveServicePort finds the pod's port that a Service's port leads to.
 func resolveServicePort(service *corev1.Service, pod *corev1.Pod, s redirectclient.Spec) (redirectclient.Spec, error) {
+	if kube.LeavesPortToPod(service, s.Port, s.PortName) {
+		s, err := resolvePodPort(pod, s)
+		return withLocal(s, s.Port), err
+	}
+
 	port, err := kube.FindServicePort(service, pod, s.Port, s.PortName)
 	if err != nil {
 		return s, err

@@ -61,6 +61,49 @@ func TestResolvePorts(t *testing.T) {
 	}
 }
 
+// TestResolveHeadlessPorts takes the pod's own ports beside those of a headless Service, which may
+// have none.
+func TestResolveHeadlessPorts(t *testing.T) {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "kafka-0"},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "kafka", Ports: []corev1.ContainerPort{{Name: "kafka", ContainerPort: 9093}}}}},
+	}
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "kafka"}, Spec: corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone}}
+	withPorts := service.DeepCopy()
+	withPorts.Spec.Ports = []corev1.ServicePort{{Name: "admin", Port: 81}, {Name: "dns", Port: 53, Protocol: corev1.ProtocolUDP}}
+
+	for _, c := range []struct {
+		service *corev1.Service
+		port    string
+		want    redirectclient.Spec
+		err     string
+	}{
+		{service, "9093", redirectclient.Spec{Port: 9093, Local: "localhost:9093"}, ""},
+		{service, "9093:3000", redirectclient.Spec{Port: 9093, Local: "localhost:3000"}, ""},
+		{service, "kafka", redirectclient.Spec{Port: 9093, Local: "localhost:9093", PortName: "kafka"}, ""},
+		{service, "http", redirectclient.Spec{}, "named ports of the pod: kafka (9093)"},
+		{withPorts, "9093", redirectclient.Spec{Port: 9093, Local: "localhost:9093"}, ""},
+		{withPorts, "81", redirectclient.Spec{Port: 81, Local: "localhost:81", Service: "kafka", ServicePort: 81}, ""},
+		{withPorts, "53", redirectclient.Spec{}, "it is a port of UDP"},
+	} {
+		specs, err := parseSpecs([]string{c.port}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		got, err := resolvePorts(t.Context(), &fakecluster.Fake{Service: c.service}, kube.Selection{Kind: "services", Name: "kafka"}, pod, specs)
+		if c.err != "" {
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("port %s = %+v, %v, want %q", c.port, got, err, c.err)
+			}
+			continue
+		}
+		if err != nil || !slices.Equal(got, []redirectclient.Spec{c.want}) {
+			t.Errorf("port %s = %+v, %v, want %+v", c.port, got, err, c.want)
+		}
+	}
+}
+
 // TestPortIsCheckedFirst adds no container for a port that does not exist.
 func TestPortIsCheckedFirst(t *testing.T) {
 	cluster := &fakecluster.Fake{}

@@ -251,7 +251,7 @@ func (c *Client) prepare(ctx context.Context) ([]Spec, error) {
 
 	specs := make([]Spec, len(ports))
 	for i, port := range ports {
-		specs[i] = Spec{Port: port, Local: net.JoinHostPort("localhost", strconv.Itoa(int(port)))}
+		specs[i] = Spec{Port: port, Local: net.JoinHostPort(localhost, strconv.Itoa(int(port)))}
 	}
 
 	return specs, nil

@@ -173,12 +173,6 @@ func cancelWithCaller(ctx context.Context, cancel context.CancelCauseFunc, strea
 // dialFunc connects to an address, as dialProgram does.
 type dialFunc = func(ctx context.Context, address string) (net.Conn, error)
 
-// dialProgram connects to a program on this machine.
-func dialProgram(ctx context.Context, address string) (net.Conn, error) {
-	var dialer net.Dialer
-	return dialer.DialContext(ctx, "tcp", address)
-}
-
 // dial connects to the redirect's local program.
 func (r *redirect) dial(ctx context.Context, dial dialFunc) (net.Conn, error) {
 	if address := r.lastAddress.Load(); address != nil {
