@@ -166,7 +166,7 @@ func describeNotRunning(pod *corev1.Pod, status *corev1.ContainerStatus) string 
 	switch {
 	case status != nil && status.State.Terminated != nil:
 		ended := status.State.Terminated
-		return joinReason(fmt.Sprintf("it exited with code %d", ended.ExitCode), ended.Reason, ended.Message)
+		return joinReason(fmt.Sprintf("it exited with code %d", ended.ExitCode), ended.Reason, ended.Message) + describePodFailure(pod)
 	case status != nil && status.State.Waiting != nil:
 		return joinReason("it is waiting", status.State.Waiting.Reason, status.State.Waiting.Message)
 	}
@@ -179,6 +179,15 @@ func describeNotRunning(pod *corev1.Pod, status *corev1.ContainerStatus) string 
 	}
 
 	return fmt.Sprintf("the pod is %s", joinReason(string(pod.Status.Phase), pod.Status.Reason, pod.Status.Message))
+}
+
+// describePodFailure says why a pod has failed as a whole, such as that it was evicted, if its status
+// tells. That is then why its containers ended, whatever their exit codes.
+func describePodFailure(pod *corev1.Pod) string {
+	if pod.Status.Phase != corev1.PodFailed || pod.Status.Reason == "" {
+		return ""
+	}
+	return "; the pod has failed: " + joinReason(pod.Status.Reason, strings.TrimSpace(pod.Status.Message))
 }
 
 // joinReason joins the parts that are not empty with colons.

@@ -52,6 +52,8 @@ func TestCheckUp(t *testing.T) {
 		{"waiting", corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{waiting}}, false, "container app: it is waiting: ErrImagePull"},
 		{"unheard of", corev1.PodStatus{Phase: corev1.PodPending}, false, "the pod is Pending"},
 		{"failed", corev1.PodStatus{Phase: corev1.PodFailed, ContainerStatuses: []corev1.ContainerStatus{over}}, false, "container app: it exited with code 3"},
+		{"evicted while it ran", corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "low on memory. ", ContainerStatuses: []corev1.ContainerStatus{over}}, false,
+			"container app: it exited with code 3; the pod has failed: Evicted: low on memory."},
 		{"evicted", corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "low on memory"}, false, "Failed: Evicted: low on memory"},
 	} {
 		pod := &corev1.Pod{Status: c.status}

@@ -84,7 +84,7 @@ func ParseSelection(target, labelSelector string) (Selection, error) {
 
 	resource, ok := ParseResource(kind)
 	if !ok || name == "" || strings.Contains(name, "/") {
-		return Selection{}, fmt.Errorf("invalid target %q: use POD or TYPE/NAME, where TYPE is pod, deploy, sts, ds, rs, job, cj or svc", target)
+		return Selection{}, fmt.Errorf("invalid target %q: use POD or TYPE/NAME, where TYPE is pod, deploy, sts, ds, rs, job, cj or svc; for pods of any other type use -l SELECTOR", target)
 	}
 
 	return Selection{Kind: resource, Name: name}, nil

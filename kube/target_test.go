@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,13 @@ func TestParseSelection(t *testing.T) {
 	for _, in := range [][2]string{{"", ""}, {"web", "app=web"}, {"node/x", ""}, {"deploy/", ""}, {"deploy/a/b", ""}, {"", "a in"}} {
 		if got, err := ParseSelection(in[0], in[1]); err == nil {
 			t.Errorf("ParseSelection(%q, %q) = %+v, want an error", in[0], in[1], got)
+		}
+	}
+
+	// Types that kdiag does not know: a way that works with them, too.
+	for _, target := range []string{"rollout/web", "rollouts.argoproj.io/web", "rc/web", "dc/web"} {
+		if _, err := ParseSelection(target, ""); err == nil || !strings.Contains(err.Error(), "for pods of any other type use -l SELECTOR") {
+			t.Errorf("ParseSelection(%q) = %v, want a word on -l", target, err)
 		}
 	}
 }

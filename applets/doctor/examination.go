@@ -220,7 +220,7 @@ func (e examination) checkTarget(ctx context.Context) targetChecks {
 }
 
 func (e examination) checkStreams(ctx context.Context, pod *corev1.Pod) []Check {
-	protocol, err := e.cluster.ProbeStreams(ctx, pod.Namespace, pod.Name)
+	route, err := e.cluster.ProbeStreams(ctx, pod.Namespace, pod.Name)
 	if err == nil {
 		// What lets a port-forward through may still refuse an exec. Rights have a check of their own.
 		if execErr := e.cluster.ProbeExec(ctx, pod.Namespace, pod.Name); !kube.IsDenied(execErr) {
@@ -232,10 +232,12 @@ func (e examination) checkStreams(ctx context.Context, pod *corev1.Pod) []Check 
 		return []Check{unansweredCheck(nameStreams, err)}
 	case err != nil:
 		return []Check{failedCheck(nameStreams, err)}
-	case protocol == "SPDY":
-		return []Check{passedCheck(nameStreams, "SPDY; the server, or a proxy before it, doesn't support WebSocket")}
+	case route.MissingRight != "":
+		return []Check{passedCheck(nameStreams, "%s; you don't have the right to %s, which WebSocket needs", route.Protocol, route.MissingRight)}
+	case route.Protocol == kube.StreamsSPDY:
+		return []Check{passedCheck(nameStreams, "%s; the server, or a proxy before it, doesn't support WebSocket", route.Protocol)}
 	}
-	return []Check{passedCheck(nameStreams, "%s", protocol)}
+	return []Check{passedCheck(nameStreams, "%s", route.Protocol)}
 }
 
 func (e examination) checkShell(ctx context.Context, target kube.TargetContainer) Check {

@@ -25,9 +25,10 @@ A target is a pod, or an object that owns pods:
   deploy/web             TYPE/NAME; the type is pod, deploy, sts, ds, rs, job, cj or svc
   -l app=web,tier!=db    a label selector, instead of a name
 
-An object has the pods that it owns, not those of others with the same labels. If several pods
-match, kdiag prefers a ready pod, then a running one, then the newest; one that is terminating comes
-last. -c selects the container, which may be an init container, a sidecar or an ephemeral container.
+Pods of any other type, such as a Rollout or a ReplicationController, are selected by label. An
+object has the pods that it owns, not those of others with the same labels. If several pods match,
+kdiag prefers a ready pod, then a running one, then the newest; one that is terminating comes last.
+-c selects the container, which may be an init container, a sidecar or an ephemeral container.
 The default is the one that the annotation kubectl.kubernetes.io/default-container names, else the
 first.
 
