@@ -160,8 +160,9 @@ func TestInspectIsSilent(t *testing.T) {
 func TestWatchWaitsForItsReader(t *testing.T) {
 	fakecluster.KeepHome(t)
 	synctest.Test(t, func(t *testing.T) {
-		cluster := &fakecluster.Fake{RunExec: func(_ context.Context, _ int, e kube.ExecRequest) error {
-			return errors.Join(json.NewEncoder(e.Stdout).Encode(snapshot), json.NewEncoder(e.Stdout).Encode(snapshot))
+		cluster := &fakecluster.Fake{RunExec: func(ctx context.Context, _ int, e kube.ExecRequest) error {
+			out := json.NewEncoder(e.Stdout)
+			return errors.Join(out.Encode(snapshot), out.Encode(snapshot), context.Cause(ctx))
 		}}
 		request := containers.Request{Pod: kube.Selection{Kind: "pods", Name: "web"}, Container: "app", Timeout: time.Minute}
 		out := &slowWriter{}
