@@ -146,3 +146,22 @@ func TestCompletedPodEnds(t *testing.T) {
 		t.Errorf("ended with %v, want that the pod has completed", err)
 	}
 }
+
+// measuredCluster is a cluster that knows what its pod uses.
+type measuredCluster struct{ *fakecluster.Fake }
+
+func (measuredCluster) MemoryUsage(context.Context, string, string) (bytes int64, ok bool) {
+	return 7, true
+}
+
+// TestKnownPodIsMeasured asks what a pod uses that was found before, where the cluster knows it.
+func TestKnownPodIsMeasured(t *testing.T) {
+	known := &knownPod{API: measuredCluster{&fakecluster.Fake{}}}
+	if used, ok := known.MemoryUsage(t.Context(), "default", "web"); used != 7 || !ok {
+		t.Errorf("MemoryUsage = %d, %t, want 7", used, ok)
+	}
+	known.API = &fakecluster.Fake{}
+	if used, ok := known.MemoryUsage(t.Context(), "default", "web"); used != 0 || ok {
+		t.Errorf("MemoryUsage of a cluster that does not know = %d, %t, want none", used, ok)
+	}
+}

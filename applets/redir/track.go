@@ -143,6 +143,17 @@ func (k *knownPod) ChoosePod(ctx context.Context, s kube.Selection) (*corev1.Pod
 	return k.API.ChoosePod(ctx, s)
 }
 
+// MemoryUsage asks the cluster what memory the pod uses, if it can be asked.
+func (k *knownPod) MemoryUsage(ctx context.Context, namespace, pod string) (bytes int64, ok bool) {
+	reader, ok := k.API.(interface {
+		MemoryUsage(ctx context.Context, namespace, pod string) (bytes int64, ok bool)
+	})
+	if !ok {
+		return 0, false
+	}
+	return reader.MemoryUsage(ctx, namespace, pod)
+}
+
 // trackEvents tells what happens with one of several pods. The follower tells of the ends itself, and
 // of a pod that goes nothing is told but its connections.
 type trackEvents struct {

@@ -2,6 +2,7 @@ package redirectserver
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -76,19 +77,21 @@ func TestRefusalsAreTold(t *testing.T) {
 	t.Run(wire.RefusedByApplication, func(t *testing.T) {
 		v := startManagerWith(t, change).visit(t, wire.Hello{Holder: "me@here"})
 		const port = uint16(appPort + 5) // where nobody listens
-		if err := v.Call(t.Context(), wire.RequestAttach, wire.Attach{ID: 1, Port: port}, nil); err != nil {
+		request := wire.Attach{ID: 1, Port: port, Probes: []wire.Probe{healthz}}
+		if err := v.Call(t.Context(), wire.RequestAttach, request, nil); err != nil {
 			t.Fatal(err)
 		}
-		s := v.goAway(t)
+
 		conn, err := net.Dial("tcp", net.JoinHostPort(podIPv4, fmt.Sprint(port)))
-		if err == nil {
-			if got := greeting(conn); got != "reset" {
-				t.Errorf("%q answers, want a reset", got)
-			}
-			_ = conn.Close()
+		if err != nil {
+			t.Fatal(err)
 		}
-		v.wantOverdue(t, s)
-		v.comeBack(t, s)
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		_, _ = io.WriteString(conn, kubeletRequest)
+		if got := greeting(conn); got != "reset" {
+			t.Errorf("%q answers, want a reset", got)
+		}
 		if got := v.awaitRefused(t, wire.RefusedByApplication); got != 1 {
 			t.Errorf("told of %d connections, want 1", got)
 		}
