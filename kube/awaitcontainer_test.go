@@ -3,7 +3,6 @@ package kube
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -93,7 +92,7 @@ func watchOf(states ...corev1.ContainerState) http.HandlerFunc {
 		answerJSON(w, "")
 		for _, state := range states {
 			text, _ := json.Marshal(map[string]any{"type": "MODIFIED", "object": crashingPod(state)})
-			_, _ = io.WriteString(w, string(text))
+			_, _ = w.Write(text)
 		}
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
