@@ -137,6 +137,9 @@ func (s *logSource) readFirstTime(ctx context.Context, previous bool) (int64, er
 // firstBytes is enough for the time of a line.
 const firstBytes = 64
 
+// mostDoubts is how often a log is read again that may have been cut off.
+const mostDoubts = 20
+
 // hasPosition reads an instance's whole log and reports whether the position is in it.
 func (s *logSource) hasPosition(ctx context.Context, previous bool) (bool, error) {
 	end, err := s.readEnd(ctx, kube.LogRequest{Previous: previous})
@@ -157,7 +160,7 @@ func (s *logSource) hasPosition(ctx context.Context, previous bool) (bool, error
 	for reader := kube.NewLogReader(log); ; {
 		next, err := reader.ReadLine()
 		switch {
-		case errors.Is(err, io.EOF) && (!complete || near):
+		case errors.Is(err, io.EOF) && (!complete || near && s.failures < mostDoubts):
 			return false, errShort
 		case errors.Is(err, io.EOF):
 			return false, nil

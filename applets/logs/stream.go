@@ -247,19 +247,11 @@ func (st *logStream) isNew(ctx context.Context, l kube.LogLine) (bool, error) {
 }
 
 // isBehindLost decides what a line is that is newer than the last one that was read,
-// while that one has not come: it comes later in this file if the file began before it.
-// Else it was rotated away, and so was what stood behind it.
+// while that one has not come: it comes later if it is in the log at all, behind a line
+// from the future. Else it was rotated away, and so was what stood behind it.
 func (st *logStream) isBehindLost(ctx context.Context, l kube.LogLine) (bool, error) {
 	if st.request.Tail == nil {
-		first, err := st.readFirstTime(ctx, st.request.Previous)
-		if err != nil {
-			return false, err
-		}
-		there := first != 0 && first <= st.search.want.at
-		if !there && !st.nextInstance {
-			// The file is newer, or the clock was set back.
-			there, err = st.hasPosition(ctx, st.request.Previous)
-		}
+		there, err := st.hasPosition(ctx, st.request.Previous)
 		if st.search.confirmed = there; there || err != nil {
 			return false, err
 		}
@@ -284,6 +276,10 @@ func (st *logStream) isBehindLost(ctx context.Context, l kube.LogLine) (bool, er
 	return true, nil
 }
 
+// longestBeginning bounds how long lines count as old that are newer than the last one of
+// the start.
+const longestBeginning = time.Minute
+
 // isOldLine reports whether a line was logged before the start: it stands before the last
 // one of then, or is that one.
 func (st *logStream) isOldLine(ctx context.Context, l kube.LogLine) bool {
@@ -296,7 +292,7 @@ func (st *logStream) isOldLine(ctx context.Context, l kube.LogLine) bool {
 	case at == st.oldUntil:
 		st.oldUntil = 0
 		return true
-	case at < st.oldUntil, st.oldConfirmed:
+	case at < st.oldUntil, st.oldConfirmed && time.Since(st.f.started) < longestBeginning:
 		return true
 	}
 
