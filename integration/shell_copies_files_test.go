@@ -91,7 +91,7 @@ func TestCopyFiles(t *testing.T) {
 	}
 
 	run("", "mkdir", "/copied")
-	t.Cleanup(func() { run("", "rm", "-r", "/copied") })
+	defer func() { run("", "rm", "-r", "/copied") }()
 	want := copiedFiles()
 	run(packFiles(t, want), "tar", "-C", "/copied", "-xf", "-")
 	got := unpackFiles(t, run("", "tar", "-C", "/copied", "-cf", "-", "."))
@@ -99,7 +99,7 @@ func TestCopyFiles(t *testing.T) {
 	for _, file := range want {
 		back := got[file.Name]
 		if back.Mode != file.Mode || back.Uid != file.Uid || back.Gid != file.Gid ||
-			file.Typeflag != tar.TypeSymlink && back.ModTime.Unix() != 981173106 {
+			file.Typeflag == tar.TypeReg && back.ModTime.Unix() != 981173106 {
 			t.Errorf("%q came back as %+v", file.Name, back)
 		}
 		if file.Typeflag == tar.TypeSymlink && back.Linkname != file.Linkname {
