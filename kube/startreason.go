@@ -158,7 +158,7 @@ func (w *startWait) hintFor(ctx context.Context, pod *corev1.Pod, failed *startE
 	case notPulled:
 		return w.hintForPull(ctx, pod, added.Image)
 	case neverPulled:
-		return fmt.Sprintf("put %s on node %s with 'kdiag image save', or let the kubelet pull it with --image-pull-policy=IfNotPresent", added.Image, pod.Spec.NodeName)
+		return fmt.Sprintf("put %s on node %s with 'kdiag image save', or let the kubelet pull it with --image-pull-policy=IfNotPresent; use another with --image REF", added.Image, pod.Spec.NodeName)
 	case badImageName:
 		return "use another image with --image REF"
 	case mustNotBeRoot:

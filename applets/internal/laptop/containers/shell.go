@@ -105,12 +105,8 @@ func (s *Shell) ensureOnce(ctx context.Context) (kube.Injected, error) {
 	progress, silence := s.messages.progressUntil()
 	defer silence()
 	request.Ledger, request.Progress, request.Notice = s.owner.ledger, progress, s.messages.Note
-	container, err := s.api.EnsureShell(ctx, request)
-	if err != nil {
-		return container, err
-	}
-	s.container = container
-	return container, nil
+	s.container, err = s.api.EnsureShell(ctx, request)
+	return s.container, err
 }
 
 // Exec runs a command in the container that Ensure returned, as kube.Cluster's
