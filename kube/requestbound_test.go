@@ -11,7 +11,7 @@ import (
 
 // TestBoundRequests wants requests without an answer to end, and watches, logs and streams not to.
 func TestBoundRequests(t *testing.T) {
-	deaf := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	deaf := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	t.Cleanup(deaf.Close)
 	bounded := boundRequests(20 * time.Millisecond)(http.DefaultTransport)
 
