@@ -105,7 +105,7 @@ func (r *logsRun) followToEnd(ctx, reading context.Context, over bool) error {
 }
 
 func (r *logsRun) prepareFollower(c *kube.Cluster) {
-	selections, watchers := r.options.repeatSelections(c)
+	selections, watchers := r.repeatSelections(c)
 	r.follower = &follower{
 		cluster: c, selections: selections, watchers: watchers, startPoint: r.options.startPoint,
 		slots:   newStreamSlots(r.streams, r.noteCrowding),
