@@ -54,7 +54,7 @@ func newFakeAPI(t *testing.T, words string) *fakeAPI {
 	running := corev1.ContainerStatus{Name: "app" + words, State: api.started, ContainerID: "containerd://abc"}
 	other := corev1.ContainerStatus{Name: "other" + words, State: api.started}
 	api.pod = corev1.Pod{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
 		ObjectMeta: metav1.ObjectMeta{Name: "web" + words, Namespace: "ns" + words, UID: "1", ResourceVersion: "1", Labels: map[string]string{"app" + words: words, "pod-template-hash": "1"},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web-1", UID: "2", Controller: new(true)}}},
 		Spec: corev1.PodSpec{NodeName: "node" + words, Containers: []corev1.Container{
