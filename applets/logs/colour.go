@@ -55,7 +55,7 @@ func (p painter) appendContainer(to []byte, container, pod string) []byte {
 // appendText appends the line itself, with highlighted parts in reverse video. prefix is
 // what stands before it.
 func (p painter) appendText(to, prefix, text []byte) []byte {
-	if !p.terminal && !p.on || bytes.IndexByte(text, '\r') < 0 && bytes.IndexByte(text, '\x1b') < 0 {
+	if !p.terminal && !p.on || isPlainText(text) {
 		return p.appendHighlighted(to, text)
 	}
 
@@ -65,6 +65,9 @@ func (p painter) appendText(to, prefix, text []byte) []byte {
 		if i > 0 {
 			to = append(append(to, '\r'), prefix...)
 		}
+		if p.terminal {
+			part = appendObeyed(nil, part)
+		}
 		to = p.appendHighlighted(to, part)
 	}
 	if bytes.IndexByte(text, '\x1b') >= 0 {
@@ -72,6 +75,49 @@ func (p painter) appendText(to, prefix, text []byte) []byte {
 	}
 
 	return to
+}
+
+// isPlainText reports whether a text is printable ASCII and tabs.
+func isPlainText(text []byte) bool {
+	return !bytes.ContainsFunc(text, func(r rune) bool { return (r < ' ' || r > '~') && r != '\t' })
+}
+
+// appendObeyed appends what a terminal may obey in a line of an application: colours and tabs. Other
+// sequences could set the window's title, clear the screen or fill the clipboard; what begins them is
+// replaced, so that they are seen.
+func appendObeyed(to, text []byte) []byte {
+	for len(text) > 0 {
+		at := bytes.IndexAny(text, "\t\x1b")
+		if at < 0 {
+			return append(to, wire.Printable(string(text))...)
+		}
+		to = append(to, wire.Printable(string(text[:at]))...)
+		text = text[at:]
+
+		length := max(1, colourLength(text))
+		if length > 1 || text[0] == '\t' {
+			to = append(to, text[:length]...)
+		} else {
+			to = append(to, string(wire.Substitute)...)
+		}
+		text = text[length:]
+	}
+
+	return to
+}
+
+// colourLength returns the length of the sequence for colours (ECMA-48, SGR) that a text begins with,
+// or 0.
+func colourLength(text []byte) int {
+	rest, found := bytes.CutPrefix(text, []byte("\x1b["))
+	if !found {
+		return 0
+	}
+	rest = bytes.TrimLeft(rest, "0123456789;:")
+	if len(rest) == 0 || rest[0] != 'm' {
+		return 0
+	}
+	return len(text) - len(rest) + 1
 }
 
 // endSequences ends a control string or sequence that is open (ECMA-48, ST), and all

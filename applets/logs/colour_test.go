@@ -55,12 +55,14 @@ func TestLineEndsItsSequences(t *testing.T) {
 	terminal := newTextFormat(false, painter{terminal: true})
 	plain := newTextFormat(false, painter{})
 	for text, want := range map[string]string{
-		"plain":            "pod app plain\n",
-		"dos\r":            "pod app dos\n",
-		"10%\r100%\r":      "pod app 10%\rpod app 100%\n",
-		"\x1b[31mred":      "pod app \x1b[31mred\x1b\\\x1b[0m\n",
-		"\x1b]0;title":     "pod app \x1b]0;title\x1b\\\x1b[0m\n",
-		"\x1b[1mx\ry\x1b[": "pod app \x1b[1mx\rpod app y\x1b[\x1b\\\x1b[0m\n",
+		"plain":                    "pod app plain\n",
+		"dos\r":                    "pod app dos\n",
+		"10%\r100%\r":              "pod app 10%\rpod app 100%\n",
+		"\x1b[31mred":              "pod app \x1b[31mred\x1b\\\x1b[0m\n",
+		"\x1b]0;title\a":           "pod app \ufffd]0;title\ufffd\x1b\\\x1b[0m\n",
+		"\x1b[1mx\ry\x1b[":         "pod app \x1b[1mx\rpod app y\ufffd[\x1b\\\x1b[0m\n",
+		"\x1b[2J\x1b[38;2;1;2;3mx": "pod app \ufffd[2J\x1b[38;2;1;2;3mx\x1b\\\x1b[0m\n",
+		"a\tb\bc\u009bd é 你":       "pod app a\tb\ufffdc\ufffdd é 你\n",
 	} {
 		l := &podLine{Pod: "pod", Container: "app", Text: []byte(text)}
 		if got, err := terminal(nil, l); string(got) != want || err != nil {
