@@ -171,6 +171,7 @@ func TestRoleIsSufficientAndMinimal(t *testing.T) {
 
 	for i, c := range roleCases {
 		t.Run(c.command+strings.Join(c.flags, ""), func(t *testing.T) {
+			t.Parallel()
 			pod, user := fmt.Sprintf("pod%d", i), fmt.Sprintf("%s-%d", namespace, i)
 			// kubectl applies it as it is printed.
 			printed := kit.RunKdiag(t, append([]string{"role", c.command, "--name=" + user, "--user=" + user}, c.flags...)...)
@@ -212,6 +213,7 @@ func TestRoleOptional(t *testing.T) {
 
 	for i, c := range roleCases {
 		t.Run(c.command+strings.Join(c.flags, ""), func(t *testing.T) {
+			t.Parallel()
 			pod := fmt.Sprintf("pod%d", i)
 			args := append([]string{c.command}, c.flags...)
 			required := kit.ListRights(printRoleRules(t, args...))

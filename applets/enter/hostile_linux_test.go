@@ -127,16 +127,28 @@ func TestEnvironmentRewritten(t *testing.T) {
 	wantNoMarks(t, p.target.Root)
 }
 
-// TestOwnProgramAlone has a target that changed its root to one with programs of its own where a
-// shell would look for itself.
+// ownProgramScript has the shell run itself and its tools, in every way, in a directory with "w/x".
+const ownProgramScript = `stat -c %n w/x; env echo by env; echo by xargs | xargs echo; echo 'BEGIN { system("echo by awk") }' | awk -f - ` +
+	`; printf 'echo by a file\n' >w/f; chmod 755 w/f; w/f; sh -c 'echo by sh'; env -i sh -c 'stat -c %n w/x'; exec stat -c %n w/x`
+
+// ownProgramOutput is what it prints if none of the target's programs is executed.
+const ownProgramOutput = "w/x\nby env\nby xargs\nby awk\nby a file\nby sh\nw/x\nw/x\n"
+
+// decoysIn returns programs of the target's in a directory, where a shell would look for itself.
+func decoysIn(dir string) map[string][]byte {
+	files := map[string][]byte{dir + "/w/x": nil}
+	for _, path := range []string{"proc/self/exe", "proc/self/fd/3", "proc/self/fd/60", "proc/1/exe", "bin/sh", "bin/busybox", "busybox-kdiag", "usr/bin/ps"} {
+		files[dir+"/"+path] = leaveMark(strings.ReplaceAll(path, "/", "-"))
+	}
+	return files
+}
+
+// TestOwnProgramAlone has a target that changed its root to one with such programs.
 func TestOwnProgramAlone(t *testing.T) {
 	for name, caps := range entered {
 		t.Run(name, func(t *testing.T) {
-			files := map[string][]byte{"/inner/app/busybox-server": targetProgram(t), "/inner/w/x": nil}
-			for _, path := range []string{"proc/self/exe", "proc/self/fd/3", "proc/self/fd/60", "proc/1/exe", "bin/sh", "bin/busybox", "busybox-kdiag", "usr/bin/ps"} {
-				files["/inner/"+path] = leaveMark(strings.ReplaceAll(path, "/", "-"))
-			}
-
+			files := decoysIn("/inner")
+			files["/inner/app/busybox-server"] = targetProgram(t)
 			p := startPod(t, runctest.ContainerSpec{
 				Caps: runctest.DefaultCaps, Cwd: "/", Files: files,
 				Args: []string{"/app/busybox-server", "chroot", "/inner", "/app/busybox-server", "sleep", "100000"},
@@ -145,16 +157,28 @@ func TestOwnProgramAlone(t *testing.T) {
 				t.Fatal("the target did not change its root")
 			}
 
-			const script = `stat -c %n /w/x; env echo by env; echo by xargs | xargs echo; echo 'BEGIN { system("echo by awk") }' | awk -f - ` +
-				`; printf 'echo by a file\n' >/w/f; chmod 755 /w/f; /w/f; sh -c 'echo by sh'; env -i sh -c 'stat -c %n /w/x'; exec stat -c %n /w/x`
-			got := p.runScript(script)
-			if want := "/w/x\nby env\nby xargs\nby awk\nby a file\nby sh\n/w/x\n/w/x\n"; got.stdout != want || got.stderr != "" {
-				t.Errorf("shell: %+v, want %q", got, want)
+			if got := p.runScript(ownProgramScript); got.stdout != ownProgramOutput || strings.Count(got.stderr, "\n") != 1 {
+				t.Errorf("shell: %+v, want %q, and a note on the root", got, ownProgramOutput)
 			}
-
 			wantNoMarks(t, filepath.Join(p.target.Root, "inner"))
 		})
 	}
+}
+
+// TestOwnProgramWithoutProc has a target that has unmounted /proc, where the directory below has such
+// programs.
+func TestOwnProgramWithoutProc(t *testing.T) {
+	p := startPod(t, runctest.ContainerSpec{Caps: setnsCaps, Cwd: "/", Files: decoysIn(""), Args: []string{
+		"/app/busybox-server", "ash", "-c", "umount -l /proc; exec /app/busybox-server sleep 100000",
+	}}, runctest.ContainerSpec{Caps: setnsCaps})
+	if !runctest.WaitUntil(func() bool { return p.runScript("echo /proc/*").stdout == "/proc/1 /proc/self\n" }) {
+		t.Fatal("the target did not unmount /proc")
+	}
+
+	if got := p.runScript(ownProgramScript); got.stdout != ownProgramOutput || got.stderr != "" {
+		t.Errorf("shell: %+v, want %q", got, ownProgramOutput)
+	}
+	wantNoMarks(t, p.target.Root)
 }
 
 // TestTargetEnvIsAskedFor takes what the user names.

@@ -232,7 +232,8 @@ func TestNoProc(t *testing.T) {
 	}
 }
 
-// TestChangedRoot has a target that changed its root in its own namespace.
+// TestChangedRoot has a target that changed its root in its own namespace: the shell has the
+// container's root, and says so.
 func TestChangedRoot(t *testing.T) {
 	for _, caps := range [][]string{setnsCaps, chrootCaps, runctest.DefaultCaps} {
 		p := startPod(t, runctest.ContainerSpec{
@@ -241,7 +242,8 @@ func TestChangedRoot(t *testing.T) {
 			Args:  []string{"/app/busybox-server", "chroot", "/inner", "/app/busybox-server", "sleep", "100000"},
 		}, runctest.ContainerSpec{Caps: caps})
 		got := result{}
-		if !runctest.WaitUntil(func() bool { got = p.runScript("pwd; echo *"); return got.stdout == "/\napp mark\n" }) {
+		if !runctest.WaitUntil(func() bool { got = p.runScript("pwd; echo *"); return got.stdout == "/inner\napp mark\n" }) ||
+			!strings.Contains(got.stderr, `process 1 has a root of its own, "/inner"`) {
 			t.Errorf("shell in a target that changed its root: %+v", got)
 		}
 	}
