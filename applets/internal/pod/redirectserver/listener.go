@@ -264,14 +264,19 @@ func (r *redirectListener) routeConnection(conn *mux.TCP, to netip.AddrPort) {
 
 // serveConnection opens a stream to the laptop and passes bytes on until both directions end.
 func (r *redirectListener) serveConnection(conn *mux.TCP, to netip.AddrPort) {
-	if !r.giveTo(laptops, conn) {
+	if wire.IsClosed(r.stopped) {
 		r.serveByApplication(conn, to)
 		return
 	}
 
 	stream, err := r.laptop.Open(mux.Header{Redirect: r.attach.ID, Source: sourceAddress(conn), Destination: to})
-	if err != nil {
+	switch {
+	case err != nil:
 		// The session has just ended: nothing of the connection has reached the laptop.
+		r.serveByApplication(conn, to)
+		return
+	case !r.giveTo(laptops, conn):
+		stream.Reset()
 		r.serveByApplication(conn, to)
 		return
 	}
