@@ -143,7 +143,8 @@ apiVersion: apps/v1
 kind: Deployment
 metadata: {name: NAME}
 spec:
-  replicas: 0
+  paused: true
+  replicas: 1
   selector: {matchLabels: {app: NAME}}
   template:
     metadata: {labels: {app: NAME}}
@@ -161,7 +162,33 @@ func createRolePods(t *testing.T) string {
 	}
 
 	kit.AddPods(t, namespace, manifests.String())
+	for i, c := range roleCases {
+		if strings.Contains(c.line, "deploy/") {
+			adoptPod(t, namespace, fmt.Sprintf("pod%d", i))
+		}
+	}
 	return namespace
+}
+
+// adoptPod gives a pod to the Deployment of its name, by a ReplicaSet that finds it by its label.
+func adoptPod(t *testing.T, namespace, name string) {
+	t.Helper()
+	owner := strings.TrimSpace(kit.RunKubectl(t, "get", "deployment", "-n", namespace, name, "-o", "jsonpath={.metadata.uid}"))
+	kit.ApplyManifest(t, namespace, fmt.Sprintf(`
+apiVersion: apps/v1
+kind: ReplicaSet
+metadata:
+  name: %[1]s-1
+  labels: {app: %[1]s}
+  ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: %[1]s, uid: %[2]s, controller: true}]
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: %[1]s}}
+  template:
+    metadata: {labels: {app: %[1]s}}
+    spec: {containers: [{name: app, image: x}]}
+`, name, owner))
+	kit.WaitForPodField(t, namespace, name, "{.metadata.ownerReferences[0].kind}", "ReplicaSet")
 }
 
 // TestRoleIsSufficientAndMinimal has each command work with the Role that "kdiag

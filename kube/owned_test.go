@@ -187,7 +187,7 @@ func TestOnlyOthersHavePods(t *testing.T) {
 	cluster := connectTo(t, &ownersAPI{pods: []string{"a ReplicaSet/canary-7", "b ReplicaSet/canary-7"}, between: []string{"canary-7 Deployment/canary"}})
 
 	_, err := cluster.FindPod(t.Context(), Selection{Kind: "deployments", Name: "web"})
-	if want := `no pods of its own (other objects own 2 with the same labels) in namespace "ns"`; err == nil || !strings.Contains(err.Error(), want) {
+	if want := `no pods of its own (pods with the same labels that it does not own: 2) in namespace "ns"`; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("FindPod = %v, want %q", err, want)
 	}
 }

@@ -153,7 +153,7 @@ func describeNone(others int) string {
 	if others == 0 {
 		return "no pods"
 	}
-	return fmt.Sprintf("no pods of its own (other objects own %d with the same labels)", others)
+	return fmt.Sprintf("no pods of its own (pods with the same labels that it does not own: %d)", others)
 }
 
 // bestPod returns the best of several pods, or nil if there are none.

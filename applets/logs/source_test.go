@@ -43,6 +43,8 @@ type kubelet struct {
 	// stalled is the number of the last stream that brings nothing any more.
 	stalled int
 	watch   kube.PodWatch
+	// comesLate has the container come after the start.
+	comesLate bool
 	// opening, if set, is called before a log is followed.
 	opening func()
 }
@@ -104,7 +106,9 @@ func (k *kubelet) pod() *corev1.Pod {
 
 func (k *kubelet) WatchPods(ctx context.Context, _ kube.Selection, w kube.PodWatch) error {
 	k.watch = w
-	w.Changed(k.pod())
+	if !k.comesLate {
+		w.Changed(k.pod())
+	}
 	w.Listed()
 	<-ctx.Done()
 	return ctx.Err()
@@ -394,6 +398,28 @@ func TestSourceSilentRestart(t *testing.T) {
 		k.watch.Changed(k.pod())
 		if got := r.await(1); got[0] != "last words" {
 			t.Errorf("lines %q, want the last words of the first instance", got)
+		}
+	})
+}
+
+// TestSourceLateRestart: a container that comes after the start has restarted before the API tells of
+// it, and the kubelet gives the second instance's log. The first one's lines come all the same, and
+// first.
+func TestSourceLateRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKubelet(1)
+		k.whole, k.comesLate = true, true
+		now := time.Unix(1_700_000_000, 0)
+		r := read(t, k, startPoint{})
+		first := k.pod()
+		k.log(stamped{now, "one"}, stamped{now.Add(time.Millisecond), "two"})
+		k.change(func() { k.instances = append(k.instances, []stamped{{now.Add(time.Second), "three"}}) })
+		k.watch.Changed(first)
+
+		time.Sleep(time.Second)
+		k.watch.Changed(k.pod())
+		if got, want := r.await(3), []string{"one", "two", "three"}; !slices.Equal(got, want) {
+			t.Errorf("lines %q, want %q", got, want)
 		}
 	})
 }

@@ -181,8 +181,14 @@ func (st *logStream) readLine(ctx context.Context, next kube.LogLine) error {
 		return nil
 	}
 
-	if st.lines == 0 && !st.confirmInstance() {
-		return errRestarted
+	if st.lines == 0 {
+		skipped, err := st.hasSkippedInstance(ctx)
+		if err != nil {
+			return err
+		}
+		if skipped || !st.confirmInstance() {
+			return errRestarted
+		}
 	}
 
 	long, whole, err := st.readLong(next)
@@ -200,6 +206,19 @@ func (st *logStream) readLine(ctx context.Context, next kube.LogLine) error {
 	st.lines++
 
 	return nil
+}
+
+// hasSkippedInstance reports whether a stream that is about to bring the first line of an instance
+// belongs to a later one: the kubelet knows of a restart before the API does. Then the one before has
+// lines that were not read.
+func (st *logStream) hasSkippedInstance(ctx context.Context) (bool, error) {
+	isFirst := st.nextInstance || st.at.isEmpty() && !st.initial
+	if !isFirst || st.request.Previous || st.f.oneRead != nil {
+		return false, nil
+	}
+
+	end, err := st.readEnd(ctx, kube.LogRequest{Previous: true})
+	return err == nil && end.last.at > st.at.last.at, err
 }
 
 // readLong reads the rest of a line that is cut, and looks for patterns in it. A line that

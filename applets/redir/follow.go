@@ -213,7 +213,8 @@ func (f *follower) noteMember(ctx context.Context, m podset.Member) error {
 			return err
 		}
 	}
-	if m.Gone || kube.IsFinished(m.Pod) {
+	// One that was over before says why it cannot be redirected.
+	if m.Gone || kube.IsFinished(m.Pod) && !kube.IsFinished(t.pod) {
 		t.cancel() // the manager has ended, or the pod is not the target's any more
 		if !t.running {
 			f.drop(t)
@@ -334,8 +335,8 @@ func (f *follower) noteEnded(ctx context.Context, t *track) error {
 
 	var gone *kube.GoneError
 	switch {
-	case t.isGoing() && f.scope == scopePod && t.err != nil && !wasArmed:
-		return t.err // it says why the pod was no good from the start
+	case t.isGoing() && f.scope == scopePod && !wasArmed:
+		return f.startError(t)
 	case t.isGoing() && f.scope == scopePod:
 		return f.endError(t)
 	case t.isGoing():
@@ -358,6 +359,17 @@ func (f *follower) noteEnded(ctx context.Context, t *track) error {
 	t.due = time.Now().Add(wait)
 	f.show.queue.PodFailed(podFailed{t.name, t.err, wait})
 	return nil
+}
+
+// startError says why a pod that has ended was never redirected.
+func (f *follower) startError(t *track) error {
+	if t.err != nil && !errors.Is(t.err, context.Canceled) {
+		return t.err
+	}
+	if err := kube.CheckTakesContainers(t.pod); err != nil {
+		return err
+	}
+	return f.endError(t)
 }
 
 // isOver reports whether a context has ended.
