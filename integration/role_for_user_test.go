@@ -127,7 +127,7 @@ var roleCases = []roleCase{
 const rolePod = `
 apiVersion: v1
 kind: Pod
-metadata: {name: NAME, labels: {app: NAME}}
+metadata: {name: NAME, labels: {app: NAME, pod-template-hash: "1"}}
 spec:
   terminationGracePeriodSeconds: 1
   containers:
@@ -170,7 +170,7 @@ func createRolePods(t *testing.T) string {
 	return namespace
 }
 
-// adoptPod gives a pod to the Deployment of its name, by a ReplicaSet that finds it by its label.
+// adoptPod gives a pod to the Deployment of its name, by a ReplicaSet that finds it by its labels.
 func adoptPod(t *testing.T, namespace, name string) {
 	t.Helper()
 	owner := strings.TrimSpace(kit.RunKubectl(t, "get", "deployment", "-n", namespace, name, "-o", "jsonpath={.metadata.uid}"))
