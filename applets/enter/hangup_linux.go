@@ -130,6 +130,16 @@ func (h *hangup) isShell(p procfs.Stat) bool {
 	return at >= 0 && arguments.Session == h.id && !arguments.Lifeline
 }
 
+// isRelayed reports whether p is a shell whose parent, the leader, is its relay. Such a shell is ended
+// even if it ignores SIGHUP.
+func (h *hangup) isRelayed(p procfs.Stat) bool {
+	if p.Parent != h.leader.PID || !h.isShell(p) {
+		return false
+	}
+	words, _, err := procfs.ReadCommandStart(h.leader.PID, enterStart)
+	return err == nil && len(words) > 1 && words[1] == relayWord
+}
+
 // listMembers returns the session's processes without its leader: those that live and may be
 // ended, and how many are ending or wait for the leader to reap them.
 func (h *hangup) listMembers() (living []procfs.Stat, ending int) {
@@ -145,7 +155,7 @@ func (h *hangup) listMembers() (living []procfs.Stat, ending int) {
 		case !h.isBeside(p):
 			// In the session but not in the cgroups: it is exiting (podproc.Membership).
 			ending++
-		case !ignoresHangup(p):
+		case !ignoresHangup(p) || h.isRelayed(p):
 			living = append(living, p)
 		}
 	}
