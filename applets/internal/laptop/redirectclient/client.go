@@ -384,25 +384,21 @@ func (c *Client) findRedirect(id uint32) *redirect {
 func (c *Client) handleEvent(name string, body json.RawMessage) {
 	switch name {
 	case wire.EventMoved:
-		var moved wire.Moved
-		if json.Unmarshal(body, &moved) == nil {
-			c.handleMoved(moved)
-		}
+		readEvent(body, c.handleMoved)
 	case wire.EventTroubled:
-		var troubled wire.Troubled
-		if json.Unmarshal(body, &troubled) == nil {
-			c.handleTroubled(troubled)
-		}
+		readEvent(body, c.handleTroubled)
 	case wire.EventRefused:
-		var refused wire.Refused
-		if json.Unmarshal(body, &refused) == nil {
-			c.handleRefused(refused)
-		}
+		readEvent(body, c.handleRefused)
 	case wire.EventProbed:
-		var probed wire.Probed
-		if json.Unmarshal(body, &probed) == nil {
-			c.handleProbed(probed)
-		}
+		readEvent(body, c.handleProbed)
+	}
+}
+
+// readEvent passes on the body of an event, unless it cannot be read.
+func readEvent[T any](body json.RawMessage, handle func(T)) {
+	var event T
+	if json.Unmarshal(body, &event) == nil {
+		handle(event)
 	}
 }
 

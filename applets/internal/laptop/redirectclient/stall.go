@@ -3,9 +3,10 @@ package redirectclient
 import (
 	"context"
 	"fmt"
-	"kdiag/applets/internal/laptop/units"
 	"sync"
 	"time"
+
+	"kdiag/applets/internal/laptop/units"
 )
 
 const (
