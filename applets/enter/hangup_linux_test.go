@@ -9,6 +9,7 @@ import (
 
 	"kdiag/applets/internal/pod/procfs"
 	"kdiag/applets/internal/testkit/runctest"
+	"kdiag/mux/wire"
 )
 
 // A heldLifeline is a lifeline whose stdin the test holds open.
@@ -282,5 +283,28 @@ func (p pod) wantLeft(want ...string) {
 	p.t.Helper()
 	if got := listCommands(p); !slices.Equal(got, want) {
 		p.t.Errorf("living commands = %q, want %q", got, want)
+	}
+}
+
+// TestRelayKeepsItsSecret has a terminal's relay say a secret before the shell starts, say the end by
+// it, and wait for the answer that has it, too. No command line shows it.
+func TestRelayKeepsItsSecret(t *testing.T) {
+	p := startPod(t, runctest.ContainerSpec{Caps: runctest.DefaultCaps}, runctest.ContainerSpec{Caps: setnsCaps})
+	s := p.startShell("--relay")
+	s.mu.Lock()
+	_, rest, _ := strings.Cut(s.shown.String(), wire.RelayBeginStart)
+	s.mu.Unlock()
+	said, _, _ := strings.Cut(rest, wire.RelayStringEnd)
+	_, secret, _ := strings.Cut(said, ";")
+	if len(secret) != wire.RelaySecretSize || strings.Contains(strings.Join(listCommands(p), " "), secret) {
+		t.Fatalf("secret %q, want %d digits that no command line has: %q", secret, wire.RelaySecretSize, listCommands(p))
+	}
+
+	s.typeText("exit 4\n")
+	s.expectText(wire.RelayEndStart + secret + ";4" + wire.RelayStringEnd)
+	s.typeText(wire.RelayAllStart + strings.Repeat("0", wire.RelaySecretSize) + wire.RelayStringEnd)
+	s.typeText(wire.RelayAllStart + secret + wire.RelayStringEnd)
+	if code := s.awaitEnd(); code != 4 {
+		t.Errorf("exit code %d, want 4", code)
 	}
 }

@@ -35,11 +35,15 @@ func AppendRelayHead(to []byte, kind byte, number int) []byte {
 	return binary.BigEndian.AppendUint32(append(to, kind), uint32(number))
 }
 
-// On a terminal the parent writes one control string (ECMA-48, APC) after the shell's end, which
-// terminals do not show: RelayEndStart, the session's ID, ";", the exit code, RelayStringEnd. It
-// waits until it reads RelayAllStart, the session's ID, RelayStringEnd.
+// On a terminal the parent writes control strings (ECMA-48, APC), which terminals do not show. Before
+// the shell starts: RelayBeginStart, the session's ID, ";", a secret of RelaySecretSize hexadecimal
+// digits, RelayStringEnd. After the shell's end: RelayEndStart, the secret, ";", the exit code,
+// RelayStringEnd. It then waits until it reads RelayAllStart, the secret, RelayStringEnd. Without the
+// secret a target could print that the shell has ended: the session's ID is in a command line.
 const (
-	RelayEndStart  = "\x1b_kdiag;end;"
-	RelayAllStart  = "\x1b_kdiag;all;"
-	RelayStringEnd = "\x1b\\"
+	RelayBeginStart = "\x1b_kdiag;begin;"
+	RelayEndStart   = "\x1b_kdiag;end;"
+	RelayAllStart   = "\x1b_kdiag;all;"
+	RelayStringEnd  = "\x1b\\"
+	RelaySecretSize = 32
 )

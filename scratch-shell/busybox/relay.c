@@ -13,6 +13,7 @@
 #include "libbb.h"
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 
 /* busybox's own is set up in main, which has not begun here. */
 #undef errno
@@ -35,6 +36,7 @@ enum {
 	HANG_UP_AFTER = 5,
 	KILL_AFTER = 17,
 	HOLD_TERMINAL = 3600,
+	SECRET = 16, /* bytes */
 };
 
 struct relay {
@@ -330,9 +332,24 @@ static void tell_terminal(const char *text)
 	}
 }
 
+/* Makes a secret for a terminal's session and tells the laptop, before anything of the target's can
+ * write there. The session's ID is in the command line, where the target can read it: with that alone
+ * it could print that the shell has ended. */
+static void begin_terminal(const char *session, char *secret)
+{
+	unsigned char random[SECRET];
+	char text[160];
+
+	if (getrandom(random, SECRET, 0) != SECRET)
+		bb_simple_perror_msg_and_die("getrandom");
+	*bin2hex(secret, (char *)random, SECRET) = 0;
+	sprintf(text, "\033_kdiag;begin;%.64s;%s\033\\", session, secret);
+	tell_terminal(text);
+}
+
 /* Tells the laptop, on the terminal, that the shell has ended, and waits until it says that it has
  * read that. */
-static void hold_terminal(struct relay *r, const char *session, const sigset_t *mask)
+static void hold_terminal(struct relay *r, const char *secret, const sigset_t *mask)
 {
 	struct termios raw;
 	struct timespec wait = { 1, 0 };
@@ -352,8 +369,8 @@ static void hold_terminal(struct relay *r, const char *session, const sigset_t *
 		tcsetattr(0, TCSANOW, &raw);
 	}
 	tcflush(0, TCIFLUSH);
-	sprintf(text, "\033_kdiag;end;%.64s;%d\033\\", session, r->code);
-	length = sprintf(answer, "\033_kdiag;all;%.64s\033\\", session);
+	sprintf(text, "\033_kdiag;end;%s;%d\033\\", secret, r->code);
+	length = sprintf(answer, "\033_kdiag;all;%s\033\\", secret);
 	tell_terminal(text);
 
 	for (end = monotonic_sec() + HOLD_TERMINAL; monotonic_sec() < end;) {
@@ -411,9 +428,12 @@ static void run_relay(const char *session)
 {
 	int terminal = isatty(0) && isatty(1);
 	struct relay *r = xzalloc(sizeof(*r));
+	char secret[2 * SECRET + 1];
 	int pipes[3][2], i;
 	sigset_t blocked, before, waiting;
 
+	if (terminal)
+		begin_terminal(session, secret);
 	for (i = 0; i < 3 && !terminal; i++)
 		xpipe(pipes[i]);
 	sigemptyset(&blocked);
@@ -439,7 +459,7 @@ static void run_relay(const char *session)
 	ignore_signals();
 	signal(SIGCHLD, note_child);
 	if (terminal) {
-		hold_terminal(r, session, &waiting);
+		hold_terminal(r, secret, &waiting);
 	} else {
 		close(pipes[0][0]);
 		close(pipes[1][1]);

@@ -15,32 +15,33 @@ import (
 // Terminal carries the two streams of a shell on a terminal. Its parent in the pod says at the end
 // that there is no more, in the output itself, and waits until it has been answered.
 type Terminal struct {
-	session string
-	in      io.Reader
-	out     io.Writer
-	ending  func()
+	in     io.Reader
+	out    io.Writer
+	ending func()
 
 	answer *io.PipeReader
 	typed  *io.PipeWriter
-	start  sync.Once
+	begin  sync.Once // to read in
 
-	mu    sync.Mutex
-	held  []byte // the beginning, maybe, of what the parent says
-	ended bool
-	code  int
+	mu      sync.Mutex
+	held    []byte // the beginning, maybe, of what the parent says
+	awaited string // the beginning of what it says next
+	secret  string // by which it is known; empty until it has said that
+	ended   bool
+	code    int
 }
 
 // NewTerminal returns the streams of the shell of a session. ending is called when everything has
 // arrived and the exec may be cut off.
 func NewTerminal(session string, in io.Reader, out io.Writer, ending func()) *Terminal {
-	t := &Terminal{session: session, in: in, out: out, ending: ending}
+	t := &Terminal{in: in, out: out, ending: ending, awaited: wire.RelayBeginStart + session + ";"}
 	t.answer, t.typed = io.Pipe()
 	return t
 }
 
 // Read returns what the user types, and the answer to the parent.
 func (t *Terminal) Read(p []byte) (int, error) {
-	t.start.Do(func() {
+	t.begin.Do(func() {
 		go func() {
 			_, err := io.Copy(t.typed, t.in)
 			t.typed.CloseWithError(err)
@@ -66,7 +67,7 @@ func (t *Terminal) Write(p []byte) (int, error) {
 
 // sendAnswer tells the parent that all has arrived.
 func (t *Terminal) sendAnswer() {
-	_, _ = io.WriteString(t.typed, wire.RelayAllStart+t.session+wire.RelayStringEnd)
+	_, _ = io.WriteString(t.typed, wire.RelayAllStart+t.secret+wire.RelayStringEnd)
 	t.ending()
 }
 
@@ -81,28 +82,43 @@ func (t *Terminal) filter(p []byte) (shown []byte, ended bool) {
 
 	all := append(t.held, p...)
 	t.held = nil
-	start := wire.RelayEndStart + t.session + ";"
-	if before, rest, found := bytes.Cut(all, []byte(start)); found {
-		code, after, whole := bytes.Cut(rest, []byte(wire.RelayStringEnd))
-		number, err := strconv.Atoi(string(code))
-		switch {
-		case whole && err == nil:
-			t.ended, t.code = true, number
-			return append(before, after...), true
-		case !whole && len(rest) < maxCodeText:
-			t.held = bytes.Clone(all[len(before):])
-			return before, false
+	for {
+		before, rest, found := bytes.Cut(all, []byte(t.awaited))
+		if !found {
+			at := beginningAt(all, t.awaited)
+			t.held = bytes.Clone(all[at:])
+			return append(shown, all[:at]...), false
 		}
-		return all, false
-	}
 
-	at := beginningAt(all, start)
-	t.held = bytes.Clone(all[at:])
-	return all[:at], false
+		said, after, whole := bytes.Cut(rest, []byte(wire.RelayStringEnd))
+		switch {
+		case !whole && len(rest) < maxSaid:
+			t.held = bytes.Clone(all[len(before):])
+			return append(shown, before...), false
+		case !whole || !t.obey(string(said)):
+			return append(shown, all...), false
+		case t.ended:
+			return append(append(shown, before...), after...), true
+		}
+		shown, all = append(shown, before...), after
+	}
 }
 
-// maxCodeText is more than an exit code and the end of the string take.
-const maxCodeText = 8
+// obey takes note of what the parent says: its secret first, and then the shell's exit code. It
+// reports whether that can be so. mu is held.
+func (t *Terminal) obey(said string) bool {
+	if t.secret == "" && len(said) == wire.RelaySecretSize {
+		t.secret, t.awaited = said, wire.RelayEndStart+said+";"
+		return true
+	}
+
+	code, err := strconv.Atoi(said)
+	t.ended, t.code = err == nil && t.secret != "", code
+	return t.ended
+}
+
+// maxSaid is more than what the parent says, and the end of the string, take.
+const maxSaid = wire.RelaySecretSize + 8
 
 // beginningAt returns where text ends with the beginning of what is looked for, or its length.
 func beginningAt(text []byte, lookedFor string) int {

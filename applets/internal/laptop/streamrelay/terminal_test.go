@@ -11,11 +11,17 @@ import (
 	"kdiag/kube"
 )
 
-const aSession = "0123456789abcdef"
+const (
+	aSession = "0123456789abcdef"
+	aSecret  = "00112233445566778899aabbccddeeff"
+	aBegin   = "\x1b_kdiag;begin;" + aSession + ";" + aSecret + "\x1b\\"
+)
 
 // TestTerminalFilter takes out what the parent says, wherever it is cut, and nothing else.
 func TestTerminalFilter(t *testing.T) {
-	end := "\x1b_kdiag;end;" + aSession + ";7\x1b\\"
+	end := "\x1b_kdiag;end;" + aSecret + ";7\x1b\\"
+	// What a target can know does not do: the ID, or another secret.
+	forged := "\x1b_kdiag;end;" + aSession + ";7\x1b\\" + strings.Replace(aBegin, "00", "ff", 1) + strings.Replace(end, "00", "ff", 1)
 	for _, c := range []struct {
 		text, shown string
 		ended       bool
@@ -25,10 +31,12 @@ func TestTerminalFilter(t *testing.T) {
 		{"a" + end + "b", "ab", true},
 		{"\x1b", "\x1b", false},
 		{"\x1b\x1b" + end, "\x1b\x1b", true},
-		{"\x1b_kdiag;end;" + strings.Repeat("f", 16) + ";7\x1b\\", "\x1b_kdiag;end;" + strings.Repeat("f", 16) + ";7\x1b\\", false},
-		{"\x1b_kdiag;end;" + aSession + ";no number\x1b\\", "\x1b_kdiag;end;" + aSession + ";no number\x1b\\", false},
+		{forged, forged, false},
+		{forged + end, forged, true},
+		{"\x1b_kdiag;end;" + aSecret + ";no number\x1b\\", "\x1b_kdiag;end;" + aSecret + ";no number\x1b\\", false},
 		{end[:len(end)-2], end[:len(end)-2], false},
 	} {
+		c.text = aBegin + c.text
 		for cut := range c.text {
 			var shown bytes.Buffer
 			ending := make(chan struct{})
@@ -37,7 +45,7 @@ func TestTerminalFilter(t *testing.T) {
 			_, _ = io.WriteString(term, c.text[cut:])
 
 			if c.ended {
-				answer := make([]byte, len("\x1b_kdiag;all;"+aSession+"\x1b\\"))
+				answer := make([]byte, len("\x1b_kdiag;all;"+aSecret+"\x1b\\"))
 				go func() { _, _ = io.ReadFull(term.answer, answer) }()
 				<-ending
 			}
