@@ -84,47 +84,6 @@ func (r *redirectListener) refuseStranger(conn *mux.TCP, err error) {
 	r.refused.noteOne(wire.RefusedStranger)
 }
 
-// tellRefused has the laptop told of refusals. It does not wait for the link.
-func (s *redirectSession) tellRefused(counted wire.Refused) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended {
-		return
-	}
-
-	s.refusals[counted.ID] = counted
-	if !s.tellingRefusals {
-		s.tellingRefusals = true
-		s.tellers.Go(s.sendRefusals)
-	}
-}
-
-// sendRefusals sends what tellRefused has left, the latest of each redirect.
-func (s *redirectSession) sendRefusals() {
-	for {
-		counted, ok := s.nextRefusals()
-		if !ok {
-			return
-		}
-		if err := s.laptop.Notify(wire.EventRefused, counted); err != nil {
-			s.server.config.Log.Debug("tell of refusals", "redirect", counted.ID, "err", err)
-		}
-	}
-}
-
-// nextRefusals takes the counts of one redirect. If there are none, sendRefusals has to end.
-func (s *redirectSession) nextRefusals() (wire.Refused, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id, counted := range s.refusals {
-		delete(s.refusals, id)
-		return counted, true
-	}
-
-	s.tellingRefusals = false
-	return wire.Refused{}, false
-}
-
 // sayFarewell waits for the session's connections, and returns the last counts.
 func (s *redirectSession) sayFarewell(ctx context.Context) (wire.Farewell, error) {
 	err := s.awaitConnections(ctx)

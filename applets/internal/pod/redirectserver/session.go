@@ -39,17 +39,15 @@ type redirectSession struct {
 	// settling is true while redirects are settled, and unsettled if that must be done again.
 	settling, unsettled bool
 	interruptSettling   context.CancelFunc
-	troubles            map[uint32]wire.Troubled // yet to be told, by redirect
-	telling             bool
-	refusals            map[uint32]wire.Refused // yet to be told, by redirect
-	tellingRefusals     bool
+	untold              map[eventKey]any
+	telling             bool // sendUntold runs
 }
 
 // newRedirectSession makes a session that is not bound to a laptop yet.
 func newRedirectSession(server *Server) *redirectSession {
 	return &redirectSession{
 		server: server, bound: make(chan struct{}), evicted: make(chan struct{}), redirects: map[uint32]*redirectListener{},
-		interruptSettling: func() {}, troubles: map[uint32]wire.Troubled{}, refusals: map[uint32]wire.Refused{},
+		interruptSettling: func() {}, untold: map[eventKey]any{},
 		attended: make(chan struct{}),
 	}
 }
