@@ -8,7 +8,6 @@ package redirectclient
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -19,7 +18,6 @@ import (
 	"time"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/laptop/units"
 	"kdiag/kube"
 	"kdiag/mux"
 	"kdiag/mux/wire"
@@ -370,54 +368,6 @@ func (c *Client) attach(ctx context.Context, session *mux.Session, id uint32, r 
 	return nil
 }
 
-// findRedirect returns nil for an ID that no redirect has.
-func (c *Client) findRedirect(id uint32) *redirect {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if r := c.redirects[id]; r != nil {
-		return r
-	}
-	return c.former[id]
-}
-
-// handleEvent reads what the manager says of its own accord.
-func (c *Client) handleEvent(name string, body json.RawMessage) {
-	switch name {
-	case wire.EventMoved:
-		readEvent(body, c.handleMoved)
-	case wire.EventTroubled:
-		readEvent(body, c.handleTroubled)
-	case wire.EventRefused:
-		readEvent(body, c.handleRefused)
-	case wire.EventProbed:
-		readEvent(body, c.handleProbed)
-	}
-}
-
-// readEvent passes on the body of an event, unless it cannot be read.
-func readEvent[T any](body json.RawMessage, handle func(T)) {
-	var event T
-	if json.Unmarshal(body, &event) == nil {
-		handle(event)
-	}
-}
-
-func (c *Client) handleMoved(moved wire.Moved) {
-	if r := c.findRedirect(moved.ID); r != nil {
-		r.reportMoved(c.observer, RedirectMoved{Pod: c.pod, Redirect: r.Spec, Addresses: moved.Addresses, Endpoints: moved.Endpoints, Full: moved.Full})
-	}
-}
-
-func (c *Client) handleTroubled(troubled wire.Troubled) {
-	if r := c.findRedirect(troubled.ID); r != nil {
-		err := c.explain("redirect "+r.String(), &mux.RemoteError{Code: troubled.Code, Message: troubled.Message, Hint: troubled.Hint})
-		c.observer.Problem(Problem{c.pod, err})
-		if isTakenOver(err) {
-			c.yieldRedirect(r)
-		}
-	}
-}
-
 // explain adds to an error of the manager's what was asked for, and its hint.
 func (c *Client) explain(doing string, err error) error {
 	wrapped := fmt.Errorf("%s in pod %s: %w", doing, c.pod, err)
@@ -432,117 +382,7 @@ const (
 	// attachPatience is how long after Ctrl-C the manager may take to finish a redirect that it is
 	// making: it takes up to 2 s to prove one.
 	attachPatience = 2500 * time.Millisecond
-	// detachTimeout bounds the wait for the manager to give new connections back.
-	detachTimeout = 5 * time.Second
-	// minDrain is the least that a drain takes: the end of a connection that is
-	// over here may still be on its way to its caller.
-	minDrain = time.Second
 	// finishTimeout bounds the wait, after the session and Ctrl-C, for programs here
 	// to take what was sent to them before.
 	finishTimeout = 2 * time.Second
 )
-
-// giveBack has new connections go where they went before, and waits for those
-// in flight until they have ended on both sides, for the drain's time at most.
-func (c *Client) giveBack(ctx context.Context) {
-	if len(c.redirectIDs()) == 0 {
-		return
-	}
-	lost := c.outage.whenLost()
-	if away := c.Away(); away != nil {
-		c.reportUntold(away)
-		return // its connections are reset with the session
-	}
-
-	session := c.currentCarrier().session
-	ctx = context.WithoutCancel(ctx)
-	detaching, cancel := context.WithTimeout(ctx, detachTimeout)
-	defer cancel()
-	go cancelWhen(detaching, cancel, lost)
-	for _, id := range c.redirectIDs() {
-		r := c.findRedirect(id)
-		r.silence()
-		if !r.isArmed() {
-			continue
-		}
-		var detached wire.Detached
-		err := session.Call(detaching, wire.RequestDetach, wire.Detach{ID: id}, &detached)
-		if err == nil {
-			r.noteProbed(detached.Probed)
-			c.handleRefused(detached.Refused)
-		}
-		if away := c.Away(); err != nil && away != nil {
-			c.reportUntold(away)
-			return
-		}
-		if session.Err() != nil {
-			return
-		}
-		if err != nil {
-			c.observer.Problem(Problem{c.pod, c.explain("stop redirecting "+r.String(), err)})
-		}
-	}
-
-	if open := c.open.Load(); open > 0 {
-		c.observer.DrainStarted(DrainStarted{c.pod, open, c.config.Drain, c.allYielded()})
-	}
-
-	draining, cancel := context.WithTimeout(ctx, max(c.config.Drain, minDrain))
-	defer cancel()
-	// Its only failure is that the time is up, or the session over.
-	var last wire.Farewell
-	_ = session.Call(draining, wire.RequestBye, nil, &last)
-	for _, counted := range last.Refused {
-		c.handleRefused(counted)
-	}
-}
-
-// outlast returns a context that ends some time after another one was cancelled, and together with one
-// whose time is up.
-func outlast(ctx context.Context, by time.Duration) (longer context.Context, cancel func()) {
-	longer, end := context.WithCancelCause(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		if errors.Is(ctx.Err(), context.Canceled) {
-			select {
-			case <-time.After(by):
-			case <-longer.Done():
-			}
-		}
-		end(context.Cause(ctx))
-	})
-	return longer, func() { stop(); end(nil) }
-}
-
-// cancelWhen cancels a context when something happens.
-func cancelWhen(ctx context.Context, cancel context.CancelFunc, happens <-chan struct{}) {
-	select {
-	case <-happens:
-		cancel()
-	case <-ctx.Done():
-	}
-}
-
-// givenBackAfter is how long the manager waits for a laptop that is away until it gives new
-// connections back, where that is what it does.
-const givenBackAfter = 10 * time.Second
-
-// reportUntold says how long redirects are still in force in the pod, where the manager cannot be
-// told of their end.
-func (c *Client) reportUntold(away *Away) {
-	left := c.config.Grace
-	does := "wait there"
-	switch c.config.OnDisconnect {
-	case wire.OnDisconnectHold:
-	case wire.OnDisconnectReset:
-		does = "are reset"
-	default:
-		left, does = min(left, givenBackAfter), "come to kdiag's container"
-	}
-
-	left -= time.Since(away.Since)
-	if left <= 0 || away.renewing {
-		return
-	}
-	c.observer.Problem(Problem{c.pod, fmt.Errorf("pod %s cannot be told: new connections %s for up to %s more, and then reach the application again",
-		c.pod, does, units.Span(max(left.Round(time.Second), time.Second).Seconds()))})
-}
