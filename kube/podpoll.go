@@ -42,15 +42,24 @@ func (c *Cluster) listSelectedPods(ctx context.Context, options metav1.ListOptio
 }
 
 // watchSelectedPods begins a watch of pods. One that is selected by its name is read again and
-// again if pods cannot be watched.
-func watchSelectedPods(ctx context.Context, pods resource, options metav1.ListOptions) (watch.Interface, error) {
+// again if pods cannot be watched. known is that pod as the caller knows it, or nil: its end is
+// told even if it has gone already.
+func watchSelectedPods(ctx context.Context, pods resource, options metav1.ListOptions, known *corev1.Pod) (watch.Interface, error) {
 	watcher, err := pods.watchObjects(ctx, options)
-	if name := selectedName(options); name != "" && apierrors.IsForbidden(err) {
-		if _, getErr := getObject[corev1.Pod](ctx, pods, name); getErr == nil || isNotFound(getErr) {
-			return pollPod(ctx, pods, name, options.ResourceVersion), nil
-		}
+	name := selectedName(options)
+	if name == "" || !apierrors.IsForbidden(err) {
+		return watcher, err
 	}
-	return watcher, err
+
+	now, getErr := getObject[corev1.Pod](ctx, pods, name)
+	switch {
+	case getErr == nil && known == nil:
+		known = now
+	case getErr != nil && !isNotFound(getErr):
+		return watcher, err
+	}
+
+	return pollPod(ctx, pods, name, options.ResourceVersion, known), nil
 }
 
 // selectedName returns the name of the only object that options select, or "".
@@ -74,20 +83,19 @@ type podPoll struct {
 func (p *podPoll) Stop()                          { p.stop() }
 func (p *podPoll) ResultChan() <-chan watch.Event { return p.results }
 
-// pollPod begins to read a pod, whose version is known.
-func pollPod(ctx context.Context, pods resource, name, version string) watch.Interface {
+// pollPod begins to read a pod, whose version is known, and maybe the pod itself.
+func pollPod(ctx context.Context, pods resource, name, version string, known *corev1.Pod) watch.Interface {
 	ctx, stop := context.WithCancel(ctx)
 	p := &podPoll{pods: pods, name: name, results: make(chan watch.Event), stop: stop}
-	go p.run(ctx, version)
+	go p.run(ctx, version, known)
 	return p
 }
 
 // run sends an event for each change until the pod is gone, or cannot be read.
-func (p *podPoll) run(ctx context.Context, version string) {
+func (p *podPoll) run(ctx context.Context, version string, last *corev1.Pod) {
 	defer close(p.results)
 	defer p.stop()
 
-	var last *corev1.Pod
 	for pause := firstPollPause; ; pause = min(2*pause, maxPollPause) {
 		select {
 		case <-time.After(pause):

@@ -137,6 +137,7 @@ func TestStartByGetAlone(t *testing.T) {
 		"starts":        {corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}, "1", ""},
 		"fails":         {corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull"}}, "1", "ErrImagePull"},
 		"is made again": {corev1.ContainerState{}, "2", "the pod was deleted"},
+		"is gone":       {corev1.ContainerState{}, "", "the pod was deleted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := &onePod{}
@@ -150,7 +151,11 @@ func TestStartByGetAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			go func() { server.set(test.uid, test.state) }()
+			if test.uid == "" {
+				server.remove()
+			} else {
+				go func() { server.set(test.uid, test.state) }()
+			}
 			err = cluster.waitUntilRunning(ctx, containerRequest{}, pod, ownContainer{Injected: Injected{Name: "kdiag"}}, make(chan string))
 			if line, _ := splitError(err); (err == nil) != (test.want == "") || !strings.Contains(line, test.want) {
 				t.Errorf("waitUntilRunning = %v, want %q", err, test.want)

@@ -117,7 +117,7 @@ func (c *Cluster) listPods(ctx context.Context, options metav1.ListOptions, know
 // the watch as planned, which it does every few minutes.
 func (c *Cluster) followPods(ctx context.Context, options metav1.ListOptions, version string, known map[types.UID]bool, w PodWatch) error {
 	options.ResourceVersion = version
-	changes, err := watchSelectedPods(ctx, resource{c.longLived, c.codec, "pods", c.Namespace}, options)
+	changes, err := watchSelectedPods(ctx, resource{c.longLived, c.codec, "pods", c.Namespace}, options, nil)
 	if err != nil {
 		return err
 	}

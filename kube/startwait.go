@@ -223,7 +223,7 @@ var startingReasons = []string{"", "ContainerCreating", "PodInitializing"}
 func (c *Cluster) podWatcher(pod *corev1.Pod) cache.Watcher {
 	return &cache.ListWatch{WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 		options.FieldSelector = fields.OneTermEqualSelector("metadata.name", pod.Name).String()
-		return watchSelectedPods(ctx, c.pods(pod.Namespace), options)
+		return watchSelectedPods(ctx, c.pods(pod.Namespace), options, pod)
 	}}
 }
 
