@@ -141,7 +141,7 @@ func TestTerminalClosed(t *testing.T) {
 			var left string
 			defer func() {
 				if t.Failed() {
-					t.Logf("left: %q", left)
+					t.Logf("left: %q\n%s%s", left, kit.DescribeProcesses("--lifeline"), kit.DescribeProcesses(namespace))
 				}
 			}()
 			kit.WaitUntil(t, "the processes to go", func() bool {
