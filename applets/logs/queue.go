@@ -177,7 +177,7 @@ func (q *outputQueue) close() {
 	q.signalFilled()
 }
 
-// discard forgets all lines, and those to come.
+// discard forgets all lines, and those to come. Notes that come later wait for no line.
 func (q *outputQueue) discard() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -185,7 +185,7 @@ func (q *outputQueue) discard() {
 	for _, file := range q.files {
 		file.remove()
 	}
-	q.files = nil
+	q.files, q.taken = nil, q.added
 	q.signalFilled()
 }
 

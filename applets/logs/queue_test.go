@@ -8,10 +8,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"kdiag/mux/wire"
 )
 
 // testLimits lets little into memory, and files be small.
@@ -161,4 +164,34 @@ func TestOutletBroken(t *testing.T) {
 	if left, err := o.finish(t.Context(), 0); left != 0 || !errors.Is(err, os.ErrClosed) {
 		t.Errorf("finish: %d bytes left, %v, want 0 and the error", left, err)
 	}
+}
+
+// TestOutletEndsAfterBrokenWrite: notes still come out after a write that failed, and the outlet ends,
+// whatever waited then.
+func TestOutletEndsAfterBrokenWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &stuckWriter{free: make(chan struct{}), err: os.ErrClosed}
+		var notes []string
+		o := &outlet{queue: newOutputQueue(testLimits(t)), out: w, broken: func(error) {}, ended: make(chan struct{}),
+			note: func(text string) { notes = append(notes, text) }}
+		go o.writeQueue()
+		for range 1000 {
+			o.queue.addLine([]byte("0123456789\n"))
+		}
+
+		close(w.free)
+		synctest.Wait()
+		o.queue.addNote("the container has ended")
+		o.queue.addLine([]byte("a line that comes late\n"))
+
+		if left, err := o.finish(t.Context(), time.Minute); left != 0 || !errors.Is(err, os.ErrClosed) {
+			t.Errorf("finish: %d bytes left, %v, want 0 and the error", left, err)
+		}
+		if !wire.IsClosed(o.ended) {
+			t.Fatal("the outlet has not ended")
+		}
+		if !slices.Equal(notes, []string{"the container has ended"}) {
+			t.Errorf("notes %q, want the one that came after the failure", notes)
+		}
+	})
 }
