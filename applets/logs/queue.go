@@ -18,7 +18,7 @@ type outputQueue struct {
 	held    int64    // their size
 	files   []*queueFile
 	stored  int64 // unread bytes in files
-	fileErr error // why no more files can be written, until all are read
+	fileErr error // why no more files can be written, until there is room in memory again
 
 	added, taken int64 // bytes, from the beginning
 	notes        []queuedNote
@@ -113,6 +113,7 @@ func (q *outputQueue) storeBytes(text []byte) bool {
 
 	lastErr := q.fileErr
 	if inMemory {
+		q.fileErr = nil
 		q.appendBlock(text)
 	} else if !q.appendFile(text) {
 		return false
@@ -245,9 +246,7 @@ func (q *outputQueue) takeFromFile(most int64) (lines []byte, note string) {
 	q.stored -= int64(n)
 	if file.read == file.written {
 		file.remove()
-		if q.files = q.files[1:]; len(q.files) == 0 {
-			q.fileErr = nil
-		}
+		q.files = q.files[1:]
 	}
 
 	return lines, note

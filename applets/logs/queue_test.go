@@ -106,6 +106,31 @@ func TestQueueWithoutDisk(t *testing.T) {
 	}
 }
 
+// TestQueueTriesFilesAgain: a folder that is there only later takes files then, even though the very
+// first file could not be made.
+func TestQueueTriesFilesAgain(t *testing.T) {
+	limits := testLimits(t)
+	limits.dir += "/later"
+	q := newOutputQueue(limits)
+	for range 20 {
+		q.addLine([]byte("0123456789\n"))
+	}
+	takeAll(q)
+
+	if err := os.Mkdir(limits.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		q.addLine([]byte("0123456789\n"))
+	}
+	q.close()
+
+	got := takeAll(q)
+	if !strings.HasPrefix(got, "[11 lines are missing here: ") || !strings.HasSuffix(got, "]\n"+strings.Repeat("0123456789\n", 20)) {
+		t.Errorf("taken %q, want a note on 11 lines, and then 20 lines", got)
+	}
+}
+
 // stuckWriter writes nothing until it is freed.
 type stuckWriter struct {
 	free chan struct{}
