@@ -131,6 +131,18 @@ func (r *logsRun) startJobs(ctx context.Context) <-chan struct{} {
 	return over
 }
 
+// finishJobs drains the logs after the end of the Jobs, and returns the result. A Ctrl-C
+// meanwhile ends the run, as at any other time.
+func (r *logsRun) finishJobs(ctx context.Context) error {
+	r.drainLogs(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+
+	r.noteJobEnds()
+	return r.jobResult()
+}
+
 // noteJobEnds says how the Jobs have ended.
 func (r *logsRun) noteJobEnds() {
 	for _, j := range r.jobs {

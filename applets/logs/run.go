@@ -267,9 +267,7 @@ func (r *logsRun) awaitReady(ctx context.Context, line *statusline.Line) error {
 func (r *logsRun) followAlone(ctx context.Context, jobsOver <-chan struct{}) error {
 	select {
 	case <-jobsOver:
-		r.drainLogs(ctx)
-		r.noteJobEnds()
-		return r.jobResult()
+		return r.finishJobs(ctx)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case err := <-r.failed:
@@ -377,12 +375,23 @@ func (r *logsRun) drainLogs(ctx context.Context) {
 		select {
 		case <-time.After(max(wait, 50*time.Millisecond)):
 		case <-most.C:
-			r.notes.addNote("stopped reading %s after the command (--drain-max), but lines were still coming", r.drainMax)
+			r.notes.addNote("stopped reading %s after %s ended (--drain-max), but lines were still coming", r.drainMax, r.describeAwaited())
 			return
 		case <-interrupted:
 			return
 		}
 	}
+}
+
+// describeAwaited names what has ended before the logs are drained.
+func (r *logsRun) describeAwaited() string {
+	switch {
+	case r.child != nil:
+		return "the command"
+	case len(r.jobs) == 1:
+		return r.jobs[0].String()
+	}
+	return "all Jobs"
 }
 
 // resultOf returns the result of the run. A match of --fail-on outranks err.
