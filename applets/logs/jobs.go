@@ -150,12 +150,13 @@ func (r *logsRun) noteJobEnds() {
 	}
 }
 
-// jobResult returns the result of a run that the end of its Jobs has ended.
+// jobResult returns the result of a run that the end of its Jobs has ended. A match of --until
+// outranks how they ended: the line came before their end, whichever is heard of first.
 func (r *logsRun) jobResult() error {
 	if r.until != nil && !wire.IsClosed(r.delivery.reached) {
 		return fmt.Errorf("no line matched --until %q before %s ended", r.until, r.jobs[0])
 	}
-	if r.exitCodeFrom != "" && !r.jobs[0].end.Succeeded {
+	if r.until == nil && r.exitCodeFrom != "" && !r.jobs[0].end.Succeeded {
 		return &applets.ExitError{Code: 1}
 	}
 	return nil

@@ -291,7 +291,7 @@ func (r *logsRun) startTimer() <-chan time.Time {
 
 // lateError returns an error if --until has not matched in time.
 func (r *logsRun) lateError() error {
-	if r.until == nil {
+	if r.until == nil || wire.IsClosed(r.delivery.reached) {
 		return nil
 	}
 	return fmt.Errorf("no line matched --until \"%s\" within %s", r.until, r.lasting)
@@ -358,16 +358,12 @@ func (r *logsRun) drainLogs(ctx context.Context) {
 		interrupted = nil
 	}
 
+	reached, failed := r.endingMatches()
 	began, most := time.Now(), time.NewTimer(r.drainMax)
 	defer most.Stop()
 
 	for {
-		last := time.Unix(0, r.delivery.last.Load())
-		if last.Before(began) {
-			last = began
-		}
-
-		wait := r.drain - time.Since(last)
+		wait := r.drain - r.quietSince(began)
 		if wait <= 0 && !r.isBehind(began) {
 			return
 		}
@@ -379,8 +375,29 @@ func (r *logsRun) drainLogs(ctx context.Context) {
 			return
 		case <-interrupted:
 			return
+		case <-reached:
+			return
+		case <-failed:
+			return
 		}
 	}
+}
+
+// endingMatches returns the channels that are closed when a match of --until or --fail-on ends the
+// run at once: nil channels, which never fire, if a command runs.
+func (r *logsRun) endingMatches() (reached, failed <-chan struct{}) {
+	if r.child != nil {
+		return nil, nil
+	}
+	return r.delivery.reached, r.delivery.failed
+}
+
+// quietSince returns how long no line has come, as far as that is after a time.
+func (r *logsRun) quietSince(began time.Time) time.Duration {
+	if last := time.Unix(0, r.delivery.last.Load()); last.After(began) {
+		return time.Since(last)
+	}
+	return time.Since(began)
 }
 
 // describeAwaited names what has ended before the logs are drained.

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"kdiag/applets"
 	"kdiag/applets/internal/laptop/statusline"
 	"kdiag/kube"
 )
@@ -46,6 +48,40 @@ func TestCtrlCWhileJobsDrain(t *testing.T) {
 
 		if err := r.followAlone(ctx, closedChannel()); !errors.Is(err, interrupted) {
 			t.Errorf("followAlone = %v, want %v", err, interrupted)
+		}
+	})
+}
+
+// TestUntilOutranksJobs: once --until has matched, the run succeeds however the Job ends, before the
+// match is seen, while the last lines are read, or later; the same goes for --for.
+func TestUntilOutranksJobs(t *testing.T) {
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			r := newJobRun(t, io.Discard, false)
+			r.until, r.lasting, r.delivery.reached = regexp.MustCompile("done"), time.Nanosecond, closedChannel()
+			time.Sleep(time.Second)
+
+			if err := r.followAlone(t.Context(), closedChannel()); err != nil {
+				t.Errorf("followAlone after --until = %v, want nil", err)
+			}
+		})
+	}
+
+	synctest.Test(t, func(t *testing.T) {
+		r := newJobRun(t, io.Discard, false)
+		r.until = regexp.MustCompile("done")
+		time.AfterFunc(r.drain/2, func() { close(r.delivery.reached) })
+
+		if err := r.followAlone(t.Context(), closedChannel()); err != nil {
+			t.Errorf("followAlone with --until while lines are read = %v, want nil", err)
+		}
+	})
+
+	synctest.Test(t, func(t *testing.T) {
+		r := newJobRun(t, io.Discard, false)
+		var exit *applets.ExitError
+		if err := r.followAlone(t.Context(), closedChannel()); !errors.As(err, &exit) || exit.Code != 1 {
+			t.Errorf("followAlone without --until = %v, want exit code 1", err)
 		}
 	})
 }
