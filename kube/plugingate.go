@@ -33,6 +33,8 @@ type pluginGate struct {
 	pause      time.Duration
 	until      time.Time
 	rejections int
+	// generation grows with each rejection that counts.
+	generation int
 }
 
 // newPluginGate makes a gate that is open.
@@ -40,49 +42,54 @@ func newPluginGate() *pluginGate {
 	return &pluginGate{now: time.Now, turn: make(chan struct{}, 1)}
 }
 
-// enter waits for the turn. It returns the last failure if the plugin has failed a moment ago.
-func (g *pluginGate) enter(ctx context.Context) error {
+// enter waits for the turn, and returns the generation of the credentials that the request will
+// have. Its error is the last failure if the plugin has failed a moment ago.
+func (g *pluginGate) enter(ctx context.Context) (generation int, err error) {
 	select {
 	case g.turn <- struct{}{}:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return 0, context.Cause(ctx)
 	}
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.failure != nil && g.now().Before(g.until) {
 		<-g.turn
-		return g.failure
+		return 0, g.failure
 	}
-	return nil
+	return g.generation, nil
 }
 
 // close refuses requests for a pause, with this failure.
 func (g *pluginGate) close(failure error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.refuse(failure)
+}
+
+// refuse does the same while mu is held.
+func (g *pluginGate) refuse(failure error) {
 	g.pause = max(firstPluginPause, min(2*g.pause, lastPluginPause))
 	g.failure, g.until = failure, g.now().Add(g.pause)
 }
 
-// judge looks at the answer to a request that the plugin has let pass. When credentials are
-// rejected client-go runs the plugin, and the next request has what that gave. So only each second
-// rejection is a failure.
-func (g *pluginGate) judge(response *http.Response, failure error) {
-	if response.StatusCode == http.StatusUnauthorized {
-		g.mu.Lock()
-		g.rejections++
-		again := g.rejections%2 == 0
-		g.mu.Unlock()
-		if again {
-			g.close(failure)
-		}
-		return
-	}
-
+// judge looks at the answer to a request of a generation that the plugin has let pass. When
+// credentials are rejected client-go runs the plugin, and the next request has what that gave. So
+// only each second rejection is a failure, and one of a request that was under way before the last
+// rejection says nothing new.
+func (g *pluginGate) judge(generation int, response *http.Response, failure error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.failure, g.pause, g.rejections = nil, 0, 0
+
+	switch {
+	case response.StatusCode != http.StatusUnauthorized:
+		g.failure, g.pause, g.rejections = nil, 0, 0
+	case generation == g.generation:
+		g.generation++
+		if g.rejections++; g.rejections%2 == 0 {
+			g.refuse(failure)
+		}
+	}
 }
 
 // pluginPass says that the plugin has let a request pass. It then ends the request's turn.
@@ -109,7 +116,8 @@ type gatedTransport struct {
 
 func (t gatedTransport) RoundTrip(request *http.Request) (*http.Response, error) {
 	ctx := request.Context()
-	if err := t.gate.enter(ctx); err != nil {
+	generation, err := t.gate.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
 
@@ -123,7 +131,7 @@ func (t gatedTransport) RoundTrip(request *http.Request) (*http.Response, error)
 	response, err := t.base.RoundTrip(request.WithContext(context.WithValue(ctx, passedKey{}, pass)))
 	switch {
 	case err == nil:
-		t.gate.judge(response, t.pluginError(errRejected))
+		t.gate.judge(generation, response, t.pluginError(errRejected))
 	case !pass.passed.Load():
 		err = t.pluginError(err)
 		t.gate.close(err)

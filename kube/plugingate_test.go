@@ -27,6 +27,8 @@ type countedPlugin struct {
 	client    *http.Client
 	server    string
 	accepted  atomic.Value // the token that the server accepts
+	// rejecting, if set, is called before a request is rejected.
+	rejecting func()
 }
 
 // newCountedPlugin makes one, and a client of a server that accepts the token "good".
@@ -40,6 +42,9 @@ func newCountedPlugin(t *testing.T) *countedPlugin {
 	p.accepted.Store("good")
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+p.accepted.Load().(string) {
+			if p.rejecting != nil {
+				p.rejecting()
+			}
 			w.WriteHeader(http.StatusUnauthorized)
 		}
 	}))
@@ -191,4 +196,29 @@ func TestRejectedCredentialsRunThePluginTwice(t *testing.T) {
 	now = now.Add(firstPluginPause)
 	p.verifyStatus("after the pause", http.StatusUnauthorized)
 	p.verifyStatus("with what the plugin gave after the login", http.StatusOK)
+}
+
+// TestCredentialsRejectedOnceForManyRequests has the server reject one token of many requests at the
+// same time. That is no failure of the plugin, which is asked for another one and gives it.
+func TestCredentialsRejectedOnceForManyRequests(t *testing.T) {
+	const requests = 8
+	p := newCountedPlugin(t)
+	p.answerToken("good")
+	p.verifyStatus("to the first token", http.StatusOK)
+
+	// No request is rejected before all have come.
+	var all sync.WaitGroup
+	all.Add(requests)
+	p.rejecting = func() { all.Done(); all.Wait() }
+	p.accepted.Store("better")
+	p.answerToken("better")
+	if failed := p.sendMany(requests); failed != 0 {
+		t.Errorf("requests that failed because of the plugin = %d, want 0", failed)
+	}
+	p.verifyRuns("for requests at the same time", 2)
+
+	p.verifyStatus("to the next token", http.StatusOK)
+	if failed := p.sendMany(requests); failed != 0 {
+		t.Errorf("requests that failed because of the plugin later = %d, want 0", failed)
+	}
 }
