@@ -27,32 +27,27 @@ const (
 const conntrackBuffer = 32 << 10
 
 // ForgetListeners has conntrack forget the connections of the thread's network namespace that were
-// redirected to some local ports. The next packet of such a connection goes where it was sent. Call it
-// when nothing may go on there: a caller that uses the same source port once more would be led there
-// again, also when nobody listens any more.
+// redirected to some ports of its own. The next packet of such a connection goes where it was sent.
+// Call it when nothing may go on there: a caller that uses the same source port once more would be led
+// there again, also when nobody listens any more.
 func ForgetListeners(ports []uint16) error {
-	return forgetRedirected(func(t redirectedTuple) bool { return slices.Contains(ports, t.listener) })
+	return forgetRedirected(func(port uint16) bool { return slices.Contains(ports, port) })
 }
 
 // ForgetDeadListeners does the same for redirects to local ports that nothing in the namespace has, such
 // as those of a manager that was killed.
 func ForgetDeadListeners(isUsed func(port uint16) bool) error {
-	own, err := net.InterfaceAddrs()
-	if err != nil {
-		return fmt.Errorf("conntrack: %w", err)
-	}
-
-	isOwn := func(address netip.Addr) bool {
-		return address.IsLoopback() || slices.ContainsFunc(own, func(a net.Addr) bool {
-			prefix, err := netip.ParsePrefix(a.String())
-			return err == nil && prefix.Addr() == address
-		})
-	}
-	return forgetRedirected(func(t redirectedTuple) bool { return !isUsed(t.listener) && isOwn(t.address) })
+	return forgetRedirected(func(port uint16) bool { return !isUsed(port) })
 }
 
-// forgetRedirected has conntrack forget some of the connections that were redirected.
-func forgetRedirected(isMeant func(redirectedTuple) bool) error {
+// forgetRedirected has conntrack forget the connections that were redirected to some ports of the
+// namespace's own addresses. Others may lead connections to the same port elsewhere, as meshes do.
+func forgetRedirected(isMeant func(port uint16) bool) error {
+	own, err := listOwnAddresses()
+	if err != nil {
+		return err
+	}
+
 	list, err := openConntrack()
 	if err != nil {
 		return err
@@ -67,13 +62,29 @@ func forgetRedirected(isMeant func(redirectedTuple) bool) error {
 
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
 		err = errors.Join(err, list.eachRedirected(family, func(t redirectedTuple) error {
-			if !isMeant(t) {
+			if !isMeant(t.listener) || !t.address.IsLoopback() && !slices.Contains(own, t.address) {
 				return nil
 			}
 			return change.forget(family, t)
 		}))
 	}
 	return err
+}
+
+// listOwnAddresses returns the addresses of the thread's network namespace.
+func listOwnAddresses() ([]netip.Addr, error) {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("conntrack: %w", err)
+	}
+
+	var own []netip.Addr
+	for _, address := range list {
+		if prefix, err := netip.ParsePrefix(address.String()); err == nil {
+			own = append(own, prefix.Addr())
+		}
+	}
+	return own, nil
 }
 
 // conntrackSocket is a netlink socket to conntrack.

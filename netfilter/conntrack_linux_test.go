@@ -43,6 +43,30 @@ func TestForgetListeners(t *testing.T) {
 	}
 }
 
+// TestForgetOwnListeners has conntrack keep what others redirect to another host, at a port that is a
+// listener's here.
+func TestForgetOwnListeners(t *testing.T) {
+	pod, outside := newPod(t)
+	const sent = "10.99.99.99"
+	pod.Run(t, "ip", "route", "add", sent, "dev", "eth0")
+	pod.Run(t, "nft", "add table ip others { chain out { type nat hook output priority -100; ip protocol tcp "+
+		fmt.Sprintf("ip daddr %s dnat to %s:%d; }; }", sent, outside4, listener))
+	startServer(t, outside, listener, greetWith("elsewhere"))
+
+	for what, forget := range map[string]func() error{
+		"ForgetListeners":     func() error { return ForgetListeners([]uint16{listener}) },
+		"ForgetDeadListeners": func() error { return ForgetDeadListeners(func(uint16) bool { return false }) },
+	} {
+		wantGreeting(t, pod, 0, net.JoinHostPort(sent, fmt.Sprint(appPort)), "elsewhere")
+		if err := forget(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if entries := pod.Run(t, "conntrack", "-L"); !strings.Contains(entries, "dst="+sent) {
+			t.Errorf("%s: conntrack has forgotten a connection to another host:\n%s", what, entries)
+		}
+	}
+}
+
 // FuzzConntrack wants a message that is broken to be read without a panic.
 func FuzzConntrack(f *testing.F) {
 	f.Add([]byte{2, 0, 0, 0, 8, 0, 1, 0x80, 4, 0, 2, 0})
