@@ -48,27 +48,44 @@ func forgetRedirected(isMeant func(port uint16) bool) error {
 		return err
 	}
 
-	list, err := openConntrack()
-	if err != nil {
-		return err
-	}
-	defer list.close()
-
 	change, err := openConntrack()
 	if err != nil {
 		return err
 	}
 	defer change.close()
 
+	return eachRedirected(func(family byte, t redirectedTuple) error {
+		if !isMeant(t.listener) || !t.address.IsLoopback() && !slices.Contains(own, t.address) {
+			return nil
+		}
+		return change.forget(family, t)
+	})
+}
+
+// eachRedirected calls found for each TCP connection that was redirected to a local port. An error of
+// found ends the list of one family, not that of the other.
+func eachRedirected(found func(family byte, t redirectedTuple) error) error {
+	var all error
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		err = errors.Join(err, list.eachRedirected(family, func(t redirectedTuple) error {
-			if !isMeant(t.listener) || !t.address.IsLoopback() && !slices.Contains(own, t.address) {
-				return nil
-			}
-			return change.forget(family, t)
-		}))
+		all = errors.Join(all, eachRedirectedOf(family, func(t redirectedTuple) error { return found(family, t) }))
 	}
-	return err
+	return all
+}
+
+// eachRedirectedOf does so for one family. Its socket is for one list only: after an error, the rest of
+// the list still comes there.
+func eachRedirectedOf(family byte, found func(redirectedTuple) error) error {
+	list, err := openConntrack()
+	if err != nil {
+		return err
+	}
+	defer list.close()
+
+	const ctGet = 1 // IPCTNL_MSG_CT_GET
+	if err := list.send(ctGet, unix.NLM_F_DUMP, family, nil); err != nil {
+		return fmt.Errorf("list connections: %w", err)
+	}
+	return list.readList(found)
 }
 
 // listOwnAddresses returns the addresses of the thread's network namespace.
@@ -127,13 +144,8 @@ func (s conntrackSocket) forget(family byte, t redirectedTuple) error {
 	return s.send(ctDelete, 0, family, appendAttribute(nil, unix.NLA_F_NESTED|ctaTupleOrig, t.original))
 }
 
-// eachRedirected calls found for each TCP connection of a family that was redirected to a local port.
-func (s conntrackSocket) eachRedirected(family byte, found func(redirectedTuple) error) error {
-	const ctGet = 1 // IPCTNL_MSG_CT_GET
-	if err := s.send(ctGet, unix.NLM_F_DUMP, family, nil); err != nil {
-		return fmt.Errorf("list connections: %w", err)
-	}
-
+// readList reads the kernel's list of connections, and calls found for each that was redirected.
+func (s conntrackSocket) readList(found func(redirectedTuple) error) error {
 	buffer := make([]byte, conntrackBuffer)
 	for {
 		n, _, err := unix.Recvfrom(s.fd, buffer, 0)

@@ -1,10 +1,14 @@
 package netfilter
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestForgetListeners has conntrack forget what led to some listeners, in both families, and nothing
@@ -64,6 +68,45 @@ func TestForgetOwnListeners(t *testing.T) {
 		if entries := pod.Run(t, "conntrack", "-L"); !strings.Contains(entries, "dst="+sent) {
 			t.Errorf("%s: conntrack has forgotten a connection to another host:\n%s", what, entries)
 		}
+	}
+}
+
+// TestListAfterError reads the list of one family whole, although that of the other was given up in the
+// middle.
+func TestListAfterError(t *testing.T) {
+	pod, outside := newPod(t)
+	b, err := Open("nft", Config{ID: "list", Mark: testMark})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	attachAll(t, b, incoming(appPort))
+	startServer(t, pod, listener, greetWithDestination)
+
+	// The kernel gives so many in several pieces.
+	const connections = 400
+	for range connections {
+		c, err := dialFrom(outside, 0, net.JoinHostPort(pod4, fmt.Sprint(appPort)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	to6 := net.JoinHostPort(pod6, fmt.Sprint(appPort))
+	wantGreeting(t, outside, 0, to6, "redirected from "+to6)
+
+	counts, broken := map[byte]int{}, errors.New("broken")
+	err = eachRedirected(func(family byte, found redirectedTuple) error {
+		if counts[family]++; family == unix.AF_INET {
+			return broken
+		}
+		if found.address != netip.MustParseAddr(pod6) {
+			t.Errorf("a connection that arrives at %s is listed as one of IPv6", found.address)
+		}
+		return nil
+	})
+	if !errors.Is(err, broken) || counts[unix.AF_INET] != 1 || counts[unix.AF_INET6] != 1 {
+		t.Errorf("eachRedirected = %v after %v, want %v after one connection of each family", err, counts, broken)
 	}
 }
 
