@@ -81,6 +81,28 @@ func TestCrashLoop(t *testing.T) {
 	kit.VerifyContainerCount(t, namespace, "crash", 1)
 }
 
+// TestPodInitializing waits for a container while its init container still runs, and names that one.
+func TestPodInitializing(t *testing.T) {
+	namespace := kit.CreateNamespace(t)
+	const setup = `  initContainers:
+  - name: setup
+    image: localhost/kdiag-sample:logger
+    imagePullPolicy: Never
+    command: [sh, -c, "while [ ! -e /mark/go ]; do sleep 0.1; done"]
+    volumeMounts: [{name: mark, mountPath: /mark}]
+  containers:
+`
+	kit.ApplyManifest(t, namespace, strings.Replace(scriptPod("slow", "exec sleep 1000"), "  containers:\n", setup, 1))
+	kit.WaitForPodField(t, namespace, "slow", "{.status.initContainerStatuses[0].state}", "running")
+
+	shell := kit.StartKdiag(t, "shell", "-n", namespace, "slow", "--", "-c", "echo in; ps | grep -c 'sleep 100[0]'")
+	shell.WaitForOutput("it is waiting: PodInitializing: init container setup is running; waiting for it to start")
+	kit.RunKubectl(t, "exec", "-n", namespace, "slow", "-c", "setup", "--", "sh", "-c", "touch /mark/go")
+	if got := shell.WaitForEnd(); got.Code != 0 || got.Stdout != "in\n1\n" {
+		t.Errorf("shell: %v\nwant one, once the init container has ended", got)
+	}
+}
+
 // TestTargetJustRestarted enters a container in the moment in which it restarts, as the API server
 // does not know yet. The input is the command's, whichever try gets it.
 func TestTargetJustRestarted(t *testing.T) {

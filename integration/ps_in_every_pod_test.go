@@ -86,7 +86,7 @@ func TestPsReplaced(t *testing.T) {
 func TestPsFails(t *testing.T) {
 	namespace := kit.SharedPods(t)
 	kit.ExpectFailure(1, "no such container", "containers in this pod: one, two").Verify(t, "no such container", kit.RunKdiag(t, "ps", "-n", namespace, "several", "-c", "three"))
-	kit.ExpectFailure(1, "it is waiting: PodInitializing", "running containers: setup").Verify(t, "a container that does not run", kit.RunKdiag(t, "ps", "-n", namespace, "initializing"))
+	kit.ExpectFailure(1, "it is waiting: PodInitializing", "running containers: setup").Verify(t, "a container that does not run", kit.RunKdiag(t, "ps", "-n", namespace, "initializing", "--timeout=2s"))
 	kit.ExpectFailure(1, "container", "check that localhost/kdiag-sample:full is a kdiag image").Verify(t, "another image",
 		kit.RunKdiag(t, "ps", "-n", namespace, "readonly", "--image=localhost/kdiag-sample:full", "--image-pull-policy=Never"))
 }

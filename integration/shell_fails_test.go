@@ -26,7 +26,8 @@ func TestFailNotRunning(t *testing.T) {
 
 	kit.ExpectFailure(1, "not running: the pod is not scheduled: Unschedulable", "kubectl describe pod").Verify(t, "a pending pod", kit.RunKdiag(t, "shell", "-n", namespace, "pending"))
 	kit.ExpectFailure(1, "not running: it exited with code", "kubectl describe pod").Verify(t, "an ended pod", kit.RunKdiag(t, "shell", "-n", namespace, "ended"))
-	kit.ExpectFailure(1, "not running: it is waiting: PodInitializing", "running containers: setup; choose one with -c").Verify(t, "an initializing pod", kit.RunKdiag(t, "shell", "-n", kit.SharedPods(t), "initializing"))
+	kit.ExpectFailure(1, "did not start within 2s: the container is not running: it is waiting: PodInitializing: init container setup is running", "running containers: setup; choose one with -c").
+		Verify(t, "an initializing pod", kit.RunKdiag(t, "shell", "-n", kit.SharedPods(t), "initializing", "--timeout=2s"))
 }
 
 // TestFailImage says why the kubelet cannot start an image, long before a time-out. TestContainersThatWait

@@ -29,7 +29,11 @@ func newNotRunningError(pod *corev1.Pod, container string) *NotRunningError {
 	if pod.DeletionTimestamp != nil {
 		format = "the container is not running, and its pod is terminating: %s"
 	}
-	return &NotRunningError{fmt.Sprintf(format, describeNotRunning(pod, status)), isGoingToStart(pod, container, status)}
+	reason := describeNotRunning(pod, status)
+	if isBehindInit(status) {
+		reason = joinReason(reason, describeAwaitedInit(pod, container))
+	}
+	return &NotRunningError{fmt.Sprintf(format, reason), isGoingToStart(pod, container, status)}
 }
 
 // aboutToStart lists the reasons that a kubelet gives for a container that it is going to start
@@ -43,6 +47,8 @@ func isGoingToStart(pod *corev1.Pod, container string, status *corev1.ContainerS
 	switch {
 	case pod.DeletionTimestamp != nil, isFinished(pod), findEphemeral(pod, container) != nil, status == nil:
 		return false
+	case isBehindInit(status):
+		return isInitOnItsWay(pod, container)
 	case status.State.Waiting != nil:
 		return slices.Contains(aboutToStart, status.State.Waiting.Reason)
 	case status.State.Terminated != nil:
@@ -112,23 +118,32 @@ func (c *Cluster) AwaitContainer(ctx context.Context, pod *corev1.Pod, name stri
 		named.Container, _ = pickDefaultContainer(pod)
 	}
 	if errors.As(err, &stopped) && stopped.starts {
-		text := fmt.Sprintf("%s: %s; waiting for its next start", named, stopped.reason)
-		if hasEndedBefore(named) {
-			text += " (what it logged last: " + previousLogCommand(named) + ")"
-		}
-		waiting(text)
+		waiting(fmt.Sprintf("%s: %s; %s", named, stopped.reason, describeWait(named)))
 	}
 
 	for errors.As(err, &stopped) && stopped.starts {
 		now, waitErr := c.awaitStateChange(ctx, pod, name)
+		pod, named.Pod = now, now
 		if waitErr != nil {
-			return TargetContainer{}, c.explainNoStart(ctx, named, err, waitErr)
+			return TargetContainer{}, c.explainNoStart(ctx, named, waitErr)
 		}
-		pod = now
 		target, err = PickContainer(pod, name)
 	}
 
 	return target, err
+}
+
+// describeWait says what is waited for, and where the last words are of what has ended before: of the
+// container, or of the init container that it waits for.
+func describeWait(t TargetContainer) string {
+	awaited := TargetContainer{Pod: t.Pod, Container: findAwaitedInit(t.Pod, t.Container)}
+	switch {
+	case hasEndedBefore(t):
+		return "waiting for its next start (what it logged last: " + previousLogCommand(t) + ")"
+	case hasEndedBefore(awaited):
+		return fmt.Sprintf("waiting for it to start (what %s logged last: %s)", awaited.Container, previousLogCommand(awaited))
+	}
+	return "waiting for it to start"
 }
 
 // hasEndedBefore reports whether a container has run and ended.
@@ -143,15 +158,17 @@ func previousLogCommand(t TargetContainer) string {
 }
 
 // awaitStateChange waits until a container runs, or is not going to, and returns the pod as it is
-// then.
+// then, or as it was last if the wait fails.
 func (c *Cluster) awaitStateChange(ctx context.Context, pod *corev1.Pod, name string) (*corev1.Pod, error) {
-	event, err := watchtools.Until(ctx, pod.ResourceVersion, c.podWatcher(pod), func(event watch.Event) (bool, error) {
+	last := pod
+	_, err := watchtools.Until(ctx, pod.ResourceVersion, c.podWatcher(pod), func(event watch.Event) (bool, error) {
 		switch now, ok := event.Object.(*corev1.Pod); {
 		case event.Type == watch.Error:
 			return false, apierrors.FromObject(event.Object)
 		case event.Type == watch.Deleted, ok && now.UID != pod.UID:
 			return false, errPodDeleted
 		case ok:
+			last = now
 			var stopped *NotRunningError
 			_, err := PickContainer(now, name)
 			return !errors.As(err, &stopped) || !stopped.starts, nil
@@ -159,32 +176,39 @@ func (c *Cluster) awaitStateChange(ctx context.Context, pod *corev1.Pod, name st
 		return false, nil
 	})
 
-	switch {
-	case err == nil:
-		now, _ := event.Object.(*corev1.Pod)
+	if apierrors.IsGone(err) || apierrors.IsResourceExpired(err) {
+		now, err := getObject[corev1.Pod](ctx, c.pods(pod.Namespace), pod.Name)
+		if err != nil {
+			return last, err
+		}
 		return now, nil
-	case apierrors.IsGone(err), apierrors.IsResourceExpired(err):
-		return getObject[corev1.Pod](ctx, c.pods(pod.Namespace), pod.Name)
 	}
-	return nil, err
+	return last, err
 }
 
-// explainNoStart says why the wait for a container's start ended. was is why it did not run.
-func (c *Cluster) explainNoStart(ctx context.Context, target TargetContainer, was, err error) error {
+// explainNoStart says why the wait for a container's start ended. The target's pod is the last state
+// that is known.
+func (c *Cluster) explainNoStart(ctx context.Context, target TargetContainer, err error) error {
 	doing := "enter " + target.String()
 	var late *TimeoutError
-	var stopped *NotRunningError
 	switch {
-	case errors.As(context.Cause(ctx), &late) && errors.As(was, &stopped):
-		failed := &Error{Doing: doing, Err: fmt.Errorf("it did not start within %s: %w", late.After, stopped), Next: describePodHint(target.Pod)}
-		if hasEndedBefore(target) {
-			failed.Next = "see what it logged last: " + previousLogCommand(target)
-		}
-		return failed
+	case errors.As(context.Cause(ctx), &late):
+		stopped := newNotRunningError(target.Pod, target.Container)
+		return &Error{Doing: doing, Err: fmt.Errorf("it did not start within %s: %w", late.After, stopped), Next: hintForNoStart(target)}
 	case errors.Is(err, errPodDeleted):
 		return &Error{Doing: doing, Err: err}
 	}
 	return c.explainError(ctx, doing, rightWatchPods.scopedTo(target.Pod.Namespace, target.Pod.Name), err)
+}
+
+// hintForNoStart says where the last words are of what has kept ending, or else what runs in the pod.
+func hintForNoStart(target TargetContainer) string {
+	for _, name := range []string{target.Container, findAwaitedInit(target.Pod, target.Container)} {
+		if ended := (TargetContainer{Pod: target.Pod, Container: name}); hasEndedBefore(ended) {
+			return "see what it logged last: " + previousLogCommand(ended)
+		}
+	}
+	return runningHint(target.Pod, target.Container)
 }
 
 // TargetChanged reports whether a target has ended since it was found, or has been started anew. It

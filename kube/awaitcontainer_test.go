@@ -37,7 +37,7 @@ func TestIsGoingToStart(t *testing.T) {
 		"being created":          {state: waitingBecause("ContainerCreating"), want: true},
 		"no image":               {state: waitingBecause("ImagePullBackOff")},
 		"no secret":              {state: waitingBecause("CreateContainerConfigError")},
-		"behind an init":         {state: waitingBecause("PodInitializing")},
+		"behind its inits":       {state: waitingBecause("PodInitializing"), want: true},
 		"ended, Always":          {state: endedWith(0), policy: "Always", want: true},
 		"failed, OnFailure":      {state: endedWith(1), policy: "OnFailure", want: true},
 		"succeeded, OnFailure":   {state: endedWith(0), policy: "OnFailure"},
@@ -88,15 +88,11 @@ func crashingPod(state corev1.ContainerState) *corev1.Pod {
 
 // watchOf serves a watch that tells of states, one after the other.
 func watchOf(states ...corev1.ContainerState) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		answerJSON(w, "")
-		for _, state := range states {
-			text, _ := json.Marshal(map[string]any{"type": "MODIFIED", "object": crashingPod(state)})
-			_, _ = w.Write(text)
-		}
-		_ = http.NewResponseController(w).Flush()
-		<-r.Context().Done()
+	var pods []*corev1.Pod
+	for _, state := range states {
+		pods = append(pods, crashingPod(state))
 	}
+	return watchOfPods(pods...)
 }
 
 // TestAwaitContainer waits through a crash loop, says so once, and says in time that it goes on.

@@ -217,7 +217,7 @@ func (w *startWait) judge(failed *startError) (done bool, err error) {
 
 // startingReasons lists the reasons that a kubelet gives while a container is starting. Any other
 // reason is a failure, although the kubelet tries again for ever.
-var startingReasons = []string{"", "ContainerCreating", "PodInitializing"}
+var startingReasons = []string{"", "ContainerCreating", podInitializing}
 
 // podWatcher watches a single pod.
 func (c *Cluster) podWatcher(pod *corev1.Pod) cache.Watcher {
