@@ -29,6 +29,33 @@ func TestPsWatch(t *testing.T) {
 	})
 }
 
+// TestPsWatchConnectsAgain goes on after each connection that breaks, also while the API server is gone
+// for a moment, with a line for each, and leaves no more in the pod than without.
+func TestPsWatchConnectsAgain(t *testing.T) {
+	namespace := kit.CreateRootPod(t)
+	proxy, through := kit.StartProxy(t)
+	ps := kit.StartKdiag(t, append([]string{"ps", "-n", namespace, "root", "--watch", "--interval=100ms", "-o", "json"}, through...)...)
+	ps.WaitForLines(2)
+
+	for breaks := range 3 {
+		proxy.SetAway(true)
+		kit.WaitUntil(t, "a line on the broken connection", func() bool {
+			return strings.Count(ps.Stderr.String(), "; connecting again\n") > breaks
+		})
+		proxy.SetAway(false)
+		ps.WaitForLines(strings.Count(ps.Stdout.String(), "\n") + 2)
+	}
+
+	got := ps.Interrupt()
+	if told := strings.Count(got.Stderr, "; connecting again\n"); got.Code != 0 || told != 3 || strings.Count(got.Stderr, "\n") != 3 {
+		t.Errorf("ps --watch: %v\nwant code 0 and a line for each of 3 breaks", got)
+	}
+	kit.VerifyContainerCount(t, namespace, "root", 1)
+	kit.WaitUntil(t, "the end of inspect in the pod", func() bool {
+		return !strings.Contains(kit.RunKdiag(t, "shell", "-n", namespace, "root", "--", "-c", "ps -o args").Stdout, "kdiag inspect")
+	})
+}
+
 // TestPsWatchTargetEnds says why it ends when the application goes.
 func TestPsWatchTargetEnds(t *testing.T) {
 	namespace := kit.CreateRootPod(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -45,6 +46,17 @@ func (c *Cluster) CheckGone(ctx context.Context, pod *corev1.Pod, container stri
 func IsAnswer(err error) bool {
 	var status apierrors.APIStatus
 	return errors.As(err, &status) && !isForeign(err)
+}
+
+// MayPass reports whether a request that failed with an error may succeed later: the network is to
+// blame, the API server is busy or restarting, or the user has to log in again.
+func MayPass(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || isForeign(err) {
+		return true
+	}
+	code := status.Status().Code
+	return code >= http.StatusInternalServerError || code == http.StatusTooManyRequests || code == http.StatusUnauthorized
 }
 
 // NewGoneError makes the error of a pod, or a container, that has ended for a reason.

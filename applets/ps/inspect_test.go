@@ -17,6 +17,9 @@ import (
 	"kdiag/applets/internal/testkit/fakecluster"
 	"kdiag/kube"
 	"kdiag/mux/wire"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // show runs the command on a cluster.
@@ -160,7 +163,9 @@ func TestInspectIsSilent(t *testing.T) {
 func TestWatchWaitsForItsReader(t *testing.T) {
 	fakecluster.KeepHome(t)
 	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
 		cluster := &fakecluster.Fake{RunExec: func(ctx context.Context, _ int, e kube.ExecRequest) error {
+			defer stop()
 			out := json.NewEncoder(e.Stdout)
 			return errors.Join(out.Encode(snapshot), out.Encode(snapshot), context.Cause(ctx))
 		}}
@@ -168,7 +173,7 @@ func TestWatchWaitsForItsReader(t *testing.T) {
 		out := &slowWriter{}
 		streams := applets.Streams{In: strings.NewReader(""), Out: out, Err: io.Discard}
 		o := options{output: "json", watch: true, interval: time.Second}
-		if err := o.showContainer(t.Context(), cluster, request, streams); err != nil || strings.Count(out.String(), `"pod"`) != 2 {
+		if err := o.showContainer(ctx, cluster, request, streams); err != nil || strings.Count(out.String(), `"pod"`) != 2 {
 			t.Errorf("showContainer = %v, output %q, want two documents", err, out)
 		}
 	})
@@ -203,5 +208,66 @@ func TestWatchEndsWithCtrlC(t *testing.T) {
 	}
 	if got, err := wire.ParseInspectArguments(cluster.Execs()[0].Command[2:]); err != nil || got.Interval != time.Second {
 		t.Errorf("inspect is asked for %+v, %v, want an interval of 1s", got, err)
+	}
+}
+
+// TestWatchConnectsAgain goes on after a connection that broke, and one that was not made, says so in
+// one line, and looks at the same pod as before.
+func TestWatchConnectsAgain(t *testing.T) {
+	fakecluster.KeepHome(t)
+	for name, lost := range map[string]error{
+		"broken":             errors.New("exec in pod web: connection lost: EOF"),
+		"without a word":     nil,
+		"API server is busy": apierrors.NewInternalError(errors.New("restarting")),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, stop := context.WithCancel(t.Context())
+			cluster := &fakecluster.Fake{RunExec: func(ctx context.Context, call int, e kube.ExecRequest) error {
+				switch call {
+				case 1, 5:
+					return errors.Join(json.NewEncoder(e.Stdout).Encode(snapshot), lost)
+				case 6:
+					stop()
+					<-ctx.Done()
+					return context.Cause(ctx)
+				}
+				return &kube.NotStartedError{Err: errors.New("no route to host")}
+			}}
+
+			stdout, stderr, err := show(ctx, cluster, options{output: "json", watch: true, interval: time.Second})
+			if pictures := strings.Count(stdout, `"pod"`); err != nil || pictures != 2 {
+				t.Errorf("%s: showContainer = %v with %d pictures, want nil and 2", name, err, pictures)
+			}
+			if n := strings.Count(stderr, "; connecting again\n"); n != 2 || strings.Count(stderr, "\n") != 2 || !strings.Contains(stderr, "connection lost") && lost == nil {
+				t.Errorf("%s: stderr %q, want a line for each of two connections that broke", name, stderr)
+			}
+		})
+	}
+}
+
+// TestWatchEndsForGood does not connect again if something else than the connection has failed, or if
+// the target has ended.
+func TestWatchEndsForGood(t *testing.T) {
+	fakecluster.KeepHome(t)
+	denied := apierrors.NewForbidden(schema.GroupResource{Resource: "pods/exec"}, "web", errors.New("no"))
+	gone := kube.NewGoneError(true, "the pod was deleted")
+	for name, c := range map[string]struct {
+		lost, gone error
+		want       string
+	}{
+		"the target has ended": {errors.New("connection lost"), gone, "look at container app of pod default/web: the pod was deleted"},
+		"inspect has failed":   {&kube.CommandExitError{Code: 3}, nil, "exit code 3"},
+		"no more rights":       {denied, nil, "forbidden"},
+	} {
+		cluster := &fakecluster.Fake{
+			RunExec: func(_ context.Context, _ int, e kube.ExecRequest) error {
+				return errors.Join(json.NewEncoder(e.Stdout).Encode(snapshot), c.lost)
+			},
+			Gone: func() error { return c.gone },
+		}
+		_, _, err := show(t.Context(), cluster, options{output: "json", watch: true, interval: time.Second})
+		if err == nil || !strings.Contains(err.Error(), c.want) || len(cluster.Execs()) != 1 {
+			t.Errorf("%s: showContainer = %v after %d tries, want %q after one", name, err, len(cluster.Execs()), c.want)
+		}
 	}
 }

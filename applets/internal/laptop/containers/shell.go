@@ -38,6 +38,28 @@ func (s *Shell) Image() string { return s.request.Image }
 // Note tells the user something, as the handle itself does.
 func (s *Shell) Note(text string) { s.messages.Note(text) }
 
+// Notice tells the user what they should know in any case.
+func (s *Shell) Notice(text string) { s.messages.Notice(text) }
+
+// KeepTarget has later uses look for the same pod and container as Ensure has found, which it returns,
+// and for no other one that was meant as well.
+func (s *Shell) KeepTarget() kube.TargetContainer {
+	s.request.Pod = kube.Selection{Kind: "pods", Name: s.target.Pod.Name}
+	s.request.Container = s.target.Container
+	return s.target
+}
+
+// CheckGone returns an error if a target, or its pod, has ended for good.
+func (s *Shell) CheckGone(ctx context.Context, target kube.TargetContainer) error {
+	ctx, cancel := context.WithTimeout(ctx, checkGoneTimeout)
+	defer cancel()
+
+	if err := s.api.CheckGone(ctx, target.Pod, target.Container); err != nil {
+		return fmt.Errorf("look at %s: %w", target, err)
+	}
+	return nil
+}
+
 // Timeout returns the bound on the wait for the container and for each connection to it.
 func (s *Shell) Timeout() time.Duration { return s.request.Timeout }
 

@@ -29,23 +29,48 @@ type Query struct {
 // Inspect has a shell container run, and calls each with every snapshot of the
 // target: one, or one at each interval until ctx ends. It ends with the first
 // error of each's. The handle's time-out bounds the wait for each snapshot, too.
+// At an interval, it connects again if the connection breaks after the first
+// snapshot, and says so.
 func Inspect(ctx context.Context, shell *containers.Shell, q Query, each func(kube.Injected, wire.Snapshot) error) error {
-	seen := false
+	i := &inspector{Query: q, shell: shell, each: each}
+	err := i.inspectOnce(ctx)
+	if !i.isLost(ctx, err) {
+		return err
+	}
+	return i.inspectAgain(ctx, err)
+}
+
+// inspector looks at one target.
+type inspector struct {
+	Query
+	shell *containers.Shell
+	each  func(kube.Injected, wire.Snapshot) error
+
+	// seen says that a snapshot has come, and came that one has come since the connection
+	// was made that the user knows of.
+	seen, came bool
+	// unread says that what came could not be read, or shown.
+	unread bool
+}
+
+// inspectOnce looks at the target over one connection.
+func (i *inspector) inspectOnce(ctx context.Context) error {
 	use := func(ctx context.Context, container kube.Injected) error {
-		if note := containers.GrantNote(container); note != "" {
-			shell.Note(note)
+		if note := containers.GrantNote(container); note != "" && !i.seen {
+			i.shell.Note(note)
 		}
-		return q.exec(ctx, shell, func(taken wire.Snapshot) error {
-			seen = true
-			return each(container, taken)
+		return i.exec(ctx, i.shell, func(taken wire.Snapshot) error {
+			i.seen, i.came = true, true
+			return i.each(container, taken)
 		})
 	}
 
-	return shell.Use(ctx, use, func(error) bool { return !seen })
+	return i.shell.Use(ctx, use, func(error) bool { return !i.came })
 }
 
 // exec runs "kdiag inspect" in the container.
-func (q Query) exec(ctx context.Context, shell *containers.Shell, each func(wire.Snapshot) error) error {
+func (i *inspector) exec(ctx context.Context, shell *containers.Shell, each func(wire.Snapshot) error) error {
+	q := i.Query
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	timeout := shell.Timeout()
@@ -80,11 +105,15 @@ func (q Query) exec(ctx context.Context, shell *containers.Shell, each func(wire
 	case complete:
 		return nil
 	case out.err != nil:
+		i.unread = true
 		return out.err
 	case errors.As(err, &exit):
 		return explainExit(ctx, shell, exit, string(stderr.text))
 	case err == nil && q.Interval == 0:
 		return fmt.Errorf("look at %s: connection lost before all of the output arrived", shell.Target())
+	case err == nil:
+		// It would have gone on as long as its stdin was open.
+		return fmt.Errorf("look at %s: %w", shell.Target(), errConnectionLost)
 	}
 
 	return err
