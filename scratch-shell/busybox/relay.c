@@ -49,6 +49,7 @@ struct relay {
 
 	int to;              /* the shell's stdin, or -1 */
 	int from[2];         /* its stdout and stderr, or -1 */
+	int next;            /* which of the two has its turn */
 	unsigned room[2];    /* what the laptop has room for */
 	char *input;         /* a ring of what the shell has not read yet */
 	unsigned at, length; /* of what is in it */
@@ -221,6 +222,7 @@ static void read_shell(struct relay *r, int i)
 		close_fd(&r->from[i]);
 	if (n <= 0 || r->gone)
 		return;
+	r->next = !i;
 	put_frame(r, i == 0 ? 'o' : 'r', n);
 	r->size += n;
 	r->room[i] -= n;
@@ -270,7 +272,7 @@ static void relay_once(struct relay *r, const sigset_t *mask)
 {
 	struct pollfd fds[5];
 	struct timespec wait;
-	int i, ms, idle;
+	int i, first, ms, idle;
 
 	reap(r);
 	if (r->input_ended && r->length == 0)
@@ -296,9 +298,11 @@ static void relay_once(struct relay *r, const sigset_t *mask)
 		write_laptop(r);
 	if (fds[2].revents && r->to >= 0)
 		write_shell(r);
+	/* One frame fits at a time. Each output has its turn: a program may write to both without end. */
+	first = r->next;
 	for (i = 0; i < 2; i++)
-		if (fds[3 + i].revents && r->size == 0)
-			read_shell(r, i);
+		if (fds[3 + (first ^ i)].revents && r->size == 0)
+			read_shell(r, first ^ i);
 }
 
 /* Whether the laptop has gone, and nothing is left to do. The lifeline ends the rest of the session,

@@ -182,6 +182,48 @@ func TestRelayAndReaderThatWaits(t *testing.T) {
 	}
 }
 
+// countingWriter counts what is written to it, and tells of it.
+type countingWriter struct{ tell func(n int) }
+
+func (w countingWriter) Write(p []byte) (int, error) {
+	w.tell(len(p))
+	return len(p), nil
+}
+
+// TestRelayIsFair gives either output its share, though a program writes to both without end.
+func TestRelayIsFair(t *testing.T) {
+	const all, share = 128 << 20, 16 << 20
+	for name, script := range map[string]string{
+		"stderr": "cat /dev/zero & exec cat /dev/zero >&2",
+		"stdout": "cat /dev/zero >&2 & exec cat /dev/zero",
+	} {
+		var mu sync.Mutex
+		came := map[string]int{}
+		enough := make(chan struct{})
+		count := func(output string) countingWriter {
+			return countingWriter{func(n int) {
+				mu.Lock()
+				defer mu.Unlock()
+				before := came["stdout"] + came["stderr"]
+				came[output] += n
+				if before < all && before+n >= all {
+					close(enough)
+				}
+			}}
+		}
+
+		r := start(t, script, strings.NewReader(""), count("stdout"), count("stderr"))
+		<-enough
+		mu.Lock()
+		if came[name] < share {
+			t.Errorf("%d bytes of stdout and %d of stderr came, want at least %d of each", came["stdout"], came["stderr"], share)
+		}
+		mu.Unlock()
+		_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL)
+		_ = r.finish(t)
+	}
+}
+
 // TestRelayAndInputThatWaits never gives the connection more of stdin than the pod has room for.
 func TestRelayAndInputThatWaits(t *testing.T) {
 	s := New(strings.NewReader(strings.Repeat("x", 3<<20)), io.Discard, io.Discard, func() {}, func(error) {})
