@@ -45,9 +45,12 @@ func withSignals(stderr io.Writer) (ctx context.Context, stop func()) {
 		}
 
 		// From here on a signal has its default action and kills the process, except
-		// SIGHUP: when a terminal closes, the kernel sends one and the shell another.
+		// SIGHUP: when a terminal closes, the kernel sends one and the shell another. It is
+		// taken by nobody, and never let go in between: the clean-up must not be killed.
+		if !signal.Ignored(syscall.SIGHUP) {
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+		}
 		signal.Stop(signals)
-		signal.Ignore(syscall.SIGHUP)
 		number, _ := caught.(syscall.Signal)
 		cancel(&signalError{number})
 

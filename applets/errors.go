@@ -19,6 +19,8 @@ const (
 	ExitKilled = 128
 	// ExitSIGKILL reports a process that SIGKILL killed, as a runtime does when a container ends.
 	ExitSIGKILL = ExitKilled + 9
+	// ExitSIGHUP reports that the user's terminal is gone, as the death by SIGHUP does.
+	ExitSIGHUP = ExitKilled + 1
 )
 
 // ExitError makes the process exit with a code. If Err is nil, no message is

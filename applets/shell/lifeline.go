@@ -2,6 +2,7 @@ package shell
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -100,6 +101,19 @@ func (l *lifeline) execUntilDone(ctx context.Context, exec kube.ExecRequest) {
 		case <-time.After(delay):
 		}
 	}
+}
+
+// end ends the session in the pod after an exec that returned err, unless the shell has ended by
+// itself or was never started. A relay that waits for an answer is ended, too.
+func (l *lifeline) end(ctx context.Context, relayWaits bool, err error) {
+	var exit *kube.CommandExitError
+	var notStarted *kube.NotStartedError
+	hasEnded := err == nil || errors.As(err, &exit) || errors.As(err, &notStarted)
+	if hasEnded && !relayWaits {
+		l.release()
+		return
+	}
+	l.hangUp(ctx)
 }
 
 // release lets go after the shell's own end: there is nothing to hang up.

@@ -69,17 +69,18 @@ func (s *shellSession) run(ctx context.Context, streams applets.Streams) error {
 	launcher := s.watchLauncher(&shell, terminal.interactive())
 
 	shell.Command = append([]string{wire.Binary}, s.enter.Args()...)
-	err := launcher.explain(terminal.run(&shell, func() error { return s.execWhole(ctx, shell) }))
+	relayWaits := false
+	err := terminal.run(&shell, func() (err error) {
+		relayWaits, err = s.execWhole(ctx, shell)
+		return err
+	})
 
+	// Before anything else is written: the user's side may take nothing any more.
+	life.end(ctx, relayWaits, err)
+
+	err = launcher.explain(err)
 	var exit *kube.CommandExitError
-	var notStarted *kube.NotStartedError
-	switch {
-	case err == nil, errors.As(err, &exit):
-		life.release()
-	case !errors.As(err, &notStarted):
-		life.hangUp(ctx)
-	}
-
+	errors.As(err, &exit)
 	if terminal.interactive() && err != nil && (exit == nil || exit.Code > applets.ExitKilled) {
 		// Cut off in mid-line, most likely.
 		fmt.Fprintln(streams.Err)
@@ -92,20 +93,22 @@ func (s *shellSession) run(ctx context.Context, streams applets.Streams) error {
 const endTimeout = 2 * time.Second
 
 // execWhole runs the shell, whose streams are the user's, until all of its output is written.
-func (s *shellSession) execWhole(ctx context.Context, shell kube.ExecRequest) error {
+// relayWaits says that its relay may wait in the pod for an answer, though the shell has ended.
+func (s *shellSession) execWhole(ctx context.Context, shell kube.ExecRequest) (relayWaits bool, err error) {
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ending := func() { time.AfterFunc(endTimeout, func() { cancel(nil) }) }
 
 	if shell.Sizes != nil {
-		relay := streamrelay.NewTerminal(s.enter.Session, shell.Stdin, shell.Stdout, ending)
+		relay := streamrelay.NewTerminal(s.enter.Session, shell.Stdin, shell.Stdout, ending, cancel)
 		shell.Stdin, shell.Stdout = relay, relay
-		return relay.Finish(s.handle.Exec(running, shell))
+		err = s.handle.Exec(running, shell)
+		return relay.Finish(running.Done(), err)
 	}
 
 	relay := streamrelay.New(shell.Stdin, shell.Stdout, shell.Stderr, ending, cancel)
 	shell.Stdin, shell.Stdout, shell.Stderr = relay.Stdin(), relay.Stdout(), relay.Stderr()
-	return relay.Finish(ctx.Done(), s.handle.Exec(running, shell))
+	return false, relay.Finish(ctx.Done(), s.handle.Exec(running, shell))
 }
 
 // watchLauncher has a command's errors pass what notices that the target is not there. On a terminal

@@ -12,6 +12,7 @@ import (
 	"kdiag/applets"
 	"kdiag/applets/internal/laptop/containers"
 	"kdiag/applets/internal/laptop/statusline"
+	"kdiag/applets/internal/laptop/streamrelay"
 	"kdiag/applets/kubeflags"
 	"kdiag/kube"
 
@@ -116,7 +117,7 @@ func runShell(ctx context.Context, cluster containers.API, request containers.Re
 	}
 
 	handle := containers.NewShell(cluster, request, messages)
-	input := newReplayedInput(streams.In)
+	input := newReplayedInput(readKeys(streams, o))
 	use := func(ctx context.Context, container kube.Injected) error {
 		line.Clear()
 		if note := containers.ProfileNote(handle.Target(), container); note != "" {
@@ -143,6 +144,8 @@ func runShell(ctx context.Context, cluster containers.API, request containers.Re
 
 	var exit *kube.CommandExitError
 	switch {
+	case errors.Is(err, streamrelay.ErrHungUp):
+		return &applets.ExitError{Code: applets.ExitSIGHUP}
 	case errors.As(err, &exit):
 		return explainExit(ctx, handle, exit)
 	case err != nil && ctx.Err() == nil && !errors.As(err, &notStarted) && handle.HasEnded(ctx):

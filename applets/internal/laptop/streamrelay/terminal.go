@@ -18,6 +18,7 @@ type Terminal struct {
 	in     io.Reader
 	out    io.Writer
 	ending func()
+	failed func(error)
 
 	answer *io.PipeReader
 	typed  *io.PipeWriter
@@ -29,38 +30,65 @@ type Terminal struct {
 	secret  string // by which it is known; empty until it has said that
 	ended   bool
 	code    int
+	failure error // what the user's side ended with, before the shell's end
 }
 
+// ErrHungUp reports that the user's terminal is gone.
+var ErrHungUp = errors.New("the terminal was closed")
+
 // NewTerminal returns the streams of the shell of a session. ending is called when everything has
-// arrived and the exec may be cut off.
-func NewTerminal(session string, in io.Reader, out io.Writer, ending func()) *Terminal {
-	t := &Terminal{in: in, out: out, ending: ending, awaited: wire.RelayBeginStart + session + ";"}
+// arrived and the exec may be cut off, and failed when the terminal is gone or cannot be written.
+func NewTerminal(session string, in io.Reader, out io.Writer, ending func(), failed func(error)) *Terminal {
+	t := &Terminal{in: in, out: out, ending: ending, failed: failed, awaited: wire.RelayBeginStart + session + ";"}
 	t.answer, t.typed = io.Pipe()
 	return t
 }
 
 // Read returns what the user types, and the answer to the parent.
 func (t *Terminal) Read(p []byte) (int, error) {
-	t.begin.Do(func() {
-		go func() {
-			_, err := io.Copy(t.typed, t.in)
-			t.typed.CloseWithError(err)
-		}()
-	})
+	t.begin.Do(func() { go t.sendTyped() })
 	return t.answer.Read(p)
+}
+
+// sendTyped hands on what the user types. In raw mode no key ends the input: where it ends, the
+// terminal is gone, whether or not a SIGHUP says so. Only Finish closes the pipe, which the answer
+// takes, too.
+func (t *Terminal) sendTyped() {
+	_, _ = io.Copy(t.typed, t.in)
+	t.fail(ErrHungUp)
+}
+
+// fail ends the exec because of the user's side, unless the shell has ended: then the exec is about to
+// end by itself, once the parent has its answer.
+func (t *Terminal) fail(err error) {
+	t.mu.Lock()
+	isFirst := !t.ended && t.failure == nil
+	if isFirst {
+		t.failure = err
+	}
+	t.mu.Unlock()
+
+	if isFirst {
+		t.failed(err)
+	}
 }
 
 // Write shows what the shell prints.
 func (t *Terminal) Write(p []byte) (int, error) {
 	shown, ended := t.filter(p)
+	var err error
 	if len(shown) > 0 {
-		if _, err := t.out.Write(shown); err != nil {
-			return 0, err
-		}
+		_, err = t.out.Write(shown)
 	}
 
-	if ended {
+	switch {
+	case ended:
 		go t.sendAnswer()
+	case err != nil:
+		t.fail(err)
+	}
+	if err != nil {
+		return 0, err
 	}
 	return len(p), nil
 }
@@ -130,26 +158,50 @@ func beginningAt(text []byte, lookedFor string) int {
 	return len(text)
 }
 
-// Finish returns the result of the shell whose exec returned err, and shows what was held back.
-func (t *Terminal) Finish(err error) error {
+// Finish returns the result of the shell whose exec returned err, and shows what was held back,
+// until stop is closed. waits says that the parent may be waiting in the pod for its answer.
+func (t *Terminal) Finish(stop <-chan struct{}, err error) (waits bool, result error) {
 	t.mu.Lock()
-	held, ended, code := t.held, t.ended, t.code
+	held, ended, code, failure := t.held, t.ended, t.code, t.failure
 	t.held = nil
 	t.mu.Unlock()
-	_, _ = t.out.Write(held)
+	t.showHeld(held, stop)
 	_ = t.typed.Close()
 
 	var exit *kube.CommandExitError
+	isExit := errors.As(err, &exit)
+	waits = ended && err != nil && !isExit
 	switch {
+	case failure != nil:
+		return waits, failure
 	case ended && code != 0:
-		return &kube.CommandExitError{Code: code}
+		return waits, &kube.CommandExitError{Code: code}
 	case ended:
-		return nil
+		return waits, nil
 	case err == nil:
-		return errCut
-	case errors.As(err, &exit) && exit.Code <= maxOwnCode && exit.Code != 1 && exit.Code != 2:
+		return waits, errCut
+	case isExit && exit.Code <= maxOwnCode && exit.Code != 1 && exit.Code != 2:
 		// With 1 or 2 it is the launcher that says why no shell started.
-		return errCut
+		return waits, errCut
 	}
-	return err
+	return waits, err
+}
+
+// showHeld shows what was held back. A terminal that takes nothing keeps nobody waiting once stop is
+// closed: the session in the pod must end.
+func (t *Terminal) showHeld(held []byte, stop <-chan struct{}) {
+	if len(held) == 0 {
+		return
+	}
+
+	shown := make(chan struct{})
+	go func() {
+		defer close(shown)
+		_, _ = t.out.Write(held)
+	}()
+
+	select {
+	case <-shown:
+	case <-stop:
+	}
 }
