@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync"
 
 	"kdiag/applets/internal/laptop/containers"
 	"kdiag/kube"
@@ -14,13 +15,16 @@ import (
 const maxHeld = 4096
 
 // launcherErrors passes on what the launcher and its shell print, but for a first line that says
-// that the target has no process: it was started anew since it was found, and kdiag tries again.
+// that the target has no process: it was started anew since it was found, and kdiag tries again. Only
+// the launcher is believed: a target may print the same.
 type launcherErrors struct {
 	out    io.Writer
 	marker []byte
-	held   []byte
-	past   bool   // something else has come
-	answer func() // is called then
+	answer func() // is called when something else has come
+
+	mu   sync.Mutex
+	held []byte
+	past bool // the launcher's words
 }
 
 // newLauncherErrors makes one for a target with an ID.
@@ -29,39 +33,65 @@ func newLauncherErrors(out io.Writer, id string, answer func()) *launcherErrors 
 }
 
 func (l *launcherErrors) Write(p []byte) (int, error) {
-	if l.past {
-		return l.out.Write(p)
-	}
-
-	l.held = append(l.held, p...)
-	if len(l.held) <= maxHeld && (bytes.HasPrefix(l.held, l.marker) || bytes.HasPrefix(l.marker, l.held)) {
+	text := l.hold(p)
+	if len(text) == 0 {
 		return len(p), nil
 	}
-
-	l.answer()
-	return len(p), l.flush()
+	_, err := l.out.Write(text)
+	return len(p), err
 }
 
-// flush writes what is held.
-func (l *launcherErrors) flush() error {
-	held := l.held
-	l.held, l.past = nil, true
-	if len(held) == 0 {
+// hold returns what is to be written now that p has come.
+func (l *launcherErrors) hold(p []byte) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := append(l.held, p...)
+	if !l.past && len(all) <= maxHeld && (bytes.HasPrefix(all, l.marker) || bytes.HasPrefix(l.marker, all)) {
+		l.held = all
 		return nil
 	}
-	_, err := l.out.Write(held)
-	return err
+
+	l.held = nil
+	if !l.past {
+		l.past = true
+		l.answer()
+	}
+	return all
+}
+
+// endLauncher says that the launcher has become the shell: nothing that comes now is its own. It
+// does not wait for the user, who may be getting what came before.
+func (l *launcherErrors) endLauncher() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.past {
+		l.past = true
+		l.answer()
+	}
+}
+
+// release returns what is held, and whether the launcher has said that its target has no process.
+func (l *launcherErrors) release() (held []byte, noProcess bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held, noProcess = l.held, !l.past && bytes.HasPrefix(l.held, l.marker)
+	l.held, l.past = nil, true
+	return held, noProcess
 }
 
 // explain returns a *containers.NoProcessError for a command that was the launcher's failure to find
 // the target, and err for any other. It is called once the command has ended.
 func (l *launcherErrors) explain(err error) error {
+	held, noProcess := l.release()
 	var exit *kube.CommandExitError
-	if !l.past && errors.As(err, &exit) && bytes.HasPrefix(l.held, l.marker) {
-		return &containers.NoProcessError{Said: string(l.held), Err: err}
+	if noProcess && errors.As(err, &exit) {
+		return &containers.NoProcessError{Said: string(held), Err: err}
 	}
-	if flushErr := l.flush(); err == nil {
-		return flushErr
+	if len(held) == 0 {
+		return err
+	}
+	if _, writeErr := l.out.Write(held); err == nil {
+		return writeErr
 	}
 	return err
 }

@@ -5,14 +5,19 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"kdiag/applets"
 	"kdiag/applets/internal/laptop/containers"
 	"kdiag/applets/internal/testkit/fakecluster"
+	"kdiag/integration/testenv"
 	"kdiag/kube"
 	"kdiag/mux/wire"
+
+	"github.com/creack/pty"
 )
 
 // TestReplayedInput gives a second attempt what a first one took, and what it had begun to read.
@@ -83,7 +88,7 @@ func TestTargetRestartedMeanwhile(t *testing.T) {
 				for _, part := range []string{said[:10], said[10:]} {
 					_, _ = io.WriteString(e.Stderr, part)
 				}
-				return &kube.CommandExitError{Code: 1}
+				return fakecluster.NewWithoutRelay(1)
 			}
 			_, _ = io.WriteString(e.Stderr, "got "+string(text))
 			return nil
@@ -101,6 +106,58 @@ func TestTargetRestartedMeanwhile(t *testing.T) {
 			t.Errorf("%s: %v, stderr %q, want code %d and %q", name, err, stderr.String(), c.wantCode, c.want)
 		}
 	}
+}
+
+// TestCommandIsNotTheLauncher runs a command once that prints what the launcher would say of a target
+// without a process, although the target has restarted.
+func TestCommandIsNotTheLauncher(t *testing.T) {
+	said := wire.ErrorPrefix + wire.NoProcess("aaaaaaaaaaaaaaaa") + "; has it exited?\n"
+	frames := append(wire.AppendRelayHead([]byte(wire.RelayGreeting), wire.RelayErrors, len(said)), said...)
+	frames = wire.AppendRelayHead(frames, wire.RelayExit, 1)
+	for name, interactive := range map[string]bool{"streams": false, "terminal": true} {
+		t.Run(name, func(t *testing.T) {
+			cluster := &fakecluster.Fake{Restarts: 1, RunExec: func(_ context.Context, _ int, e kube.ExecRequest) error {
+				text := frames
+				if interactive {
+					session := enterArguments(t, e).Session
+					text = []byte(wire.RelayBeginStart + session + ";" + strings.Repeat("0", wire.RelaySecretSize) + wire.RelayStringEnd + said)
+				}
+				_, _ = e.Stdout.Write(text)
+				return fakecluster.NewWithoutRelay(1)
+			}}
+
+			var shown strings.Builder
+			streams := applets.Streams{In: strings.NewReader(""), Out: io.Discard, Err: &shown}
+			o := options{quiet: true}
+			if interactive {
+				streams, o.terminal = applets.Streams{In: openTerminal(t), Out: &shown, Err: io.Discard}, wantTerminal
+			}
+			fakecluster.KeepHome(t)
+			request := containers.Request{Pod: kube.Selection{Kind: "pods", Name: "web"}, Container: "app", Timeout: time.Minute}
+			err := runShell(t.Context(), cluster, request, o, streams)
+
+			if runs := len(cluster.Shells()); runs != 1 {
+				t.Errorf("the command ran %d times, want once", runs)
+			}
+			if code := applets.ExitCode(err); code != 1 || shown.String() != said {
+				t.Errorf("runShell = %v, code %d, shown %q, want code 1 and %q", err, code, shown.String(), said)
+			}
+		})
+	}
+}
+
+// openTerminal opens a terminal for one test.
+func openTerminal(t *testing.T) *os.File {
+	t.Helper()
+	master, tty, err := pty.Open()
+	if err != nil {
+		testenv.Missing(t, "no pseudo-terminals: %v", err)
+	}
+	t.Cleanup(func() {
+		_ = master.Close()
+		_ = tty.Close()
+	})
+	return tty
 }
 
 // readInputFrame reads what the relay in a pod gets as the beginning of stdin.

@@ -71,7 +71,7 @@ func (s *shellSession) run(ctx context.Context, streams applets.Streams) error {
 	shell.Command = append([]string{wire.Binary}, s.enter.Args()...)
 	relayWaits := false
 	err := terminal.run(&shell, func() (err error) {
-		relayWaits, err = s.execWhole(ctx, shell)
+		relayWaits, err = s.execWhole(ctx, shell, launcher.endLauncher)
 		return err
 	})
 
@@ -93,20 +93,22 @@ func (s *shellSession) run(ctx context.Context, streams applets.Streams) error {
 const endTimeout = 2 * time.Second
 
 // execWhole runs the shell, whose streams are the user's, until all of its output is written.
-// relayWaits says that its relay may wait in the pod for an answer, though the shell has ended.
-func (s *shellSession) execWhole(ctx context.Context, shell kube.ExecRequest) (relayWaits bool, err error) {
+// begun is called when the launcher has become the shell. relayWaits says that its relay may wait in the
+// pod for an answer, though the shell has ended.
+func (s *shellSession) execWhole(ctx context.Context, shell kube.ExecRequest, begun func()) (relayWaits bool, err error) {
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	ending := func() { time.AfterFunc(endTimeout, func() { cancel(nil) }) }
+	calls := streamrelay.Calls{Begun: begun, Failed: cancel}
+	calls.Ending = func() { time.AfterFunc(endTimeout, func() { cancel(nil) }) }
 
 	if shell.Sizes != nil {
-		relay := streamrelay.NewTerminal(s.enter.Session, shell.Stdin, shell.Stdout, ending, cancel)
+		relay := streamrelay.NewTerminal(s.enter.Session, shell.Stdin, shell.Stdout, calls)
 		shell.Stdin, shell.Stdout = relay, relay
 		err = s.handle.Exec(running, shell)
 		return relay.Finish(running.Done(), err)
 	}
 
-	relay := streamrelay.New(shell.Stdin, shell.Stdout, shell.Stderr, ending, cancel)
+	relay := streamrelay.New(shell.Stdin, shell.Stdout, shell.Stderr, calls)
 	shell.Stdin, shell.Stdout, shell.Stderr = relay.Stdin(), relay.Stdout(), relay.Stderr()
 	return false, relay.Finish(ctx.Done(), s.handle.Exec(running, shell))
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -67,13 +68,16 @@ type running struct {
 	cmd    *exec.Cmd
 	result chan error
 	failed chan error
+	begun  atomic.Bool
 }
 
 // start runs a script with these streams, as an exec does.
 func start(t *testing.T, script string, in io.Reader, out, errs io.Writer) *running {
 	t.Helper()
 	r := &running{cmd: newShell(t, script), result: make(chan error, 1), failed: make(chan error, 3)}
-	r.Streams = New(in, out, errs, func() {}, func(err error) { r.failed <- err })
+	r.Streams = New(in, out, errs, Calls{
+		Begun: func() { r.begun.Store(true) }, Ending: func() {}, Failed: func(err error) { r.failed <- err },
+	})
 	stdin, err := r.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -90,6 +94,11 @@ func start(t *testing.T, script string, in io.Reader, out, errs io.Writer) *runn
 	go func() { r.result <- exitError(r.cmd.Wait()) }()
 	t.Cleanup(func() { _ = r.cmd.Process.Kill() })
 	return r
+}
+
+// noCalls returns calls that do nothing.
+func noCalls() Calls {
+	return Calls{Begun: func() {}, Ending: func() {}, Failed: func(error) {}}
 }
 
 // exitError returns what an exec returns.
@@ -124,6 +133,46 @@ func (c *lineCount) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// writerAfterBegin fails its test if the relay's greeting was not told of before.
+type writerAfterBegin struct {
+	t     *testing.T
+	begun *atomic.Bool
+}
+
+func (w writerAfterBegin) Write(p []byte) (int, error) {
+	if !w.begun.Load() {
+		w.t.Errorf("%q is written before the relay's greeting was told of", p)
+	}
+	return len(p), nil
+}
+
+// TestRelayTellsOfItsBeginning before anything of the command's is written.
+func TestRelayTellsOfItsBeginning(t *testing.T) {
+	var begun atomic.Bool
+	out := writerAfterBegin{t, &begun}
+	calls := noCalls()
+	calls.Begun = func() { begun.Store(true) }
+	for _, text := range []string{
+		wire.RelayGreeting + "r\x00\x00\x00\x02ab" + "o\x00\x00\x00\x02cd",
+		wire.RelayGreeting + "o\x00\x00\x00\x02ab" + "r\x00\x00\x00\x02cd",
+	} {
+		for cut := range text {
+			begun.Store(false)
+			s := New(strings.NewReader(""), out, out, calls)
+			_, _ = io.WriteString(s.Stdout(), text[:cut])
+			_, _ = io.WriteString(s.Stdout(), text[cut:])
+			_ = s.Finish(nil, nil)
+		}
+	}
+
+	for cut := range aBegin {
+		begun.Store(false)
+		term := NewTerminal(aSession, strings.NewReader(""), out, calls)
+		_, _ = io.WriteString(term, aBegin[:cut])
+		_, _ = io.WriteString(term, aBegin[cut:]+"shown")
+	}
+}
+
 // TestRelay carries all three streams, both ways, and the exit code.
 func TestRelay(t *testing.T) {
 	for _, c := range []struct {
@@ -147,6 +196,9 @@ func TestRelay(t *testing.T) {
 		var exit *kube.CommandExitError
 		if errors.As(err, &exit) != (c.code != 0) || exit != nil && exit.Code != c.code || exit == nil && err != nil {
 			t.Errorf("%s: %v, want code %d", c.script, err, c.code)
+		}
+		if !r.begun.Load() {
+			t.Errorf("%s: the relay's greeting was not told of", c.script)
 		}
 		if out.String() != c.out || errs.String() != c.errs {
 			t.Errorf("%s: %d bytes of stdout, stderr %q, want %d and %q", c.script, out.Len(), &errs, len(c.out), c.errs)
@@ -226,7 +278,7 @@ func TestRelayIsFair(t *testing.T) {
 
 // TestRelayAndInputThatWaits never gives the connection more of stdin than the pod has room for.
 func TestRelayAndInputThatWaits(t *testing.T) {
-	s := New(strings.NewReader(strings.Repeat("x", 3<<20)), io.Discard, io.Discard, func() {}, func(error) {})
+	s := New(strings.NewReader(strings.Repeat("x", 3<<20)), io.Discard, io.Discard, noCalls())
 	var mu sync.Mutex
 	sent, quiet := 0, time.NewTimer(time.Minute)
 	go func() {
@@ -273,7 +325,7 @@ func TestRelayIsCut(t *testing.T) {
 		{"the end came, then the connection broke", greeting + "x\x00\x00\x00\x00", lost, nil},
 		{"the end came with a code", greeting + "x\x00\x00\x00\x05", nil, code(5)},
 	} {
-		s := New(strings.NewReader(""), io.Discard, io.Discard, func() {}, func(error) {})
+		s := New(strings.NewReader(""), io.Discard, io.Discard, noCalls())
 		_, _ = io.WriteString(s.Stdout(), c.stdout)
 		if err := s.Finish(nil, c.err); fmt.Sprint(err) != fmt.Sprint(c.want) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
@@ -289,7 +341,9 @@ func TestRelayRefuses(t *testing.T) {
 	} {
 		var failure error
 		blocked := &blockingWriter{open: make(chan struct{})}
-		s := New(strings.NewReader(""), blocked, io.Discard, func() {}, func(err error) { failure = err })
+		calls := noCalls()
+		calls.Failed = func(err error) { failure = err }
+		s := New(strings.NewReader(""), blocked, io.Discard, calls)
 		_, err := io.WriteString(s.Stdout(), stdout)
 		close(blocked.open)
 		if err == nil || failure == nil || s.Finish(nil, nil) == nil {

@@ -31,22 +31,31 @@ type Streams struct {
 	code    int
 	allCame bool // is to be told
 	closed  bool
-	// ending is called once the pod need say nothing more.
-	ending func()
+	calls   Calls
+}
+
+// Calls are what a relay's end tells of. None of them may wait for the user.
+type Calls struct {
+	// Begun is called when the relay greets, before anything is written that came after that: it is
+	// the shell's, no longer the launcher's.
+	Begun func()
+	// Ending is called when everything has arrived and the exec may be cut off.
+	Ending func()
+	// Failed is called when the user's stdout or stderr cannot be written, or the terminal is gone.
+	Failed func(error)
 }
 
 // ackSize is how much of an output is written before the pod hears of room for it. What is smaller
 // needs no answer at all.
 const ackSize = wire.RelayOutputRoom / 16
 
-// New returns the streams of a command. ending is called when everything has arrived and the exec
-// may be cut off, and failed when the user's stdout or stderr cannot be written.
-func New(in io.Reader, out, err io.Writer, ending func(), failed func(error)) *Streams {
-	s := &Streams{in: in, room: wire.RelayInputRoom, ending: ending}
+// New returns the streams of a command.
+func New(in io.Reader, out, err io.Writer, calls Calls) *Streams {
+	s := &Streams{in: in, room: wire.RelayInputRoom, calls: calls}
 	s.changed.L = &s.mu
-	s.parser.streams, s.parser.failed = s, failed
-	s.stdout = newOutput("stdout", out, s.wake, failed)
-	s.stderr = newOutput("stderr", err, s.wake, failed)
+	s.parser.streams = s
+	s.stdout = newOutput("stdout", out, s.wake, calls.Failed)
+	s.stderr = newOutput("stderr", err, s.wake, calls.Failed)
 	return s
 }
 
@@ -151,7 +160,7 @@ func (s *Streams) gather() bool {
 	if s.exited && !s.allCame {
 		s.toPod = wire.AppendRelayHead(s.toPod, wire.RelayAllCame, 0)
 		s.allCame = true
-		go s.ending()
+		go s.calls.Ending()
 	}
 
 	return len(s.toPod) > 0
@@ -211,7 +220,6 @@ func (s *Streams) sendInput(part []byte, last bool) bool {
 // parser takes the frames apart that come from the pod.
 type parser struct {
 	streams *Streams
-	failed  func(error)
 
 	mu      sync.Mutex
 	greeted bool
@@ -238,7 +246,7 @@ func (p *parser) Write(b []byte) (int, error) {
 	}
 
 	if p.err != nil {
-		p.failed(p.err)
+		p.streams.calls.Failed(p.err)
 	}
 	return size, p.err
 }
@@ -266,6 +274,7 @@ func (p *parser) readHead(b []byte) []byte {
 
 	if !p.greeted {
 		p.greeted = true
+		p.streams.calls.Begun()
 		if string(p.head) != wire.RelayGreeting {
 			p.err = fmt.Errorf("the container's program is not this kdiag: its output begins with %q", p.head)
 		}

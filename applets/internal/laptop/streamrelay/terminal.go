@@ -15,10 +15,9 @@ import (
 // Terminal carries the two streams of a shell on a terminal. Its parent in the pod says at the end
 // that there is no more, in the output itself, and waits until it has been answered.
 type Terminal struct {
-	in     io.Reader
-	out    io.Writer
-	ending func()
-	failed func(error)
+	in    io.Reader
+	out   io.Writer
+	calls Calls
 
 	answer *io.PipeReader
 	typed  *io.PipeWriter
@@ -36,10 +35,9 @@ type Terminal struct {
 // ErrHungUp reports that the user's terminal is gone.
 var ErrHungUp = errors.New("the terminal was closed")
 
-// NewTerminal returns the streams of the shell of a session. ending is called when everything has
-// arrived and the exec may be cut off, and failed when the terminal is gone or cannot be written.
-func NewTerminal(session string, in io.Reader, out io.Writer, ending func(), failed func(error)) *Terminal {
-	t := &Terminal{in: in, out: out, ending: ending, failed: failed, awaited: wire.RelayBeginStart + session + ";"}
+// NewTerminal returns the streams of the shell of a session.
+func NewTerminal(session string, in io.Reader, out io.Writer, calls Calls) *Terminal {
+	t := &Terminal{in: in, out: out, calls: calls, awaited: wire.RelayBeginStart + session + ";"}
 	t.answer, t.typed = io.Pipe()
 	return t
 }
@@ -69,7 +67,7 @@ func (t *Terminal) fail(err error) {
 	t.mu.Unlock()
 
 	if isFirst {
-		t.failed(err)
+		t.calls.Failed(err)
 	}
 }
 
@@ -96,7 +94,7 @@ func (t *Terminal) Write(p []byte) (int, error) {
 // sendAnswer tells the parent that all has arrived.
 func (t *Terminal) sendAnswer() {
 	_, _ = io.WriteString(t.typed, wire.RelayAllStart+t.secret+wire.RelayStringEnd)
-	t.ending()
+	t.calls.Ending()
 }
 
 // filter takes out what the parent says, and holds back what may be the beginning of it. It
@@ -137,6 +135,7 @@ func (t *Terminal) filter(p []byte) (shown []byte, ended bool) {
 func (t *Terminal) obey(said string) bool {
 	if t.secret == "" && len(said) == wire.RelaySecretSize {
 		t.secret, t.awaited = said, wire.RelayEndStart+said+";"
+		t.calls.Begun()
 		return true
 	}
 

@@ -42,7 +42,7 @@ func TestTerminalFilter(t *testing.T) {
 		for cut := range c.text {
 			var shown bytes.Buffer
 			ending := make(chan struct{})
-			term := NewTerminal(aSession, strings.NewReader(""), &shown, func() { close(ending) }, nil)
+			term := NewTerminal(aSession, strings.NewReader(""), &shown, Calls{Begun: func() {}, Ending: func() { close(ending) }})
 			_, _ = io.WriteString(term, c.text[:cut])
 			_, _ = io.WriteString(term, c.text[cut:])
 
@@ -71,13 +71,13 @@ func TestTerminalFinish(t *testing.T) {
 		lost:                            lost,
 		&kube.CommandExitError{Code: 9}: errCut,
 	} {
-		term := NewTerminal(aSession, strings.NewReader(""), io.Discard, nil, nil)
+		term := NewTerminal(aSession, strings.NewReader(""), io.Discard, Calls{})
 		if _, got := term.Finish(nil, err); !errors.Is(got, want) {
 			t.Errorf("Finish(%v) = %v, want %v", err, got, want)
 		}
 	}
 	killed := &kube.CommandExitError{Code: 137}
-	if _, got := NewTerminal(aSession, strings.NewReader(""), io.Discard, nil, nil).Finish(nil, killed); !errors.Is(got, killed) {
+	if _, got := NewTerminal(aSession, strings.NewReader(""), io.Discard, Calls{}).Finish(nil, killed); !errors.Is(got, killed) {
 		t.Errorf("Finish = %v, want %v", got, killed)
 	}
 }
@@ -97,7 +97,7 @@ func TestTerminalIsGone(t *testing.T) {
 		{"stdout fails", &blockingReader{}, failingOutput{broken}, broken},
 	} {
 		failed := make(chan error, 1)
-		term := NewTerminal(aSession, c.in, c.out, nil, func(err error) { failed <- err })
+		term := NewTerminal(aSession, c.in, c.out, Calls{Failed: func(err error) { failed <- err }})
 		go func() { _, _ = io.Copy(io.Discard, term) }()
 		go func() { _, _ = io.WriteString(term, "shown") }()
 		if err := <-failed; !errors.Is(err, c.want) {
@@ -127,7 +127,9 @@ func TestTerminalAnswersAfterItsEnd(t *testing.T) {
 	in := &blockingReader{make(chan struct{})}
 	ending := make(chan struct{})
 	out := failingOutput{errors.New("input/output error")}
-	term := NewTerminal(aSession, in, out, func() { close(ending) }, func(err error) { t.Errorf("failed with %v", err) })
+	term := NewTerminal(aSession, in, out, Calls{
+		Begun: func() {}, Ending: func() { close(ending) }, Failed: func(err error) { t.Errorf("failed with %v", err) },
+	})
 	answer := make(chan string)
 	go func() {
 		all, _ := io.ReadAll(term)
@@ -157,7 +159,7 @@ func TestTerminalAnswersAfterItsEnd(t *testing.T) {
 func TestTerminalThatTakesNothing(t *testing.T) {
 	read, write := io.Pipe()
 	defer read.Close()
-	term := NewTerminal(aSession, &blockingReader{}, write, nil, nil)
+	term := NewTerminal(aSession, &blockingReader{}, write, Calls{})
 	_, _ = io.WriteString(term, "\x1b_kdiag;")
 	stop := make(chan struct{})
 	close(stop)

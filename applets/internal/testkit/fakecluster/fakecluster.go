@@ -187,8 +187,24 @@ func (c *Fake) Exec(ctx context.Context, e kube.ExecRequest) error {
 	return endRelay(e, err)
 }
 
+// WithoutRelay is the end of an exec for which no relay is to speak: its launcher has failed, or
+// RunExec has said what the relay would.
+type WithoutRelay struct{ error }
+
+// NewWithoutRelay returns one with an exit code.
+func NewWithoutRelay(code int) *WithoutRelay {
+	return &WithoutRelay{&kube.CommandExitError{Code: code}}
+}
+
+func (w *WithoutRelay) Unwrap() error { return w.error }
+
 // endRelay says how a shell ended, where its relay would.
 func endRelay(e kube.ExecRequest, err error) error {
+	var silent *WithoutRelay
+	if errors.As(err, &silent) {
+		return silent.error
+	}
+
 	var exit *kube.CommandExitError
 	if err != nil && !errors.As(err, &exit) || !slices.Contains(e.Command, "--relay") || e.Sizes != nil {
 		return err
