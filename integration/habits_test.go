@@ -98,13 +98,13 @@ func TestCommandAfterDashes(t *testing.T) {
 		{[]string{"printf", "%s|", "a b", "$x", "", "*", ";"}, kit.Result{Stdout: "a b|$x||*|;|"}},
 		{[]string{"-c", "echo $((6*7)); exit 5"}, kit.Result{Stdout: "42\n", Code: 5}},
 		{[]string{"sh", "-c", "exit 6"}, kit.Result{Code: 6}},
-		{[]string{"nothing-like-it", "-x"}, kit.Result{Code: 127}},
+		{[]string{"nothing-like-it", "-x"}, kit.Result{Stderr: "kdiag: nothing-like-it: not found\n", Code: 127}},
 		{[]string{"test", "-f", "/app"}, kit.Result{}},
 	} {
 		args := append(append([]string{"shell", "-q"}, target...), "--")
 		got := kit.RunKdiag(t, append(args, c.words...)...)
-		if got.Stdout != c.want.Stdout || got.Code != c.want.Code {
-			t.Errorf("-- %q: %v, want stdout %q, code %d", c.words, got, c.want.Stdout, c.want.Code)
+		if got != c.want {
+			t.Errorf("-- %q: %v, want %v", c.words, got, c.want)
 		}
 	}
 

@@ -8,9 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"kdiag/mux/wire"
 )
 
 func TestScripts(t *testing.T) {
+	const becomes = `sh -c '` + wire.CommandScript + `' kdiag `
 	tests := []struct {
 		name   string
 		script string
@@ -39,10 +42,15 @@ func TestScripts(t *testing.T) {
 			result{"1x=y\nA=b\na-b=c\ndiscovery.type=single-node\n\n", "", 0}},
 		{"dotted names listed", "env a.b=c A=d sh -c 'export -p | grep -c a.b; set | grep -c a.b; A=e env -u A | grep ^[aA]'", result{"0\n0\na.b=c\n", "", 0}},
 		// What the laptop makes of "-- cat 'a b' '$x'", for tools, builtins, programs and what is neither.
-		{"arguments as they are", `sh -c '"$@"' ash printf '%s|' 'a b' '$x' '' '*'`, result{"a b|$x||*|", "", 0}},
-		{"a builtin as it is", `sh -c '"$@"' ash cd /nothing`, result{"", "ash: cd: line 0: can't cd to /nothing: No such file or directory\n", 2}},
-		{"not a command", `sh -c '"$@"' ash nothing-like-it -x`, result{"", "ash: line 0: nothing-like-it: not found\n", 127}},
-		{"it becomes the command", `sh -c '"$@"' ash cat /proc/self/comm; sh -c 'echo $$; "$@"' ash sh -c 'echo $$' | uniq | wc -l`, result{"cat\n1\n", "", 0}},
+		{"arguments as they are", becomes + `printf '%s|' 'a b' '$x' '' '*'`, result{"a b|$x||*|", "", 0}},
+		{"a builtin as it is", becomes + `cd /nothing`, result{"", "kdiag: cd: line 0: can't cd to /nothing: No such file or directory\n", 2}},
+		{"not a command", becomes + `nothing-like-it -x`, result{"", "kdiag: nothing-like-it: not found\n", 127}},
+		{"not a word", becomes + `''`, result{"", "kdiag: : not found\n", 127}},
+		{"a word of the shell's", becomes + `if`, result{"", "kdiag: line 0: if: not found\n", 127}},
+		{"not a file", becomes + `/nothing`, result{"", "kdiag: line 0: /nothing: not found\n", 127}},
+		{"not a program", `touch /tmp/data; ` + becomes + `/tmp/data`, result{"", "kdiag: line 0: /tmp/data: Permission denied\n", 126}},
+		{"not a program in PATH", `touch /tmp/data; PATH=/tmp; ` + becomes + `data`, result{"", "kdiag: line 0: data: Permission denied\n", 126}},
+		{"it becomes the command", becomes + `cat /proc/self/comm; sh -c 'echo $$; ` + wire.CommandScript + `' kdiag sh -c 'echo $$' | uniq | wc -l`, result{"cat\n1\n", "", 0}},
 		{"timeout", "timeout 0.1 sleep 9; echo $?", result{"143\n", "Terminated\n", 0}},
 		{"setsid nohup", "setsid nohup seq 1 2>/tmp/err", result{"1\n", "", 0}},
 		{"nsenter", "nsenter -t 1 -p seq 1", result{"1\n", "", 0}},

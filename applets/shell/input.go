@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"kdiag/applets"
+	"kdiag/mux/wire"
 
 	"github.com/urfave/cli/v2"
 )
@@ -59,5 +60,5 @@ func ashArguments(words []string) []string {
 	if len(words) == 0 || strings.HasPrefix(words[0], "-") {
 		return words
 	}
-	return append([]string{"-c", `"$@"`, "ash"}, words...)
+	return append([]string{"-c", wire.CommandScript, "kdiag"}, words...)
 }

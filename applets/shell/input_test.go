@@ -10,6 +10,7 @@ import (
 
 	"kdiag/applets"
 	"kdiag/integration/testenv"
+	"kdiag/mux/wire"
 
 	"github.com/creack/pty"
 )
@@ -20,10 +21,10 @@ func TestAshArguments(t *testing.T) {
 		{[]string{}, []string{}},
 		{[]string{"-c", "ls; ps"}, []string{"-c", "ls; ps"}},
 		{[]string{"-x", "script"}, []string{"-x", "script"}},
-		{[]string{"ls", "/"}, []string{"-c", `"$@"`, "ash", "ls", "/"}},
-		{[]string{"sh", "-c", "a b"}, []string{"-c", `"$@"`, "ash", "sh", "-c", "a b"}},
-		{[]string{"printf", "%s", "", "$x; *"}, []string{"-c", `"$@"`, "ash", "printf", "%s", "", "$x; *"}},
-		{[]string{""}, []string{"-c", `"$@"`, "ash", ""}},
+		{[]string{"ls", "/"}, []string{"-c", wire.CommandScript, "kdiag", "ls", "/"}},
+		{[]string{"sh", "-c", "a b"}, []string{"-c", wire.CommandScript, "kdiag", "sh", "-c", "a b"}},
+		{[]string{"printf", "%s", "", "$x; *"}, []string{"-c", wire.CommandScript, "kdiag", "printf", "%s", "", "$x; *"}},
+		{[]string{""}, []string{"-c", wire.CommandScript, "kdiag", ""}},
 	} {
 		if got := ashArguments(c.words); !slices.Equal(got, c.want) {
 			t.Errorf("ashArguments(%q) = %q, want %q", c.words, got, c.want)

@@ -23,6 +23,12 @@ const (
 // with an ID.
 func NoProcess(id string) string { return "container " + id + ": no process found" }
 
+// CommandScript has ash become the command that its arguments are: one of its own tools or builtins,
+// or a program of the container. What is none of them is reported in kdiag's words, with the code that
+// shells have for it.
+const CommandScript = `case $1 in */*) ;; ` +
+	`*) command -v "$1" >/dev/null || { printf "kdiag: %s: not found\n" "$1" >&2; exit 127; };; esac; "$@"`
+
 // Profile names a way in which a shell container joins its target. The laptop chooses it.
 type Profile string
 
