@@ -116,7 +116,7 @@ func TestTerminalApart(t *testing.T) {
 // job under nohup.
 func TestTerminalClosed(t *testing.T) {
 	for name, end := range map[string]func(x *kit.Terminal){
-		"window closed": (*kit.Terminal).Close,
+		"window closed": (*kit.Terminal).CloseWindow,
 		"killed":        func(x *kit.Terminal) { x.SignalChild(syscall.SIGKILL) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -58,7 +58,13 @@ func (x *Terminal) RunTmux(args ...string) string {
 	return string(out)
 }
 
-// Close closes the window.
+// CloseWindow closes the window, as a user does.
+func (x *Terminal) CloseWindow() {
+	x.T.Helper()
+	x.RunTmux("kill-server")
+}
+
+// Close closes the window if it is open.
 func (x *Terminal) Close() {
 	_ = exec.Command("tmux", "-L", x.socket, "kill-server").Run()
 }
