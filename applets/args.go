@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"kdiag/mux/wire"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -182,7 +184,7 @@ func UnknownCommand(list []Applet, line []string, name string) error {
 	if before := scanLine(flags, line[:max(0, slices.Index(line, name))]); before.unknown != "" {
 		return unknownFlag(flags, before.unknown)
 	}
-	err := &ExitError{Code: ExitUnknown, Err: fmt.Errorf("unknown command %q", name)}
+	err := &ExitError{Code: ExitUnknown, Err: fmt.Errorf("%s%q", wire.UnknownCommand, name)}
 	return DidYouMean(err, name, VisibleNames(list))
 }
 

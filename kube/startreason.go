@@ -29,8 +29,12 @@ const (
 	notKdiag
 	notStarted
 	killed
+	olderKdiag
 	refusedOptions
 )
+
+// HintOlderImage suggests what to do about a kdiag in the pod that is older than this one.
+const HintOlderImage = "use an image of this version with --image REF; where a node keeps an older one under the same name, --image-pull-policy=Always gets the new one"
 
 // startMarks tells failures by the words of the kubelet, containerd, CRI-O and runc: the API has no
 // field for them. The first that fits counts, so what is special comes first.
@@ -48,6 +52,7 @@ var startMarks = []struct {
 	{notKdiag, []string{`exec: "`, "executable file"}},
 	{notStarted, []string{"StartError", "ContainerStatusUnknown"}},
 	{killed, []string{"it exited with code 137"}},
+	{olderKdiag, []string{wire.ErrorPrefix + wire.UnknownFlag, wire.ErrorPrefix + wire.UnknownCommand}},
 	{refusedOptions, []string{"it exited with code"}},
 }
 
@@ -140,6 +145,8 @@ func (e *startError) describe() string {
 		return "the image is not for the node's platform"
 	case notKdiag:
 		return "there is no kdiag in the image"
+	case olderKdiag:
+		return "kdiag in the image is older than this one"
 	case killed:
 		return "it was killed at once, as when the container that it joins ends"
 	}
@@ -171,6 +178,8 @@ func (w *startWait) hintFor(ctx context.Context, pod *corev1.Pod, failed *startE
 		return fmt.Sprintf("make an image for node %s with 'kdiag image save --platform' or 'kdiag image push --platform'", pod.Spec.NodeName)
 	case notKdiag:
 		return fmt.Sprintf("check that %s is a kdiag image; use another with --image REF, or make one with 'kdiag image save' or 'kdiag image push'", added.Image)
+	case olderKdiag:
+		return HintOlderImage
 	case refusedOptions:
 		return fmt.Sprintf("check that %s is an image of this kdiag; run 'kubectl logs -n %s %s -c %s' for details", added.Image, pod.Namespace, pod.Name, w.container)
 	}

@@ -46,7 +46,9 @@ func TestClassifyStartFailure(t *testing.T) {
 		{"it exited with code 127", "StartError: executable file `/kdiag` not found: No such file or directory", notKdiag},
 		{"it exited with code 128", "StartError: " + runcFailed + "error mounting: no space left on device", notStarted},
 		{"it exited with code 137", "Error", killed},
-		{"it exited with code 2", "Error: kdiag: unknown flag --x", refusedOptions},
+		{"it exited with code 2", "Error: kdiag: unknown flag --x", olderKdiag},
+		{"it exited with code 127", `Error: kdiag: unknown command "manager"`, olderKdiag},
+		{"it exited with code 2", "Error: kdiag: --role=net needs --user", refusedOptions},
 		{"CreateContainerError", "context deadline exceeded", otherFailure},
 	} {
 		if got := (&startError{c.reason, c.message}).classify(); got != c.want {

@@ -89,7 +89,9 @@ func TestInspectFails(t *testing.T) {
 		want         string
 	}{
 		{1, "kdiag: no process found\nhint: has it exited?\n", "has it exited?", "no process found"},
-		{2, "kdiag: unknown flag --connected\n", "check that i is an image of this kdiag", "unknown flag"},
+		{2, "kdiag: unknown flag --connected\nhint: run it with --help\n", kube.HintOlderImage, "kdiag in image i is older than this one: unknown flag --connected"},
+		{127, "kdiag: unknown command \"inspect\"\n", kube.HintOlderImage, "kdiag in image i is older than this one: unknown command"},
+		{2, "kdiag: --interval must not be negative\n", "check that i is an image of this kdiag", "must not be"},
 		{127, "sh: not found\n", "check that i is an image of this kdiag", "exit code 127"},
 	} {
 		cluster := &fakecluster.Fake{HasEnded: true, RunExec: func(_ context.Context, _ int, e kube.ExecRequest) error {

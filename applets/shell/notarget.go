@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 
 	"kdiag/applets/internal/laptop/containers"
@@ -15,21 +17,28 @@ import (
 const maxHeld = 4096
 
 // launcherErrors passes on what the launcher and its shell print, but for a first line that says
-// that the target has no process: it was started anew since it was found, and kdiag tries again. Only
-// the launcher is believed: a target may print the same.
+// that the target has no process, or that the launcher is older than this kdiag. A target without one
+// was started anew since it was found, and kdiag tries again. Only the launcher is believed: a target
+// may print the same.
 type launcherErrors struct {
 	out    io.Writer
-	marker []byte
-	answer func() // is called when something else has come
+	handle *containers.Shell
+	// markers begin such lines; the first one is that of a target without a process.
+	markers [][]byte
+	answer  func() // is called when something else has come
 
 	mu   sync.Mutex
 	held []byte
 	past bool // the launcher's words
 }
 
-// newLauncherErrors makes one for a target with an ID.
-func newLauncherErrors(out io.Writer, id string, answer func()) *launcherErrors {
-	return &launcherErrors{out: out, marker: []byte(wire.ErrorPrefix + wire.NoProcess(id)), answer: answer}
+// newLauncherErrors makes one for a handle's target.
+func newLauncherErrors(out io.Writer, handle *containers.Shell, answer func()) *launcherErrors {
+	l := &launcherErrors{out: out, handle: handle, answer: answer}
+	for _, said := range []string{wire.NoProcess(handle.Target().ID), wire.UnknownFlag, wire.UnknownCommand} {
+		l.markers = append(l.markers, []byte(wire.ErrorPrefix+said))
+	}
+	return l
 }
 
 func (l *launcherErrors) Write(p []byte) (int, error) {
@@ -46,7 +55,8 @@ func (l *launcherErrors) hold(p []byte) []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	all := append(l.held, p...)
-	if !l.past && len(all) <= maxHeld && (bytes.HasPrefix(all, l.marker) || bytes.HasPrefix(l.marker, all)) {
+	mayBegin := func(marker []byte) bool { return bytes.HasPrefix(all, marker) || bytes.HasPrefix(marker, all) }
+	if !l.past && len(all) <= maxHeld && slices.ContainsFunc(l.markers, mayBegin) {
 		l.held = all
 		return nil
 	}
@@ -70,23 +80,31 @@ func (l *launcherErrors) endLauncher() {
 	}
 }
 
-// release returns what is held, and whether the launcher has said that its target has no process.
-func (l *launcherErrors) release() (held []byte, noProcess bool) {
+// release returns what is held, and whether it is the launcher's.
+func (l *launcherErrors) release() (held []byte, isLaunchers bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	held, noProcess = l.held, !l.past && bytes.HasPrefix(l.held, l.marker)
+	held, isLaunchers = l.held, !l.past
 	l.held, l.past = nil, true
-	return held, noProcess
+	return held, isLaunchers
 }
 
 // explain returns a *containers.NoProcessError for a command that was the launcher's failure to find
-// the target, and err for any other. It is called once the command has ended.
+// the target, a *containers.OlderImageError for its failure to understand, and err for any other. It is
+// called once the command has ended.
 func (l *launcherErrors) explain(err error) error {
-	held, noProcess := l.release()
+	held, isLaunchers := l.release()
+	first, _, _ := bytes.Cut(held, []byte("\n"))
+	said, isError := strings.CutPrefix(strings.TrimSpace(string(first)), wire.ErrorPrefix)
 	var exit *kube.CommandExitError
-	if noProcess && errors.As(err, &exit) {
+	switch {
+	case !isLaunchers || !isError || !errors.As(err, &exit):
+	case bytes.HasPrefix(held, l.markers[0]):
 		return &containers.NoProcessError{Said: string(held), Err: err}
+	case wire.IsFromOlder(said):
+		return l.handle.NewOlderImageError("enter", wire.OneLine(said), err)
 	}
+
 	if len(held) == 0 {
 		return err
 	}

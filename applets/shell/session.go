@@ -120,7 +120,7 @@ func (s *shellSession) watchLauncher(shell *kube.ExecRequest, interactive bool) 
 	if interactive {
 		errorsGo = &shell.Stdout
 	}
-	launcher := newLauncherErrors(*errorsGo, s.handle.Target().ID, s.input.keepNoMore)
+	launcher := newLauncherErrors(*errorsGo, s.handle, s.input.keepNoMore)
 	*errorsGo = launcher
 	return launcher
 }

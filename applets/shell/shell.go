@@ -143,9 +143,12 @@ func runShell(ctx context.Context, cluster containers.API, request containers.Re
 	}
 
 	var exit *kube.CommandExitError
+	var older *containers.OlderImageError
 	switch {
 	case errors.Is(err, streamrelay.ErrHungUp):
 		return &applets.ExitError{Code: applets.ExitSIGHUP}
+	case errors.As(err, &older):
+		return older
 	case errors.As(err, &exit):
 		return explainExit(ctx, handle, exit)
 	case err != nil && ctx.Err() == nil && !errors.As(err, &notStarted) && handle.HasEnded(ctx):

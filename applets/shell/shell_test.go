@@ -275,3 +275,43 @@ func TestShellFindFails(t *testing.T) {
 		t.Errorf("runShell = %v with %d containers, want %v and none", err, len(cluster.Shells()), gone)
 	}
 }
+
+// TestOlderImage says in one line that the kdiag in the pod is older, and not what that says of its
+// flags; but a command that says the same speaks for itself.
+func TestOlderImage(t *testing.T) {
+	for name, c := range map[string]struct {
+		said       string
+		code       int
+		relayed    bool
+		want, hint string
+		stderr     string
+	}{
+		"flag":      {said: "kdiag: unknown flag --relay\nRun 'kdiag enter --help' for details.\n", code: 2, want: "enter container app of pod default/web: kdiag in image i is older than this one: unknown flag --relay", hint: kube.HintOlderImage},
+		"command":   {said: "kdiag: unknown command \"enter\"\n", code: 127, want: "kdiag in image i is older than this one: unknown command \"enter\"", hint: kube.HintOlderImage},
+		"other":     {said: "kdiag: flag --session: no such session\n", code: 2, want: "exit code 2", stderr: "kdiag: flag --session: no such session\n"},
+		"a command": {said: "kdiag: unknown flag --x\n", code: 2, relayed: true, want: "exit code 2", stderr: "kdiag: unknown flag --x\n"},
+	} {
+		cluster := &fakecluster.Fake{RunExec: func(_ context.Context, _ int, e kube.ExecRequest) error {
+			if !c.relayed {
+				_, _ = io.WriteString(e.Stderr, c.said)
+				return fakecluster.NewWithoutRelay(c.code)
+			}
+
+			frames := append(wire.AppendRelayHead([]byte(wire.RelayGreeting), wire.RelayErrors, len(c.said)), c.said...)
+			_, _ = e.Stdout.Write(wire.AppendRelayHead(frames, wire.RelayExit, c.code))
+			return fakecluster.NewWithoutRelay(c.code)
+		}}
+
+		stderr, err := runOn(t, cluster, options{args: []string{"-c", "true"}})
+		if err == nil || !strings.Contains(err.Error(), c.want) || stderr != c.stderr {
+			t.Errorf("%s: runShell = %v, stderr %q, want %q and %q", name, err, stderr, c.want, c.stderr)
+		}
+		wantCode := 1
+		if c.hint == "" {
+			wantCode = c.code
+		}
+		if hints := strings.Join(applets.Hints(err), "; "); hints != c.hint || applets.ExitCode(err) != wantCode || len(cluster.Execs()) != 1 {
+			t.Errorf("%s: hints %q, code %d, %d tries, want %q, %d and one", name, hints, applets.ExitCode(err), len(cluster.Execs()), c.hint, wantCode)
+		}
+	}
+}

@@ -122,7 +122,7 @@ func parseArgument(known map[string]argument, word string) error {
 	a, ok := known[name]
 	switch {
 	case !ok:
-		return fmt.Errorf("unknown flag --%s", name)
+		return fmt.Errorf("%s%s", UnknownFlag, name)
 	case !hasValue && !a.isSwitch:
 		return fmt.Errorf("flag --%s needs a value: --%s=VALUE", name, name)
 	case !hasValue:

@@ -1,6 +1,9 @@
 package wire
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Binary is the path of kdiag in its image.
 const Binary = "/kdiag"
@@ -18,6 +21,18 @@ const (
 	ErrorPrefix = "kdiag: "
 	HintPrefix  = "hint: "
 )
+
+// These begin the error of a kdiag in the pod that does not know what this one tells it.
+const (
+	UnknownFlag    = "unknown flag --"
+	UnknownCommand = "unknown command "
+)
+
+// IsFromOlder reports whether a kdiag in the pod is older than this one, by its error: it does not know
+// a flag or an applet. The prefix of the line is left out.
+func IsFromOlder(said string) bool {
+	return strings.HasPrefix(said, UnknownFlag) || strings.HasPrefix(said, UnknownCommand)
+}
 
 // NoProcess begins the error of an applet in the pod that finds no process of its target, a container
 // with an ID.

@@ -157,7 +157,10 @@ func explainExit(ctx context.Context, shell *containers.Shell, exit *kube.Comman
 		}
 	}
 
-	// The program there is none of ours, or one that does not know these flags.
+	if wire.IsFromOlder(said.text) {
+		return shell.NewOlderImageError("look at", said.text, exit)
+	}
+	// The program there is none of ours.
 	if exit.Code == applets.ExitUnknown || exit.Code == applets.ExitUsage {
 		said.hint = fmt.Sprintf("check that %s is an image of this kdiag", shell.Image())
 	}
