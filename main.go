@@ -15,6 +15,7 @@ import (
 	"kdiag/applets/completion"
 	"kdiag/applets/doctor"
 	"kdiag/applets/enter"
+	"kdiag/applets/env"
 	"kdiag/applets/guard"
 	"kdiag/applets/help"
 	"kdiag/applets/image"
@@ -41,6 +42,7 @@ func registry() []applets.Applet {
 		shell.Applet(),
 		redir.Applet(),
 		ps.Applet(),
+		env.Applet(),
 		logs.Applet(),
 		manage.Applet(),
 		manager.Applet(),

@@ -15,6 +15,7 @@ func TestMain(m *testing.M) {
 	for _, a := range registry() {
 		commands[a.Name] = kdiag
 	}
+	delete(commands, "env") // scripts have a command of that name
 	testscript.Main(m, commands)
 }
 

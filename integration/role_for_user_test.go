@@ -116,6 +116,7 @@ var roleCases = []roleCase{
 	{"shell", []string{"--kinds=deploy"}, "shell deploy/POD -- -c echo", succeeds, []string{"shell POD -- -c echo", "shell nothere"}},
 	{"redir", nil, "+redir POD 8080", redirects, []string{"redir nothere", "+redir POD -c app", "+redir POD --outgoing POD:80"}},
 	{"ps", nil, "ps POD", succeeds, []string{"ps POD --sockets"}},
+	{"env", nil, "env POD", succeeds, []string{"env nothere"}},
 	{"logs", nil, "logs POD --tail=1 --for=3s", succeeds, nil},
 	{"logs", []string{"--kinds=svc"}, "logs svc/POD --tail=1 --for=3s", succeeds, []string{"logs POD --tail=1 --for=1s"}},
 	{"manage", nil, "manage POD", succeeds, []string{"manage nothere"}},

@@ -83,6 +83,12 @@ var rightsOf = []rightsEntry{
 		},
 	},
 	{
+		command:  "env",
+		required: []commandRight{needFindPod, needAddContainer, {rightCreateExec, "read the environment of the container's process"}},
+		optional: []commandRight{needAwaitStart, needWebSocket, needListEvents, needWatchEvents, needNamePods, needReadMemory},
+		wider:    []commandRight{needAskNode},
+	},
+	{
 		command: "logs", reviewed: true,
 		required: []commandRight{
 			needFindPod, {rightGetLog, "read their logs"},

@@ -13,6 +13,7 @@ import (
 	"kdiag/applets/internal/pod/lastuse"
 	"kdiag/applets/internal/pod/podproc"
 	"kdiag/applets/internal/pod/procfs"
+	"kdiag/mux/wire"
 
 	"golang.org/x/sys/unix"
 )
@@ -92,7 +93,7 @@ func (t *targetProcess) prepareShell(opts options, reached reach, own procfs.Sta
 	}
 
 	if t.envCut {
-		note("the target's environment is longer than %d bytes; the rest was left out", maxEnvironment)
+		note("the target's environment is longer than %d bytes; the rest was left out", wire.MaxEnvironment)
 		// The last one may be cut, too.
 		t.env = t.env[:len(t.env)-1]
 	}

@@ -9,6 +9,7 @@ import (
 	"kdiag/applets"
 	"kdiag/applets/internal/pod/credentials"
 	"kdiag/applets/internal/pod/procfs"
+	"kdiag/mux/wire"
 
 	"golang.org/x/sys/unix"
 )
@@ -64,17 +65,13 @@ func openTarget(p procfs.Stat, own procfs.Status) (*targetProcess, error) {
 	return t, nil
 }
 
-// maxEnvironment bounds what is read of the target's environment, in bytes. It is the target's
-// memory, and as long as the target likes.
-const maxEnvironment = 1 << 20
-
 // openAll opens what it may, and notes why it could not open the root and the environment.
 func (t *targetProcess) openAll() {
 	t.root, t.rootErr = procfs.OpenDirectory(t.Thread, "root")
 	t.cwd, _ = procfs.OpenDirectory(t.Thread, "cwd")
 	t.mount, _ = unix.Open(procfs.FilePath(t.Thread, "ns/mnt"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	t.cgroup, _ = unix.Open(procfs.FilePath(t.Thread, "ns/cgroup"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	t.env, t.envCut, t.envErr = procfs.ReadEnvironment(t.Thread, maxEnvironment)
+	t.env, t.envCut, t.envErr = procfs.ReadEnvironment(t.Thread, wire.MaxEnvironment)
 	t.leaveJail()
 }
 

@@ -31,11 +31,15 @@ func Applet() applets.Applet {
 			if arguments.Interval < 0 {
 				return applets.Usage("--interval %s must not be negative", arguments.Interval)
 			}
+			if arguments.Environment && (arguments.Connected || arguments.Interval > 0) {
+				return applets.Usage("--environment can't be combined with --connected or --interval")
+			}
 
 			opts := options{
-				target:    arguments.Target,
-				connected: arguments.Connected,
-				interval:  arguments.Interval,
+				target:      arguments.Target,
+				environment: arguments.Environment,
+				connected:   arguments.Connected,
+				interval:    arguments.Interval,
 			}
 			if err := podproc.CheckTarget(opts.target); err != nil {
 				return &applets.UsageError{Err: err}
@@ -49,6 +53,8 @@ func Applet() applets.Applet {
 // options says what to look at.
 type options struct {
 	target wire.TargetArguments
+	// environment prints the first process's environment, and no snapshot.
+	environment bool
 	// connected adds the sockets that are connected.
 	connected bool
 	// interval is the time from one snapshot to the next, 0 for a single one.

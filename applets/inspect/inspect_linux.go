@@ -37,7 +37,7 @@ func run(ctx context.Context, streams applets.Streams, opts options) error {
 
 	out := json.NewEncoder(streams.Out)
 	if opts.interval == 0 {
-		err := printSnapshot(out, opts)
+		err := printOnce(out, opts)
 		if err == nil {
 			// The end of the process would cut off what is under way to the client, which
 			// ends stdin when it has everything.
@@ -60,6 +60,14 @@ func run(ctx context.Context, streams applets.Streams, opts options) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// printOnce prints what was asked for, a single time.
+func printOnce(out *json.Encoder, opts options) error {
+	if opts.environment {
+		return printEnvironment(out, opts.target)
+	}
+	return printSnapshot(out, opts)
 }
 
 // printSnapshot takes a snapshot and prints it.

@@ -59,6 +59,7 @@ func TestRoleGrants(t *testing.T) {
 	for line, want := range map[string][]string{
 		"shell":                     base,
 		"ps":                        base,
+		"env":                       base,
 		"manage":                    base[1:],
 		"logs":                      {"get pods", "get pods/log"},
 		"doctor":                    {"create pods/portforward", "get pods", "patch pods/ephemeralcontainers"},

@@ -199,6 +199,8 @@ func EnterUsage() string { return describeArguments(new(EnterArguments).argument
 // InspectArguments holds the arguments of "kdiag inspect".
 type InspectArguments struct {
 	Target TargetArguments
+	// Environment prints the first process's environment, and no snapshot.
+	Environment bool
 	// Connected adds the sockets that are connected.
 	Connected bool
 	// Interval is the time from one snapshot to the next, or 0 for a single one.
@@ -208,6 +210,7 @@ type InspectArguments struct {
 // arguments ties the flags to the fields, in the order of the command line.
 func (a *InspectArguments) arguments() []argument {
 	return append(a.Target.arguments(),
+		switchArgument(&a.Environment, "environment", "print the environment of the target's first process instead"),
 		switchArgument(&a.Connected, "connected", "include connected sockets"),
 		durationArgument(&a.Interval, "interval", "repeat at this interval until stdin ends"),
 	)

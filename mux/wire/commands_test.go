@@ -16,7 +16,7 @@ var (
 		Session: "0123456789abcdef", Target: TargetArguments{ID: "abc", SharedPIDs: true}, Prompt: "web/app", Relay: true, AsTarget: true,
 		Quiet: true, KeepCapabilities: true, TargetEnv: []string{"PATH", "all"}, Env: []string{"A=b=c", "B="}, Shell: []string{"-c", "--", "--quiet"},
 	}
-	fullInspect = InspectArguments{Target: TargetArguments{ID: "abc", SharedPIDs: true}, Connected: true, Interval: time.Second}
+	fullInspect = InspectArguments{Target: TargetArguments{ID: "abc", SharedPIDs: true}, Connected: true, Environment: true, Interval: time.Second}
 )
 
 // TestArguments wants every field read back as it was written.

@@ -32,7 +32,27 @@ type Query struct {
 // At an interval, it connects again if the connection breaks after the first
 // snapshot, and says so.
 func Inspect(ctx context.Context, shell *containers.Shell, q Query, each func(kube.Injected, wire.Snapshot) error) error {
-	i := &inspector{Query: q, shell: shell, each: each}
+	return lookAt(ctx, shell, look[wire.Snapshot]{q, false, "the snapshot", wire.ParseSnapshot}, each)
+}
+
+// ReadEnvironment has a shell container run, and calls each with the environment of the target's
+// first process, once.
+func ReadEnvironment(ctx context.Context, shell *containers.Shell, each func(kube.Injected, wire.Environment) error) error {
+	return lookAt(ctx, shell, look[wire.Environment]{Query{}, true, "the environment", wire.ParseEnvironment}, each)
+}
+
+// look says what "kdiag inspect" is to print, and how each of its lines is read.
+type look[T any] struct {
+	Query
+	environment bool
+	// what names the thing that is read, for messages.
+	what  string
+	parse func(line []byte) (T, error)
+}
+
+// lookAt does what Inspect does, for whatever a line holds.
+func lookAt[T any](ctx context.Context, shell *containers.Shell, l look[T], each func(kube.Injected, T) error) error {
+	i := &inspector[T]{look: l, shell: shell, each: each}
 	err := i.inspectOnce(ctx)
 	if !i.isLost(ctx, err) {
 		return err
@@ -41,12 +61,12 @@ func Inspect(ctx context.Context, shell *containers.Shell, q Query, each func(ku
 }
 
 // inspector looks at one target.
-type inspector struct {
-	Query
+type inspector[T any] struct {
+	look[T]
 	shell *containers.Shell
-	each  func(kube.Injected, wire.Snapshot) error
+	each  func(kube.Injected, T) error
 
-	// seen says that a snapshot has come, and came that one has come since the connection
+	// seen says that a line has come, and came that one has come since the connection
 	// was made that the user knows of.
 	seen, came bool
 	// unread says that what came could not be read, or shown.
@@ -54,12 +74,12 @@ type inspector struct {
 }
 
 // inspectOnce looks at the target over one connection.
-func (i *inspector) inspectOnce(ctx context.Context) error {
+func (i *inspector[T]) inspectOnce(ctx context.Context) error {
 	use := func(ctx context.Context, container kube.Injected) error {
 		if note := containers.GrantNote(container); note != "" && !i.seen {
 			i.shell.Note(note)
 		}
-		return i.exec(ctx, i.shell, func(taken wire.Snapshot) error {
+		return i.exec(ctx, i.shell, func(taken T) error {
 			i.seen, i.came = true, true
 			return i.each(container, taken)
 		})
@@ -69,8 +89,7 @@ func (i *inspector) inspectOnce(ctx context.Context) error {
 }
 
 // exec runs "kdiag inspect" in the container.
-func (i *inspector) exec(ctx context.Context, shell *containers.Shell, each func(wire.Snapshot) error) error {
-	q := i.Query
+func (i *inspector[T]) exec(ctx context.Context, shell *containers.Shell, each func(T) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	timeout := shell.Timeout()
@@ -81,13 +100,13 @@ func (i *inspector) exec(ctx context.Context, shell *containers.Shell, each func
 	out := &lineSplitter{most: wire.MaxSnapshot, stop: cancel, each: func(line []byte) error {
 		// The pod has answered. It is not late while the user does not read.
 		late.Stop()
-		defer late.Reset(q.Interval + timeout)
+		defer late.Reset(i.Interval + timeout)
 
-		taken, err := wire.ParseSnapshot(line)
+		taken, err := i.parse(line)
 		if err != nil {
-			return applets.WithHint(fmt.Errorf("read the snapshot of %s: %w", shell.Target(), err), "check that %s is an image of this kdiag", shell.Image())
+			return applets.WithHint(fmt.Errorf("read %s of %s: %w", i.what, shell.Target(), err), "check that %s is an image of this kdiag", shell.Image())
 		}
-		if err = each(taken); err == nil && q.Interval == 0 {
+		if err = each(taken); err == nil && i.Interval == 0 {
 			complete = true
 			cancel(nil)
 		}
@@ -99,7 +118,7 @@ func (i *inspector) exec(ctx context.Context, shell *containers.Shell, each func
 	defer open.Close()
 
 	stderr := &beginning{most: 4096}
-	err := shell.Exec(ctx, kube.ExecRequest{Command: q.command(shell.Target()), Stdin: stdin, Stdout: out, Stderr: stderr})
+	err := shell.Exec(ctx, kube.ExecRequest{Command: i.command(shell.Target()), Stdin: stdin, Stdout: out, Stderr: stderr})
 	var exit *kube.CommandExitError
 	switch {
 	case complete:
@@ -109,7 +128,7 @@ func (i *inspector) exec(ctx context.Context, shell *containers.Shell, each func
 		return out.err
 	case errors.As(err, &exit):
 		return explainExit(ctx, shell, exit, string(stderr.text))
-	case err == nil && q.Interval == 0:
+	case err == nil && i.Interval == 0:
 		return fmt.Errorf("look at %s: connection lost before all of the output arrived", shell.Target())
 	case err == nil:
 		// It would have gone on as long as its stdin was open.
@@ -119,10 +138,10 @@ func (i *inspector) exec(ctx context.Context, shell *containers.Shell, each func
 	return err
 }
 
-func (q Query) command(target kube.TargetContainer) []string {
+func (l look[T]) command(target kube.TargetContainer) []string {
 	return append([]string{wire.Binary}, wire.InspectArguments{
-		Target:    wire.TargetArguments{ID: target.ID, SharedPIDs: target.SharesPIDs()},
-		Connected: q.Connected, Interval: q.Interval,
+		Target:      wire.TargetArguments{ID: target.ID, SharedPIDs: target.SharesPIDs()},
+		Environment: l.environment, Connected: l.Connected, Interval: l.Interval,
 	}.Args()...)
 }
 

@@ -21,7 +21,7 @@ var errConnectionLost = errors.New("connection lost")
 
 // inspectAgain connects again and again after a connection that broke with an error, until ctx ends,
 // the target has ended, or something else than the connection fails.
-func (i *inspector) inspectAgain(ctx context.Context, err error) error {
+func (i *inspector[T]) inspectAgain(ctx context.Context, err error) error {
 	target := i.shell.KeepTarget()
 
 	for pause := firstPause; i.isLost(ctx, err); pause = min(2*pause, lastPause) {
@@ -47,7 +47,7 @@ func (i *inspector) inspectAgain(ctx context.Context, err error) error {
 
 // isLost reports whether an error is that of a connection which may be made again: one that has
 // brought a snapshot, or one after it.
-func (i *inspector) isLost(ctx context.Context, err error) bool {
+func (i *inspector[T]) isLost(ctx context.Context, err error) bool {
 	var exit *kube.CommandExitError
 	switch {
 	case err == nil, ctx.Err() != nil, !i.seen, i.Interval == 0:
