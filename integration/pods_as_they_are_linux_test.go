@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -70,7 +71,15 @@ func TestCrashLoop(t *testing.T) {
 	kit.ApplyManifest(t, namespace, scriptPod("crash", crashing))
 	kit.WaitForPodField(t, namespace, "crash", "{.status.containerStatuses[0].restartCount}{.status.containerStatuses[0].state}", "1{\"terminated")
 
-	got := kit.RunKdiag(t, "shell", "-n", namespace, "crash", "--", "-c", "echo in; ps | grep -c 'sleep 1000'")
+	// What is known is said while it waits.
+	shell := kit.StartKdiag(t, "shell", "-n", namespace, "crash", "--", "-c", "echo in; ps | grep -c 'sleep 1000'")
+	shell.WaitForOutput("; waiting for its next start")
+	got := shell.WaitForEnd()
+	known := regexp.MustCompile(`^note: container app of pod \S+ does not run: it ended \S+ ago, after running for \S+: exit code 7; it was restarted once before\n` +
+		`note: it logged: last words\nnote: container app of pod .*waiting for its next start`)
+	if !known.MatchString(got.Stderr) {
+		t.Errorf("shell: %v\nwant it to begin with what is known of the container", got)
+	}
 	want := "waiting for its next start (what it logged last: kubectl kdiag logs -n " + namespace + " crash -c app --previous)"
 	if got.Code != 0 || !strings.HasPrefix(got.Stdout, "in\n") || strings.Count(got.Stderr, want) != 1 {
 		t.Errorf("shell: %v\nwant one, with a note %q", got, want)

@@ -112,15 +112,15 @@ func doctorWorks(got kit.Result) bool {
 
 // roleCases lists every command that needs rights, with the flags that change them.
 var roleCases = []roleCase{
-	{"shell", nil, "shell POD -- -c echo", succeeds, []string{"shell nothere"}},
-	{"shell", []string{"--kinds=deploy"}, "shell deploy/POD -- -c echo", succeeds, []string{"shell POD -- -c echo", "shell nothere"}},
+	{"shell", nil, "shell POD -- -c echo", succeeds, []string{"shell nothere", "shell stopped"}},
+	{"shell", []string{"--kinds=deploy"}, "shell deploy/POD -- -c echo", succeeds, []string{"shell POD -- -c echo", "shell nothere", "shell stopped"}},
 	{"redir", nil, "+redir POD 8080", redirects, []string{"redir nothere", "+redir POD -c app", "+redir POD --outgoing POD:80"}},
-	{"ps", nil, "ps POD", succeeds, []string{"ps POD --sockets"}},
-	{"env", nil, "env POD", succeeds, []string{"env nothere"}},
+	{"ps", nil, "ps POD", succeeds, []string{"ps POD --sockets", "ps stopped"}},
+	{"env", nil, "env POD", succeeds, []string{"env nothere", "env stopped"}},
 	{"logs", nil, "logs POD --tail=1 --for=3s", succeeds, nil},
 	{"logs", []string{"--kinds=svc"}, "logs svc/POD --tail=1 --for=3s", succeeds, []string{"logs POD --tail=1 --for=1s"}},
-	{"manage", nil, "manage POD", succeeds, []string{"manage nothere"}},
-	{"manage", []string{"--kinds=selector"}, "manage -l app=POD", succeeds, []string{"manage POD", "manage nothere"}},
+	{"manage", nil, "manage POD", succeeds, []string{"manage nothere", "manage stopped"}},
+	{"manage", []string{"--kinds=selector"}, "manage -l app=POD", succeeds, []string{"manage POD", "manage nothere", "manage stopped"}},
 	{"doctor", nil, "doctor POD -o json", doctorWorks, []string{"doctor -o json", "doctor nothere", "!+redir POD 8080", "doctor POD -o json"}},
 }
 
@@ -153,6 +153,17 @@ spec:
 ---
 `
 
+// stoppedPod describes a pod whose container has ended.
+const stoppedPod = `
+apiVersion: v1
+kind: Pod
+metadata: {name: stopped}
+spec:
+  restartPolicy: Never
+  containers:
+  - {name: app, image: "localhost/kdiag-sample:scratch", imagePullPolicy: Never, args: ["not an address"]}
+`
+
 // createRolePods creates a namespace with a pod for each case, "pod0" and so on.
 func createRolePods(t *testing.T) string {
 	t.Helper()
@@ -163,6 +174,8 @@ func createRolePods(t *testing.T) string {
 	}
 
 	kit.AddPods(t, namespace, manifests.String())
+	kit.ApplyManifest(t, namespace, stoppedPod)
+	kit.WaitForPodField(t, namespace, "stopped", "{.status.phase}", "Failed")
 	for i, c := range roleCases {
 		if strings.Contains(c.line, "deploy/") {
 			adoptPod(t, namespace, fmt.Sprintf("pod%d", i))

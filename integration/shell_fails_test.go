@@ -26,6 +26,13 @@ func TestFailNotRunning(t *testing.T) {
 
 	kit.ExpectFailure(1, "not running: the pod is not scheduled: Unschedulable", "kubectl describe pod").Verify(t, "a pending pod", kit.RunKdiag(t, "shell", "-n", namespace, "pending"))
 	kit.ExpectFailure(1, "not running: it exited with code", "kubectl describe pod").Verify(t, "an ended pod", kit.RunKdiag(t, "shell", "-n", namespace, "ended"))
+	for _, command := range []string{"shell", "env", "ps"} {
+		got := kit.RunKdiag(t, command, "-n", namespace, "ended")
+		if got.Code != 1 || !strings.Contains(got.Stderr, "ended does not run: it ended ") || !strings.Contains(got.Stderr, ": exit code 1") ||
+			!strings.Contains(got.Stderr, "note: it logged: listen tcp: address not an address: missing port in address\n") {
+			t.Errorf("%s of an ended pod: %v\nwant its exit code and its last words", command, got)
+		}
+	}
 	kit.ExpectFailure(1, "did not start within 2s: the container is not running: it is waiting: PodInitializing: init container setup is running", "running containers: setup; choose one with -c").
 		Verify(t, "an initializing pod", kit.RunKdiag(t, "shell", "-n", kit.SharedPods(t), "initializing", "--timeout=2s"))
 }

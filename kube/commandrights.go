@@ -39,6 +39,7 @@ var (
 	needNamePods     = commandRight{rightListPods, "list the namespace's pods when the named one is not found"}
 	needReadClass    = commandRight{rightGetRuntimeClass, "tell sandboxes by their handlers, not only by their names"}
 	needReadMemory   = commandRight{accessRight{verb: "get", group: "metrics.k8s.io", resource: "pods"}, "read what a pod with little memory uses of it"}
+	needLastWords    = commandRight{rightGetLog, "show the last words of a container that does not run"}
 	needAskNode      = commandRight{accessRight{verb: "get", resource: "nodes"}, "report that the pod's node does not respond"}
 )
 
@@ -48,7 +49,7 @@ var rightsOf = []rightsEntry{
 	{
 		command: "shell", reviewed: true,
 		required: []commandRight{needFindPod, needAddContainer, {rightCreateExec, "run the shell"}},
-		optional: []commandRight{needAwaitStart, needWebSocket, needListEvents, needWatchEvents, needNamePods, needReadMemory},
+		optional: []commandRight{needAwaitStart, needWebSocket, needListEvents, needWatchEvents, needNamePods, needLastWords, needReadMemory},
 		wider:    []commandRight{needAskNode},
 	},
 	{
@@ -74,7 +75,7 @@ var rightsOf = []rightsEntry{
 			needAwaitStart, needWebSocket, needListEvents, needWatchEvents,
 			{rightListPods, "show which pods connections lead to, with --sockets"},
 			{accessRight{verb: "list", resource: "services"}, "show which services connections lead to, with --sockets"},
-			needReadMemory,
+			needLastWords, needReadMemory,
 		},
 		wider: []commandRight{
 			needAskNode,
@@ -85,7 +86,7 @@ var rightsOf = []rightsEntry{
 	{
 		command:  "env",
 		required: []commandRight{needFindPod, needAddContainer, {rightCreateExec, "read the environment of the container's process"}},
-		optional: []commandRight{needAwaitStart, needWebSocket, needListEvents, needWatchEvents, needNamePods, needReadMemory},
+		optional: []commandRight{needAwaitStart, needWebSocket, needListEvents, needWatchEvents, needNamePods, needLastWords, needReadMemory},
 		wider:    []commandRight{needAskNode},
 	},
 	{
@@ -101,7 +102,7 @@ var rightsOf = []rightsEntry{
 	{
 		command:  "manage",
 		required: []commandRight{needFindPod, needAddContainer},
-		optional: []commandRight{needAwaitStart, needListEvents, needWatchEvents, needNamePods, needReadMemory},
+		optional: []commandRight{needAwaitStart, needListEvents, needWatchEvents, needNamePods, needLastWords, needReadMemory},
 		wider:    []commandRight{needAskNode},
 	},
 	{

@@ -92,6 +92,8 @@ func parseRequest(inv *applets.Invocation, names []string) (containers.Request, 
 		Image: inv.ImageName(), PullPolicy: pullPolicy(inv), Version: inv.Build.Version,
 		Timeout: inv.Flags.Duration("timeout"), IdleTimeout: inv.Flags.Duration("idle-timeout"),
 		Force: inv.Flags.Bool("force"),
+		// Value is nil for a flag that the command does not have.
+		HasCopy: inv.Flags.Value("copy") != nil,
 	}
 
 	var err error

@@ -67,7 +67,7 @@ func TestRoleGrants(t *testing.T) {
 		"shell --kinds selector":    {base[0], base[1], "list pods", base[2]},
 		"shell --kinds Deployment":  {base[0], "get deployments.apps", base[1], "list pods", base[2]},
 		"shell --kinds job,pod,svc": {base[0], "get jobs.batch", base[1], "get services", "list pods", base[2]},
-		"shell --optional":          {base[0], base[1], "get pods.metrics.k8s.io", "get pods/exec", "list events", "list pods", base[2], "watch events", "watch pods"},
+		"shell --optional":          {base[0], base[1], "get pods.metrics.k8s.io", "get pods/exec", "get pods/log", "list events", "list pods", base[2], "watch events", "watch pods"},
 	} {
 		objects, text := printed(t, strings.Fields(line)...)
 		if got := granted(objects[0]); len(objects) != 1 || !reflect.DeepEqual(got, want) {

@@ -57,6 +57,8 @@ type Request struct {
 	IdleTimeout time.Duration
 	// Timeout bounds the wait for the container and for each connection to it.
 	Timeout time.Duration
+	// HasCopy says that the command can enter a copy of a pod, by --copy.
+	HasCopy bool
 	// Force uses pods whose memory limit may be too small for kdiag.
 	Force bool
 }

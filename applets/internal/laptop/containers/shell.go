@@ -18,6 +18,9 @@ type Shell struct {
 	messages Messages
 	owner    *owner
 
+	// toldStopped says that the user knows why the target does not run.
+	toldStopped bool
+
 	// target and container are what Ensure found and made.
 	target    kube.TargetContainer
 	container kube.Injected
@@ -106,8 +109,9 @@ func (s *Shell) ensureOnce(ctx context.Context) (kube.Injected, error) {
 	if err != nil {
 		return kube.Injected{}, err
 	}
+	s.noteStopped(ctx, found.pod)
 	if s.target, err = s.api.AwaitContainer(ctx, found.pod, s.request.Container, s.messages.Note); err != nil {
-		return kube.Injected{}, err
+		return kube.Injected{}, s.hintCopy(found.pod, err)
 	}
 	if s.target.Pod.DeletionTimestamp != nil {
 		s.messages.Note(fmt.Sprintf("pod %s is terminating; this works until its application has ended", s.target.Pod.Name))
