@@ -201,13 +201,13 @@ build() {
 
 	# -B and -L come before gcc's own directories, so that start files and -lc are musl's. Not
 	# position independent: a static-pie would have a dynamic section and gain nothing. The wraps
-	# are for busybox/exec.c, mounts.c and relay.c.
+	# are for busybox/exec.c, mounts.c, programs.c and relay.c.
 	m=$dir/musl/usr
 	mt=${t%-gnu}-musl
 	cat >"$dir/cc" <<-EOF
 		#!/bin/sh
 		exec $t-gcc -nostdinc -isystem $m/include/$mt -isystem $($t-gcc -print-file-name=include) -isystem $dir/include \\
-			-B$m/lib/$mt -L$m/lib/$mt -fno-pie -no-pie -Wl,--wrap=execve,--wrap=execvp,--wrap=open,--wrap=fopen,--wrap=main -ffile-prefix-map=$dir=. "\$@"
+			-B$m/lib/$mt -L$m/lib/$mt -fno-pie -no-pie -Wl,--wrap=execve,--wrap=execvp,--wrap=open,--wrap=fopen,--wrap=main,--wrap=find_applet_by_name -ffile-prefix-map=$dir=. "\$@"
 	EOF
 	chmod +x "$dir/cc"
 

@@ -50,6 +50,10 @@ func runArguments(ctx context.Context, streams applets.Streams, arguments wire.E
 		return runLifeline(ctx, streams.In, arguments.Session)
 	}
 
+	if arguments.Load {
+		return loadPrograms(ctx, streams, arguments.Programs)
+	}
+
 	opts := newOptions(arguments)
 	if err := opts.checkFlags(); err != nil {
 		return &applets.UsageError{Err: err}
@@ -85,6 +89,10 @@ func (o options) checkFlags() error {
 	}
 	if err := podproc.CheckTarget(o.Target); err != nil {
 		return err
+	}
+
+	if len(o.Programs) > 0 && o.ProgramsFrom == "" {
+		return errors.New("--program needs --programs-from=SOCKET")
 	}
 
 	for _, variable := range o.Env {

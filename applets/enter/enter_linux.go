@@ -51,6 +51,11 @@ func run(streams applets.Streams, opts options) error {
 		return err
 	}
 
+	programs, err := fetchPrograms(opts)
+	if err != nil {
+		return err
+	}
+
 	process, err := podproc.FindFirst(opts.Target)
 	if err != nil {
 		return err
@@ -78,6 +83,9 @@ func run(streams applets.Streams, opts options) error {
 		return err
 	}
 	if err := leaveOpen(shell, programFD); err != nil {
+		return err
+	}
+	if err := leaveProgramsOpen(programs); err != nil {
 		return err
 	}
 

@@ -15,6 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// seals keep a file in memory from being changed.
+const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+
 // writeToMemory writes an executable to an anonymous file that nobody can change. The file goes
 // with the last process that runs it.
 func writeToMemory(name string, content io.Reader) (fd int, err error) {
@@ -34,12 +37,11 @@ func writeToMemory(name string, content io.Reader) (fd int, err error) {
 	// Through a small buffer: fresh memory for all of it would take as long as the rest of enter's
 	// work.
 	if _, err := io.Copy(descriptor(fd), content); err != nil {
-		return -1, fmt.Errorf("write the shell into memory: %w", err)
+		return -1, fmt.Errorf("write %s into memory: %w", name, err)
 	}
 
-	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
-		return -1, fmt.Errorf("seal the shell in memory: %w", err)
+		return -1, fmt.Errorf("seal %s in memory: %w", name, err)
 	}
 
 	return fd, nil
@@ -52,6 +54,9 @@ const (
 	programFD = 60
 	// processFD is the directory of the target's process in /proc.
 	processFD = 61
+	// programListFD is the list of the programs that the user has brought along. The first of them
+	// is at the next number. Keep in step with scratch-shell/busybox/programs.c.
+	programListFD = 62
 )
 
 // leaveOpen gives an open file the number at, where it stays open in what is executed. It does

@@ -11,6 +11,7 @@ import (
 
 	"kdiag/applets"
 	"kdiag/applets/internal/laptop/containers"
+	"kdiag/applets/internal/laptop/programs"
 	"kdiag/applets/internal/laptop/statusline"
 	"kdiag/applets/internal/laptop/streamrelay"
 	"kdiag/applets/kubeflags"
@@ -42,6 +43,7 @@ func Applet() applets.Applet {
 			&cli.BoolFlag{Name: "as-target", Usage: "Run the shell with the application's uid, gids and capabilities"},
 			&cli.BoolFlag{Name: "keep-capabilities", Usage: "Keep capabilities that are needed only to join the container"},
 			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "target-env", Usage: "Use the container's value of variable `NAME` (or all), such as PATH, although it affects the shell"}),
+			applets.Takes(applets.KindFile, &cli.StringSliceFlag{Name: "with", Usage: "Bring static program `FILE` along, by its name, in memory; may be repeated"}),
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "Don't print notes"},
 		}, kubeflags.ShellFlags()),
 		Run: runApplet,
@@ -60,6 +62,8 @@ type options struct {
 	// terminal says whether the shell gets one.
 	terminal terminalWish
 	args     []string
+	// programs are those that the user brings along.
+	programs []programs.File
 }
 
 // checkFlags finds flags that make no sense together, and names that are none.
@@ -86,6 +90,11 @@ func runApplet(ctx context.Context, inv *applets.Invocation) error {
 	if err := checkFlags(inv); err != nil {
 		return err
 	}
+	brought, err := readPrograms(inv)
+	if err != nil {
+		return err
+	}
+	request.ExtraMemory = programs.TotalSize(brought)
 
 	cluster, err := kubeflags.Connect(ctx, kubeflags.WithoutWarnings(inv))
 	if err != nil {
@@ -101,7 +110,7 @@ func runApplet(ctx context.Context, inv *applets.Invocation) error {
 	return runShell(ctx, cluster, request, options{
 		asTarget: inv.Flags.Bool("as-target"), args: ashArguments(inv.Rest),
 		keepCapabilities: inv.Flags.Bool("keep-capabilities"), targetEnv: inv.Flags.StringSlice("target-env"),
-		quiet: inv.Flags.Bool("quiet"), terminal: parseTerminalWish(inv),
+		quiet: inv.Flags.Bool("quiet"), terminal: parseTerminalWish(inv), programs: brought,
 	}, streams)
 }
 
@@ -117,6 +126,7 @@ func runShell(ctx context.Context, cluster containers.API, request containers.Re
 	}
 
 	handle := containers.NewShell(cluster, request, messages)
+	notePrograms(handle, o.programs)
 	input := newReplayedInput(readKeys(streams, o))
 	use := func(ctx context.Context, container kube.Injected) error {
 		line.Clear()
@@ -128,6 +138,12 @@ func runShell(ctx context.Context, cluster containers.API, request containers.Re
 		if err != nil {
 			return err
 		}
+
+		loaded, err := session.bring(ctx, o.programs, line)
+		if err != nil {
+			return err
+		}
+		defer loaded.Release()
 
 		return session.run(ctx, streams)
 	}

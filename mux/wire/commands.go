@@ -134,6 +134,12 @@ type EnterArguments struct {
 	Session string
 	// Lifeline starts no shell: it waits until stdin ends, and then hangs up the session.
 	Lifeline bool
+	// Load starts no shell: it takes Programs from stdin and hands them over (programs.go).
+	Load bool
+	// Programs lists the programs that the user brings along, each as Program's String writes it.
+	Programs []string
+	// ProgramsFrom names the UNIX socket at which the shell gets them.
+	ProgramsFrom string
 	// Relay has the shell's parent stay until the laptop has all of the output (relay.go).
 	Relay  bool
 	Target TargetArguments
@@ -165,6 +171,9 @@ func (a *EnterArguments) arguments() []argument {
 	list = append(list, a.Target.arguments()...)
 
 	return append(list,
+		switchArgument(&a.Load, "load", "start no shell; take the programs from stdin and hand them over"),
+		listArgument(&a.Programs, "program", "program that the user brings along: NAME:SIZE:SHA256"),
+		textArgument(&a.ProgramsFrom, "programs-from", "UNIX socket at which to get the programs"),
 		textArgument(&a.Prompt, "prompt", "text that the prompt begins with"),
 		switchArgument(&a.AsTarget, "as-target", "run the shell with the target's user, groups and capabilities"),
 		switchArgument(&a.Quiet, "quiet", "don't print notes"),

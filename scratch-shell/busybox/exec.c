@@ -26,16 +26,25 @@
 #define SEALS 0x0f
 
 int kdiag_runs_from_memory(void);
+int kdiag_is_sealed(int fd);
 void kdiag_pass_process(int on); /* mounts.c */
+void kdiag_pass_programs(int on); /* programs.c */
+int kdiag_exec_program(const char *name, char *const argv[], char *const envp[]);
 int __real_execve(const char *path, char *const argv[], char *const envp[]);
 int __wrap_execve(const char *path, char *const argv[], char *const envp[]);
 int __real_execvp(const char *file, char *const argv[]);
 int __wrap_execvp(const char *file, char *const argv[]);
 
+/* Reports whether a descriptor is a file in memory that nobody can change any more. */
+int kdiag_is_sealed(int fd)
+{
+	int seals = fcntl(fd, F_GET_SEALS);
+	return seals >= 0 && (seals & SEALS) == SEALS;
+}
+
 int kdiag_runs_from_memory(void)
 {
-	int seals = fcntl(PROGRAM_FD, F_GET_SEALS);
-	return seals >= 0 && (seals & SEALS) == SEALS;
+	return kdiag_is_sealed(PROGRAM_FD);
 }
 
 /*
@@ -60,10 +69,12 @@ static int exec_self(char *const argv[], char *const envp[])
 
 	fcntl(PROGRAM_FD, F_SETFD, 0);
 	kdiag_pass_process(1);
+	kdiag_pass_programs(1);
 	syscall(SYS_execveat, PROGRAM_FD, "", argv, envp, AT_EMPTY_PATH);
 	e = errno;
 	fcntl(PROGRAM_FD, F_SETFD, FD_CLOEXEC);
 	kdiag_pass_process(0);
+	kdiag_pass_programs(0);
 	errno = e;
 	return -1;
 }
@@ -97,6 +108,8 @@ int __wrap_execve(const char *path, char *const argv[], char *const envp[])
  */
 int __wrap_execvp(const char *file, char *const argv[])
 {
+	if (kdiag_exec_program(file, argv, environ))
+		return -1;
 	if (strcmp(file, bb_busybox_exec_path) == 0 || find_applet_by_name(file) >= 0)
 		return exec_self(argv, environ);
 	return __real_execvp(file, argv);

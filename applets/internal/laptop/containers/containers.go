@@ -57,6 +57,8 @@ type Request struct {
 	IdleTimeout time.Duration
 	// Timeout bounds the wait for the container and for each connection to it.
 	Timeout time.Duration
+	// ExtraMemory is what the user brings along to the pod's memory, in bytes.
+	ExtraMemory int64
 	// HasCopy says that the command can enter a copy of a pod, by --copy.
 	HasCopy bool
 	// Force uses pods whose memory limit may be too small for kdiag.

@@ -33,17 +33,18 @@ func (r Request) checkMemory(ctx context.Context, api API, pod *corev1.Pod) erro
 		return nil
 	}
 
+	needed, uncertain := neededMemory+r.ExtraMemory, uncertainLimit+r.ExtraMemory
 	var used int64
 	known := false
-	if reader, ok := api.(memoryReader); ok && limit < smallLimit {
+	if reader, ok := api.(memoryReader); ok && limit < smallLimit+2*r.ExtraMemory {
 		used, known = reader.MemoryUsage(ctx, pod.Namespace, pod.Name)
 	}
 
 	switch {
-	case known && limit-used < neededMemory:
-		return refuseMemory(pod, limit, fmt.Sprintf("and uses %s", units.Size(used)))
-	case !known && limit < uncertainLimit:
-		return refuseMemory(pod, limit, "and the cluster does not say what it uses")
+	case known && limit-used < needed:
+		return refuseMemory(pod, limit, needed, fmt.Sprintf("and uses %s", units.Size(used)))
+	case !known && limit < uncertain:
+		return refuseMemory(pod, limit, needed, "and the cluster does not say what it uses")
 	}
 	return nil
 }
@@ -52,9 +53,9 @@ func (r Request) checkMemory(ctx context.Context, api API, pod *corev1.Pod) erro
 const smallLimit = 64 << 20
 
 // refuseMemory says what would happen.
-func refuseMemory(pod *corev1.Pod, limit int64, uses string) error {
+func refuseMemory(pod *corev1.Pod, limit, needed int64, uses string) error {
 	err := fmt.Errorf("pod %s/%s is limited to %s of memory %s: kdiag needs up to %s of it, "+
 		"and the kernel may kill the application for that",
-		pod.Namespace, pod.Name, units.Size(limit), uses, units.Size(neededMemory))
+		pod.Namespace, pod.Name, units.Size(limit), uses, units.Size(needed))
 	return applets.WithHint(err, "raise the pod's memory limit, or use --force to go on")
 }

@@ -1,0 +1,62 @@
+package shell
+
+import (
+	"context"
+	"fmt"
+
+	"kdiag/applets"
+	"kdiag/applets/internal/laptop/containers"
+	"kdiag/applets/internal/laptop/programs"
+	"kdiag/applets/internal/laptop/statusline"
+	"kdiag/applets/internal/laptop/units"
+)
+
+// largePrograms is the size in bytes from which on programs are sent only with --force: they take the
+// pod's memory as long as the shell runs.
+const largePrograms = 64 << 20
+
+// readPrograms reads the programs that the user brings along.
+func readPrograms(inv *applets.Invocation) ([]programs.File, error) {
+	files, err := programs.ReadAll(inv.Flags.StringSlice("with"))
+	if err != nil {
+		return nil, err
+	}
+
+	if total := programs.TotalSize(files); total > largePrograms && !inv.Flags.Bool("force") {
+		return nil, applets.WithHint(applets.Usage("--with: the programs have %s, which the pod's memory would have to hold", units.Size(total)),
+			"strip them of debug information, or use --force to go on")
+	}
+
+	return files, nil
+}
+
+// notePrograms says what is sent to the pod.
+func notePrograms(handle *containers.Shell, files []programs.File) {
+	for _, f := range files {
+		handle.Note(fmt.Sprintf("%s: %s of the pod's memory, sha256 %s", f.Name, units.Size(f.Size), f.Sum))
+	}
+}
+
+// bring sends programs to the pod and tells the launcher where they are.
+func (s *shellSession) bring(ctx context.Context, files []programs.File, line *statusline.Line) (release releaser, err error) {
+	if len(files) == 0 {
+		return nothing{}, nil
+	}
+
+	loaded, err := programs.Send(ctx, s.handle, files, line.Show)
+	line.Clear()
+	if err != nil {
+		return nil, err
+	}
+
+	s.enter.Programs, s.enter.ProgramsFrom = programs.Arguments(files), loaded.Socket
+	return loaded, nil
+}
+
+// releaser is what programs.Send returns.
+type releaser interface{ Release() }
+
+// nothing is what is released where there are no programs.
+type nothing struct{}
+
+func (nothing) Release() {}
