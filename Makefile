@@ -18,7 +18,7 @@ MAX_BYTES := 33554432
 # The packages that a fresh Debian machine with Go lacks.
 PACKAGES := bzip2 containerd containernetworking-plugins dpkg-dev file gcc gcc-aarch64-linux-gnu \
 	iproute2 iptables jq libc6-dev-arm64-cross make musl-tools nftables patch procps qemu-user-static \
-	libseccomp-dev pkg-config runc tmux util-linux xz-utils buildah conntrack zsh fish bash-completion groff-base man-db
+	libseccomp-dev pkg-config runc tmux util-linux xz-utils buildah conntrack tcpdump tshark zsh fish bash-completion groff-base man-db
 TOXIPROXY := github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 

@@ -19,15 +19,14 @@ func isDNS(source, destination uint16) bool {
 func (l *line) addDNS(message []byte, length int) {
 	var parser dnsmessage.Parser
 	header, err := parser.Start(message)
-	if err != nil {
+	switch {
+	case err != nil:
 		l.addTruncated("domain")
-		return
-	}
-
-	l.addNumber("", int(header.ID))
-	if header.Response {
+	case header.Response:
+		l.addNumber("", int(header.ID))
 		l.addResponse(&parser, header, message)
-	} else {
+	default:
+		l.addNumber("", int(header.ID))
 		l.addQuery(&parser, header)
 	}
 

@@ -51,40 +51,62 @@ func (l *line) addKind(message []byte) {
 
 // addUnreachable adds what cannot be reached, and why: the message has the packet's beginning.
 func (l *line) addUnreachable(message []byte) {
-	const fragmentationNeeded = 4
-	if message[1] == fragmentationNeeded {
-		l.addNumber("unreachable, need to fragment, mtu ", int(binary.BigEndian.Uint16(message[6:])))
+	const network, protocol, port, tooLarge, isolated, prohibited = 0, 2, 3, 4, 9, 13
+	const addressEnd = 20
+
+	returned := message[messageHeader:]
+	if len(returned) < addressEnd {
+		l.addKind(message)
 		return
 	}
 
-	names := []string{"net", "host", "protocol", "port"}
-	what := "destination"
-	if int(message[1]) < len(names) {
-		what = names[message[1]]
+	code, destination := int(message[1]), addressOf(returned[16:addressEnd])
+	switch code {
+	case protocol:
+		l.addAddress(destination)
+		l.addNumber(" protocol ", int(returned[9]))
+	case port:
+		l.addAddress(destination)
+		header := int(returned[0]&0xf) * 4
+		l.addReturnedPort(int(returned[9]), returned[min(header, len(returned)):])
+	case tooLarge:
+		l.addAddress(destination)
+	case network, isolated:
+		l.add("net ")
+		l.addAddress(destination)
+	default:
+		l.add("host ")
+		l.addAddress(destination)
 	}
 
-	if returned := message[messageHeader:]; len(returned) >= 20 {
-		l.addAddress(addressOf(returned[16:20]))
-		l.addReturnedPort(what, int(returned[9]), returned[int(returned[0]&0xf)*4%len(returned):])
-	}
-
-	l.addWord(what)
 	l.add(" unreachable")
-	if isProhibited := message[1] == 9 || message[1] == 10 || message[1] == 13; isProhibited {
+	switch code {
+	case tooLarge:
+		l.addNumber(" - need to frag (mtu ", int(binary.BigEndian.Uint16(message[6:])))
+		l.add(")")
+	case isolated, isolated + 1, prohibited:
 		l.add(" - admin prohibited")
 	}
 }
 
-// addReturnedPort adds the protocol of a packet that came back, and its port.
-func (l *line) addReturnedPort(what string, protocol int, header []byte) {
-	if what != "port" || len(header) < 4 {
-		return
+// addReturnedPort adds the protocol of a packet that came back, and the port that it was sent to.
+func (l *line) addReturnedPort(protocol int, header []byte) {
+	const portsEnd = 4
+
+	switch protocol {
+	case protocolTCP:
+		l.add(" tcp port")
+	case protocolUDP:
+		l.add(" udp port")
+	default:
+		l.addNumber(" protocol ", protocol)
+		l.add(" port")
 	}
 
-	_, destination := ports(header)
-	l.add(" ")
-	l.addProtocol(protocol)
-	l.addNumber(" ", int(destination))
+	if len(header) >= portsEnd {
+		_, destination := ports(header)
+		l.addNumber(" ", int(destination))
+	}
 }
 
 // addICMPv6 adds a message of ICMPv6.
@@ -146,19 +168,31 @@ func (l *line) addNeighbor(text string, message []byte) {
 
 // addUnreachableV6 adds what cannot be reached, and why.
 func (l *line) addUnreachableV6(message []byte) {
-	const header = 40
-	names := []string{"route", "admin prohibited", "scope", "address", "port"}
-	what := "destination"
-	if int(message[1]) < len(names) {
-		what = names[message[1]]
+	const route, admin, scope, port, header = 0, 1, 2, 4, 40
+
+	l.add("destination unreachable, unreachable ")
+	code := int(message[1])
+	switch code {
+	case route:
+		l.add("route")
+	case admin:
+		l.add("prohibited")
+	case scope:
+		l.add("beyond scope")
+	case port:
+		l.add("port,")
+	default:
+		l.add("address")
 	}
 
-	l.add("destination unreachable, ")
-	if returned := message[messageHeader:]; len(returned) >= header {
-		l.addAddress(addressOf(returned[24:40]))
-		l.addReturnedPort(what, int(returned[6]), returned[header:])
-		l.add(" ")
+	returned := message[messageHeader:]
+	if len(returned) < header {
+		return
 	}
-	l.add("unreachable ")
-	l.add(what)
+
+	l.add(" ")
+	l.addAddress(addressOf(returned[24:header]))
+	if code == port {
+		l.addReturnedPort(int(returned[6]), returned[header:])
+	}
 }

@@ -136,8 +136,8 @@ func packetFlags(packet Packet) byte {
 	return 0
 }
 
-// WriteNames writes names for addresses. Readers use them for the whole file, in whatever place it
-// has them. An address without names is left out.
+// WriteNames writes names for addresses. Wireshark uses them for the whole file, tshark for the
+// packets that follow. An address without names is left out.
 func (w *Writer) WriteNames(names map[netip.Addr][]string) error {
 	addresses := make([]netip.Addr, 0, len(names))
 	for address := range names {
@@ -182,7 +182,7 @@ func (w *Writer) WriteStatistics(
 // verifyInterface returns an error unless AddInterface has returned the number.
 func (w *Writer) verifyInterface(number int) error {
 	if number < 0 || number >= w.interfaces {
-		return fmt.Errorf("write packet: interface %d was not added", number)
+		return fmt.Errorf("write capture file: interface %d was not added", number)
 	}
 
 	return nil
