@@ -13,6 +13,7 @@ const (
 	AppletManager = "manager"
 	AppletEnter   = "enter"
 	AppletInspect = "inspect"
+	AppletPackets = "packets"
 )
 
 // A command that fails prints its error and its hints on lines with these prefixes, which the

@@ -8,7 +8,7 @@ import (
 
 // Ready is the line of JSON that a manager prints, into its container's log, when it is ready.
 type Ready struct {
-	Role    string `json:"role"` // RoleShell or RoleNet
+	Role    string `json:"role"` // RoleShell, RoleNet or RoleCapture
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
 	// Protocol is the version of the protocol that a net manager speaks. One with version 1
@@ -26,10 +26,12 @@ type Ready struct {
 	Nftables string `json:"nftables,omitempty"`
 }
 
-// A manager has one of these roles: it waits beside shells, or redirects connections.
+// A manager has one of these roles: it waits beside shells, redirects connections, or waits beside
+// captures of packets.
 const (
-	RoleShell = "shell"
-	RoleNet   = "net"
+	RoleShell   = "shell"
+	RoleNet     = "net"
+	RoleCapture = "capture"
 )
 
 // Ready.Nftables has one of these values if the kernel has nftables: with the owner flag, so
