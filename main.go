@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"kdiag/applets"
+	"kdiag/applets/capture"
 	"kdiag/applets/completion"
 	"kdiag/applets/doctor"
 	"kdiag/applets/enter"
@@ -23,6 +24,7 @@ import (
 	"kdiag/applets/logs"
 	"kdiag/applets/manage"
 	"kdiag/applets/manager"
+	"kdiag/applets/packets"
 	"kdiag/applets/ps"
 	"kdiag/applets/redir"
 	"kdiag/applets/role"
@@ -44,10 +46,12 @@ func registry() []applets.Applet {
 		ps.Applet(),
 		env.Applet(),
 		logs.Applet(),
+		capture.Applet(),
 		manage.Applet(),
 		manager.Applet(),
 		enter.Applet(),
 		inspect.Applet(),
+		packets.Applet(),
 		guard.Applet(),
 		image.Applet(),
 		doctor.Applet(),

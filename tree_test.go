@@ -30,6 +30,7 @@ var mayImport = []struct {
 	{"kdiag/applets/internal/pod/", []string{"kdiag/applets/internal/pod/procfs"}},
 	{"kdiag/applets/enter", []string{"kdiag/applets", "kdiag/applets/internal/pod/", "kdiag/scratch-shell"}},
 	{"kdiag/applets/inspect", []string{"kdiag/applets", "kdiag/applets/internal/pod/"}},
+	{"kdiag/applets/packets", []string{"kdiag/applets", "kdiag/applets/internal/pod/"}},
 	{"kdiag/applets/manager", []string{"kdiag/applets", "kdiag/applets/internal/pod/", "kdiag/mux", "kdiag/netfilter"}},
 	// What runs on the laptop. It knows nothing of the kernel's tables.
 	{"kdiag/applets/internal/laptop/", []string{"kdiag/applets", "kdiag/applets/internal/laptop/", "kdiag/kube", "kdiag/mux"}},
@@ -192,7 +193,7 @@ func TestEachEndHasItsRoom(t *testing.T) {
 		never    []string
 	}{
 		{"./applets/internal/pod/...", []string{"k8s.io/", "kdiag/kube", "kdiag/applets/internal/laptop/"}},
-		{"./applets/enter ./applets/inspect ./applets/manager", []string{"k8s.io/", "kdiag/kube", "kdiag/applets/internal/laptop/"}},
+		{"./applets/enter ./applets/inspect ./applets/manager ./applets/packets", []string{"k8s.io/", "kdiag/kube", "kdiag/applets/internal/laptop/"}},
 		{"./applets/internal/laptop/...", []string{"kdiag/netfilter", "kdiag/applets/internal/pod/", "kdiag/scratch-shell"}},
 		{"./applets/shell ./applets/redir ./applets/ps ./applets/logs ./applets/doctor", []string{"kdiag/netfilter", "kdiag/applets/internal/pod/", "kdiag/scratch-shell"}},
 		{"./kube", []string{"kdiag/mux", "kdiag/netfilter", "kdiag/applets"}},

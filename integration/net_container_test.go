@@ -120,7 +120,7 @@ func TestManagerLine(t *testing.T) {
 
 	_, err = c.WaitForReadyLine(ctx, namespace, "root", ended.Name)
 	kit.VerifyError(t, "a manager that ends", err, "the container exited before it was ready: ", "kubectl logs")
-	kit.VerifyError(t, "a manager that ends", err, "must be shell or net", "")
+	kit.VerifyError(t, "a manager that ends", err, "must be shell, net or capture", "")
 
 	// An application prints other lines.
 	short, stop := context.WithTimeout(t.Context(), time.Second)

@@ -90,6 +90,16 @@ var rightsOf = []rightsEntry{
 		wider:    []commandRight{needAskNode},
 	},
 	{
+		command:  "capture",
+		required: []commandRight{needFindPod, needAddContainer, {rightCreateExec, "capture packets"}},
+		optional: []commandRight{
+			needAwaitStart, needWebSocket, needListEvents, needWatchEvents, needNamePods,
+			{rightGetLog, "read which ports managers listen on, to leave out their connections"},
+			needReadMemory,
+		},
+		wider: []commandRight{needAskNode},
+	},
+	{
 		command: "logs", reviewed: true,
 		required: []commandRight{
 			needFindPod, {rightGetLog, "read their logs"},

@@ -76,6 +76,8 @@ func (m mutation) isUnusable() bool {
 	needed := had.Add
 	if len(had.Drop) == 0 {
 		needed = slices.Concat(needed, reliedOn)
+	} else if hasCapability(had, netRaw) {
+		needed = slices.Concat(needed, []corev1.Capability{netRaw})
 	}
 
 	return slices.ContainsFunc(needed, func(c corev1.Capability) bool { return !hasCapability(has, c) }) ||

@@ -235,6 +235,8 @@ func hintForRoot(added *corev1.EphemeralContainer) string {
 		return "a policy or webhook has set runAsNonRoot: use --profile=restricted, or ask whoever runs it to exclude this pod " + listMutating
 	case ok && m.Role == wire.RoleShell:
 		return "the target runs as root, or its user is not known: set runAsUser in its securityContext"
+	case ok && m.Role == wire.RoleCapture:
+		return "captures need a container that runs as root: ask whoever runs the policy or webhook that has set runAsNonRoot to exclude this pod " + listMutating
 	}
 	return "redirects need a container that runs as root: ask whoever runs the policy or webhook that has set runAsNonRoot to exclude this pod " + listMutating
 }

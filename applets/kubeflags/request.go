@@ -27,6 +27,13 @@ func NetFlags() []cli.Flag {
 	return slices.Concat(Target("Container whose listening ports to redirect, if no port is given"), addedContainer(formatMinutes(wire.DefaultIdleTimeout)), Connection())
 }
 
+// CaptureFlags lists the flags that ParseNet and Connect read, for a command that concerns no
+// container.
+func CaptureFlags() []cli.Flag {
+	target := slices.DeleteFunc(Target(""), func(f cli.Flag) bool { return f.Names()[0] == "container" })
+	return slices.Concat(target, addedContainer(formatMinutes(wire.DefaultIdleTimeout)), Connection())
+}
+
 // PreviewFlags lists the flags that ParsePreview and Connect read; timeout is
 // the default of --timeout.
 func PreviewFlags(timeout time.Duration) []cli.Flag {

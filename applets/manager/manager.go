@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"kdiag/applets"
@@ -43,7 +44,7 @@ func Applet() applets.Applet {
 
 // options holds the arguments that a manager acts on. The others are there for the laptop to read.
 type options struct {
-	// role is wire.RoleShell or wire.RoleNet.
+	// role is wire.RoleShell, wire.RoleNet or wire.RoleCapture.
 	role string
 	// user is the public key of the user that a net manager serves.
 	user string
@@ -66,8 +67,8 @@ func checkArguments(a wire.ManagerArguments) error {
 	}
 
 	switch {
-	case a.Role != wire.RoleShell && a.Role != wire.RoleNet:
-		return fmt.Errorf("--role=%s: must be %s or %s", a.Role, wire.RoleShell, wire.RoleNet)
+	case !slices.Contains([]string{wire.RoleShell, wire.RoleNet, wire.RoleCapture}, a.Role):
+		return fmt.Errorf("--role=%s: must be %s, %s or %s", a.Role, wire.RoleShell, wire.RoleNet, wire.RoleCapture)
 	case a.Role == wire.RoleNet && a.User == "":
 		return errors.New("--role=net needs --user")
 	case a.IdleTimeout <= 0:

@@ -60,7 +60,7 @@ const (
 // ManagerArguments holds the arguments of "kdiag manager". They are the arguments of the
 // container, by which a later run recognizes it.
 type ManagerArguments struct {
-	// Role is RoleShell or RoleNet.
+	// Role is RoleShell, RoleNet or RoleCapture.
 	Role string
 	// Target names the container that a shell container was made for; empty for a net
 	// container, which serves the whole pod.
@@ -85,7 +85,7 @@ func (a *ManagerArguments) arguments() []argument {
 	idle.write = func() []string { return []string{"--idle-timeout=" + a.IdleTimeout.String()} }
 
 	return []argument{
-		textArgument(&a.Role, "role", "what the container is for: shell or net"),
+		textArgument(&a.Role, "role", "what the container is for: shell, net or capture"),
 		textArgument(&a.Target, "target", "container that this one was added for"),
 		textArgument(&a.User, "user", "public key of the user who owns the container"),
 		textArgument((*string)(&a.Profile), "profile", "profile that the container was added with"),

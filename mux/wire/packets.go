@@ -44,6 +44,8 @@ const (
 	MaxPacketsRequest = 1 << 20
 	// MaxFilter is the number of instructions that the kernel takes in a filter (BPF_MAXINSNS).
 	MaxFilter = 4096
+	// MaxHiddenPorts bounds the ports that are left out.
+	MaxHiddenPorts = 64
 	// MaxInterfaces bounds the interfaces of one capture.
 	MaxInterfaces = 64
 	// StopPackets is the line that ends a capture.
@@ -60,6 +62,8 @@ const (
 type PacketsRequest struct {
 	// Interface names the only interface to capture from; empty for all that are up.
 	Interface string `json:"interface,omitempty"`
+	// HiddenPorts lists TCP ports on loopback whose packets are left out: those of kdiag's managers.
+	HiddenPorts []uint16 `json:"hiddenPorts,omitempty"`
 	// SnapLen bounds the bytes that are captured of a packet.
 	SnapLen uint32 `json:"snapLen"`
 	// Filters holds the kernel's program for each link type. Interfaces of others are left out.
@@ -204,6 +208,9 @@ type PacketReader struct {
 func NewPacketReader(in io.Reader) *PacketReader {
 	return &PacketReader{in: bufio.NewReaderSize(in, 1<<17)}
 }
+
+// Buffered returns how many bytes can be read without waiting.
+func (r *PacketReader) Buffered() int { return r.in.Buffered() }
 
 // Next reads one record and returns its kind. Its error is io.EOF at the end of a record, and
 // io.ErrUnexpectedEOF within one.

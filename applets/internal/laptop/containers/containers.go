@@ -27,6 +27,7 @@ type API interface {
 	TargetChanged(ctx context.Context, target kube.TargetContainer, wait time.Duration) bool
 	EnsureShell(ctx context.Context, r kube.ShellRequest) (kube.Injected, error)
 	EnsureNet(ctx context.Context, r kube.NetRequest) (kube.Injected, error)
+	EnsureCapture(ctx context.Context, r kube.CaptureRequest) (kube.Injected, error)
 	Exec(ctx context.Context, e kube.ExecRequest) error
 	ContainerEnded(ctx context.Context, namespace, pod, container string) bool
 	NodeAddresses(ctx context.Context, pod *corev1.Pod) []netip.Addr

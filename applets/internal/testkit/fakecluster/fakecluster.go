@@ -173,6 +173,11 @@ func (c *Fake) EnsureNet(_ context.Context, r kube.NetRequest) (kube.Injected, e
 	return kube.Injected{Name: "kdiag-net-abcde", Created: !c.NetFound, IdleTimeout: time.Minute}, nil
 }
 
+// EnsureCapture returns a new container.
+func (c *Fake) EnsureCapture(context.Context, kube.CaptureRequest) (kube.Injected, error) {
+	return kube.Injected{Name: "kdiag-capture-abcde", Profile: kube.ProfileRaw, Created: true, IdleTimeout: time.Minute}, nil
+}
+
 // Exec notes the command, says that it is open, and runs RunExec.
 func (c *Fake) Exec(ctx context.Context, e kube.ExecRequest) error {
 	c.mu.Lock()

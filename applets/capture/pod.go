@@ -1,0 +1,265 @@
+package capture
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"kdiag/applets"
+	"kdiag/applets/internal/laptop/pcapng"
+	"kdiag/kube"
+	"kdiag/mux/wire"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// query says what is captured of a pod.
+type query struct {
+	interfaceName string
+	snapLen       uint32
+	// expression is the filter as text, filters the kernel's programs.
+	expression string
+	filters    []wire.PacketFilter
+}
+
+// podHandle runs a capture in a pod. *containers.Capture is the real one.
+type podHandle interface {
+	Pod() *corev1.Pod
+	Image() string
+	ManagerPorts(ctx context.Context) []uint16
+	Exec(ctx context.Context, e kube.ExecRequest) error
+}
+
+// sink takes what is captured. Only one goroutine may use it at a time.
+type sink interface {
+	// addInterface adds an interface of a pod, and returns its number for packets.
+	addInterface(pod *corev1.Pod, q query, i wire.PacketInterface) (int, error)
+	// writePacket takes a packet, whose data is only valid until it returns.
+	writePacket(p pcapng.Packet) error
+	// writeStatistics takes what the kernel has counted since the capture began.
+	writeStatistics(number int, s wire.PacketStatistics) error
+	// writeNote takes a note for the user.
+	writeNote(pod *corev1.Pod, text string) error
+	// flush is called when nothing more has come from the pod.
+	flush() error
+}
+
+// endTime bounds the wait for what the pod still has when a capture ends.
+const endTime = 30 * time.Second
+
+// captureFrom captures the packets of a pod until ctx ends, and hands them all to out. It returns nil
+// only if out has every packet that the kernel took and did not count as dropped.
+func captureFrom(ctx context.Context, pod podHandle, q query, out sink) error {
+	request := wire.PacketsRequest{
+		Interface: q.interfaceName, SnapLen: q.snapLen, Filters: q.filters, HiddenPorts: pod.ManagerPorts(ctx),
+	}
+	line, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+
+	whole, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	s := newStream(pod, q, out, cancel)
+	go s.order(append(line, '\n'))
+	stopAsking := context.AfterFunc(ctx, s.stop)
+	defer stopAsking()
+	return s.run(whole)
+}
+
+// stream is one exec of "kdiag packets".
+type stream struct {
+	pod    podHandle
+	query  query
+	out    sink
+	orders *io.PipeWriter
+	stdin  *io.PipeReader
+	// cancel ends the exec.
+	cancel context.CancelCauseFunc
+	once   sync.Once
+
+	numbers map[uint16]*captured
+	ended   bool
+	failed  error // of the sink, or of what came
+}
+
+// captured is what the laptop knows of an interface.
+type captured struct {
+	number int
+	// packets counts those that came, counts is what the pod has counted.
+	packets uint64
+	counts  wire.PacketStatistics
+}
+
+func newStream(pod podHandle, q query, out sink, cancel context.CancelCauseFunc) *stream {
+	s := &stream{pod: pod, query: q, out: out, cancel: cancel, numbers: map[uint16]*captured{}}
+	s.stdin, s.orders = io.Pipe()
+	return s
+}
+
+// order writes to the pod's stdin. It waits until the pod reads.
+func (s *stream) order(line []byte) { _, _ = s.orders.Write(line) }
+
+// errLate is why an exec ends whose pod does not end the capture.
+var errLate = errors.New("the pod did not end the capture in time")
+
+// stop asks the pod to end the capture, and ends the exec if it does not.
+func (s *stream) stop() {
+	s.once.Do(func() {
+		time.AfterFunc(endTime, func() { s.cancel(errLate) })
+		go s.order([]byte(wire.StopPackets + "\n"))
+	})
+}
+
+// run runs the exec and reads what comes.
+func (s *stream) run(ctx context.Context) error {
+	records, stdout := io.Pipe()
+
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		s.failed = s.readRecords(records)
+		// The pod waits for the end of its stdin.
+		_ = s.orders.Close()
+		_ = records.CloseWithError(io.ErrClosedPipe)
+		if s.failed != nil {
+			s.cancel(s.failed)
+		}
+	}()
+
+	stderr := &errorText{}
+	err := s.pod.Exec(ctx, kube.ExecRequest{
+		Command: []string{wire.Binary, wire.AppletPackets}, Stdin: s.stdin, Stdout: stdout, Stderr: stderr,
+	})
+	_ = stdout.Close()
+	_ = s.stdin.CloseWithError(io.ErrClosedPipe)
+	<-read
+	return s.result(ctx, err, stderr)
+}
+
+// result says how the capture ended.
+func (s *stream) result(ctx context.Context, err error, stderr *errorText) error {
+	doing := fmt.Sprintf("capture packets of pod %s/%s", s.pod.Pod().Namespace, s.pod.Pod().Name)
+	var exit *kube.CommandExitError
+	switch {
+	case s.ended && s.failed == nil:
+		return s.checkCounts(doing)
+	case s.failed != nil && !errors.Is(s.failed, io.EOF) && !errors.Is(s.failed, io.ErrUnexpectedEOF):
+		return s.failed
+	case errors.As(err, &exit):
+		return stderr.explain(doing, exit, s.pod.Image())
+	case err != nil && context.Cause(ctx) == nil:
+		return err
+	case errors.Is(context.Cause(ctx), errLate):
+		return fmt.Errorf("%s: %w", doing, errLate)
+	}
+	return fmt.Errorf("%s: connection lost; what came before is complete", doing)
+}
+
+// checkCounts compares what came with what the pod and its kernel have counted.
+func (s *stream) checkCounts(doing string) error {
+	for _, c := range s.numbers {
+		if c.packets != c.counts.Sent || c.counts.Sent+c.counts.Dropped != c.counts.Received {
+			return fmt.Errorf("%s: the kernel counted %d packets and dropped %d, the pod sent %d, but %d came",
+				doing, c.counts.Received, c.counts.Dropped, c.counts.Sent, c.packets)
+		}
+	}
+	return nil
+}
+
+// readRecords hands records to the sink until the last one.
+func (s *stream) readRecords(in io.Reader) error {
+	reader := wire.NewPacketReader(in)
+	for {
+		kind, err := reader.Next()
+		if err == nil {
+			err = s.take(kind, reader)
+		}
+		if err == nil && (reader.Buffered() == 0 || s.ended) {
+			err = s.out.flush()
+		}
+		if err != nil || s.ended {
+			return err
+		}
+	}
+}
+
+// take hands one record to the sink.
+func (s *stream) take(kind wire.PacketRecord, r *wire.PacketReader) error {
+	switch kind {
+	case wire.RecordInterface:
+		return s.takeInterface(r.Interface)
+	case wire.RecordPacket:
+		c := s.numbers[r.Packet.Interface]
+		if c == nil {
+			return fmt.Errorf("a packet of interface %d came, which the pod has not named", r.Packet.Interface)
+		}
+		c.packets++
+		return s.out.writePacket(pcapng.Packet{
+			Interface: c.number, Time: r.Packet.Time, Length: int(r.Packet.Length), Data: r.Packet.Data,
+			Outgoing: r.Packet.Outgoing, Incoming: r.Packet.Incoming,
+		})
+	case wire.RecordStatistics:
+		c := s.numbers[r.Statistics.Interface]
+		if c == nil {
+			return fmt.Errorf("statistics of interface %d came, which the pod has not named", r.Statistics.Interface)
+		}
+		c.counts = r.Statistics
+		return s.out.writeStatistics(c.number, r.Statistics)
+	case wire.RecordNote:
+		return s.out.writeNote(s.pod.Pod(), r.Note)
+	case wire.RecordEnd:
+		s.ended = true
+	}
+	return nil
+}
+
+func (s *stream) takeInterface(i wire.PacketInterface) error {
+	if len(s.numbers) >= wire.MaxInterfaces || s.numbers[i.Number] != nil {
+		return fmt.Errorf("the pod named interface %d twice, or more than %d", i.Number, wire.MaxInterfaces)
+	}
+
+	number, err := s.out.addInterface(s.pod.Pod(), s.query, i)
+	s.numbers[i.Number] = &captured{number: number}
+	return err
+}
+
+// errorText keeps the beginning of what the pod's kdiag prints to stderr.
+type errorText struct{ bytes.Buffer }
+
+// maxErrorText bounds it.
+const maxErrorText = 4096
+
+func (e *errorText) Write(p []byte) (int, error) {
+	_, err := e.Buffer.Write(p[:min(len(p), maxErrorText-e.Len())])
+	return len(p), err
+}
+
+// explain makes an error of an exit code and of what was printed.
+func (e *errorText) explain(doing string, exit *kube.CommandExitError, image string) error {
+	said, hint := exit.Error(), ""
+	for line := range strings.Lines(e.String()) {
+		line = strings.TrimSpace(line)
+		if text, ok := strings.CutPrefix(line, wire.ErrorPrefix); ok {
+			said = text
+		}
+		if text, ok := strings.CutPrefix(line, wire.HintPrefix); ok {
+			hint = text
+		}
+	}
+
+	err := fmt.Errorf("%s: %s", doing, said)
+	switch {
+	case exit.Code == applets.ExitUnknown || exit.Code == applets.ExitUsage:
+		hint = fmt.Sprintf("check that %s is an image of this kdiag", image)
+	case hint == "":
+		return err
+	}
+	return applets.WithHint(err, "%s", hint)
+}
