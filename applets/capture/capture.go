@@ -4,6 +4,7 @@ package capture
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"kdiag/applets/internal/laptop/packetfilter"
 	"kdiag/applets/internal/laptop/statusline"
 	"kdiag/applets/kubeflags"
+	"kdiag/kube"
 	"kdiag/mux/wire"
 
 	"github.com/urfave/cli/v2"
@@ -41,6 +43,10 @@ func Applet() applets.Applet {
 			&cli.UintFlag{Name: "snaplen", Usage: "Capture at most `BYTES` of each packet", Value: wire.MaxSnapLen},
 			applets.Takes(applets.KindText, &cli.StringFlag{Name: "interface", Aliases: []string{"i"}, Usage: "Capture only from `INTERFACE` of the pod"}),
 			applets.Takes(applets.KindText, &cli.StringFlag{Name: "file-size", Aliases: []string{"C"}, Usage: "Begin another file after `SIZE` million bytes; 10m is 10 MiB"}),
+			&cli.BoolFlag{Name: "wireshark", Usage: "Show packets in Wireshark while they come; closing it ends the capture"},
+			&cli.BoolFlag{Name: "all", Usage: "Capture from every pod of TYPE/NAME or the selector"},
+			&cli.BoolFlag{Name: "processes", Usage: "Comment packets with the container and process, which a shell container finds"},
+			&cli.BoolFlag{Name: "names", Usage: "As text, show the names of pods and Services instead of addresses"},
 			&cli.UintFlag{Name: "files", Aliases: []string{"W"}, Usage: "With -C, keep `NUMBER` files and overwrite the oldest"},
 		}, kubeflags.CaptureFlags()...),
 		Run: runCapture,
@@ -59,6 +65,7 @@ type options struct {
 	// no limit.
 	fileSize  int64
 	fileCount uint
+	shown
 }
 
 func runCapture(ctx context.Context, inv *applets.Invocation) error {
@@ -69,6 +76,10 @@ func runCapture(ctx context.Context, inv *applets.Invocation) error {
 	}
 	request, err := kubeflags.ParseNet(inv, names)
 	if err != nil {
+		return err
+	}
+
+	if err := o.checkAll(request.Pod); err != nil {
 		return err
 	}
 
@@ -110,7 +121,7 @@ func parseOptions(inv *applets.Invocation, expression string) (options, error) {
 			"pipe it to a program, as in '-w - | wireshark -k -i -', or leave out -w for text")
 	}
 
-	if err := o.parseFiles(inv); err != nil {
+	if err := errors.Join(o.parseFiles(inv), o.parseShown(inv)); err != nil {
 		return o, err
 	}
 	o.query = query{snapLen: uint32(snapLen), interfaceName: f.String("interface"), expression: expression}
@@ -158,8 +169,9 @@ func (o *options) compile() error {
 	return nil
 }
 
-// captureTarget captures the packets of a target's pod until ctx ends, or enough was captured.
-func (o options) captureTarget(ctx context.Context, api containers.API, request containers.Request, streams applets.Streams) error {
+// captureTarget captures the packets of a target's pod or pods until ctx ends, or enough was
+// captured.
+func (o options) captureTarget(ctx context.Context, api cluster, request containers.Request, streams applets.Streams) error {
 	line := statusline.New(streams.Err)
 	defer line.End()
 	messages := containers.NotesTo(line.WriterAbove())
@@ -170,25 +182,35 @@ func (o options) captureTarget(ctx context.Context, api containers.API, request 
 		return err
 	}
 	defer out.discardIfEmpty()
-
-	handle := containers.NewCapture(api, request, messages)
-	injected, err := handle.Ensure(ctx)
-	if err != nil {
-		return err
-	}
-	line.End()
-
-	ctx, cancel := o.limitTime(ctx)
+	ctx, cancel := followOutput(ctx, out)
 	defer cancel()
-	counted := &counter{sink: out, most: o.count, enough: cancel}
-	err = captureFrom(ctx, handle, o.query, &notingStart{sink: counted, out: streams.Err, rung: describeRung(injected.Profile)})
-	return counted.report(streams.Err, err, out.close())
+	waitForNames := o.lookUpNames(ctx, api)
+
+	counted := &counter{sink: out, most: o.count, time: o.most, enough: cancel}
+	if o.all {
+		out.setNames(waitForNames())
+		err = o.captureAll(ctx, api, request, counted, streams)
+	} else {
+		handle := containers.NewCapture(api, request, messages)
+		injected, ensureErr := handle.Ensure(ctx)
+		if ensureErr != nil {
+			return ensureErr
+		}
+		line.End()
+
+		out.setNames(waitForNames())
+		err = o.capturePod(ctx, api, request, handle, injected, counted, streams)
+	}
+
+	return concludeShown(out, counted.report(streams.Err, err, out.close()))
 }
 
-// limitTime returns a context that ends when there was enough time.
-func (o options) limitTime(ctx context.Context) (context.Context, context.CancelFunc) {
-	if o.most == 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, o.most)
+// capturePod captures from one pod, in which a container runs.
+func (o options) capturePod(ctx context.Context, api containers.API, request containers.Request,
+	handle *containers.Capture, injected kube.Injected, out sink, streams applets.Streams,
+) error {
+	out = o.explainPackets(ctx, api, request, handle.Pod(), out, streams.Err)
+	out = &notingStart{sink: out, out: streams.Err, rung: describeRung(injected.Profile)}
+
+	return captureFrom(ctx, handle, o.query, out)
 }

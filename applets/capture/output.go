@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/netip"
 	"strings"
 	"sync"
+	"time"
 
 	"kdiag/applets"
 	"kdiag/applets/internal/laptop/packettext"
@@ -23,14 +25,19 @@ type output interface {
 	close() error
 	// discardIfEmpty removes what was made for a capture that never began.
 	discardIfEmpty()
+	// setNames takes the names of addresses, before the first interface is added.
+	setNames(peers kube.Peers)
 }
 
 // openOutput opens what the options say.
 func (o options) openOutput(streams applets.Streams) (output, error) {
-	switch o.file {
-	case "":
+	switch {
+	case o.wireshark:
+		window, err := startWireshark()
+		return &fileOutput{file: window, notes: streams.Err}, err
+	case o.file == "":
 		return &textOutput{out: streams.Out, notes: streams.Err}, nil
-	case "-":
+	case o.file == "-":
 		return &fileOutput{file: singleStream{streams.Out}, notes: streams.Err}, nil
 	}
 
@@ -45,6 +52,7 @@ func (o options) openOutput(streams applets.Streams) (output, error) {
 type textOutput struct {
 	out, notes io.Writer
 	interfaces []pcapng.Interface
+	names      map[netip.Addr]string
 	buffer     []byte
 }
 
@@ -57,7 +65,7 @@ func (t *textOutput) addInterface(_ *corev1.Pod, _ query, i wire.PacketInterface
 const maxText = 64 << 10
 
 func (t *textOutput) writePacket(p pcapng.Packet) error {
-	t.buffer = packettext.Append(t.buffer, p, t.interfaces[p.Interface], nil)
+	t.buffer = packettext.Append(t.buffer, p, t.interfaces[p.Interface], t.names)
 	if len(t.buffer) < maxText {
 		return nil
 	}
@@ -113,6 +121,7 @@ type fileOutput struct {
 	notes      io.Writer
 	writer     *pcapng.Writer
 	interfaces []pcapng.Interface
+	names      map[netip.Addr][]string
 	counts     []wire.PacketStatistics
 	closed     bool
 	failed     error // the first error
@@ -128,8 +137,9 @@ func (f *fileOutput) fail(err error) error {
 
 func (f *fileOutput) addInterface(pod *corev1.Pod, q query, i wire.PacketInterface) (int, error) {
 	if f.writer == nil {
-		f.writer = pcapng.NewWriter(f.file, "")
+		f.writer = f.newWriter()
 	}
+	f.addPodNames(pod)
 
 	added := pcapng.Interface{
 		Name:        pod.Name + "/" + wire.Printable(i.Name),
@@ -160,7 +170,7 @@ func (f *fileOutput) beginNext() error {
 		return err
 	}
 
-	f.writer = pcapng.NewWriter(f.file, "")
+	f.writer = f.newWriter()
 	for _, each := range f.interfaces {
 		if _, err := f.writer.AddInterface(each); err != nil {
 			return err
@@ -221,17 +231,47 @@ func (f *fileOutput) discardIfEmpty() {
 type counter struct {
 	sink
 	most   uint64 // 0 for no limit
+	time   time.Duration
 	enough context.CancelFunc
 
 	mu      sync.Mutex
 	packets uint64
 	dropped map[int]uint64
+	begun   bool
+	failed  error // of the sink, the first
 }
 
 func (c *counter) addInterface(pod *corev1.Pod, q query, i wire.PacketInterface) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.sink.addInterface(pod, q, i)
+	c.begin()
+	number, err := c.sink.addInterface(pod, q, i)
+	return number, c.noteFailure(err)
+}
+
+// begin has the time run out from the first interface on. The caller holds mu.
+func (c *counter) begin() {
+	if !c.begun && c.time > 0 {
+		time.AfterFunc(c.time, c.enough)
+	}
+	c.begun = true
+}
+
+// noteFailure keeps the first error of the sink, which ends the capture of every pod. The caller
+// holds mu.
+func (c *counter) noteFailure(err error) error {
+	if err != nil && c.failed == nil {
+		c.failed = err
+		c.enough()
+	}
+	return err
+}
+
+// failure returns the first error of the sink.
+func (c *counter) failure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.failed
 }
 
 func (c *counter) writePacket(p pcapng.Packet) error {
@@ -241,7 +281,7 @@ func (c *counter) writePacket(p pcapng.Packet) error {
 		return nil
 	}
 
-	if err := c.sink.writePacket(p); err != nil {
+	if err := c.noteFailure(c.sink.writePacket(p)); err != nil {
 		return err
 	}
 	if c.packets++; c.packets == c.most {
@@ -269,7 +309,7 @@ func (c *counter) writeNote(pod *corev1.Pod, text string) error {
 func (c *counter) flush() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.sink.flush()
+	return c.noteFailure(c.sink.flush())
 }
 
 // report prints the counts, if a capture has begun, and returns the first of the errors.

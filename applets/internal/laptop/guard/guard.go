@@ -103,7 +103,7 @@ func (g *Guard) start() {
 	}
 
 	process := exec.Command(program, AppletName)
-	process.SysProcAttr = apart()
+	process.SysProcAttr = Apart()
 	pipe, err := process.StdinPipe()
 	if err != nil || process.Start() != nil {
 		return
