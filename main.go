@@ -47,6 +47,8 @@ func registry() []applets.Applet {
 		env.Applet(),
 		logs.Applet(),
 		capture.Applet(),
+		capture.Extcap(),
+		capture.WiresharkCall(),
 		manage.Applet(),
 		manager.Applet(),
 		enter.Applet(),
@@ -91,6 +93,9 @@ func runCommandLine(ctx context.Context, argv []string, streams applets.Streams)
 	program, args := splitCommandLine(argv)
 	list := registry()
 	name, rest := appletName(argv), args
+	if name == "" {
+		name = capture.WiresharkCallName(args)
+	}
 	if name == "" {
 		name, rest = applets.SplitApplet(list, args)
 	}

@@ -15,7 +15,9 @@ type Action int
 const (
 	// ListInterfaces asks for the interfaces to choose from.
 	ListInterfaces Action = iota + 1
-	// ListLinkTypes asks for the link types of an interface, or whether a filter is right.
+	// CheckFilter asks what is wrong with a filter.
+	CheckFilter
+	// ListLinkTypes asks for the link types of an interface.
 	ListLinkTypes
 	// ListArguments asks for the options of an interface, for a window.
 	ListArguments
@@ -61,6 +63,7 @@ func ParseCall(args []string) (Call, error) {
 		return call, err
 	}
 
+	hasFilter := false
 	asked := map[string]Action{
 		"extcap-interfaces": ListInterfaces, "extcap-dlts": ListLinkTypes,
 		"extcap-config": ListArguments, "capture": Capture,
@@ -75,7 +78,7 @@ func ParseCall(args []string) (Call, error) {
 		case "extcap-interface":
 			call.Interface = flag.value
 		case "extcap-capture-filter":
-			call.Filter = flag.value
+			call.Filter, hasFilter = flag.value, true
 		case "extcap-reload-option":
 			call.Reload = strings.TrimLeft(flag.value, "-")
 		case "fifo":
@@ -85,8 +88,11 @@ func ParseCall(args []string) (Call, error) {
 		}
 	}
 
-	if call.Action == ListArguments && call.Reload != "" {
+	switch {
+	case call.Action == ListArguments && call.Reload != "":
 		call.Action = ReloadArgument
+	case call.Action == 0 && hasFilter:
+		call.Action = CheckFilter
 	}
 
 	return call, call.verify()

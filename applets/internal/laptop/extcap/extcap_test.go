@@ -20,6 +20,7 @@ func TestCalls(t *testing.T) {
 		{[]string{"--extcap-config", "--extcap-interface", "kdiag"}, Call{Action: ListArguments, Interface: "kdiag"}},
 		{[]string{"--extcap-interface", "kdiag", "--extcap-dlts"}, Call{Action: ListLinkTypes, Interface: "kdiag"}},
 		{[]string{"--extcap-dlts", "--extcap-interface=kdiag", "--extcap-capture-filter=tcp"}, Call{Action: ListLinkTypes, Interface: "kdiag", Filter: "tcp"}},
+		{[]string{"--extcap-capture-filter", "tcp prot", "--extcap-interface", "kdiag"}, Call{Action: CheckFilter, Interface: "kdiag", Filter: "tcp prot"}},
 		{
 			[]string{"--extcap-interface", "kdiag", "--extcap-config", "--extcap-reload-option", "--pod", "--namespace", "shop"},
 			Call{Action: ReloadArgument, Interface: "kdiag", Reload: "pod", Options: map[string]string{"namespace": "shop"}},
