@@ -258,7 +258,7 @@ func captureLine(call extcap.Call) ([]string, error) {
 	}
 
 	if call.Filter != "" {
-		line = append(line, "--", call.Filter)
+		line = append(line, " "+call.Filter) // which is no flag, whatever it is
 	}
 
 	return line, nil
