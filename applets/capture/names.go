@@ -21,15 +21,16 @@ const namesTime = 3 * time.Second
 // lookUpNames begins to ask for the names of pods and Services, as far as the user may list them. The
 // function that it returns waits for them, but not long.
 func lookUpNames(ctx context.Context, lister peerLister) (wait func() kube.Peers) {
-	ctx, cancel := context.WithTimeout(ctx, kube.DefaultTimeout)
+	asking, cancel := context.WithTimeout(ctx, kube.DefaultTimeout)
 	answer := make(chan kube.Peers, 1)
 	go func() {
 		defer cancel()
-		peers, _ := lister.ListPeers(ctx)
+		peers, _ := lister.ListPeers(asking)
 		answer <- peers
 	}()
 
 	return func() kube.Peers {
+		defer cancel()
 		late := time.NewTimer(namesTime)
 		defer late.Stop()
 		select {
@@ -38,7 +39,6 @@ func lookUpNames(ctx context.Context, lister peerLister) (wait func() kube.Peers
 		case <-late.C:
 		case <-ctx.Done():
 		}
-		cancel()
 
 		return nil
 	}

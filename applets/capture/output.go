@@ -36,7 +36,7 @@ func (o options) openOutput(streams applets.Streams) (output, error) {
 		window, err := startWireshark()
 		return &fileOutput{file: window, notes: streams.Err}, err
 	case o.file == "":
-		return &textOutput{out: streams.Out, notes: streams.Err}, nil
+		return &textOutput{out: streams.Out, notes: streams.Err, namesPods: o.all}, nil
 	case o.file == "-":
 		return &fileOutput{file: singleStream{streams.Out}, notes: streams.Err}, nil
 	}
@@ -51,13 +51,19 @@ func (o options) openOutput(streams applets.Streams) (output, error) {
 // textOutput prints a line for each packet.
 type textOutput struct {
 	out, notes io.Writer
+	// namesPods has each line name the pod.
+	namesPods  bool
 	interfaces []pcapng.Interface
 	names      map[netip.Addr]string
 	buffer     []byte
 }
 
-func (t *textOutput) addInterface(_ *corev1.Pod, _ query, i wire.PacketInterface) (int, error) {
-	t.interfaces = append(t.interfaces, pcapng.Interface{Name: i.Name, LinkType: i.LinkType})
+func (t *textOutput) addInterface(pod *corev1.Pod, _ query, i wire.PacketInterface) (int, error) {
+	name := i.Name
+	if t.namesPods {
+		name = pod.Name + "/" + name
+	}
+	t.interfaces = append(t.interfaces, pcapng.Interface{Name: name, LinkType: i.LinkType})
 	return len(t.interfaces) - 1, nil
 }
 

@@ -128,5 +128,5 @@ func concludeShown(out output, err error) error {
 		return err
 	}
 
-	return window.result()
+	return window.result(err != nil)
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"time"
 
 	"kdiag/applets"
 	"kdiag/applets/internal/laptop/guard"
@@ -133,11 +134,20 @@ func (v *viewer) discardIfEmpty() {
 	<-v.ended
 }
 
-// result returns why the program has ended, if it did so by itself with a failure.
-func (v *viewer) result() error {
+// lastTime bounds the wait for the end of a program that reads no more.
+const lastTime = time.Second
+
+// result returns why the program has ended, if it did so by itself with a failure. gone says that it
+// reads no more.
+func (v *viewer) result(gone bool) error {
+	patience := time.Duration(0)
+	if gone {
+		patience = lastTime
+	}
+
 	select {
 	case <-v.ended:
-	default:
+	case <-time.After(patience):
 		return nil
 	}
 
