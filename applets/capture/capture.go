@@ -172,37 +172,44 @@ func (o *options) compile() error {
 // captureTarget captures the packets of a target's pod or pods until ctx ends, or enough was
 // captured.
 func (o options) captureTarget(ctx context.Context, api cluster, request containers.Request, streams applets.Streams) error {
-	line := statusline.New(streams.Err)
-	defer line.End()
-	messages := containers.NotesTo(line.WriterAbove())
-	messages.Progress = line.Show
-
 	out, err := o.openOutput(streams)
 	if err != nil {
 		return err
 	}
 	defer out.discardIfEmpty()
-	ctx, cancel := followOutput(ctx, out)
-	defer cancel()
-	waitForNames := o.lookUpNames(ctx, api)
 
-	counted := &counter{sink: out, most: o.count, time: o.most, enough: cancel}
+	ctx, cancel := followOutput(ctx, out)
+	defer cancel(nil)
+	counted := &counter{sink: out, most: o.count, time: o.most, enough: func() { cancel(nil) }}
+	waitForNames := o.lookUpNames(ctx, api)
 	if o.all {
 		out.setNames(waitForNames())
 		err = o.captureAll(ctx, api, request, counted, streams)
 	} else {
-		handle := containers.NewCapture(api, request, messages)
-		injected, ensureErr := handle.Ensure(ctx)
-		if ensureErr != nil {
-			return ensureErr
-		}
-		line.End()
-
-		out.setNames(waitForNames())
-		err = o.capturePod(ctx, api, request, handle, injected, counted, streams)
+		err = o.captureOne(ctx, api, request, counted, func() { out.setNames(waitForNames()) }, streams)
 	}
 
-	return concludeShown(out, counted.report(streams.Err, err, out.close()))
+	return concludeShown(ctx, out, counted.report(streams.Err, err, out.close()))
+}
+
+// captureOne captures from the best of a target's pods. ready is called when a container runs there.
+func (o options) captureOne(ctx context.Context, api containers.API, request containers.Request,
+	out sink, ready func(), streams applets.Streams,
+) error {
+	line := statusline.New(streams.Err)
+	defer line.End()
+	messages := containers.NotesTo(line.WriterAbove())
+	messages.Progress = line.Show
+
+	handle := containers.NewCapture(api, request, messages)
+	injected, err := handle.Ensure(ctx)
+	if err != nil {
+		return err
+	}
+	line.End()
+	ready()
+
+	return o.capturePod(ctx, api, request, handle, injected, out, streams)
 }
 
 // capturePod captures from one pod, in which a container runs.

@@ -103,12 +103,19 @@ func (f *fileOutput) addPodNames(pod *corev1.Pod) {
 }
 
 // followOutput returns a context that also ends when the output's window is closed.
-func followOutput(ctx context.Context, out output) (context.Context, context.CancelFunc) {
+func followOutput(ctx context.Context, out output) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
 	if window := windowOf(out); window != nil {
-		return window.follow(ctx)
+		go func() {
+			select {
+			case <-window.ended:
+				cancel(errViewerGone)
+			case <-ctx.Done():
+			}
+		}()
 	}
 
-	return context.WithCancel(ctx)
+	return ctx, cancel
 }
 
 // windowOf returns the window that shows an output; nil if there is none.
@@ -122,11 +129,12 @@ func windowOf(out output) *viewer {
 }
 
 // concludeShown returns how a capture has ended: that the user has closed the window is no fault.
-func concludeShown(out output, err error) error {
+func concludeShown(ctx context.Context, out output, err error) error {
 	window := windowOf(out)
-	if window == nil || err != nil && !errors.Is(err, errViewerGone) {
+	gone := errors.Is(err, errViewerGone) || errors.Is(context.Cause(ctx), errViewerGone)
+	if window == nil || !gone {
 		return err
 	}
 
-	return window.result(err != nil)
+	return window.result()
 }

@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -90,20 +89,6 @@ func startWireshark() (*viewer, error) {
 	return startViewer(program, "-k", "-i", "-")
 }
 
-// follow returns a context that ends with the program.
-func (v *viewer) follow(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-v.ended:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-
-	return ctx, cancel
-}
-
 // errViewerGone says that the program does not read any more.
 var errViewerGone = errors.New("Wireshark was closed")
 
@@ -137,17 +122,11 @@ func (v *viewer) discardIfEmpty() {
 // lastTime bounds the wait for the end of a program that reads no more.
 const lastTime = time.Second
 
-// result returns why the program has ended, if it did so by itself with a failure. gone says that it
-// reads no more.
-func (v *viewer) result(gone bool) error {
-	patience := time.Duration(0)
-	if gone {
-		patience = lastTime
-	}
-
+// result returns why a program that reads no more has ended, if it did so with a failure.
+func (v *viewer) result() error {
 	select {
 	case <-v.ended:
-	case <-time.After(patience):
+	case <-time.After(lastTime):
 		return nil
 	}
 
