@@ -93,11 +93,18 @@ var rightsOf = []rightsEntry{
 		command:  "capture",
 		required: []commandRight{needFindPod, needAddContainer, {rightCreateExec, "capture packets"}},
 		optional: []commandRight{
-			needAwaitStart, needWebSocket, needListEvents, needWatchEvents, needNamePods,
+			needAwaitStart, needWebSocket, needListEvents, needWatchEvents,
+			{rightListPods, "name the pods that packets come from; capture from every pod, with --all"},
+			{accessRight{verb: "list", resource: "services"}, "name the Services that packets go to"},
+			{rightWatchPods, "follow the pods as they come and go, with --all"},
 			{rightGetLog, "read which ports managers listen on, to leave out their connections"},
 			needReadMemory,
 		},
-		wider: []commandRight{needAskNode},
+		wider: []commandRight{
+			needAskNode,
+			{rightListPods, "name pods of other namespaces"},
+			{accessRight{verb: "list", resource: "services"}, "name Services of other namespaces"},
+		},
 	},
 	{
 		command: "logs", reviewed: true,

@@ -28,7 +28,7 @@ func Applet() applets.Applet {
 		Args:      []applets.Kind{applets.KindTarget, applets.KindText},
 		Examples: `
 			kubectl kdiag capture deploy/web tcp port 8080 -w web.pcapng     # until Ctrl-C
-			kubectl kdiag capture web-0 -w - 'not arp' | wireshark -k -i -   # watch in Wireshark
+			kubectl kdiag capture deploy/web --all 'not arp' --wireshark       # every pod, in Wireshark
 		`,
 		Description: `
 			Captures from all interfaces of the pod, in a container that has NET_RAW and nothing else.
@@ -43,11 +43,11 @@ func Applet() applets.Applet {
 			&cli.UintFlag{Name: "snaplen", Usage: "Capture at most `BYTES` of each packet", Value: wire.MaxSnapLen},
 			applets.Takes(applets.KindText, &cli.StringFlag{Name: "interface", Aliases: []string{"i"}, Usage: "Capture only from `INTERFACE` of the pod"}),
 			applets.Takes(applets.KindText, &cli.StringFlag{Name: "file-size", Aliases: []string{"C"}, Usage: "Begin another file after `SIZE` million bytes; 10m is 10 MiB"}),
-			&cli.BoolFlag{Name: "wireshark", Usage: "Show packets in Wireshark while they come; closing it ends the capture"},
-			&cli.BoolFlag{Name: "all", Usage: "Capture from every pod of TYPE/NAME or the selector"},
-			&cli.BoolFlag{Name: "processes", Usage: "Comment packets with the container and process, which a shell container finds"},
-			&cli.BoolFlag{Name: "names", Usage: "As text, show the names of pods and Services instead of addresses"},
 			&cli.UintFlag{Name: "files", Aliases: []string{"W"}, Usage: "With -C, keep `NUMBER` files and overwrite the oldest"},
+			&cli.BoolFlag{Name: "all", Usage: "Capture from every pod of TYPE/NAME or the selector"},
+			&cli.BoolFlag{Name: "processes", Usage: "Comment packets with their process; adds a shell container"},
+			&cli.BoolFlag{Name: "names", Usage: "As text, show names of pods and Services for addresses"},
+			&cli.BoolFlag{Name: "wireshark", Usage: "Show packets in Wireshark; closing it ends the capture"},
 		}, kubeflags.CaptureFlags()...),
 		Run: runCapture,
 	}

@@ -31,7 +31,8 @@ func Extcap() applets.Applet {
 			{
 				Name: "install", Summary: "Put a link to kdiag into Wireshark's extcap folder", Args: []applets.Kind{applets.KindNone},
 				Examples: `
-					kubectl kdiag extcap install
+					kubectl kdiag extcap install                # then restart Wireshark
+					kubectl kdiag extcap install && tshark -D   # tshark lists it as kdiag
 				`,
 				Description: about, Run: runInstall,
 			},
@@ -39,6 +40,7 @@ func Extcap() applets.Applet {
 				Name: "remove", Summary: "Remove the link from Wireshark's extcap folder", Args: []applets.Kind{applets.KindNone},
 				Examples: `
 					kubectl kdiag extcap remove
+					kubectl kdiag extcap remove && tshark -D    # kdiag is not listed any more
 				`,
 				Description: about, Run: runRemove,
 			},
