@@ -19,6 +19,7 @@ import (
 	"kdiag/applets/env"
 	"kdiag/applets/guard"
 	"kdiag/applets/help"
+	"kdiag/applets/hold"
 	"kdiag/applets/image"
 	"kdiag/applets/inspect"
 	"kdiag/applets/logs"
@@ -54,6 +55,7 @@ func registry() []applets.Applet {
 		enter.Applet(),
 		inspect.Applet(),
 		packets.Applet(),
+		hold.Applet(),
 		guard.Applet(),
 		image.Applet(),
 		doctor.Applet(),

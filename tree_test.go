@@ -29,6 +29,7 @@ var mayImport = []struct {
 	{"kdiag/applets/internal/pod/podsockets", []string{"kdiag/applets/internal/pod/procfs", "kdiag/applets/internal/pod/sockdiag"}},
 	{"kdiag/applets/internal/pod/", []string{"kdiag/applets/internal/pod/procfs"}},
 	{"kdiag/applets/enter", []string{"kdiag/applets", "kdiag/applets/internal/pod/", "kdiag/scratch-shell"}},
+	{"kdiag/applets/hold", []string{"kdiag/applets", "kdiag/applets/internal/pod/"}},
 	{"kdiag/applets/inspect", []string{"kdiag/applets", "kdiag/applets/internal/pod/"}},
 	{"kdiag/applets/packets", []string{"kdiag/applets", "kdiag/applets/internal/pod/"}},
 	{"kdiag/applets/manager", []string{"kdiag/applets", "kdiag/applets/internal/pod/", "kdiag/mux", "kdiag/netfilter"}},

@@ -22,10 +22,10 @@ func init() {
 	}
 }
 
-// enterWords returns the arguments after "/kdiag enter", which is how the laptop starts it. Help is
-// left to main.
+// enterWords returns the arguments after "/kdiag enter", which is how the laptop starts it, by
+// another path in a copy of a pod. Help is left to main.
 func enterWords(argv []string) (words []string, ok bool) {
-	if len(argv) < 2 || argv[0] != wire.Binary || argv[1] != wire.AppletEnter || slices.Contains(argv, "--help") {
+	if len(argv) < 2 || argv[0] != wire.Binary && argv[0] != wire.CopyBinary || argv[1] != wire.AppletEnter || slices.Contains(argv, "--help") {
 		return nil, false
 	}
 	return argv[2:], true

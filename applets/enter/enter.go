@@ -90,6 +90,9 @@ func (o options) checkFlags() error {
 	if err := podproc.CheckTarget(o.Target); err != nil {
 		return err
 	}
+	if o.Here && o.Node || o.Node && o.Target.ID != "" {
+		return errors.New("--node takes neither --here nor --container-id")
+	}
 
 	if len(o.Programs) > 0 && o.ProgramsFrom == "" {
 		return errors.New("--program needs --programs-from=SOCKET")

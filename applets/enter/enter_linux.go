@@ -46,17 +46,21 @@ func run(streams applets.Streams, opts options) error {
 		return err
 	}
 
-	own, err := credentials.ReadOwnStatus()
-	if err != nil {
-		return err
-	}
-
 	programs, err := fetchPrograms(opts)
 	if err != nil {
 		return err
 	}
 
-	process, err := podproc.FindFirst(opts.Target)
+	if opts.Here {
+		return runHere(shell, programs, opts, note)
+	}
+
+	own, err := credentials.ReadOwnStatus()
+	if err != nil {
+		return err
+	}
+
+	process, err := findProcess(opts)
 	if err != nil {
 		return err
 	}
@@ -64,6 +68,11 @@ func run(streams applets.Streams, opts options) error {
 	t, err := openTarget(process, own)
 	if err != nil {
 		return fmt.Errorf("enter process %d: %w", process.PID, err)
+	}
+
+	if opts.Node {
+		// What the node's first process was started with is nobody's environment.
+		t.env, t.envErr = nil, nil
 	}
 
 	t.noteJail(note)
@@ -90,6 +99,14 @@ func run(streams applets.Streams, opts options) error {
 	}
 
 	return executeShell(programFD, opts.shellLine(), env.list)
+}
+
+// findProcess returns the process whose container is entered, or the node's first one.
+func findProcess(opts options) (procfs.Stat, error) {
+	if opts.Node {
+		return procfs.ReadStat(1)
+	}
+	return podproc.FindFirst(opts.Target)
 }
 
 // prepareShell goes to the directory in which the shell starts, and returns its environment.

@@ -9,6 +9,7 @@ func Topics() []applets.Topic {
 		{Name: "targets", Summary: "How to name a pod and a container", Text: targets},
 		{Name: applets.ConnectionCategory, Summary: "How to choose the cluster and the user", Text: connection},
 		{Name: "profiles", Summary: "What a shell may do, and how its profile is chosen", Text: profiles},
+		{Name: "copy", Summary: "Shells in a copy of a pod, and on a node", Text: copies},
 		{Name: "images", Summary: "The image that runs in pods", Text: images},
 		{Name: "log-sources", Summary: "Which logs to follow, and how many at once", Text: logSources},
 		{Name: "log-lines", Summary: "Which log lines to show, and how", Text: logLines},
@@ -59,6 +60,20 @@ This one is used only if you ask for it:
 The shell runs as root, except with restricted. --as-target uses the application's uid instead.
 Containers with chroot or setns exit one minute after their last session, others after ten
 (--idle-timeout).
+`
+
+const copies = `
+A container that crashes cannot be entered. --copy makes a pod with the same image, environment,
+volumes and user, in which the container waits; its own command is in $KDIAG_COMMAND:
+
+  kubectl kdiag shell --copy web-0
+  web-0:/$ eval "$KDIAG_COMMAND"      # run it by hand
+
+The copy has no labels, probes or owner, so no Service or controller sees it. kdiag says what it is
+going to make, and deletes it when the shell ends; after --deadline it ends in any case. It takes the
+rights "create pods" and "create pods/exec", but no ephemeral container.
+
+'kubectl kdiag shell node/NAME' makes a privileged pod, whose shell is root on the node.
 `
 
 const images = `

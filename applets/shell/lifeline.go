@@ -76,7 +76,7 @@ func (l *lifeline) openLifeline(ctx context.Context) {
 	stdin, l.stdin = io.Pipe()
 	l.ended, l.hungUp = make(chan struct{}), make(chan struct{})
 	exec := kube.ExecRequest{Stdin: stdin, Stdout: io.Discard, Stderr: io.Discard}
-	exec.Command = append([]string{wire.Binary}, wire.EnterArguments{Session: l.enter.Session, Lifeline: true}.Args()...)
+	exec.Command = append([]string{l.binary}, wire.EnterArguments{Session: l.enter.Session, Lifeline: true}.Args()...)
 	go func() {
 		defer close(l.ended)
 		l.execUntilDone(ctx, exec)

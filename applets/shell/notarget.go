@@ -21,8 +21,8 @@ const maxHeld = 4096
 // was started anew since it was found, and kdiag tries again. Only the launcher is believed: a target
 // may print the same.
 type launcherErrors struct {
-	out    io.Writer
-	handle *containers.Shell
+	out  io.Writer
+	host shellHost
 	// markers begin such lines; the first one is that of a target without a process.
 	markers [][]byte
 	answer  func() // is called when something else has come
@@ -32,10 +32,10 @@ type launcherErrors struct {
 	past bool // the launcher's words
 }
 
-// newLauncherErrors makes one for a handle's target.
-func newLauncherErrors(out io.Writer, handle *containers.Shell, answer func()) *launcherErrors {
-	l := &launcherErrors{out: out, handle: handle, answer: answer}
-	for _, said := range []string{wire.NoProcess(handle.Target().ID), wire.UnknownFlag, wire.UnknownCommand} {
+// newLauncherErrors makes one for a host's target.
+func newLauncherErrors(out io.Writer, host shellHost, answer func()) *launcherErrors {
+	l := &launcherErrors{out: out, host: host, answer: answer}
+	for _, said := range []string{wire.NoProcess(host.Target().ID), wire.UnknownFlag, wire.UnknownCommand} {
 		l.markers = append(l.markers, []byte(wire.ErrorPrefix+said))
 	}
 	return l
@@ -102,7 +102,7 @@ func (l *launcherErrors) explain(err error) error {
 	case bytes.HasPrefix(held, l.markers[0]):
 		return &containers.NoProcessError{Said: string(held), Err: err}
 	case wire.IsFromOlder(said):
-		return l.handle.NewOlderImageError("enter", wire.OneLine(said), err)
+		return containers.NewOlderImageError("enter "+l.host.Target().String(), l.host.Image(), wire.OneLine(said), err)
 	}
 
 	if len(held) == 0 {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/laptop/containers"
 	"kdiag/applets/internal/laptop/programs"
 	"kdiag/applets/internal/laptop/statusline"
 	"kdiag/applets/internal/laptop/units"
@@ -31,9 +30,9 @@ func readPrograms(inv *applets.Invocation) ([]programs.File, error) {
 }
 
 // notePrograms says what is sent to the pod.
-func notePrograms(handle *containers.Shell, files []programs.File) {
+func notePrograms(host shellHost, files []programs.File) {
 	for _, f := range files {
-		handle.Note(fmt.Sprintf("%s: %s of the pod's memory, sha256 %s", f.Name, units.Size(f.Size), f.Sum))
+		host.Note(fmt.Sprintf("%s: %s of the pod's memory, sha256 %s", f.Name, units.Size(f.Size), f.Sum))
 	}
 }
 
@@ -43,7 +42,7 @@ func (s *shellSession) bring(ctx context.Context, files []programs.File, line *s
 		return nothing{}, nil
 	}
 
-	loaded, err := programs.Send(ctx, s.handle, files, line.Show)
+	loaded, err := programs.Send(ctx, s.handle, s.binary, files, line.Show)
 	line.Clear()
 	if err != nil {
 		return nil, err

@@ -12,15 +12,24 @@ import (
 	"time"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/laptop/containers"
+	"kdiag/applets/internal/laptop/programs"
 	"kdiag/applets/internal/laptop/streamrelay"
 	"kdiag/kube"
 	"kdiag/mux/wire"
 )
 
+// shellHost is a container in which shells run. A *containers.Shell is the usual one.
+type shellHost interface {
+	programs.Host
+	// Note tells the user something.
+	Note(text string)
+}
+
 // shellSession is one shell in a shell container.
 type shellSession struct {
-	handle *containers.Shell
+	handle shellHost
+	// binary is the path of kdiag there.
+	binary string
 	input  *replayedInput
 	// enter is what the launcher is told.
 	enter wire.EnterArguments
@@ -28,14 +37,14 @@ type shellSession struct {
 	wish terminalWish
 }
 
-func newShellSession(handle *containers.Shell, input *replayedInput, o options) (*shellSession, error) {
+func newShellSession(handle shellHost, input *replayedInput, o options) (*shellSession, error) {
 	var random [8]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return nil, err
 	}
 
 	target := handle.Target()
-	return &shellSession{handle: handle, input: input, wish: o.terminal, enter: wire.EnterArguments{
+	return &shellSession{handle: handle, binary: wire.Binary, input: input, wish: o.terminal, enter: wire.EnterArguments{
 		Session:          hex.EncodeToString(random[:]),
 		Target:           wire.TargetArguments{ID: target.ID, SharedPIDs: target.SharesPIDs()},
 		Prompt:           target.Pod.Name + "/" + target.Container,
@@ -63,12 +72,12 @@ func (s *shellSession) run(ctx context.Context, streams applets.Streams) error {
 		Opened: func() { life.start(ctx, s.lifelineDelay()) },
 	}
 	if terminal.interactive() {
-		s.enter.Env = []string{"TERM=" + terminalType()}
+		s.enter.Env = append(s.enter.Env, "TERM="+terminalType())
 		shell.Stdout = &firstWrite{Writer: streams.Out, tell: func() { life.start(ctx, firstOutputDelay) }}
 	}
 	launcher := s.watchLauncher(&shell, terminal.interactive())
 
-	shell.Command = append([]string{wire.Binary}, s.enter.Args()...)
+	shell.Command = append([]string{s.binary}, s.enter.Args()...)
 	relayWaits := false
 	err := terminal.run(&shell, func() (err error) {
 		relayWaits, err = s.execWhole(ctx, shell, launcher.endLauncher)

@@ -25,13 +25,14 @@ func Applet() applets.Applet {
 	return applets.Applet{
 		Name:      "shell",
 		Summary:   "Get a shell in any container, even a scratch or distroless one",
-		ArgsUsage: "[POD | TYPE/NAME] [-l selector] [-c container] [flags] [-- command args | -- ash options]",
+		ArgsUsage: "[POD | TYPE/NAME | node/NAME] [-l selector] [-c container] [flags] [-- command args | -- ash options]",
 		Args:      []applets.Kind{applets.KindTarget, applets.KindNone},
 		RestKind:  applets.KindText,
 		Examples: `
 			kubectl kdiag shell deploy/web                        # an interactive shell
 			kubectl kdiag shell web -- ls /app                    # one command, with its exit code
 			kubectl kdiag shell -n prod -l app=db -- -c 'ps; ls'  # a line of shell
+			kubectl kdiag shell --copy deploy/web                 # a copy of a pod that crashes
 		`,
 		Description: `
 			The shell is busybox ash and comes with its own tools, so the container needs none.
@@ -45,7 +46,7 @@ func Applet() applets.Applet {
 			applets.Takes(applets.KindText, &cli.StringSliceFlag{Name: "target-env", Usage: "Use the container's value of variable `NAME` (or all), such as PATH, although it affects the shell"}),
 			applets.Takes(applets.KindFile, &cli.StringSliceFlag{Name: "with", Usage: "Bring static program `FILE` along, by its name, in memory; may be repeated"}),
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "Don't print notes"},
-		}, kubeflags.ShellFlags()),
+		}, temporaryFlags(), kubeflags.ShellFlags()),
 		Run: runApplet,
 	}
 }
@@ -80,6 +81,10 @@ func checkFlags(inv *applets.Invocation) error {
 }
 
 func runApplet(ctx context.Context, inv *applets.Invocation) error {
+	if isTemporary(inv) {
+		return runTemporary(ctx, inv)
+	}
+
 	request, err := kubeflags.ParseShell(inv)
 	if err != nil && len(inv.Args) > 1 {
 		return applets.WithHint(err, "put a command, or arguments for the shell itself, after --")
@@ -95,6 +100,9 @@ func runApplet(ctx context.Context, inv *applets.Invocation) error {
 		return err
 	}
 	request.ExtraMemory = programs.TotalSize(brought)
+	if err := refuseTemporaryFlags(inv); err != nil {
+		return err
+	}
 
 	cluster, err := kubeflags.Connect(ctx, kubeflags.WithoutWarnings(inv))
 	if err != nil {
@@ -107,11 +115,16 @@ func runApplet(ctx context.Context, inv *applets.Invocation) error {
 		streams = emptyInput(streams)
 	}
 
-	return runShell(ctx, cluster, request, options{
+	return runShell(ctx, cluster, request, parseOptions(inv, brought), streams)
+}
+
+// parseOptions reads the applet's own flags. brought are the programs of --with.
+func parseOptions(inv *applets.Invocation, brought []programs.File) options {
+	return options{
 		asTarget: inv.Flags.Bool("as-target"), args: ashArguments(inv.Rest),
 		keepCapabilities: inv.Flags.Bool("keep-capabilities"), targetEnv: inv.Flags.StringSlice("target-env"),
 		quiet: inv.Flags.Bool("quiet"), terminal: parseTerminalWish(inv), programs: brought,
-	}, streams)
+	}
 }
 
 // runShell has a shell container run and runs one shell in it.

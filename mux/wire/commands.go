@@ -144,6 +144,11 @@ type EnterArguments struct {
 	// Relay has the shell's parent stay until the laptop has all of the output (relay.go).
 	Relay  bool
 	Target TargetArguments
+	// Here says that the container is the target itself: there is nothing to join.
+	Here bool
+	// Node says that the target is the node, whose PID namespace the container shares: its first
+	// process's namespaces are joined.
+	Node bool
 	// Prompt is the beginning of the prompt. The working directory follows.
 	Prompt string
 	// AsTarget runs the shell with the target's user, groups and capabilities.
@@ -175,6 +180,8 @@ func (a *EnterArguments) arguments() []argument {
 		switchArgument(&a.Load, "load", "start no shell; take the programs from stdin and hand them over"),
 		listArgument(&a.Programs, "program", "program that the user brings along: NAME:SIZE:SHA256"),
 		textArgument(&a.ProgramsFrom, "programs-from", "UNIX socket at which to get the programs"),
+		switchArgument(&a.Here, "here", "the target is this container, a copy that kdiag hold keeps"),
+		switchArgument(&a.Node, "node", "the target is the node, whose PID namespace is shared"),
 		textArgument(&a.Prompt, "prompt", "text that the prompt begins with"),
 		switchArgument(&a.AsTarget, "as-target", "run the shell with the target's user, groups and capabilities"),
 		switchArgument(&a.Quiet, "quiet", "don't print notes"),

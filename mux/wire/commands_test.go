@@ -13,7 +13,7 @@ var (
 		Role: RoleShell, Target: "app", User: "key", Profile: "chroot", Version: "v1", IdleTimeout: time.Minute, Reason: "a --b=c",
 	}
 	fullEnter = EnterArguments{
-		Session: "0123456789abcdef", Target: TargetArguments{ID: "abc", SharedPIDs: true}, Prompt: "web/app", Relay: true, Load: true, Programs: []string{"a:1:b"}, ProgramsFrom: "@x", AsTarget: true,
+		Session: "0123456789abcdef", Target: TargetArguments{ID: "abc", SharedPIDs: true}, Prompt: "web/app", Relay: true, Here: true, Node: true, Load: true, Programs: []string{"a:1:b"}, ProgramsFrom: "@x", AsTarget: true,
 		Quiet: true, KeepCapabilities: true, TargetEnv: []string{"PATH", "all"}, Env: []string{"A=b=c", "B="}, Shell: []string{"-c", "--", "--quiet"},
 	}
 	fullInspect = InspectArguments{Target: TargetArguments{ID: "abc", SharedPIDs: true}, Connected: true, Environment: true, Interval: time.Second}

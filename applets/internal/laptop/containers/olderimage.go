@@ -15,10 +15,10 @@ type OlderImageError struct {
 	err  error
 }
 
-// NewOlderImageError makes the error of an operation on the target, from what the kdiag in the pod said
-// and how it exited.
-func (s *Shell) NewOlderImageError(verb, said string, err error) *OlderImageError {
-	return &OlderImageError{doing: verb + " " + s.target.String(), image: s.request.Image, said: said, err: err}
+// NewOlderImageError makes the error of an operation with an image of kdiag, from what that said in the
+// pod and how it exited.
+func NewOlderImageError(doing, image, said string, err error) *OlderImageError {
+	return &OlderImageError{doing: doing, image: image, said: said, err: err}
 }
 
 func (e *OlderImageError) Error() string {

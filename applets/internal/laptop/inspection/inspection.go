@@ -177,7 +177,7 @@ func explainExit(ctx context.Context, shell *containers.Shell, exit *kube.Comman
 	}
 
 	if wire.IsFromOlder(said.text) {
-		return shell.NewOlderImageError("look at", said.text, exit)
+		return containers.NewOlderImageError("look at "+shell.Target().String(), shell.Image(), said.text, exit)
 	}
 	// The program there is none of ours.
 	if exit.Code == applets.ExitUnknown || exit.Code == applets.ExitUsage {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"kdiag/applets"
-	"kdiag/applets/internal/laptop/containers"
 	"kdiag/applets/internal/laptop/units"
 	"kdiag/kube"
 	"kdiag/mux/wire"
@@ -40,9 +39,21 @@ func Arguments(files []File) (words []string) {
 	return words
 }
 
+// Host is a container in which kdiag runs. A *containers.Shell is the usual one.
+type Host interface {
+	// Target returns the container that the host is for.
+	Target() kube.TargetContainer
+	// Image returns the host's image.
+	Image() string
+	// Exec runs a command in the host.
+	Exec(ctx context.Context, e kube.ExecRequest) error
+	// DescribeKill says what has killed a process of the host, as far as that is known.
+	DescribeKill(ctx context.Context) string
+}
+
 // loading is the sending of programs.
 type loading struct {
-	handle   *containers.Shell
+	host     Host
 	files    []File
 	progress func(string)
 
@@ -52,18 +63,19 @@ type loading struct {
 	ended  chan error
 }
 
-// Send sends programs into the memory of a process in the shell container. Progress may be nil.
-func Send(ctx context.Context, handle *containers.Shell, files []File, progress func(string)) (*Loaded, error) {
+// Send sends programs into the memory of a process in a host, where kdiag is at the path binary.
+// Progress may be nil.
+func Send(ctx context.Context, host Host, binary string, files []File, progress func(string)) (*Loaded, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	stdin, toPod := io.Pipe()
 	fromPod, stdout := io.Pipe()
-	l := &loading{handle: handle, files: files, progress: progress, stdin: toPod, stdout: bufio.NewReaderSize(fromPod, wire.MaxLoaderLine), ended: make(chan error, 1)}
+	l := &loading{host: host, files: files, progress: progress, stdin: toPod, stdout: bufio.NewReaderSize(fromPod, wire.MaxLoaderLine), ended: make(chan error, 1)}
 
 	loaded := &Loaded{done: make(chan struct{}), stop: func() { _ = toPod.Close(); cancel() }}
-	command := append([]string{wire.Binary}, wire.EnterArguments{Load: true, Programs: Arguments(files)}.Args()...)
+	command := append([]string{binary}, wire.EnterArguments{Load: true, Programs: Arguments(files)}.Args()...)
 	go func() {
 		defer close(loaded.done)
-		err := handle.Exec(ctx, kube.ExecRequest{Command: command, Stdin: stdin, Stdout: stdout, Stderr: &boundedWriter{&l.stderr}})
+		err := host.Exec(ctx, kube.ExecRequest{Command: command, Stdin: stdin, Stdout: stdout, Stderr: &boundedWriter{&l.stderr}})
 		l.ended <- err
 		_ = stdin.CloseWithError(io.ErrClosedPipe)
 		_ = stdout.Close()
@@ -87,7 +99,7 @@ func (l *loading) run(ctx context.Context) (socket string, err error) {
 	}
 	for _, f := range l.files {
 		if f.Arch != arch {
-			err := fmt.Errorf("program %s is for %s, and node %s is %s", f.Path, f.Arch, l.handle.Target().Pod.Spec.NodeName, wire.Printable(arch))
+			err := fmt.Errorf("program %s is for %s, and node %s is %s", f.Path, f.Arch, l.host.Target().Pod.Spec.NodeName, wire.Printable(arch))
 			return "", applets.WithHint(err, "bring one that was built for linux/%s", wire.Printable(arch))
 		}
 	}
@@ -135,7 +147,7 @@ func (l *loading) readLine(ctx context.Context, beginning string) (string, error
 	rest, ok := strings.CutPrefix(strings.TrimSuffix(string(line), "\n"), beginning)
 	if !ok {
 		return "", applets.WithHint(fmt.Errorf("send the programs: the container's program is not this kdiag: it says %q", wire.Printable(string(line))),
-			"check that %s is an image of this kdiag", l.handle.Image())
+			"check that %s is an image of this kdiag", l.host.Image())
 	}
 	return rest, nil
 }
@@ -156,7 +168,7 @@ func (l *loading) explain(ctx context.Context, err error) error {
 	case exit.Code == applets.ExitSIGKILL:
 		// Not as a command's own exit code, which would become kdiag's.
 		failed := fmt.Errorf("send the programs: the process that held them was killed, as when the pod's memory does not suffice for %s", units.Size(TotalSize(l.files)))
-		if why := l.handle.DescribeKill(ctx); why != "" {
+		if why := l.host.DescribeKill(ctx); why != "" {
 			failed = fmt.Errorf("send the programs: %s", why)
 		}
 		return failed
@@ -169,7 +181,7 @@ func (l *loading) explain(ctx context.Context, err error) error {
 	}
 
 	return applets.WithHint(fmt.Errorf("send the programs: the process in the pod ended with exit code %d", exit.Code),
-		"check that %s is an image of this kdiag", l.handle.Image())
+		"check that %s is an image of this kdiag", l.host.Image())
 }
 
 // meter tells how much was written, now and then.

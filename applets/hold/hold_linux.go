@@ -1,0 +1,82 @@
+package hold
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"time"
+
+	"kdiag/applets/internal/pod/footprint"
+	"kdiag/applets/internal/pod/lockdown"
+
+	"golang.org/x/sys/unix"
+)
+
+// waitForEnd waits until ctx ends, or the deadline. Meanwhile it is the parent of what shells leave
+// behind, and holds no capability.
+func waitForEnd(ctx context.Context, deadline time.Duration) error {
+	if err := lockdown.KeepCapabilities(0, 0); err != nil {
+		return err
+	}
+
+	died := make(chan os.Signal, 1)
+	signal.Notify(died, unix.SIGCHLD)
+	defer signal.Stop(died)
+
+	footprint.ReduceMemory(footprint.WaitingLimit)
+
+	over := time.NewTimer(deadline)
+	defer over.Stop()
+	for {
+		// Before the first signal too: a child may have died before anybody listened.
+		reapChildren()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-over.C:
+			return nil
+		case <-died:
+		}
+	}
+}
+
+// reapChildren waits for all children that are dead.
+func reapChildren() {
+	for {
+		pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
+		if err != unix.EINTR && pid <= 0 {
+			return
+		}
+	}
+}
+
+// installProgram copies this program to a path in a volume that nobody else writes to yet.
+func installProgram(path string) error {
+	if err := lockdown.KeepCapabilities(0, 0); err != nil {
+		return err
+	}
+
+	program, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return fmt.Errorf("open this program: %w", err)
+	}
+	defer program.Close() //nolint:errcheck // it was only read
+
+	copied, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	if err != nil {
+		return fmt.Errorf("install this program: %w", err)
+	}
+	if _, err := io.Copy(copied, program); err != nil {
+		_ = copied.Close()
+		return fmt.Errorf("install this program: %w", err)
+	}
+
+	// Whatever the umask is: another user may execute it.
+	if err := copied.Chmod(0o755); err != nil {
+		_ = copied.Close()
+		return fmt.Errorf("install this program: %w", err)
+	}
+	return copied.Close()
+}

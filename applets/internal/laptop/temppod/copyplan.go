@@ -1,0 +1,182 @@
+package temppod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"kdiag/kube"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// A Copy is a pod that is to be made as a copy of another, and what there is to say about it.
+type Copy struct {
+	request CopyRequest
+	// command says where the original command is known from, or why it is not.
+	command string
+}
+
+// PlanCopy decides on everything of a copy. It changes nothing.
+func PlanCopy(ctx context.Context, api API, r CopyRequest, read ImageReader) (*Copy, error) {
+	r.Name = newName("copy", r.Pod.Name)
+	if err := r.decideVolumes(ctx, api); err != nil {
+		return nil, err
+	}
+
+	node, err := api.ReadNode(ctx, r.Pod.Spec.NodeName)
+	if err != nil {
+		node = &corev1.Node{} // without the right to it, or a node, the pod shows
+	}
+
+	c := &Copy{request: r}
+	c.command = c.request.findCommand(ctx, node.Status.NodeInfo.Architecture, read)
+	c.request.Carrier = chooseCarrier(ctx, api, c.request, node.Status.NodeInfo.ContainerRuntimeVersion)
+	return c, ctx.Err()
+}
+
+// chooseCarrier returns an image volume if the API server takes one and the runtime of the pod's node is
+// not known to lack them.
+func chooseCarrier(ctx context.Context, api API, r CopyRequest, runtime string) Carrier {
+	if lacksImageVolumes(runtime) {
+		return ByInitContainer
+	}
+
+	r.Carrier = ByImageVolume
+	if api.TryPod(ctx, r.buildPod()) != nil {
+		// If it is not the volume that was refused, then the pod will be as well.
+		return ByInitContainer
+	}
+	return ByImageVolume
+}
+
+// imageVolumeRuntimes lists the first versions of runtimes that mount images.
+var imageVolumeRuntimes = map[string][2]int{"containerd": {2, 1}, "cri-o": {1, 31}}
+
+// lacksImageVolumes reports whether a runtime, as a node reports it ("containerd://1.6.20"), cannot
+// mount images. It returns false for one that is not known.
+func lacksImageVolumes(runtime string) bool {
+	name, version, _ := strings.Cut(runtime, "://")
+	first, known := imageVolumeRuntimes[name]
+	if !known {
+		return false
+	}
+
+	var major, minor int
+	if n, _ := fmt.Sscanf(strings.TrimPrefix(version, "v"), "%d.%d", &major, &minor); n < 2 {
+		return false
+	}
+	return major < first[0] || major == first[0] && minor < first[1]
+}
+
+// Pod returns the pod that is to be made.
+func (c *Copy) Pod() *corev1.Pod { return c.request.buildPod() }
+
+// KnowsCommand reports whether the command of the target is known.
+func (c *Copy) KnowsCommand() bool { return len(c.request.Command) > 0 }
+
+// UsesImageVolume reports whether kdiag is to come by an image volume.
+func (c *Copy) UsesImageVolume() bool { return c.request.Carrier == ByImageVolume }
+
+// WithoutImageVolume returns the same copy, with another name, whose init container brings kdiag.
+func (c *Copy) WithoutImageVolume() *Copy {
+	other := *c
+	other.request.Carrier = ByInitContainer
+	other.request.Name = newName("copy", c.request.Pod.Name)
+	return &other
+}
+
+// Describe says what is going to be made, a line for each thing, the first one as a heading.
+func (c *Copy) Describe(keep bool) []string {
+	r := c.request
+	pod := c.Pod()
+	lines := []string{
+		fmt.Sprintf("creating pod %s/%s, a copy of %s in which container %s waits instead of running:", pod.Namespace, pod.Name, r.Pod.Name, r.Target.Name),
+		"image:     " + r.Target.Image,
+		"command:   not run, but in $KDIAG_COMMAND; from " + c.command,
+		"kept:      env, volumes, user, security context, resources, node selection" + describeAccount(r.Pod),
+		"dropped:   labels, owner, probes, lifecycle hooks, ports, priority, rules about other pods",
+	}
+	if !c.KnowsCommand() {
+		lines[2] = "command:   " + c.command
+	}
+
+	if names := listNames(copiedInit(pod)); names != "" {
+		lines = append(lines, "runs:      init containers "+names+", before the shell")
+	}
+	if names := listNames(pod.Spec.Containers[1:]); names != "" {
+		lines = append(lines, "runs:      containers "+names+", beside the shell")
+	}
+	if left := r.leftOut(); len(left) > 0 {
+		lines = append(lines, "left out:  containers "+strings.Join(left, ", ")+" (see --copy-containers)")
+	}
+	for _, text := range slices.Concat(r.volumes.said, describeHost(pod)) {
+		lines = append(lines, "can touch: "+text)
+	}
+
+	return append(lines, c.describeCarrier(), describeEnding(r.Deadline.String(), keep))
+}
+
+// describeCarrier says how kdiag gets into the copy.
+func (c *Copy) describeCarrier() string {
+	how := "init container " + installContainer + " and an empty volume"
+	if c.UsesImageVolume() {
+		how = "an image volume"
+	}
+	return fmt.Sprintf("kdiag:     %s, by %s", c.request.Image.Name, how)
+}
+
+// describeEnding says when a pod ends.
+func describeEnding(deadline string, keep bool) string {
+	if keep {
+		return "ends:      after " + deadline + "; the shell's end does not delete it (--keep)"
+	}
+	return "ends:      deleted with the shell; after " + deadline + " in any case"
+}
+
+// describeAccount names the service account whose token is in the copy as well.
+func describeAccount(pod *corev1.Pod) string {
+	if mounts := pod.Spec.AutomountServiceAccountToken; mounts != nil && !*mounts || pod.Spec.ServiceAccountName == "" {
+		return ""
+	}
+	return ", service account " + pod.Spec.ServiceAccountName
+}
+
+// describeHost says what of its node a pod can touch.
+func describeHost(pod *corev1.Pod) (said []string) {
+	for _, volume := range pod.Spec.Volumes {
+		if volume.HostPath != nil {
+			said = append(said, "the node's "+volume.HostPath.Path)
+		}
+	}
+	if pod.Spec.HostNetwork {
+		said = append(said, "the node's network")
+	}
+	if pod.Spec.HostPID {
+		said = append(said, "the node's processes")
+	}
+	return said
+}
+
+// copiedInit returns the init containers of a copy that are the pod's.
+func copiedInit(pod *corev1.Pod) []corev1.Container {
+	return slices.DeleteFunc(slices.Clone(pod.Spec.InitContainers), func(c corev1.Container) bool { return c.Name == installContainer })
+}
+
+// listNames joins the names of containers.
+func listNames(list []corev1.Container) string {
+	names := make([]string, len(list))
+	for i, c := range list {
+		names[i] = c.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// MayLackImageVolume reports whether a copy that did not start may do so without an image volume: its
+// node may not have them, or mount them so that nothing in them can be executed.
+func (c *Copy) MayLackImageVolume(ctx context.Context, err error) bool {
+	var late *kube.TimeoutError
+	return c.UsesImageVolume() && ctx.Err() == nil && kube.IsNotStarted(err) && !errors.As(err, &late)
+}

@@ -1,0 +1,65 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/kubectl/pkg/util/podutils"
+)
+
+// FindPodToCopy returns the pod of a selection that most needs a look: one that is not ready before
+// one that is, and the newest of those. In a rollout that is stuck it is one of the new pods.
+func (c *Cluster) FindPodToCopy(ctx context.Context, s Selection) (*corev1.Pod, error) {
+	if s.Kind == "pods" && s.Name != "" {
+		return c.getNamedPod(ctx, s.Name)
+	}
+
+	found, err := c.findTargetPods(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+
+	doing := "find a pod of " + s.String()
+	pods, others, err := c.listTargetPods(ctx, found)
+	if err != nil {
+		return nil, c.explainError(ctx, doing, rightListPods.scopedTo(c.Namespace, ""), err)
+	}
+	if len(pods) == 0 {
+		return nil, &Error{Doing: doing, Err: fmt.Errorf("%s in namespace %q", describeNone(others), c.Namespace),
+			Next: fmt.Sprintf("kubectl get pods -n %s -l %q", c.Namespace, found.options.LabelSelector)}
+	}
+
+	return new(slices.MinFunc(pods, compareNeed)), nil
+}
+
+// compareNeed orders pods by how much they need a look.
+func compareNeed(a, b corev1.Pod) int {
+	rank := func(p *corev1.Pod) int {
+		switch {
+		case p.DeletionTimestamp != nil:
+			return 2
+		case podutils.IsPodReady(p):
+			return 1
+		}
+		return 0
+	}
+	if d := rank(&a) - rank(&b); d != 0 {
+		return d
+	}
+	return b.CreationTimestamp.Compare(a.CreationTimestamp.Time)
+}
+
+// CheckCopyable returns an error for a pod of which no copy can be made.
+func CheckCopyable(pod *corev1.Pod) error {
+	if isWindows(pod) {
+		return &Error{Doing: "copy pod " + pod.Namespace + "/" + pod.Name, Err: errors.New("kdiag does not support Windows pods"),
+			Next: "use 'kubectl debug' with a Windows image"}
+	}
+	return nil
+}
+
+// SharesPIDs reports whether a pod's containers share one PID namespace, or the node's.
+func SharesPIDs(pod *corev1.Pod) bool { return sharesPIDs(pod) }
