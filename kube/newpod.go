@@ -64,6 +64,12 @@ func (c *Cluster) DeletePod(ctx context.Context, namespace, name string, uid typ
 	return c.explainError(ctx, fmt.Sprintf("delete pod %s/%s", namespace, name), rightDeletePods.scopedTo(namespace, name), err)
 }
 
+// MayDeletePods asks the API server whether this user may delete pods of a namespace. It returns false
+// if it gets no answer.
+func (c *Cluster) MayDeletePods(ctx context.Context, namespace string) bool {
+	return c.isAllowed(ctx, rightDeletePods.scopedTo(namespace, ""))
+}
+
 // ReadClaim reads a PersistentVolumeClaim of a namespace. Not every user may.
 func (c *Cluster) ReadClaim(ctx context.Context, namespace, name string) (*corev1.PersistentVolumeClaim, error) {
 	const kind = "persistentvolumeclaims"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"kdiag/mux/wire"
@@ -48,9 +49,9 @@ func (c *Cluster) AwaitPodStart(ctx context.Context, pod *corev1.Pod, s PodStart
 		pulls: pullFailures{container: s.Container, notice: s.Notice},
 	}
 
-	following, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go w.followPodEvents(following, pod)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go w.followPodEvents(ctx, pod, cancel)
 
 	for {
 		done, err := w.judgePod(pod)
@@ -139,7 +140,11 @@ func (w *podStart) awaitChange(ctx context.Context, pod *corev1.Pod) (*corev1.Po
 	}
 
 	var late *TimeoutError
-	if errors.As(context.Cause(ctx), &late) {
+	var failed *startError
+	switch cause := context.Cause(ctx); {
+	case errors.As(cause, &failed):
+		return nil, w.explainNotStarted(pod, failed)
+	case errors.As(cause, &late):
 		return nil, w.explainLate(pod, late)
 	}
 	return nil, w.explainError(ctx, w.doing, right, err)
@@ -182,7 +187,7 @@ func (w *podStart) explainNotStarted(pod *corev1.Pod, err error) error {
 
 // followPodEvents shows the events of a pod as progress, and remembers the last warning, such as that
 // of a volume which cannot be mounted: the pod's status does not tell it.
-func (w *podStart) followPodEvents(ctx context.Context, pod *corev1.Pod) {
+func (w *podStart) followPodEvents(ctx context.Context, pod *corev1.Pod, end context.CancelCauseFunc) {
 	watcher, err := w.events(pod.Namespace).watchObjects(ctx, metav1.ListOptions{
 		FieldSelector: fields.Set{"involvedObject.uid": string(pod.UID)}.String(),
 	})
@@ -203,13 +208,20 @@ func (w *podStart) followPodEvents(ctx context.Context, pod *corev1.Pod) {
 			if !ok || event.Type == watch.Deleted {
 				continue
 			}
-			w.noteEvent(said)
+			w.noteEvent(said, end)
 		}
 	}
 }
 
-// noteEvent shows an event.
-func (w *podStart) noteEvent(said *corev1.Event) {
+// noteEvent shows an event. One that says that the container failed ends the wait: the pod's status has
+// it up to 10 s later.
+func (w *podStart) noteEvent(said *corev1.Event, end context.CancelCauseFunc) {
+	failed := &startError{"container " + w.Container, said.Message}
+	ours := said.InvolvedObject.FieldPath == fmt.Sprintf("spec.containers{%s}", w.Container)
+	if ours && slices.Contains(failedReasons, said.Reason) && !failed.isPullFailure() && !strings.HasPrefix(said.Message, "Error: ") {
+		end(failed)
+	}
+
 	text := wire.OneLine(joinReason(said.Reason, said.Message))
 	if said.Type == corev1.EventTypeWarning {
 		w.mu.Lock()

@@ -71,8 +71,7 @@ func run(streams applets.Streams, opts options) error {
 	}
 
 	if opts.Node {
-		// What the node's first process was started with is nobody's environment.
-		t.env, t.envErr = nil, nil
+		t.standForNode()
 	}
 
 	t.noteJail(note)

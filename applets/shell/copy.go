@@ -26,10 +26,12 @@ func (t *temporary) runInCopy(ctx context.Context, inv *applets.Invocation) erro
 		return containers.AddTimeoutHint(ctx, err)
 	}
 
+	t.printPlan(plan.Describe(t.keep))
 	err = t.runCopy(ctx, plan, container)
 	if plan.MayLackImageVolume(ctx, err) {
-		t.messages.Note(fmt.Sprintf("the image volume does not work (%s); trying an init container", wire.OneLine(err.Error())))
-		return t.runCopy(ctx, plan.WithoutImageVolume(), container)
+		plan = plan.WithoutImageVolume()
+		t.messages.Note(fmt.Sprintf("the image volume does not work: %s; creating pod %s with an init container instead", wire.OneLine(err.Error()), plan.Pod().Name))
+		return t.runCopy(ctx, plan, container)
 	}
 	return err
 }
@@ -72,7 +74,6 @@ func (t *temporary) planCopy(ctx context.Context, inv *applets.Invocation) (*tem
 
 // runCopy makes the copy and runs a shell in it.
 func (t *temporary) runCopy(ctx context.Context, plan *temppod.Copy, container string) error {
-	t.printPlan(plan.Describe(t.keep))
 	pod := plan.Pod()
 	end := endCopy
 	if kube.SharesPIDs(pod) {

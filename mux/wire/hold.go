@@ -12,6 +12,10 @@ const (
 	CopyBinary = CopyMount + Binary
 )
 
+// NodeRoot is where a node's pod has the node's file system, for where the namespace of its first
+// process cannot be joined.
+const NodeRoot = "/host"
+
 // CommandVariable is the variable in which the shell of a copy finds the command that its container
 // was made to run, quoted for a shell: eval "$KDIAG_COMMAND" runs it.
 const CommandVariable = "KDIAG_COMMAND"

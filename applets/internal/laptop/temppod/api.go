@@ -17,5 +17,7 @@ type API interface {
 	AwaitPodStart(ctx context.Context, pod *corev1.Pod, s kube.PodStart) (*corev1.Pod, error)
 	ReadClaim(ctx context.Context, namespace, name string) (*corev1.PersistentVolumeClaim, error)
 	ReadNode(ctx context.Context, name string) (*corev1.Node, error)
+	ReadServerVersion(ctx context.Context) (version string, minor int, err error)
+	MayDeletePods(ctx context.Context, namespace string) bool
 	Exec(ctx context.Context, e kube.ExecRequest) error
 }

@@ -37,10 +37,15 @@ func PlanCopy(ctx context.Context, api API, r CopyRequest, read ImageReader) (*C
 	return c, ctx.Err()
 }
 
-// chooseCarrier returns an image volume if the API server takes one and the runtime of the pod's node is
-// not known to lack them.
+// chooseCarrier returns an image volume if the runtime of the pod's node has them, or may, and the API
+// server takes one. A trial that fails must leave nothing: for a user who may not delete pods it is not
+// made.
 func chooseCarrier(ctx context.Context, api API, r CopyRequest, runtime string) Carrier {
-	if lacksImageVolumes(runtime) {
+	has, known := hasImageVolumes(runtime)
+	if !known {
+		has = mayHaveImageVolumes(ctx, api) && api.MayDeletePods(ctx, r.Pod.Namespace)
+	}
+	if !has {
 		return ByInitContainer
 	}
 
@@ -52,23 +57,29 @@ func chooseCarrier(ctx context.Context, api API, r CopyRequest, runtime string) 
 	return ByImageVolume
 }
 
+// imageVolumeMinor is the 1.x of Kubernetes in which image volumes are stable (KEP-4639). Its nodes most
+// likely have a runtime that mounts them.
+const imageVolumeMinor = 36
+
+// mayHaveImageVolumes reports whether nodes of the cluster may mount images, by its version.
+func mayHaveImageVolumes(ctx context.Context, api API) bool {
+	_, minor, err := api.ReadServerVersion(ctx)
+	return err == nil && minor >= imageVolumeMinor
+}
+
 // imageVolumeRuntimes lists the first versions of runtimes that mount images.
 var imageVolumeRuntimes = map[string][2]int{"containerd": {2, 1}, "cri-o": {1, 31}}
 
-// lacksImageVolumes reports whether a runtime, as a node reports it ("containerd://1.6.20"), cannot
-// mount images. It returns false for one that is not known.
-func lacksImageVolumes(runtime string) bool {
+// hasImageVolumes reports whether a runtime, as a node reports it ("containerd://1.6.20"), mounts
+// images, if that is known.
+func hasImageVolumes(runtime string) (has, known bool) {
 	name, version, _ := strings.Cut(runtime, "://")
-	first, known := imageVolumeRuntimes[name]
-	if !known {
-		return false
-	}
-
+	first, listed := imageVolumeRuntimes[name]
 	var major, minor int
-	if n, _ := fmt.Sscanf(strings.TrimPrefix(version, "v"), "%d.%d", &major, &minor); n < 2 {
-		return false
+	if n, _ := fmt.Sscanf(strings.TrimPrefix(version, "v"), "%d.%d", &major, &minor); !listed || n < 2 {
+		return false, false
 	}
-	return major < first[0] || major == first[0] && minor < first[1]
+	return major > first[0] || major == first[0] && minor >= first[1], true
 }
 
 // Pod returns the pod that is to be made.

@@ -24,6 +24,9 @@ type NodeRequest struct {
 // NodeContainer is the name of the container of a node's pod.
 const NodeContainer = "kdiag"
 
+// nodeVolume is the name of the volume that has the node's file system.
+const nodeVolume = "host"
+
 // CheckNode fails if a node is known not to exist, not to be Linux, or not to respond. Without the right
 // to read it, the pod shows.
 func CheckNode(ctx context.Context, api API, name string) error {
@@ -61,9 +64,11 @@ func BuildNodePod(r NodeRequest) *corev1.Pod {
 			TerminationGracePeriodSeconds: new(gracePeriod),
 			AutomountServiceAccountToken:  new(false), EnableServiceLinks: new(false),
 			Tolerations: []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
+			Volumes:     []corev1.Volume{{Name: nodeVolume, VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}}},
 			Containers: []corev1.Container{{
 				Name: NodeContainer, Image: r.Image.Name, ImagePullPolicy: r.Image.PullPolicy,
 				Command:         append([]string{wire.Binary}, held.Args()...),
+				VolumeMounts:    []corev1.VolumeMount{{Name: nodeVolume, MountPath: wire.NodeRoot}},
 				SecurityContext: &corev1.SecurityContext{Privileged: new(true), RunAsUser: new(int64(0)), RunAsNonRoot: new(false), ReadOnlyRootFilesystem: new(true)},
 			}},
 		},
@@ -75,7 +80,7 @@ func DescribeNodePod(r NodeRequest, pod *corev1.Pod, keep bool) []string {
 	return []string{
 		fmt.Sprintf("creating privileged pod %s/%s on node %s:", pod.Namespace, pod.Name, r.Node),
 		"shell:     root on the node, in the mount namespace of its first process; it can change anything there",
-		"shares:    the node's processes, network and IPC; it tolerates all taints",
+		"shares:    the node's processes, network, IPC and file system; it tolerates all taints",
 		"kdiag:     " + r.Image.Name,
 		describeEnding(r.Deadline.String(), keep),
 	}
