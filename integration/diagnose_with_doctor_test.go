@@ -19,7 +19,7 @@ func TestDoctorWell(t *testing.T) {
 	const state = "{.metadata.generation} {.spec.ephemeralContainers}"
 	before := kit.ReadPodField(t, namespace, "root", state)
 	got := kit.RunKdiag(t, "doctor", "-n", namespace, "root")
-	const checks = 13
+	const checks = 15
 	if got.Code != 0 || strings.Count(got.Stdout, "✓ ") != checks || strings.Count(got.Stdout, "\n") != checks || got.Stderr != "" {
 		t.Errorf("doctor: %v\nwant %d lines, each with ✓", got, checks)
 	}

@@ -26,6 +26,8 @@ type rightsEntry struct {
 	wider []commandRight
 	// reviewed says that doctor checks them.
 	reviewed bool
+	// onlyNamed says that a Role has them only if the command is named.
+	onlyNamed bool
 }
 
 // What several commands do with a right.
@@ -133,9 +135,18 @@ var rightsOf = []rightsEntry{
 			{rightGetLog, "read what your manager in the pod found in the node's kernel"},
 			{accessRight{verb: "get", resource: "namespaces"}, "read the namespace's Pod Security level when no target is named"},
 			needNamePods,
+			{rightCreatePods, "check by dry run whether a copy or a node's pod would be admitted"},
 		},
 		wider: []commandRight{{accessRight{verb: "get", resource: "nodes"}, "check the node's kernel and images"}, needReadClass},
 	},
+	rightsOfCopies, rightsOfNodePods,
+}
+
+// DefaultRoleCommands lists the commands that a Role is for if none is named.
+func DefaultRoleCommands() []string {
+	return slices.DeleteFunc(RoleCommands(), func(name string) bool {
+		return slices.ContainsFunc(rightsOf, func(r rightsEntry) bool { return r.command == name && r.onlyNamed })
+	})
 }
 
 // RoleCommands lists the commands that a Role can be made for.

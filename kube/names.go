@@ -12,6 +12,9 @@ import (
 // Namespaces is the resource for which ListNames lists the cluster's namespaces.
 const Namespaces = "namespaces"
 
+// Nodes is the resource for which ListNames lists the cluster's nodes.
+const Nodes = "nodes"
+
 // NamedObject holds an object's name and labels.
 type NamedObject struct {
 	Name   string
@@ -87,7 +90,7 @@ func decodeNames(r io.Reader) ([]NamedObject, error) {
 // findResource returns a resource by its name, in the cluster's namespace.
 func (c *Cluster) findResource(name string) (resource, error) {
 	switch name {
-	case Namespaces:
+	case Namespaces, Nodes:
 		return resource{c.core, c.codec, name, ""}, nil
 	case "pods", "services":
 		return resource{c.core, c.codec, name, c.Namespace}, nil

@@ -166,8 +166,8 @@ func (c *Cluster) reviewAllAccess(ctx context.Context, rights []accessRight, pod
 	for _, right := range rights {
 		asked.Go(func() {
 			name := pod
-			if right == rightListPods {
-				name = "" // nobody lists a single pod
+			if right == rightListPods || right == rightCreatePods {
+				name = "" // nobody lists a single pod, or creates one that is there
 			}
 
 			answer, err := c.reviewAccess(ctx, right.scopedTo(c.Namespace, name))

@@ -25,6 +25,9 @@ type clusterLookup struct {
 func (l *clusterLookup) proposeTargets() answer {
 	if spelled, _, typed := strings.Cut(l.line.Word, "/"); typed {
 		resource, ok := kube.ParseResource(spelled)
+		if l.takesNodes() && spelled == nodeType {
+			resource, ok = kube.Nodes, true
+		}
 		if !ok {
 			return answer{directive: noFiles}
 		}
@@ -35,8 +38,19 @@ func (l *clusterLookup) proposeTargets() answer {
 	for _, t := range kube.TargetTypes() {
 		found.candidates = append(found.candidates, candidate{t.Short + "/", t.Resource})
 	}
+	if l.takesNodes() {
+		found.candidates = append(found.candidates, candidate{nodeType + "/", kube.Nodes})
+	}
 
 	return found
+}
+
+// nodeType is the type of a target that is a node.
+const nodeType = "node"
+
+// takesNodes reports whether the line's command works on nodes, too.
+func (l *clusterLookup) takesNodes() bool {
+	return l.line.Applet != nil && l.line.Applet.Name == "shell"
 }
 
 // proposeNames proposes the names of a resource's objects, after a prefix.

@@ -19,6 +19,8 @@ const (
 	nameVersion = "version"
 	nameUser    = "credentials"
 	nameRights  = "rights: "
+	nameCopy    = "shell --copy"
+	nameNode    = "shell node/NAME"
 	nameTarget  = "target"
 	nameStreams = "streams"
 	nameShell   = "pod security: shell"
@@ -32,7 +34,7 @@ func checkNames() []string {
 	for _, command := range kube.CommandNames() {
 		list = append(list, nameRights+command)
 	}
-	return append(list, nameTarget, nameStreams, nameShell, nameRedir, nameImage, nameKernel)
+	return append(list, nameCopy, nameNode, nameTarget, nameStreams, nameShell, nameRedir, nameImage, nameKernel)
 }
 
 // runChecks makes every check and passes each to add, in order. Checks that do not
@@ -84,8 +86,9 @@ func runStages(ctx context.Context, e examination, configErr error, tell func(..
 
 	user := startPart(func() []Check { return e.checkUser(ctx) })
 	rights := startPart(func() []Check { return e.checkRights(ctx) })
+	own := startPart(func() []Check { return e.checkOwnPods(ctx) })
 	rest := startPart(func() targetChecks { return e.checkTarget(ctx) })
-	if !tell(<-user...) || !tell(<-rights...) {
+	if !tell(<-user...) || !tell(<-rights...) || !tell(<-own...) {
 		return nil
 	}
 

@@ -70,8 +70,8 @@ volumes and user, in which the container waits; its own command is in $KDIAG_COM
   web-0:/$ eval "$KDIAG_COMMAND"      # run it by hand
 
 The copy has no labels, probes or owner, so no Service or controller sees it. kdiag says what it is
-going to make, and deletes it when the shell ends; after --deadline it ends in any case. It takes the
-rights "create pods" and "create pods/exec", but no ephemeral container.
+going to make, and deletes it when the shell ends; after --deadline it ends in any case. The rights
+"create pods" and "create pods/exec" are enough: there is no ephemeral container.
 
 'kubectl kdiag shell node/NAME' makes a privileged pod, whose shell is root on the node.
 `

@@ -27,8 +27,9 @@ func Applet() applets.Applet {
 			kubectl kdiag role --kinds deploy,sts --group developers    # all commands, and who may use them
 		`,
 		Description: `
-			COMMAND is ` + applets.JoinChoices(kube.RoleCommands()) + ` (default all). The Role covers
-			pods by name; --kinds adds other kinds of targets. Optional rights are printed as
+			COMMAND is ` + applets.JoinChoices(kube.RoleCommands()) + ` 
+			(default all but shell-copy and shell-node, which are for shell --copy and node/NAME).
+			The Role covers pods by name; --kinds adds other kinds of targets. Optional rights are printed as
 			comments that say what they are for. Contacts no cluster and changes nothing.
 		`,
 		Flags: []cli.Flag{
@@ -98,7 +99,7 @@ func parseOptions(inv *applets.Invocation) (options, error) {
 func chooseCommands(named []string) ([]string, error) {
 	all := kube.RoleCommands()
 	if len(named) == 0 {
-		return all, nil
+		return kube.DefaultRoleCommands(), nil
 	}
 
 	for _, name := range named {
@@ -160,7 +161,7 @@ func readSubjects(users, groups, accounts []string) ([]subject, error) {
 // headingComment returns the comment at the top of the manifest.
 func (o options) headingComment() string {
 	commands := "all commands"
-	if len(o.commands) < len(kube.RoleCommands()) {
+	if !slices.Equal(o.commands, kube.DefaultRoleCommands()) {
 		commands = strings.Join(o.commands, ", ")
 	}
 	return fmt.Sprintf("# The rights that %s needs for %s. To grant them: kubectl apply -f -\n", o.called, commands)

@@ -64,6 +64,8 @@ func TestRoleGrants(t *testing.T) {
 		"logs":                      {"get pods", "get pods/log"},
 		"doctor":                    {"create pods/portforward", "get pods", "patch pods/ephemeralcontainers"},
 		"shell ps manage":           base,
+		"shell-copy":                {"create pods", base[0], base[1]},
+		"shell-node":                {"create pods", base[0], base[1]},
 		"shell --kinds selector":    {base[0], base[1], "list pods", base[2]},
 		"shell --kinds Deployment":  {base[0], "get deployments.apps", base[1], "list pods", base[2]},
 		"shell --kinds job,pod,svc": {base[0], "get jobs.batch", base[1], "get services", "list pods", base[2]},
@@ -77,7 +79,7 @@ func TestRoleGrants(t *testing.T) {
 
 	// No command is the same as all of them, and no right stands there twice.
 	all, _ := printed(t)
-	each, _ := printed(t, kube.RoleCommands()...)
+	each, _ := printed(t, kube.DefaultRoleCommands()...)
 	if got, want := granted(all[0]), granted(each[0]); !reflect.DeepEqual(got, want) || len(slices.Compact(got)) != len(want) {
 		t.Errorf("role grants %q, want %q", got, want)
 	}

@@ -103,7 +103,7 @@ func (l Lifecycle) end(ctx context.Context, pod *corev1.Pod, container string) {
 	switch {
 	case err == nil:
 	case kube.IsDenied(err) && l.endByExec(ctx, pod, container):
-		l.Messages.Notice(fmt.Sprintf("pod %s has been ended, but is still listed: you are not allowed to delete pods", pod.Name))
+		l.Messages.Notice(fmt.Sprintf("pod %s has been ended, but stays listed: you lack the right to delete pods", pod.Name))
 	default:
 		l.Messages.Notice(fmt.Sprintf("pod %s was not deleted, and ends at its deadline: %v; to delete it: %s", pod.Name, err, command))
 	}
