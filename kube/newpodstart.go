@@ -68,13 +68,19 @@ func (c *Cluster) AwaitPodStart(ctx context.Context, pod *corev1.Pod, s PodStart
 	}
 }
 
+// InitFailedError reports that a new pod does not start because of one of its init containers.
+type InitFailedError struct {
+	Container string
+	Err       error
+}
+
+func (e *InitFailedError) Error() string { return e.Err.Error() }
+func (e *InitFailedError) Unwrap() error { return e.Err }
+
 // judgePod reports whether the container runs, and fails if it will not.
 func (w *podStart) judgePod(pod *corev1.Pod) (done bool, err error) {
-	switch {
-	case pod.DeletionTimestamp != nil:
+	if pod.DeletionTimestamp != nil {
 		return false, errPodDeleted
-	case isFinished(pod):
-		return false, &startError{"", describeEnd(pod)}
 	}
 
 	for _, container := range ContainersOf(pod) {
@@ -82,9 +88,16 @@ func (w *podStart) judgePod(pod *corev1.Pod) (done bool, err error) {
 		if status == nil || container.Name != w.Container && !container.Init {
 			continue
 		}
-		if done, err := w.judgeContainer(status); done || err != nil {
+		done, err := w.judgeContainer(status)
+		if err != nil && container.Init {
+			err = &InitFailedError{container.Name, err}
+		}
+		if done || err != nil {
 			return done, err
 		}
+	}
+	if isFinished(pod) {
+		return false, &startError{"", describeEnd(pod)}
 	}
 
 	if reason := DescribeUnschedulable(pod); reason != "" && reason != w.unschedulable {

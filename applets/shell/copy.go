@@ -31,9 +31,9 @@ func (t *temporary) runInCopy(ctx context.Context, inv *applets.Invocation) erro
 	if plan.MayLackImageVolume(ctx, err) {
 		plan = plan.WithoutImageVolume()
 		t.messages.Note(fmt.Sprintf("the image volume does not work: %s; creating pod %s with an init container instead", wire.OneLine(err.Error()), plan.Pod().Name))
-		return t.runCopy(ctx, plan, container)
+		err = t.runCopy(ctx, plan, container)
 	}
-	return err
+	return plan.ExplainFailure(err)
 }
 
 // planCopy finds the pod and its container, and plans the copy. It changes nothing.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"kdiag/applets"
 	"kdiag/kube"
 
 	corev1 "k8s.io/api/core/v1"
@@ -123,11 +124,41 @@ func (c *Copy) Describe(keep bool) []string {
 	if left := r.leftOut(); len(left) > 0 {
 		lines = append(lines, "left out:  containers "+strings.Join(left, ", ")+" (see --copy-containers)")
 	}
+	if text := c.warnNetwork(pod); text != "" {
+		lines = append(lines, text)
+	}
 	for _, text := range slices.Concat(r.volumes.said, describeHost(pod)) {
 		lines = append(lines, "can touch: "+text)
 	}
 
 	return append(lines, c.describeCarrier(), describeEnding(r.Deadline.String(), keep))
+}
+
+// warnNetwork says that an init container may lead the copy's connections to a container that it does
+// not have, as that of a service mesh does.
+func (c *Copy) warnNetwork(pod *corev1.Pod) string {
+	if len(c.request.leftOut()) == 0 {
+		return ""
+	}
+	for _, init := range copiedInit(pod) {
+		if sc := init.SecurityContext; sc != nil && sc.Capabilities != nil && slices.Contains(sc.Capabilities.Add, "NET_ADMIN") {
+			return "note:      init container " + init.Name + " may change the network (NET_ADMIN) in favour of a container left out"
+		}
+	}
+	return ""
+}
+
+// ExplainFailure adds to the error of a copy that did not start what to do if one of its init containers
+// is why.
+func (c *Copy) ExplainFailure(err error) error {
+	var failed *kube.InitFailedError
+	switch {
+	case !errors.As(err, &failed) || failed.Container == installContainer:
+		return err
+	case failed.Container == c.request.Target.Name:
+		return err
+	}
+	return applets.WithHint(err, "look at that container instead with -c %s, or leave it out with --copy-containers=target", failed.Container)
 }
 
 // describeCarrier says how kdiag gets into the copy.
