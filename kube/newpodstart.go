@@ -229,10 +229,14 @@ func (w *podStart) followPodEvents(ctx context.Context, pod *corev1.Pod, end con
 // noteEvent shows an event. One that says that the container failed ends the wait: the pod's status has
 // it up to 10 s later.
 func (w *podStart) noteEvent(said *corev1.Event, end context.CancelCauseFunc) {
-	failed := &startError{"container " + w.Container, said.Message}
+	failed := &startError{"", said.Message}
 	ours := said.InvolvedObject.FieldPath == fmt.Sprintf("spec.containers{%s}", w.Container)
-	if ours && slices.Contains(failedReasons, said.Reason) && !failed.isPullFailure() && !strings.HasPrefix(said.Message, "Error: ") {
-		end(failed)
+	switch {
+	case !slices.Contains(failedReasons, said.Reason), strings.HasPrefix(said.Message, "Error: "):
+	case failed.isPullFailure():
+		w.pulls.note(failed)
+	case ours:
+		end(&startError{"container " + w.Container, said.Message})
 	}
 
 	text := wire.OneLine(joinReason(said.Reason, said.Message))
