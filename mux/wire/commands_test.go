@@ -13,9 +13,11 @@ var (
 		Role: RoleShell, Target: "app", User: "key", Profile: "chroot", Version: "v1", IdleTimeout: time.Minute, Reason: "a --b=c",
 	}
 	fullEnter = EnterArguments{
-		Session: "0123456789abcdef", Target: TargetArguments{ID: "abc", SharedPIDs: true}, Prompt: "web/app", Relay: true, Here: true, Node: true, Load: true, Programs: []string{"a:1:b"}, ProgramsFrom: "@x", AsTarget: true,
+		Session: "0123456789abcdef", Target: TargetArguments{ID: "abc", SharedPIDs: true}, Prompt: "web/app", Relay: true, AsTarget: true,
+		Here: true, Node: true, Load: true, Programs: []string{"a:1:b"}, ProgramsFrom: "@x",
 		Quiet: true, KeepCapabilities: true, TargetEnv: []string{"PATH", "all"}, Env: []string{"A=b=c", "B="}, Shell: []string{"-c", "--", "--quiet"},
 	}
+	fullHold    = HoldArguments{Deadline: time.Hour, Install: "/x", Command: []string{"--", "/app", "it's"}}
 	fullInspect = InspectArguments{Target: TargetArguments{ID: "abc", SharedPIDs: true}, Connected: true, Environment: true, Interval: time.Second}
 )
 
@@ -27,6 +29,9 @@ func TestArguments(t *testing.T) {
 	if got, err := ParseEnterArguments(fullEnter.Args()[1:]); err != nil || !reflect.DeepEqual(got, fullEnter) {
 		t.Errorf("ParseEnterArguments(%q) = %+v, %v, want %+v", fullEnter.Args(), got, err, fullEnter)
 	}
+	if got, err := ParseHoldArguments(fullHold.Args()[1:]); err != nil || !reflect.DeepEqual(got, fullHold) {
+		t.Errorf("ParseHoldArguments(%q) = %+v, %v, want %+v", fullHold.Args(), got, err, fullHold)
+	}
 	if got, err := ParseInspectArguments(fullInspect.Args()[1:]); err != nil || got != fullInspect {
 		t.Errorf("ParseInspectArguments(%q) = %+v, %v, want %+v", fullInspect.Args(), got, err, fullInspect)
 	}
@@ -35,7 +40,7 @@ func TestArguments(t *testing.T) {
 // TestArgumentsCoverEveryField wants a flag for every field: in the samples above each field
 // has a value, and reflect finds those that have none.
 func TestArgumentsCoverEveryField(t *testing.T) {
-	for _, sample := range []any{fullManager, fullEnter, fullInspect} {
+	for _, sample := range []any{fullManager, fullEnter, fullHold, fullInspect} {
 		value := reflect.ValueOf(sample)
 		for i := range value.NumField() {
 			if name := value.Type().Field(i).Name; value.Field(i).IsZero() && name != "Lifeline" {

@@ -1,0 +1,75 @@
+package hold_test
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"kdiag/applets/internal/pod/procfs"
+	"kdiag/applets/internal/testkit/runctest"
+	"kdiag/mux/wire"
+)
+
+func TestMain(m *testing.M) { os.Exit(runctest.RunTests(m)) }
+
+// startHold starts a container without anything but kdiag, whose first process is hold.
+func startHold(t *testing.T, uid int) *runctest.RuncContainer {
+	t.Helper()
+	program, err := os.ReadFile(runctest.BuildBinary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	held := wire.HoldArguments{Deadline: 3600e9, Command: []string{"app", "it's $x"}}
+	return runctest.StartContainer(t, runctest.ContainerSpec{
+		Files: map[string][]byte{wire.CopyBinary: program, "/bin/app": program}, UID: uid, GID: uid,
+		Args: append([]string{wire.CopyBinary}, held.Args()...), Env: []string{"PATH=/none:/bin", "WORD=here"},
+	})
+}
+
+// TestShellBesideHold has a shell in the container itself, with its user and environment and the command that
+// it would run, and its orphans reaped; SIGTERM ends the container at once.
+func TestShellBesideHold(t *testing.T) {
+	runctest.RequireRunc(t)
+	for _, uid := range []int{0, 1234} {
+		container := startHold(t, uid)
+		script := `id -u; echo "$WORD $PATH"; echo "$KDIAG_COMMAND"; (true & exec true) & wait; (sleep 0.01 &); tr '\0' ' ' < /proc/1/cmdline`
+		out, err := container.ExecCommand(wire.CopyBinary, wire.AppletEnter, "--here", "--quiet", "--target-env=all", "--", "-c", script).CombinedOutput()
+		want := []string{"here /none:/bin", `/bin/app 'it'\''s $x'`, wire.CopyBinary + " hold --deadline=1h0m0s -- app it's $x "}
+		lines := strings.Split(string(out), "\n")
+		if err != nil || len(lines) != 4 || strings.Join(lines[1:], "\n") != strings.Join(want, "\n") {
+			t.Errorf("user %d: %v, %q, want %q", uid, err, lines, want)
+		}
+
+		status, err := procfs.ReadStatus(container.PID)
+		if err != nil || status.Caps.Permitted != 0 || !status.NoNewPrivileges {
+			t.Errorf("user %d: hold has %+v, %v, want no capability", uid, status.Caps, err)
+		}
+		if !runctest.WaitUntil(func() bool { return countChildren(t, container.PID) == 0 }) {
+			t.Errorf("user %d: what the shell left behind is not reaped", uid)
+		}
+
+		if err := syscall.Kill(container.PID, syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if code := container.Wait(); code != 0 && code != 143 {
+			t.Errorf("user %d: hold ended with code %d", uid, code)
+		}
+	}
+}
+
+// countChildren returns how many processes have a parent, dead ones too.
+func countChildren(t *testing.T, parent int) (count int) {
+	t.Helper()
+	pids, err := procfs.ListPIDs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range pids {
+		if stat, err := procfs.ReadStat(pid); err == nil && stat.Parent == parent {
+			count++
+		}
+	}
+	return count
+}
