@@ -15,12 +15,22 @@ import (
 
 	"kdiag/applets/internal/laptop/containers"
 	"kdiag/kube"
+
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // fakeForwarder notes what it is to connect to, and refuses it.
 type fakeForwarder struct {
 	mu    sync.Mutex
 	asked []string
+}
+
+// DeletePod notes which pod is deleted.
+func (f *fakeForwarder) DeletePod(_ context.Context, namespace, pod string, _ types.UID) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, "delete "+namespace+"/"+pod)
+	return nil
 }
 
 var errRefused = errors.New("refused")
@@ -114,5 +124,17 @@ func TestGuard(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(<-got), "\n")
 	if len(lines) != 4 || !strings.Contains(lines[0], `"Context":"c"`) || !strings.Contains(lines[1], `"Pod":"p"`) || lines[3] != `{"Done":true}` {
 		t.Errorf("written %q, want how to connect, a session, its end, and the last word", lines)
+	}
+}
+
+// TestWatchDeletesPods deletes the pod that a killed kdiag has made for a shell, but not one that it has
+// deleted itself.
+func TestWatchDeletesPods(t *testing.T) {
+	pod := func(name string) message {
+		return message{Name: name, Ending: &containers.Ending{Namespace: "n", Pod: name, DeletesPod: true}}
+	}
+	asked, _, err := watch(t, message{Connect: &kube.ConnectOptions{}}, pod("a"), pod("b"), message{Name: "a"})
+	if want := []string{"delete n/b"}; !slices.Equal(asked, want) || err != nil {
+		t.Errorf("a killed kdiag: %q, %v, want %q", asked, err, want)
 	}
 }
