@@ -70,6 +70,9 @@ type roleCase struct {
 func runLine(t *testing.T, env []string, line, pod string, flags ...string) kit.Result {
 	t.Helper()
 	text, lasting := strings.CutPrefix(line, "+")
+	if strings.Contains(text, "NODE") {
+		text = strings.ReplaceAll(text, "NODE", firstNode(t))
+	}
 	args := strings.Fields(strings.ReplaceAll(text, "POD", pod))
 	if at := slices.Index(args, "--"); at >= 0 {
 		args = slices.Insert(args, at, flags...)
@@ -82,6 +85,12 @@ func runLine(t *testing.T, env []string, line, pod string, flags ...string) kit.
 	}
 
 	return kit.RunKdiagWith(t, "", env, args...)
+}
+
+// firstNode returns the name of a node.
+func firstNode(t *testing.T) string {
+	t.Helper()
+	return strings.Fields(kit.RunKubectl(t, "get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"))[0]
 }
 
 // succeeds tells whether a command lacked no right.
@@ -121,6 +130,8 @@ var roleCases = []roleCase{
 	{"logs", []string{"--kinds=svc"}, "logs svc/POD --tail=1 --for=3s", succeeds, []string{"logs POD --tail=1 --for=1s"}},
 	{"manage", nil, "manage POD", succeeds, []string{"manage nothere", "manage stopped"}},
 	{"manage", []string{"--kinds=selector"}, "manage -l app=POD", succeeds, []string{"manage POD", "manage nothere", "manage stopped"}},
+	{"shell-copy", nil, "shell --copy POD -- -c echo", succeeds, []string{"shell --copy nothere", "shell --copy POD-writer"}},
+	{"shell-node", nil, "shell node/NODE -- -c echo", succeeds, nil},
 	{"doctor", nil, "doctor POD -o json", doctorWorks, []string{"doctor -o json", "doctor nothere", "!+redir POD 8080", "doctor POD -o json"}},
 }
 
@@ -164,6 +175,21 @@ spec:
   - {name: app, image: "localhost/kdiag-sample:scratch", imagePullPolicy: Never, args: ["not an address"]}
 `
 
+// writerPod waits for a volume that it does not get.
+const writerPod = `
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: NAME}
+spec: {accessModes: [ReadWriteOnce], storageClassName: none, resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: NAME}
+spec:
+  volumes: [{name: data, persistentVolumeClaim: {claimName: NAME}}]
+  containers: [{name: app, image: x, command: [x], volumeMounts: [{name: data, mountPath: /data}]}]
+`
+
 // createRolePods creates a namespace with a pod for each case, "pod0" and so on.
 func createRolePods(t *testing.T) string {
 	t.Helper()
@@ -179,6 +205,9 @@ func createRolePods(t *testing.T) string {
 	for i, c := range roleCases {
 		if strings.Contains(c.line, "deploy/") {
 			adoptPod(t, namespace, fmt.Sprintf("pod%d", i))
+		}
+		if c.command == "shell-copy" {
+			kit.ApplyManifest(t, namespace, strings.ReplaceAll(writerPod, "NAME", fmt.Sprintf("pod%d-writer", i)))
 		}
 	}
 	return namespace

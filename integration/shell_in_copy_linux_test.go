@@ -237,7 +237,7 @@ func findChildren(t *testing.T, pid int) (children []int) {
 
 // TestShellOnNode has root's shell on a node, and none where the namespace does not admit it.
 func TestShellOnNode(t *testing.T) {
-	node := strings.Fields(kit.RunKubectl(t, "get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"))[0]
+	node := firstNode(t)
 	namespace := kit.CreateNamespace(t)
 	got := kit.RunKdiag(t, "shell", "node/"+node, "-n", namespace, "--", "-c", `id -u; test -d /proc/1 && grep -c kubelet /proc/[0-9]*/cmdline | grep -qv ':0$' && echo sees; test -e /kdiag || echo out; exit 3`)
 	if got.Code != 3 || got.Stdout != "0\nsees\nout\n" || !strings.Contains(got.Stderr, "creating privileged pod "+namespace+"/kdiag-node-") {

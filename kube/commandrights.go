@@ -135,7 +135,6 @@ var rightsOf = []rightsEntry{
 			{rightGetLog, "read what your manager in the pod found in the node's kernel"},
 			{accessRight{verb: "get", resource: "namespaces"}, "read the namespace's Pod Security level when no target is named"},
 			needNamePods,
-			{rightCreatePods, "check by dry run whether a copy or a node's pod would be admitted"},
 		},
 		wider: []commandRight{{accessRight{verb: "get", resource: "nodes"}, "check the node's kernel and images"}, needReadClass},
 	},

@@ -60,6 +60,3 @@ func CheckCopyable(pod *corev1.Pod) error {
 	}
 	return nil
 }
-
-// SharesPIDs reports whether a pod's containers share one PID namespace, or the node's.
-func SharesPIDs(pod *corev1.Pod) bool { return sharesPIDs(pod) }

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"kdiag/mux/wire"
 )
 
 // TestQuoteWords has a shell read the same words again.
@@ -74,22 +72,6 @@ func TestFindProgram(t *testing.T) {
 	} {
 		if got := findProgram(word, path); got != want {
 			t.Errorf("findProgram(%q) = %q, want %q", word, got, want)
-		}
-	}
-}
-
-// TestIsHold tells hold from other programs.
-func TestIsHold(t *testing.T) {
-	held := wire.HoldArguments{Deadline: 1, Command: []string{"app"}}
-	for _, c := range []struct {
-		words []string
-		want  bool
-	}{
-		{append([]string{wire.CopyBinary}, held.Args()...), true},
-		{[]string{wire.CopyBinary, "enter"}, false}, {[]string{"/app", "hold"}, false}, {[]string{wire.CopyBinary}, false}, {nil, false},
-	} {
-		if got := isHold(c.words); got != c.want {
-			t.Errorf("isHold(%q) = %t", c.words, got)
 		}
 	}
 }

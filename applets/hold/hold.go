@@ -32,6 +32,8 @@ func Applet() applets.Applet {
 			switch {
 			case arguments.Install != "":
 				return installProgram(arguments.Install)
+			case arguments.End:
+				return endHold()
 			case arguments.Deadline <= 0:
 				return applets.Usage("--deadline=%s: must be longer than 0", arguments.Deadline)
 			}

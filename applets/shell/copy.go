@@ -15,10 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// endCopy ends a copy whose user may not delete it: its first process ends, unless the pod shares its
-// processes.
-var endCopy = []string{wire.CopyBinary, wire.AppletEnter, "--here", "--quiet", "--", "-c", "kill 1"}
-
 // runInCopy makes a copy of a pod and runs a shell in it.
 func (t *temporary) runInCopy(ctx context.Context, inv *applets.Invocation) error {
 	plan, container, err := t.planCopy(ctx, inv)
@@ -75,12 +71,7 @@ func (t *temporary) planCopy(ctx context.Context, inv *applets.Invocation) (*tem
 // runCopy makes the copy and runs a shell in it.
 func (t *temporary) runCopy(ctx context.Context, plan *temppod.Copy, container string) error {
 	pod := plan.Pod()
-	end := endCopy
-	if kube.SharesPIDs(pod) {
-		end = nil
-	}
-
-	return t.lifecycle(end).Run(ctx, pod, container, func(ctx context.Context, running *corev1.Pod) error {
+	return t.lifecycle(wire.CopyBinary).Run(ctx, pod, container, func(ctx context.Context, running *corev1.Pod) error {
 		if plan.KnowsCommand() {
 			t.messages.Note(fmt.Sprintf(`to run the container's command: eval "$%s"`, wire.CommandVariable))
 		}

@@ -6,6 +6,7 @@ import (
 	"kdiag/applets/internal/laptop/containers"
 	"kdiag/applets/internal/laptop/temppod"
 	"kdiag/kube"
+	"kdiag/mux/wire"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -23,7 +24,7 @@ func (t *temporary) runOnNode(ctx context.Context, node string) error {
 	pod := temppod.BuildNodePod(request)
 	t.printPlan(temppod.DescribeNodePod(request, pod, t.keep))
 
-	err := t.lifecycle(nil).Run(ctx, pod, temppod.NodeContainer, func(ctx context.Context, running *corev1.Pod) error {
+	err := t.lifecycle(wire.Binary).Run(ctx, pod, temppod.NodeContainer, func(ctx context.Context, running *corev1.Pod) error {
 		return t.runSession(ctx, running, temppod.NodeContainer, func(s *shellSession) {
 			s.enter.Node, s.enter.KeepCapabilities, s.enter.AsTarget = true, true, false
 			s.enter.Prompt = "node/" + node

@@ -168,10 +168,11 @@ func (t *temporary) printPlan(lines []string) {
 	})
 }
 
-// lifecycle returns what makes the pod, and ends it with a command if it cannot be deleted.
-func (t *temporary) lifecycle(end []string) temppod.Lifecycle {
+// lifecycle returns what makes the pod, in which kdiag is at a path.
+func (t *temporary) lifecycle(binary string) temppod.Lifecycle {
 	return temppod.Lifecycle{
-		API: t.cluster, Watcher: t.guard, Messages: t.messages, Timeout: t.request.Timeout, Keep: t.keep, End: end,
+		API: t.cluster, Watcher: t.guard, Messages: t.messages, Timeout: t.request.Timeout, Keep: t.keep,
+		End: append([]string{binary}, wire.HoldArguments{End: true}.Args()...),
 	}
 }
 

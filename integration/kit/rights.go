@@ -177,7 +177,7 @@ func neededRight(request *http.Request) (right string, ok bool) {
 		subresource = "/" + parts[6]
 	}
 
-	verb := map[string]string{http.MethodPatch: "patch", http.MethodPost: "create", http.MethodGet: "get"}[request.Method]
+	verb := map[string]string{http.MethodPatch: "patch", http.MethodPost: "create", http.MethodGet: "get", http.MethodDelete: "delete"}[request.Method]
 	switch {
 	case request.URL.Query().Has("watch"):
 		verb = "watch"

@@ -17,7 +17,7 @@ var (
 		Here: true, Node: true, Load: true, Programs: []string{"a:1:b"}, ProgramsFrom: "@x",
 		Quiet: true, KeepCapabilities: true, TargetEnv: []string{"PATH", "all"}, Env: []string{"A=b=c", "B="}, Shell: []string{"-c", "--", "--quiet"},
 	}
-	fullHold    = HoldArguments{Deadline: time.Hour, Install: "/x", Command: []string{"--", "/app", "it's"}}
+	fullHold    = HoldArguments{Deadline: time.Hour, Install: "/x", End: true, Command: []string{"--", "/app", "it's"}}
 	fullInspect = InspectArguments{Target: TargetArguments{ID: "abc", SharedPIDs: true}, Connected: true, Environment: true, Interval: time.Second}
 )
 

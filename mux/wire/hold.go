@@ -26,6 +26,8 @@ type HoldArguments struct {
 	Deadline time.Duration
 	// Install has it wait for nothing, and copy its own program to this path.
 	Install string
+	// End has it end the hold that keeps this container, and so the container.
+	End bool
 	// Command is what the container would run. It stands among the arguments because the kubelet
 	// expands $(NAME) there as it does in a command.
 	Command []string
@@ -35,6 +37,7 @@ type HoldArguments struct {
 func (a *HoldArguments) arguments() []argument {
 	return []argument{
 		durationArgument(&a.Deadline, "deadline", "time to wait at most"),
+		switchArgument(&a.End, "end", "end the hold that keeps this container"),
 		textArgument(&a.Install, "install", "copy this program to a path, and wait for nothing"),
 	}
 }

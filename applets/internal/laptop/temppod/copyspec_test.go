@@ -188,7 +188,9 @@ func TestCopiedContainers(t *testing.T) {
 // would find it.
 func TestNobodySeesTheCopy(t *testing.T) {
 	pod := meshPod()
-	made := buildCopy(pod, "app", func(r *CopyRequest) { r.volumes = decidedVolumes{readOnly: map[string]bool{"data": true}, bindsNode: true} })
+	made := buildCopy(pod, "app", func(r *CopyRequest) {
+		r.volumes = decidedVolumes{readOnly: map[string]bool{"data": true}, bindsNode: true}
+	})
 	if m := made.ObjectMeta; m.Labels != nil || m.OwnerReferences != nil || m.Finalizers != nil || m.GenerateName != "" || m.UID != "" {
 		t.Errorf("metadata = %+v, want a name and annotations alone", m)
 	}
