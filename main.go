@@ -14,9 +14,11 @@ import (
 	"kdiag/applets"
 	"kdiag/applets/capture"
 	"kdiag/applets/completion"
+	"kdiag/applets/cp"
 	"kdiag/applets/doctor"
 	"kdiag/applets/enter"
 	"kdiag/applets/env"
+	"kdiag/applets/files"
 	"kdiag/applets/guard"
 	"kdiag/applets/help"
 	"kdiag/applets/hold"
@@ -46,6 +48,7 @@ func registry() []applets.Applet {
 		redir.Applet(),
 		ps.Applet(),
 		env.Applet(),
+		cp.Applet(),
 		logs.Applet(),
 		capture.Applet(),
 		capture.Extcap(),
@@ -56,6 +59,7 @@ func registry() []applets.Applet {
 		inspect.Applet(),
 		packets.Applet(),
 		hold.Applet(),
+		files.Applet(),
 		guard.Applet(),
 		image.Applet(),
 		doctor.Applet(),

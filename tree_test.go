@@ -27,13 +27,17 @@ var mayImport = []struct {
 	{"kdiag/applets/internal/pod/podproc", []string{"kdiag/applets", "kdiag/applets/internal/pod/procfs"}},
 	{"kdiag/applets/internal/pod/lockdown", []string{"kdiag/applets/internal/pod/procfs", "kdiag/applets/internal/pod/credentials"}},
 	{"kdiag/applets/internal/pod/podsockets", []string{"kdiag/applets/internal/pod/procfs", "kdiag/applets/internal/pod/sockdiag"}},
+	{"kdiag/applets/internal/pod/targetfiles", []string{"kdiag/mux/filecopy"}},
 	{"kdiag/applets/internal/pod/", []string{"kdiag/applets/internal/pod/procfs"}},
 	{"kdiag/applets/enter", []string{"kdiag/applets", "kdiag/applets/internal/pod/", "kdiag/scratch-shell"}},
 	{"kdiag/applets/hold", []string{"kdiag/applets", "kdiag/applets/internal/pod/"}},
 	{"kdiag/applets/inspect", []string{"kdiag/applets", "kdiag/applets/internal/pod/"}},
 	{"kdiag/applets/packets", []string{"kdiag/applets", "kdiag/applets/internal/pod/"}},
+	{"kdiag/applets/files", []string{"kdiag/applets", "kdiag/applets/internal/pod/", "kdiag/mux/filecopy"}},
 	{"kdiag/applets/manager", []string{"kdiag/applets", "kdiag/applets/internal/pod/", "kdiag/mux", "kdiag/netfilter"}},
 	// What runs on the laptop. It knows nothing of the kernel's tables.
+	{"kdiag/applets/internal/laptop/localfiles", []string{"kdiag/mux/filecopy"}},
+	{"kdiag/applets/cp", []string{"kdiag/applets", "kdiag/applets/kubeflags", "kdiag/applets/internal/laptop/", "kdiag/kube", "kdiag/mux/filecopy"}},
 	{"kdiag/applets/internal/laptop/", []string{"kdiag/applets", "kdiag/applets/internal/laptop/", "kdiag/kube", "kdiag/mux"}},
 	{"kdiag/applets/internal/testkit/runctest", []string{"kdiag/integration/testenv"}},
 	{"kdiag/applets/internal/testkit/fakecluster", []string{"kdiag/kube", "kdiag/mux/wire"}},
@@ -194,9 +198,9 @@ func TestEachEndHasItsRoom(t *testing.T) {
 		never    []string
 	}{
 		{"./applets/internal/pod/...", []string{"k8s.io/", "kdiag/kube", "kdiag/applets/internal/laptop/"}},
-		{"./applets/enter ./applets/inspect ./applets/manager ./applets/packets", []string{"k8s.io/", "kdiag/kube", "kdiag/applets/internal/laptop/"}},
+		{"./applets/enter ./applets/inspect ./applets/manager ./applets/packets ./applets/hold ./applets/files", []string{"k8s.io/", "kdiag/kube", "kdiag/applets/internal/laptop/"}},
 		{"./applets/internal/laptop/...", []string{"kdiag/netfilter", "kdiag/applets/internal/pod/", "kdiag/scratch-shell"}},
-		{"./applets/shell ./applets/redir ./applets/ps ./applets/logs ./applets/doctor", []string{"kdiag/netfilter", "kdiag/applets/internal/pod/", "kdiag/scratch-shell"}},
+		{"./applets/shell ./applets/redir ./applets/ps ./applets/logs ./applets/doctor ./applets/cp ./applets/env ./applets/capture", []string{"kdiag/netfilter", "kdiag/applets/internal/pod/", "kdiag/scratch-shell"}},
 		{"./kube", []string{"kdiag/mux", "kdiag/netfilter", "kdiag/applets"}},
 		{"./mux/wire ./mux/resumable", []string{"."}}, // a dot stands in every path but the standard library's
 		{".", []string{"testing", "kdiag/applets/internal/testkit/", "kdiag/mux/muxtest", "kdiag/netfilter/netnstest"}},

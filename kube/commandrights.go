@@ -109,6 +109,12 @@ var rightsOf = []rightsEntry{
 		},
 	},
 	{
+		command:  "cp",
+		required: []commandRight{needFindPod, needAddContainer, {rightCreateExec, "copy files to and from the container"}},
+		optional: []commandRight{needAwaitStart, needWebSocket, needListEvents, needWatchEvents, needNamePods, needReadMemory},
+		wider:    []commandRight{needAskNode},
+	},
+	{
 		command: "logs", reviewed: true,
 		required: []commandRight{
 			needFindPod, {rightGetLog, "read their logs"},

@@ -127,7 +127,7 @@ func (i *inspector[T]) exec(ctx context.Context, shell *containers.Shell, each f
 		i.unread = true
 		return out.err
 	case errors.As(err, &exit):
-		return explainExit(ctx, shell, exit, string(stderr.text))
+		return ExplainExit(ctx, shell, "look at", exit, string(stderr.text))
 	case err == nil && i.Interval == 0:
 		return fmt.Errorf("look at %s: connection lost before all of the output arrived", shell.Target())
 	case err == nil:
@@ -145,23 +145,24 @@ func (l look[T]) command(target kube.TargetContainer) []string {
 	}.Args()...)
 }
 
-// saidError carries what "kdiag inspect" itself said of its failure. It wraps
+// saidError carries what an applet in the pod itself said of its failure. It wraps
 // the exit code.
 type saidError struct {
+	doing  string
 	target kube.TargetContainer
 	text   string
 	hint   string
 	exit   *kube.CommandExitError
 }
 
-func (e *saidError) Error() string { return fmt.Sprintf("look at %s: %s", e.target, e.text) }
+func (e *saidError) Error() string { return fmt.Sprintf("%s %s: %s", e.doing, e.target, e.text) }
 func (e *saidError) Hint() string  { return e.hint }
 func (e *saidError) Unwrap() error { return e.exit }
 
-// explainExit makes an error of an exit code and of the lines that kdiag printed
-// to stderr.
-func explainExit(ctx context.Context, shell *containers.Shell, exit *kube.CommandExitError, stderr string) error {
-	said := &saidError{target: shell.Target(), text: exit.Error(), exit: exit}
+// ExplainExit makes an error of the exit code of an applet in the pod, and of the lines that it
+// printed to stderr. Doing says what was tried with the target, as in "look at".
+func ExplainExit(ctx context.Context, shell *containers.Shell, doing string, exit *kube.CommandExitError, stderr string) error {
+	said := &saidError{doing: doing, target: shell.Target(), text: exit.Error(), exit: exit}
 	if exit.Code == applets.ExitSIGKILL {
 		said.text = cmp.Or(shell.DescribeKill(ctx), said.text)
 	}
@@ -177,7 +178,7 @@ func explainExit(ctx context.Context, shell *containers.Shell, exit *kube.Comman
 	}
 
 	if wire.IsFromOlder(said.text) {
-		return containers.NewOlderImageError("look at "+shell.Target().String(), shell.Image(), said.text, exit)
+		return containers.NewOlderImageError(doing+" "+shell.Target().String(), shell.Image(), said.text, exit)
 	}
 	// The program there is none of ours.
 	if exit.Code == applets.ExitUnknown || exit.Code == applets.ExitUsage {

@@ -42,6 +42,15 @@ func (t Threads) SetNoNewPrivileges() error {
 	return nil
 }
 
+// KeepCapabilitiesOnce has the threads keep their permitted capabilities when they change their user
+// next, and until the next execve.
+func (t Threads) KeepCapabilitiesOnce() error {
+	if err := t.callPrctl(unix.PR_SET_KEEPCAPS, 1, 0); err != nil {
+		return fmt.Errorf("keep capabilities: %w", err)
+	}
+	return nil
+}
+
 // SetCapabilities sets the effective, permitted and inheritable set.
 func (t Threads) SetCapabilities(caps procfs.Capabilities) error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}

@@ -1,0 +1,347 @@
+// Package filecopy copies trees of files over a pair of streams, such as those of an exec: a sender
+// walks one tree, a receiver makes another. Both ends use it, on the laptop and in the pod; each
+// brings its own Dir, which keeps everything within what was named.
+package filecopy
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"kdiag/mux/wire"
+)
+
+// Frame is one frame from the other side. Content may be kept until Release.
+type Frame struct {
+	Kind    byte
+	Content []byte
+	pooled  *[]byte
+}
+
+// FailureError is what the other side says of the end of everything.
+type FailureError struct{ wire.FilesProblem }
+
+func (e *FailureError) Error() string { return e.Text }
+
+// Hint returns what the user may do next.
+func (e *FailureError) Hint() string { return e.FilesProblem.Hint }
+
+// ErrCut reports streams that ended too early.
+var ErrCut = errors.New("connection lost before everything was copied")
+
+// LinkOptions says what a Link does beside carrying frames.
+type LinkOptions struct {
+	// OwnRoom is how much this side takes before it must have been read; PeerRoom the other's.
+	OwnRoom, PeerRoom int
+	// Problem is called with what the other side says of single files, from a goroutine of the
+	// link's own. It may be nil.
+	Problem func(wire.FilesProblem)
+}
+
+// Link carries frames over two streams. It always reads what arrives, at most OwnRoom bytes ahead
+// of who takes it, so that the connection never waits. One goroutine may send and another receive.
+type Link struct {
+	in      *bufio.Reader
+	out     io.Writer
+	options LinkOptions
+	pool    sync.Pool
+	queue   chan Frame
+
+	// mu guards what follows, and writing holds a side's writes apart.
+	mu      sync.Mutex
+	changed sync.Cond
+	room    int   // what may be sent
+	unread  int   // bytes that arrived, and that the other side was given no new room for
+	failed  error // once nothing more comes
+	ended   chan struct{}
+
+	writing sync.Mutex
+	buffer  []byte // is to be sent
+	// returned counts bytes of frames that were taken since room was given last.
+	returned int
+}
+
+// flushAt is the size from which on what was gathered is sent.
+const flushAt = 64 << 10
+
+// NewLink makes a link. Its Start greets the other side.
+func NewLink(in io.Reader, out io.Writer, o LinkOptions) *Link {
+	l := &Link{in: bufio.NewReaderSize(in, flushAt), out: out, options: o, room: o.PeerRoom, ended: make(chan struct{})}
+	l.changed.L = &l.mu
+	l.queue = make(chan Frame, queueLength)
+	l.pool.New = func() any { return new(make([]byte, 0, wire.MaxFilesFrame)) }
+	return l
+}
+
+// queueLength bounds the frames that wait. A frame takes at least its head's bytes of the room, but
+// the reader may wait for a place in the queue as well: then its frames are tiny, and soon taken.
+const queueLength = 4096
+
+// Start sends the greeting, and reads in the background until the stream ends.
+func (l *Link) Start() error {
+	if err := l.write([]byte(wire.FilesGreeting)); err != nil {
+		return err
+	}
+	go l.readFrames()
+	return nil
+}
+
+// readFrames reads until the stream ends or is wrong, and notes which.
+func (l *Link) readFrames() {
+	err := l.readAll()
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = ErrCut
+	}
+
+	l.fail(err)
+	close(l.queue)
+}
+
+// fail notes that nothing more comes, and why.
+func (l *Link) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed == nil {
+		l.failed = err
+		close(l.ended)
+	}
+	l.changed.Broadcast()
+}
+
+// Ended is closed once nothing more comes.
+func (l *Link) Ended() <-chan struct{} { return l.ended }
+
+// Failure returns why nothing more comes, or nil.
+func (l *Link) Failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
+}
+
+// readAll reads the greeting and frames. It returns an error.
+func (l *Link) readAll() error {
+	greeting := make([]byte, len(wire.FilesGreeting))
+	if _, err := io.ReadFull(l.in, greeting); err != nil {
+		return err
+	}
+	if string(greeting) != wire.FilesGreeting {
+		return fmt.Errorf("the other side is not this kdiag: it begins with %q", greeting)
+	}
+
+	for {
+		if err := l.readFrame(); err != nil {
+			return err
+		}
+	}
+}
+
+// readFrame reads one frame, and queues it if it is not for the link itself.
+func (l *Link) readFrame() error {
+	var head [wire.FilesHeadSize]byte
+	if _, err := io.ReadFull(l.in, head[:]); err != nil {
+		return err
+	}
+	size := binary.BigEndian.Uint32(head[1:])
+	if size > wire.MaxFilesFrame {
+		return fmt.Errorf("a frame %q of %d bytes, more than %d", head[0], size, wire.MaxFilesFrame)
+	}
+
+	frame := l.newFrame(head[0], int(size))
+	if _, err := io.ReadFull(l.in, frame.Content); err != nil {
+		return err
+	}
+	if frame.Kind == wire.FrameRoom {
+		return l.addRoom(frame.Content)
+	}
+	if err := l.takeUp(len(frame.Content)); err != nil {
+		return err
+	}
+
+	switch frame.Kind {
+	case wire.FrameProblem, wire.FrameFailure:
+		return l.readProblem(frame)
+	}
+	l.queue <- frame
+	return nil
+}
+
+// smallFrame is the size up to which a frame's memory is its own.
+const smallFrame = 4 << 10
+
+// newFrame makes room for a frame.
+func (l *Link) newFrame(kind byte, size int) Frame {
+	if size <= smallFrame {
+		return Frame{Kind: kind, Content: make([]byte, size)}
+	}
+	pooled := l.pool.Get().(*[]byte)
+	return Frame{Kind: kind, Content: (*pooled)[:size], pooled: pooled}
+}
+
+// takeUp notes bytes that arrived. More than there was room for are an error.
+func (l *Link) takeUp(size int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unread += size + wire.FilesHeadSize
+	if l.unread > l.options.OwnRoom {
+		return fmt.Errorf("the other side sent %d bytes, for which there was no room", l.unread)
+	}
+	return nil
+}
+
+// addRoom notes that the other side has room for more.
+func (l *Link) addRoom(content []byte) error {
+	if len(content) != 4 {
+		return fmt.Errorf("a frame of room with %d bytes", len(content))
+	}
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.room += int(binary.BigEndian.Uint32(content))
+	if l.room > l.options.PeerRoom {
+		return fmt.Errorf("the other side has room for %d bytes, more than %d", l.room, l.options.PeerRoom)
+	}
+	l.changed.Broadcast()
+	return nil
+}
+
+// readProblem hands on what the other side says, and returns a failure as an error.
+func (l *Link) readProblem(frame Frame) error {
+	defer l.Release(frame)
+	var said wire.FilesProblem
+	if err := json.Unmarshal(frame.Content, &said); err != nil {
+		return fmt.Errorf("what the other side says: %w", err)
+	}
+	if frame.Kind == wire.FrameFailure {
+		return &FailureError{said}
+	}
+	if l.options.Problem != nil {
+		l.options.Problem(said)
+	}
+	return nil
+}
+
+// Receive returns the next frame, or why there is none. The caller releases it.
+func (l *Link) Receive() (Frame, error) {
+	frame, ok := <-l.queue
+	if !ok {
+		return Frame{}, l.Failure()
+	}
+	return frame, nil
+}
+
+// Release gives the memory of a frame back, and its room to the other side.
+func (l *Link) Release(frame Frame) {
+	size := len(frame.Content) + wire.FilesHeadSize
+	if frame.pooled != nil {
+		l.pool.Put(frame.pooled)
+	}
+
+	l.mu.Lock()
+	l.returned += size
+	give := l.returned
+	if give < l.options.OwnRoom/4 {
+		l.mu.Unlock()
+		return
+	}
+	l.returned = 0
+	l.unread -= give
+	l.mu.Unlock()
+
+	head := appendHead(nil, wire.FrameRoom, 4)
+	_ = l.write(binary.BigEndian.AppendUint32(head, uint32(give))) // a broken stream is noticed by who reads
+}
+
+func appendHead(to []byte, kind byte, size int) []byte {
+	return binary.BigEndian.AppendUint32(append(to, kind), uint32(size))
+}
+
+// write writes at once.
+func (l *Link) write(p []byte) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	_, err := l.out.Write(p)
+	return err
+}
+
+// Send gathers a frame, and sends what was gathered if that is enough.
+func (l *Link) Send(kind byte, content []byte) error {
+	l.buffer = append(appendHead(l.buffer, kind, len(content)), content...)
+	if len(l.buffer) >= flushAt {
+		return l.Flush()
+	}
+	return nil
+}
+
+// SendJSON sends a frame in JSON, and all before it.
+func (l *Link) SendJSON(kind byte, value any) error {
+	content, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	if err := l.Send(kind, content); err != nil {
+		return err
+	}
+	return l.Flush()
+}
+
+// dataHead is what stands before the bytes of a data frame.
+const dataHead = wire.FilesHeadSize + wire.FilesOffsetSize
+
+// SendData sends data, which stands in p behind dataHead bytes.
+func (l *Link) SendData(offset int64, p []byte) error {
+	binary.BigEndian.PutUint64(appendHead(p[:0], wire.FrameData, len(p)-wire.FilesHeadSize)[wire.FilesHeadSize:dataHead], uint64(offset))
+	if len(l.buffer)+len(p) < flushAt {
+		l.buffer = append(l.buffer, p...)
+		return nil
+	}
+	if err := l.Flush(); err != nil {
+		return err
+	}
+	return l.writeInRoom(p)
+}
+
+// Flush sends what was gathered.
+func (l *Link) Flush() error {
+	p := l.buffer
+	l.buffer = l.buffer[:0]
+	return l.writeInRoom(p)
+}
+
+// writeInRoom writes as soon as the other side has room, in parts if need be.
+func (l *Link) writeInRoom(p []byte) error {
+	for len(p) > 0 {
+		n, err := l.awaitRoom(len(p))
+		if err != nil {
+			return err
+		}
+		if err := l.write(p[:n]); err != nil {
+			if failed := l.Failure(); failed != nil {
+				return failed
+			}
+			return err
+		}
+		p = p[n:]
+	}
+
+	return l.Failure()
+}
+
+// awaitRoom waits for room, and takes up to size bytes of it.
+func (l *Link) awaitRoom(size int) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.room <= 0 && l.failed == nil {
+		l.changed.Wait()
+	}
+	if l.failed != nil {
+		return 0, l.failed
+	}
+
+	size = min(size, l.room)
+	l.room -= size
+	return size, nil
+}
