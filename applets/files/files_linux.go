@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"runtime"
 
 	"kdiag/applets"
@@ -22,6 +24,10 @@ func run(streams applets.Streams, arguments wire.FilesArguments) error {
 	// The user that the root is opened as is a thread's (package credentials).
 	runtime.LockOSThread()
 	lastuse.MarkUsed()
+	// The container's own processes have one processor each. One for the stream and one for the
+	// files keep the two apart.
+	runtime.GOMAXPROCS(2)
+	widenPipe(streams.Out)
 
 	own, err := credentials.ReadOwnStatus()
 	if err != nil {
@@ -47,6 +53,14 @@ func run(streams applets.Streams, arguments wire.FilesArguments) error {
 	}
 
 	return newSession(streams, root).serve(hello, arguments.Write)
+}
+
+// widenPipe lets more wait in the pipe to the runtime, so that the two change places less often.
+func widenPipe(stream io.Writer) {
+	const room = 256 << 10
+	if file, ok := applets.Underlying(stream).(*os.File); ok {
+		_, _ = unix.FcntlInt(file.Fd(), unix.F_SETPIPE_SZ, room) // it works with any size
+	}
 }
 
 // describeOwn says as whom files are read and written.

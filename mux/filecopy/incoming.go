@@ -48,23 +48,42 @@ func (r *Receiver) beginFile(in *level, e wire.Entry) error {
 	}
 
 	r.digest.Reset()
-	now := &incoming{entry: e, in: in, temp: r.names.next()}
+	now, err := r.createFile(in, e)
+	if err != nil {
+		return r.refuseError(e, "create the file", err)
+	}
+	r.file = now
+	return nil
+}
+
+// createFile makes a file. One that takes a single write to a directory in which nothing was has its
+// own name at once.
+func (r *Receiver) createFile(in *level, e wire.Entry) (*incoming, error) {
+	now := &incoming{entry: e, in: in}
 	var err error
-	if isLong(e) {
+	switch {
+	case isLong(e):
 		now.temp = partialName(e.Name)
 		now.file, err = openTemp(in.dir, now.temp)
 		if err == nil {
 			err = now.file.Truncate(0)
 		}
-	} else {
+	case in.fresh:
+		now.temp = e.Name
+		if now.file, err = in.dir.CreateFile(e.Name); !errors.Is(err, fs.ErrExist) {
+			break
+		}
+		fallthrough
+	default:
+		now.temp = r.names.next()
 		now.file, err = in.dir.CreateFile(now.temp)
 	}
+
 	if err != nil {
 		now.close()
-		return r.refuseError(e, "create the file", err)
+		return nil, err
 	}
-	r.file = now
-	return nil
+	return now, nil
 }
 
 // isLong reports whether a file is worth going on with once its copy broke off.
@@ -288,7 +307,7 @@ func (r *Receiver) complete(now *incoming, size int64) error {
 		return r.failWriting(err)
 	}
 
-	if now.temp != "" {
+	if now.temp != "" && now.temp != now.entry.Name {
 		if err := now.in.dir.Rename(now.temp, now.entry.Name); err != nil {
 			_ = now.in.dir.Remove(now.temp)
 			return r.tell(now.entry.Name, "not copied: rename it: "+cause(err).Error())
