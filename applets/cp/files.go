@@ -98,13 +98,10 @@ func (t *transfer) placeLocal(top wire.Entry) (filecopy.Placement, error) {
 		return filecopy.PlaceStream(t.streams.Out)(top)
 	}
 
-	isDirectory := top.Kind == wire.KindDirectory
-	place, err := localfiles.OpenPlace(t.local, t.remote.base(), standsForContents(t.remote.path), isDirectory)
-	if err == nil && !place.Over && place.Name == "" {
-		_ = place.Dir.Close()
-		err = fmt.Errorf("%s is a directory; name the file", t.local)
-	}
-	return place, err
+	return localfiles.OpenPlace(filecopy.Destination{
+		Path: t.local, Base: t.remote.base(), Contents: standsForContents(t.remote.path),
+		IsDirectory: top.Kind == wire.KindDirectory, Resume: t.resume,
+	})
 }
 
 // tell prints what is wrong with one file. After maxTold it counts only.

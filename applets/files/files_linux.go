@@ -52,7 +52,12 @@ func run(streams applets.Streams, arguments wire.FilesArguments) error {
 		return err
 	}
 
-	return newSession(streams, root).serve(hello, arguments.Write)
+	return Serve(streams, root, hello, arguments.Write)
+}
+
+// Serve copies to or from a root what comes over the streams asks for.
+func Serve(streams applets.Streams, root *targetfiles.Root, hello wire.FilesHello, writes bool) error {
+	return newSession(streams, root).serve(hello, writes)
 }
 
 // widenPipe lets more wait in the pipe to the runtime, so that the two change places less often.
@@ -191,7 +196,10 @@ func (s *session) receive(request wire.FilesRequest) error {
 	receiver := filecopy.NewReceiver(s.link, filecopy.ReceiveOptions{
 		Preserve: request.Preserve, Resume: request.Resume, Problem: s.tell,
 		Place: func(top wire.Entry) (filecopy.Placement, error) {
-			place, err := s.root.OpenPlace(request.Path, request.Base, request.Contents, top.Kind == wire.KindDirectory)
+			place, err := s.root.OpenPlace(filecopy.Destination{
+				Path: request.Path, Base: request.Base, Contents: request.Contents,
+				IsDirectory: top.Kind == wire.KindDirectory, Resume: request.Resume,
+			})
 			if err != nil {
 				return place, fmt.Errorf("open %s: %w", request.Path, err)
 			}

@@ -81,13 +81,10 @@ func NewLink(in io.Reader, out io.Writer, o LinkOptions) *Link {
 // the reader may wait for a place in the queue as well: then its frames are tiny, and soon taken.
 const queueLength = 4096
 
-// Start sends the greeting, and reads in the background until the stream ends.
+// Start reads in the background until the stream ends, and sends the greeting.
 func (l *Link) Start() error {
-	if err := l.write([]byte(wire.FilesGreeting)); err != nil {
-		return err
-	}
 	go l.readFrames()
-	return nil
+	return l.write([]byte(wire.FilesGreeting))
 }
 
 // readFrames reads until the stream ends or is wrong, and notes which.

@@ -33,8 +33,53 @@ type ReceiveOptions struct {
 type Placement struct {
 	Dir  Dir
 	Name string
-	// Over says that Dir itself is the copy: what comes goes into it, and it stays as it is.
-	Over bool
+	// Over says that Dir itself is the copy: what comes goes into it, and it stays as it is, unless
+	// Begun says that it was made by a copy that broke off.
+	Over, Begun bool
+}
+
+// Destination is what somebody has said of where a copy goes.
+type Destination struct {
+	Path string
+	// Base is the name that the copy gets in a directory Path; empty for none.
+	Base string
+	// Contents says that a directory is not copied into Path, but over it.
+	Contents    bool
+	IsDirectory bool
+	Resume      bool
+}
+
+// PlaceIn returns where a copy goes if its path is that of an open directory, which it closes with
+// an error.
+func (d Destination) PlaceIn(dir Dir) (Placement, error) {
+	switch {
+	case d.IsDirectory && d.Resume && isBegun(dir):
+		return Placement{Dir: dir, Over: true, Begun: true}, nil
+	case d.IsDirectory && (d.Contents || d.Base == ""):
+		return Placement{Dir: dir, Over: true}, nil
+	case d.Base == "":
+		_ = dir.Close()
+		return Placement{}, errors.New("it is a directory; name the file")
+	}
+	return Placement{Dir: dir, Name: d.Base}, nil
+}
+
+// begunMark is a file in the directory that is a copy, as long as that is not complete. By it a copy
+// that goes on knows that the directory is not one to copy into.
+const begunMark = tempStart + "copy-is-incomplete"
+
+func isBegun(dir Dir) bool {
+	_, err := dir.Stat(begunMark)
+	return err == nil
+}
+
+// markBegun notes that the directory that is open is not complete.
+func (r *Receiver) markBegun() error {
+	file, err := r.levels[0].dir.CreateFile(begunMark)
+	if err != nil {
+		return fmt.Errorf("create a file: %w", cause(err))
+	}
+	return file.Close()
 }
 
 // Receiver makes a tree of what a link brings.
@@ -61,9 +106,9 @@ type level struct {
 	meta Meta
 	// fresh says that it was made for this copy, so that nothing is in it.
 	fresh bool
-	// keep leaves the directory's own mode and time.
-	keep bool
-	seen seenNames
+	// keep leaves the directory's own mode and time, and begun says that it has the begunMark.
+	keep, begun bool
+	seen        seenNames
 }
 
 // NewReceiver makes a receiver.
@@ -152,6 +197,9 @@ func (r *Receiver) takeEntry(content []byte) error {
 	if in.dir == nil {
 		return r.passOver(e)
 	}
+	if e.Name == begunMark {
+		return r.refuse(e, "not copied: it is the mark of an incomplete copy")
+	}
 	if text := in.seen.refuse(e.Name, r.options.Rules); text != "" {
 		return r.refuse(e, text)
 	}
@@ -168,11 +216,19 @@ func (r *Receiver) placeTop(e wire.Entry) error {
 
 	r.top = place
 	if place.Over {
-		r.levels = append(r.levels, &level{dir: place.Dir, keep: true})
+		r.levels = append(r.levels, &level{dir: place.Dir, keep: !place.Begun, begun: place.Begun, meta: r.metaOf(e)})
 		return nil
 	}
+
 	e.Name = place.Name
-	return r.makeEntry(&level{dir: place.Dir}, e)
+	if err := r.makeEntry(&level{dir: place.Dir}, e); err != nil {
+		return err
+	}
+	if len(r.levels) == 0 || !r.levels[0].fresh {
+		return nil
+	}
+	r.levels[0].begun = true
+	return r.markBegun()
 }
 
 // makeEntry makes what an entry describes in a directory.
@@ -287,6 +343,9 @@ func (r *Receiver) goUp() error {
 	r.levels = r.levels[:len(r.levels)-1]
 	if done.dir == nil {
 		return nil
+	}
+	if done.begun {
+		_ = done.dir.Remove(begunMark) // without it, a later copy goes into the directory
 	}
 	if !done.keep {
 		if err := done.dir.SetMeta(".", done.meta); err != nil {

@@ -53,9 +53,9 @@ func OpenSource(path string) (Source, error) {
 	return Source{}, fmt.Errorf("%s is %s, which is not copied; use - for what comes from stdin", path, info.Special)
 }
 
-// OpenPlace opens where a copy goes. Path may be a directory, in which the copy gets the name base,
-// or the path of the copy itself.
-func OpenPlace(path, base string, contents, isDirectory bool) (filecopy.Placement, error) {
+// OpenPlace opens where a copy goes: a directory, or the one in which the copy is made.
+func OpenPlace(to filecopy.Destination) (filecopy.Placement, error) {
+	path := to.Path
 	found, err := os.Stat(path)
 	switch {
 	case err == nil && found.IsDir():
@@ -63,20 +63,21 @@ func OpenPlace(path, base string, contents, isDirectory bool) (filecopy.Placemen
 		if err != nil {
 			return filecopy.Placement{}, err
 		}
-		if isDirectory && (contents || base == "") {
-			return filecopy.Placement{Dir: dir, Over: true}, nil
+		place, err := to.PlaceIn(dir)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", path, err)
 		}
-		return filecopy.Placement{Dir: dir, Name: base}, nil
-	case err == nil && isDirectory:
-		return filecopy.Placement{}, fmt.Errorf("%s is no directory, and a directory is copied", path)
+		return place, err
+	case err == nil && to.IsDirectory:
+		return filecopy.Placement{}, fmt.Errorf("%s is not a directory, and a directory is copied", path)
 	case err == nil && !found.Mode().IsRegular():
 		return filecopy.Placement{}, fmt.Errorf("%s is %s; use - to write to stdout", path, infoOf(found).Special)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return filecopy.Placement{}, err
 	}
 
-	if endsInSeparator(path) && !isDirectory {
-		return filecopy.Placement{}, fmt.Errorf("%s is no directory", path)
+	if endsInSeparator(path) && !to.IsDirectory {
+		return filecopy.Placement{}, fmt.Errorf("%s is not a directory", path)
 	}
 	return openParent(filepath.Clean(path))
 }

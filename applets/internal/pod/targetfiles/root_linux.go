@@ -25,6 +25,9 @@ type Root struct {
 // NewRoot takes a descriptor of the root.
 func NewRoot(fd int) *Root { return &Root{fd: fd} }
 
+// NewRootByWalk is NewRoot for a kernel without openat2.
+func NewRootByWalk(fd int) *Root { return &Root{fd: fd, withoutOpenat2: true} }
+
 // Close closes the descriptor.
 func (r *Root) Close() error { return unix.Close(r.fd) }
 
@@ -268,27 +271,18 @@ func dup(fd int) int {
 	return again
 }
 
-// OpenPlace opens where a copy goes. Path may be a directory, in which the copy gets the name base,
-// or the path of the copy itself.
-func (r *Root) OpenPlace(path, base string, contents, isDirectory bool) (filecopy.Placement, error) {
-	path = r.absolute(path)
+// OpenPlace opens where a copy goes: a directory, or the one in which the copy is made.
+func (r *Root) OpenPlace(to filecopy.Destination) (filecopy.Placement, error) {
+	path := r.absolute(to.Path)
 	fd, err := r.open(path, unix.O_RDONLY|unix.O_DIRECTORY)
 	switch {
 	case err == nil:
-		dir := newDir(fd, 0)
-		if isDirectory && (contents || base == "") {
-			return filecopy.Placement{Dir: dir, Over: true}, nil
-		}
-		if base == "" {
-			_ = dir.Close()
-			return filecopy.Placement{}, errors.New("it is a directory; name the file")
-		}
-		return filecopy.Placement{Dir: dir, Name: base}, nil
+		return to.PlaceIn(newDir(fd, 0))
 	case !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR):
 		return filecopy.Placement{}, err
 	}
 
-	if strings.HasSuffix(path, "/") && !isDirectory {
+	if strings.HasSuffix(path, "/") && !to.IsDirectory {
 		return filecopy.Placement{}, errors.New("it is not a directory")
 	}
 	return r.openParent(strings.TrimRight(path, "/"))
