@@ -125,6 +125,7 @@ var roleCases = []roleCase{
 	{"shell", []string{"--kinds=deploy"}, "shell deploy/POD -- -c echo", succeeds, []string{"shell POD -- -c echo", "shell nothere", "shell stopped"}},
 	{"redir", nil, "+redir POD 8080", redirects, []string{"redir nothere", "+redir POD -c app", "+redir POD --outgoing POD:80"}},
 	{"ps", nil, "ps POD", succeeds, []string{"ps POD --sockets", "ps stopped"}},
+	{"cp", nil, "cp POD:/etc/hosts -", succeeds, []string{"cp nothere:/etc/hosts -", "cp stopped:/etc/hosts -"}},
 	{"env", nil, "env POD", succeeds, []string{"env nothere", "env stopped"}},
 	{"logs", nil, "logs POD --tail=1 --for=3s", succeeds, nil},
 	{"logs", []string{"--kinds=svc"}, "logs svc/POD --tail=1 --for=3s", succeeds, []string{"logs POD --tail=1 --for=1s"}},

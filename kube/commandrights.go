@@ -111,7 +111,7 @@ var rightsOf = []rightsEntry{
 	{
 		command:  "cp",
 		required: []commandRight{needFindPod, needAddContainer, {rightCreateExec, "copy files to and from the container"}},
-		optional: []commandRight{needAwaitStart, needWebSocket, needListEvents, needWatchEvents, needNamePods, needReadMemory},
+		optional: []commandRight{needAwaitStart, needWebSocket, needListEvents, needWatchEvents, needNamePods, needLastWords, needReadMemory},
 		wider:    []commandRight{needAskNode},
 	},
 	{

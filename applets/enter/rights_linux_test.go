@@ -115,6 +115,10 @@ var standing = []struct {
 }{
 	{"manager", "", nil},
 	{"inspect", "+SYS_PTRACE +DAC_OVERRIDE +FOWNER", []string{"inspect", "--interval=1h"}},
+	{"files", "+DAC_OVERRIDE +FOWNER", []string{"files"}},
+	{"files that writes", "+DAC_OVERRIDE +FOWNER", []string{"files", "--write"}},
+	{"files that gives away", "+DAC_OVERRIDE +FOWNER +CHOWN +FSETID", []string{"files", "--write", "--preserve"}},
+	{"files as target", "+DAC_OVERRIDE +FOWNER", []string{"files", "--as-target"}},
 	{"lifeline", "+KILL", []string{"enter", "--lifeline", "--session=0123456789abcdef"}},
 }
 

@@ -60,6 +60,7 @@ func TestRoleGrants(t *testing.T) {
 		"shell":                     base,
 		"ps":                        base,
 		"env":                       base,
+		"cp":                        base,
 		"manage":                    base[1:],
 		"logs":                      {"get pods", "get pods/log"},
 		"doctor":                    {"create pods/portforward", "get pods", "patch pods/ephemeralcontainers"},
