@@ -245,7 +245,7 @@ func listTree(t *testing.T, root string, owners bool) []string {
 				return err
 			}
 			d := filecopy.NewDigest()
-			d.Write(content)
+			d.Add(content)
 			line += fmt.Sprintf(" %d %x", len(content), d.Sum())
 			if first, again := inodes[stat.Ino]; again {
 				line += " same as " + first

@@ -35,9 +35,8 @@ func (d *Digest) Reset() {
 // Size returns how many bytes there have been.
 func (d *Digest) Size() int64 { return d.pos }
 
-// Write adds bytes. It never fails.
-func (d *Digest) Write(p []byte) (int, error) {
-	size := len(p)
+// Add adds bytes.
+func (d *Digest) Add(p []byte) {
 	for len(p) > 0 {
 		at := int(d.pos % wire.FilesBlock)
 		if at == 0 && len(p) >= wire.FilesBlock {
@@ -56,8 +55,6 @@ func (d *Digest) Write(p []byte) (int, error) {
 		p = p[n:]
 		d.endBlock()
 	}
-
-	return size, nil
 }
 
 // endBlock adds the block under way if it is complete.

@@ -25,7 +25,7 @@ func TestDigest(t *testing.T) {
 		}
 
 		whole := NewDigest()
-		whole.Write(content)
+		whole.Add(content)
 		want := whole.Sum()
 		if again := whole.Sum(); again != want {
 			t.Fatalf("a second Sum = %x, want %x", again, want)
@@ -48,7 +48,7 @@ func sumInParts(content []byte, random *rand.Rand) [wire.DigestSize]byte {
 		at += n
 		if len(bytes.Trim(part, "\x00")) > 0 || random.IntN(2) == 0 {
 			d.Skip(int64(at - n))
-			d.Write(part)
+			d.Add(part)
 		}
 	}
 	d.Skip(int64(len(content)))
@@ -78,7 +78,7 @@ func TestDigestTellsApart(t *testing.T) {
 		"a one in block one": append([]byte{1}, make([]byte, wire.FilesBlock)...),
 	} {
 		d := NewDigest()
-		d.Write(content)
+		d.Add(content)
 		sum := d.Sum()
 		if other, taken := seen[sum]; taken {
 			t.Errorf("%q and %q have the same digest", name, other)
@@ -90,9 +90,9 @@ func TestDigestTellsApart(t *testing.T) {
 // TestSkipIsQuick skips a hole of an exbibyte.
 func TestSkipIsQuick(t *testing.T) {
 	d := NewDigest()
-	d.Write([]byte("begin"))
+	d.Add([]byte("begin"))
 	d.Skip(1 << 60)
-	d.Write([]byte("end"))
+	d.Add([]byte("end"))
 	if d.Size() != 1<<60+3 {
 		t.Errorf("Size = %d", d.Size())
 	}

@@ -243,7 +243,7 @@ func (r *Receiver) takeData(content []byte) error {
 	}
 
 	r.digest.Skip(at)
-	r.digest.Write(data)
+	r.digest.Add(data)
 	if _, err := now.file.WriteAt(data, at); err != nil {
 		return r.failWriting(err)
 	}

@@ -416,7 +416,7 @@ func (s *Sender) sendExtents(file File, info Info, from int64) (size int64, read
 
 // sendChunk sends n bytes that stand in s.chunk.
 func (s *Sender) sendChunk(offset int64, n int) error {
-	s.digest.Write(s.chunk[dataHead : dataHead+n])
+	s.digest.Add(s.chunk[dataHead : dataHead+n])
 	s.Counts.Bytes += int64(n)
 	if s.options.Progress != nil {
 		s.options.Progress(int64(n))
@@ -486,7 +486,7 @@ func addDigest(d *Digest, file File, info Info, size int64) error {
 	err := eachExtent(file, part, 0, func(at, end int64) (int64, error) {
 		n, err := file.ReadAt(buffer[:min(end-at, wire.FilesChunk)], at)
 		d.Skip(at)
-		d.Write(buffer[:n])
+		d.Add(buffer[:n])
 		return int64(n), err
 	}, &read)
 	if err == nil && read < size {

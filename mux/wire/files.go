@@ -122,6 +122,7 @@ type FilesProblem struct {
 // FileKind is what an Entry stands for.
 type FileKind byte
 
+// The kinds of files.
 const (
 	KindFile      FileKind = 'f'
 	KindDirectory FileKind = 'd'

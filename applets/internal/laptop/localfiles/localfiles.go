@@ -32,11 +32,11 @@ type Source struct {
 
 // OpenSource opens what is to be read. It follows the path's own links.
 func OpenSource(path string) (Source, error) {
-	real, err := filepath.EvalSymlinks(path)
+	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return Source{}, err
 	}
-	found, err := os.Stat(real)
+	found, err := os.Stat(resolved)
 	if err != nil {
 		return Source{}, err
 	}
@@ -44,11 +44,11 @@ func OpenSource(path string) (Source, error) {
 	info := infoOf(found)
 	switch info.Kind {
 	case wire.KindDirectory:
-		dir, err := openDir(real)
+		dir, err := openDir(resolved)
 		return Source{Dir: dir, Info: info}, err
 	case wire.KindFile:
-		dir, err := openDir(filepath.Dir(real))
-		return Source{Dir: dir, Info: info, Name: filepath.Base(real)}, err
+		dir, err := openDir(filepath.Dir(resolved))
+		return Source{Dir: dir, Info: info, Name: filepath.Base(resolved)}, err
 	}
 	return Source{}, fmt.Errorf("%s is %s, which is not copied; use - for what comes from stdin", path, info.Special)
 }

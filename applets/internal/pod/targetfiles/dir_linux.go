@@ -214,7 +214,7 @@ func (d *Dir) Link(top filecopy.Dir, path, name string) error {
 		return unix.EXDEV
 	}
 
-	at, last := from.fd, path
+	at := from.fd
 	names := splitPath(path)
 	for i, part := range names[:len(names)-1] {
 		next, err := openRetrying(at, part, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC)
@@ -229,7 +229,7 @@ func (d *Dir) Link(top filecopy.Dir, path, name string) error {
 	if at != from.fd {
 		defer unix.Close(at)
 	}
-	last = names[len(names)-1]
+	last := names[len(names)-1]
 	return asPath("link", name, unix.Linkat(at, last, d.fd, name, 0))
 }
 

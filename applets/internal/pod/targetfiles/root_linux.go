@@ -169,7 +169,7 @@ func (w *walker) step(name string, isLast bool, flags int) (text string, err err
 	case kind == unix.S_IFDIR:
 		w.stack = append(w.stack, fd)
 		return "", nil
-	case kind == unix.S_IFLNK && !(isLast && flags&unix.O_NOFOLLOW != 0):
+	case kind == unix.S_IFLNK && (!isLast || flags&unix.O_NOFOLLOW == 0):
 		defer unix.Close(fd)
 		return readOpenLink(fd)
 	case !isLast:
