@@ -43,10 +43,11 @@ func (t *transfer) use(ctx context.Context, container kube.Injected) error {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	in := t.startApplet(ctx)
-	t.link = filecopy.NewLink(in.fromPod, in.toPod, filecopy.LinkOptions{
+	stdin, toPod := io.Pipe()
+	t.link = filecopy.NewLink(nil, toPod, filecopy.LinkOptions{
 		OwnRoom: wire.FilesRoomOnLaptop, PeerRoom: wire.FilesRoomInPod, Problem: func(p wire.FilesProblem) { _ = t.tell(p) },
 	})
+	in := t.startApplet(ctx, stdin)
 
 	late := time.AfterFunc(t.shell.Timeout(), func() { cancel(&kube.TimeoutError{After: t.shell.Timeout()}) })
 	defer late.Stop()
@@ -67,32 +68,30 @@ func (t *transfer) use(ctx context.Context, container kube.Injected) error {
 
 // exec is the one of the applet in the pod.
 type exec struct {
-	toPod   io.WriteCloser
-	fromPod io.Reader
-	stderr  *beginning
-	ended   chan error
+	stdin  *io.PipeReader
+	stderr *beginning
+	ended  chan error
 }
 
 // maxStderr bounds what is kept of what the applet prints.
 const maxStderr = 4096
 
 // startApplet runs "kdiag files" in the container until ctx ends.
-func (t *transfer) startApplet(ctx context.Context) *exec {
-	stdin, toPod := io.Pipe()
-	fromPod, stdout := io.Pipe()
-	x := &exec{toPod: toPod, fromPod: fromPod, stderr: &beginning{}, ended: make(chan error, 1)}
+func (t *transfer) startApplet(ctx context.Context, stdin *io.PipeReader) *exec {
+	x := &exec{stdin: stdin, stderr: &beginning{}, ended: make(chan error, 1)}
+	fromPod := t.link.Input()
+	stop := func() {
+		fromPod.End()
+		_ = stdin.CloseWithError(filecopy.ErrCut)
+	}
 
-	request := kube.ExecRequest{Command: t.command(), Stdin: stdin, Stdout: stdout, Stderr: x.stderr}
+	request := kube.ExecRequest{Command: t.command(), Stdin: stdin, Stdout: fromPod, Stderr: x.stderr}
 	go func() {
 		x.ended <- t.shell.Exec(ctx, request)
-		_ = stdout.Close()
-		_ = stdin.CloseWithError(filecopy.ErrCut)
+		stop()
 	}()
 	// What waits for the exec's streams waits no longer than for ctx.
-	context.AfterFunc(ctx, func() {
-		_ = stdout.Close()
-		_ = stdin.CloseWithError(filecopy.ErrCut)
-	})
+	context.AfterFunc(ctx, stop)
 	return x
 }
 
@@ -166,7 +165,7 @@ func (t *transfer) await(ctx context.Context, do func() error) error {
 
 // explain says what has ended a copy: what the pod said, or the exec, or what was noticed first.
 func (x *exec) explain(ctx context.Context, t *transfer, err error) error {
-	_ = x.toPod.Close()
+	_ = x.stdin.Close()
 	var failure *filecopy.FailureError
 	if errors.As(err, &failure) {
 		return t.explainFailure(failure)

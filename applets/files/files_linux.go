@@ -46,7 +46,6 @@ func run(streams applets.Streams, arguments wire.FilesArguments) error {
 	if err := takeRights(arguments, status, own); err != nil {
 		return err
 	}
-	unix.Umask(0)
 	hello, err := describeOwn(status)
 	if err != nil {
 		return err
@@ -57,6 +56,7 @@ func run(streams applets.Streams, arguments wire.FilesArguments) error {
 
 // Serve copies to or from a root what comes over the streams asks for.
 func Serve(streams applets.Streams, root *targetfiles.Root, hello wire.FilesHello, writes bool) error {
+	unix.Umask(0) // modes are the source's
 	return newSession(streams, root).serve(hello, writes)
 }
 

@@ -70,13 +70,13 @@ func (r *Receiver) createFile(in *level, e wire.Entry) (*incoming, error) {
 		}
 	case in.fresh:
 		now.temp = e.Name
-		if now.file, err = in.dir.CreateFile(e.Name); !errors.Is(err, fs.ErrExist) {
+		if now.file, err = in.dir.CreateFile(e.Name, e.Mode&0o777); !errors.Is(err, fs.ErrExist) {
 			break
 		}
 		fallthrough
 	default:
 		now.temp = r.names.next()
-		now.file, err = in.dir.CreateFile(now.temp)
+		now.file, err = in.dir.CreateFile(now.temp, e.Mode&0o777)
 	}
 
 	if err != nil {
@@ -92,7 +92,7 @@ func isLong(e wire.Entry) bool { return e.Size < 0 || e.Size >= wire.ResumeAsked
 // openTemp opens the file of a temporary name, which may have been left there, and makes it if need
 // be.
 func openTemp(dir Dir, temp string) (File, error) {
-	file, err := dir.CreateFile(temp)
+	file, err := dir.CreateFile(temp, 0o600)
 	if !errors.Is(err, fs.ErrExist) {
 		return file, err
 	}
@@ -105,7 +105,7 @@ func openTemp(dir Dir, temp string) (File, error) {
 	if err := dir.Remove(temp); err != nil {
 		return nil, err
 	}
-	return dir.CreateFile(temp)
+	return dir.CreateFile(temp, 0o600)
 }
 
 // ErrBusy reports a temporary file that another copy writes.

@@ -68,10 +68,14 @@ type Link struct {
 // flushAt is the size from which on what was gathered is sent.
 const flushAt = 64 << 10
 
-// NewLink makes a link. Its Start greets the other side.
+// NewLink makes a link. Its Start greets the other side. Without a stream to read, what arrives is
+// written to the link's Input.
 func NewLink(in io.Reader, out io.Writer, o LinkOptions) *Link {
-	l := &Link{in: bufio.NewReaderSize(in, flushAt), out: out, options: o, room: o.PeerRoom, ended: make(chan struct{})}
+	l := &Link{out: out, options: o, room: o.PeerRoom, ended: make(chan struct{})}
 	l.changed.L = &l.mu
+	if in != nil {
+		l.in = bufio.NewReaderSize(in, flushAt)
+	}
 	l.queue = make(chan Frame, queueLength)
 	l.pool.New = func() any { return new(make([]byte, 0, wire.MaxFilesFrame)) }
 	return l
@@ -83,7 +87,9 @@ const queueLength = 4096
 
 // Start reads in the background until the stream ends, and sends the greeting.
 func (l *Link) Start() error {
-	go l.readFrames()
+	if l.in != nil {
+		go l.readFrames()
+	}
 	return l.write([]byte(wire.FilesGreeting))
 }
 
@@ -95,7 +101,6 @@ func (l *Link) readFrames() {
 	}
 
 	l.fail(err)
-	close(l.queue)
 }
 
 // fail notes that nothing more comes, and why.
@@ -125,8 +130,8 @@ func (l *Link) readAll() error {
 	if _, err := io.ReadFull(l.in, greeting); err != nil {
 		return err
 	}
-	if string(greeting) != wire.FilesGreeting {
-		return fmt.Errorf("the other side is not this kdiag: it begins with %q", greeting)
+	if err := checkGreeting(greeting); err != nil {
+		return err
 	}
 
 	for {
@@ -136,21 +141,42 @@ func (l *Link) readAll() error {
 	}
 }
 
-// readFrame reads one frame, and queues it if it is not for the link itself.
+func checkGreeting(greeting []byte) error {
+	if string(greeting) != wire.FilesGreeting {
+		return fmt.Errorf("the other side is not this kdiag: it begins with %q", greeting)
+	}
+	return nil
+}
+
+// checkSize refuses a frame that is too long.
+func checkSize(head []byte) (int, error) {
+	size := binary.BigEndian.Uint32(head[1:])
+	if size > wire.MaxFilesFrame {
+		return 0, fmt.Errorf("a frame %q of %d bytes, more than %d", head[0], size, wire.MaxFilesFrame)
+	}
+	return int(size), nil
+}
+
+// readFrame reads one frame.
 func (l *Link) readFrame() error {
 	var head [wire.FilesHeadSize]byte
 	if _, err := io.ReadFull(l.in, head[:]); err != nil {
 		return err
 	}
-	size := binary.BigEndian.Uint32(head[1:])
-	if size > wire.MaxFilesFrame {
-		return fmt.Errorf("a frame %q of %d bytes, more than %d", head[0], size, wire.MaxFilesFrame)
+	size, err := checkSize(head[:])
+	if err != nil {
+		return err
 	}
 
-	frame := l.newFrame(head[0], int(size))
+	frame := l.newFrame(head[0], size)
 	if _, err := io.ReadFull(l.in, frame.Content); err != nil {
 		return err
 	}
+	return l.takeFrame(frame)
+}
+
+// takeFrame queues a frame if it is not for the link itself.
+func (l *Link) takeFrame(frame Frame) error {
 	if frame.Kind == wire.FrameRoom {
 		return l.addRoom(frame.Content)
 	}
@@ -162,8 +188,12 @@ func (l *Link) readFrame() error {
 	case wire.FrameProblem, wire.FrameFailure:
 		return l.readProblem(frame)
 	}
-	l.queue <- frame
-	return nil
+	select {
+	case l.queue <- frame:
+		return nil
+	case <-l.ended:
+		return l.Failure()
+	}
 }
 
 // smallFrame is the size up to which a frame's memory is its own.
@@ -223,11 +253,19 @@ func (l *Link) readProblem(frame Frame) error {
 
 // Receive returns the next frame, or why there is none. The caller releases it.
 func (l *Link) Receive() (Frame, error) {
-	frame, ok := <-l.queue
-	if !ok {
+	select {
+	case frame := <-l.queue:
+		return frame, nil
+	case <-l.ended:
+	}
+
+	// What came before the end counts.
+	select {
+	case frame := <-l.queue:
+		return frame, nil
+	default:
 		return Frame{}, l.Failure()
 	}
-	return frame, nil
 }
 
 // Release gives the memory of a frame back, and its room to the other side.

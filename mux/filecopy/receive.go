@@ -75,7 +75,7 @@ func isBegun(dir Dir) bool {
 
 // markBegun notes that the directory that is open is not complete.
 func (r *Receiver) markBegun() error {
-	file, err := r.levels[0].dir.CreateFile(begunMark)
+	file, err := r.levels[0].dir.CreateFile(begunMark, 0o600)
 	if err != nil {
 		return fmt.Errorf("create a file: %w", cause(err))
 	}

@@ -24,13 +24,13 @@ type streamDir struct {
 	out io.Writer
 }
 
-func (d streamDir) Close() error                           { return nil }
-func (d streamDir) Stat(string) (Info, error)              { return Info{}, errNoStreamFile }
-func (d streamDir) CreateFile(string) (File, error)        { return &streamFile{out: d.out}, nil }
-func (d streamDir) Rename(string, string) error            { return nil }
-func (d streamDir) Remove(string) error                    { return nil }
-func (d streamDir) OpenFile(string) (File, Info, error)    { return nil, Info{}, errNoStreamFile }
-func (d streamDir) OpenPartial(string) (File, Info, error) { return nil, Info{}, errNoStreamFile }
+func (d streamDir) Close() error                            { return nil }
+func (d streamDir) Stat(string) (Info, error)               { return Info{}, errNoStreamFile }
+func (d streamDir) CreateFile(string, uint32) (File, error) { return &streamFile{out: d.out}, nil }
+func (d streamDir) Rename(string, string) error             { return nil }
+func (d streamDir) Remove(string) error                     { return nil }
+func (d streamDir) OpenFile(string) (File, Info, error)     { return nil, Info{}, errNoStreamFile }
+func (d streamDir) OpenPartial(string) (File, Info, error)  { return nil, Info{}, errNoStreamFile }
 
 var errNoStreamFile = errors.New("not a file of the stream")
 

@@ -44,8 +44,9 @@ type Dir interface {
 	OpenFile(name string) (File, Info, error)
 
 	Mkdir(name string) error
-	// CreateFile makes a file that was not there.
-	CreateFile(name string) (File, error)
+	// CreateFile makes a file that was not there. Its mode may be the one given, or one that lets
+	// only its owner in, until SetMeta.
+	CreateFile(name string, mode uint32) (File, error)
 	// OpenPartial opens a regular file of a single name to be read and written.
 	OpenPartial(name string) (File, Info, error)
 	Symlink(text, name string) error

@@ -217,7 +217,7 @@ func (d *Dir) openRegular(name string, flags int) (*File, filecopy.Info, error) 
 func (d *Dir) Mkdir(name string) error { return d.root.Mkdir(name, 0o700) }
 
 // CreateFile makes a file that was not there.
-func (d *Dir) CreateFile(name string) (filecopy.File, error) {
+func (d *Dir) CreateFile(name string, _ uint32) (filecopy.File, error) {
 	file, err := d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err

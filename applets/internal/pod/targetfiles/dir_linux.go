@@ -172,15 +172,15 @@ func (d *Dir) openOnly(flags int) (filecopy.File, filecopy.Info, error) {
 func (d *Dir) Mkdir(name string) error { return asPath("mkdir", name, unix.Mkdirat(d.fd, name, 0o700)) }
 
 // CreateFile makes a file that was not there.
-func (d *Dir) CreateFile(name string) (filecopy.File, error) {
-	fd, err := unix.Openat(d.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+func (d *Dir) CreateFile(name string, mode uint32) (filecopy.File, error) {
+	fd, err := unix.Openat(d.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
 	if err != nil {
 		return nil, asPath("create", name, err)
 	}
 	if filecopy.IsPartialName(name) {
 		_ = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 	}
-	return &File{fd: fd}, nil
+	return &File{fd: fd, created: true, mode: mode}, nil
 }
 
 // OpenPartial opens a regular file of a single name, which no other copy writes.

@@ -13,7 +13,12 @@ import (
 )
 
 // File is a regular file of the target's. It implements filecopy.File.
-type File struct{ fd int }
+type File struct {
+	fd int
+	// created says that the file was made with a mode. The process has no umask.
+	created bool
+	mode    uint32
+}
 
 // newFile takes a descriptor, if it is a regular file's.
 func newFile(fd int, err error, name string) (filecopy.File, filecopy.Info, error) {
@@ -102,8 +107,10 @@ func (f *File) SetMeta(m filecopy.Meta) error {
 			return err
 		}
 	}
-	if err := unix.Fchmod(f.fd, m.Mode); err != nil {
-		return err
+	if m.Owner || !f.created || f.mode != m.Mode {
+		if err := unix.Fchmod(f.fd, m.Mode); err != nil {
+			return err
+		}
 	}
 	if m.MTime == 0 {
 		return nil
