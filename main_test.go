@@ -15,7 +15,9 @@ func TestMain(m *testing.M) {
 	for _, a := range registry() {
 		commands[a.Name] = kdiag
 	}
-	delete(commands, "env") // scripts have a command of that name
+	for _, name := range []string{"env", "cp"} { // scripts have commands of these names
+		delete(commands, name)
+	}
 	testscript.Main(m, commands)
 }
 
