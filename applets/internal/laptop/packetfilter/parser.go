@@ -168,11 +168,7 @@ func (p *parser) parsePrimitive() (node, error) {
 		return nil, p.fail(first, "%s", why)
 	}
 
-	q, err := p.parseQualifier()
-	if err != nil {
-		return nil, err
-	}
-	return p.parseQualified(first, q)
+	return p.parseQualified(first, p.parseQualifier())
 }
 
 // isDirection tells packets that go out from others, by their type (SKF_AD_PKTTYPE).
@@ -238,7 +234,7 @@ func isProtocol(t token) bool {
 }
 
 // parseQualifier reads the keywords before a word. Without any it returns the last primitive's.
-func (p *parser) parseQualifier() (qualifier, error) {
+func (p *parser) parseQualifier() qualifier {
 	var q qualifier
 	if isProtocol(p.peek()) {
 		q.protocol, q.known = p.next().text, true
@@ -264,12 +260,12 @@ func (p *parser) parseQualifier() (qualifier, error) {
 
 	if !q.known {
 		if !p.last.known {
-			return qualifier{kind: ""}, nil
+			return qualifier{}
 		}
-		return p.last, nil
+		return p.last
 	}
 	p.last = q
-	return q, nil
+	return q
 }
 
 // parseQualified reads what keywords stand for. first is the first of them.
@@ -287,7 +283,7 @@ func (p *parser) parseQualified(first token, q qualifier) (node, error) {
 		}
 		return p.broadcast(first)
 	case alone && !beginsValue(word):
-		return p.protocol(first, q.protocol)
+		return p.protocol(q.protocol)
 	case word.is("(") && p.at > 0 && p.tokens[p.at-1].word:
 		return p.parseList(q)
 	}
@@ -314,7 +310,7 @@ func (p *parser) parseList(q qualifier) (node, error) {
 }
 
 // protocol is true for packets of a protocol.
-func (p *parser) protocol(at token, name string) (node, error) {
+func (p *parser) protocol(name string) (node, error) {
 	switch number, isIP := ipProtocols[name]; {
 	case name == "ether":
 		return nil, p.fail(p.peek(), `expected "host", "proto" or an address after "ether"`)
