@@ -30,22 +30,27 @@ func TestCheckMemory(t *testing.T) {
 		used  int64
 		force bool
 		want  string
+		extra int64
 	}{
-		"no limit":              {"", 10, false, ""},
-		"room":                  {"32Mi", 20, false, ""},
-		"no room":               {"16Mi", 12, false, "pod prod/web is limited to 16.0 MiB of memory and uses 12.0 MiB: "},
-		"no room, forced":       {"16Mi", 12, true, ""},
-		"little use":            {"16Mi", 4, false, ""},
-		"unknown use":           {"16Mi", -1, false, "pod prod/web is limited to 16.0 MiB of memory and the cluster does not say what it uses: "},
-		"unknown use, 24":       {"24Mi", -1, false, ""},
-		"large limit, all used": {"64Mi", 64, false, ""},
+		"no limit":              {"", 10, false, "", 0},
+		"room":                  {"32Mi", 20, false, "", 0},
+		"no room":               {"16Mi", 12, false, "pod prod/web is limited to 16.0 MiB of memory and uses 12.0 MiB: ", 0},
+		"no room, forced":       {"16Mi", 12, true, "", 0},
+		"little use":            {"16Mi", 4, false, "", 0},
+		"unknown use":           {"16Mi", -1, false, "pod prod/web is limited to 16.0 MiB of memory and the cluster does not say what it uses: ", 0},
+		"unknown use, 24":       {"24Mi", -1, false, "", 0},
+		"large limit, all used": {"64Mi", 64, false, "", 0},
+		"no room for programs":  {"64Mi", 30, false, "pod prod/web is limited to 64.0 MiB of memory and uses 30.0 MiB: kdiag needs up to 48.0 MiB", 40},
+		"room for programs":     {"64Mi", 10, false, "", 40},
+		"programs, unknown use": {"48Mi", -1, false, "pod prod/web is limited to 48.0 MiB of memory and the cluster", 40},
+		"programs, forced":      {"64Mi", 30, true, "", 40},
 	} {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "web"}, Spec: corev1.PodSpec{Containers: make([]corev1.Container, 1)}}
 		if c.limit != "" {
 			pod.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(c.limit)}
 		}
 
-		err := Request{Force: c.force}.checkMemory(t.Context(), knowingAPI{used: c.used}, pod)
+		err := Request{Force: c.force, ExtraMemory: c.extra << 20}.checkMemory(t.Context(), knowingAPI{used: c.used}, pod)
 		if (err != nil) != (c.want != "") || err != nil && !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
