@@ -83,7 +83,7 @@ func (r rightsEntry) listNeeded(pod string) []accessRight {
 	var rights []accessRight
 	for _, u := range r.required {
 		rights = append(rights, u.accessRight)
-		if u.accessRight == rightGetPods && pod == "" {
+		if u.accessRight == rightGetPods && pod == "" && r.command != NodeCommand {
 			rights = append(rights, rightListPods)
 			for _, u := range r.following {
 				rights = append(rights, u.accessRight)

@@ -66,7 +66,7 @@ func (e examination) tryCopy(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return "a copy is admitted", e.cluster.TryPod(ctx, plan.Pod())
+	return "a copy is admitted, and needs no ephemeral container", e.cluster.TryPod(ctx, plan.Pod())
 }
 
 // askNoRegistry asks no registry what an image runs: a check of rights does without.

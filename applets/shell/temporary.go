@@ -202,7 +202,11 @@ func (c ownContainer) Exec(ctx context.Context, e kube.ExecRequest) error {
 
 // runSession runs one shell in the pod, which adjust tells where it is.
 func (t *temporary) runSession(ctx context.Context, pod *corev1.Pod, container string, adjust func(*shellSession)) error {
-	host := ownContainer{t, kube.TargetContainer{Pod: pod, Container: container}}
+	target, err := kube.PickContainer(pod, container)
+	if err != nil {
+		return err
+	}
+	host := ownContainer{t, target}
 	session, err := newShellSession(host, newReplayedInput(readKeys(t.streams, t.options)), t.options)
 	if err != nil {
 		return err

@@ -83,10 +83,10 @@ type Messages struct {
 	Progress func(text string)
 }
 
-// progressUntil returns a Progress that says nothing more once silence has been
+// ProgressUntil returns a Progress that says nothing more once silence has been
 // called: an event of the kubelet's may come late, when the line on which it would
 // be shown is the shell's.
-func (m Messages) progressUntil() (progress func(string), silence func()) {
+func (m Messages) ProgressUntil() (progress func(string), silence func()) {
 	var mu sync.Mutex
 	ended := m.Progress == nil
 	progress = func(text string) {

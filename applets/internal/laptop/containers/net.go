@@ -137,7 +137,7 @@ func (n *Net) findPod(ctx context.Context) error {
 func (n *Net) startManager(ctx context.Context, m Messages) error {
 	request := kube.NetRequest{Pod: n.pod, ManagerContainer: n.request.managerContainer(mux.PublicText(n.key))}
 	request.Manager.IdleTimeout = n.owner.chooseIdleTimeout(n.request.IdleTimeout)
-	progress, silence := m.progressUntil()
+	progress, silence := m.ProgressUntil()
 	defer silence()
 	request.Ledger, request.Progress, request.Notice = n.owner.ledger, progress, m.Notice
 	container, err := n.api.EnsureNet(ctx, request)

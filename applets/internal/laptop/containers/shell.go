@@ -128,7 +128,7 @@ func (s *Shell) ensureOnce(ctx context.Context) (kube.Injected, error) {
 
 	request := s.request.shellRequest(mux.PublicText(key), s.target)
 	request.Manager.IdleTimeout = s.owner.chooseIdleTimeout(s.request.IdleTimeout)
-	progress, silence := s.messages.progressUntil()
+	progress, silence := s.messages.ProgressUntil()
 	defer silence()
 	request.Ledger, request.Progress, request.Notice = s.owner.ledger, progress, s.messages.Note
 	s.container, err = s.api.EnsureShell(ctx, request)

@@ -115,6 +115,9 @@ func (c *Copy) Describe(keep bool) []string {
 		lines[2] = "command:   " + c.command
 	}
 
+	if text := r.describeMemory(); text != "" {
+		lines = append(lines, text)
+	}
 	if names := listNames(copiedInit(pod)); names != "" {
 		lines = append(lines, "runs:      init containers "+names+", before the shell")
 	}

@@ -76,7 +76,7 @@ func (r CopyRequest) buildPod() *corev1.Pod {
 			ShareProcessNamespace: from.ShareProcessNamespace, SecurityContext: from.SecurityContext,
 			NodeSelector: from.NodeSelector, Tolerations: from.Tolerations, Affinity: r.nodeAffinity(),
 			SchedulerName: from.SchedulerName, RuntimeClassName: from.RuntimeClassName, OS: from.OS,
-			Resources: from.Resources, ResourceClaims: r.keptClaims(),
+			Resources: podResources(from.Resources), ResourceClaims: r.keptClaims(),
 		},
 	}
 
@@ -129,6 +129,7 @@ func (r CopyRequest) buildTarget() corev1.Container {
 	c := r.copyContainer(*r.Target)
 	held := wire.HoldArguments{Deadline: r.Deadline, Command: r.Command}
 	c.Command, c.Args = append([]string{wire.CopyBinary}, held.Args()...), nil
+	c.Resources = giveMemory(c.Resources)
 	// What a sidecar has, a plain container must not have.
 	c.RestartPolicy = nil
 	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: volumeName, MountPath: wire.CopyMount, ReadOnly: true})
@@ -240,7 +241,7 @@ func (r CopyRequest) buildInstaller() corev1.Container {
 		uid = *specified
 	}
 
-	resources := *r.Target.Resources.DeepCopy()
+	resources := giveMemory(r.Target.Resources)
 	resources.Claims = nil
 	install := wire.HoldArguments{Install: wire.CopyBinary}
 	return corev1.Container{

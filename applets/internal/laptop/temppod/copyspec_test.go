@@ -15,6 +15,7 @@ import (
 	"kdiag/mux/wire"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -401,6 +402,27 @@ func TestNewName(t *testing.T) {
 		one, other := newName("copy", of), newName("copy", of)
 		if one == other || len(one) > maxName || strings.ContainsAny(one, "._") || strings.Contains(one, "--") {
 			t.Errorf("newName(%q) = %q, %q, want two names of at most %d characters", of, one, other, maxName)
+		}
+	}
+}
+
+// TestSmallMemory gives a small container memory for kdiag, and says so.
+func TestSmallMemory(t *testing.T) {
+	for limit, want := range map[string]string{"12Mi": "44Mi", "63Mi": "95Mi", "64Mi": "64Mi", "1Gi": "1Gi", "": "0"} {
+		pod := meshPod()
+		if limit != "" {
+			pod.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(limit)}
+		}
+		made := buildCopy(pod, "app", nil)
+		for _, c := range []corev1.Container{made.Spec.InitContainers[0], made.Spec.Containers[0]} {
+			if got := c.Resources.Limits.Memory().String(); got != want {
+				t.Errorf("limit %s: %s has %s in the copy, want %s", limit, c.Name, got, want)
+			}
+		}
+
+		r := CopyRequest{Pod: pod, Target: &pod.Spec.Containers[0]}
+		if said := r.describeMemory(); (said != "") != (want != limit && limit != "") {
+			t.Errorf("limit %s: the plan says %q", limit, said)
 		}
 	}
 }

@@ -83,10 +83,9 @@ func (l Lifecycle) create(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, er
 func (l Lifecycle) awaitStart(ctx context.Context, pod *corev1.Pod, container string) (*corev1.Pod, error) {
 	ctx, cancel := kube.WithTimeout(ctx, l.Timeout)
 	defer cancel()
-	progress := l.Messages.Progress
-	if progress == nil {
-		progress = func(string) {}
-	}
+	// Nothing is shown any more once the line is the shell's.
+	progress, silence := l.Messages.ProgressUntil()
+	defer silence()
 	running, err := l.API.AwaitPodStart(ctx, pod, kube.PodStart{Container: container, Progress: progress, Notice: l.Messages.Notice})
 	return running, containers.AddTimeoutHint(ctx, err)
 }
