@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 
 	"kdiag/applets"
@@ -62,16 +63,40 @@ func findFolder(ctx context.Context, inv *applets.Invocation) (string, error) {
 	return finder.Folder(ctx), nil
 }
 
+// findOwnProgram returns the name of this program. It is the one in PATH if that leads here: package
+// managers keep that over an update, and remove the file that it leads to.
+func findOwnProgram() (string, error) {
+	own, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+
+	running, err := os.Stat(own)
+	if err != nil {
+		return "", err
+	}
+
+	for _, name := range []string{"kubectl-kdiag", "kdiag"} {
+		found, err := exec.LookPath(name)
+		if err != nil {
+			continue
+		}
+		info, err := os.Stat(found)
+		if err == nil && os.SameFile(info, running) {
+			return filepath.Abs(found)
+		}
+	}
+
+	return own, nil
+}
+
 func runInstall(ctx context.Context, inv *applets.Invocation) error {
 	folder, err := findFolder(ctx, inv)
 	if err != nil {
 		return err
 	}
 
-	program, err := os.Executable()
-	if err == nil {
-		program, err = filepath.EvalSymlinks(program)
-	}
+	program, err := findOwnProgram()
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}

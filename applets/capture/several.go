@@ -103,15 +103,21 @@ func (s *severalPods) follow(ctx, capturing context.Context, lost <-chan error) 
 			}
 		case err := <-lost:
 			lost = nil
-			if ctx.Err() != nil {
-				return nil
-			}
-			if s.running == 0 {
-				return err
+			if s.running == 0 || ctx.Err() != nil {
+				return unlessOver(ctx, err)
 			}
 			applets.Note(s.streams.Err, "%v; pods that start from now on are not captured", err)
 		}
 	}
+}
+
+// unlessOver returns an error, and nil once the user has ended the capture.
+func unlessOver(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // it is of the end
+	}
+
+	return err
 }
 
 // takeNew begins to capture from each pod that runs and has not been seen.

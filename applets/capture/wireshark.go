@@ -90,7 +90,7 @@ func startWireshark() (*viewer, error) {
 }
 
 // errViewerGone says that the program does not read any more.
-var errViewerGone = errors.New("Wireshark was closed")
+var errViewerGone = errors.New("the window of Wireshark was closed")
 
 // Write hands packets to the program. What it does not want any more is no fault.
 func (v *viewer) Write(p []byte) (int, error) {

@@ -3,9 +3,12 @@
 package capture
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"kdiag/applets"
@@ -75,5 +78,46 @@ func TestNoWireshark(t *testing.T) {
 		if got := installHint(system); !strings.Contains(got, want) {
 			t.Errorf("installHint(%s) = %q, want %s", system, got, want)
 		}
+	}
+}
+
+// TestPipeWithoutReader ends although nobody opens the pipe.
+func TestPipeWithoutReader(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := awaitReader(ctx, fifo)
+		done <- err
+	}()
+
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("awaitReader() = %v, want that it was ended", err)
+	}
+}
+
+// TestLinkLeadsToNameInPath checks that the link outlives an update.
+func TestLinkLeadsToNameInPath(t *testing.T) {
+	own, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	t.Setenv("PATH", folder)
+	if got, err := findOwnProgram(); got != own || err != nil {
+		t.Errorf("findOwnProgram() = %q, %v, want %q", got, err, own)
+	}
+
+	link := filepath.Join(folder, "kubectl-kdiag")
+	if err := os.Symlink(own, link); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := findOwnProgram(); got != link || err != nil {
+		t.Errorf("findOwnProgram() = %q, %v, want the name in PATH, %q", got, err, link)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"runtime"
 	"strings"
 	"syscall"
@@ -227,6 +229,12 @@ func captureForWireshark(ctx context.Context, inv *applets.Invocation, call extc
 		return err
 	}
 
+	release, err := awaitReader(ctx, call.Fifo)
+	if err != nil {
+		return err
+	}
+	defer release()
+
 	quiet := applets.Streams{In: inv.In, Out: io.Discard, Err: io.Discard}
 	err = applets.Execute(ctx, Applet(), "kdiag", line, inv.Build, quiet)
 	if isPipeClosed(err) {
@@ -234,6 +242,24 @@ func captureForWireshark(ctx context.Context, inv *applets.Invocation, call extc
 	}
 
 	return err
+}
+
+// awaitReader waits until Wireshark reads its pipe: no signal ends an open that waits. It returns what
+// gives the pipe up.
+func awaitReader(ctx context.Context, fifo string) (release func(), err error) {
+	info, err := os.Stat(fifo)
+	if err != nil || info.Mode().Type() != fs.ModeNamedPipe {
+		return func() {}, nil //nolint:nilerr // whoever opens it says what is wrong
+	}
+
+	pipe, err := slowfiles.Read(ctx, "Wireshark's pipe", func() (*os.File, error) {
+		return os.OpenFile(fifo, os.O_WRONLY, 0)
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	return func() { _ = pipe.Close() }, nil
 }
 
 // captureLine returns the command line of "kdiag capture" that does what Wireshark asks for.

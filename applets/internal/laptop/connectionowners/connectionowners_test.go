@@ -128,7 +128,7 @@ func TestTableIsBounded(t *testing.T) {
 }
 
 // TestTableIsShared updates a table while packets are commented.
-func TestTableIsShared(t *testing.T) {
+func TestTableIsShared(*testing.T) {
 	table := New("shop/web-0", "app")
 	var all sync.WaitGroup
 	all.Go(func() {
