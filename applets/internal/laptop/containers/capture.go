@@ -53,7 +53,7 @@ func (c *Capture) Ensure(ctx context.Context) (kube.Injected, error) {
 
 	request := kube.CaptureRequest{Pod: c.pod, ManagerContainer: c.request.managerContainer(mux.PublicText(key))}
 	request.Manager.IdleTimeout = c.owner.chooseIdleTimeout(c.request.IdleTimeout)
-	progress, silence := c.messages.progressUntil()
+	progress, silence := c.messages.ProgressUntil()
 	defer silence()
 	request.Ledger, request.Progress, request.Notice = c.owner.ledger, progress, c.messages.Note
 
