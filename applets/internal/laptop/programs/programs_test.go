@@ -129,7 +129,7 @@ func TestSend(t *testing.T) {
 
 	var took []byte
 	cluster := &fakecluster.Fake{RunExec: pretendLoader("amd64", TotalSize(files), &took)}
-	loaded, err := Send(t.Context(), openShell(t, cluster), files, nil)
+	loaded, err := Send(t.Context(), openShell(t, cluster), wire.Binary, files, nil)
 	if err != nil || loaded.Socket != "@there" || !bytes.Equal(took, append(bytes.Clone(static), other...)) {
 		t.Fatalf("Send = %+v, %v, sent %d bytes, want both programs", loaded, err, len(took))
 	}
@@ -167,7 +167,7 @@ func TestSendFails(t *testing.T) {
 		"no such container":                                     says("", "", errors.New("no such container")),
 	} {
 		cluster := &fakecluster.Fake{RunExec: run}
-		loaded, err := Send(t.Context(), openShell(t, cluster), files, nil)
+		loaded, err := Send(t.Context(), openShell(t, cluster), wire.Binary, files, nil)
 		var exit *kube.CommandExitError
 		if err == nil || !strings.Contains(err.Error(), want) || errors.As(err, &exit) {
 			t.Errorf("Send = %+v, %v, want %q without an exit code", loaded, err, want)
@@ -178,7 +178,7 @@ func TestSendFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	cluster := &fakecluster.Fake{RunExec: pretendLoader("amd64", files[0].Size, &took)}
-	if loaded, err := Send(t.Context(), openShell(t, cluster), files, nil); err == nil || !strings.Contains(err.Error(), "has become shorter") {
+	if loaded, err := Send(t.Context(), openShell(t, cluster), wire.Binary, files, nil); err == nil || !strings.Contains(err.Error(), "has become shorter") {
 		t.Errorf("Send of a file that shrank = %+v, %v", loaded, err)
 	}
 }

@@ -145,7 +145,7 @@ func (c *Copy) warnNetwork(pod *corev1.Pod) string {
 	}
 	for _, init := range copiedInit(pod) {
 		if sc := init.SecurityContext; sc != nil && sc.Capabilities != nil && slices.Contains(sc.Capabilities.Add, "NET_ADMIN") {
-			return "note:      init container " + init.Name + " may change the network (NET_ADMIN) in favour of a container left out"
+			return "network:   init container " + init.Name + " may redirect connections (NET_ADMIN) in favour of a container left out"
 		}
 	}
 	return ""

@@ -384,7 +384,7 @@ func TestPlan(t *testing.T) {
 	text := strings.Join(plan.Describe(false), "\n")
 	for _, want := range []string{
 		"creating pod shop/kdiag-copy-web-0-", "container app waits", "service account shop", "runs:      init containers setup, proxy, migrate",
-		"left out:  containers log", "note:      init container setup may change the network", "can touch: PersistentVolumeClaim data-0 (ReadWriteMany), read-write",
+		"left out:  containers log", "network:   init container setup may redirect connections", "can touch: PersistentVolumeClaim data-0 (ReadWriteMany), read-write",
 		"can touch: the node's network", "kdiag:v1, by init container kdiag-install", "deleted with the shell; after 1h0m0s", "command:   not known",
 	} {
 		if !strings.Contains(text, want) {
