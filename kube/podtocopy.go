@@ -3,7 +3,6 @@ package kube
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,21 +16,10 @@ func (c *Cluster) FindPodToCopy(ctx context.Context, s Selection) (*corev1.Pod, 
 		return c.getNamedPod(ctx, s.Name)
 	}
 
-	found, err := c.findTargetPods(ctx, s)
+	pods, err := c.listSelection(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-
-	doing := "find a pod of " + s.String()
-	pods, others, err := c.listTargetPods(ctx, found)
-	if err != nil {
-		return nil, c.explainError(ctx, doing, rightListPods.scopedTo(c.Namespace, ""), err)
-	}
-	if len(pods) == 0 {
-		return nil, &Error{Doing: doing, Err: fmt.Errorf("%s in namespace %q", describeNone(others), c.Namespace),
-			Next: fmt.Sprintf("kubectl get pods -n %s -l %q", c.Namespace, found.options.LabelSelector)}
-	}
-
 	return new(slices.MinFunc(pods, compareNeed)), nil
 }
 

@@ -117,24 +117,33 @@ func (c *Cluster) ChoosePod(ctx context.Context, s Selection) (pod *corev1.Pod, 
 		return pod, 0, err
 	}
 
-	found, err := c.findTargetPods(ctx, s)
+	pods, err := c.listSelection(ctx, s)
 	if err != nil {
 		return nil, 0, err
+	}
+
+	best := bestPod(pods)
+	return best, countCandidates(pods), nil
+}
+
+// listSelection lists the pods of a selection that does not name one. It fails if there are none.
+func (c *Cluster) listSelection(ctx context.Context, s Selection) ([]corev1.Pod, error) {
+	found, err := c.findTargetPods(ctx, s)
+	if err != nil {
+		return nil, err
 	}
 
 	doing := "find a pod of " + s.String()
 	pods, others, err := c.listTargetPods(ctx, found)
 	if err != nil {
-		return nil, 0, c.explainError(ctx, doing, rightListPods.scopedTo(c.Namespace, ""), err)
+		return nil, c.explainError(ctx, doing, rightListPods.scopedTo(c.Namespace, ""), err)
 	}
-
-	best := bestPod(pods)
-	if best == nil {
-		return nil, 0, &Error{Doing: doing, Err: fmt.Errorf("%s in namespace %q", describeNone(others), c.Namespace),
+	if len(pods) == 0 {
+		return nil, &Error{Doing: doing, Err: fmt.Errorf("%s in namespace %q", describeNone(others), c.Namespace),
 			Next: fmt.Sprintf("kubectl get pods -n %s -l %q", c.Namespace, found.options.LabelSelector)}
 	}
 
-	return best, countCandidates(pods), nil
+	return pods, nil
 }
 
 // countCandidates counts the pods that are not ending and have not ended.

@@ -32,23 +32,13 @@ func waitForEnd(ctx context.Context, deadline time.Duration) error {
 	defer over.Stop()
 	for {
 		// Before the first signal too: a child may have died before anybody listened.
-		reapChildren()
+		podproc.ReapChildren()
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-over.C:
 			return nil
 		case <-died:
-		}
-	}
-}
-
-// reapChildren waits for all children that are dead.
-func reapChildren() {
-	for {
-		pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
-		if err != unix.EINTR && pid <= 0 {
-			return
 		}
 	}
 }

@@ -95,7 +95,7 @@ func waitUntilIdle(ctx context.Context, streams applets.Streams, opts options, w
 		case <-started:
 			footprint.ReduceMemory(w.memoryLimit)
 		case <-w.ended:
-			reapChildren()
+			podproc.ReapChildren()
 		case now := <-tick.C:
 			busy = w.lastUsed(busy, now)
 			switch used, err := w.inUse(); {
@@ -153,14 +153,4 @@ func othersAlive() (bool, error) {
 
 	// The target's PID 1 may never wait for those that are dead.
 	return slices.ContainsFunc(found, func(p procfs.Stat) bool { return !p.Dead() }), nil
-}
-
-// reapChildren waits for dead children. A shell manager starts none itself.
-func reapChildren() {
-	for {
-		pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
-		if err != unix.EINTR && pid <= 0 {
-			return
-		}
-	}
 }

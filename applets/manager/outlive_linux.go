@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/pod/podproc"
 )
 
 const (
@@ -54,7 +55,7 @@ func (w work) pause(wait time.Duration) {
 	for {
 		select {
 		case <-w.ended:
-			reapChildren()
+			podproc.ReapChildren()
 		case <-over:
 			return
 		}
