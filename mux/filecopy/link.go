@@ -278,7 +278,7 @@ func (l *Link) Release(frame Frame) {
 	l.mu.Lock()
 	l.returned += size
 	give := l.returned
-	if give < l.options.OwnRoom/4 {
+	if give < l.options.OwnRoom/8 {
 		l.mu.Unlock()
 		return
 	}

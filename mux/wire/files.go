@@ -59,7 +59,7 @@ const (
 	// A side sends no more than the other has room for, so that neither keeps the connection
 	// waiting. Room is counted in bytes of frames, but for those that tell of room. At first there
 	// is room for this much.
-	FilesRoomInPod    = 1 << 20
+	FilesRoomInPod    = 4 << 20
 	FilesRoomOnLaptop = 4 << 20
 
 	// FilesBlock is the unit of a file's digest (package filecopy), and of what is resumed.
