@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// describe returns what a laptop would announce of a program.
-func describe(name, content string) wire.Program {
+// describe returns what a laptop would announce of a program, tool.
+func describe(content string) wire.Program {
 	sum := sha256.Sum256([]byte(content))
-	return wire.Program{Name: name, Size: int64(len(content)), Sum: hex.EncodeToString(sum[:])}
+	return wire.Program{Name: "tool", Size: int64(len(content)), Sum: hex.EncodeToString(sum[:])}
 }
 
 // serveFiles hands files over at a socket, to processes that belong, once.
@@ -53,7 +53,7 @@ func TestHandover(t *testing.T) {
 				t.Fatal(err)
 			}
 			socket, sent := serveFiles(t, belongs, fd)
-			files, err := fetchPrograms(options{EnterArguments: wire.EnterArguments{Programs: []string{describe("tool", "content").String()}, ProgramsFrom: socket}})
+			files, err := fetchPrograms(options{EnterArguments: wire.EnterArguments{Programs: []string{describe("content").String()}, ProgramsFrom: socket}})
 			if got := <-sent; got != belongs || (err == nil) != belongs {
 				t.Fatalf("fetchPrograms = %v, %v, sent %t, want %t", files, err, got, belongs)
 			}
@@ -91,10 +91,10 @@ func TestHandoverIsChecked(t *testing.T) {
 		want wire.Program
 		says string
 	}{
-		"not sealed":      {[]int{open}, describe("tool", "content"), "not sealed"},
-		"another content": {[]int{sealed}, describe("tool", "CONTENT"), "SHA-256"},
-		"another size":    {[]int{sealed}, describe("tool", "contents"), "size"},
-		"two":             {[]int{sealed, sealed}, describe("tool", "content"), "2 files came"},
+		"not sealed":      {[]int{open}, describe("content"), "not sealed"},
+		"another content": {[]int{sealed}, describe("CONTENT"), "SHA-256"},
+		"another size":    {[]int{sealed}, describe("contents"), "size"},
+		"two":             {[]int{sealed, sealed}, describe("content"), "2 files came"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			socket, _ := serveFiles(t, true, c.fds...)
@@ -110,7 +110,7 @@ func TestHandoverIsChecked(t *testing.T) {
 func TestTakeProgram(t *testing.T) {
 	for content, says := range map[string]string{"content": "", "conten": "ended 1 bytes early", "Content": "SHA-256 is another"} {
 		in := bytes.NewBufferString(content)
-		fd, err := takeProgram(in, describe("tool", "content"))
+		fd, err := takeProgram(in, describe("content"))
 		if (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
 			t.Errorf("takeProgram of %q = %d, %v, want an error with %q", content, fd, err, says)
 		}
