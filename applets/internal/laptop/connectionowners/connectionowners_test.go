@@ -51,6 +51,7 @@ func TestComments(t *testing.T) {
 		{flowOf(TCP, "10.0.0.9:4001", "10.0.0.1:81"), Destination, of + "process nginx (PID 1)"},
 		{flowOf(TCP, "[fd00::9]:4001", "[fd00::1]:81"), Destination, of + "process nginx (PID 1)"},
 		{flowOf(TCP, "10.0.0.1:5000", "10.0.0.8:80"), Source, of + "process curl\ufffd (PID 7)"},
+		{flowOf(TCP, "10.0.0.8:80", "10.0.0.1:5000"), Destination, of + "process curl\ufffd (PID 7)"},
 		{flowOf(TCP, "127.0.0.1:6000", "127.0.0.1:82"), Destination, of + "from process curl\ufffd (PID 7) to process nginx (PID 1)"},
 		{flowOf(TCP, "10.0.0.1:9000", "10.0.0.1:80"), Destination, of + "process nginx (PID 1)"},
 		{flowOf(UDP, "10.0.0.9:4000", "10.0.0.1:53"), Destination, of + "process dns (PID 11)"},
