@@ -284,12 +284,15 @@ func runTshark(t *testing.T, args ...string) string {
 // directions may pass in another order at the other end.
 func readFrames(t *testing.T, file string) [][]byte {
 	t.Helper()
-	plain := []byte(runTshark(t, "-r", file, "-w", "-", "-F", "nsecpcap"))
-	if len(plain) < 24 {
-		t.Fatalf("tshark made %d bytes of %s", len(plain), file)
+	var frames [][]byte
+	const packetBlock, packetHeader = 6, 28
+	for rest := []byte(runTshark(t, "-r", file, "-w", "-", "-F", "pcapng")); len(rest) >= 12; {
+		length := binary.LittleEndian.Uint32(rest[4:])
+		if binary.LittleEndian.Uint32(rest) == packetBlock {
+			frames = append(frames, rest[packetHeader:][:binary.LittleEndian.Uint32(rest[20:])])
+		}
+		rest = rest[length:]
 	}
-
-	frames := splitFrames(plain)
 	slices.SortFunc(frames, bytes.Compare)
 	return frames
 }

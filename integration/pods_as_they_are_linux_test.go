@@ -76,7 +76,7 @@ func TestCrashLoop(t *testing.T) {
 	shell.WaitForOutput("; waiting for its next start")
 	got := shell.WaitForEnd()
 	known := regexp.MustCompile(`^note: container app of pod \S+ does not run: it ended \S+ ago, after running for \S+: exit code 7; it was restarted once before\n` +
-		`note: it logged: last words\nnote: container app of pod .*waiting for its next start`)
+		`note: it logged: last words\nnote: to look around while it does not run: kubectl kdiag shell .* --copy\nnote: container app of pod .*waiting for its next start`)
 	if !known.MatchString(got.Stderr) {
 		t.Errorf("shell: %v\nwant it to begin with what is known of the container", got)
 	}

@@ -98,6 +98,12 @@ func succeeds(got kit.Result) bool {
 	return got.Code == 0 && !strings.Contains(got.Stderr, "not allowed")
 }
 
+// captures tells whether a capture has ended well. Without the right to read logs it is noted that
+// kdiag's own connections are captured, too.
+func captures(got kit.Result) bool {
+	return got.Code == 0 && strings.Contains(got.Stderr, "dropped by the kernel")
+}
+
 // redirects tells whether redir redirects port 8080.
 func redirects(got kit.Result) bool { return strings.Contains(got.Stdout, "\n8080 → ") }
 
@@ -127,6 +133,8 @@ var roleCases = []roleCase{
 	{"ps", nil, "ps POD", succeeds, []string{"ps POD --sockets", "ps stopped"}},
 	{"cp", nil, "cp POD:/etc/hosts -", succeeds, []string{"cp nothere:/etc/hosts -", "cp stopped:/etc/hosts -"}},
 	{"env", nil, "env POD", succeeds, []string{"env nothere", "env stopped"}},
+	{"capture", nil, "capture POD -i lo --for 100ms", captures,
+		[]string{"capture nothere", "!+redir POD 8080", "capture POD -i lo --for 100ms --names"}},
 	{"logs", nil, "logs POD --tail=1 --for=3s", succeeds, nil},
 	{"logs", []string{"--kinds=svc"}, "logs svc/POD --tail=1 --for=3s", succeeds, []string{"logs POD --tail=1 --for=1s"}},
 	{"manage", nil, "manage POD", succeeds, []string{"manage nothere", "manage stopped"}},

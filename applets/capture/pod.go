@@ -128,7 +128,7 @@ func (s *stream) run(ctx context.Context) error {
 		// The pod waits for the end of its stdin.
 		_ = s.orders.Close()
 		_ = records.CloseWithError(io.ErrClosedPipe)
-		if s.failed != nil {
+		if s.failed != nil && !isEnd(s.failed) {
 			s.cancel(s.failed)
 		}
 	}()
@@ -143,6 +143,9 @@ func (s *stream) run(ctx context.Context) error {
 	return s.result(ctx, err, stderr)
 }
 
+// isEnd reports whether an error is that no more records come: the exec has ended.
+func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+
 // result says how the capture ended.
 func (s *stream) result(ctx context.Context, err error, stderr *errorText) error {
 	doing := fmt.Sprintf("capture packets of pod %s/%s", s.pod.Pod().Namespace, s.pod.Pod().Name)
@@ -150,7 +153,7 @@ func (s *stream) result(ctx context.Context, err error, stderr *errorText) error
 	switch {
 	case s.ended && s.failed == nil:
 		return s.checkCounts(doing)
-	case s.failed != nil && !errors.Is(s.failed, io.EOF) && !errors.Is(s.failed, io.ErrUnexpectedEOF):
+	case s.failed != nil && !isEnd(s.failed):
 		return s.failed
 	case errors.As(err, &exit):
 		return stderr.explain(doing, exit, s.pod.Image())

@@ -101,6 +101,7 @@ func TestCaptureFrom(t *testing.T) {
 		"cut":         {write(records(3)[:100]), "connection lost"},
 		"one missing": {write(finish(records(2), 3, 0, 3)), "the kernel counted 3 packets and dropped 0, the pod sent 3, but 2 came"},
 		"uncounted":   {write(finish(records(3), 5, 1, 3)), "the kernel counted 5 packets and dropped 1"},
+		"not allowed": {func(*bufio.Reader, io.Writer, io.Writer) error { return errors.New("not allowed to exec") }, "not allowed to exec"},
 		"refused":     {exit(1, "kdiag: open a packet socket: operation not permitted\n"), "pod shop/web: open a packet socket: operation not permitted"},
 		"old image":   {exit(127, "kdiag: unknown command \"packets\"\n"), "unknown command"},
 		"no name":     {write(wire.AppendPacket(nil, wire.CapturedPacket{})), "a packet of interface 0 came, which the pod has not named"},
