@@ -21,7 +21,8 @@ const (
 	cpRounds   = 3
 )
 
-// cpPod has busybox, so that kubectl has its tar and cat.
+// cpPod has busybox, so that kubectl has its tar and cat, and a share of the processors that counts
+// beside what else the machine does.
 const cpPod = `
 apiVersion: v1
 kind: Pod
@@ -29,7 +30,7 @@ metadata: {name: speed}
 spec:
   terminationGracePeriodSeconds: 1
   containers:
-  - {name: app, image: "localhost/kdiag-sample:full", imagePullPolicy: Never}
+  - {name: app, image: "localhost/kdiag-sample:full", imagePullPolicy: Never, resources: {requests: {cpu: "1"}}}
 `
 
 // TestSpeedOfCp prints how long kubectl and kdiag take for one large file, and for many small ones,
