@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"kdiag/applets"
 	"kdiag/integration/testenv"
 	"kdiag/mux/wire"
 	"kdiag/netfilter/netnstest"
@@ -289,6 +291,26 @@ func sendFrame(t *testing.T, ns netnstest.Namespace, name string, frame []byte) 
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestNoRight checks what is said without NET_RAW, as where the runtime does not grant it.
+func TestNoRight(t *testing.T) {
+	failed := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		var none [2]unix.CapUserData
+		if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0]); err != nil {
+			failed <- err
+			return
+		}
+		_, err := openRing(source{}, minBlocks)
+		failed <- err
+	}()
+
+	err := <-failed
+	if hints := strings.Join(applets.Hints(err), ""); !errors.Is(err, unix.EPERM) || !strings.Contains(hints, "grants no NET_RAW by default") {
+		t.Errorf("openRing without NET_RAW = %v, hint %q", err, hints)
 	}
 }
 

@@ -2,11 +2,13 @@ package packets
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
 	"unsafe"
 
+	"kdiag/applets"
 	"kdiag/mux/wire"
 
 	"golang.org/x/sys/unix"
@@ -38,7 +40,7 @@ func openRing(from source, blocks int) (*ring, error) {
 	// Without a protocol it gets no packets yet.
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		return nil, fmt.Errorf("open a packet socket: %w", err)
+		return nil, explainNoSocket(fmt.Errorf("open a packet socket: %w", err))
 	}
 
 	r := &ring{source: from, fd: fd, counts: wire.PacketStatistics{Interface: from.Number}}
@@ -47,6 +49,15 @@ func openRing(from source, blocks int) (*ring, error) {
 		return nil, fmt.Errorf("capture from interface %s: %w", from.Name, err)
 	}
 	return r, nil
+}
+
+// explainNoSocket says what is missing where a container has no NET_RAW although it may have it.
+func explainNoSocket(err error) error {
+	if !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	return applets.WithHint(err, "the node's runtime grants no NET_RAW by default (CRI-O doesn't): "+
+		"it must be added, which Pod Security allows only at level privileged")
 }
 
 // prepare gives the socket its filter and its ring, and binds it to the interface.
