@@ -77,7 +77,8 @@ func captureLoopback(t *testing.T, namespace string) {
 	got := kdiag.Interrupt()
 	have := readFrames(t, ours)
 	want := endTcpdump(t, tcpdump, theirs, len(have))
-	if len(want) < 8 || !slices.EqualFunc(want, have, bytes.Equal) {
+	// The connection's last packets may come after the capture's end.
+	if len(have) < 7 || len(want) < len(have) || !slices.EqualFunc(want[:len(have)], have, bytes.Equal) {
 		t.Errorf("kdiag captured %d packets on lo, tcpdump %d, or they differ: %v", len(have), len(want), got)
 	}
 }

@@ -20,7 +20,8 @@ func (c *Cluster) FindPodToCopy(ctx context.Context, s Selection) (*corev1.Pod, 
 	if err != nil {
 		return nil, err
 	}
-	return new(slices.MinFunc(pods, compareNeed)), nil
+	neediest := slices.MinFunc(pods, compareNeed)
+	return &neediest, nil
 }
 
 // compareNeed orders pods by how much they need a look.

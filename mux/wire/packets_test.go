@@ -66,7 +66,7 @@ func TestPacketRecordsAreBounded(t *testing.T) {
 
 func FuzzPacketRecords(f *testing.F) {
 	f.Add(AppendStatistics(AppendPacket(nil, CapturedPacket{Data: []byte("x")}), PacketStatistics{}))
-	f.Fuzz(func(t *testing.T, stream []byte) {
+	f.Fuzz(func(_ *testing.T, stream []byte) {
 		r := NewPacketReader(bytes.NewReader(stream))
 		for range 100 {
 			if _, err := r.Next(); err != nil {
