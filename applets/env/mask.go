@@ -1,10 +1,12 @@
 package env
 
 import (
+	"encoding/base64"
 	"regexp"
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // mask stands for a secret. Its length says nothing of the secret's.
@@ -50,35 +52,104 @@ func hideSecrets(name, value string, mayBeSecret bool) (hidden string, secrets [
 	if value == "" {
 		return "", nil
 	}
-	if mayBeSecret || isSecretName(name) || privateKey.MatchString(value) {
-		return mask, append(listPasswords(value), value)
+	if mayBeSecret || isSecretName(name) || isPrivateKey(value) || encodesSecret(value) {
+		_, secrets = hideParts(value)
+		return mask, append(secrets, strings.TrimSpace(value))
 	}
+	return hideParts(value)
+}
 
-	hidden = value
+// hideParts returns a value without the parts that are secrets by their form, such as the password in
+// a URL, and these.
+func hideParts(value string) (hidden string, secrets []string) {
+	hidden, secrets = hideSettings(value)
 	for _, pattern := range secretParts {
 		hidden = pattern.ReplaceAllStringFunc(hidden, func(match string) string {
 			at := pattern.FindStringSubmatchIndex(match)
-			secrets = append(secrets, match[at[2]:at[3]])
+			if secret := match[at[2]:at[3]]; secret != mask {
+				secrets = append(secrets, secret)
+			}
 			return match[:at[2]] + mask + match[at[3]:]
 		})
 	}
-
 	return hidden, secrets
 }
 
-// listPasswords returns the parts of a secret value that are secrets by themselves, such as the
-// password in a URL.
-func listPasswords(value string) (secrets []string) {
-	for _, pattern := range secretParts {
-		for _, match := range pattern.FindAllStringSubmatch(value, -1) {
-			secrets = append(secrets, match[1])
+// hideSettings hides the values of settings that are secrets by their names.
+func hideSettings(value string) (hidden string, secrets []string) {
+	var kept strings.Builder
+	for rest := value; ; {
+		at := secretSetting.FindStringSubmatchIndex(rest)
+		if at == nil {
+			kept.WriteString(rest)
+			return kept.String(), secrets
 		}
+
+		// The groups are one value each, and one of them has matched.
+		start, end := slices.Max([]int{at[2], at[4], at[6]}), at[1]
+		secret := rest[start:end]
+		if !isQuoted(secret) {
+			if next := nextSetting.FindStringIndex(secret); next != nil && next[0] > 0 {
+				secret = secret[:next[0]]
+			}
+		}
+
+		kept.WriteString(rest[:start] + mask)
+		rest = rest[start+len(secret):]
+		secrets = append(secrets, strings.Trim(secret, `\"'`))
 	}
-	return secrets
 }
 
-// privateKey matches a private key in PEM, the PGP and OpenSSH kinds among them, and age's.
-var privateKey = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY|AGE-SECRET-KEY-1`)
+// isQuoted reports whether a setting's value is in quotes, or a list or an object.
+func isQuoted(value string) bool { return strings.ContainsAny(value[:1], "\"'\\[{") }
+
+// isPrivateKey reports whether a value has a private key in it.
+func isPrivateKey(value string) bool { return privateKey.MatchString(value) }
+
+// encodesSecret reports whether a value is base64 of something with a secret in it.
+func encodesSecret(value string) bool {
+	text := strings.Join(strings.Fields(value), "")
+	if len(text) < minEncoded {
+		return false
+	}
+	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
+		decoded, err := encoding.WithPadding(base64.NoPadding).DecodeString(strings.TrimRight(text, "="))
+		if err != nil || !utf8.Valid(decoded) {
+			continue
+		}
+		if _, secrets := hideParts(string(decoded)); len(secrets) > 0 || isPrivateKey(string(decoded)) {
+			return true
+		}
+	}
+	return false
+}
+
+// minEncoded is the length from which a value may be base64 of a text with a secret.
+const minEncoded = 16
+
+// privateKey matches a private key in PEM, the PGP and OpenSSH kinds among them, PuTTY's, age's, and one
+// in JSON (RFC 7517).
+var privateKey = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File|AGE-SECRET-KEY-1|"kty"[^}]*"d"\s*:|"d"\s*:[^}]*"kty"`)
+
+// Parts of secretSetting: the end of a setting's name, and a value in quotes, in which those may be
+// escaped or doubled, or in quotes that are escaped themselves, as JSON in JSON has them.
+const (
+	secretWord = `(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|credential|sig|signature|auth|` +
+		`[_-]key|(?-i:[a-z]Key)|(?:api|access|account|secret|private|shared|signing|encryption|master|session)key|[?&]key)s?`
+	quotedValue = `"(?:[^"\\]|\\.|"")+"|'(?:[^'\\]|\\.|'')+'|\\+"(?s:.*?[^\\])\\+"`
+)
+
+// secretSetting matches "password=…" in a list of settings, a query, JSON or YAML. Each of its three
+// groups is such a value: of a list with ";", where it may have spaces; after a colon and a space, where
+// it has the rest of the line; and anywhere else.
+var secretSetting = regexp.MustCompile(`(?i)(?:` +
+	`;[\w ]*` + secretWord + `\s*=\s*(` + quotedValue + `|[^;"'\s][^;]*)|` +
+	secretWord + `\\*["']?\s*:[ \t]+(` + quotedValue + `|[\[{](?s:.*)|[^\s"'|>][^\n]*)|` +
+	secretWord + `\\*["']?\s*[=:]\s*(` + quotedValue + `|[\[{](?s:.*)|[^\s;&"'\\][^\s;&]*))`)
+
+// nextSetting matches what ends a value without quotes: the next setting, or brackets and quotes around
+// the whole.
+var nextSetting = regexp.MustCompile(`\\*["']?\s*[,;&]\s*\\*["']?[\w.-]+\\*["']?\s*[=:]|\\*["'}\]),]+$`)
 
 // secretParts match text with a secret in it. The first group of each is the secret.
 var secretParts = []*regexp.Regexp{
@@ -89,15 +160,15 @@ var secretParts = []*regexp.Regexp{
 	regexp.MustCompile(`://([^\s/?#:@]{20,})@`),
 	// "user:password@tcp(host)/name", as Go's MySQL driver has it.
 	regexp.MustCompile(`^[^\s:/@]+:(\S+)@\w+\(`),
-	// "password=…" in a list of settings, a query or a URL.
-	regexp.MustCompile(`(?i)(?:password|passwd|passphrase|pwd|secret|token|credential|sig|signature|api[_-]?key|access[_-]?key|account[_-]?key)` +
-		`["']?\s*[=:]\s*("[^"]+"|'[^']+'|[^\s;&,"'}]+)`),
 	// A header.
 	regexp.MustCompile(`(?i)\b(?:bearer|basic)\s+([A-Za-z0-9+/._~=-]{8,})`),
 	// A JWT.
 	regexp.MustCompile(`(\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*)`),
-	// Tokens that say what they are: GitHub's, GitLab's, Slack's, Stripe's.
-	regexp.MustCompile(`(\b(?:gh[opusr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{20,}|xox[abeprs]-[A-Za-z0-9-]{10,}|[rs]k_live_[A-Za-z0-9]{10,}))`),
+	// Tokens that say what they are: GitHub's, GitLab's, Slack's, Stripe's, AWS's, Google's, npm's, Vault's,
+	// and those of the many that begin with "sk-".
+	regexp.MustCompile(`(\b(?:gh[opusr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{20,}|xox[abeprs]-[A-Za-z0-9-]{10,}|[rs]k_live_[A-Za-z0-9]{10,}` +
+		`|(?:AKIA|ASIA)[A-Z0-9]{16}\b|AIza[A-Za-z0-9_-]{35}|npm_[A-Za-z0-9]{36}|hv[sb]\.[A-Za-z0-9_-]{20,}|sk-[A-Za-z0-9_-]{20,}))`),
+	regexp.MustCompile(`hooks\.slack\.com/services/(\S+)`),
 }
 
 // isSecretName reports whether a variable's name says that its value is a secret. A wrong yes costs

@@ -47,6 +47,27 @@ func TestHideSecrets(t *testing.T) {
 		"-----BEGIN CERTIFICATE-----\nMIIE":              "-----BEGIN CERTIFICATE-----\nMIIE",
 		"ghp_0123456789012345678901234567890123":         mask,
 		"nginx:1.25@sha256:abcd":                         "nginx:1.25@sha256:abcd",
+		`{"password":"ab\"cd","n":1}`:                    `{"password":********,"n":1}`,
+		`{"x":"{\"password\":\"s3cret\",\"n\":1}"}`:      `{"x":"{\"password\":********,\"n\":1}"}`,
+		`{"auths":{"h":{"auth":"dTpw"}}}`:                `{"auths":********`,
+		`{"h":{"auth":"dTpw"}}`:                          `{"h":{"auth":********}}`,
+		`{"tokens":["one","two"]}`:                       `{"tokens":********`,
+		`{token:abc,user:x}`:                             `{token:********,user:x}`,
+		"Server=db;Password=my pass, word;X=1":           "Server=db;Password=********;X=1",
+		`Server=db;Password="a;b";X=1`:                   "Server=db;Password=********;X=1",
+		`Server=db;Password="a""b";X=1`:                  "Server=db;Password=********;X=1",
+		"Password=ab'c,d}e;X=1":                          "Password=********;X=1",
+		"cache:6379,password=ab,cd,ssl=True,token=x":     "cache:6379,password=********,ssl=True,token=********",
+		"user: app\npassword: my pass word\nport: 1":     "user: app\npassword: ********\nport: 1",
+		"smtp_pass=s3cret":                               "smtp_pass=********",
+		"secret_key=s3cret secretKey=x":                  "secret_key=******** secretKey=********",
+		"https://api/?key=s3cret&x=2":                    "https://api/?key=********&x=2",
+		"LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCk1JSUU=":   mask,
+		"eyJwYXNzd29yZCI6ImEifQ":                         mask,
+		"SGVsbG8sIHdvcmxkISBIZWxsbw==":                   "SGVsbG8sIHdvcmxkISBIZWxsbw==",
+		`{"kty":"EC","d":"abc"}`:                         mask,
+		"id AKIAIOSFODNN7EXAMPLE":                        "id ********",
+		`password="" user=x`:                             `password="" user=x`,
 	} {
 		got, secrets := hideSecrets("VALUE", value, false)
 		if got != want || (got != value) != (len(secrets) > 0) {
@@ -69,6 +90,10 @@ func TestMaskSecrets(t *testing.T) {
 		{Name: "MAP", Value: "open", From: origin{Kind: fromConfigMap}},
 		{Name: "SECRET_URL", Value: "http://u:longer-secret@h/"},
 		{Name: "COPY", Value: "x longer-secret y"},
+		{Name: "FILE_TOKEN", Value: "with-line-end\n"},
+		{Name: "ALSO", Value: "x with-line-end y"},
+		{Name: "JSON", Value: `{"password":"in quotes"}`},
+		{Name: "PLAIN", Value: "x in quotes y"},
 	}}
 	d.maskSecrets()
 
@@ -90,6 +115,10 @@ PERHAPS=******** masked
 MAP=open
 SECRET_URL=******** masked
 COPY=x ******** y masked
+FILE_TOKEN=******** masked
+ALSO=x ******** y masked
+JSON={"password":********} masked
+PLAIN=x ******** y masked
 `
 	if got.String() != want {
 		t.Errorf("masked:\n%s\nwant:\n%s", got.String(), want)
