@@ -111,6 +111,12 @@ func IsDenied(err error) bool {
 	return errors.As(err, &denied)
 }
 
+// IsInjectDenied reports whether a request failed because the user may add no container to a pod.
+func IsInjectDenied(err error) bool {
+	var denied *DeniedError
+	return errors.As(err, &denied) && denied.right == rightPatchEphemeral.String()
+}
+
 // IsAccessError reports whether a request failed because of the user's rights or credentials,
 // so that another try would fail, too.
 func IsAccessError(err error) bool {

@@ -132,7 +132,7 @@ func (s *Shell) ensureOnce(ctx context.Context) (kube.Injected, error) {
 	defer silence()
 	request.Ledger, request.Progress, request.Notice = s.owner.ledger, progress, s.messages.Note
 	s.container, err = s.api.EnsureShell(ctx, request)
-	return s.container, err
+	return s.container, s.hintCopyInstead(err)
 }
 
 // Exec runs a command in the container that Ensure returned, as kube.Cluster's

@@ -54,6 +54,15 @@ func (s *Shell) hintCopy(pod *corev1.Pod, err error) error {
 	return applets.WithHint(err, "enter a copy of the pod in which the container waits: %s", copyCommand(target))
 }
 
+// hintCopyInstead adds to the error of a user who may add no container to the pod that a copy of it takes
+// other rights, where the command can make one. Whether the user has those is not known.
+func (s *Shell) hintCopyInstead(err error) error {
+	if !s.request.HasCopy || !kube.IsInjectDenied(err) {
+		return err
+	}
+	return applets.WithHint(err, "if you may create pods, enter a copy of the pod in which the container waits: %s", copyCommand(s.target))
+}
+
 // copyCommand returns the command that enters a copy of a pod.
 func copyCommand(target kube.TargetContainer) string {
 	command := fmt.Sprintf("kubectl kdiag shell -n %s %s", target.Pod.Namespace, target.Pod.Name)
