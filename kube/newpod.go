@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -79,6 +80,19 @@ func (c *Cluster) ReadClaim(ctx context.Context, namespace, name string) (*corev
 		return nil, c.explainError(ctx, "read PersistentVolumeClaim "+name, right, err)
 	}
 	return claim, nil
+}
+
+// ListClaimUsers lists the pods of a namespace that use a PersistentVolumeClaim and have not ended.
+func (c *Cluster) ListClaimUsers(ctx context.Context, namespace, claim string) ([]corev1.Pod, error) {
+	list, err := listObjects[corev1.PodList](ctx, c.pods(namespace), metav1.ListOptions{})
+	if err != nil {
+		return nil, c.explainError(ctx, "find pods that use PersistentVolumeClaim "+claim, rightListPods.scopedTo(namespace, ""), err)
+	}
+	return slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool {
+		return isFinished(&pod) || !slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
+			return v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ClaimName == claim
+		})
+	}), nil
 }
 
 // ContainerOf returns a container of a pod's spec, but no ephemeral one, and whether it is an init

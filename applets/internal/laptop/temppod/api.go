@@ -16,6 +16,7 @@ type API interface {
 	DeletePod(ctx context.Context, namespace, name string, uid types.UID) error
 	AwaitPodStart(ctx context.Context, pod *corev1.Pod, s kube.PodStart) (*corev1.Pod, error)
 	ReadClaim(ctx context.Context, namespace, name string) (*corev1.PersistentVolumeClaim, error)
+	ListClaimUsers(ctx context.Context, namespace, claim string) ([]corev1.Pod, error)
 	ReadNode(ctx context.Context, name string) (*corev1.Node, error)
 	ReadServerVersion(ctx context.Context) (version string, minor int, err error)
 	MayDeletePods(ctx context.Context, namespace string) bool

@@ -1,6 +1,7 @@
 package temppod
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -193,20 +194,21 @@ func (r CopyRequest) keptClaims() (kept []corev1.PodResourceClaim) {
 }
 
 // nodeAffinity returns the pod's rules on nodes, without those on other pods: they go by labels. A
-// volume that only one node can have binds the copy to the pod's node.
+// volume that only one node can have binds the copy to the node that has it.
 func (r CopyRequest) nodeAffinity() *corev1.Affinity {
 	var rules *corev1.NodeAffinity
 	if from := r.Pod.Spec.Affinity; from != nil && from.NodeAffinity != nil {
 		rules = from.NodeAffinity.DeepCopy()
 	}
 
-	if r.volumes.bindsNode && r.Pod.Spec.NodeName != "" {
+	node := cmp.Or(r.volumes.node, r.Pod.Spec.NodeName)
+	if r.volumes.bindsNode && node != "" {
 		if rules == nil {
 			rules = &corev1.NodeAffinity{}
 		}
 		// The rules of one node are stricter than whatever admitted the pod to it.
 		rules.RequiredDuringSchedulingIgnoredDuringExecution = &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
-			MatchFields: []corev1.NodeSelectorRequirement{{Key: metav1.ObjectNameField, Operator: corev1.NodeSelectorOpIn, Values: []string{r.Pod.Spec.NodeName}}},
+			MatchFields: []corev1.NodeSelectorRequirement{{Key: metav1.ObjectNameField, Operator: corev1.NodeSelectorOpIn, Values: []string{node}}},
 		}}}
 	}
 

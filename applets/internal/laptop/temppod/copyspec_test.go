@@ -229,6 +229,12 @@ type fakeAPI struct {
 	runtime string
 	mayEnd  bool
 	tried   int
+	users   []corev1.Pod
+	hides   error // the users
+}
+
+func (f *fakeAPI) ListClaimUsers(context.Context, string, string) ([]corev1.Pod, error) {
+	return f.users, f.hides
 }
 
 func (f *fakeAPI) ReadClaim(context.Context, string, string) (*corev1.PersistentVolumeClaim, error) {
@@ -291,6 +297,75 @@ func TestClaims(t *testing.T) {
 		}
 		if got != c.want && (err == nil || !strings.HasPrefix(got, c.want)) {
 			t.Errorf("%s: %q, want %q (%v)", c.name, got, c.want, err)
+		}
+	}
+}
+
+// TestClaimOfSuccessor does not have a second writer on a volume of a pod that has ended, as one that was
+// evicted, while its successor runs or may run.
+func TestClaimOfSuccessor(t *testing.T) {
+	successor := corev1.Pod{Spec: corev1.PodSpec{NodeName: "n2"}}
+	successor.Name = "web-1"
+	for _, c := range []struct {
+		name   string
+		api    fakeAPI
+		choice ClaimChoice
+		want   string // of the error, or the node that the copy is bound to
+	}{
+		{"none", fakeAPI{}, ClaimsAuto, ""},
+		{"one", fakeAPI{users: []corev1.Pod{successor}}, ClaimsAuto, "is in use by pod web-1, and it has one writer"},
+		{"one, read-only", fakeAPI{users: []corev1.Pod{successor}}, ClaimsReadOnly, "n2"},
+		{"not known", fakeAPI{hides: errors.New("no")}, ClaimsAuto, "may be in use by another pod, which you may not list, and"},
+	} {
+		pod := meshPod()
+		pod.Status.Phase = corev1.PodFailed
+		c.api.modes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
+		target, _, _, _ := kube.ContainerOf(pod, "app")
+		plan, err := PlanCopy(t.Context(), &c.api, CopyRequest{Pod: pod, Target: target, Containers: WithInit, Claims: c.choice, Deadline: time.Hour}, noImage)
+		got := ""
+		if err != nil {
+			got = err.Error()
+		} else if a := plan.Pod().Spec.Affinity; a != nil {
+			got = a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms[0].MatchFields[0].Values[0]
+		}
+		if !strings.Contains(got, c.want) || c.want == "" && got != "" {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// TestNetworkVolumes decides on volumes without a claim as on those with one.
+func TestNetworkVolumes(t *testing.T) {
+	for name, c := range map[string]struct {
+		source corev1.VolumeSource
+		choice ClaimChoice
+		want   string // of the error, or of the plan
+	}{
+		"a disk":            {corev1.VolumeSource{ISCSI: &corev1.ISCSIVolumeSource{}}, ClaimsAuto, "volume data of type ISCSI (ReadWriteOnce) is in use by the pod, and it has one writer"},
+		"a disk, read-only": {corev1.VolumeSource{RBD: &corev1.RBDVolumeSource{ReadOnly: true}}, ClaimsAuto, "can touch: volume data of type RBD (ReadWriteOnce), read-only"},
+		"azure, read-only":  {corev1.VolumeSource{AzureDisk: &corev1.AzureDiskVolumeSource{ReadOnly: new(true)}}, ClaimsAuto, "(ReadWriteOnce), read-only"},
+		"azure":             {corev1.VolumeSource{AzureDisk: &corev1.AzureDiskVolumeSource{}}, ClaimsAuto, "it has one writer"},
+		"NFS":               {corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{}}, ClaimsAuto, "can touch: volume data of type NFS (ReadWriteMany), read-write"},
+		"empty":             {corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{}}, ClaimsEmpty, "can touch: an empty volume in place of volume data of type NFS"},
+	} {
+		pod := meshPod()
+		pod.Spec.Volumes[0].VolumeSource = c.source
+		target, _, _, _ := kube.ContainerOf(pod, "app")
+		plan, err := PlanCopy(t.Context(), &fakeAPI{}, CopyRequest{Pod: pod, Target: target, Containers: WithInit, Claims: c.choice, Deadline: time.Hour}, noImage)
+		said := ""
+		if err != nil {
+			said = err.Error()
+		} else {
+			said = strings.Join(plan.Describe(false), "\n")
+		}
+		if !strings.Contains(said, c.want) {
+			t.Errorf("%s: %s\nwant %q", name, said, c.want)
+		}
+	}
+	sources := reflect.TypeFor[corev1.VolumeSource]()
+	for name := range networkVolumes {
+		if _, ok := sources.FieldByName(name); !ok {
+			t.Errorf("no volume has the source %s", name)
 		}
 	}
 }

@@ -1,8 +1,10 @@
 package temppod
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -29,8 +31,10 @@ const (
 // decidedVolumes is what was decided on the pod's volumes, by their names.
 type decidedVolumes struct {
 	readOnly, empty map[string]bool
-	// bindsNode says that one of them can be used on the pod's node only.
+	// bindsNode says that one of them can be used on one node only: the pod's, or that of another pod
+	// which uses it now.
 	bindsNode bool
+	node      string
 	// said describes each claim, for the plan.
 	said []string
 }
@@ -77,13 +81,10 @@ func isUsed(pod *corev1.Pod, volume string) bool {
 }
 
 // isWritten reports whether a container of a pod can write to a volume.
-func isWritten(pod *corev1.Pod, volume corev1.Volume) bool {
-	if volume.PersistentVolumeClaim.ReadOnly {
-		return false
-	}
+func isWritten(pod *corev1.Pod, volume string) bool {
 	return slices.ContainsFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), func(c corev1.Container) bool {
-		return slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == volume.Name && !m.ReadOnly }) ||
-			slices.ContainsFunc(c.VolumeDevices, func(d corev1.VolumeDevice) bool { return d.Name == volume.Name })
+		return slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == volume && !m.ReadOnly }) ||
+			slices.ContainsFunc(c.VolumeDevices, func(d corev1.VolumeDevice) bool { return d.Name == volume })
 	})
 }
 
@@ -93,14 +94,11 @@ func (r *CopyRequest) decideVolumes(ctx context.Context, api API) error {
 	r.volumes = decidedVolumes{readOnly: map[string]bool{}, empty: map[string]bool{}}
 	draft := r.buildPod()
 	for _, volume := range draft.Spec.Volumes {
-		if volume.PersistentVolumeClaim == nil {
+		use, ok := r.describeUse(ctx, api, volume)
+		if !ok {
 			continue
 		}
-		use := claimUse{volume: volume.Name, claim: volume.PersistentVolumeClaim.ClaimName, isWritten: isWritten(draft, volume)}
-		// Without the right to read it, it may be of any kind.
-		if claim, err := api.ReadClaim(ctx, r.Pod.Namespace, use.claim); err == nil {
-			use.modes = claim.Spec.AccessModes
-		}
+		use.isWritten = use.isWritten && isWritten(draft, volume.Name)
 		if err := r.decideClaim(use); err != nil {
 			return err
 		}
@@ -108,12 +106,72 @@ func (r *CopyRequest) decideVolumes(ctx context.Context, api API) error {
 	return nil
 }
 
-// claimUse is a claim that the copy would use.
+// describeUse says how the pod uses a volume that outlives it; ok is false for others.
+func (r *CopyRequest) describeUse(ctx context.Context, api API, volume corev1.Volume) (use claimUse, ok bool) {
+	use = claimUse{volume: volume.Name, user: "is in use by the pod"}
+	claim := volume.PersistentVolumeClaim
+	if claim == nil {
+		source, modes, isReadOnly, ok := findNetworkVolume(volume)
+		use.what, use.modes, use.isWritten = "volume "+volume.Name+" of type "+source, modes, !isReadOnly
+		return use, ok
+	}
+
+	use.what, use.isWritten = "PersistentVolumeClaim "+claim.ClaimName, !claim.ReadOnly
+	// Without the right to read it, it may be of any kind.
+	if read, err := api.ReadClaim(ctx, r.Pod.Namespace, claim.ClaimName); err == nil {
+		use.modes = read.Spec.AccessModes
+	}
+	if kube.IsFinished(r.Pod) {
+		use.user, use.node = findClaimUser(ctx, api, r.Pod.Namespace, claim.ClaimName)
+	}
+	return use, true
+}
+
+// findClaimUser says which pod uses a claim, if one does or may, and on which node: that of a pod which
+// has ended is often its successor's.
+func findClaimUser(ctx context.Context, api API, namespace, claim string) (user, node string) {
+	pods, err := api.ListClaimUsers(ctx, namespace, claim)
+	switch {
+	case err != nil:
+		return "may be in use by another pod, which you may not list", ""
+	case len(pods) > 0:
+		return "is in use by pod " + pods[0].Name, pods[0].Spec.NodeName
+	}
+	return "", ""
+}
+
+// networkVolumes lists the sources of volumes that a pod names without a claim and that outlive it, by
+// their fields, and who may write to one.
+var networkVolumes = map[string]corev1.PersistentVolumeAccessMode{
+	"NFS": corev1.ReadWriteMany, "CephFS": corev1.ReadWriteMany, "Glusterfs": corev1.ReadWriteMany, "AzureFile": corev1.ReadWriteMany, "Quobyte": corev1.ReadWriteMany,
+	"GCEPersistentDisk": corev1.ReadWriteOnce, "AWSElasticBlockStore": corev1.ReadWriteOnce, "AzureDisk": corev1.ReadWriteOnce, "Cinder": corev1.ReadWriteOnce,
+	"ISCSI": corev1.ReadWriteOnce, "RBD": corev1.ReadWriteOnce, "FC": corev1.ReadWriteOnce, "FlexVolume": corev1.ReadWriteOnce, "VsphereVolume": corev1.ReadWriteOnce,
+	"PortworxVolume": corev1.ReadWriteOnce, "ScaleIO": corev1.ReadWriteOnce, "StorageOS": corev1.ReadWriteOnce, "PhotonPersistentDisk": corev1.ReadWriteOnce,
+}
+
+// findNetworkVolume returns the source of a volume that is one of networkVolumes.
+func findNetworkVolume(volume corev1.Volume) (source string, modes []corev1.PersistentVolumeAccessMode, isReadOnly, ok bool) {
+	fields := reflect.ValueOf(volume.VolumeSource)
+	for name, mode := range networkVolumes {
+		field := fields.FieldByName(name)
+		if field.IsNil() {
+			continue
+		}
+		flag := field.Elem().FieldByName("ReadOnly")
+		isReadOnly = flag.IsValid() && reflect.Indirect(flag).IsValid() && reflect.Indirect(flag).Bool()
+		return name, []corev1.PersistentVolumeAccessMode{mode}, isReadOnly, true
+	}
+	return "", nil, false, false
+}
+
+// claimUse is a claim that the copy would use, or a volume like it.
 type claimUse struct {
-	volume, claim string
+	volume, what string
 	// modes is empty if it is not known.
 	modes     []corev1.PersistentVolumeAccessMode
 	isWritten bool
+	// user says who uses it now, or may, and node is that pod's, if it is another one.
+	user, node string
 }
 
 func (u claimUse) has(mode corev1.PersistentVolumeAccessMode) bool {
@@ -130,12 +188,12 @@ func (u claimUse) describe() string {
 		}
 		modes = strings.Join(names, ", ")
 	}
-	return fmt.Sprintf("PersistentVolumeClaim %s (%s)", u.claim, modes)
+	return fmt.Sprintf("%s (%s)", u.what, modes)
 }
 
 // decideClaim decides on one claim.
 func (r *CopyRequest) decideClaim(u claimUse) error {
-	inUse := !kube.IsFinished(r.Pod)
+	inUse := u.user != ""
 	shared := u.has(corev1.ReadWriteMany) || u.has(corev1.ReadOnlyMany)
 	switch {
 	case r.Claims == ClaimsEmpty:
@@ -154,7 +212,9 @@ func (r *CopyRequest) decideClaim(u claimUse) error {
 	} else if u.isWritten {
 		how = "read-write"
 	}
-	r.volumes.bindsNode = r.volumes.bindsNode || inUse && !shared
+	if inUse && !shared {
+		r.volumes.bindsNode, r.volumes.node = true, cmp.Or(u.node, r.volumes.node)
+	}
 	r.volumes.said = append(r.volumes.said, u.describe()+", "+how)
 	return nil
 }
@@ -170,6 +230,6 @@ func (r *CopyRequest) refuseClaim(u claimUse, why string, choices ...ClaimChoice
 	for _, choice := range choices {
 		hints = append(hints, texts[choice])
 	}
-	err := fmt.Errorf("copy pod %s/%s: %s is in use by the pod, and %s", r.Pod.Namespace, r.Pod.Name, u.describe(), why)
+	err := fmt.Errorf("copy pod %s/%s: %s %s, and %s", r.Pod.Namespace, r.Pod.Name, u.describe(), u.user, why)
 	return applets.WithHint(err, "%s", strings.Join(hints, "; "))
 }
