@@ -109,7 +109,8 @@ func (c *Copy) Describe(keep bool) []string {
 		"image:     " + r.Target.Image,
 		"command:   not run, but in $KDIAG_COMMAND; from " + c.command,
 		"kept:      env, volumes, user, security context, resources, node selection" + describeAccount(r.Pod),
-		"dropped:   labels, owner, probes, lifecycle hooks, ports, priority, rules about other pods",
+		"dropped:   labels, so that no Service, controller or NetworkPolicy that goes by them sees the copy",
+		"           owner, probes, lifecycle hooks, ports, priority, rules about other pods",
 	}
 	if !c.KnowsCommand() {
 		lines[2] = "command:   " + c.command
@@ -119,7 +120,7 @@ func (c *Copy) Describe(keep bool) []string {
 		lines = append(lines, text)
 	}
 	if names := listNames(copiedInit(pod)); names != "" {
-		lines = append(lines, "runs:      init containers "+names+", before the shell")
+		lines = append(lines, "runs:      init containers "+names+", before the shell (not with --copy-containers=target)")
 	}
 	if names := listNames(pod.Spec.Containers[1:]); names != "" {
 		lines = append(lines, "runs:      containers "+names+", beside the shell")
@@ -193,14 +194,27 @@ func describeAccount(pod *corev1.Pod) string {
 func describeHost(pod *corev1.Pod) (said []string) {
 	for _, volume := range pod.Spec.Volumes {
 		if volume.HostPath != nil {
-			said = append(said, "the node's "+volume.HostPath.Path)
+			how := "read-only"
+			if isWritten(pod, volume.Name) {
+				how = "read-write"
+			}
+			said = append(said, "the node's "+volume.HostPath.Path+", "+how)
 		}
 	}
-	if pod.Spec.HostNetwork {
-		said = append(said, "the node's network")
+
+	for _, share := range []struct {
+		does bool
+		what string
+	}{{pod.Spec.HostNetwork, "network"}, {pod.Spec.HostPID, "processes"}, {pod.Spec.HostIPC, "IPC"}} {
+		if share.does {
+			said = append(said, "the node's "+share.what)
+		}
 	}
-	if pod.Spec.HostPID {
-		said = append(said, "the node's processes")
+
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		if sc := c.SecurityContext; sc != nil && sc.Privileged != nil && *sc.Privileged {
+			said = append(said, "anything on the node: container "+c.Name+" is privileged")
+		}
 	}
 	return said
 }

@@ -150,7 +150,7 @@ func (r CopyRequest) copyContainer(c corev1.Container) corev1.Container {
 	made := corev1.Container{
 		Name: c.Name, Image: c.Image, ImagePullPolicy: c.ImagePullPolicy,
 		Command: c.Command, Args: c.Args, WorkingDir: c.WorkingDir,
-		Env: c.Env, EnvFrom: c.EnvFrom, SecurityContext: c.SecurityContext,
+		Env: r.keptEnv(c.Env), EnvFrom: c.EnvFrom, SecurityContext: c.SecurityContext,
 		TerminationMessagePath: c.TerminationMessagePath, TerminationMessagePolicy: c.TerminationMessagePolicy,
 		RestartPolicy: c.RestartPolicy,
 		Resources:     *c.Resources.DeepCopy(),
@@ -165,6 +165,24 @@ func (r CopyRequest) copyContainer(c corev1.Container) corev1.Container {
 		made.Resources.Claims = nil
 	}
 	return made
+}
+
+// keptEnv returns variables as the pod has them: the copy has none of its labels and annotations, which
+// some refer to.
+func (r CopyRequest) keptEnv(list []corev1.EnvVar) []corev1.EnvVar {
+	kept := slices.Clone(list)
+	for i, v := range kept {
+		if v.ValueFrom == nil || v.ValueFrom.FieldRef == nil {
+			continue
+		}
+		field, key, _ := strings.Cut(strings.TrimSuffix(v.ValueFrom.FieldRef.FieldPath, "']"), "['")
+		values, ok := map[string]map[string]string{"metadata.labels": r.Pod.Labels, "metadata.annotations": r.Pod.Annotations}[field]
+		if ok {
+			// The kubelet expands $(NAME) in a value, but in no label.
+			kept[i] = corev1.EnvVar{Name: v.Name, Value: strings.ReplaceAll(values[key], "$", "$$")}
+		}
+	}
+	return kept
 }
 
 // appArmorAnnotation begins the annotations that name AppArmor profiles, as pods had them before 1.30.

@@ -446,7 +446,10 @@ func TestCommand(t *testing.T) {
 // TestPlan says what there is to know before anything is made.
 func TestPlan(t *testing.T) {
 	pod := meshPod()
-	pod.Spec.HostNetwork, pod.Spec.ServiceAccountName = true, "shop"
+	pod.Spec.HostNetwork, pod.Spec.HostIPC, pod.Spec.ServiceAccountName = true, true, "shop"
+	pod.Spec.InitContainers[2].SecurityContext = &corev1.SecurityContext{Privileged: new(true)}
+	pod.Spec.InitContainers[2].VolumeMounts = []corev1.VolumeMount{{Name: "host", MountPath: "/host"}}
+	pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "host", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/etc"}}})
 	pod.Spec.InitContainers[0].SecurityContext = &corev1.SecurityContext{Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"NET_ADMIN"}}}
 	target, _, _, _ := kube.ContainerOf(pod, "app")
 	plan, err := PlanCopy(t.Context(), &fakeAPI{modes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany}}, CopyRequest{
@@ -460,7 +463,8 @@ func TestPlan(t *testing.T) {
 	for _, want := range []string{
 		"creating pod shop/kdiag-copy-web-0-", "container app waits", "service account shop", "runs:      init containers setup, proxy, migrate",
 		"left out:  containers log", "network:   init container setup may redirect connections", "can touch: PersistentVolumeClaim data-0 (ReadWriteMany), read-write",
-		"can touch: the node's network", "kdiag:v1, by init container kdiag-install", "deleted with the shell; after 1h0m0s", "command:   not known",
+		"can touch: the node's network", "can touch: the node's IPC", "can touch: the node's /etc, read-write",
+		"can touch: anything on the node: container migrate is privileged", "NetworkPolicy", "kdiag:v1, by init container kdiag-install", "deleted with the shell; after 1h0m0s", "command:   not known",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the plan is\n%s\nwant %q", text, want)
@@ -468,6 +472,21 @@ func TestPlan(t *testing.T) {
 	}
 	if keep := strings.Join(plan.Describe(true), "\n"); !strings.Contains(keep, "does not delete it (--keep)") {
 		t.Errorf("the plan with --keep is\n%s", keep)
+	}
+}
+
+// TestEnvOfLabels has the values that variables have in the pod, though the copy has no labels.
+func TestEnvOfLabels(t *testing.T) {
+	pod := meshPod()
+	pod.Labels["x/v"], pod.Annotations["a"] = "7", "$(HOME) $"
+	field := func(name, path string) corev1.EnvVar {
+		return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}}
+	}
+	pod.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "PLAIN", Value: "$(X)"}, field("L", "metadata.labels['x/v']"), field("A", "metadata.annotations['a']"),
+		field("NONE", "metadata.labels['none']"), field("POD", "metadata.name")}
+	want := []corev1.EnvVar{{Name: "PLAIN", Value: "$(X)"}, {Name: "L", Value: "7"}, {Name: "A", Value: "$$(HOME) $$"}, {Name: "NONE"}, field("POD", "metadata.name")}
+	if got := buildCopy(pod, "app", nil).Spec.Containers[0].Env; !reflect.DeepEqual(got, want) {
+		t.Errorf("env = %+v, want %+v", got, want)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"kdiag/applets/internal/laptop/containers"
@@ -60,6 +62,9 @@ func (l Lifecycle) Run(ctx context.Context, pod *corev1.Pod, container string, u
 		return err
 	}
 	defer l.end(ctx, made, container)
+	for _, text := range describeAdmitted(pod, made) {
+		l.Messages.Notice(text)
+	}
 
 	running, err := l.awaitStart(ctx, made, container)
 	if err != nil {
@@ -102,10 +107,51 @@ func (l Lifecycle) end(ctx context.Context, pod *corev1.Pod, container string) {
 	switch {
 	case err == nil:
 	case kube.IsDenied(err) && l.endByExec(ctx, pod, container):
-		l.Messages.Notice(fmt.Sprintf("pod %s has been ended, but stays listed: you lack the right to delete pods", pod.Name))
+		l.Messages.Notice(describeEnded(pod, container, command))
 	default:
 		l.Messages.Notice(fmt.Sprintf("pod %s was not deleted, and ends at its deadline: %v; to delete it: %s", pod.Name, err, command))
 	}
+}
+
+// describeEnded says what has become of a pod one of whose containers was ended from within.
+func describeEnded(pod *corev1.Pod, container, command string) string {
+	others := slices.DeleteFunc(slices.Clone(pod.Spec.Containers), func(c corev1.Container) bool { return c.Name == container })
+	if len(others) == 0 {
+		return fmt.Sprintf("pod %s has been ended, but stays listed: you lack the right to delete pods", pod.Name)
+	}
+	return fmt.Sprintf("container %s of pod %s has been ended, but %s may run until its deadline: you lack the right to delete pods; to delete it: %s",
+		container, pod.Name, listNames(others), command)
+}
+
+// describeAdmitted says what the cluster's admission has added to a pod by which others may find it, or
+// that runs beside the shell.
+func describeAdmitted(asked, made *corev1.Pod) (said []string) {
+	var labels []string
+	for key, value := range made.Labels {
+		if _, ok := asked.Labels[key]; !ok {
+			labels = append(labels, key+"="+value)
+		}
+	}
+	if len(labels) > 0 {
+		slices.Sort(labels)
+		said = append(said, fmt.Sprintf("admission gave pod %s labels, by which a Service or a controller may find it: %s", made.Name, strings.Join(labels, ", ")))
+	}
+
+	if owners := made.OwnerReferences; len(owners) > 0 {
+		said = append(said, fmt.Sprintf("admission gave pod %s an owner, with which it may be deleted: %s %s", made.Name, owners[0].Kind, owners[0].Name))
+	}
+
+	known := kube.ContainersOf(asked)
+	var added []string
+	for _, c := range kube.ContainersOf(made) {
+		if !slices.ContainsFunc(known, func(k kube.Container) bool { return k.Name == c.Name }) {
+			added = append(added, c.Name)
+		}
+	}
+	if len(added) > 0 {
+		said = append(said, fmt.Sprintf("admission added containers to pod %s: %s", made.Name, strings.Join(added, ", ")))
+	}
+	return said
 }
 
 // delete deletes the pod, and tries again for a while.

@@ -128,3 +128,29 @@ func TestLifecycle(t *testing.T) {
 		})
 	}
 }
+
+// TestAdmittedPod says what admission has added to a pod, and which containers go on when one is ended.
+func TestAdmittedPod(t *testing.T) {
+	asked := buildCopy(meshPod(), "app", nil)
+	if said := describeAdmitted(asked, asked.DeepCopy()); said != nil {
+		t.Errorf("of an unchanged pod: %q", said)
+	}
+	if said := describeEnded(asked, "app", "kubectl"); !strings.Contains(said, "pod copy has been ended") {
+		t.Error(said)
+	}
+
+	made := asked.DeepCopy()
+	made.Labels = map[string]string{"app": "web", "a": "b"}
+	made.OwnerReferences = []metav1.OwnerReference{{Kind: "Job", Name: "j"}}
+	made.Spec.InitContainers = append(made.Spec.InitContainers, corev1.Container{Name: "mesh-init"})
+	made.Spec.Containers = append(made.Spec.Containers, corev1.Container{Name: "mesh"})
+	said := strings.Join(describeAdmitted(asked, made), "\n")
+	for _, want := range []string{"may find it: a=b, app=web", "Job j", "mesh, mesh-init"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("said %q, want %q", said, want)
+		}
+	}
+	if said := describeEnded(made, "app", "kubectl"); !strings.Contains(said, "container app of pod copy has been ended, but mesh may run until") {
+		t.Error(said)
+	}
+}
