@@ -1,6 +1,7 @@
 package enter
 
 import (
+	"fmt"
 	"os"
 	"strings"
 
@@ -18,13 +19,8 @@ func runHere(shell int, programs []int, opts options, note noteFunc) error {
 		note("%s", text)
 	}
 
-	_, held, err := podproc.FindHold()
-	if err != nil {
+	if err := setCommand(&env, note); err != nil {
 		note("$%s is not set: %v", wire.CommandVariable, err)
-	}
-	if command := held.Command; len(command) > 0 {
-		command[0] = findProgram(command[0], os.Getenv("PATH"))
-		env.set(wire.CommandVariable + "=" + quoteWords(command))
 	}
 
 	if err := leadSession(opts.Session); err != nil {
@@ -38,6 +34,27 @@ func runHere(shell int, programs []int, opts options, note noteFunc) error {
 	}
 
 	return executeShell(programFD, opts.shellLine(), env.list)
+}
+
+// setCommand sets the variable with the command that the container would run, if hold knows one.
+func setCommand(env *environment, note noteFunc) error {
+	pid, held, err := podproc.FindHold()
+	command := held.Command
+	if err != nil || len(command) == 0 {
+		return err
+	}
+
+	word := command[0]
+	if command[0] = findProgram(word, os.Getenv("PATH")); command[0] == word && !strings.Contains(word, "/") {
+		note("the container's PATH has no program %q, so that no runtime can start its command; the shell may have a tool of that name", word)
+	}
+
+	variable := wire.CommandVariable + "=" + quoteWords(command)
+	if len(variable) >= maxVariable {
+		return fmt.Errorf("the command is too long for a variable; to see it: tr '\\0' '\\n' < /proc/%d/cmdline", pid)
+	}
+	env.set(variable)
+	return nil
 }
 
 // findProgram returns the path that a runtime would execute for the first word of a command: the

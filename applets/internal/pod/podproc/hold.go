@@ -10,8 +10,12 @@ import (
 	"kdiag/mux/wire"
 )
 
-// maxHoldCommand bounds what is read of hold's command line, in bytes.
-const maxHoldCommand = 64 << 10
+// maxHoldStart bounds what is read of a process's command line to recognize hold, in bytes.
+// maxHoldCommand bounds what is read of hold's own: the kernel allows no longer one (execve(2)).
+const (
+	maxHoldStart   = 4 << 10
+	maxHoldCommand = 8 << 20
+)
 
 // FindHold returns the process of this container that holds it in place of the application, and what that
 // was told. Of several, the oldest is the container's own.
@@ -27,8 +31,12 @@ func FindHold() (pid int, arguments wire.HoldArguments, err error) {
 
 	slices.SortFunc(found, func(a, b procfs.Stat) int { return cmp.Compare(a.Start, b.Start) })
 	for _, process := range found {
-		words, cut, err := procfs.ReadCommandStart(process.PID, maxHoldCommand)
-		if err == nil && !cut && process.PID != os.Getpid() && IsHold(words) {
+		words, _, err := procfs.ReadCommandStart(process.PID, maxHoldStart)
+		if err != nil || process.PID == os.Getpid() || !IsHold(words) {
+			continue
+		}
+
+		if words, _, err = procfs.ReadCommandStart(process.PID, maxHoldCommand); err == nil && IsHold(words) {
 			arguments, err = wire.ParseHoldArguments(words[2:])
 			return process.PID, arguments, err
 		}
