@@ -234,8 +234,10 @@ func listNames(list []corev1.Container) string {
 }
 
 // MayLackImageVolume reports whether a copy that did not start may do so without an image volume: its
-// node may not have them, or mount them so that nothing in them can be executed.
+// node may not have them, or mount them so that nothing in them can be executed. Only the target mounts
+// it: an init container that has failed would only fail, and do its work, once more.
 func (c *Copy) MayLackImageVolume(ctx context.Context, err error) bool {
 	var late *kube.TimeoutError
-	return c.UsesImageVolume() && ctx.Err() == nil && kube.IsNotStarted(err) && !errors.As(err, &late)
+	var init *kube.InitFailedError
+	return c.UsesImageVolume() && ctx.Err() == nil && kube.IsNotStarted(err) && !errors.As(err, &late) && !errors.As(err, &init)
 }

@@ -3,6 +3,10 @@ package temppod
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -409,6 +413,29 @@ func TestCarrier(t *testing.T) {
 		plan, err := PlanCopy(t.Context(), &c.api, CopyRequest{Pod: pod, Target: target, Containers: WithInit, Claims: ClaimsAuto}, noImage)
 		if err != nil || plan.request.Carrier != c.want || c.api.tried != c.asks {
 			t.Errorf("%s: carrier %d after %d dry runs, %v, want %d after %d", c.name, plan.request.Carrier, c.api.tried, err, c.want, c.asks)
+		}
+	}
+}
+
+// TestFailedInitRunsOnce makes no second copy, in which init containers would do their work again, where it
+// is one of them that has failed.
+func TestFailedInitRunsOnce(t *testing.T) {
+	api := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(api.Close)
+	cluster, err := kube.Connect(kube.ConnectOptions{Kubeconfig: os.DevNull, Server: api.URL}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	failed := []corev1.ContainerStatus{{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1}}}}
+	for name, want := range map[string]bool{"migrate": false, "app": true} {
+		pod := meshPod()
+		failed[0].Name = name
+		pod.Status.ContainerStatuses = failed
+		_, err := cluster.AwaitPodStart(t.Context(), pod, kube.PodStart{Container: "app", Progress: func(string) {}, Notice: func(string) {}})
+		plan := &Copy{request: CopyRequest{Carrier: ByImageVolume}}
+		if got := plan.MayLackImageVolume(t.Context(), err); err == nil || got != want {
+			t.Errorf("container %s has failed: %v, another try: %t, want %t", name, err, got, want)
 		}
 	}
 }
