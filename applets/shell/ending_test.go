@@ -3,10 +3,13 @@ package shell
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/laptop/streamrelay"
 	"kdiag/applets/internal/testkit/fakecluster"
 	"kdiag/kube"
 	"kdiag/mux/wire"
@@ -56,6 +59,34 @@ func TestShellWasKilled(t *testing.T) {
 		}
 		if n := len(cluster.Execs()); n != c.wantRun {
 			t.Errorf("%s: %d execs, want %d", c.name, n, c.wantRun)
+		}
+	}
+}
+
+// killedBy says what has killed a shell.
+type killedBy string
+
+func (k killedBy) DescribeKill(context.Context) string { return string(k) }
+
+// TestEndInOwnPod exits with the shell's code, with that of a hangup where the terminal is gone, and says what has
+// killed it.
+func TestEndInOwnPod(t *testing.T) {
+	broken := errors.New("broken")
+	for _, c := range []struct {
+		err  error
+		code int
+		said string
+	}{
+		{&kube.CommandExitError{Code: 7}, 7, ""},
+		{&kube.CommandExitError{Code: applets.ExitSIGKILL}, applets.ExitSIGKILL, "the deadline"},
+		{fmt.Errorf("exec: %w", streamrelay.ErrHungUp), applets.ExitSIGHUP, ""},
+		{broken, 1, "broken"},
+	} {
+		err := explainEnd(t.Context(), killedBy("the deadline"), c.err)
+		var exit *applets.ExitError
+		isQuiet := errors.As(err, &exit) && exit.Err == nil
+		if applets.ExitCode(err) != c.code || isQuiet != (c.said == "") || !strings.Contains(err.Error(), c.said) {
+			t.Errorf("%v: %v with code %d, want code %d and %q", c.err, err, applets.ExitCode(err), c.code, c.said)
 		}
 	}
 }

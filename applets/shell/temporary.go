@@ -2,7 +2,6 @@ package shell
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -44,7 +43,7 @@ func temporaryFlags() []cli.Flag {
 var (
 	onlyTemporary = []string{"deadline", "keep"}
 	onlyCopy      = []string{"copy-containers", "copy-claims"}
-	neverForOwn   = []string{"profile", "idle-timeout", "force", "keep-capabilities"}
+	neverForOwn   = []string{"profile", "idle-timeout", "keep-capabilities"}
 )
 
 // isTemporary reports whether the line asks for a shell in a pod that kdiag makes.
@@ -223,16 +222,5 @@ func (t *temporary) runSession(ctx context.Context, pod *corev1.Pod, container s
 
 	t.line.Clear()
 	err = session.run(ctx, t.streams)
-	var exit *kube.CommandExitError
-	if !errors.As(err, &exit) {
-		return err
-	}
-
-	// The pod's end kills the shell, which cannot say so.
-	if exit.Code == applets.ExitSIGKILL && ctx.Err() == nil {
-		if killed := t.cluster.DescribeShellEnd(ctx, host.target, container); killed != "" {
-			return &applets.ExitError{Code: exit.Code, Err: errors.New(killed)}
-		}
-	}
-	return &applets.ExitError{Code: exit.Code}
+	return explainEnd(ctx, host, err)
 }

@@ -560,3 +560,20 @@ func TestNodePod(t *testing.T) {
 		t.Errorf("command %q, want %q", c.Command, want)
 	}
 }
+
+// TestHintForNodePods is about the namespace only where the pod was refused, not where it did not start.
+func TestHintForNodePods(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{&kube.Error{Doing: "create pod", Err: errors.New("violates PodSecurity"), Next: "ask"}, true},
+		{&kube.Error{Doing: "start container", Err: &kube.TimeoutError{After: time.Minute}, Next: "another image"}, false},
+		{&kube.Error{Doing: "create pod", Err: &kube.DeniedError{}, Next: "ask"}, false},
+	} {
+		hints := strings.Join(applets.Hints(ExplainRefusedNodePod(c.err, "n")), "; ")
+		if strings.Contains(hints, "privileged") != c.want {
+			t.Errorf("%T: hints %q, want the namespace's: %t", c.err, hints, c.want)
+		}
+	}
+}

@@ -86,10 +86,12 @@ func DescribeNodePod(r NodeRequest, pod *corev1.Pod, keep bool) []string {
 	}
 }
 
-// ExplainRefusedNodePod adds to an error what the namespace must admit.
+// ExplainRefusedNodePod adds to the error of a pod that was refused what the namespace must admit. One that
+// was made and did not start has another reason.
 func ExplainRefusedNodePod(err error, namespace string) error {
 	var explained *kube.Error
-	if !errors.As(err, &explained) || kube.IsDenied(err) || explained.Next == "" {
+	var late *kube.TimeoutError
+	if !errors.As(err, &explained) || kube.IsDenied(err) || explained.Next == "" || kube.IsNotStarted(err) || errors.As(err, &late) {
 		return err
 	}
 	return applets.WithHint(err, "namespace %q may not admit privileged pods: choose one that does with -n "+
