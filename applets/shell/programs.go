@@ -3,6 +3,8 @@ package shell
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"kdiag/applets"
 	"kdiag/applets/internal/laptop/programs"
@@ -33,8 +35,17 @@ func readPrograms(inv *applets.Invocation) ([]programs.File, error) {
 func notePrograms(host shellHost, files []programs.File) {
 	for _, f := range files {
 		host.Note(fmt.Sprintf("%s: %s of the pod's memory, sha256 %s", f.Name, units.Size(f.Size), f.Sum))
+		if slices.Contains(builtins, f.Name) {
+			host.Note(fmt.Sprintf("%s: the shell has a builtin or a word of that name, which comes first; to run yours: env %s", f.Name, f.Name))
+		}
 	}
 }
+
+// builtins lists what the shell (busybox ash) takes for its own before it looks for a program: its
+// builtins and reserved words.
+var builtins = strings.Fields(`. : [ [[ alias bg break cd chdir command continue echo eval exec exit export false fg getopts hash
+	help history jobs kill let local printf pwd read readonly return set shift source test times trap true type ulimit
+	umask unalias unset wait if then elif else fi for in do done while until case esac function`)
 
 // bring sends programs to the pod and tells the launcher where they are.
 func (s *shellSession) bring(ctx context.Context, files []programs.File, line *statusline.Line) (release releaser, err error) {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/laptop/programs"
+	"kdiag/mux/wire"
 
 	"github.com/urfave/cli/v2"
 )
@@ -44,6 +46,25 @@ func TestLargePrograms(t *testing.T) {
 		}
 		if force == "false" && (err == nil || !strings.Contains(err.Error(), "64.0 MiB") || applets.ExitCode(err) != applets.ExitUsage) {
 			t.Errorf("readPrograms = %v, %v, want it to refuse 64.0 MiB with code 2", files, err)
+		}
+	}
+}
+
+// notedHost notes what is said.
+type notedHost struct {
+	shellHost
+	said []string
+}
+
+func (h *notedHost) Note(text string) { h.said = append(h.said, text) }
+
+// TestShadowedPrograms says of a program whose name the shell takes for its own how it runs.
+func TestShadowedPrograms(t *testing.T) {
+	for name, want := range map[string]string{"strace": "", "test": "to run yours: env test", "if": "to run yours: env if", "ls": ""} {
+		var host notedHost
+		notePrograms(&host, []programs.File{{Program: wire.Program{Name: name, Size: 1}}})
+		if said := strings.Join(host.said, "\n"); len(host.said) != 1+min(len(want), 1) || !strings.Contains(said, want) {
+			t.Errorf("%s: said %q, want %q", name, said, want)
 		}
 	}
 }
