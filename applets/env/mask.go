@@ -160,6 +160,10 @@ var secretParts = []*regexp.Regexp{
 	regexp.MustCompile(`://([^\s/?#:@]{20,})@`),
 	// "user:password@tcp(host)/name", as Go's MySQL driver has it.
 	regexp.MustCompile(`^[^\s:/@]+:(\S+)@\w+\(`),
+	// The same without a protocol, as proxies and message queues are named; no image with a digest.
+	regexp.MustCompile(`^[^\s:/@]+:([^\s/@]+)@[\w.-]+(?::\d{2,5}\b|/|$)`),
+	// "user/password@host:port/name", as Oracle has it.
+	regexp.MustCompile(`^(?:jdbc:oracle:\w+:)?[^\s/@:]+/([^\s@]+)@(?://|[\w.-]+:\d{2,5}\b)`),
 	// A header.
 	regexp.MustCompile(`(?i)\b(?:bearer|basic)\s+([A-Za-z0-9+/._~=-]{8,})`),
 	// A JWT.
@@ -168,7 +172,7 @@ var secretParts = []*regexp.Regexp{
 	// and those of the many that begin with "sk-".
 	regexp.MustCompile(`(\b(?:gh[opusr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{20,}|xox[abeprs]-[A-Za-z0-9-]{10,}|[rs]k_live_[A-Za-z0-9]{10,}` +
 		`|(?:AKIA|ASIA)[A-Z0-9]{16}\b|AIza[A-Za-z0-9_-]{35}|npm_[A-Za-z0-9]{36}|hv[sb]\.[A-Za-z0-9_-]{20,}|sk-[A-Za-z0-9_-]{20,}))`),
-	regexp.MustCompile(`hooks\.slack\.com/services/(\S+)`),
+	regexp.MustCompile(`(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks)/(\S+)`),
 }
 
 // isSecretName reports whether a variable's name says that its value is a secret. A wrong yes costs
@@ -182,7 +186,7 @@ func isSecretName(name string) bool {
 			return true
 		case slices.ContainsFunc(secretAtEnd, func(part string) bool { return strings.HasSuffix(word, part) }):
 			return true
-		case word == "PWD" && name != "PWD" && name != "OLDPWD", word == "PAT", word == "JWT", word == "COOKIE", word == "PIN":
+		case word == "PWD" && name != "PWD" && name != "OLDPWD", word == "PAT", word == "JWT", word == "COOKIE", word == "PIN", word == "SALT":
 			return true
 		}
 	}

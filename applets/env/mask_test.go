@@ -67,6 +67,11 @@ func TestHideSecrets(t *testing.T) {
 		"SGVsbG8sIHdvcmxkISBIZWxsbw==":                   "SGVsbG8sIHdvcmxkISBIZWxsbw==",
 		`{"kty":"EC","d":"abc"}`:                         mask,
 		"id AKIAIOSFODNN7EXAMPLE":                        "id ********",
+		"app:s3cret@queue:5672":                          "app:********@queue:5672",
+		"app/s3cret@//db:1521/x":                         "app/********@//db:1521/x",
+		"jdbc:oracle:thin:app/s3cret@db:1521:x":          "jdbc:oracle:thin:app/********@db:1521:x",
+		"reg/nginx@sha256:1234abcd":                      "reg/nginx@sha256:1234abcd",
+		"https://hooks.slack.com/services/T0/B0/x":       "https://hooks.slack.com/services/********",
 		`password="" user=x`:                             `password="" user=x`,
 	} {
 		got, secrets := hideSecrets("VALUE", value, false)
