@@ -1,6 +1,7 @@
 package env
 
 import (
+	"cmp"
 	"encoding/base64"
 	"regexp"
 	"slices"
@@ -26,17 +27,20 @@ func (d *document) maskSecrets() {
 		v.setMasked(hidden)
 	}
 
-	// The longest first: a secret may be a part of another.
-	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
+	// In one pass, since a hostile process may have many. The longest first: a secret may be a part of
+	// another.
+	slices.SortFunc(secrets, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	var pairs []string
+	for _, secret := range slices.Compact(secrets) {
+		if len(secret) >= minRepeated {
+			pairs = append(pairs, secret, mask)
+		}
+	}
+
+	hide := strings.NewReplacer(pairs...)
 	for i := range d.Variables {
 		v := &d.Variables[i]
-		value := v.Value
-		for _, secret := range secrets {
-			if len(secret) >= minRepeated {
-				value = strings.ReplaceAll(value, secret, mask)
-			}
-		}
-		v.setMasked(value)
+		v.setMasked(hide.Replace(v.Value))
 	}
 }
 

@@ -1,6 +1,7 @@
 package env
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -127,5 +128,18 @@ PLAIN=x ******** y masked
 `
 	if got.String() != want {
 		t.Errorf("masked:\n%s\nwant:\n%s", got.String(), want)
+	}
+}
+
+// TestManySecrets masks each of the most that an environment can hold, in the time that one test has.
+func TestManySecrets(t *testing.T) {
+	var text strings.Builder
+	for i := range 60_000 {
+		fmt.Fprintf(&text, "token=%06x ", i)
+	}
+	d := document{Variables: []variable{{Name: "ARGS", Value: text.String()}, {Name: "COPY", Value: "00ea5f in text"}}}
+	d.maskSecrets()
+	if got := d.Variables; strings.Count(got[0].Value, mask) != 60_000 || got[1].Value != mask+" in text" {
+		t.Errorf("%d of 60000 secrets are masked, and the copy is %q", strings.Count(got[0].Value, mask), got[1].Value)
 	}
 }
