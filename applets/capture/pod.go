@@ -67,7 +67,10 @@ func captureFrom(ctx context.Context, pod podHandle, q query, out sink) error {
 	whole, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	s := newStream(pod, q, out, cancel)
-	go s.order(append(line, '\n'))
+	go func() {
+		defer close(s.asked)
+		s.order(append(line, '\n'))
+	}()
 	stopAsking := context.AfterFunc(ctx, s.stop)
 	defer stopAsking()
 	return s.run(whole)
@@ -82,7 +85,9 @@ type stream struct {
 	stdin  *io.PipeReader
 	// cancel ends the exec.
 	cancel context.CancelCauseFunc
-	once   sync.Once
+	// asked is closed when the pod has the request, or reads no more.
+	asked chan struct{}
+	once  sync.Once
 
 	numbers map[uint16]*captured
 	ended   bool
@@ -98,7 +103,7 @@ type captured struct {
 }
 
 func newStream(pod podHandle, q query, out sink, cancel context.CancelCauseFunc) *stream {
-	s := &stream{pod: pod, query: q, out: out, cancel: cancel, numbers: map[uint16]*captured{}}
+	s := &stream{pod: pod, query: q, out: out, cancel: cancel, asked: make(chan struct{}), numbers: map[uint16]*captured{}}
 	s.stdin, s.orders = io.Pipe()
 	return s
 }
@@ -113,7 +118,10 @@ var errLate = errors.New("the pod did not end the capture in time")
 func (s *stream) stop() {
 	s.once.Do(func() {
 		time.AfterFunc(endTime, func() { s.cancel(errLate) })
-		go s.order([]byte(wire.StopPackets + "\n"))
+		go func() {
+			<-s.asked
+			s.order([]byte(wire.StopPackets + "\n"))
+		}()
 	})
 }
 

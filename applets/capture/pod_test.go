@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -158,5 +159,28 @@ func TestSinkFails(t *testing.T) {
 	out := &countingSink{err: full}
 	if err := captureFrom(t.Context(), pod, query{}, out); !errors.Is(err, full) || out.packets != 1 {
 		t.Errorf("captureFrom = %v after %d packets, want %v after 1", err, out.packets, full)
+	}
+}
+
+// TestStopComesAfterTheRequest ends captures before they begin, as Ctrl-C does while the managers'
+// ports are looked up: the pod gets the request first all the same.
+func TestStopComesAfterTheRequest(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+
+	for range 200 {
+		var first string
+		pod := &fakePod{func(lines *bufio.Reader, out, _ io.Writer) error {
+			for range 20 {
+				runtime.Gosched() // both lines wait
+			}
+			first, _ = lines.ReadString('\n')
+			_, err := out.Write(finish(records(1), 1, 0, 1))
+			_, _ = io.Copy(io.Discard, lines)
+			return err
+		}}
+		if err := captureFrom(ctx, pod, query{snapLen: 100}, &countingSink{}); err != nil || !strings.Contains(first, "snapLen") {
+			t.Fatalf("captureFrom = %v; the pod's first line is %q, want the request", err, first)
+		}
 	}
 }
