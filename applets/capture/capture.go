@@ -172,7 +172,7 @@ func (o *options) compile() error {
 // captureTarget captures the packets of a target's pod or pods until ctx ends, or enough was
 // captured.
 func (o options) captureTarget(ctx context.Context, api cluster, request containers.Request, streams applets.Streams) error {
-	out, err := o.openOutput(streams)
+	out, err := o.openOutput(ctx, streams)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -20,13 +21,14 @@ type files struct {
 	number uint
 
 	file *os.File
+	out  interruptible // writes to file
 	// made says that the first file is new, begun that something was written to it.
 	made, begun bool
 }
 
 // openFiles opens the first file. One that exists keeps what it has until there is something to write.
-func openFiles(name string, size int64, keep uint) (*files, error) {
-	f := &files{name: name, size: size, keep: keep}
+func openFiles(ctx context.Context, name string, size int64, keep uint) (*files, error) {
+	f := &files{name: name, size: size, keep: keep, out: interruptible{ctx: ctx}}
 	_, err := os.Lstat(f.path())
 	f.made = errors.Is(err, os.ErrNotExist)
 	return f, f.open(0)
@@ -35,6 +37,7 @@ func openFiles(name string, size int64, keep uint) (*files, error) {
 // open opens the file with the current number.
 func (f *files) open(flag int) (err error) {
 	f.file, err = os.OpenFile(f.path(), os.O_WRONLY|os.O_CREATE|flag, 0o600)
+	f.out.to = f.file
 	return err
 }
 
@@ -59,7 +62,7 @@ func (f *files) Write(p []byte) (int, error) {
 			}
 		}
 	}
-	return f.file.Write(p)
+	return f.out.Write(p)
 }
 
 func (f *files) isFull(written int64) bool { return f.size != 0 && written > f.size }

@@ -29,19 +29,26 @@ type output interface {
 	setNames(peers kube.Peers)
 }
 
-// openOutput opens what the options say.
-func (o options) openOutput(streams applets.Streams) (output, error) {
+// openOutput opens what the options say. Its output waits for nobody for long once ctx has ended.
+func (o options) openOutput(ctx context.Context, streams applets.Streams) (output, error) {
+	stdout := &interruptible{ctx: ctx, to: streams.Out}
 	switch {
 	case o.wireshark:
-		window, err := startWireshark()
+		window, err := startWireshark(ctx)
 		return &fileOutput{file: window, notes: streams.Err}, err
 	case o.file == "":
-		return &textOutput{out: streams.Out, notes: streams.Err, namesPods: o.all}, nil
+		return &textOutput{out: stdout, notes: streams.Err, namesPods: o.all}, nil
 	case o.file == "-":
-		return &fileOutput{file: singleStream{streams.Out}, notes: streams.Err}, nil
+		return &fileOutput{file: singleStream{stdout}, notes: streams.Err}, nil
 	}
 
-	files, err := openFiles(o.file, o.fileSize, o.fileCount)
+	release, err := awaitReader(ctx, o.file)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+
+	files, err := openFiles(ctx, o.file, o.fileSize, o.fileCount)
 	if err != nil {
 		return nil, err
 	}

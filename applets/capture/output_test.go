@@ -57,7 +57,7 @@ func TestRingFiles(t *testing.T) {
 		"ring of 11": {10_000, 11, 15, "f00:10 f01:5"},
 	} {
 		folder := t.TempDir()
-		files, err := openFiles(filepath.Join(folder, "f"), c.size, c.keep)
+		files, err := openFiles(t.Context(), filepath.Join(folder, "f"), c.size, c.keep)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func TestRingFiles(t *testing.T) {
 
 // TestFullDisk checks that an output that cannot be written fails, and stays failed.
 func TestFullDisk(t *testing.T) {
-	files, err := openFiles("/dev/full", 0, 0)
+	files, err := openFiles(t.Context(), "/dev/full", 0, 0)
 	if err != nil {
 		testenv.Missing(t, "%v", err)
 	}
@@ -103,7 +103,7 @@ func TestNothingCaptured(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{old, filepath.Join(folder, "new")} {
-		files, err := openFiles(name, 0, 0)
+		files, err := openFiles(t.Context(), name, 0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +148,7 @@ func TestCounter(t *testing.T) {
 // TestTextOutput checks that there is a line for each packet.
 func TestTextOutput(t *testing.T) {
 	var out, notes bytes.Buffer
-	o, err := options{}.openOutput(applets.Streams{Out: &out, Err: &notes})
+	o, err := options{}.openOutput(t.Context(), applets.Streams{Out: &out, Err: &notes})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -38,6 +39,9 @@ type manyPods struct {
 	taken   wire.Snapshot
 	// pace is what paces the packets; it is drained, so that there is no end of them.
 	pace <-chan time.Time
+	// burst is how many packets come at once at the beginning, after began is closed.
+	burst int
+	began chan struct{}
 }
 
 func newManyPods(t *testing.T) *manyPods {
@@ -124,7 +128,14 @@ func (m *manyPods) sendPackets(ctx context.Context, e kube.ExecRequest, stopped 
 		return err
 	}
 
-	sent := uint64(0)
+	sent := uint64(m.burst)
+	for range m.burst {
+		records = appendCall(records)
+	}
+	if m.began != nil {
+		close(m.began)
+	}
+
 	for {
 		if _, err := e.Stdout.Write(records); err != nil {
 			return err
@@ -141,9 +152,14 @@ func (m *manyPods) sendPackets(ctx context.Context, e kube.ExecRequest, stopped 
 			return err
 		case <-m.pace:
 			sent++
-			records = wire.AppendPacket(nil, wire.CapturedPacket{Time: time.Now(), Length: 54, Data: callFrame(), Incoming: true})
+			records = appendCall(nil)
 		}
 	}
+}
+
+// appendCall appends the record of a callFrame.
+func appendCall(records []byte) []byte {
+	return wire.AppendPacket(records, wire.CapturedPacket{Time: time.Now(), Length: 54, Data: callFrame(), Incoming: true})
 }
 
 // safeText is output that can be read while it is written.
@@ -188,16 +204,21 @@ func startCapture(t *testing.T, m *manyPods, o options) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &running{t: t, out: &safeText{}, notes: &safeText{}, cancel: cancel, done: make(chan error, 1)}
+	r.start(ctx, m, o, r.out)
+
+	return r
+}
+
+// start starts the capture with an output.
+func (r *running) start(ctx context.Context, m *manyPods, o options, out io.Writer) {
 	request := containers.Request{Pod: kube.Selection{Kind: "deployments", Name: "web"}, Timeout: time.Minute}
 	if !o.all {
 		request.Pod = kube.Selection{Kind: "pods", Name: "web-0"}
 	}
 
 	go func() {
-		r.done <- o.captureTarget(ctx, m, request, applets.Streams{Out: r.out, Err: r.notes})
+		r.done <- o.captureTarget(ctx, m, request, applets.Streams{Out: out, Err: r.notes})
 	}()
-
-	return r
 }
 
 // stop ends the capture and returns its error.

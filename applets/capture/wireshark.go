@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 type viewer struct {
 	command *exec.Cmd
 	input   io.WriteCloser
+	out     interruptible // writes to input
 	said    *errorText
 	ended   chan struct{}
 	err     error
@@ -59,7 +61,7 @@ func installHint(system string) string {
 }
 
 // startViewer starts a program that reads packets from its stdin.
-func startViewer(program string, args ...string) (*viewer, error) {
+func startViewer(ctx context.Context, program string, args ...string) (*viewer, error) {
 	v := &viewer{command: exec.Command(program, args...), said: &errorText{}, ended: make(chan struct{})}
 	v.command.Stderr, v.command.SysProcAttr = v.said, guard.Apart()
 
@@ -70,6 +72,7 @@ func startViewer(program string, args ...string) (*viewer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start Wireshark: %w", err)
 	}
+	v.out = interruptible{ctx: ctx, to: v.input}
 
 	go func() {
 		defer close(v.ended)
@@ -80,13 +83,13 @@ func startViewer(program string, args ...string) (*viewer, error) {
 }
 
 // startWireshark starts Wireshark, which begins to capture from its stdin at once.
-func startWireshark() (*viewer, error) {
+func startWireshark(ctx context.Context) (*viewer, error) {
 	program, err := findWireshark()
 	if err != nil {
 		return nil, err
 	}
 
-	return startViewer(program, "-k", "-i", "-")
+	return startViewer(ctx, program, "-k", "-i", "-")
 }
 
 // errViewerGone says that the program does not read any more.
@@ -94,7 +97,7 @@ var errViewerGone = errors.New("the window of Wireshark was closed")
 
 // Write hands packets to the program. What it does not want any more is no fault.
 func (v *viewer) Write(p []byte) (int, error) {
-	n, err := v.input.Write(p)
+	n, err := v.out.Write(p)
 	if err != nil {
 		return n, errViewerGone
 	}

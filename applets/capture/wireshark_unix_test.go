@@ -70,7 +70,7 @@ func TestWindowCannotOpen(t *testing.T) {
 // TestNoWireshark says how to install it, before the cluster is asked.
 func TestNoWireshark(t *testing.T) {
 	plantWireshark(t, "")
-	_, err := startWireshark()
+	_, err := startWireshark(t.Context())
 	if err == nil || len(applets.Hints(err)) != 1 || !strings.Contains(applets.Hints(err)[0], "install") {
 		t.Errorf("startWireshark() = %v, hints %q, want how to install it", err, applets.Hints(err))
 	}
