@@ -35,9 +35,12 @@ type severalPods struct {
 	// seen are the pods that were taken or left out, running counts those that are captured now.
 	seen    map[types.UID]bool
 	running int
-	// failed counts the pods that were not captured, first is why the first of them was not.
-	failed int
-	first  error
+	// begun counts the pods whose capture has begun and ended, failed those that were not captured;
+	// first is why the first of them was not.
+	begun, failed int
+	first         error
+	// lost lists the pods whose capture has ended too early.
+	lost []types.UID
 }
 
 // podEnd says that the capture of a pod is over, and whether it had begun.
@@ -82,15 +85,19 @@ func (s *severalPods) run(ctx context.Context) error {
 		}
 	}
 
-	return s.conclude(err)
+	return s.conclude(ctx, err)
 }
 
 // follow begins captures as pods come, until ctx ends or it cannot go on.
 func (s *severalPods) follow(ctx, capturing context.Context, lost <-chan error) error {
 	for {
 		s.takeNew(capturing)
-		if s.running == 0 && s.first != nil {
+		switch {
+		case s.running > 0:
+		case s.first != nil:
 			return s.first
+		case s.countLost() > 0:
+			return nil // conclude says so
 		}
 
 		select {
@@ -157,7 +164,9 @@ func (s *severalPods) capturePod(ctx context.Context, pod *corev1.Pod) {
 	injected, err := handle.Ensure(ctx)
 	<-s.starting
 	if err != nil {
-		end.err = err
+		if ctx.Err() == nil { // else it was given up: there is enough, or the user wants no more
+			end.err = err
+		}
 		return
 	}
 
@@ -175,6 +184,9 @@ func (s *severalPods) messages(pod *corev1.Pod) containers.Messages {
 // noteEnd tells why a capture has ended. It returns an error if the others cannot go on.
 func (s *severalPods) noteEnd(end podEnd) error {
 	s.running--
+	if end.begun {
+		s.begun++
+	}
 	if failure := s.out.failure(); failure != nil {
 		return failure
 	}
@@ -188,6 +200,7 @@ func (s *severalPods) noteEnd(end podEnd) error {
 	case end.begun && member.End != "":
 		applets.Note(s.streams.Err, "pod %s %s; its capture has ended", end.pod.Name, member.End)
 	case end.begun:
+		s.lost = append(s.lost, end.pod.UID)
 		applets.Note(s.streams.Err, "%v; its capture has ended", end.err)
 	default:
 		s.failed++
@@ -200,13 +213,34 @@ func (s *severalPods) noteEnd(end podEnd) error {
 	return nil
 }
 
-// conclude returns how the capture of all pods has ended.
-func (s *severalPods) conclude(err error) error {
-	if err != nil || s.failed == 0 {
-		return err
+// countLost returns how many captures have ended too early. What a pod's end has cut off is no fault,
+// even if that became known only later.
+func (s *severalPods) countLost() (lost int) {
+	for _, uid := range s.lost {
+		if member, _ := s.set.Find(uid); member.End == "" {
+			lost++
+		}
 	}
 
-	return fmt.Errorf("capture packets of %s: %d of %d pods were not captured", s.request.Pod, s.failed, len(s.seen))
+	return lost
+}
+
+// conclude returns how the capture of all pods has ended.
+func (s *severalPods) conclude(ctx context.Context, err error) error {
+	lost := s.countLost()
+	doing := fmt.Sprintf("capture packets of %s", s.request.Pod)
+	switch {
+	case err != nil:
+		return err
+	case s.failed > 0:
+		return fmt.Errorf("%s: %d of %d pods were not captured", doing, s.failed, len(s.seen))
+	case lost > 0:
+		return fmt.Errorf("%s: the captures of %d of %d pods have ended too early", doing, lost, len(s.seen))
+	case s.begun == 0:
+		return context.Cause(ctx)
+	}
+
+	return nil
 }
 
 // noteBroken tells the user that pods cannot be followed for a while.

@@ -36,7 +36,9 @@ type manyPods struct {
 	// gone has the execs of a pod lose their connection, refused has a pod take no container.
 	gone    map[string]chan struct{}
 	refused string
-	taken   wire.Snapshot
+	// slow is a pod whose container does not start.
+	slow  string
+	taken wire.Snapshot
 	// pace is what paces the packets; it is drained, so that there is no end of them.
 	pace <-chan time.Time
 	// burst is how many packets come at once at the beginning, after began is closed.
@@ -70,6 +72,10 @@ func (m *manyPods) ChoosePod(ctx context.Context, s kube.Selection) (*corev1.Pod
 func (m *manyPods) EnsureCapture(ctx context.Context, r kube.CaptureRequest) (kube.Injected, error) {
 	if r.Pod.Name == m.refused {
 		return kube.Injected{}, errors.New("add a container: forbidden")
+	}
+	if r.Pod.Name == m.slow {
+		<-ctx.Done()
+		return kube.Injected{}, context.Cause(ctx)
 	}
 	return m.Fake.EnsureCapture(ctx, r)
 }
@@ -191,6 +197,18 @@ func (s *safeText) waitFor(t *testing.T, text string) {
 	}
 }
 
+// waitForMore waits until a text is in the output once more.
+func (s *safeText) waitForMore(t *testing.T, text string) {
+	t.Helper()
+	before := strings.Count(s.String(), text)
+	for deadline := time.Now().Add(10 * time.Second); strings.Count(s.String(), text) <= before; {
+		if time.Now().After(deadline) {
+			t.Fatalf("%q does not come again", text)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // running is a capture that runs.
 type running struct {
 	t          *testing.T
@@ -258,13 +276,7 @@ func TestSeveralPods(t *testing.T) {
 	close(m.gone["web-1"])
 	r.notes.waitFor(t, "note: pod web-1 was deleted; its capture has ended")
 
-	before := strings.Count(r.out.String(), "web-0/eth0")
-	for deadline := time.Now().Add(10 * time.Second); strings.Count(r.out.String(), "web-0/eth0") <= before; {
-		if time.Now().After(deadline) {
-			t.Fatal("nothing comes from web-0 after web-1 has gone")
-		}
-		time.Sleep(time.Millisecond)
-	}
+	r.out.waitForMore(t, "web-0/eth0")
 
 	if err := r.stop(); err != nil {
 		t.Errorf("the capture ended with %v", err)
@@ -286,6 +298,46 @@ func TestPodThatIsRefused(t *testing.T) {
 	want := "capture packets of deployment web: 1 of 2 pods were not captured"
 	if err := r.stop(); err == nil || !strings.Contains(err.Error(), "1 of 2 pods were not captured") {
 		t.Errorf("the capture ended with %v, want %s", err, want)
+	}
+}
+
+// TestLostPod loses the connection to one of several pods that stay: the rest goes on, but not all is
+// there, which is an error. The last one ends it.
+func TestLostPod(t *testing.T) {
+	m := newManyPods(t)
+	m.gone["web-0"] = make(chan struct{})
+	m.gone["web-1"] = make(chan struct{})
+	r := startCapture(t, m, options{shown: shown{all: true}})
+	m.watch <- func(w kube.PodWatch) { w.Changed(onePod("web-0")); w.Changed(onePod("web-1")); w.Listed() }
+	r.out.waitFor(t, "web-0/eth0 In ")
+	r.out.waitFor(t, "web-1/eth0 In ")
+	close(m.gone["web-1"])
+	r.notes.waitFor(t, "its capture has ended")
+
+	r.out.waitForMore(t, "web-0/eth0")
+
+	close(m.gone["web-0"])
+	const want = "the captures of 2 of 2 pods have ended too early"
+	if err := r.wait(); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("the capture ended with %v, want %s", err, want)
+	}
+}
+
+// TestEndWhilePodsStart ends captures while a pod still gets its container: with -c that is success,
+// and before anything has begun it is an end by the user.
+func TestEndWhilePodsStart(t *testing.T) {
+	m := newManyPods(t)
+	m.slow = "web-1"
+	r := startCapture(t, m, options{count: 3, shown: shown{all: true}})
+	m.watch <- func(w kube.PodWatch) { w.Changed(onePod("web-0")); w.Changed(onePod("web-1")); w.Listed() }
+	if err := r.wait(); err != nil || !strings.Contains(r.notes.String(), "3 packets captured") {
+		t.Errorf("the capture ended with %v, notes %s", err, r.notes)
+	}
+
+	r = startCapture(t, m, options{shown: shown{all: true}})
+	m.watch <- func(w kube.PodWatch) { w.Changed(onePod("web-1")); w.Listed() }
+	if err := r.stop(); !errors.Is(err, context.Canceled) {
+		t.Errorf("the capture ended with %v, want that it was ended", err)
 	}
 }
 
