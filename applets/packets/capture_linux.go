@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 const (
 	// statisticsInterval is the time between two records of statistics.
 	statisticsInterval = time.Second
-	// drainTime bounds the wait for the last packets.
+	// drainTime bounds the wait for the next of the last packets.
 	drainTime = 5 * time.Second
 )
 
@@ -149,6 +150,9 @@ func (c *capturer) follow() error {
 
 		if time.Since(counted) >= statisticsInterval {
 			counted = time.Now()
+			if err := c.readCounts(); err != nil {
+				return err
+			}
 			if err := c.sendCounts(); err != nil {
 				return err
 			}
@@ -207,12 +211,19 @@ func (c *capturer) sendReady() error {
 	return nil
 }
 
-// sendCounts sends the statistics of all interfaces.
-func (c *capturer) sendCounts() error {
+// readCounts reads the statistics of all interfaces.
+func (c *capturer) readCounts() error {
 	for _, r := range c.rings {
 		if err := r.readCounts(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// sendCounts sends the statistics of all interfaces as they were read last.
+func (c *capturer) sendCounts() error {
+	for _, r := range c.rings {
 		c.buffer = wire.AppendStatistics(c.buffer, r.counts)
 	}
 	return c.send()
@@ -227,32 +238,48 @@ func (c *capturer) finish() error {
 		}
 	}
 
-	for deadline := time.Now().Add(drainTime); ; {
-		if err := c.sendReady(); err != nil {
-			return err
-		}
+	if err := c.drain(); err != nil {
+		return err
+	}
+	// The statistics are those that drain has compared: a packet that passed the filter while it
+	// was replaced may be counted by now.
+	if err := c.sendCounts(); err != nil {
+		return err
+	}
+	c.buffer = wire.AppendEnd(c.buffer)
+	return c.send()
+}
 
-		drained := true
-		for _, r := range c.rings {
-			if err := r.readCounts(); err != nil {
+// drain sends the packets that the kernel still has. A laptop that is slow to read them has all the
+// time that it needs.
+func (c *capturer) drain() error {
+	for deadline := time.Now().Add(drainTime); ; {
+		if c.hasReady() {
+			if err := c.sendReady(); err != nil {
 				return err
 			}
-			drained = drained && r.isDrained()
+			deadline = time.Now().Add(drainTime)
 		}
-		if drained {
-			break
+
+		if err := c.readCounts(); err != nil {
+			return err
+		}
+		if c.isDrained() {
+			return nil
 		}
 		if time.Now().After(deadline) {
 			return errors.New("the kernel keeps packets back that it has counted")
 		}
 		time.Sleep(time.Millisecond) // the kernel hands a block over within retireTime
 	}
+}
 
-	if err := c.sendCounts(); err != nil {
-		return err
-	}
-	c.buffer = wire.AppendEnd(c.buffer)
-	return c.send()
+// hasReady reports whether any block is ready.
+func (c *capturer) hasReady() bool { return slices.ContainsFunc(c.rings, (*ring).isReady) }
+
+// isDrained reports whether no ring has packets that were not sent.
+func (c *capturer) isDrained() bool {
+	return !slices.ContainsFunc(c.rings, func(r *ring) bool { return !r.isDrained() })
 }
 
 // send writes what was collected.
