@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kdiag/applets"
@@ -50,8 +51,12 @@ type sink interface {
 	flush() error
 }
 
-// endTime bounds the wait for what the pod still has when a capture ends.
-const endTime = 30 * time.Second
+const (
+	// endTime bounds the wait for the next of what the pod still has when a capture ends, and
+	// wholeEndTime that for all of it: over a slow connection, full rings take minutes.
+	endTime      = 30 * time.Second
+	wholeEndTime = 5 * time.Minute
+)
 
 // captureFrom captures the packets of a pod until ctx ends, and hands them all to out. It returns nil
 // only if out has every packet that the kernel took and did not count as dropped.
@@ -88,6 +93,8 @@ type stream struct {
 	// asked is closed when the pod has the request, or reads no more.
 	asked chan struct{}
 	once  sync.Once
+	// late ends the exec if nothing comes after the capture was stopped; nil before.
+	late atomic.Pointer[time.Timer]
 
 	numbers map[uint16]*captured
 	ended   bool
@@ -117,7 +124,9 @@ var errLate = errors.New("the pod did not end the capture in time")
 // stop asks the pod to end the capture, and ends the exec if it does not.
 func (s *stream) stop() {
 	s.once.Do(func() {
-		time.AfterFunc(endTime, func() { s.cancel(errLate) })
+		end := func() { s.cancel(errLate) }
+		s.late.Store(time.AfterFunc(endTime, end))
+		time.AfterFunc(wholeEndTime, end)
 		go func() {
 			<-s.asked
 			s.order([]byte(wire.StopPackets + "\n"))
@@ -190,6 +199,9 @@ func (s *stream) readRecords(in io.Reader) error {
 	for {
 		kind, err := reader.Next()
 		if err == nil {
+			if late := s.late.Load(); late != nil {
+				late.Reset(endTime)
+			}
 			err = s.take(kind, reader)
 		}
 		if err == nil && (reader.Buffered() == 0 || s.ended) {

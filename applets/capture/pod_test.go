@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kdiag/applets"
@@ -182,5 +183,36 @@ func TestStopComesAfterTheRequest(t *testing.T) {
 		if err := captureFrom(ctx, pod, query{snapLen: 100}, &countingSink{}); err != nil || !strings.Contains(first, "snapLen") {
 			t.Fatalf("captureFrom = %v; the pod's first line is %q, want the request", err, first)
 		}
+	}
+}
+
+// TestSlowEnd takes what a pod sends slowly after the capture was stopped, but not without end. Its
+// clock is synctest's.
+func TestSlowEnd(t *testing.T) {
+	for packets, want := range map[int]error{6: nil, 1000: errLate, 0: errLate} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			pod := &fakePod{func(lines *bufio.Reader, out, _ io.Writer) error {
+				go func() { _, _ = io.Copy(io.Discard, lines) }()
+				_, err := out.Write(records(0))
+				for range packets {
+					time.Sleep(20 * time.Second)
+					_, err = out.Write(wire.AppendPacket(nil, wire.CapturedPacket{}))
+				}
+				if packets == 0 {
+					time.Sleep(time.Hour)
+				}
+				if err == nil {
+					_, err = out.Write(finish(nil, uint64(packets), 0, uint64(packets)))
+				}
+				return err
+			}}
+
+			if err := captureFrom(ctx, pod, query{}, &countingSink{}); !errors.Is(err, want) {
+				t.Errorf("a pod that sends %d packets slowly: %v, want %v", packets, err, want)
+			}
+			time.Sleep(10 * time.Hour) // the pod ends
+		})
 	}
 }
