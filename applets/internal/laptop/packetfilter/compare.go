@@ -87,23 +87,28 @@ func withOperand(left, right value, word uint32, do wire.FilterInstruction) []wi
 
 // calculation describes an operator: how tightly it binds, and what it does.
 type calculation struct {
+	// binds is unbound for operators to which tcpdump's grammar gives no precedence.
 	binds int
 	op    uint16
 	// of computes it for constants; a second operand of 0 is refused before for / and %.
 	of func(a, b uint32) uint32
 }
 
+// unbound is for an operator that takes the operand before it from any other, and then all that
+// follows: a * b % c + d is a * (b % (c + d)).
+const unbound = 0
+
 var calculations = map[string]calculation{
 	"|":  {1, aluOr, func(a, b uint32) uint32 { return a | b }},
-	"^":  {1, aluXor, func(a, b uint32) uint32 { return a ^ b }},
-	"&":  {1, aluAnd, func(a, b uint32) uint32 { return a & b }},
-	"<<": {2, aluLeft, func(a, b uint32) uint32 { return a << b }},
-	">>": {2, aluRight, func(a, b uint32) uint32 { return a >> b }},
-	"+":  {3, aluAdd, func(a, b uint32) uint32 { return a + b }},
-	"-":  {3, aluSub, func(a, b uint32) uint32 { return a - b }},
-	"*":  {4, aluMul, func(a, b uint32) uint32 { return a * b }},
-	"/":  {4, aluDiv, func(a, b uint32) uint32 { return a / b }},
-	"%":  {4, aluMod, func(a, b uint32) uint32 { return a % b }},
+	"^":  {unbound, aluXor, func(a, b uint32) uint32 { return a ^ b }},
+	"&":  {2, aluAnd, func(a, b uint32) uint32 { return a & b }},
+	"<<": {3, aluLeft, func(a, b uint32) uint32 { return a << b }},
+	">>": {3, aluRight, func(a, b uint32) uint32 { return a >> b }},
+	"+":  {4, aluAdd, func(a, b uint32) uint32 { return a + b }},
+	"-":  {4, aluSub, func(a, b uint32) uint32 { return a - b }},
+	"*":  {5, aluMul, func(a, b uint32) uint32 { return a * b }},
+	"/":  {5, aluDiv, func(a, b uint32) uint32 { return a / b }},
+	"%":  {unbound, aluMod, func(a, b uint32) uint32 { return a % b }},
 }
 
 // parseNumber reads a calculation whose operators bind more tightly than some. It may use memory
@@ -113,7 +118,7 @@ func (p *parser) parseNumber(above int, scratch uint32) (value, error) {
 	for err == nil {
 		operator := p.peek()
 		c, ok := calculations[operator.text]
-		if !ok || operator.word || c.binds <= above {
+		if !ok || operator.word || c.binds != unbound && c.binds <= above {
 			return left, nil
 		}
 		p.next()

@@ -465,6 +465,9 @@ func (p *parser) parseAddress(word token, q qualifier) (node, error) {
 	if address, err := netip.ParseAddr(word.text); err == nil && address.Is6() && address.Zone() == "" {
 		return p.parseNet6(word, q, address)
 	}
+	if number, ok := word.number(); ok && q.protocol != "ip6" {
+		return p.link.numbered4(q, number), nil
+	}
 	if address, length, ok := parseOctets(word.text); ok {
 		return p.parseNet4(word, q, address, length)
 	}
@@ -473,6 +476,16 @@ func (p *parser) parseAddress(word token, q qualifier) (node, error) {
 		return nil, p.fail(word, "expected an address here, not this keyword")
 	}
 	return nil, p.fail(word, "expected a keyword or an address here; kdiag looks up no names of hosts")
+}
+
+// numbered4 is true for packets with an address that is written as one number, as tcpdump reads it:
+// of a net the first octets that are not 0, else all of an address.
+func (l link) numbered4(q qualifier, address uint32) node {
+	mask := uint32(0xffffffff)
+	for q.kind == "net" && address != 0 && address>>24 == 0 {
+		address, mask = address<<8, mask<<8
+	}
+	return l.net4(q.protocol, q.dir, address, mask)
 }
 
 // parseOctets reads an IPv4 address, or the first octets of one. length is how many bits there are.
