@@ -243,7 +243,16 @@ func (s *stream) take(kind wire.PacketRecord, r *wire.PacketReader) error {
 	return nil
 }
 
+// maxInterfaceName is how long a name can be (IFNAMSIZ of linux/if.h, without the zero).
+const maxInterfaceName = 15
+
 func (s *stream) takeInterface(i wire.PacketInterface) error {
+	switch {
+	case len(i.Name) > maxInterfaceName:
+		return fmt.Errorf("the pod named an interface with %d bytes; the limit is %d", len(i.Name), maxInterfaceName)
+	case i.LinkType != wire.LinkEthernet && i.LinkType != wire.LinkRaw:
+		return fmt.Errorf("the pod sent an interface of link type %d, which was not asked for", i.LinkType)
+	}
 	if len(s.numbers) >= wire.MaxInterfaces || s.numbers[i.Number] != nil {
 		return fmt.Errorf("the pod named interface %d twice, or more than %d", i.Number, wire.MaxInterfaces)
 	}

@@ -52,6 +52,12 @@ func records(packets int) []byte {
 	return stream
 }
 
+// named is the record of an interface.
+func named(name string, link uint16) []byte {
+	stream, _ := wire.AppendInterface(nil, wire.PacketInterface{Name: name, LinkType: link})
+	return stream
+}
+
 // finish appends the statistics and the end.
 func finish(stream []byte, received, dropped, sent uint64) []byte {
 	stream = wire.AppendStatistics(stream, wire.PacketStatistics{Time: time.Unix(1, 0), Received: received, Dropped: dropped, Sent: sent})
@@ -108,6 +114,8 @@ func TestCaptureFrom(t *testing.T) {
 		"old image":   {exit(127, "kdiag: unknown command \"packets\"\n"), "unknown command"},
 		"no name":     {write(wire.AppendPacket(nil, wire.CapturedPacket{})), "a packet of interface 0 came, which the pod has not named"},
 		"twice":       {write(append(records(0), records(0)...)), "the pod named interface 0 twice"},
+		"long name":   {write(named(strings.Repeat("e", 16), wire.LinkEthernet)), "an interface with 16 bytes; the limit is 15"},
+		"link type":   {write(named("eth0", 147)), "link type 147, which was not asked for"},
 		"too long":    {write([]byte{'P', 255, 0, 0, 0}), "the limit is"},
 	} {
 		err := captureFrom(t.Context(), &fakePod{c.answer}, query{snapLen: 100}, &countingSink{})
