@@ -136,8 +136,10 @@ type fileOutput struct {
 	interfaces []pcapng.Interface
 	names      map[netip.Addr][]string
 	counts     []wire.PacketStatistics
-	closed     bool
-	failed     error // the first error
+	// head is how long the file's beginning is: the names take more than a small file has.
+	head   int64
+	closed bool
+	failed error // the first error
 }
 
 // fail keeps the first error.
@@ -166,12 +168,18 @@ func (f *fileOutput) addInterface(pod *corev1.Pod, q query, i wire.PacketInterfa
 }
 
 func (f *fileOutput) writePacket(p pcapng.Packet) error {
-	if f.failed == nil && f.file.isFull(f.writer.Written()) {
+	if f.failed == nil && f.isFull() {
 		if err := f.beginNext(); err != nil {
 			return f.fail(err)
 		}
 	}
 	return f.fail(f.writer.WritePacket(p))
+}
+
+// isFull reports whether the next packet belongs into another file. At least half of a file is packets.
+func (f *fileOutput) isFull() bool {
+	written := f.writer.Written()
+	return f.file.isFull(written) && written > 2*f.head
 }
 
 // beginNext ends the file and begins another one, with the same interfaces.

@@ -3,6 +3,7 @@ package capture
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,6 +78,27 @@ func TestRingFiles(t *testing.T) {
 		if strings.Join(got, " ") != c.want {
 			t.Errorf("%s: files = %q, want %s", name, got, c.want)
 		}
+	}
+}
+
+// TestManyNames checks that names that are longer than a file should be don't give each packet a file
+// of its own.
+func TestManyNames(t *testing.T) {
+	folder := t.TempDir()
+	files, err := openFiles(t.Context(), filepath.Join(folder, "f"), 1000, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	out := &fileOutput{file: files, names: map[netip.Addr][]string{}}
+	for n := range 1000 {
+		out.names[netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)})] = []string{"a-pod.shop"}
+	}
+	if err := writeSome(t, out, 100); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(folder); len(entries) < 2 || len(entries) > 10 {
+		t.Errorf("%d files for 100 packets, %v, want some", len(entries), err)
 	}
 }
 

@@ -79,6 +79,7 @@ func (f *fileOutput) setNames(peers kube.Peers) { f.names = fileNames(peers) }
 func (f *fileOutput) newWriter() *pcapng.Writer {
 	writer := pcapng.NewWriter(f.file, "captured with kdiag")
 	_ = f.fail(writer.WriteNames(f.names))
+	f.head = writer.Written()
 
 	return writer
 }
