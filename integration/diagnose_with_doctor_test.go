@@ -19,13 +19,13 @@ func TestDoctorWell(t *testing.T) {
 	const state = "{.metadata.generation} {.spec.ephemeralContainers}"
 	before := kit.ReadPodField(t, namespace, "root", state)
 	got := kit.RunKdiag(t, "doctor", "-n", namespace, "root")
-	const checks = 15
+	const checks = 16
 	if got.Code != 0 || strings.Count(got.Stdout, "✓ ") != checks || strings.Count(got.Stdout, "\n") != checks || got.Stderr != "" {
 		t.Errorf("doctor: %v\nwant %d lines, each with ✓", got, checks)
 	}
 
 	for _, line := range []string{
-		"✓ streams              WebSocket\n", "profile chroot: chroot into the target\n", "a container with NET_ADMIN is allowed\n",
+		"✓ streams                WebSocket\n", "profile chroot: chroot into the target\n", "a container with NET_ADMIN is allowed\n",
 	} {
 		if !strings.Contains(got.Stdout, line) {
 			t.Errorf("doctor: %v\nwant %q", got, line)
@@ -82,6 +82,8 @@ func TestDoctorPodSecurity(t *testing.T) {
 		report.Verify(t, "pod security: shell", "ok", `chroot was refused: pods "nonroot" is forbidden: violates PodSecurity`, "")
 		report.Verify(t, "pod security: redir", "failed", "violates PodSecurity", "NET_ADMIN")
 
+		verifyCaptureCheck(t, report, level)
+
 		if report.Code != 1 {
 			t.Errorf("doctor in a namespace that is %s: %v, want code 1", level, report)
 		}
@@ -89,10 +91,22 @@ func TestDoctorPodSecurity(t *testing.T) {
 		report = kit.RunDoctor(t, "-n", namespace)
 		report.Verify(t, "pod security: shell", "ok", "profile "+level+` is allowed, according to the label of namespace "`+namespace+`"`, "")
 		report.Verify(t, "pod security: redir", "failed", "according to the label of namespace", "level privileged")
+		verifyCaptureCheck(t, report, level)
 	}
 
 	report := kit.RunDoctor(t, "-n", kit.SharedPods(t), "hostnetwork")
 	report.Verify(t, "pod security: redir", "failed", "hostNetwork", "without hostNetwork")
+	report.Verify(t, "pod security: capture", "failed", "hostNetwork", "without hostNetwork")
+}
+
+// verifyCaptureCheck checks what is said of captures at a Pod Security level.
+func verifyCaptureCheck(t *testing.T, report kit.DoctorReport, level string) {
+	t.Helper()
+	if level == "baseline" {
+		report.Verify(t, "pod security: capture", "ok", "profile default-net-raw", "")
+		return
+	}
+	report.Verify(t, "pod security: capture", "failed", "", "baseline")
 }
 
 // TestDoctorWithoutWebSocket goes through a proxy that knows no WebSocket.
@@ -115,8 +129,8 @@ func TestDoctorUnreachable(t *testing.T) {
 		server := "https://127.0.0.1:" + port
 		report := kit.RunDoctor(t, "web", "--server="+server, "--timeout=2s")
 		report.Verify(t, "API server", "failed", words, "")
-		if unknown := strings.Count(report.Stdout, `"unknown"`); report.Code != 1 || unknown != 11 {
-			t.Errorf("doctor with %s: %d checks not known, %v, want 11 and code 1", server, unknown, report)
+		if unknown := strings.Count(report.Stdout, `"unknown"`); report.Code != 1 || unknown != 12 {
+			t.Errorf("doctor with %s: %d checks not known, %v, want 12 and code 1", server, unknown, report)
 		}
 	}
 

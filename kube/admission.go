@@ -45,6 +45,14 @@ func (c *Cluster) AdmitsNet(ctx context.Context, r NetRequest) (Admission, error
 	return c.findAdmitted(ctx, request)
 }
 
+// AdmitsCapture finds out by dry run whether the cluster would admit a capture container.
+func (c *Cluster) AdmitsCapture(ctx context.Context, r CaptureRequest) (Admission, error) {
+	if err := r.checkOwnNetwork(); err != nil {
+		return Admission{}, &RefusedError{err}
+	}
+	return c.findAdmitted(ctx, r.containerRequest())
+}
+
 // findAdmitted tries all profiles of a request at once, and returns the first in their
 // order that the cluster would admit.
 func (c *Cluster) findAdmitted(ctx context.Context, request containerRequest) (Admission, error) {
@@ -115,4 +123,16 @@ func ProfileAtLevel(level string) (taken Profile, net bool) {
 		return ProfileRestricted, false
 	}
 	return FirstChoice, true
+}
+
+// CaptureProfileAtLevel returns the profile that a capture container gets at a Pod Security level,
+// and whether that level admits one.
+func CaptureProfileAtLevel(level string) (taken Profile, admitted bool) {
+	switch level {
+	case "baseline":
+		return ProfileRawDefault, true
+	case "restricted":
+		return "", false
+	}
+	return ProfileRaw, true
 }

@@ -36,13 +36,20 @@ type CaptureRequest struct {
 // EnsureCapture finds a capture container that can serve a request, or creates one, and waits until
 // it runs.
 func (c *Cluster) EnsureCapture(ctx context.Context, r CaptureRequest) (Injected, error) {
-	request := r.containerRequest()
-	if r.Pod.Spec.HostNetwork {
-		return Injected{}, &Error{Doing: "capture packets of pod " + r.Pod.Namespace + "/" + r.Pod.Name,
-			Err:  errors.New("the pod uses the node's network (hostNetwork), so the packets would be those of the whole node"),
-			Next: "choose a pod without hostNetwork"}
+	if err := r.checkOwnNetwork(); err != nil {
+		return Injected{}, err
 	}
-	return c.ensureContainer(ctx, request)
+	return c.ensureContainer(ctx, r.containerRequest())
+}
+
+// checkOwnNetwork returns an error for a pod whose packets are those of the node.
+func (r CaptureRequest) checkOwnNetwork() error {
+	if !r.Pod.Spec.HostNetwork {
+		return nil
+	}
+	return &Error{Doing: "capture packets of pod " + r.Pod.Namespace + "/" + r.Pod.Name,
+		Err:  errors.New("the pod uses the node's network (hostNetwork), so the packets would be those of the whole node"),
+		Next: "choose a pod without hostNetwork"}
 }
 
 // containerRequest turns the request into one of any kind.

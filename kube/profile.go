@@ -55,7 +55,7 @@ func profileNames(list []Profile) []string {
 	return names
 }
 
-// DescribeProfile says in a few words what a shell with a profile can do.
+// DescribeProfile says in a few words what a shell with a profile can do, or what a capture has.
 func DescribeProfile(p Profile) string {
 	switch p {
 	case ProfileSetns:
@@ -66,6 +66,10 @@ func DescribeProfile(p Profile) string {
 		return "chroot into the target, without SYS_PTRACE"
 	case ProfileRestricted:
 		return "look-only: beside the target, with its files under /proc/PID/root"
+	case ProfileRaw:
+		return "NET_RAW alone, added"
+	case ProfileRawDefault:
+		return "NET_RAW alone, if the runtime grants it by default (CRI-O doesn't)"
 	}
 
 	return string(p)

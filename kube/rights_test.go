@@ -37,6 +37,14 @@ func TestProfileAtLevel(t *testing.T) {
 	}
 }
 
+func TestCaptureProfileAtLevel(t *testing.T) {
+	for level, want := range map[string]Profile{"": ProfileRaw, "privileged": ProfileRaw, "baseline": ProfileRawDefault, "restricted": ""} {
+		if taken, admitted := CaptureProfileAtLevel(level); taken != want || admitted != (want != "") {
+			t.Errorf("CaptureProfileAtLevel(%q) = %q, %v, want %q", level, taken, admitted, want)
+		}
+	}
+}
+
 // TestListNeeded wants no right to list pods for a pod that is given by name.
 func TestListNeeded(t *testing.T) {
 	shell := rightsOf[0]

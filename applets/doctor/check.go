@@ -71,7 +71,7 @@ type textPrinter struct {
 }
 
 // widest is the length of the longest name, so that the details line up.
-const widest = len("pod security: redir")
+const widest = len(nameCapture)
 
 func (r textPrinter) printCheck(c Check) {
 	fmt.Fprintf(r.out, "%s %-*s  %s\n", r.formatMark(c.Status), widest, c.Name, wire.Printable(c.Detail))

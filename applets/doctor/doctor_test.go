@@ -46,10 +46,10 @@ func TestOldServer(t *testing.T) {
 
 	out, err := doctor(t, old.URL)
 	for _, line := range []string{
-		"✗ version              v1.24.1-some doesn't support ephemeral containers\n  hint: kdiag needs Kubernetes 1.25 or later\n",
-		"✓ credentials          accepted; the server doesn't say as which user\n",
-		"✓ rights: shell        get, list pods; patch",
-		"– pod security: shell  read namespace",
+		"✗ version                v1.24.1-some doesn't support ephemeral containers\n  hint: kdiag needs Kubernetes 1.25 or later\n",
+		"✓ credentials            accepted; the server doesn't say as which user\n",
+		"✓ rights: shell          get, list pods; patch",
+		"– pod security: shell    read namespace",
 	} {
 		if !strings.Contains(out, line) {
 			t.Errorf("doctor = %s\nwant %q", out, line)
@@ -69,7 +69,7 @@ func TestRefused(t *testing.T) {
 	defer server.Close()
 
 	out, err := doctor(t, server.URL)
-	if !strings.Contains(out, "✗ credentials          ") || strings.Count(out, "✗") != 1 || applets.ExitCode(err) != 1 {
+	if !strings.Contains(out, "✗ credentials            ") || strings.Count(out, "✗") != 1 || applets.ExitCode(err) != 1 {
 		t.Errorf("doctor = %s, %v, want ✗ for the credentials alone", out, err)
 	}
 }

@@ -25,6 +25,7 @@ const (
 	nameStreams = "streams"
 	nameShell   = "pod security: shell"
 	nameRedir   = "pod security: redir"
+	nameCapture = "pod security: capture"
 	nameImage   = "image"
 	nameKernel  = "kernel"
 )
@@ -34,7 +35,7 @@ func checkNames() []string {
 	for _, command := range kube.CommandNames() {
 		list = append(list, nameRights+command)
 	}
-	return append(list, nameCopy, nameNode, nameTarget, nameStreams, nameShell, nameRedir, nameImage, nameKernel)
+	return append(list, nameCopy, nameNode, nameTarget, nameStreams, nameShell, nameRedir, nameCapture, nameImage, nameKernel)
 }
 
 // runChecks makes every check and passes each to add, in order. Checks that do not
@@ -217,9 +218,10 @@ func (e examination) checkTarget(ctx context.Context) targetChecks {
 	streams := startPart(func() []Check { return e.checkStreams(ctx, pod) })
 	shell := startPart(func() []Check { return []Check{e.checkShell(ctx, target)} })
 	redir := startPart(func() []Check { return []Check{e.checkRedir(ctx, pod)} })
+	capture := startPart(func() []Check { return []Check{e.checkCapture(ctx, pod)} })
 	node := startPart(func() []Check { return e.checkNode(ctx, pod) })
 	found := passedCheck(nameTarget, "%s, on node %s", target, pod.Spec.NodeName)
-	return targetChecks{&target, [][]Check{{found}, <-streams, <-shell, <-redir, <-node}}
+	return targetChecks{&target, [][]Check{{found}, <-streams, <-shell, <-redir, <-capture, <-node}}
 }
 
 func (e examination) checkStreams(ctx context.Context, pod *corev1.Pod) []Check {
@@ -274,6 +276,15 @@ func (e examination) checkRedir(ctx context.Context, pod *corev1.Pod) Check {
 	return doubtChanged(passedCheck(nameRedir, "a container with NET_ADMIN is allowed"), admission.Changed)
 }
 
+func (e examination) checkCapture(ctx context.Context, pod *corev1.Pod) Check {
+	admission, err := e.cluster.AdmitsCapture(ctx, containers.PreviewCapture(e.request, e.user, pod))
+	if err != nil {
+		return refusedCheck(nameCapture, err)
+	}
+	check := passedCheck(nameCapture, "profile %s: %s", admission.Profile, kube.DescribeProfile(admission.Profile))
+	return doubtChanged(check, admission.Changed)
+}
+
 // refusedCheck returns a failed check if the cluster refused a container, or an
 // unanswered one if it could not be asked.
 func refusedCheck(name string, err error) Check {
@@ -288,7 +299,7 @@ func refusedCheck(name string, err error) Check {
 func (e examination) checkPolicyLevel(ctx context.Context) []Check {
 	level, err := e.cluster.ReadPodSecurityLevel(ctx)
 	if err != nil {
-		return []Check{unansweredCheck(nameShell, err), unansweredCheck(nameRedir, err)}
+		return []Check{unansweredCheck(nameShell, err), unansweredCheck(nameRedir, err), unansweredCheck(nameCapture, err)}
 	}
 
 	where := fmt.Sprintf("according to the label of namespace %q (%s)", e.cluster.Namespace, level)
@@ -306,7 +317,17 @@ func (e examination) checkPolicyLevel(ctx context.Context) []Check {
 			"redirects need Pod Security level privileged; ask your cluster administrator"}
 	}
 
-	return checks
+	return append(checks, checkCaptureLevel(level, where))
+}
+
+// checkCaptureLevel goes by a Pod Security level.
+func checkCaptureLevel(level, where string) Check {
+	taken, admitted := kube.CaptureProfileAtLevel(level)
+	if !admitted {
+		return Check{nameCapture, Failed, "no container with NET_RAW is allowed, " + where,
+			"captures need Pod Security level baseline or privileged; ask your cluster administrator"}
+	}
+	return passedCheck(nameCapture, "profile %s is allowed, %s", taken, where)
 }
 
 // checkNode checks the image and the kernel.

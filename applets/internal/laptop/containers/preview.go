@@ -19,3 +19,9 @@ func PreviewShell(r Request, user string, target kube.TargetContainer) kube.Shel
 func PreviewNet(r Request, user string, pod *corev1.Pod) kube.NetRequest {
 	return kube.NetRequest{Pod: pod, ManagerContainer: r.managerContainer(user)}
 }
+
+// PreviewCapture returns the request by which "capture" would add a container, as
+// PreviewShell does.
+func PreviewCapture(r Request, user string, pod *corev1.Pod) kube.CaptureRequest {
+	return kube.CaptureRequest{Pod: pod, ManagerContainer: r.managerContainer(user)}
+}

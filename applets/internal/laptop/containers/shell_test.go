@@ -45,4 +45,9 @@ func TestPreview(t *testing.T) {
 	if net.Manager != wantNet || net.Image != "i" {
 		t.Errorf("PreviewNet = %+v, want manager %+v", net, wantNet)
 	}
+
+	capture := containers.PreviewCapture(request, "key", nil)
+	if capture.Manager != wantNet || capture.Image != "i" {
+		t.Errorf("PreviewCapture = %+v, want manager %+v", capture, wantNet)
+	}
 }
