@@ -7,8 +7,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+
+	"kdiag/kube"
 )
 
 // TestNobodyReads ends captures at once whose output nobody reads: stdout that is a full pipe, a FIFO
@@ -53,7 +56,30 @@ func verifyEnds(t *testing.T, o options, out *os.File, begins bool) {
 	}
 
 	err := r.stop()
-	if begins && !errors.Is(err, errUnread) || !begins && !errors.Is(err, context.Canceled) {
-		t.Errorf("capture to %q, which nobody reads, ended with %v", o.file, err)
+	said := strings.Contains(r.notes.String(), "note: nobody read the output")
+	if begins && (!errors.Is(err, errUnread) || !said) || !begins && !errors.Is(err, context.Canceled) {
+		t.Errorf("capture to %q, which nobody reads, ended with %v, notes %s", o.file, err, r.notes)
+	}
+}
+
+// TestReaderGone ends a capture without a count when the reader of its pipe ends.
+func TestReaderGone(t *testing.T) {
+	for _, o := range []options{{}, {file: "-"}, {shown: shown{all: true}}} {
+		reader, writer, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = reader.Close()
+
+		m := newManyPods(t)
+		r := &running{t: t, out: &safeText{}, notes: &safeText{}, done: make(chan error, 1)}
+		r.start(t.Context(), m, o, writer)
+		if o.all {
+			m.watch <- func(w kube.PodWatch) { w.Changed(onePod("web-0")); w.Changed(onePod("web-1")); w.Listed() }
+		}
+		if err := r.wait(); !errors.Is(err, syscall.EPIPE) || strings.Contains(r.notes.String(), "captured") {
+			t.Errorf("capture into a closed pipe ended with %v, notes %s", err, r.notes)
+		}
+		_ = writer.Close()
 	}
 }

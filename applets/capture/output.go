@@ -2,6 +2,7 @@ package capture
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -333,8 +334,14 @@ func (c *counter) flush() error {
 	return c.noteFailure(c.sink.flush())
 }
 
-// report prints the counts, if a capture has begun, and returns the first of the errors.
+// report prints the counts, if a capture has begun, and returns the first of the errors. Nothing is
+// printed to a user whose pipe has lost its reader, as in "kdiag capture web | head".
 func (c *counter) report(out io.Writer, errs ...error) error {
+	failure := firstError(errs)
+	if isPipeClosed(failure) {
+		return failure
+	}
+
 	if c.packets > 0 || c.dropped != nil {
 		var dropped uint64
 		for _, each := range c.dropped {
@@ -346,7 +353,14 @@ func (c *counter) report(out io.Writer, errs ...error) error {
 		}
 		fmt.Fprintf(out, "%d %s captured, %d dropped by the kernel\n", c.packets, noun, dropped)
 	}
+	if errors.Is(failure, errUnread) {
+		applets.Note(out, "nobody read the output: the last packets were not written")
+	}
+	return failure
+}
 
+// firstError returns the first error that is one.
+func firstError(errs []error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err
