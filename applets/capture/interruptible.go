@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
+	"sync/atomic"
 	"time"
 )
 
-// lastWait bounds the wait for somebody who reads, once the user has ended the capture.
+// lastWait bounds the wait for somebody who reads on, once the user has ended the capture.
 const lastWait = time.Second
 
 // errUnread says that packets were not written since nobody read them.
@@ -29,29 +31,39 @@ func (w *interruptible) Write(p []byte) (int, error) {
 	}
 
 	w.copied = append(w.copied[:0], p...)
-	type result struct {
-		n   int
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		n, err := w.to.Write(w.copied)
-		done <- result{n, err}
-	}()
+	var written atomic.Int64
+	done := make(chan error, 1)
+	go func() { done <- w.writeParts(&written) }()
 
 	select {
-	case r := <-done:
-		return r.n, r.err
+	case err := <-done:
+		return int(written.Load()), err
 	case <-w.ctx.Done():
 	}
 
-	late := time.NewTimer(lastWait)
-	defer late.Stop()
-	select {
-	case r := <-done:
-		return r.n, r.err
-	case <-late.C:
-		w.failed = errUnread
-		return 0, w.failed
+	for before := int64(-1); before < written.Load(); {
+		before = written.Load()
+		select {
+		case err := <-done:
+			return int(written.Load()), err
+		case <-time.After(lastWait):
+		}
 	}
+	w.failed = errUnread
+	return 0, w.failed
+}
+
+// partSize is how much a slow reader must read within lastWait.
+const partSize = 16 << 10
+
+// writeParts writes what was copied, and counts what was written.
+func (w *interruptible) writeParts(written *atomic.Int64) error {
+	for part := range slices.Chunk(w.copied, partSize) {
+		n, err := w.to.Write(part)
+		written.Add(int64(n))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
