@@ -29,6 +29,7 @@ func (i *Input) End() { i.link.fail(ErrCut) }
 func (i *Input) Write(p []byte) (int, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	defer i.link.arrival.Signal()
 	size := len(p)
 	for len(p) > 0 {
 		var err error

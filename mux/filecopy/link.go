@@ -15,7 +15,8 @@ import (
 	"kdiag/mux/wire"
 )
 
-// Frame is one frame from the other side. Content may be kept until Release.
+// Frame is one frame from the other side. Its content may be kept until Release, or until the next
+// Receive.
 type Frame struct {
 	Kind    byte
 	Content []byte
@@ -43,26 +44,31 @@ type LinkOptions struct {
 }
 
 // Link carries frames over two streams. It always reads what arrives, at most OwnRoom bytes ahead
-// of who takes it, so that the connection never waits. One goroutine may send and another receive.
+// of who takes it, so that the connection never waits: who reads waits neither for who takes frames
+// nor for who writes. One goroutine may send and another receive.
 type Link struct {
 	in      *bufio.Reader
 	out     io.Writer
 	options LinkOptions
 	pool    sync.Pool
-	queue   chan Frame
+	// head and small are for the frame that arrives, and taken is what Receive returns next.
+	head  [wire.FilesHeadSize]byte
+	small [largeFrame]byte
+	taken arrivals
 
 	// mu guards what follows, and writing holds a side's writes apart.
-	mu      sync.Mutex
-	changed sync.Cond
-	room    int   // what may be sent
-	unread  int   // bytes that arrived, and that the other side was given no new room for
-	failed  error // once nothing more comes
-	ended   chan struct{}
+	mu       sync.Mutex
+	changed  sync.Cond // of room
+	arrived  arrivals
+	arrival  sync.Cond
+	room     int   // what may be sent
+	unread   int   // bytes that arrived, and that the other side was given no new room for
+	returned int   // bytes of frames that were released, of which the other side was not told
+	failed   error // once nothing more comes
+	ended    chan struct{}
 
 	writing sync.Mutex
 	buffer  []byte // is to be sent
-	// returned counts bytes of frames that were taken since room was given last.
-	returned int
 }
 
 // flushAt is the size from which on what was gathered is sent.
@@ -72,18 +78,13 @@ const flushAt = 64 << 10
 // written to the link's Input.
 func NewLink(in io.Reader, out io.Writer, o LinkOptions) *Link {
 	l := &Link{out: out, options: o, room: o.PeerRoom, ended: make(chan struct{})}
-	l.changed.L = &l.mu
+	l.changed.L, l.arrival.L = &l.mu, &l.mu
 	if in != nil {
 		l.in = bufio.NewReaderSize(in, flushAt)
 	}
-	l.queue = make(chan Frame, queueLength)
 	l.pool.New = func() any { return new(make([]byte, 0, wire.MaxFilesFrame)) }
 	return l
 }
-
-// queueLength bounds the frames that wait. A frame takes at least its head's bytes of the room, but
-// the reader may wait for a place in the queue as well: then its frames are tiny, and soon taken.
-const queueLength = 4096
 
 // Start reads in the background until the stream ends, and sends the greeting.
 func (l *Link) Start() error {
@@ -112,6 +113,7 @@ func (l *Link) fail(err error) {
 		close(l.ended)
 	}
 	l.changed.Broadcast()
+	l.arrival.Broadcast()
 }
 
 // Ended is closed once nothing more comes.
@@ -159,23 +161,33 @@ func checkSize(head []byte) (int, error) {
 
 // readFrame reads one frame.
 func (l *Link) readFrame() error {
-	var head [wire.FilesHeadSize]byte
-	if _, err := io.ReadFull(l.in, head[:]); err != nil {
+	head := l.head[:]
+	if err := l.readFull(head); err != nil {
 		return err
 	}
-	size, err := checkSize(head[:])
+	size, err := checkSize(head)
 	if err != nil {
 		return err
 	}
 
 	frame := l.newFrame(head[0], size)
-	if _, err := io.ReadFull(l.in, frame.Content); err != nil {
+	if err := l.readFull(frame.Content); err != nil {
 		return err
 	}
 	return l.takeFrame(frame)
 }
 
-// takeFrame queues a frame if it is not for the link itself.
+// readFull fills p. Before it waits for the stream, who receives hears of all that is there.
+func (l *Link) readFull(p []byte) error {
+	if l.in.Buffered() < len(p) {
+		l.arrival.Signal()
+	}
+	_, err := io.ReadFull(l.in, p)
+	return err
+}
+
+// takeFrame adds a frame to those that wait if it is not for the link itself. Who receives does not
+// hear of it yet.
 func (l *Link) takeFrame(frame Frame) error {
 	if frame.Kind == wire.FrameRoom {
 		return l.addRoom(frame.Content)
@@ -188,21 +200,16 @@ func (l *Link) takeFrame(frame Frame) error {
 	case wire.FrameProblem, wire.FrameFailure:
 		return l.readProblem(frame)
 	}
-	select {
-	case l.queue <- frame:
-		return nil
-	case <-l.ended:
-		return l.Failure()
-	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.arrived.add(frame)
+	return l.failed
 }
 
-// smallFrame is the size up to which a frame's memory is its own.
-const smallFrame = 4 << 10
-
-// newFrame makes room for a frame.
+// newFrame makes room for a frame. That of a small one is there once.
 func (l *Link) newFrame(kind byte, size int) Frame {
-	if size <= smallFrame {
-		return Frame{Kind: kind, Content: make([]byte, size)}
+	if size < largeFrame {
+		return Frame{Kind: kind, Content: l.small[:size]}
 	}
 	pooled := l.pool.Get().(*[]byte)
 	return Frame{Kind: kind, Content: (*pooled)[:size], pooled: pooled}
@@ -253,41 +260,69 @@ func (l *Link) readProblem(frame Frame) error {
 
 // Receive returns the next frame, or why there is none. The caller releases it.
 func (l *Link) Receive() (Frame, error) {
-	select {
-	case frame := <-l.queue:
-		return frame, nil
-	case <-l.ended:
+	if l.taken.isEmpty() {
+		if err := l.takeArrived(); err != nil {
+			return Frame{}, err
+		}
+	}
+	return l.taken.take(), nil
+}
+
+// takeArrived waits for frames, and takes all that are there. What came before the end counts.
+func (l *Link) takeArrived() error {
+	l.taken.clear()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.arrived.isEmpty() && l.failed == nil {
+		l.arrival.Wait()
+	}
+	if l.arrived.isEmpty() {
+		return l.failed
 	}
 
-	// What came before the end counts.
-	select {
-	case frame := <-l.queue:
-		return frame, nil
-	default:
-		return Frame{}, l.Failure()
-	}
+	l.taken, l.arrived = l.arrived, l.taken
+	return nil
 }
 
 // Release gives the memory of a frame back, and its room to the other side.
 func (l *Link) Release(frame Frame) {
-	size := len(frame.Content) + wire.FilesHeadSize
 	if frame.pooled != nil {
 		l.pool.Put(frame.pooled)
 	}
 
 	l.mu.Lock()
-	l.returned += size
-	give := l.returned
-	if give < l.options.OwnRoom/8 {
-		l.mu.Unlock()
-		return
+	l.returned += len(frame.Content) + wire.FilesHeadSize
+	l.mu.Unlock()
+	l.giveRoom()
+}
+
+// giveRoom tells the other side of room. It does not wait for who is writing, who does it
+// afterwards: the other side may read nothing before it has got rid of what it sends.
+func (l *Link) giveRoom() {
+	for l.isRoomDue() && l.writing.TryLock() {
+		if give := l.takeReturned(); give > 0 {
+			head := appendHead(nil, wire.FrameRoom, 4)
+			_, _ = l.out.Write(binary.BigEndian.AppendUint32(head, uint32(give))) // a broken stream is noticed by who reads
+		}
+		l.writing.Unlock()
 	}
+}
+
+// isRoomDue reports whether the other side should hear of room.
+func (l *Link) isRoomDue() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.returned >= l.options.OwnRoom/8
+}
+
+// takeReturned takes the room that the other side is told of.
+func (l *Link) takeReturned() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	give := l.returned
 	l.returned = 0
 	l.unread -= give
-	l.mu.Unlock()
-
-	head := appendHead(nil, wire.FrameRoom, 4)
-	_ = l.write(binary.BigEndian.AppendUint32(head, uint32(give))) // a broken stream is noticed by who reads
+	return give
 }
 
 func appendHead(to []byte, kind byte, size int) []byte {
@@ -297,8 +332,10 @@ func appendHead(to []byte, kind byte, size int) []byte {
 // write writes at once.
 func (l *Link) write(p []byte) error {
 	l.writing.Lock()
-	defer l.writing.Unlock()
 	_, err := l.out.Write(p)
+	l.writing.Unlock()
+
+	l.giveRoom()
 	return err
 }
 
@@ -346,37 +383,32 @@ func (l *Link) Flush() error {
 	return l.writeInRoom(p)
 }
 
-// writeInRoom writes as soon as the other side has room, in parts if need be.
+// writeInRoom writes whole frames as soon as the other side has room for all of them. In the middle
+// of a frame nothing else could be written, and the other side may wait for room, too.
 func (l *Link) writeInRoom(p []byte) error {
-	for len(p) > 0 {
-		n, err := l.awaitRoom(len(p))
-		if err != nil {
-			return err
-		}
-		if err := l.write(p[:n]); err != nil {
-			if failed := l.Failure(); failed != nil {
-				return failed
-			}
-			return err
-		}
-		p = p[n:]
+	if len(p) == 0 {
+		return l.Failure()
 	}
-
+	if err := l.awaitRoom(len(p)); err != nil {
+		return err
+	}
+	if err := l.write(p); err != nil {
+		if failed := l.Failure(); failed != nil {
+			return failed
+		}
+		return err
+	}
 	return l.Failure()
 }
 
-// awaitRoom waits for room, and takes up to size bytes of it.
-func (l *Link) awaitRoom(size int) (int, error) {
+// awaitRoom waits for room, and takes it. It comes: what is sent at once is far less than what the
+// other side has room for when it has taken all.
+func (l *Link) awaitRoom(size int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.room <= 0 && l.failed == nil {
+	for l.room < size && l.failed == nil {
 		l.changed.Wait()
 	}
-	if l.failed != nil {
-		return 0, l.failed
-	}
-
-	size = min(size, l.room)
 	l.room -= size
-	return size, nil
+	return l.failed
 }
