@@ -275,7 +275,15 @@ func (r *Receiver) takeEnd(content []byte) error {
 		return errOrder
 	}
 
-	defer func() { r.file = nil }()
+	if err := r.endFile(now, end); err != nil {
+		return err
+	}
+	r.file = nil
+	return nil
+}
+
+// endFile completes a file, unless it is not all there.
+func (r *Receiver) endFile(now *incoming, end wire.FileEnd) error {
 	switch {
 	case now.file == nil:
 		return nil
@@ -300,19 +308,18 @@ func (r *Receiver) complete(now *incoming, size int64) error {
 		}
 	}
 	metaErr := now.file.SetMeta(r.metaOf(now.entry))
-	file := now.file
-	now.file = nil
-	if err := file.Close(); err != nil && now.temp != "" {
-		_ = now.in.dir.Remove(now.temp)
-		return r.failWriting(err)
+	if now.temp != "" {
+		if err := now.settle(); err != nil {
+			return r.failWriting(err)
+		}
 	}
-
 	if now.temp != "" && now.temp != now.entry.Name {
 		if err := now.in.dir.Rename(now.temp, now.entry.Name); err != nil {
-			_ = now.in.dir.Remove(now.temp)
+			now.abandon()
 			return r.tell(now.entry.Name, "not copied: rename it: "+cause(err).Error())
 		}
 	}
+	now.close()
 	r.Counts.Files++
 	if now.entry.Number > 0 && len(r.linked) < wire.MaxLinked {
 		r.linked[now.entry.Number] = r.pathInTop(now.entry.Name)
@@ -321,6 +328,17 @@ func (r *Receiver) complete(now *incoming, size int64) error {
 		return r.tell(now.entry.Name, "copied, but not its mode, time or owner: "+cause(metaErr).Error())
 	}
 	return nil
+}
+
+// settle returns what closing a file tells. One that another copy may open by its temporary name is
+// closed, and so unlocked, only once it has its own.
+func (f *incoming) settle() error {
+	if isLong(f.entry) {
+		return f.file.Flush()
+	}
+	err := f.file.Close()
+	f.file = nil
+	return err
 }
 
 // close closes a file, and leaves it where it is.
@@ -333,12 +351,10 @@ func (f *incoming) close() {
 
 // abandon takes a file away that will not be complete. What still comes of it is passed over.
 func (f *incoming) abandon() {
-	if f.file == nil {
-		return
-	}
 	f.close()
 	if f.temp != "" {
 		_ = f.in.dir.Remove(f.temp)
+		f.temp = ""
 	}
 }
 
@@ -361,8 +377,9 @@ func (r *Receiver) close(err error) error {
 		if keep {
 			err = &PartialError{Err: err, Path: r.pathOf(now.entry.Name), Temp: now.temp, Size: now.pos}
 			now.close()
+		} else {
+			now.abandon()
 		}
-		now.abandon()
 	}
 
 	for _, l := range r.levels {

@@ -42,6 +42,7 @@ type streamFile struct {
 }
 
 func (f *streamFile) Close() error       { return nil }
+func (f *streamFile) Flush() error       { return nil }
 func (f *streamFile) SetMeta(Meta) error { return nil }
 
 func (f *streamFile) WriteAt(p []byte, offset int64) (int, error) {

@@ -47,7 +47,8 @@ type Dir interface {
 	// CreateFile makes a file that was not there. Its mode may be the one given, or one that lets
 	// only its owner in, until SetMeta.
 	CreateFile(name string, mode uint32) (File, error)
-	// OpenPartial opens a regular file of a single name to be read and written.
+	// OpenPartial opens a regular file of a single name to be read and written, which this user has
+	// made. It locks the file, and returns ErrBusy if another copy has.
 	OpenPartial(name string) (File, Info, error)
 	Symlink(text, name string) error
 	// Link makes name another name of the file at a path below another directory, and replaces a
@@ -69,6 +70,9 @@ type File interface {
 	// NextData returns where data begins and ends from an offset on. It returns io.EOF where none
 	// does. A file system that does not tell says that everything is data.
 	NextData(offset int64) (start, end int64, err error)
+	// Flush returns what Close would. The file stays open, and locked, where the system can rename
+	// an open file.
+	Flush() error
 	// SetMeta is Dir's, for the file.
 	SetMeta(m Meta) error
 }

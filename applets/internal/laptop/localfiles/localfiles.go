@@ -223,7 +223,10 @@ func (d *Dir) CreateFile(name string, _ uint32) (filecopy.File, error) {
 		return nil, err
 	}
 	if filecopy.IsPartialName(name) {
-		_ = lock(file)
+		if err := lock(file); err != nil {
+			_ = file.Close()
+			return nil, err
+		}
 	}
 	return &File{File: file, dir: d, name: name}, nil
 }
@@ -240,13 +243,33 @@ func (d *Dir) OpenPartial(name string) (filecopy.File, filecopy.Info, error) {
 	if info.Links > 1 {
 		err = filecopy.ErrSpecial
 	} else {
-		err = lock(file.File)
+		info, err = file.lockPartial()
 	}
 	if err != nil {
 		_ = file.Close()
 		return nil, info, err
 	}
 	return file, info, nil
+}
+
+// lockPartial locks a file, which may have got another name before. Another user's is refused: its
+// owner could read what is written to it.
+func (f *File) lockPartial() (filecopy.Info, error) {
+	if err := lock(f.File); err != nil {
+		return filecopy.Info{}, err
+	}
+	found, err := f.File.Stat()
+	if err != nil {
+		return filecopy.Info{}, err
+	}
+	info := infoOf(found)
+	if named, err := f.dir.root.Lstat(f.name); err != nil || !os.SameFile(named, found) {
+		return info, filecopy.ErrBusy
+	}
+	if !isOwn(info) {
+		return info, filecopy.ErrSpecial
+	}
+	return info, nil
 }
 
 // Symlink makes a symbolic link.

@@ -41,6 +41,18 @@ func lock(file *os.File) error {
 	return nil // a file system without locks is no obstacle
 }
 
+// isOwn reports whether this user has a file.
+func isOwn(info filecopy.Info) bool { return info.UID == uint32(os.Geteuid()) }
+
+// Flush closes another descriptor of the file, which tells what closing this one would (close(2)).
+func (f *File) Flush() error {
+	again, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	return unix.Close(again)
+}
+
 // setLinkTime sets the time of a link itself.
 func setLinkTime(root *os.Root, name string, nanoseconds int64) error {
 	if nanoseconds == 0 {

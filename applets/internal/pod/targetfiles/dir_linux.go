@@ -177,8 +177,9 @@ func (d *Dir) CreateFile(name string, mode uint32) (filecopy.File, error) {
 	if err != nil {
 		return nil, asPath("create", name, err)
 	}
-	if filecopy.IsPartialName(name) {
-		_ = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+	if filecopy.IsPartialName(name) && isLocked(fd) {
+		_ = unix.Close(fd)
+		return nil, filecopy.ErrBusy
 	}
 	return &File{fd: fd, created: true, mode: mode}, nil
 }
@@ -194,11 +195,35 @@ func (d *Dir) OpenPartial(name string) (filecopy.File, filecopy.Info, error) {
 		_ = file.Close()
 		return nil, info, filecopy.ErrSpecial
 	}
-	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+	if info, err = d.lockPartial(fd, name); err != nil {
 		_ = file.Close()
-		return nil, info, filecopy.ErrBusy
+		return nil, info, err
 	}
 	return file, info, nil
+}
+
+// isLocked reports whether somebody else has locked a file. If nobody has, it is locked now.
+func isLocked(fd int) bool {
+	return errors.Is(unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
+// lockPartial locks a file, which may have got another name before. Another user's is refused: its
+// owner could read what is written to it.
+func (d *Dir) lockPartial(fd int, name string) (filecopy.Info, error) {
+	if isLocked(fd) {
+		return filecopy.Info{}, filecopy.ErrBusy
+	}
+	info, err := statOpen(fd)
+	if err != nil {
+		return info, err
+	}
+	if named, err := d.Stat(name); err != nil || named.Ino != info.Ino || named.Dev != info.Dev {
+		return info, filecopy.ErrBusy
+	}
+	if info.UID != uint32(unix.Geteuid()) {
+		return info, filecopy.ErrSpecial
+	}
+	return info, nil
 }
 
 // Symlink makes a symbolic link.

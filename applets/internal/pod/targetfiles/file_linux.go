@@ -46,6 +46,15 @@ func ownPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 // Close closes the file.
 func (f *File) Close() error { return unix.Close(f.fd) }
 
+// Flush closes another descriptor of the file, which tells what closing this one would (close(2)).
+func (f *File) Flush() error {
+	again, err := unix.FcntlInt(uintptr(f.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	return unix.Close(again)
+}
+
 // ReadAt reads what one call gives.
 func (f *File) ReadAt(p []byte, offset int64) (int, error) {
 	for {
