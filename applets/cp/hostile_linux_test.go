@@ -192,8 +192,18 @@ func TestLyingPod(t *testing.T) {
 		"absolute":        {says: func(l liar) { l.dir("top").raw('f', "/planted") }, want: "malformed entry"},
 		"nul":             {says: func(l liar) { l.dir("top").raw('f', "a\x00b") }, want: "malformed entry"},
 		"device":          {says: func(l liar) { l.dir("top").raw('b', "device") }, want: "malformed entry"},
-		"link, then dir":  {says: func(l liar) { l.dir("top").link("a", "../outside").dir("a").file("planted").up().up() }, want: "something else than a directory"},
-		"link, then file": {says: func(l liar) { l.dir("top").link("a", "../outside/secret").file("a").up() }, want: ""},
+		"link, then dir":  {says: func(l liar) { l.dir("top").link("a", "../outside").dir("a").file("planted").up().up() }, want: "the same as that of another file"},
+		"link, then file": {says: func(l liar) { l.dir("top").link("a", "../outside/secret").file("a").up() }, want: "the same as that of another file"},
+		"file, then file": {says: func(l liar) { l.dir("top").file("a").file("a").up() }, want: "the same as that of another file"},
+		"dir, then dir":   {says: func(l liar) { l.dir("top").dir("a").up().dir("a").file("b").up().up() }, want: "the same as that of another file"},
+		"file, then link": {says: func(l liar) { l.dir("top").file("a").link("a", "b").up() }, want: "the same as that of another file"},
+		"file, then large file": {says: func(l liar) {
+			l.dir("top").file("a").entry(wire.Entry{Kind: wire.KindFile, Name: "a", Size: 1 << 20}).end(1<<20, wrong).up()
+		}, want: "the same as that of another file"},
+		"part of a file": {says: func(l liar) { l.dir("top").file(partial).up() }, want: "an incomplete copy has left"},
+		"longer at the end": {says: func(l liar) {
+			l.dir("top").entry(wire.Entry{Kind: wire.KindFile, Name: "a", Size: 1}).data(0, "x").end(1<<60, wrong)
+		}, want: "wrong order"},
 		"link to itself":  {says: func(l liar) { l.dir("top").entry(wire.Entry{Kind: wire.KindHardLink, Name: "h", Number: 9}).up() }, want: "another name of is not there"},
 		"top is a link":   {says: func(l liar) { l.link("top", "../outside") }, want: ""},
 		"second top":      {says: func(l liar) { l.dir("top").up().dir("other") }, want: "wrong order"},

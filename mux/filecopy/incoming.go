@@ -38,8 +38,8 @@ func (r *Receiver) isAsked(e wire.Entry) bool { return r.options.Resume && e.Siz
 
 // beginFile makes a file under a temporary name, or opens what a broken copy has left of it.
 func (r *Receiver) beginFile(in *level, e wire.Entry) error {
-	if !in.fresh {
-		if text := refuseReplacing(in.dir, e.Name); text != "" {
+	if !in.fresh || isLong(e) {
+		if text := in.refuseReplacing(e.Name); text != "" {
 			return r.refuse(e, text)
 		}
 	}
@@ -49,6 +49,9 @@ func (r *Receiver) beginFile(in *level, e wire.Entry) error {
 
 	r.digest.Reset()
 	now, err := r.createFile(in, e)
+	if in.fresh && errors.Is(err, fs.ErrExist) {
+		return r.refuse(e, sameName)
+	}
 	if err != nil {
 		return r.refuseError(e, "create the file", err)
 	}
@@ -70,10 +73,7 @@ func (r *Receiver) createFile(in *level, e wire.Entry) (*incoming, error) {
 		}
 	case in.fresh:
 		now.temp = e.Name
-		if now.file, err = in.dir.CreateFile(e.Name, e.Mode&0o777); !errors.Is(err, fs.ErrExist) {
-			break
-		}
-		fallthrough
+		now.file, err = in.dir.CreateFile(e.Name, e.Mode&0o777)
 	default:
 		now.temp = r.names.next()
 		now.file, err = in.dir.CreateFile(now.temp, e.Mode&0o777)
@@ -271,7 +271,7 @@ func (r *Receiver) takeEnd(content []byte) error {
 		return err
 	}
 	now := r.file
-	if now == nil || end.Size < now.pos && !end.Failed {
+	if now == nil || !end.Failed && (end.Size < now.pos || end.Size > max(now.pos, now.entry.Size)) {
 		return errOrder
 	}
 

@@ -200,6 +200,9 @@ func (r *Receiver) takeEntry(content []byte) error {
 	if e.Name == begunMark {
 		return r.refuse(e, "not copied: it is the mark of an incomplete copy")
 	}
+	if IsPartialName(e.Name) {
+		return r.refuse(e, "not copied: it is what an incomplete copy has left of a file")
+	}
 	if text := in.seen.refuse(e.Name, r.options.Rules); text != "" {
 		return r.refuse(e, text)
 	}
@@ -317,6 +320,9 @@ func (r *Receiver) makeDirectory(in *level, e wire.Entry) error {
 	if made != nil && !errors.Is(made, fs.ErrExist) {
 		return r.refuseError(e, "make the directory", made)
 	}
+	if made != nil && in.fresh {
+		return r.refuse(e, sameName)
+	}
 
 	dir, _, err := in.dir.OpenDir(e.Name)
 	if err != nil {
@@ -364,7 +370,7 @@ func (r *Receiver) goUp() error {
 func (r *Receiver) makeLink(in *level, e wire.Entry, makeIt func(name string) error) error {
 	err := makeIt(e.Name)
 	if errors.Is(err, fs.ErrExist) {
-		if text := refuseReplacing(in.dir, e.Name); text != "" {
+		if text := in.refuseReplacing(e.Name); text != "" {
 			return r.refuse(e, text)
 		}
 		temp := r.names.next()
@@ -412,11 +418,18 @@ func leadsOut(levels []*level, text string) bool {
 	return false
 }
 
-// refuseReplacing says why a file may not be replaced, if it may not.
-func refuseReplacing(dir Dir, name string) string {
-	switch info, err := dir.Stat(name); {
+// sameName says that two files of a copy have the same name, as they may where the case of letters,
+// or how they are composed, makes no difference.
+const sameName = "not copied: here its name is the same as that of another file of the copy"
+
+// refuseReplacing says why a file may not be replaced, if it may not. What is in a fresh directory
+// has come with this copy.
+func (l *level) refuseReplacing(name string) string {
+	switch info, err := l.dir.Stat(name); {
 	case err != nil:
 		return "" // what comes says why
+	case l.fresh:
+		return sameName
 	case info.Kind == wire.KindDirectory:
 		return "not copied: a directory has its name"
 	case info.Kind == 0:
