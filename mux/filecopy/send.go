@@ -392,6 +392,8 @@ func (s *Sender) sendContent(file File, info Info, name string, from int64) erro
 // maxUnsized bounds what is read of a file whose size is said to be 0, as it is in /proc.
 const maxUnsized = 64 << 20
 
+var errUnsized = errors.New("its size is said to be 0, but it has more than 64 MiB")
+
 // sendExtents sends the data that a file has from an offset on. It returns where the file ended,
 // and apart from each other what is wrong with the file and with the link.
 func (s *Sender) sendExtents(file File, info Info, from int64) (size int64, reading, sending error) {
@@ -429,7 +431,7 @@ func (s *Sender) sendChunk(offset int64, n int) error {
 func eachExtent(file File, info Info, at int64, read func(at, end int64) (int64, error), size *int64) error {
 	limit := info.Size
 	if limit == 0 {
-		limit = maxUnsized
+		limit = maxUnsized + 1
 	}
 
 	end := at
@@ -455,6 +457,9 @@ func eachExtent(file File, info Info, at int64, read func(at, end int64) (int64,
 			return nil
 		}
 		at += n
+	}
+	if info.Size == 0 && at > maxUnsized {
+		return errUnsized
 	}
 
 	*size = max(info.Size, min(at, limit))
