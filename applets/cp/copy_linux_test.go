@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // makeSample makes a tree with all that a copy keeps.
@@ -74,6 +76,44 @@ func TestTreeBothWays(t *testing.T) {
 	must(t, err)
 	must(t, os.Chtimes(back, top.ModTime(), top.ModTime()))
 	sameTrees(t, back, source, false)
+}
+
+// TestNamesThatAreNoText copies a file of which neither the name nor the directory's is UTF-8.
+func TestNamesThatAreNoText(t *testing.T) {
+	const name = "n\xff\n\x1b[2J"
+	p := newPod(t)
+	laptop := t.TempDir()
+	writeFile(t, laptop+"/"+name, []byte("x"), 0o644)
+	must(t, os.Mkdir(p.root+"/"+name, 0o755))
+
+	p.copy(t, laptop+"/"+name, "web:/"+name).mustSucceed(t)
+	sameTrees(t, p.root+"/"+name+"/"+name, laptop+"/"+name, false)
+	p.copy(t, "web:/"+name+"/"+name, laptop+"/back").mustSucceed(t)
+	sameTrees(t, laptop+"/back", laptop+"/"+name, false)
+}
+
+// TestProblemOfDeepFile tells of a file whose path is longer than any frame, and copies the rest.
+func TestProblemOfDeepFile(t *testing.T) {
+	p := newPod(t)
+	writeFile(t, p.root+"/tree/other", []byte("x"), 0o644)
+	at, err := unix.Open(p.root+"/tree", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	must(t, err)
+	for range 120 {
+		name := strings.Repeat("\x01", 255)
+		must(t, unix.Mkdirat(at, name, 0o755))
+		next, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		must(t, err)
+		must(t, unix.Close(at))
+		at = next
+	}
+	must(t, unix.Mknodat(at, "fifo", unix.S_IFIFO|0o600, 0))
+	must(t, unix.Close(at))
+
+	to := t.TempDir() + "/copy"
+	p.copy(t, "web:/tree", to).mustFail(t, "fifo: not copied: it is a FIFO", "files that are not copied as they are: 1")
+	if content, err := os.ReadFile(to + "/other"); string(content) != "x" {
+		t.Errorf("the other file = %q, %v", content, err)
+	}
 }
 
 // verifySparse wants a file of 64 MiB to take little of that.

@@ -21,7 +21,7 @@ func (t *transfer) copyFiles() error {
 // send copies from the laptop into the container.
 func (t *transfer) send() error {
 	request := wire.FilesRequest{
-		Path: t.remote.path, Base: localBase(t.local), Contents: standsForContents(t.local),
+		Path: wire.FileBytes(t.remote.path), Base: wire.FileBytes(localBase(t.local)), Contents: standsForContents(t.local),
 		Preserve: t.preserve, Resume: t.resume,
 	}
 	if t.local == stream {
@@ -70,7 +70,7 @@ func (t *transfer) newSender(totals <-chan wire.FilesTotals) *filecopy.Sender {
 // receive copies from the container to the laptop.
 func (t *transfer) receive() error {
 	request := wire.FilesRequest{
-		Path: t.remote.path, Resume: t.resume, Totals: t.showsProgress(), FileOnly: t.local == stream,
+		Path: wire.FileBytes(t.remote.path), Resume: t.resume, Totals: t.showsProgress(), FileOnly: t.local == stream,
 	}
 	if err := t.link.SendJSON(wire.FrameRequest, request); err != nil {
 		return err

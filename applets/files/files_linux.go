@@ -121,7 +121,7 @@ func (s *session) serve(hello wire.FilesHello, writes bool) error {
 	}
 
 	if err != nil && s.link.Failure() == nil {
-		_ = s.link.SendJSON(wire.FrameFailure, explainFailure(err, request)) // a broken stream ends below
+		_ = s.link.SendProblem(wire.FrameFailure, explainFailure(err, request)) // a broken stream ends below
 	}
 	<-s.link.Ended()
 	return nil
@@ -142,7 +142,7 @@ func (s *session) readRequest() (wire.FilesRequest, error) {
 	if err := json.Unmarshal(frame.Content, &request); err != nil {
 		return request, fmt.Errorf("request: %w", err)
 	}
-	if request.Base != "" && !wire.IsFileName(request.Base) {
+	if request.Base != "" && !wire.IsFileName(string(request.Base)) {
 		return request, fmt.Errorf("request: base %q is not a file's name", request.Base)
 	}
 	return request, nil
@@ -156,11 +156,11 @@ func (s *session) copyFiles(request wire.FilesRequest, writes bool) error {
 }
 
 // tell has the laptop print what is wrong with one file.
-func (s *session) tell(p wire.FilesProblem) error { return s.link.SendJSON(wire.FrameProblem, p) }
+func (s *session) tell(p wire.FilesProblem) error { return s.link.SendProblem(wire.FrameProblem, p) }
 
 // send reads what a path leads to.
 func (s *session) send(request wire.FilesRequest) error {
-	source, err := s.root.OpenSource(request.Path)
+	source, err := s.root.OpenSource(string(request.Path))
 	if err != nil {
 		return fmt.Errorf("open %s: %w", request.Path, err)
 	}
@@ -176,7 +176,7 @@ func (s *session) send(request wire.FilesRequest) error {
 	}
 
 	if request.Totals {
-		go s.countAll(request.Path, totals)
+		go s.countAll(string(request.Path), totals)
 	}
 	return sender.SendDirectory(source.Dir, source.Info)
 }
@@ -197,7 +197,7 @@ func (s *session) receive(request wire.FilesRequest) error {
 		Preserve: request.Preserve, Resume: request.Resume, Problem: s.tell,
 		Place: func(top wire.Entry) (filecopy.Placement, error) {
 			place, err := s.root.OpenPlace(filecopy.Destination{
-				Path: request.Path, Base: request.Base, Contents: request.Contents,
+				Path: string(request.Path), Base: string(request.Base), Contents: request.Contents,
 				IsDirectory: top.Kind == wire.KindDirectory, Resume: request.Resume,
 			})
 			if err != nil {

@@ -360,6 +360,11 @@ func (l *Link) SendJSON(kind byte, value any) error {
 	return l.Flush()
 }
 
+// SendProblem sends what is wrong, and all before it.
+func (l *Link) SendProblem(kind byte, p wire.FilesProblem) error {
+	return l.SendJSON(kind, p.Shorten())
+}
+
 // dataHead is what stands before the bytes of a data frame.
 const dataHead = wire.FilesHeadSize + wire.FilesOffsetSize
 

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -88,10 +89,10 @@ type FilesHello struct {
 // FilesRequest says what is copied.
 type FilesRequest struct {
 	// Path is the one in the container.
-	Path string `json:"path"`
+	Path FileBytes `json:"path"`
 	// Base is the name that the copy gets in a directory Path, where the laptop sends. If it is
 	// empty, the copy gets Path itself.
-	Base string `json:"base,omitempty"`
+	Base FileBytes `json:"base,omitempty"`
 	// Contents says that a directory is not to be copied into Path, but over it.
 	Contents bool `json:"contents,omitempty"`
 	// Preserve keeps owners, and the bits setuid and setgid.
@@ -101,6 +102,20 @@ type FilesRequest struct {
 	Totals bool `json:"totals,omitempty"`
 	// FileOnly refuses a directory.
 	FileOnly bool `json:"fileOnly,omitempty"`
+}
+
+// FileBytes is a name or a path, which may be no text: JSON keeps only what is UTF-8.
+type FileBytes string
+
+// MarshalJSON writes the bytes in base64.
+func (b FileBytes) MarshalJSON() ([]byte, error) { return json.Marshal([]byte(b)) }
+
+// UnmarshalJSON is the reverse of MarshalJSON.
+func (b *FileBytes) UnmarshalJSON(text []byte) error {
+	var bytes []byte
+	err := json.Unmarshal(text, &bytes)
+	*b = FileBytes(bytes)
+	return err
 }
 
 // FilesTotals says how much there is to copy.
@@ -117,6 +132,17 @@ type FilesProblem struct {
 	Hint string `json:"hint,omitempty"`
 	// Denied says that the user in the pod has no right to the file.
 	Denied bool `json:"denied,omitempty"`
+}
+
+// Shorten returns a problem that fits into a frame, however deep the file is.
+func (p FilesProblem) Shorten() FilesProblem {
+	const longest = 4 << 10 // JSON may need 6 bytes for one
+	for _, text := range []*string{&p.Path, &p.Text, &p.Hint} {
+		if over := len(*text) - longest; over > 0 {
+			*text = "…" + (*text)[over:]
+		}
+	}
+	return p
 }
 
 // FileKind is what an Entry stands for.
