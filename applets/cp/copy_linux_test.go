@@ -2,6 +2,7 @@ package cp
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,6 +77,17 @@ func TestTreeBothWays(t *testing.T) {
 	must(t, err)
 	must(t, os.Chtimes(back, top.ModTime(), top.ModTime()))
 	sameTrees(t, back, source, false)
+}
+
+// TestSilentStdin does not wait for a stdin that says nothing once the pod has said why it cannot go
+// on.
+func TestSilentStdin(t *testing.T) {
+	p := newPod(t)
+	writeFile(t, p.root+"/file", []byte("x"), 0o644)
+	stdin, silent := io.Pipe()
+	defer silent.Close()
+	go func() { _, _ = silent.Write([]byte("x")) }()
+	p.copyWith(t, stdin, "-", "web:/file/below").mustFail(t, "not a directory")
 }
 
 // TestNamesThatAreNoText copies a file of which neither the name nor the directory's is UTF-8.

@@ -29,7 +29,7 @@ func (t *transfer) send() error {
 		if err := t.link.SendJSON(wire.FrameRequest, request); err != nil {
 			return err
 		}
-		return t.newSender(nil).SendStream(t.streams.In, 0o644)
+		return t.newSender(nil).SendStream(stdinToCopy{t}, 0o644)
 	}
 
 	source, err := localfiles.OpenSource(t.local)

@@ -31,7 +31,9 @@ type transfer struct {
 	link     *filecopy.Link
 	problems atomic.Int64
 	denied   atomic.Bool
-	hello    wire.FilesHello
+	// stdinEnded says that all of stdin was read, if that is what is copied.
+	stdinEnded atomic.Bool
+	hello      wire.FilesHello
 }
 
 // use copies by an applet in the shell container.
@@ -144,6 +146,11 @@ func (t *transfer) await(ctx context.Context, do func() error) error {
 	select {
 	case err := <-done:
 		return err
+	case <-t.stdinIsNeedless():
+		if t.stdinEnded.Load() {
+			return <-done // it waits for the link only
+		}
+		return t.link.Failure()
 	case <-ctx.Done():
 	}
 
@@ -161,6 +168,25 @@ func (t *transfer) await(ctx context.Context, do func() error) error {
 	case <-patience.C:
 		return context.Cause(ctx)
 	}
+}
+
+// stdinIsNeedless is closed when nobody takes what comes over stdin any more, which may be never.
+func (t *transfer) stdinIsNeedless() <-chan struct{} {
+	if t.upload && t.local == stream {
+		return t.link.Ended()
+	}
+	return nil
+}
+
+// stdinToCopy is stdin, and notes its end.
+type stdinToCopy struct{ *transfer }
+
+func (s stdinToCopy) Read(p []byte) (int, error) {
+	n, err := s.streams.In.Read(p)
+	if err != nil {
+		s.stdinEnded.Store(true)
+	}
+	return n, err
 }
 
 // explain says what has ended a copy: what the pod said, or the exec, or what was noticed first.
