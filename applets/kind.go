@@ -25,6 +25,8 @@ const (
 	// KindTarget stands for POD or TYPE/NAME.
 	KindTarget
 	KindPod
+	// KindCopied stands for a local path, or for one in a container: POD:PATH or TYPE/NAME:PATH.
+	KindCopied
 	// KindContainer and KindPort belong to the pod that the line names.
 	KindContainer
 	KindPort

@@ -97,7 +97,7 @@ func (a answer) withPrefix(typed string) answer {
 			continue
 		}
 		kept.candidates = append(kept.candidates, c)
-		if strings.HasSuffix(c.word, "/") || strings.HasSuffix(c.word, "=") {
+		if strings.HasSuffix(c.word, "/") || strings.HasSuffix(c.word, "=") || strings.HasSuffix(c.word, ":") {
 			open++
 		}
 	}

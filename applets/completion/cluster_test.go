@@ -17,6 +17,9 @@ func registry() []applets.Applet {
 	}, {
 		Name: "redir", Args: []applets.Kind{applets.KindTarget, applets.KindPort}, Flags: kubeflags.Connection(),
 		Run: Applet().Run,
+	}, {
+		Name: "cp", Args: []applets.Kind{applets.KindCopied, applets.KindCopied, applets.KindNone}, Flags: kubeflags.ShellFlags(),
+		Run: Applet().Run,
 	}}
 }
 
@@ -42,6 +45,33 @@ func TestPodsThatGo(t *testing.T) {
 	t.Setenv("KUBECONFIG", t.TempDir()+"/none")
 	if got, want := answered(t, "shell", "--server", server.URL, "go"), "good\n:4\n"; got != want {
 		t.Errorf("answer = %q, want %q", got, want)
+	}
+}
+
+// TestCopied proposes pods up to the colon where the line may have one, and local files elsewhere.
+func TestCopied(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		pod := `{"metadata": {"name": "web"}, "spec": {"containers": [{"name": "app", "image": "app:1"}]}}`
+		switch r.URL.Path {
+		case "/api/v1/namespaces/default/pods":
+			_, _ = w.Write([]byte(`{"items": [` + pod + `]}`))
+		case "/api/v1/namespaces/default/pods/web":
+			_, _ = w.Write([]byte(pod))
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	t.Setenv("KUBECONFIG", t.TempDir()+"/none")
+	for line, want := range map[string]string{
+		"w": "web:\n:2\n", "de": "deploy/\tdeployments\n:2\n", "./w": ":0\n", "my.file": ":0\n", "web:/e": ":4\n",
+		"web:/etc/motd w": ":0\n", "./file w": "web:\n:6\n", "a b ": ":4\n",
+		"web:/etc/motd . -c ": "app\tapp:1\n:4\n", ". web:/tmp -c ": "app\tapp:1\n:4\n", "./file -c ": ":4\n",
+	} {
+		if got := answered(t, append([]string{"cp", "--server", server.URL}, strings.Split(line, " ")...)...); got != want {
+			t.Errorf("cp %s: answer = %q, want %q", line, got, want)
+		}
 	}
 }
 

@@ -21,7 +21,7 @@ _kdiag() {
         about=
         [[ $line == *$'\t'* ]] && about=:${line#*$'\t'}
         # What is not the end of a word gets no blank.
-        if [[ $value == *[/=] ]]; then
+        if [[ $value == *[/=:] ]]; then
             open+=("${value//:/\\:}$about")
         else
             ends+=("${value//:/\\:}$about")

@@ -112,6 +112,9 @@ func (l *clusterLookup) readSelection() (kube.Selection, error) {
 	}
 	if target == "" && selector == "" && len(l.line.Args) > 0 {
 		target = l.line.Args[0]
+		if l.line.Applet.Args[0] == applets.KindCopied {
+			target = podAmong(l.line.Args)
+		}
 	}
 
 	return kube.ParseSelection(target, selector)

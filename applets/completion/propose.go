@@ -47,6 +47,8 @@ func (k catalogue) proposeKind(ctx context.Context, line *applets.Partial, kind 
 		return k.proposePages().withPrefix(line.Word)
 	case applets.KindContext, applets.KindCluster, applets.KindUser:
 		return proposeConfigured(line, kind).withPrefix(line.Word)
+	case applets.KindCopied:
+		return proposeCopied(ctx, line)
 	case applets.KindTarget, applets.KindPod, applets.KindContainer, applets.KindPort, applets.KindSelector, applets.KindNamespace:
 		return proposeFromCluster(ctx, line, kind).withPrefix(line.Word)
 	}

@@ -20,7 +20,7 @@ func Applet() applets.Applet {
 		Name:      "cp",
 		Summary:   "Copy files to and from any container, without tar",
 		ArgsUsage: "SRC DST [-l selector] [-c container] [flags]",
-		Args:      []applets.Kind{applets.KindFile},
+		Args:      []applets.Kind{applets.KindCopied, applets.KindCopied, applets.KindNone},
 		Examples: `
 			kubectl kdiag cp deploy/web:/tmp/heap.hprof .          # a file from a container
 			kubectl kdiag cp ./conf web:/data --as-target          # a directory to a container
