@@ -3,11 +3,15 @@ package kube
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/kubectl/pkg/util/podutils"
 )
+
+// CopyAnnotation is on each copy of a pod, and names the pod and the container.
+const CopyAnnotation = "kdiag/copy-of"
 
 // FindPodToCopy returns the pod of a selection that most needs a look: one that is not ready before
 // one that is, and the newest of those. In a rollout that is stuck it is one of the new pods.
@@ -43,6 +47,10 @@ func compareNeed(a, b corev1.Pod) int {
 
 // CheckCopyable returns an error for a pod of which no copy can be made.
 func CheckCopyable(pod *corev1.Pod) error {
+	if of, ok := pod.Annotations[CopyAnnotation]; ok {
+		return &Error{Doing: "copy pod " + pod.Namespace + "/" + pod.Name, Err: fmt.Errorf("it is a copy itself, of %s, and does not run the application", of),
+			Next: "copy the pod that it was made of, or another one like it"}
+	}
 	if isWindows(pod) {
 		return &Error{Doing: "copy pod " + pod.Namespace + "/" + pod.Name, Err: errors.New("kdiag does not support Windows pods"),
 			Next: "use 'kubectl debug' with a Windows image"}

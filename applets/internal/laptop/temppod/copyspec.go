@@ -133,7 +133,7 @@ func (r CopyRequest) buildTarget() corev1.Container {
 	c.Resources = giveMemory(c.Resources)
 	// What a sidecar has, a plain container must not have.
 	c.RestartPolicy = nil
-	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: volumeName, MountPath: wire.CopyMount, ReadOnly: true})
+	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: r.freeName(volumeName), MountPath: wire.CopyMount, ReadOnly: true})
 	return c
 }
 
@@ -191,7 +191,7 @@ const appArmorAnnotation = "container.apparmor.security.beta.kubernetes.io/"
 // keptAnnotations returns the annotations that confine containers of the copy, and one that says what
 // it is. Labels there are none: they are what Services and controllers go by.
 func (r CopyRequest) keptAnnotations() map[string]string {
-	kept := map[string]string{"kdiag/copy-of": r.Pod.Name + "/" + r.Target.Name}
+	kept := map[string]string{kube.CopyAnnotation: r.Pod.Name + "/" + r.Target.Name}
 	left := r.leftOut()
 	for key, value := range r.Pod.Annotations {
 		if name, ok := strings.CutPrefix(key, appArmorAnnotation); ok && !slices.Contains(left, name) {
@@ -236,9 +236,18 @@ func (r CopyRequest) nodeAffinity() *corev1.Affinity {
 	return &corev1.Affinity{NodeAffinity: rules}
 }
 
+// freeName returns a name that none of the pod's volumes has, most often the wanted one.
+func (r CopyRequest) freeName(wanted string) string {
+	isTaken := func(v corev1.Volume) bool { return v.Name == wanted }
+	for slices.ContainsFunc(r.Pod.Spec.Volumes, isTaken) {
+		wanted += "-x"
+	}
+	return wanted
+}
+
 // carryKdiag adds the volume that has kdiag's program, and what fills it.
 func (r CopyRequest) carryKdiag(pod *corev1.Pod) {
-	volume := corev1.Volume{Name: volumeName}
+	volume := corev1.Volume{Name: r.freeName(volumeName)}
 	if r.Carrier == ByImageVolume {
 		volume.Image = &corev1.ImageVolumeSource{Reference: r.Image.Name, PullPolicy: r.Image.PullPolicy}
 	} else {
@@ -267,7 +276,7 @@ func (r CopyRequest) buildInstaller() corev1.Container {
 	return corev1.Container{
 		Name: installContainer, Image: r.Image.Name, ImagePullPolicy: r.Image.PullPolicy,
 		Command: append([]string{wire.Binary}, install.Args()...), Resources: resources,
-		VolumeMounts: []corev1.VolumeMount{{Name: volumeName, MountPath: wire.CopyMount}},
+		VolumeMounts: []corev1.VolumeMount{{Name: r.freeName(volumeName), MountPath: wire.CopyMount}},
 		SecurityContext: &corev1.SecurityContext{
 			RunAsUser: &uid, RunAsNonRoot: new(true), AllowPrivilegeEscalation: new(false), ReadOnlyRootFilesystem: new(true),
 			Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},

@@ -502,6 +502,28 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestTakenName brings kdiag in a volume of another name where the pod has one of its name.
+func TestTakenName(t *testing.T) {
+	pod := meshPod()
+	pod.Spec.Volumes[0].Name, pod.Spec.Containers[0].VolumeMounts[0].Name = volumeName, volumeName
+	made := buildCopy(pod, "app", nil).Spec
+	mounts := made.Containers[0].VolumeMounts
+	if v := made.Volumes; len(v) != 2 || v[0].PersistentVolumeClaim == nil || v[1].Name != "kdiag-x" || mounts[0].Name != volumeName ||
+		mounts[1].Name != "kdiag-x" || !mounts[1].ReadOnly || made.InitContainers[0].VolumeMounts[0].Name != "kdiag-x" {
+		t.Errorf("volumes %+v, mounts %+v, want two of different names", v, mounts)
+	}
+}
+
+// TestCopyOfCopy is refused: it would wait for nothing.
+func TestCopyOfCopy(t *testing.T) {
+	if err := kube.CheckCopyable(buildCopy(meshPod(), "app", nil)); err == nil || !strings.Contains(err.Error(), "a copy itself, of web-0/app") {
+		t.Errorf("CheckCopyable = %v", err)
+	}
+	if err := kube.CheckCopyable(meshPod()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestEnvOfLabels has the values that variables have in the pod, though the copy has no labels.
 func TestEnvOfLabels(t *testing.T) {
 	pod := meshPod()
