@@ -77,13 +77,21 @@ func (t *temporary) runCopy(ctx context.Context, plan *temppod.Copy, container s
 			t.messages.Note(fmt.Sprintf(`to run the container's command: eval "$%s"`, wire.CommandVariable))
 		}
 		if t.keep {
-			t.messages.Note(fmt.Sprintf("another shell in it: kubectl exec -it -n %s %s -c %s -- %s enter --here", running.Namespace, running.Name, container, wire.CopyBinary))
+			t.messages.Note("another shell in it: " + otherShellCommand(running, container))
 		}
 		return t.runSession(ctx, running, container, func(s *shellSession) {
-			s.binary, s.enter.Here = wire.CopyBinary, true
-			// All is the container's own: the command must find what it would find.
-			s.enter.TargetEnv = []string{"all"}
+			s.binary, s.enter.Here, s.enter.TargetEnv = wire.CopyBinary, true, copyEnv
 			s.enter.AsTarget = false
 		})
 	})
+}
+
+// copyEnv has a shell in a copy take all variables: they are the container's own, and its command must
+// find what it would find.
+var copyEnv = []string{"all"}
+
+// otherShellCommand returns the command that opens a shell in a copy as kdiag's own is.
+func otherShellCommand(pod *corev1.Pod, container string) string {
+	enter := strings.Join(wire.EnterArguments{Here: true, TargetEnv: copyEnv}.Args(), " ")
+	return fmt.Sprintf("kubectl exec -it -n %s %s -c %s -- %s %s", pod.Namespace, pod.Name, container, wire.CopyBinary, strings.TrimSuffix(enter, " --"))
 }
