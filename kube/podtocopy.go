@@ -33,6 +33,10 @@ func compareNeed(a, b corev1.Pod) int {
 	rank := func(p *corev1.Pod) int {
 		switch {
 		case p.DeletionTimestamp != nil:
+			return 3
+		case p.Status.Phase == corev1.PodSucceeded, p.Status.Phase == corev1.PodFailed && p.Status.Reason != "":
+			// Nothing is wrong with it, or something else has ended it, as an eviction (with a reason of
+			// the pod's own): it may be of a version long gone.
 			return 2
 		case podutils.IsPodReady(p):
 			return 1
