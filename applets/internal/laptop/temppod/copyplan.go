@@ -108,7 +108,7 @@ func (c *Copy) Describe(keep bool) []string {
 		fmt.Sprintf("creating pod %s/%s, a copy of %s in which container %s waits instead of running:", pod.Namespace, pod.Name, r.Pod.Name, r.Target.Name),
 		"image:     " + r.Target.Image,
 		"command:   not run, but in $KDIAG_COMMAND; from " + c.command,
-		"kept:      env, volumes, user, security context, resources, node selection" + describeAccount(r.Pod),
+		"kept:      env, volumes, user, security context, resources, node selection" + describeAccount(pod),
 		"dropped:   labels, so that no Service, controller or NetworkPolicy that goes by them sees the copy",
 		"           owner, probes, lifecycle hooks, ports, priority, rules about other pods",
 	}
@@ -184,10 +184,18 @@ func describeEnding(deadline string, keep bool) string {
 
 // describeAccount names the service account whose token is in the copy as well.
 func describeAccount(pod *corev1.Pod) string {
-	if mounts := pod.Spec.AutomountServiceAccountToken; mounts != nil && !*mounts || pod.Spec.ServiceAccountName == "" {
+	mounts := pod.Spec.AutomountServiceAccountToken
+	if mounts != nil && !*mounts && !slices.ContainsFunc(pod.Spec.Volumes, hasToken) || pod.Spec.ServiceAccountName == "" {
 		return ""
 	}
 	return ", service account " + pod.Spec.ServiceAccountName
+}
+
+// hasToken reports whether a volume has a token of the pod's service account.
+func hasToken(volume corev1.Volume) bool {
+	return volume.Projected != nil && slices.ContainsFunc(volume.Projected.Sources, func(s corev1.VolumeProjection) bool {
+		return s.ServiceAccountToken != nil
+	})
 }
 
 // describeHost says what of its node a pod can touch.

@@ -502,6 +502,25 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestDescribeAccount names the account where the copy gets a token of it, also by a volume alone.
+func TestDescribeAccount(t *testing.T) {
+	token := corev1.Volume{Name: "t", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+		Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{}}}}}}
+	for _, c := range []struct {
+		mounts  *bool
+		volumes []corev1.Volume
+		want    string
+	}{
+		{nil, nil, ", service account a"}, {new(true), nil, ", service account a"}, {new(false), nil, ""},
+		{new(false), []corev1.Volume{token}, ", service account a"},
+	} {
+		pod := &corev1.Pod{Spec: corev1.PodSpec{ServiceAccountName: "a", AutomountServiceAccountToken: c.mounts, Volumes: c.volumes}}
+		if got := describeAccount(pod); got != c.want {
+			t.Errorf("describeAccount(%+v) = %q, want %q", pod.Spec, got, c.want)
+		}
+	}
+}
+
 // TestTakenName brings kdiag in a volume of another name where the pod has one of its name.
 func TestTakenName(t *testing.T) {
 	pod := meshPod()
