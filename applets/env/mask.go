@@ -168,6 +168,9 @@ var secretParts = []*regexp.Regexp{
 	regexp.MustCompile(`^[^\s:/@]+:([^\s/@]+)@[\w.-]+(?::\d{2,5}\b|/|$)`),
 	// "user/password@host:port/name", as Oracle has it.
 	regexp.MustCompile(`^(?:jdbc:oracle:\w+:)?[^\s/@:]+/([^\s@]+)@(?://|[\w.-]+:\d{2,5}\b)`),
+	// "--password word" and "--user name:password" in a command line.
+	regexp.MustCompile(`(?i)(?:^|\s)--?[\w.-]*` + secretWord + `[ \t]+(` + quotedValue + `|[^\s"'-]\S*)`),
+	regexp.MustCompile(`(?:^|\s)(?:-u|--user)[ \t=]+[^\s:]+:(\S+)`),
 	// A header.
 	regexp.MustCompile(`(?i)\b(?:bearer|basic)\s+([A-Za-z0-9+/._~=-]{8,})`),
 	// A JWT.
