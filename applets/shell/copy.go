@@ -71,7 +71,9 @@ func (t *temporary) planCopy(ctx context.Context, inv *applets.Invocation) (*tem
 // runCopy makes the copy and runs a shell in it.
 func (t *temporary) runCopy(ctx context.Context, plan *temppod.Copy, container string) error {
 	pod := plan.Pod()
-	return t.lifecycle(wire.CopyBinary).Run(ctx, pod, container, func(ctx context.Context, running *corev1.Pod) error {
+	lifecycle := t.lifecycle(wire.CopyBinary)
+	lifecycle.Discards = func(err error) bool { return plan.MayLackImageVolume(ctx, err) }
+	return lifecycle.Run(ctx, pod, container, func(ctx context.Context, running *corev1.Pod) error {
 		t.line.Clear()
 		if plan.KnowsCommand() {
 			t.messages.Note(fmt.Sprintf(`to run the container's command: eval "$%s"`, wire.CommandVariable))

@@ -31,6 +31,9 @@ type Lifecycle struct {
 	Timeout time.Duration
 	// Keep leaves the pod.
 	Keep bool
+	// Discards reports whether a pod that did not start for a reason is deleted though Keep is set, since
+	// another one is going to be made; may be nil.
+	Discards func(error) bool
 	// End is executed in the container to end the pod if the user may not delete it; nil for no way.
 	End []string
 }
@@ -61,13 +64,14 @@ func (l Lifecycle) Run(ctx context.Context, pod *corev1.Pod, container string, u
 	if err != nil {
 		return err
 	}
-	defer l.end(ctx, made, container)
+	defer func() { l.end(ctx, made, container) }()
 	for _, text := range describeAdmitted(pod, made) {
 		l.Messages.Notice(text)
 	}
 
 	running, err := l.awaitStart(ctx, made, container)
 	if err != nil {
+		l.Keep = l.Keep && (l.Discards == nil || !l.Discards(err))
 		return err
 	}
 	return use(ctx, running)

@@ -129,6 +129,20 @@ func TestLifecycle(t *testing.T) {
 	}
 }
 
+// TestDiscardedPod does not keep a pod that another one is made instead of, and keeps any other that did not start.
+func TestDiscardedPod(t *testing.T) {
+	broken := errors.New("broken")
+	for discards, want := range map[bool]string{true: "create|await|delete p uid", false: "create|await"} {
+		api := podAPI{starts: func(context.Context) error { return broken }}
+		l := Lifecycle{API: &api, Watcher: &api, Keep: true, Timeout: time.Minute, Messages: containers.Messages{Notice: func(string) {}},
+			Discards: func(err error) bool { return discards && errors.Is(err, broken) }}
+		err := l.Run(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "p"}}, "app", nil)
+		if got := strings.Join(api.log, "|"); got != want || !errors.Is(err, broken) {
+			t.Errorf("discards %t: %s, %v, want %s", discards, got, err, want)
+		}
+	}
+}
+
 // TestAdmittedPod says what admission has added to a pod, and which containers go on when one is ended.
 func TestAdmittedPod(t *testing.T) {
 	asked := buildCopy(meshPod(), "app", nil)
