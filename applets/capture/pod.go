@@ -56,6 +56,8 @@ const (
 	// wholeEndTime that for all of it: over a slow connection, full rings take minutes.
 	endTime      = 30 * time.Second
 	wholeEndTime = 5 * time.Minute
+	// earlyEndTime bounds the wait for a pod from which nothing has come yet.
+	earlyEndTime = 2 * time.Second
 )
 
 // captureFrom captures the packets of a pod until ctx ends, and hands them all to out. It returns nil
@@ -95,6 +97,8 @@ type stream struct {
 	once  sync.Once
 	// late ends the exec if nothing comes after the capture was stopped; nil before.
 	late atomic.Pointer[time.Timer]
+	// begun says that something has come.
+	begun atomic.Bool
 
 	numbers map[uint16]*captured
 	ended   bool
@@ -118,6 +122,9 @@ func newStream(pod podHandle, q query, out sink, cancel context.CancelCauseFunc)
 // order writes to the pod's stdin. It waits until the pod reads.
 func (s *stream) order(line []byte) { _, _ = s.orders.Write(line) }
 
+// errNotBegun says that a capture was ended before anything had come.
+var errNotBegun = errors.New("the capture was ended before it began")
+
 // errLate is why an exec ends whose pod does not end the capture.
 var errLate = errors.New("the pod did not end the capture in time")
 
@@ -125,7 +132,11 @@ var errLate = errors.New("the pod did not end the capture in time")
 func (s *stream) stop() {
 	s.once.Do(func() {
 		end := func() { s.cancel(errLate) }
-		s.late.Store(time.AfterFunc(endTime, end))
+		first := endTime
+		if !s.begun.Load() {
+			first = earlyEndTime
+		}
+		s.late.Store(time.AfterFunc(first, end))
 		time.AfterFunc(wholeEndTime, end)
 		go func() {
 			<-s.asked
@@ -176,6 +187,8 @@ func (s *stream) result(ctx context.Context, err error, stderr *errorText) error
 		return stderr.explain(doing, exit, s.pod.Image())
 	case err != nil && context.Cause(ctx) == nil:
 		return err
+	case errors.Is(context.Cause(ctx), errLate) && !s.begun.Load():
+		return fmt.Errorf("%s: %w", doing, errNotBegun)
 	case errors.Is(context.Cause(ctx), errLate):
 		return fmt.Errorf("%s: %w", doing, errLate)
 	}
@@ -199,6 +212,7 @@ func (s *stream) readRecords(in io.Reader) error {
 	for {
 		kind, err := reader.Next()
 		if err == nil {
+			s.begun.Store(true)
 			if late := s.late.Load(); late != nil {
 				late.Reset(endTime)
 			}

@@ -224,3 +224,20 @@ func TestSlowEnd(t *testing.T) {
 		})
 	}
 }
+
+// TestEndBeforeItBegins gives a pod up soon from which nothing comes, as one behind an API server that
+// does not answer.
+func TestEndBeforeItBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		pod := &fakePod{func(*bufio.Reader, io.Writer, io.Writer) error {
+			time.Sleep(time.Hour)
+			return nil
+		}}
+		if err := captureFrom(ctx, pod, query{}, &countingSink{}); !errors.Is(err, errNotBegun) {
+			t.Errorf("captureFrom = %v, want %v", err, errNotBegun)
+		}
+		time.Sleep(2 * time.Hour) // the pod ends
+	})
+}

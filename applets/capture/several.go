@@ -2,6 +2,7 @@ package capture
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"kdiag/applets"
@@ -170,8 +171,10 @@ func (s *severalPods) capturePod(ctx context.Context, pod *corev1.Pod) {
 		return
 	}
 
-	end.begun = true
 	end.err = s.options.capturePod(ctx, s.cluster, request, handle, injected, s.out, s.streams)
+	if end.begun = !errors.Is(end.err, errNotBegun); !end.begun {
+		end.err = nil
+	}
 }
 
 // messages returns what tells the user about one pod of several.

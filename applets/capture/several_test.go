@@ -37,8 +37,10 @@ type manyPods struct {
 	gone    map[string]chan struct{}
 	refused string
 	// slow is a pod whose container does not start.
-	slow  string
-	taken wire.Snapshot
+	slow string
+	// silent is a pod whose exec does not open.
+	silent string
+	taken  wire.Snapshot
 	// pace is what paces the packets; it is drained, so that there is no end of them.
 	pace <-chan time.Time
 	// burst is how many packets come at once at the beginning, after began is closed.
@@ -112,6 +114,11 @@ func (m *manyPods) Exec(ctx context.Context, e kube.ExecRequest) error {
 		if _, err := e.Stdout.Write(append(text, '\n')); err != nil {
 			return err
 		}
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+
+	if e.Pod == m.silent {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
@@ -334,6 +341,14 @@ func TestEndWhilePodsStart(t *testing.T) {
 		t.Errorf("the capture ended with %v, notes %s", err, r.notes)
 	}
 
+	m.slow, m.silent = "", "web-1" // it has its container, but no exec yet
+	r = startCapture(t, m, options{count: 3, shown: shown{all: true}})
+	m.watch <- func(w kube.PodWatch) { w.Changed(onePod("web-0")); w.Changed(onePod("web-1")); w.Listed() }
+	if err := r.wait(); err != nil || strings.Contains(r.notes.String(), "note: ") {
+		t.Errorf("the capture ended with %v, notes %s", err, r.notes)
+	}
+
+	m.slow = "web-1"
 	r = startCapture(t, m, options{shown: shown{all: true}})
 	m.watch <- func(w kube.PodWatch) { w.Changed(onePod("web-1")); w.Listed() }
 	if err := r.stop(); !errors.Is(err, context.Canceled) {
