@@ -211,6 +211,7 @@ func TestInterfaces(t *testing.T) {
 	ns.Run(t, "ip", "tuntap", "add", "tun0", "mode", "tun")
 	ns.Run(t, "ip", "link", "set", "tun0", "up")
 
+	const tooMany = wire.MaxInterfaces + 1
 	find := func(change func(*wire.PacketsRequest)) (names []string, notes []string, err error) {
 		request := everything()
 		change(&request)
@@ -239,6 +240,16 @@ func TestInterfaces(t *testing.T) {
 	if got := strings.Join(names, " "); got != "eth0" || err != nil {
 		t.Errorf("interfaces = %q, %v; want eth0", got, err)
 	}
+	for n := range tooMany - 2 {
+		name := fmt.Sprintf("more%d", n)
+		ns.Run(t, "ip", "link", "add", name, "type", "veth", "peer", "name", fmt.Sprintf("peer%d", n))
+		ns.Run(t, "ip", "link", "set", name, "up")
+	}
+	names, notes, err = find(func(*wire.PacketsRequest) {})
+	if len(names) != wire.MaxInterfaces || err != nil || !strings.Contains(strings.Join(notes, "\n"), "more62 is left out: 64 are captured already") {
+		t.Errorf("%d interfaces of %d, notes %q, %v; want one left out", len(names), tooMany, notes, err)
+	}
+
 	if _, _, err = find(func(r *wire.PacketsRequest) { r.Interface = "eth1" }); err == nil || !strings.Contains(err.Error(), "no interface eth1, only lo,") {
 		t.Errorf("interface eth1: %v", err)
 	}

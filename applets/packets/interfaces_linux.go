@@ -29,9 +29,12 @@ func findSources(request wire.PacketsRequest) ([]source, []string, error) {
 	for _, each := range all {
 		names = append(names, each.Name)
 		switch {
-		case request.Interface != "" && each.Name != request.Interface, len(found) == wire.MaxInterfaces:
+		case request.Interface != "" && each.Name != request.Interface:
 			continue
 		case request.Interface == "" && each.Flags&net.FlagUp == 0:
+			continue
+		case len(found) == wire.MaxInterfaces:
+			notes = append(notes, fmt.Sprintf("interface %s is left out: %d are captured already", each.Name, wire.MaxInterfaces))
 			continue
 		}
 
