@@ -101,6 +101,7 @@ type stream struct {
 	begun atomic.Bool
 
 	numbers map[uint16]*captured
+	notes   int // how many have come
 	ended   bool
 	failed  error // of the sink, or of what came
 }
@@ -250,12 +251,18 @@ func (s *stream) take(kind wire.PacketRecord, r *wire.PacketReader) error {
 		c.counts = r.Statistics
 		return s.out.writeStatistics(c.number, r.Statistics)
 	case wire.RecordNote:
+		if s.notes++; s.notes > maxNotes {
+			return nil
+		}
 		return s.out.writeNote(s.pod.Pod(), r.Note)
 	case wire.RecordEnd:
 		s.ended = true
 	}
 	return nil
 }
+
+// maxNotes is how many notes a pod's user gets to see: no pod has that many.
+const maxNotes = 256
 
 // maxInterfaceName is how long a name can be (IFNAMSIZ of linux/if.h, without the zero).
 const maxInterfaceName = 15

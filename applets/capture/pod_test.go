@@ -66,9 +66,9 @@ func finish(stream []byte, received, dropped, sent uint64) []byte {
 
 // countingSink counts what it takes. It fails at a packet if it has an error.
 type countingSink struct {
-	packets int
-	counts  wire.PacketStatistics
-	err     error
+	packets, notes int
+	counts         wire.PacketStatistics
+	err            error
 }
 
 func (c *countingSink) addInterface(*corev1.Pod, query, wire.PacketInterface) (int, error) {
@@ -82,8 +82,11 @@ func (c *countingSink) writeStatistics(_ int, s wire.PacketStatistics) error {
 	c.counts = s
 	return nil
 }
-func (c *countingSink) writeNote(*corev1.Pod, string) error { return nil }
-func (c *countingSink) flush() error                        { return nil }
+func (c *countingSink) writeNote(*corev1.Pod, string) error {
+	c.notes++
+	return nil
+}
+func (c *countingSink) flush() error { return nil }
 
 // TestCaptureFrom checks how a capture ends: whole, or with an error that says why.
 func TestCaptureFrom(t *testing.T) {
@@ -240,4 +243,20 @@ func TestEndBeforeItBegins(t *testing.T) {
 		}
 		time.Sleep(2 * time.Hour) // the pod ends
 	})
+}
+
+// TestNotesAreBounded has a pod that would fill the terminal with notes.
+func TestNotesAreBounded(t *testing.T) {
+	pod := &fakePod{func(_ *bufio.Reader, out, _ io.Writer) error {
+		stream := records(0)
+		for range 10 * maxNotes {
+			stream = wire.AppendNote(stream, "pay attention")
+		}
+		_, err := out.Write(finish(stream, 0, 0, 0))
+		return err
+	}}
+	out := &countingSink{}
+	if err := captureFrom(t.Context(), pod, query{}, out); err != nil || out.notes != maxNotes {
+		t.Errorf("captureFrom = %v, with %d notes, want %d", err, out.notes, maxNotes)
+	}
 }
