@@ -29,6 +29,15 @@ type query struct {
 	filters    []wire.PacketFilter
 }
 
+// cut cuts a packet to the snap length. A VLAN tag that was put back makes it longer; and tcpdump reads
+// no file any further in which a packet is.
+func (q query) cut(data []byte) []byte {
+	if q.snapLen == 0 {
+		return data
+	}
+	return data[:min(len(data), int(q.snapLen))]
+}
+
 // podHandle runs a capture in a pod. *containers.Capture is the real one.
 type podHandle interface {
 	Pod() *corev1.Pod
@@ -240,7 +249,7 @@ func (s *stream) take(kind wire.PacketRecord, r *wire.PacketReader) error {
 		}
 		c.packets++
 		return s.out.writePacket(pcapng.Packet{
-			Interface: c.number, Time: r.Packet.Time, Length: int(r.Packet.Length), Data: r.Packet.Data,
+			Interface: c.number, Time: r.Packet.Time, Length: int(r.Packet.Length), Data: s.query.cut(r.Packet.Data),
 			Outgoing: r.Packet.Outgoing, Incoming: r.Packet.Incoming,
 		})
 	case wire.RecordStatistics:

@@ -67,6 +67,7 @@ func finish(stream []byte, received, dropped, sent uint64) []byte {
 // countingSink counts what it takes. It fails at a packet if it has an error.
 type countingSink struct {
 	packets, notes int
+	longest        int // of the packets
 	counts         wire.PacketStatistics
 	err            error
 }
@@ -74,8 +75,9 @@ type countingSink struct {
 func (c *countingSink) addInterface(*corev1.Pod, query, wire.PacketInterface) (int, error) {
 	return 0, nil
 }
-func (c *countingSink) writePacket(pcapng.Packet) error {
+func (c *countingSink) writePacket(p pcapng.Packet) error {
 	c.packets++
+	c.longest = max(c.longest, len(p.Data))
 	return c.err
 }
 func (c *countingSink) writeStatistics(_ int, s wire.PacketStatistics) error {
@@ -258,5 +260,18 @@ func TestNotesAreBounded(t *testing.T) {
 	out := &countingSink{}
 	if err := captureFrom(t.Context(), pod, query{}, out); err != nil || out.notes != maxNotes {
 		t.Errorf("captureFrom = %v, with %d notes, want %d", err, out.notes, maxNotes)
+	}
+}
+
+// TestPacketsAreCut has a pod that sends more of a packet than it was asked for, as it does when a VLAN
+// tag was put back: tcpdump reads no file with such a packet.
+func TestPacketsAreCut(t *testing.T) {
+	pod := &fakePod{func(_ *bufio.Reader, out, _ io.Writer) error {
+		_, err := out.Write(finish(records(3), 3, 0, 3))
+		return err
+	}}
+	out := &countingSink{}
+	if err := captureFrom(t.Context(), pod, query{snapLen: 56}, out); err != nil || out.longest != 56 {
+		t.Errorf("captureFrom = %v, with packets of %d bytes, want 56 at most", err, out.longest)
 	}
 }
