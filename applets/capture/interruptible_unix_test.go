@@ -64,6 +64,7 @@ func verifyEnds(t *testing.T, o options, out *os.File, begins bool) {
 
 // TestReaderGone ends a capture without a count when the reader of its pipe ends.
 func TestReaderGone(t *testing.T) {
+	m := newManyPods(t) // the first capture makes the user's key
 	for _, o := range []options{{}, {file: "-"}, {shown: shown{all: true}}} {
 		reader, writer, err := os.Pipe()
 		if err != nil {
@@ -71,7 +72,6 @@ func TestReaderGone(t *testing.T) {
 		}
 		_ = reader.Close()
 
-		m := newManyPods(t)
 		r := &running{t: t, out: &safeText{}, notes: &safeText{}, done: make(chan error, 1)}
 		r.start(t.Context(), m, o, writer)
 		if o.all {

@@ -36,8 +36,9 @@ type manyPods struct {
 	// gone has the execs of a pod lose their connection, refused has a pod take no container.
 	gone    map[string]chan struct{}
 	refused string
-	// slow is a pod whose container does not start.
-	slow string
+	// slow is a pod whose container does not start; starting is closed when it is asked for.
+	slow     string
+	starting chan struct{}
 	// silent is a pod whose exec does not open.
 	silent string
 	taken  wire.Snapshot
@@ -76,6 +77,9 @@ func (m *manyPods) EnsureCapture(ctx context.Context, r kube.CaptureRequest) (ku
 		return kube.Injected{}, errors.New("add a container: forbidden")
 	}
 	if r.Pod.Name == m.slow {
+		if m.starting != nil {
+			close(m.starting)
+		}
 		<-ctx.Done()
 		return kube.Injected{}, context.Cause(ctx)
 	}
@@ -348,9 +352,10 @@ func TestEndWhilePodsStart(t *testing.T) {
 		t.Errorf("the capture ended with %v, notes %s", err, r.notes)
 	}
 
-	m.slow = "web-1"
+	m.slow, m.starting = "web-1", make(chan struct{})
 	r = startCapture(t, m, options{shown: shown{all: true}})
 	m.watch <- func(w kube.PodWatch) { w.Changed(onePod("web-1")); w.Listed() }
+	<-m.starting
 	if err := r.stop(); !errors.Is(err, context.Canceled) {
 		t.Errorf("the capture ended with %v, want that it was ended", err)
 	}
