@@ -2,6 +2,8 @@ package cp
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -211,5 +213,28 @@ func TestReadOnly(t *testing.T) {
 	got.mustFail(t, "read-only file system", "a volume of the pod may be")
 	if lines := strings.Count(got.stderr, "kdiag: "); lines != 1 {
 		t.Errorf("stderr = %q, want one error", got.stderr)
+	}
+}
+
+// TestResumeBeforeHole goes on with a file that has more than is used of it, where the source has a
+// hole by now.
+func TestResumeBeforeHole(t *testing.T) {
+	p := newPod(t)
+	begin, end := pattern(1<<20), []byte("end")
+	writeFile(t, p.root+"/file", begin, 0o644)
+	source, err := os.OpenFile(p.root+"/file", os.O_WRONLY, 0)
+	must(t, err)
+	_, err = source.WriteAt(end, 2<<20)
+	must(t, err)
+	must(t, source.Close())
+
+	laptop := t.TempDir()
+	sum := sha256.Sum256([]byte("file"))
+	writeFile(t, fmt.Sprintf("%s/.kdiag-%x.part", laptop, sum[:8]), append(begin, "of an older file"...), 0o600)
+	p.fromPod.Store(0)
+	p.copy(t, "web:/file", laptop+"/file", resuming).mustSucceed(t)
+	sameTrees(t, laptop+"/file", p.root+"/file", false)
+	if sent := p.fromPod.Load(); sent > 1<<19 {
+		t.Errorf("%d bytes were sent, want those behind the hole", sent)
 	}
 }

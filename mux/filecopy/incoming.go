@@ -19,8 +19,6 @@ type incoming struct {
 	temp string
 	// pos is where the next data may begin, and from where this copy began.
 	pos, from int64
-	// long says that something may stand behind the data.
-	long bool
 }
 
 // discard takes a file of which nothing is made. A sender that waits hears that nothing is there.
@@ -123,8 +121,11 @@ func (r *Receiver) resumeFile(in *level, e wire.Entry) error {
 		r.file = nil
 	} else if r.file = r.openBegun(in, e); r.file != nil {
 		from, err := r.askStart(wire.ResumePoint{Size: r.file.pos, Digest: r.digest.Sum()})
-		if err != nil || from == r.file.pos {
+		if err != nil {
 			return err
+		}
+		if from == r.file.pos {
+			return r.cutBegun()
 		}
 		r.file.close()
 		r.file = nil
@@ -133,6 +134,15 @@ func (r *Receiver) resumeFile(in *level, e wire.Entry) error {
 	}
 
 	return r.beginAnew(in, e)
+}
+
+// cutBegun takes away what stands behind the part of a begun file that is used: where the source has
+// a hole, nothing is written over it.
+func (r *Receiver) cutBegun() error {
+	if err := r.file.file.Truncate(r.file.pos); err != nil {
+		return r.failWriting(err)
+	}
+	return nil
 }
 
 // beginAnew begins a file of which nothing can be used. The sender waits no longer.
@@ -174,7 +184,7 @@ func (r *Receiver) openComplete(dir Dir, e wire.Entry) File {
 // openBegun opens what a broken copy has left of a file, and adds it to the digest.
 func (r *Receiver) openBegun(in *level, e wire.Entry) *incoming {
 	r.digest.Reset()
-	begun := &incoming{entry: e, in: in, temp: partialName(e.Name), long: true}
+	begun := &incoming{entry: e, in: in, temp: partialName(e.Name)}
 	file, info, err := in.dir.OpenPartial(begun.temp)
 	if err != nil {
 		return nil
@@ -302,7 +312,7 @@ func (r *Receiver) endFile(now *incoming, end wire.FileEnd) error {
 
 // complete gives a file its size, its meta data and its name.
 func (r *Receiver) complete(now *incoming, size int64) error {
-	if now.temp != "" && (now.pos < size || now.long) {
+	if now.temp != "" && now.pos < size {
 		if err := now.file.Truncate(size); err != nil {
 			return r.failWriting(err)
 		}
