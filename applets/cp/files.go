@@ -107,6 +107,7 @@ func (t *transfer) placeLocal(top wire.Entry) (filecopy.Placement, error) {
 // tell prints what is wrong with one file. After maxTold it counts only.
 func (t *transfer) tell(p wire.FilesProblem) error {
 	const maxTold = 1000
+	p = p.Shorten()
 	if p.Denied {
 		t.denied.Store(true)
 	}

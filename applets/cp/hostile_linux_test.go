@@ -2,6 +2,7 @@ package cp
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -264,6 +265,33 @@ func TestLyingPod(t *testing.T) {
 			verifyOnlyCopy(t, at)
 		})
 	}
+}
+
+// TestLinkedPathsAreBounded remembers the paths of files with several names up to a size, however
+// many and deep they are.
+func TestLinkedPathsAreBounded(t *testing.T) {
+	const depth, files = 300, 500
+	p := newPod(t)
+	p.lie = func(in io.Reader, out io.Writer) {
+		_, _ = out.Write([]byte(wire.FilesGreeting))
+		left := make(chan struct{})
+		go func() { defer close(left); _, _ = io.Copy(io.Discard, in) }()
+		l := liar{out}.frame(wire.FrameHello, []byte("{}"))
+		for range depth {
+			l.dir(strings.Repeat("d", 250))
+		}
+		empty := filecopy.NewDigest().Sum()
+		for i := range uint32(files) {
+			l.entry(wire.Entry{Kind: wire.KindFile, Name: fmt.Sprint(i), Number: i + 1, Mode: 0o644}).end(0, empty)
+		}
+		l.entry(wire.Entry{Kind: wire.KindHardLink, Name: "last", Number: files})
+		for range depth {
+			l.up()
+		}
+		l.frame(wire.FrameAllSent, nil)
+		<-left
+	}
+	p.copy(t, "web:/tree", t.TempDir()+"/copy").mustFail(t, "last: not copied", "or not remembered", "as they are: 1")
 }
 
 // verifyOnlyCopy wants nothing new in a directory but to/copy, and no file in that of which the

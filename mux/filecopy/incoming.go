@@ -331,13 +331,23 @@ func (r *Receiver) complete(now *incoming, size int64) error {
 	}
 	now.close()
 	r.Counts.Files++
-	if now.entry.Number > 0 && len(r.linked) < wire.MaxLinked {
-		r.linked[now.entry.Number] = r.pathInTop(now.entry.Name)
-	}
+	r.rememberLinked(now.entry)
 	if metaErr != nil {
 		return r.tell(now.entry.Name, "copied, but not its mode, time or owner: "+cause(metaErr).Error())
 	}
 	return nil
+}
+
+// rememberLinked remembers where a file with several names is. Paths may be long, and all of them
+// together too long.
+func (r *Receiver) rememberLinked(e wire.Entry) {
+	if e.Number == 0 || len(r.linked) >= wire.MaxLinked {
+		return
+	}
+	path := r.pathInTop(e.Name)
+	if r.linkedBytes += len(path); r.linkedBytes <= wire.MaxLinkedPaths {
+		r.linked[e.Number] = path
+	}
 }
 
 // settle returns what closing a file tells. One that another copy may open by its temporary name is

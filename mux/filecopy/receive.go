@@ -93,10 +93,12 @@ type Receiver struct {
 	// names below it.
 	top    Placement
 	linked map[uint32]string
-	names  tempNames
-	outer  int // links that lead out of the copy
-	placed bool
-	Counts Counts
+	// linkedBytes is how long these paths are together.
+	linkedBytes int
+	names       tempNames
+	outer       int // links that lead out of the copy
+	placed      bool
+	Counts      Counts
 }
 
 // level is a directory that is open.
@@ -244,7 +246,7 @@ func (r *Receiver) makeEntry(in *level, e wire.Entry) error {
 	case wire.KindHardLink:
 		path, known := r.linked[e.Number]
 		if !known {
-			return r.tell(e.Name, "not copied: the file that it is another name of is not there")
+			return r.tell(e.Name, "not copied: the file that it is another name of is not there, or not remembered")
 		}
 		return r.makeLink(in, e, func(name string) error { return in.dir.Link(r.top.Dir, path, name) })
 	}

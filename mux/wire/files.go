@@ -69,11 +69,13 @@ const (
 	ResumeAsked = FilesBlock
 
 	// Bounds of names, of links' texts, of how deep directories may be, and of how many files with
-	// several names are remembered.
+	// several names are remembered, and how long their paths are together.
 	MaxFileName  = 1024
 	MaxLinkText  = 4096
 	MaxFileDepth = 500
 	MaxLinked    = 100_000
+
+	MaxLinkedPaths = 32 << 20
 )
 
 // FilesHello says in the pod's first frame as whom files are read or written there.
