@@ -2,6 +2,7 @@ package cp
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"os"
 	"testing"
@@ -75,13 +76,17 @@ func FuzzReceiver(f *testing.F) {
 // FuzzPodHalf sends anything to the in-pod half: it ends, and reads and writes nothing outside of
 // its root.
 func FuzzPodHalf(f *testing.F) {
-	ask := func(request string, says func(l liar)) []byte {
-		return streamOf(func(l liar) { says(l.frame(wire.FrameRequest, []byte(request))) })
+	ask := func(request wire.FilesRequest, says func(l liar)) []byte {
+		content, err := json.Marshal(request)
+		if err != nil {
+			f.Fatal(err)
+		}
+		return streamOf(func(l liar) { says(l.frame(wire.FrameRequest, content)) })
 	}
-	f.Add(ask(`{"path":"/../outside/secret"}`, func(liar) {}), false)
-	f.Add(ask(`{"path":"/","base":"../outside"}`, func(l liar) { l.dir("top").file("a").up() }), true)
-	f.Add(ask(`{"path":"/to","resume":true}`, func(l liar) { l.dir("top").link("a", "../../outside").dir("a").file("planted") }), true)
-	f.Add(ask(`{"path":"/dir","resume":true,"totals":true}`, func(l liar) { l.frame(wire.FrameResume, make([]byte, 40)) }), false)
+	f.Add(ask(wire.FilesRequest{Path: "/../outside/secret"}, func(liar) {}), false)
+	f.Add(ask(wire.FilesRequest{Path: "/", Base: "../outside"}, func(l liar) { l.dir("top").file("a").up() }), true)
+	f.Add(ask(wire.FilesRequest{Path: "/to", Resume: true}, func(l liar) { l.dir("top").link("a", "../../outside").dir("a").file("planted") }), true)
+	f.Add(ask(wire.FilesRequest{Path: "/dir", Resume: true, Totals: true}, func(l liar) { l.frame(wire.FrameResume, make([]byte, 40)) }), false)
 
 	f.Fuzz(func(t *testing.T, stream []byte, writes bool) {
 		at := t.TempDir()
