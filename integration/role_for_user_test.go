@@ -153,7 +153,7 @@ spec:
   terminationGracePeriodSeconds: 1
   containers:
   # kdiag asks what a pod with little memory uses of it.
-  - {name: app, image: "localhost/kdiag-sample:scratch", imagePullPolicy: Never, resources: {limits: {memory: 48Mi}}}
+  - {name: app, image: "localhost/kdiag-sample:scratch", imagePullPolicy: Never, resources: {limits: {memory: 63Mi}}}
 ---
 apiVersion: v1
 kind: Service

@@ -44,7 +44,7 @@ func newClients(config *rest.Config) (clients, error) {
 	}
 
 	unlimited := rest.CopyConfig(config)
-	unlimited.Timeout, unlimited.QPS = 0, -1
+	unlimited.Timeout = 0
 	unlimitedClient, err := httpClientFor(unlimited, gate)
 	if err != nil {
 		return clients{}, err

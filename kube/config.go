@@ -104,8 +104,9 @@ func Connect(o ConnectOptions, warnings io.Writer) (*Cluster, error) {
 		return nil, configError(err)
 	}
 
-	// This is enough for a burst of small requests; kdiag sends no storms.
-	config.QPS, config.Burst = 50, 100
+	// No limit of client-go's own: at the end of a time-out it would fail in words of its own. kdiag
+	// sends no storms, and the API server has its fair queues (KEP-1040).
+	config.QPS = -1
 	config.UserAgent = cmp.Or(o.UserAgent, "kdiag")
 	config.Wrap(withAuditID(newAuditID()))
 	if o.RequestTimeout == "" {

@@ -43,6 +43,7 @@ type podHandle interface {
 	Pod() *corev1.Pod
 	Image() string
 	ManagerPorts(ctx context.Context) []uint16
+	DescribeKill(ctx context.Context) string
 	Exec(ctx context.Context, e kube.ExecRequest) error
 }
 
@@ -193,6 +194,8 @@ func (s *stream) result(ctx context.Context, err error, stderr *errorText) error
 		return s.checkCounts(doing)
 	case s.failed != nil && !isEnd(s.failed):
 		return s.failed
+	case errors.As(err, &exit) && exit.Code == applets.ExitSIGKILL:
+		return fmt.Errorf("%s: %s", doing, s.pod.DescribeKill(context.WithoutCancel(ctx)))
 	case errors.As(err, &exit):
 		return stderr.explain(doing, exit, s.pod.Image())
 	case err != nil && context.Cause(ctx) == nil:

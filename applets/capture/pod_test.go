@@ -31,6 +31,7 @@ func (f *fakePod) Pod() *corev1.Pod {
 }
 func (f *fakePod) Image() string                         { return "kdiag:test" }
 func (f *fakePod) ManagerPorts(context.Context) []uint16 { return []uint16{4000} }
+func (f *fakePod) DescribeKill(context.Context) string   { return "its container has ended" }
 
 func (f *fakePod) Exec(ctx context.Context, e kube.ExecRequest) error {
 	done := make(chan error, 1)
@@ -116,6 +117,7 @@ func TestCaptureFrom(t *testing.T) {
 		"uncounted":   {write(finish(records(3), 5, 1, 3)), "the kernel counted 5 packets and dropped 1"},
 		"not allowed": {func(*bufio.Reader, io.Writer, io.Writer) error { return errors.New("not allowed to exec") }, "not allowed to exec"},
 		"refused":     {exit(1, "kdiag: open a packet socket: operation not permitted\n"), "pod shop/web: open a packet socket: operation not permitted"},
+		"killed":      {exit(137, ""), "pod shop/web: its container has ended"},
 		"old image":   {exit(127, "kdiag: unknown command \"packets\"\n"), "unknown command"},
 		"no name":     {write(wire.AppendPacket(nil, wire.CapturedPacket{})), "a packet of interface 0 came, which the pod has not named"},
 		"twice":       {write(append(records(0), records(0)...)), "the pod named interface 0 twice"},

@@ -1,6 +1,7 @@
 package containers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -66,6 +67,15 @@ func (c *Capture) Exec(ctx context.Context, e kube.ExecRequest) error {
 	e.Namespace, e.Pod, e.Container = c.pod.Namespace, c.pod.Name, c.container.Name
 	e.OpenTimeout = c.request.Timeout
 	return c.api.Exec(ctx, e)
+}
+
+// DescribeKill says what has killed a process in the capture container, as far as that is known.
+func (c *Capture) DescribeKill(ctx context.Context) string {
+	said := ""
+	if describer, ok := c.api.(endDescriber); ok {
+		said = describer.DescribeShellEnd(ctx, kube.TargetContainer{Pod: c.pod}, c.container.Name)
+	}
+	return cmp.Or(said, "it was killed, as when the pod's memory does not suffice")
 }
 
 // portsTime bounds the look at the managers' ports, without which a capture works as well.
