@@ -129,8 +129,8 @@ func TestDoctorUnreachable(t *testing.T) {
 		server := "https://127.0.0.1:" + port
 		report := kit.RunDoctor(t, "web", "--server="+server, "--timeout=2s")
 		report.Verify(t, "API server", "failed", words, "")
-		if unknown := strings.Count(report.Stdout, `"unknown"`); report.Code != 1 || unknown != 12 {
-			t.Errorf("doctor with %s: %d checks not known, %v, want 12 and code 1", server, unknown, report)
+		if unknown := strings.Count(report.Stdout, `"unknown"`); report.Code != 1 || unknown != 14 {
+			t.Errorf("doctor with %s: %d checks not known, %v, want 14 and code 1", server, unknown, report)
 		}
 	}
 
