@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -68,8 +69,8 @@ func hideSecrets(name, value string, mayBeSecret bool) (hidden string, secrets [
 func hideParts(value string) (hidden string, secrets []string) {
 	hidden, secrets = hideSettings(value)
 	for _, pattern := range secretParts {
-		hidden = pattern.ReplaceAllStringFunc(hidden, func(match string) string {
-			at := pattern.FindStringSubmatchIndex(match)
+		hidden = pattern().ReplaceAllStringFunc(hidden, func(match string) string {
+			at := pattern().FindStringSubmatchIndex(match)
 			if secret := match[at[2]:at[3]]; secret != mask {
 				secrets = append(secrets, secret)
 			}
@@ -83,7 +84,7 @@ func hideParts(value string) (hidden string, secrets []string) {
 func hideSettings(value string) (hidden string, secrets []string) {
 	var kept strings.Builder
 	for rest := value; ; {
-		at := secretSetting.FindStringSubmatchIndex(rest)
+		at := secretSetting().FindStringSubmatchIndex(rest)
 		if at == nil {
 			kept.WriteString(rest)
 			return kept.String(), secrets
@@ -93,7 +94,7 @@ func hideSettings(value string) (hidden string, secrets []string) {
 		start, end := slices.Max([]int{at[2], at[4], at[6]}), at[1]
 		secret := rest[start:end]
 		if !isQuoted(secret) {
-			if next := nextSetting.FindStringIndex(secret); next != nil && next[0] > 0 {
+			if next := nextSetting().FindStringIndex(secret); next != nil && next[0] > 0 {
 				secret = secret[:next[0]]
 			}
 		}
@@ -108,7 +109,7 @@ func hideSettings(value string) (hidden string, secrets []string) {
 func isQuoted(value string) bool { return strings.ContainsAny(value[:1], "\"'\\[{") }
 
 // isPrivateKey reports whether a value has a private key in it.
-func isPrivateKey(value string) bool { return privateKey.MatchString(value) }
+func isPrivateKey(value string) bool { return privateKey().MatchString(value) }
 
 // encodesSecret reports whether a value is base64 of something with a secret in it.
 func encodesSecret(value string) bool {
@@ -131,9 +132,15 @@ func encodesSecret(value string) bool {
 // minEncoded is the length from which a value may be base64 of a text with a secret.
 const minEncoded = 16
 
+// compileLater returns a function that compiles an expression when it is first called: kdiag's processes
+// in pods, which have this package too, need none of them.
+func compileLater(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
+
 // privateKey matches a private key in PEM, the PGP and OpenSSH kinds among them, PuTTY's, age's, and one
 // in JSON (RFC 7517).
-var privateKey = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File|AGE-SECRET-KEY-1|"kty"[^}]*"d"\s*:|"d"\s*:[^}]*"kty"`)
+var privateKey = compileLater(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File|AGE-SECRET-KEY-1|"kty"[^}]*"d"\s*:|"d"\s*:[^}]*"kty"`)
 
 // Parts of secretSetting: the end of a setting's name, and a value in quotes, in which those may be
 // escaped or doubled, or in quotes that are escaped themselves, as JSON in JSON has them.
@@ -146,40 +153,40 @@ const (
 // secretSetting matches "password=…" in a list of settings, a query, JSON or YAML. Each of its three
 // groups is such a value: of a list with ";", where it may have spaces; after a colon and a space, where
 // it has the rest of the line; and anywhere else.
-var secretSetting = regexp.MustCompile(`(?i)(?:` +
+var secretSetting = compileLater(`(?i)(?:` +
 	`;[\w ]*` + secretWord + `\s*=\s*(` + quotedValue + `|[^;"'\s][^;]*)|` +
 	secretWord + `\\*["']?\s*:[ \t]+(` + quotedValue + `|[\[{](?s:.*)|[^\s"'|>][^\n]*)|` +
 	secretWord + `\\*["']?\s*[=:]\s*(` + quotedValue + `|[\[{](?s:.*)|[^\s;&"'\\][^\s;&]*))`)
 
 // nextSetting matches what ends a value without quotes: the next setting, or brackets and quotes around
 // the whole.
-var nextSetting = regexp.MustCompile(`\\*["']?\s*[,;&]\s*\\*["']?[\w.-]+\\*["']?\s*[=:]|\\*["'}\]),]+$`)
+var nextSetting = compileLater(`\\*["']?\s*[,;&]\s*\\*["']?[\w.-]+\\*["']?\s*[=:]|\\*["'}\]),]+$`)
 
 // secretParts match text with a secret in it. The first group of each is the secret.
-var secretParts = []*regexp.Regexp{
+var secretParts = []func() *regexp.Regexp{
 	// The password of a URL, which may hold "@", and one that should have been escaped.
-	regexp.MustCompile(`://[^\s/?#:@]*:([^\s/?#]+)@`),
-	regexp.MustCompile(`://[^\s/?#:@]*:([^\s@,]*[/?#][^\s@,]*)@`),
+	compileLater(`://[^\s/?#:@]*:([^\s/?#]+)@`),
+	compileLater(`://[^\s/?#:@]*:([^\s@,]*[/?#][^\s@,]*)@`),
 	// A token in place of a URL's user.
-	regexp.MustCompile(`://([^\s/?#:@]{20,})@`),
+	compileLater(`://([^\s/?#:@]{20,})@`),
 	// "user:password@tcp(host)/name", as Go's MySQL driver has it.
-	regexp.MustCompile(`^[^\s:/@]+:(\S+)@\w+\(`),
+	compileLater(`^[^\s:/@]+:(\S+)@\w+\(`),
 	// The same without a protocol, as proxies and message queues are named; no image with a digest.
-	regexp.MustCompile(`^[^\s:/@]+:([^\s/@]+)@[\w.-]+(?::\d{2,5}\b|/|$)`),
+	compileLater(`^[^\s:/@]+:([^\s/@]+)@[\w.-]+(?::\d{2,5}\b|/|$)`),
 	// "user/password@host:port/name", as Oracle has it.
-	regexp.MustCompile(`^(?:jdbc:oracle:\w+:)?[^\s/@:]+/([^\s@]+)@(?://|[\w.-]+:\d{2,5}\b)`),
+	compileLater(`^(?:jdbc:oracle:\w+:)?[^\s/@:]+/([^\s@]+)@(?://|[\w.-]+:\d{2,5}\b)`),
 	// "--password word" and "--user name:password" in a command line.
-	regexp.MustCompile(`(?i)(?:^|\s)--?[\w.-]*` + secretWord + `[ \t]+(` + quotedValue + `|[^\s"'-]\S*)`),
-	regexp.MustCompile(`(?:^|\s)(?:-u|--user)[ \t=]+[^\s:]+:(\S+)`),
+	compileLater(`(?i)(?:^|\s)--?[\w.-]*` + secretWord + `[ \t]+(` + quotedValue + `|[^\s"'-]\S*)`),
+	compileLater(`(?:^|\s)(?:-u|--user)[ \t=]+[^\s:]+:(\S+)`),
 	// A header.
-	regexp.MustCompile(`(?i)\b(?:bearer|basic)\s+([A-Za-z0-9+/._~=-]{8,})`),
+	compileLater(`(?i)\b(?:bearer|basic)\s+([A-Za-z0-9+/._~=-]{8,})`),
 	// A JWT.
-	regexp.MustCompile(`(\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*)`),
+	compileLater(`(\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*)`),
 	// Tokens that say what they are: GitHub's, GitLab's, Slack's, Stripe's, AWS's, Google's, npm's, Vault's,
 	// and those of the many that begin with "sk-".
-	regexp.MustCompile(`(\b(?:gh[opusr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{20,}|xox[abeprs]-[A-Za-z0-9-]{10,}|[rs]k_live_[A-Za-z0-9]{10,}` +
+	compileLater(`(\b(?:gh[opusr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{20,}|xox[abeprs]-[A-Za-z0-9-]{10,}|[rs]k_live_[A-Za-z0-9]{10,}` +
 		`|(?:AKIA|ASIA)[A-Z0-9]{16}\b|AIza[A-Za-z0-9_-]{35}|npm_[A-Za-z0-9]{36}|hv[sb]\.[A-Za-z0-9_-]{20,}|sk-[A-Za-z0-9_-]{20,}))`),
-	regexp.MustCompile(`(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks)/(\S+)`),
+	compileLater(`(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks)/(\S+)`),
 }
 
 // isSecretName reports whether a variable's name says that its value is a secret. A wrong yes costs

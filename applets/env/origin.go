@@ -2,7 +2,6 @@ package env
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -224,7 +223,7 @@ func (s containerSpec) isChanged(name, value string, values map[string]string) b
 // expandReferences replaces $(NAME) by its value, as the kubelet does. $$ stands for $, and a
 // reference to a variable that is not known stays.
 func expandReferences(text string, values map[string]string) string {
-	return reference.ReplaceAllStringFunc(text, func(match string) string {
+	return reference().ReplaceAllStringFunc(text, func(match string) string {
 		if match == "$$" {
 			return "$"
 		}
@@ -235,13 +234,13 @@ func expandReferences(text string, values map[string]string) string {
 	})
 }
 
-var reference = regexp.MustCompile(`\$\$|\$\([^)]*\)`)
+var reference = compileLater(`\$\$|\$\([^)]*\)`)
 
 // ofService matches the names of the variables that the kubelet sets for a service.
-var ofService = regexp.MustCompile(`^[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
+var ofService = compileLater(`^[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
 
 // isOfService reports whether a variable looks like one that the kubelet sets for a service.
 func isOfService(name, value string) bool {
 	isAddress := strings.HasPrefix(value, "tcp://") || strings.HasPrefix(value, "udp://") || strings.HasPrefix(value, "sctp://")
-	return ofService.MatchString(name) || strings.HasSuffix(name, "_PORT") && isAddress
+	return ofService().MatchString(name) || strings.HasSuffix(name, "_PORT") && isAddress
 }

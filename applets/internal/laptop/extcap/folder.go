@@ -78,18 +78,15 @@ func (f Finder) recent() string {
 	return filepath.Join(f.Home, ".local", "lib", "wireshark", "extcap")
 }
 
-var (
-	personalExtcap = regexp.MustCompile(`(?m)^Personal Extcap[^:\n]*:\s*(.+?)\s*$`)
-	personalConfig = regexp.MustCompile(`(?m)^Personal configuration:\s*(.+?)\s*$`)
-)
-
 // parseFolders reads the folder from the answer to "-G folders". Before 4.1, that names the folder
 // of configurations only.
 func (f Finder) parseFolders(text string) string {
+	personalExtcap := regexp.MustCompile(`(?m)^Personal Extcap[^:\n]*:\s*(.+?)\s*$`)
 	if match := personalExtcap.FindStringSubmatch(text); match != nil {
 		return match[1]
 	}
 
+	personalConfig := regexp.MustCompile(`(?m)^Personal configuration:\s*(.+?)\s*$`)
 	if match := personalConfig.FindStringSubmatch(text); match != nil {
 		return filepath.Join(match[1], "extcap")
 	}
