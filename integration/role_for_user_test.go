@@ -133,8 +133,9 @@ var roleCases = []roleCase{
 	{"ps", nil, "ps POD", succeeds, []string{"ps POD --sockets", "ps stopped"}},
 	{"cp", nil, "cp POD:/etc/hosts -", succeeds, []string{"cp nothere:/etc/hosts -", "cp stopped:/etc/hosts -"}},
 	{"env", nil, "env POD", succeeds, []string{"env nothere", "env stopped"}},
-	{"capture", nil, "capture POD -i lo --for 100ms", captures,
-		[]string{"capture nothere", "!+redir POD 8080", "capture POD -i lo --for 100ms --names"}},
+	// The containers go before the pod has too many users': two for each are more than it has memory for.
+	{"capture", nil, "capture POD -i lo --for 100ms --idle-timeout=10s", captures,
+		[]string{"capture nothere", "!+redir POD 8080 --idle-timeout=10s", "capture POD -i lo --for 100ms --names --idle-timeout=10s"}},
 	{"logs", nil, "logs POD --tail=1 --for=3s", succeeds, nil},
 	{"logs", []string{"--kinds=svc"}, "logs svc/POD --tail=1 --for=3s", succeeds, []string{"logs POD --tail=1 --for=1s"}},
 	{"manage", nil, "manage POD", succeeds, []string{"manage nothere", "manage stopped"}},
