@@ -23,13 +23,24 @@ func makePipe(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 
-	// Whoever still waits at the end of the test goes on.
-	t.Cleanup(func() {
-		if pipe, err := os.OpenFile(name, os.O_RDWR|syscall.O_NONBLOCK, 0); err == nil {
-			_ = pipe.Close()
-		}
-	})
+	t.Cleanup(func() { endReaders(t, name) })
 	return name
+}
+
+// endReaders lets those go that still wait for a pipe, and removes it. client-go holds a lock of the
+// whole process while it reads, which the tests after this one need.
+func endReaders(t *testing.T, path string) {
+	t.Helper()
+	writer, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+
+	if err := os.Remove(path); err != nil {
+		t.Error(err)
+	}
+	_ = writer.Close()
 }
 
 // TestKeyThatHangs wants a key file that is a pipe ignored: the container is for this run alone.
