@@ -198,8 +198,7 @@ func (o options) captureOne(ctx context.Context, api containers.API, request con
 ) error {
 	line := statusline.New(streams.Err)
 	defer line.End()
-	messages := containers.NotesTo(line.WriterAbove())
-	messages.Progress = line.Show
+	messages := containers.MessagesAbove(line, false)
 
 	handle := containers.NewCapture(api, request, messages)
 	injected, err := handle.Ensure(ctx)

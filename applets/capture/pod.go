@@ -1,18 +1,18 @@
 package capture
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/laptop/containers"
 	"kdiag/applets/internal/laptop/pcapng"
 	"kdiag/kube"
 	"kdiag/mux/wire"
@@ -172,7 +172,7 @@ func (s *stream) run(ctx context.Context) error {
 		}
 	}()
 
-	stderr := &errorText{}
+	stderr := &containers.ErrorText{}
 	err := s.pod.Exec(ctx, kube.ExecRequest{
 		Command: []string{wire.Binary, wire.AppletPackets}, Stdin: s.stdin, Stdout: stdout, Stderr: stderr,
 	})
@@ -186,7 +186,7 @@ func (s *stream) run(ctx context.Context) error {
 func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
 // result says how the capture ended.
-func (s *stream) result(ctx context.Context, err error, stderr *errorText) error {
+func (s *stream) result(ctx context.Context, err error, stderr *containers.ErrorText) error {
 	doing := fmt.Sprintf("capture packets of pod %s/%s", s.pod.Pod().Namespace, s.pod.Pod().Name)
 	var exit *kube.CommandExitError
 	switch {
@@ -197,7 +197,7 @@ func (s *stream) result(ctx context.Context, err error, stderr *errorText) error
 	case errors.As(err, &exit) && exit.Code == applets.ExitSIGKILL:
 		return fmt.Errorf("%s: %s", doing, s.pod.DescribeKill(context.WithoutCancel(ctx)))
 	case errors.As(err, &exit):
-		return stderr.explain(doing, exit, s.pod.Image())
+		return s.explainExit(doing, exit, stderr)
 	case err != nil && context.Cause(ctx) == nil:
 		return err
 	case errors.Is(context.Cause(ctx), errLate) && !s.begun.Load():
@@ -295,35 +295,18 @@ func (s *stream) takeInterface(i wire.PacketInterface) error {
 	return err
 }
 
-// errorText keeps the beginning of what the pod's kdiag prints to stderr.
-type errorText struct{ bytes.Buffer }
-
-// maxErrorText bounds it.
-const maxErrorText = 4096
-
-func (e *errorText) Write(p []byte) (int, error) {
-	_, err := e.Buffer.Write(p[:min(len(p), maxErrorText-e.Len())])
-	return len(p), err
-}
-
-// explain makes an error of an exit code and of what was printed.
-func (e *errorText) explain(doing string, exit *kube.CommandExitError, image string) error {
-	said, hint := exit.Error(), ""
-	for line := range strings.Lines(e.String()) {
-		line = strings.TrimSpace(line)
-		if text, ok := strings.CutPrefix(line, wire.ErrorPrefix); ok {
-			said = text
-		}
-		if text, ok := strings.CutPrefix(line, wire.HintPrefix); ok {
-			hint = text
-		}
+// explainExit makes an error of an exit code and of what was printed.
+func (s *stream) explainExit(doing string, exit *kube.CommandExitError, stderr *containers.ErrorText) error {
+	text, hint := stderr.Said()
+	if wire.IsFromOlder(text) {
+		return containers.NewOlderImageError(doing, s.pod.Image(), text, exit)
+	}
+	if exit.Code == applets.ExitUnknown || exit.Code == applets.ExitUsage {
+		hint = fmt.Sprintf("check that %s is an image of this kdiag", s.pod.Image())
 	}
 
-	err := fmt.Errorf("%s: %s", doing, said)
-	switch {
-	case exit.Code == applets.ExitUnknown || exit.Code == applets.ExitUsage:
-		hint = fmt.Sprintf("check that %s is an image of this kdiag", image)
-	case hint == "":
+	err := fmt.Errorf("%s: %s", doing, cmp.Or(text, exit.Error()))
+	if hint == "" {
 		return err
 	}
 	return applets.WithHint(err, "%s", hint)

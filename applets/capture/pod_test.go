@@ -119,6 +119,7 @@ func TestCaptureFrom(t *testing.T) {
 		"refused":     {exit(1, "kdiag: open a packet socket: operation not permitted\n"), "pod shop/web: open a packet socket: operation not permitted"},
 		"killed":      {exit(137, ""), "pod shop/web: its container has ended"},
 		"old image":   {exit(127, "kdiag: unknown command \"packets\"\n"), "unknown command"},
+		"foreign":     {exit(127, "sh: /kdiag: not found\n"), "exit code 127"},
 		"no name":     {write(wire.AppendPacket(nil, wire.CapturedPacket{})), "a packet of interface 0 came, which the pod has not named"},
 		"twice":       {write(append(records(0), records(0)...)), "the pod named interface 0 twice"},
 		"long name":   {write(named(strings.Repeat("e", 16), wire.LinkEthernet)), "an interface with 16 bytes; the limit is 15"},
@@ -129,8 +130,9 @@ func TestCaptureFrom(t *testing.T) {
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
-		if name == "old image" && !strings.Contains(strings.Join(applets.Hints(err), " "), "kdiag:test is an image of this kdiag") {
-			t.Errorf("%s: hints = %q", name, applets.Hints(err))
+		hint := map[string]string{"old image": kube.HintOlderImage, "foreign": "kdiag:test is an image of this kdiag"}[name]
+		if !strings.Contains(strings.Join(applets.Hints(err), " "), hint) {
+			t.Errorf("%s: hints = %q, want %q", name, applets.Hints(err), hint)
 		}
 	}
 }

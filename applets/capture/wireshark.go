@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/laptop/containers"
 	"kdiag/applets/internal/laptop/guard"
 	"kdiag/mux/wire"
 )
@@ -20,7 +21,7 @@ type viewer struct {
 	command *exec.Cmd
 	input   io.WriteCloser
 	out     interruptible // writes to input
-	said    *errorText
+	said    *containers.ErrorText
 	ended   chan struct{}
 	err     error
 }
@@ -62,7 +63,7 @@ func installHint(system string) string {
 
 // startViewer starts a program that reads packets from its stdin.
 func startViewer(ctx context.Context, program string, args ...string) (*viewer, error) {
-	v := &viewer{command: exec.Command(program, args...), said: &errorText{}, ended: make(chan struct{})}
+	v := &viewer{command: exec.Command(program, args...), said: &containers.ErrorText{}, ended: make(chan struct{})}
 	v.command.Stderr, v.command.SysProcAttr = v.said, guard.Apart()
 
 	var err error

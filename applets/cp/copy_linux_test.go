@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"kdiag/integration/testenv"
 )
 
 // makeSample makes a tree with all that a copy keeps.
@@ -140,9 +141,7 @@ func verifySparse(t *testing.T, path string) {
 
 // TestPreserve keeps owners and setuid if it is asked to, and else neither.
 func TestPreserve(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root gives files away")
-	}
+	testenv.MustHaveRoot(t)
 	p := newPod(t)
 	writeFile(t, p.root+"/tree/su", []byte("x"), 0o755)
 	must(t, os.Symlink("su", p.root+"/tree/link"))

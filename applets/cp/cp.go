@@ -75,12 +75,7 @@ type copyOptions struct {
 func (c copyOptions) runCopy(ctx context.Context, cluster containers.API, request containers.Request, streams applets.Streams) error {
 	line := statusline.New(streams.Err)
 	defer line.End()
-	messages := containers.NotesTo(line.WriterAbove())
-	messages.Progress = line.Show
-	if c.quiet {
-		silent := func(string) {}
-		messages = containers.Messages{Note: silent, Notice: silent}
-	}
+	messages := containers.MessagesAbove(line, c.quiet)
 
 	run := &transfer{
 		copyOptions: c, streams: streams, line: line,

@@ -12,6 +12,7 @@ import (
 	"kdiag/mux/wire"
 
 	"golang.org/x/sys/unix"
+	"kdiag/integration/testenv"
 )
 
 // partial is a name of an incomplete file.
@@ -43,9 +44,7 @@ func eachDir(t *testing.T, test func(t *testing.T, dir filecopy.Dir, path string
 // TestPartialOfAnotherUser writes to no file that another user has put in the place of an incomplete
 // one.
 func TestPartialOfAnotherUser(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root gives files away")
-	}
+	testenv.MustHaveRoot(t)
 	eachDir(t, func(t *testing.T, dir filecopy.Dir, path string) {
 		writeFile(t, path+"/"+partial, []byte("x"), 0o666)
 		file, _, err := dir.OpenPartial(partial)

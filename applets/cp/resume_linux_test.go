@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"kdiag/integration/testenv"
 	"kdiag/mux/filecopy"
 )
 
@@ -158,9 +159,7 @@ func TestSecondCopyOfTheSame(t *testing.T) {
 // mountSmall mounts a file system of 4 MiB.
 func mountSmall(t *testing.T, at string, flags uintptr) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root mounts")
-	}
+	testenv.MustHaveRoot(t)
 	must(t, os.MkdirAll(at, 0o755))
 	must(t, syscall.Mount("tmpfs", at, "tmpfs", flags, "size=4m"))
 	t.Cleanup(func() { _ = syscall.Unmount(at, syscall.MNT_DETACH) })

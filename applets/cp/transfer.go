@@ -71,16 +71,13 @@ func (t *transfer) use(ctx context.Context, container kube.Injected) error {
 // exec is the one of the applet in the pod.
 type exec struct {
 	stdin  *io.PipeReader
-	stderr *beginning
+	stderr *containers.ErrorText
 	ended  chan error
 }
 
-// maxStderr bounds what is kept of what the applet prints.
-const maxStderr = 4096
-
 // startApplet runs "kdiag files" in the container until ctx ends.
 func (t *transfer) startApplet(ctx context.Context, stdin *io.PipeReader) *exec {
-	x := &exec{stdin: stdin, stderr: &beginning{}, ended: make(chan error, 1)}
+	x := &exec{stdin: stdin, stderr: &containers.ErrorText{}, ended: make(chan error, 1)}
 	fromPod := t.link.Input()
 	stop := func() {
 		fromPod.End()
@@ -209,7 +206,7 @@ func (x *exec) explain(ctx context.Context, t *transfer, err error) error {
 	var exit *kube.CommandExitError
 	switch {
 	case errors.As(ended, &exit):
-		ended = inspection.ExplainExit(ctx, t.shell, "copy files of", exit, x.stderr.String())
+		ended = inspection.ExplainExit(ctx, t.shell, "copy files of", exit, x.stderr)
 	case ended == nil:
 		ended = err
 	}
@@ -218,13 +215,3 @@ func (x *exec) explain(ctx context.Context, t *transfer, err error) error {
 	}
 	return t.withResumeHint(ctx, ended, err)
 }
-
-// beginning keeps the first bytes that are written to it.
-type beginning struct{ text []byte }
-
-func (b *beginning) Write(p []byte) (int, error) {
-	b.text = append(b.text, p[:min(len(p), maxStderr-len(b.text))]...)
-	return len(p), nil
-}
-
-func (b *beginning) String() string { return string(b.text) }

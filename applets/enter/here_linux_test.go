@@ -32,7 +32,7 @@ func FuzzQuoteWord(f *testing.F) {
 	f.Add("it's")
 	f.Fuzz(func(t *testing.T, word string) {
 		if strings.Contains(word, "\x00") {
-			t.Skip("no argument has a null")
+			return // no argument has one
 		}
 		if got := evalWords(t, quoteWords([]string{word})); !slices.Equal(got, []string{word}) {
 			t.Errorf("%q is read as %q", word, got)

@@ -76,12 +76,7 @@ func runEnv(ctx context.Context, inv *applets.Invocation) error {
 func (o options) showEnvironment(ctx context.Context, cluster containers.API, request containers.Request, streams applets.Streams) error {
 	line := statusline.New(streams.Err)
 	defer line.End()
-	messages := containers.NotesTo(line.WriterAbove())
-	messages.Progress = line.Show
-	if o.quiet {
-		silent := func(string) {}
-		messages = containers.Messages{Note: silent, Notice: silent}
-	}
+	messages := containers.MessagesAbove(line, o.quiet)
 
 	shell := containers.NewShell(cluster, request, messages)
 	return inspection.ReadEnvironment(ctx, shell, func(injected kube.Injected, taken wire.Environment) error {

@@ -97,8 +97,7 @@ const minInterval = 100 * time.Millisecond
 func (o options) showContainer(ctx context.Context, cluster psCluster, request containers.Request, streams applets.Streams) error {
 	line := statusline.New(streams.Err)
 	defer line.End()
-	messages := containers.NotesTo(line.WriterAbove())
-	messages.Progress = line.Show
+	messages := containers.MessagesAbove(line, false)
 	shell := containers.NewShell(cluster, request, messages)
 	look := inspection.Query{Connected: o.sockets}
 	if o.watch {

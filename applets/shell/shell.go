@@ -131,12 +131,7 @@ func parseOptions(inv *applets.Invocation, brought []programs.File) options {
 func runShell(ctx context.Context, cluster containers.API, request containers.Request, o options, streams applets.Streams) error {
 	line := statusline.New(streams.Err)
 	defer line.End()
-	messages := containers.NotesTo(line.WriterAbove())
-	messages.Progress = line.Show
-	if o.quiet {
-		silent := func(string) {}
-		messages = containers.Messages{Note: silent, Notice: silent}
-	}
+	messages := containers.MessagesAbove(line, o.quiet)
 
 	handle := containers.NewShell(cluster, request, messages)
 	notePrograms(handle, o.programs)

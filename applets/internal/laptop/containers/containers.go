@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/laptop/statusline"
 	"kdiag/kube"
 	"kdiag/mux/wire"
 
@@ -70,6 +71,19 @@ type Request struct {
 func NotesTo(out io.Writer) Messages {
 	printNote := func(text string) { applets.Note(out, "%s", text) }
 	return Messages{Note: printNote, Notice: printNote}
+}
+
+// MessagesAbove returns messages that are printed above a line, which shows the progress; or none at
+// all.
+func MessagesAbove(line *statusline.Line, quiet bool) Messages {
+	if quiet {
+		silent := func(string) {}
+		return Messages{Note: silent, Notice: silent}
+	}
+
+	m := NotesTo(line.WriterAbove())
+	m.Progress = line.Show
+	return m
 }
 
 // Messages take what a handle has to say to the user, a text without a line's

@@ -117,7 +117,7 @@ func (i *inspector[T]) exec(ctx context.Context, shell *containers.Shell, each f
 	stdin, open := io.Pipe()
 	defer open.Close()
 
-	stderr := &beginning{most: 4096}
+	stderr := &containers.ErrorText{}
 	err := shell.Exec(ctx, kube.ExecRequest{Command: i.command(shell.Target()), Stdin: stdin, Stdout: out, Stderr: stderr})
 	var exit *kube.CommandExitError
 	switch {
@@ -127,7 +127,7 @@ func (i *inspector[T]) exec(ctx context.Context, shell *containers.Shell, each f
 		i.unread = true
 		return out.err
 	case errors.As(err, &exit):
-		return ExplainExit(ctx, shell, "look at", exit, string(stderr.text))
+		return ExplainExit(ctx, shell, "look at", exit, stderr)
 	case err == nil && i.Interval == 0:
 		return fmt.Errorf("look at %s: connection lost before all of the output arrived", shell.Target())
 	case err == nil:
@@ -161,21 +161,14 @@ func (e *saidError) Unwrap() error { return e.exit }
 
 // ExplainExit makes an error of the exit code of an applet in the pod, and of the lines that it
 // printed to stderr. Doing says what was tried with the target, as in "look at".
-func ExplainExit(ctx context.Context, shell *containers.Shell, doing string, exit *kube.CommandExitError, stderr string) error {
+func ExplainExit(ctx context.Context, shell *containers.Shell, doing string, exit *kube.CommandExitError, stderr *containers.ErrorText) error {
 	said := &saidError{doing: doing, target: shell.Target(), text: exit.Error(), exit: exit}
 	if exit.Code == applets.ExitSIGKILL {
 		said.text = cmp.Or(shell.DescribeKill(ctx), said.text)
 	}
 
-	for line := range strings.Lines(stderr) {
-		line = strings.TrimSpace(line)
-		if text, ok := strings.CutPrefix(line, wire.ErrorPrefix); ok {
-			said.text = text
-		}
-		if text, ok := strings.CutPrefix(line, wire.HintPrefix); ok {
-			said.hint = text
-		}
-	}
+	text, hint := stderr.Said()
+	said.text, said.hint = cmp.Or(text, said.text), hint
 
 	if wire.IsFromOlder(said.text) {
 		return containers.NewOlderImageError(doing+" "+shell.Target().String(), shell.Image(), said.text, exit)

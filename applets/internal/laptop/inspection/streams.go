@@ -45,14 +45,3 @@ func (l *lineSplitter) Write(p []byte) (int, error) {
 	l.stop(l.err)
 	return 0, l.err
 }
-
-// beginning keeps the first bytes that are written to it.
-type beginning struct {
-	most int
-	text []byte
-}
-
-func (b *beginning) Write(p []byte) (int, error) {
-	b.text = append(b.text, p[:min(len(p), b.most-len(b.text))]...)
-	return len(p), nil
-}

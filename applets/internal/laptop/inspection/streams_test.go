@@ -40,15 +40,3 @@ func TestLines(t *testing.T) {
 		}
 	}
 }
-
-func TestBeginning(t *testing.T) {
-	b := &beginning{most: 5}
-	for _, text := range []string{"abc", "defg", "h"} {
-		if n, err := b.Write([]byte(text)); n != len(text) || err != nil {
-			t.Errorf("Write(%q) = %d, %v", text, n, err)
-		}
-	}
-	if string(b.text) != "abcde" {
-		t.Errorf("beginning = %q, want abcde", b.text)
-	}
-}

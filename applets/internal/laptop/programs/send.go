@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kdiag/applets"
+	"kdiag/applets/internal/laptop/containers"
 	"kdiag/applets/internal/laptop/units"
 	"kdiag/kube"
 	"kdiag/mux/wire"
@@ -59,7 +60,7 @@ type loading struct {
 
 	stdin  *io.PipeWriter
 	stdout *bufio.Reader
-	stderr strings.Builder
+	stderr containers.ErrorText
 	ended  chan error
 }
 
@@ -75,7 +76,7 @@ func Send(ctx context.Context, host Host, binary string, files []File, progress 
 	command := append([]string{binary}, wire.EnterArguments{Load: true, Programs: Arguments(files)}.Args()...)
 	go func() {
 		defer close(loaded.done)
-		err := host.Exec(ctx, kube.ExecRequest{Command: command, Stdin: stdin, Stdout: stdout, Stderr: &boundedWriter{&l.stderr}})
+		err := host.Exec(ctx, kube.ExecRequest{Command: command, Stdin: stdin, Stdout: stdout, Stderr: &l.stderr})
 		l.ended <- err
 		_ = stdin.CloseWithError(io.ErrClosedPipe)
 		_ = stdout.Close()
@@ -174,12 +175,9 @@ func (l *loading) explain(ctx context.Context, err error) error {
 		return failed
 	}
 
-	for line := range strings.Lines(l.stderr.String()) {
-		if text, ok := strings.CutPrefix(strings.TrimSpace(line), wire.ErrorPrefix); ok {
-			return fmt.Errorf("send the programs: %s", text)
-		}
+	if text, _ := l.stderr.Said(); text != "" {
+		return fmt.Errorf("send the programs: %s", text)
 	}
-
 	return applets.WithHint(fmt.Errorf("send the programs: the process in the pod ended with exit code %d", exit.Code),
 		"check that %s is an image of this kdiag", l.host.Image())
 }
@@ -203,13 +201,4 @@ func (m *meter) Write(p []byte) (int, error) {
 		m.tell(m.sent)
 	}
 	return n, err
-}
-
-// boundedWriter keeps the first bytes that are written to it.
-type boundedWriter struct{ text *strings.Builder }
-
-func (w *boundedWriter) Write(p []byte) (int, error) {
-	const most = 4096
-	w.text.Write(p[:min(len(p), max(most-w.text.Len(), 0))])
-	return len(p), nil
 }
